@@ -1,0 +1,312 @@
+//! Fires events around the user's step function.
+//!
+//! The engine decides which event comes next and nothing else: it reads no clock, owns no model and stores nothing.
+//! [`Engine::run`] goes over batches as Ignite's `Engine.run` does; a loop of the user's own (an RTOS task, an
+//! interrupt) uses [`begin_iteration`](Engine::begin_iteration) and [`end_iteration`](Engine::end_iteration) instead.
+//! Both are the same machine, whose rules are Ignite 0.5.5's: `terminate` acts at once and at any event, a cut epoch
+//! has no `EpochCompleted`, requests are forgotten when a run starts.
+//!
+//! ```
+//! use training_monitor::{Engine, Event, State, StopReason, event::Any, on};
+//!
+//! let mut iterations = 0;
+//! let mut engine = Engine::new(2); // epochs
+//! let mut watch = on(Any, |_: &mut (), state: &mut State<f32>| {
+//!     if state.output == Some(3.0) { state.terminate(StopReason::User(7)); }
+//! });
+//! let outcome = engine.run(&mut (), &[1.0, 2.0, 3.0, 4.0][..], &mut watch, |_, batch, _| *batch)?;
+//! assert_eq!((outcome.reason, outcome.iteration), (StopReason::User(7), 3));
+//!
+//! // The same in a loop of one's own.
+//! let mut engine = Engine::new(2).with_epoch_length(4);
+//! while engine.begin_iteration(&mut (), &mut watch) {
+//!     engine.end_iteration((engine.state().offset() + 1) as f32, &mut (), &mut watch);
+//! }
+//! assert_eq!(engine.outcome().map(|o| o.iteration), Some(3));
+//! # Ok::<(), training_monitor::RunError>(())
+//! ```
+
+mod batches;
+mod resume;
+mod run;
+
+pub use batches::{Batches, Position, Stream};
+pub use resume::{EngineState, Resumed};
+pub use run::{Outcome, RunError};
+
+use crate::event::{Event, UserEvent};
+use crate::handler::Handler;
+use crate::record::Record;
+use crate::state::{State, flag};
+
+/// After which event the engine stands. Everything it does next follows from this and the state, so this is all that
+/// a checkpoint has to say. Part of the checkpoint format: variants are only ever added at the end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum After {
+    /// Before any event.
+    Nothing,
+    /// `Started`.
+    Started,
+    /// `EpochStarted` or `IterationCompleted`: from both the next iteration or the end of the epoch follows.
+    Iteration,
+    /// `IterationStarted`: the step function follows.
+    IterationStarted,
+    /// `TerminateSingleEpoch`.
+    EpochTerminated,
+    /// `EpochCompleted`.
+    EpochCompleted,
+    /// `Terminate`.
+    Terminate,
+    /// `Completed`: the run is over.
+    Completed,
+    /// `ExceptionRaised`: the run is over.
+    ExceptionRaised,
+}
+
+/// The engine of a run: `O` is what the step function returns, `X` the user's metrics.
+#[derive(Clone, Debug)]
+pub struct Engine<O, X = ()> {
+    state: State<O, X>,
+    after: After,
+    /// As configured: what a resumed run goes by, unless a handler had changed it in the run.
+    max_epochs: u32,
+}
+
+impl<O> Engine<O> {
+    /// An engine for a run of `max_epochs` epochs, without metrics.
+    #[must_use]
+    pub const fn new(max_epochs: u32) -> Self {
+        Engine::with_metrics(max_epochs, ())
+    }
+}
+
+impl<O, X> Engine<O, X> {
+    /// An engine for a run of `max_epochs` epochs, with metrics of the user's own type.
+    #[must_use]
+    pub const fn with_metrics(max_epochs: u32, metrics: X) -> Self {
+        Engine { state: State::new(max_epochs, metrics), after: After::Nothing, max_epochs }
+    }
+
+    /// Fixes the iterations of an epoch, whatever the length of the data: the data goes on from epoch to epoch and
+    /// begins again at its end, as in Ignite. 0 means the length of the data.
+    #[must_use]
+    pub fn with_epoch_length(mut self, iterations: u32) -> Self {
+        self.state.epoch_length = iterations;
+        self
+    }
+
+    /// Where the run stands.
+    #[inline]
+    #[must_use]
+    pub const fn state(&self) -> &State<O, X> {
+        &self.state
+    }
+
+    /// Where the run stands, to write metrics or to ask for its end from outside.
+    #[inline]
+    pub const fn state_mut(&mut self) -> &mut State<O, X> {
+        &mut self.state
+    }
+
+    /// How the run ended; `None` while it has not.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        matches!(self.after, After::Completed | After::ExceptionRaised).then(|| self.outcome_now())
+    }
+
+    fn outcome_now(&self) -> Outcome {
+        Outcome {
+            reason: self.state.stop.unwrap_or(crate::StopReason::MaxEpochs),
+            epoch: self.state.counters.epoch,
+            iteration: self.state.counters.iteration,
+        }
+    }
+
+    /// Goes to the next iteration: fires what comes before it, counts it, and fires `IterationStarted`. False when the
+    /// run is over. A finished engine starts again when this is called.
+    #[inline]
+    pub fn begin_iteration<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H) -> bool {
+        self.start_again();
+        while self.settle(model, handlers) {
+            if self.after == After::IterationStarted || self.start_iteration(model, handlers) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Ends the iteration with what the step made of it, and fires what follows: `IterationCompleted`, and the end of
+    /// the epoch or the run where it is due. False when the run is over.
+    ///
+    /// Without [`begin_iteration`](Self::begin_iteration) before it, does nothing.
+    #[inline]
+    pub fn end_iteration<T: ?Sized, H: Handler<T, O, X>>(
+        &mut self,
+        output: O,
+        model: &mut T,
+        handlers: &mut H,
+    ) -> bool {
+        if self.after == After::IterationStarted {
+            self.finish_iteration(output, model, handlers);
+        }
+        self.end_of_epoch(model, handlers);
+        !matches!(self.after, After::Completed | After::ExceptionRaised)
+    }
+
+    /// For a loop of one's own over data of unknown length: tells that the data of this epoch has ended.
+    pub fn end_data<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H) {
+        if self.after == After::Iteration && self.state.offset > 0 {
+            self.state.epoch_length = self.state.offset;
+            self.end_of_epoch(model, handlers);
+        }
+    }
+
+    /// Fires an event of the user's own at once, to be called between iterations of a loop of one's own. From inside
+    /// a step function or a handler, use [`State::fire`].
+    pub fn fire<T: ?Sized, H: Handler<T, O, X>>(&mut self, event: UserEvent, model: &mut T, handlers: &mut H) {
+        self.emit(Event::User(event), model, handlers);
+    }
+
+    /// A finished engine is made ready for a new run: after a run that was cut, with the epoch that follows, as in
+    /// Ignite; after a full one from the beginning.
+    #[inline]
+    fn start_again(&mut self) {
+        if matches!(self.after, After::Completed | After::ExceptionRaised) {
+            self.after = After::Nothing;
+            if self.state.counters.epoch >= self.state.max_epochs {
+                self.state.counters = crate::event::Counters::default();
+            }
+            self.state.position = 0;
+        }
+    }
+
+    /// Tells the handlers of `event`. Inlined with the event known, so that only those who listen leave code.
+    #[inline(always)]
+    fn emit<T: ?Sized, H: Handler<T, O, X>>(&mut self, event: Event, model: &mut T, handlers: &mut H) {
+        handlers.on_event(event, model, &mut self.state);
+        if self.state.flags & (flag::QUEUED | flag::ACT) != 0 {
+            self.attend(model, handlers);
+        }
+    }
+
+    /// What follows an event at which a handler asked for something: first the user's events, then what is pending.
+    #[cold]
+    #[inline(never)]
+    fn attend<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H) {
+        while let Some(event) = self.state.queue.pop_front() {
+            handlers.on_event(Event::User(event), model, &mut self.state);
+        }
+        self.state.flags &= !(flag::QUEUED | flag::ACT);
+        if handlers.pending() {
+            let record = self.record_now(handlers);
+            if handlers.act(model, &mut self.state, &record) {
+                handlers.on_event(Event::SavedCheckpoint, model, &mut self.state);
+            }
+        }
+    }
+
+    /// Whether the next thing is an iteration, without anything to be fired before it.
+    #[inline(always)]
+    const fn ready(&self) -> bool {
+        matches!(self.after, After::Iteration)
+            && self.state.flags == 0
+            && (self.state.offset < self.state.epoch_length || self.state.epoch_length == 0)
+    }
+
+    /// Fires whatever comes before the next iteration. False when the run is over.
+    #[inline(always)]
+    fn settle<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H) -> bool {
+        self.ready() || self.advance(model, handlers, false)
+    }
+
+    /// Ends the epoch, and the run, if they are over; does not begin another epoch.
+    #[inline(always)]
+    fn end_of_epoch<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H) {
+        if !self.ready() {
+            self.advance(model, handlers, true);
+        }
+    }
+
+    /// Goes from event to event until an iteration is next (true) or the run is over (false); with `stay`, also until
+    /// an epoch would begin (true).
+    #[inline(never)]
+    fn advance<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H, stay: bool) -> bool {
+        loop {
+            let state = &mut self.state;
+            let stop = state.flags & flag::STOP != 0;
+            let cut = state.flags & flag::STOP_EPOCH != 0;
+            match self.after {
+                After::Completed | After::ExceptionRaised => return false,
+                After::Terminate => {
+                    self.after = After::Completed;
+                    self.emit(Event::Completed, model, handlers);
+                }
+                After::Nothing => {
+                    state.flags &= !(flag::STOP | flag::STOP_EPOCH);
+                    state.stop = None;
+                    self.after = After::Started;
+                    self.emit(Event::Started, model, handlers);
+                }
+                _ if stop => {
+                    self.after = After::Terminate;
+                    self.emit(Event::Terminate, model, handlers);
+                }
+                After::Started | After::EpochCompleted => {
+                    if state.counters.epoch >= state.max_epochs {
+                        self.after = After::Completed;
+                        self.emit(Event::Completed, model, handlers);
+                    } else if stay {
+                        return true;
+                    } else {
+                        state.counters.epoch = state.counters.epoch.saturating_add(1);
+                        state.offset = 0;
+                        state.flags &= !flag::STOP_EPOCH;
+                        self.after = After::Iteration;
+                        self.emit(Event::EpochStarted, model, handlers);
+                    }
+                }
+                After::Iteration | After::IterationStarted if cut => {
+                    state.flags &= !flag::STOP_EPOCH;
+                    // The data begins again, as in Ignite.
+                    state.position = 0;
+                    self.after = After::EpochTerminated;
+                    self.emit(Event::TerminateSingleEpoch, model, handlers);
+                }
+                After::Iteration if state.epoch_length == 0 || state.offset < state.epoch_length => return true,
+                After::IterationStarted => return true,
+                After::Iteration | After::EpochTerminated => {
+                    self.after = After::EpochCompleted;
+                    self.emit(Event::EpochCompleted, model, handlers);
+                }
+            }
+        }
+    }
+
+    /// Counts the iteration and fires `IterationStarted`; true when the step function is next.
+    #[inline(always)]
+    fn start_iteration<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H) -> bool {
+        self.state.counters.iteration = self.state.counters.iteration.saturating_add(1);
+        self.state.output = None;
+        self.after = After::IterationStarted;
+        self.emit(Event::IterationStarted, model, handlers);
+        self.state.flags == 0
+    }
+
+    /// Takes the step's output and fires `IterationCompleted`.
+    #[inline(always)]
+    fn finish_iteration<T: ?Sized, H: Handler<T, O, X>>(&mut self, output: O, model: &mut T, handlers: &mut H) {
+        self.state.output = Some(output);
+        self.state.offset = self.state.offset.saturating_add(1);
+        self.state.position = self.state.position.wrapping_add(1);
+        self.after = After::Iteration;
+        self.emit(Event::IterationCompleted, model, handlers);
+    }
+
+    fn record_now<T: ?Sized, H: Handler<T, O, X>>(&self, handlers: &mut H) -> Record {
+        let mut states = crate::record::RecordWriter::default();
+        let whole = handlers.save_state(&mut states).is_ok();
+        states.finish(self.engine_state(), whole)
+    }
+}

@@ -1,0 +1,554 @@
+//! A [`ModelCheckpoint`] with a [`Store`]: what it decides is written, committed, and only then ranked.
+//!
+//! One save, in order: the objects are measured and scanned (an error here costs nothing), the store opens a place, the
+//! encoder streams into it, the store commits, the ranking changes, and what has to go is removed. Whatever fails
+//! before the commit leaves ranking and stored checkpoints as they were. A removal that fails is reported and tried
+//! again at the next save.
+//!
+//! ```
+//! use training_monitor::{Engine, ModelCheckpoint, State, checkpoint::One, event::IterationCompleted, store::ram::Ram};
+//!
+//! let mut weights = [0.0_f32; 4];
+//! let mut model = One("mymodel", &mut weights);
+//! let mut checkpoint = ModelCheckpoint::<2>::builder().save_interval(2).n_saved(2).build()?
+//!     .attach(IterationCompleted, Ram::<3, 256>::new())?;
+//!
+//! Engine::new(1).run(&mut model, 0..6, &mut checkpoint, |model, batch, _| model.1[0] = batch as f32)?;
+//! assert_eq!(checkpoint.machine().kept().iter().map(|e| e.step).collect::<Vec<_>>(), [4, 6]);
+//!
+//! // After a reset: a new engine goes on from what is in the store.
+//! let mut store = checkpoint.into_store();
+//! let mut checkpoint = ModelCheckpoint::<2>::builder().save_interval(2).n_saved(2).build()?
+//!     .attach(IterationCompleted, &mut store)?;
+//! let mut engine = Engine::new(2);
+//! let resumed = engine.resume(&mut model, &mut checkpoint)?;
+//! assert_eq!(resumed.map(|r| r.iteration), Some(6));
+//! engine.run(&mut model, 0..6, &mut checkpoint, |model, batch, _| model.1[0] = batch as f32)?;
+//! assert_eq!(checkpoint.machine().kept().iter().map(|e| e.step).collect::<Vec<_>>(), [10, 12]);
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
+
+use super::model_checkpoint::{ModelCheckpoint, OnError, Save, ScoreFunction};
+use crate::checkpoint::{self, Contents, DecodeError, EncodeError, Encoded, Header, Info, Loader, Objects, Visit};
+use crate::event::{Event, When};
+use crate::handler::Handler;
+use crate::record::{Record, RecordFull, RecordReader, RecordWriter, RestoreError, kind};
+use crate::state::{State, StopReason};
+use crate::store::{Opening, Store, Stored};
+use core::fmt;
+use embedded_io::ErrorType;
+use heapless::Vec;
+
+/// Removals that failed and are tried again. One more replaces the oldest, which then stays on the medium until the
+/// next opening.
+const CONDEMNED: usize = 2;
+
+/// What a save did, for an observer.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Report<'a, E> {
+    /// A checkpoint was committed.
+    Saved {
+        /// Which.
+        save: Save,
+        /// Bytes of all its streams.
+        bytes: u32,
+        /// The one whose place it took.
+        removed: Option<u32>,
+    },
+    /// A checkpoint could not be saved.
+    SaveFailed {
+        /// Which.
+        save: Save,
+        /// Why.
+        error: &'a EncodeError<E>,
+        /// Whether it is tried again at once.
+        retrying: bool,
+    },
+    /// A checkpoint that has to go could not be removed; this is tried again.
+    RemovalFailed {
+        /// Which.
+        step: u32,
+        /// Why.
+        error: &'a E,
+    },
+    /// A checkpoint could not be loaded; an older one is tried.
+    LoadFailed {
+        /// Which.
+        step: u32,
+        /// Why.
+        error: &'a DecodeError<E>,
+    },
+}
+
+/// A function that is told what saves do.
+pub trait Observer<E> {
+    /// Something was done.
+    fn observe(&mut self, report: &Report<'_, E>);
+}
+
+/// Nobody.
+impl<E> Observer<E> for () {
+    #[inline]
+    fn observe(&mut self, _: &Report<'_, E>) {}
+}
+
+impl<E, F: FnMut(&Report<'_, E>)> Observer<E> for F {
+    #[inline]
+    fn observe(&mut self, report: &Report<'_, E>) {
+        self(report);
+    }
+}
+
+/// A [`ModelCheckpoint`] that watches an engine and saves to a store.
+#[derive(Debug)]
+pub struct Saving<const N: usize, W, S: Store, F, B = ()> {
+    machine: ModelCheckpoint<N, F>,
+    when: W,
+    store: S,
+    observer: B,
+    /// What was decided and not yet written.
+    pending: Option<Save>,
+    /// The highest sequence number on the medium.
+    sequence: u32,
+    condemned: Vec<u32, CONDEMNED, u8>,
+    last_error: Option<EncodeError<S::Error>>,
+}
+
+impl<const N: usize, F> ModelCheckpoint<N, F> {
+    /// Makes it a handler: whenever `when` fires it decides, and saves the model's [`Objects`] to `store`. The ranking
+    /// and, for [`Step::Calls`](super::model_checkpoint::Step::Calls), the step number go on from what the store has; what it has beyond
+    /// `n_saved` is removed with the next save.
+    ///
+    /// # Errors
+    /// The store's, when it cannot list what it has.
+    pub fn attach<W, S: Store>(mut self, when: W, mut store: S) -> Result<Saving<N, W, S, F>, S::Error> {
+        self.reset();
+        let mut sequence = 0;
+        let mut condemned = Vec::new();
+        let mut index = 0;
+        while let Some(stored) = store.stored(index)? {
+            sequence = stored.sequence;
+            if let Some(gone) = self.found(Save { step: stored.step, score: stored.score }) {
+                condemn(&mut condemned, gone.step);
+            }
+            index += 1;
+        }
+        Ok(Saving { machine: self, when, store, observer: (), pending: None, sequence, condemned, last_error: None })
+    }
+}
+
+fn condemn(condemned: &mut Vec<u32, CONDEMNED, u8>, step: u32) {
+    if condemned.is_full() {
+        condemned.rotate_left(1);
+        condemned.pop();
+    }
+    // Cannot fail: there is room now.
+    let _ = condemned.push(step);
+}
+
+impl<const N: usize, W, S: Store, F, B> Saving<N, W, S, F, B> {
+    /// Has `observer` told what is saved, removed and failed.
+    pub fn observe<O: Observer<S::Error>>(self, observer: O) -> Saving<N, W, S, F, O> {
+        Saving {
+            machine: self.machine,
+            when: self.when,
+            store: self.store,
+            observer,
+            pending: self.pending,
+            sequence: self.sequence,
+            condemned: self.condemned,
+            last_error: self.last_error,
+        }
+    }
+
+    /// The state machine: what is kept, the best, the latest.
+    pub const fn machine(&self) -> &ModelCheckpoint<N, F> {
+        &self.machine
+    }
+
+    /// The store.
+    pub const fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// The store, to do things apart from saves: erase ahead, for one.
+    pub const fn store_mut(&mut self) -> &mut S {
+        &mut self.store
+    }
+
+    /// Gives the store back.
+    pub fn into_store(self) -> S {
+        self.store
+    }
+
+    /// Why the last save failed; `None` when it did not.
+    pub const fn last_error(&self) -> Option<&EncodeError<S::Error>> {
+        self.last_error.as_ref()
+    }
+
+    /// Loads the checkpoint of `step` into `objects`, after all of it was checked.
+    ///
+    /// # Errors
+    /// [`DecodeError`]; nothing has changed then, unless the medium changed in between.
+    pub fn load_step<T: Objects + ?Sized>(
+        &mut self,
+        step: u32,
+        objects: &mut T,
+    ) -> Result<Info, DecodeError<S::Error>> {
+        read(&mut self.store, step, objects, Pass::Verify)?;
+        read(&mut self.store, step, objects, Pass::Load)
+    }
+
+    /// Loads the best checkpoint, or the next best if that one is damaged. `Ok(None)` when there is none.
+    ///
+    /// # Errors
+    /// Why the last that was tried could not be loaded, when none could.
+    pub fn load_best<T: Objects + ?Sized>(&mut self, objects: &mut T) -> Result<Option<Info>, DecodeError<S::Error>>
+    where
+        B: Observer<S::Error>,
+    {
+        let mut last = Ok(None);
+        for index in (0..self.machine.kept().len()).rev() {
+            let Some(step) = self.machine.kept().get(index).map(|entry| entry.step) else { break };
+            match self.load_step(step, objects) {
+                Ok(info) => return Ok(Some(info)),
+                Err(error) => {
+                    self.observer.observe(&Report::LoadFailed { step, error: &error });
+                    last = Err(error);
+                }
+            }
+        }
+        last
+    }
+
+    /// Saves `objects` now, whatever the policy says, as the next step: at the end of a run, or before a planned
+    /// shutdown. It is ranked as any other, so with scores it may have to go at once; pass a score that ranks.
+    ///
+    /// # Errors
+    /// [`EncodeError`]; ranking and stored checkpoints are as before then, the number is used up.
+    pub fn save<T: Objects + ?Sized>(
+        &mut self,
+        save: Save,
+        iteration: u32,
+        record: Option<&Record>,
+        objects: &T,
+    ) -> Result<(), EncodeError<S::Error>>
+    where
+        B: Observer<S::Error>,
+    {
+        let bytes = self.write(save, iteration, record, objects)?;
+        let gone = self.machine.committed(save).map(|gone| gone.step);
+        self.observer.observe(&Report::Saved { save, bytes, removed: gone });
+        if let Some(step) = gone {
+            condemn(&mut self.condemned, step);
+        }
+        self.remove_condemned();
+        Ok(())
+    }
+
+    /// Writes and commits; returns the bytes of all streams.
+    fn write<T: Objects + ?Sized>(
+        &mut self,
+        save: Save,
+        iteration: u32,
+        record: Option<&Record>,
+        objects: &T,
+    ) -> Result<u32, EncodeError<S::Error>> {
+        if record.is_some_and(|record| !record.whole) {
+            return Err(EncodeError::RecordFull);
+        }
+        let header = Header {
+            step: save.step,
+            sequence: self.sequence.wrapping_add(1),
+            iteration,
+            score: save.score,
+            score_name: self.machine.settings.score_name,
+        };
+        let contents =
+            Contents { header, record, only: None, allow_non_finite: self.machine.settings.allow_non_finite };
+        // Everything that can be found wrong is found wrong before the store is touched.
+        let all = checkpoint::measure::<S::Checksum, S::Writer<'_>, T>(&contents, objects)?;
+        let last = if S::STREAM_PER_OBJECT {
+            let mut parts = Parts {
+                store: &mut self.store,
+                contents: &contents,
+                all: objects,
+                parts: 0,
+                part: 0,
+                bytes: 0,
+                last: None,
+            };
+            let Ok(()) = objects.objects(&mut CountObjects(&mut parts.parts));
+            objects.objects(&mut parts)?;
+            let bytes = parts.bytes;
+            let last = parts.last.ok_or(EncodeError::NoObjects)?;
+            self.store.commit(&header, &last).map_err(EncodeError::Io)?;
+            Encoded { len: bytes, crc: last.crc }
+        } else {
+            let opening = Opening { header, object: None, part: 0, parts: 1, len: all };
+            let mut writer = self.store.create(&opening).map_err(EncodeError::Io)?;
+            let encoded = checkpoint::encode::<S::Checksum, _, T>(&mut writer, &contents, objects)?;
+            drop(writer);
+            self.store.commit(&header, &encoded).map_err(EncodeError::Io)?;
+            encoded
+        };
+        self.sequence = header.sequence;
+        Ok(last.len)
+    }
+
+    fn remove_condemned(&mut self)
+    where
+        B: Observer<S::Error>,
+    {
+        for _ in 0..self.condemned.len() {
+            let Some(step) = self.condemned.first().copied() else { break };
+            self.condemned.rotate_left(1);
+            self.condemned.pop();
+            if let Err(error) = self.store.remove(step) {
+                self.observer.observe(&Report::RemovalFailed { step, error: &error });
+                condemn(&mut self.condemned, step);
+            }
+        }
+    }
+
+    /// Saves what is pending, as the policy has it. Returns whether it was committed.
+    fn save_pending<T: Objects + ?Sized>(&mut self, save: Save, iteration: u32, record: &Record, objects: &T) -> bool
+    where
+        B: Observer<S::Error>,
+    {
+        let mut tries = match self.machine.settings.on_error {
+            OnError::Retry(times) => times,
+            _ => 0,
+        };
+        loop {
+            match self.save(save, iteration, Some(record), objects) {
+                Ok(()) => {
+                    self.last_error = None;
+                    return true;
+                }
+                Err(error) => {
+                    self.observer.observe(&Report::SaveFailed { save, error: &error, retrying: tries > 0 });
+                    self.last_error = Some(error);
+                }
+            }
+            match tries.checked_sub(1) {
+                Some(left) => tries = left,
+                None => return false,
+            }
+        }
+    }
+
+    /// The newest checkpoint before `below`.
+    fn newest_before(&mut self, below: Option<u32>) -> Option<Stored> {
+        let mut newest: Option<Stored> = None;
+        let mut index = 0;
+        while let Ok(Some(stored)) = self.store.stored(index) {
+            let older = below.is_none_or(|below| stored.iteration < below);
+            if older && newest.is_none_or(|newest| newest.iteration <= stored.iteration) {
+                newest = Some(stored);
+            }
+            index += 1;
+        }
+        newest
+    }
+
+    fn at_iteration(&mut self, iteration: u32) -> Option<Stored> {
+        self.newest_before(iteration.checked_add(1)).filter(|stored| stored.iteration == iteration)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    Verify,
+    Load,
+}
+
+/// Goes through all streams of a checkpoint.
+fn read<S: Store, T: Objects + ?Sized>(
+    store: &mut S,
+    step: u32,
+    objects: &mut T,
+    pass: Pass,
+) -> Result<Info, DecodeError<S::Error>> {
+    if S::LARGE_BUFFER {
+        read_with(store, step, objects, pass, &mut [0; 16384])
+    } else {
+        read_with(store, step, objects, pass, &mut [0; 64])
+    }
+}
+
+fn read_with<S: Store, T: Objects + ?Sized>(
+    store: &mut S,
+    step: u32,
+    objects: &mut T,
+    pass: Pass,
+    scratch: &mut [u8],
+) -> Result<Info, DecodeError<S::Error>> {
+    let mut loader = Loader::new(objects, scratch);
+    let mut info: Option<Info> = None;
+    for part in 0..store.parts(step).map_err(DecodeError::Io)? {
+        let mut reader = store.open(step, part).map_err(DecodeError::Io)?;
+        let next = match pass {
+            Pass::Verify => loader.verify::<S::Checksum, _>(&mut reader)?,
+            Pass::Load => loader.load::<S::Checksum, _>(&mut reader)?,
+        };
+        // Streams of two saves are not one checkpoint.
+        if info.as_ref().is_some_and(|info| (info.step, info.sequence) != (next.step, next.sequence)) {
+            return Err(DecodeError::Malformed);
+        }
+        info.get_or_insert(next);
+    }
+    if pass == Pass::Verify {
+        loader.verified()?;
+    }
+    info.ok_or(DecodeError::Truncated)
+}
+
+/// Writes each object to a stream of its own.
+struct Parts<'a, S: Store, T: ?Sized> {
+    store: &'a mut S,
+    contents: &'a Contents<'a>,
+    all: &'a T,
+    parts: u32,
+    part: u32,
+    bytes: u32,
+    last: Option<Encoded>,
+}
+
+impl<S: Store, T: Objects + ?Sized> Parts<'_, S, T> {
+    fn stream(&mut self, name: &str) -> Result<(), EncodeError<S::Error>> {
+        let contents = Contents { only: Some(name), ..*self.contents };
+        let len = checkpoint::measure::<S::Checksum, S::Writer<'_>, T>(&contents, self.all)?;
+        let opening = Opening { header: contents.header, object: Some(name), part: self.part, parts: self.parts, len };
+        let mut writer = self.store.create(&opening).map_err(EncodeError::Io)?;
+        let encoded = checkpoint::encode::<S::Checksum, _, T>(&mut writer, &contents, self.all)?;
+        self.part = self.part.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(encoded.len);
+        self.last = Some(encoded);
+        Ok(())
+    }
+}
+
+impl<S: Store, T: Objects + ?Sized> Visit for Parts<'_, S, T> {
+    type Error = EncodeError<<S::Writer<'static> as ErrorType>::Error>;
+
+    fn state_dict<D: checkpoint::StateDict + ?Sized>(&mut self, name: &str, _: &D) -> Result<(), Self::Error> {
+        self.stream(name)
+    }
+    fn value<V: serde::Serialize + ?Sized>(&mut self, name: &str, _: &V) -> Result<(), Self::Error> {
+        self.stream(name)
+    }
+}
+
+struct CountObjects<'a>(&'a mut u32);
+
+impl Visit for CountObjects<'_> {
+    type Error = core::convert::Infallible;
+
+    fn state_dict<D: checkpoint::StateDict + ?Sized>(&mut self, _: &str, _: &D) -> Result<(), Self::Error> {
+        *self.0 = self.0.saturating_add(1);
+        Ok(())
+    }
+    fn value<V: serde::Serialize + ?Sized>(&mut self, _: &str, _: &V) -> Result<(), Self::Error> {
+        *self.0 = self.0.saturating_add(1);
+        Ok(())
+    }
+}
+
+/// What survives a restart; the ranking is rebuilt from the medium. Part of the checkpoint format.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Progress {
+    calls: u32,
+    pending: Option<Save>,
+}
+
+impl<T, O, X, const N: usize, W, S, F, B> Handler<T, O, X> for Saving<N, W, S, F, B>
+where
+    T: Objects + ?Sized,
+    W: When,
+    S: Store,
+    F: ScoreFunction<State<O, X>>,
+    B: Observer<S::Error>,
+{
+    #[inline(always)]
+    fn on_event(&mut self, event: Event, _: &mut T, state: &mut State<O, X>) {
+        if !self.when.fires(event, state.counters()) {
+            return;
+        }
+        let score = self.machine.score_function.score(state);
+        if let Some(save) = self.machine.update_at(state.counters(), score) {
+            self.pending = Some(save);
+            state.request_act();
+        }
+    }
+
+    #[inline]
+    fn pending(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    fn act(&mut self, model: &mut T, state: &mut State<O, X>, record: &Record) -> bool {
+        let Some(save) = self.pending.take() else { return false };
+        // Decided before a power cut and written after all: nothing to do but to say so.
+        let iteration = state.iteration();
+        let done = |stored: Stored| stored.step == save.step && stored.iteration == iteration;
+        if self.at_iteration(iteration).is_some_and(done) {
+            return false;
+        }
+        let saved = self.save_pending(save, iteration, record, model);
+        if !saved && self.machine.settings.on_error == OnError::Stop {
+            state.terminate(StopReason::SaveFailed);
+        }
+        saved
+    }
+
+    fn save_state(&mut self, record: &mut RecordWriter) -> Result<(), RecordFull> {
+        record.push(kind::MODEL_CHECKPOINT, &Progress { calls: self.machine.calls(), pending: self.pending })
+    }
+
+    fn restore_state(&mut self, record: &mut RecordReader<'_>) -> Result<(), RestoreError> {
+        if let Some(Progress { calls, pending }) = record.take(kind::MODEL_CHECKPOINT)? {
+            self.machine.set_calls(calls);
+            self.pending = pending;
+        }
+        Ok(())
+    }
+
+    fn newest(&mut self, below: Option<u32>) -> Option<u32> {
+        self.newest_before(below).map(|stored| stored.iteration)
+    }
+
+    fn verify(&mut self, iteration: u32, model: &mut T) -> Option<Record> {
+        let stored = self.at_iteration(iteration)?;
+        match read(&mut self.store, stored.step, model, Pass::Verify) {
+            Ok(info) => info.record,
+            Err(error) => {
+                self.observer.observe(&Report::LoadFailed { step: stored.step, error: &error });
+                None
+            }
+        }
+    }
+
+    fn load(&mut self, iteration: u32, model: &mut T) -> bool {
+        let stored = self.at_iteration(iteration);
+        stored.is_some_and(|stored| read(&mut self.store, stored.step, model, Pass::Load).is_ok())
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for Report<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Report::Saved { save, bytes, removed: None } => write!(f, "saved step {} ({bytes} bytes)", save.step),
+            Report::Saved { save, bytes, removed: Some(gone) } => {
+                write!(f, "saved step {} ({bytes} bytes) in place of step {gone}", save.step)
+            }
+            Report::SaveFailed { save, error, retrying } => {
+                let next = if *retrying { "; trying again" } else { "" };
+                write!(f, "step {} was not saved: {error}{next}", save.step)
+            }
+            Report::RemovalFailed { step, error } => write!(f, "step {step} could not be removed: {error}"),
+            Report::LoadFailed { step, error } => write!(f, "step {step} could not be loaded: {error}"),
+        }
+    }
+}

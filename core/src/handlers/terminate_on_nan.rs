@@ -1,0 +1,167 @@
+//! Stops a run whose output, or whose weights, are no longer numbers.
+//!
+//! Ignite's rule: after the step, every number in the output is looked at, however deep it is nested; a NaN or an
+//! infinity ends the run. What can be looked at is [`Finite`]. Unlike Ignite it can also watch parameters and
+//! gradients, and it can do so at a cadence, since at batch size 1 such a scan costs more than a tenth of the step:
+//! every k-th call, or one stripe of the slice a call, so that k calls cover all of it.
+//! It changes nothing, and undoes nothing: a bad update has been made when the output shows it. Checkpoints refuse
+//! non-finite weights, so the last good one is still there.
+//!
+//! ```
+//! use training_monitor::{Engine, State, StopReason, TerminateOnNan, event::IterationCompleted};
+//!
+//! // Ignite's example: [1.23, torch.tensor(...), torch.tensor(math.nan)]
+//! let output = |x: f32| (1.23_f32, [0.5_f32, 0.25], [x]);
+//! let mut guard = TerminateOnNan::new().attach(IterationCompleted, |_: &(), s: &State<_>| s.output);
+//! let outcome = Engine::new(1).run(&mut (), &[0.0, f32::NAN, 0.0][..], &mut guard, |_, x, _| output(*x))?;
+//! assert_eq!((outcome.reason, outcome.iteration), (StopReason::NonFinite, 2));
+//! # Ok::<(), training_monitor::RunError>(())
+//! ```
+
+use crate::event::{Event, When};
+use crate::finite::{Finite, all_finite};
+use crate::handler::Handler;
+use crate::record::{RecordFull, RecordReader, RecordWriter, RestoreError, kind};
+use crate::state::{State, StopReason};
+use core::num::NonZeroU32;
+
+/// The guard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct TerminateOnNan {
+    every: NonZeroU32,
+    /// Calls since the last one that looked; less than `every`. Part of the checkpoint format.
+    calls: u32,
+}
+
+impl Default for TerminateOnNan {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TerminateOnNan {
+    /// Looks at every call.
+    #[must_use]
+    pub const fn new() -> Self {
+        TerminateOnNan { every: NonZeroU32::MIN, calls: 0 }
+    }
+
+    /// Looks at every `every`-th call, or with [`check_stripe`](Self::check_stripe) at an `every`-th part each call.
+    #[must_use]
+    pub const fn with_cadence(mut self, every: NonZeroU32) -> Self {
+        self.every = every;
+        self.calls = 0;
+        self
+    }
+
+    /// Counts the call and, when it is due, looks: true when `value` has a NaN or an infinity.
+    #[inline]
+    pub fn check<F: Finite + ?Sized>(&mut self, value: &F) -> bool {
+        self.due() && !value.is_finite()
+    }
+
+    /// Looks at the next stripe of `values`: `every` calls cover all of them. True when there is a NaN or an infinity.
+    pub fn check_stripe(&mut self, values: &[f32]) -> bool {
+        let len = values.len().div_ceil(self.every.get() as usize);
+        let start = len.saturating_mul(self.calls as usize).min(values.len());
+        let end = start.saturating_add(len).min(values.len());
+        self.due();
+        !values.get(start..end).is_some_and(all_finite)
+    }
+
+    /// Whether this call is one that looks.
+    #[inline]
+    fn due(&mut self) -> bool {
+        let calls = self.calls.wrapping_add(1);
+        let due = calls >= self.every.get();
+        self.calls = if due { 0 } else { calls };
+        due
+    }
+
+    /// Makes it a handler: whenever `when` fires, looks at what `output` makes of the model and the state (Ignite's
+    /// `output_transform`): the state's output, the model's parameters, a part of either. A NaN or an infinity terminates the
+    /// engine with [`StopReason::NonFinite`].
+    pub const fn attach<W, F>(self, when: W, output: F) -> Attached<W, F> {
+        Attached { terminate_on_nan: self, when, output }
+    }
+
+    /// As [`attach`](Self::attach), to look at slices that `slices` passes to its last argument one by one: parameters,
+    /// gradients. Cheaper to write than a returned collection where the model owns them.
+    pub const fn watch<W, F>(self, when: W, slices: F) -> Watching<W, F> {
+        Watching { terminate_on_nan: self, when, slices }
+    }
+}
+
+/// A [`TerminateOnNan`] that watches an engine.
+#[derive(Clone, Copy, Debug)]
+pub struct Attached<W, F> {
+    /// The guard.
+    pub terminate_on_nan: TerminateOnNan,
+    when: W,
+    output: F,
+}
+
+impl<T: ?Sized, O, X, R: Finite, W: When, F: FnMut(&T, &State<O, X>) -> R> Handler<T, O, X> for Attached<W, F> {
+    #[inline(always)]
+    fn on_event(&mut self, event: Event, model: &mut T, state: &mut State<O, X>) {
+        if self.when.fires(event, state.counters())
+            && self.terminate_on_nan.due()
+            && !(self.output)(model, state).is_finite()
+        {
+            state.terminate(StopReason::NonFinite);
+        }
+    }
+    fn save_state(&mut self, record: &mut RecordWriter) -> Result<(), RecordFull> {
+        self.terminate_on_nan.save_state(record)
+    }
+    fn restore_state(&mut self, record: &mut RecordReader<'_>) -> Result<(), RestoreError> {
+        self.terminate_on_nan.restore_state(record)
+    }
+}
+
+/// A [`TerminateOnNan`] that watches slices of the model, a stripe of each a call.
+#[derive(Clone, Copy, Debug)]
+pub struct Watching<W, F> {
+    /// The guard.
+    pub terminate_on_nan: TerminateOnNan,
+    when: W,
+    slices: F,
+}
+
+impl<T: ?Sized, O, X, W: When, F: FnMut(&T, &mut dyn FnMut(&[f32]))> Handler<T, O, X> for Watching<W, F> {
+    #[inline(always)]
+    fn on_event(&mut self, event: Event, model: &mut T, state: &mut State<O, X>) {
+        if !self.when.fires(event, state.counters()) {
+            return;
+        }
+        let now = self.terminate_on_nan;
+        let mut bad = false;
+        // Each slice is striped on its own, all from the same phase.
+        (self.slices)(model, &mut |slice| bad |= { now }.check_stripe(slice));
+        self.terminate_on_nan.due();
+        if bad {
+            state.terminate(StopReason::NonFinite);
+        }
+    }
+    fn save_state(&mut self, record: &mut RecordWriter) -> Result<(), RecordFull> {
+        self.terminate_on_nan.save_state(record)
+    }
+    fn restore_state(&mut self, record: &mut RecordReader<'_>) -> Result<(), RestoreError> {
+        self.terminate_on_nan.restore_state(record)
+    }
+}
+
+impl TerminateOnNan {
+    fn save_state(&self, record: &mut RecordWriter) -> Result<(), RecordFull> {
+        record.push(kind::TERMINATE_ON_NAN, &self.calls)
+    }
+
+    fn restore_state(&mut self, record: &mut RecordReader<'_>) -> Result<(), RestoreError> {
+        if let Some(calls) = record.take::<u32>(kind::TERMINATE_ON_NAN)? {
+            // The cadence is configuration and may have become shorter.
+            self.calls = calls.min(self.every.get() - 1);
+        }
+        Ok(())
+    }
+}
