@@ -10,7 +10,7 @@
 //!
 //! let name = FileName { prefix: "myprefix", object: "mymodel", step: 4, score: Some(("val_loss", -0.25)), extension: "ckpt" };
 //! assert_eq!(name.to_string(), "myprefix_mymodel_4_val_loss=0.25.ckpt");
-//! assert_eq!(ScoreText(999_999.96).to_string(), "1e+06");
+//! assert_eq!(ScoreText(1_000_000.0).to_string(), "1e+06");
 //! assert_eq!(ScoreText(1.0 / 3.0).to_string(), "0.3333333");
 //! assert_eq!(ScoreText(-100.0).to_string(), "100.0");
 //! assert_eq!(ScoreText(0.000_012_345_679).to_string(), "1.234568e-05");
