@@ -76,8 +76,7 @@ impl Image {
     /// The pixels as the network reads them: `-0.5..=0.5`, in sixteenths, so without rounding.
     /// Centred, because a network learns better from inputs around 0 than from `0.0..=1.0`.
     pub fn scaled(&self) -> [f32; PIXELS] {
-        self.pixels
-            .map(|pixel| f32::from(pixel) * (1.0 / PIXEL_MAX as f32) - 0.5)
+        self.pixels.map(|pixel| f32::from(pixel) * (1.0 / PIXEL_MAX as f32) - 0.5)
     }
 }
 
@@ -86,10 +85,7 @@ pub fn image(number: u32) -> Option<Image> {
     let start = usize::try_from(number).ok()?.checked_mul(RECORD)?;
     let record = DIGITS.get(start..)?.get(..RECORD)?;
     let (label, pixels) = record.split_last()?;
-    Some(Image {
-        pixels: pixels.try_into().ok()?,
-        label: *label,
-    })
+    Some(Image { pixels: pixels.try_into().ok()?, label: *label })
 }
 
 /// What an image is for.
@@ -164,6 +160,5 @@ impl Split {
 pub fn batch(seed: u32, epoch: u32, offset: u32, batch: u32) -> impl Iterator<Item = Image> {
     let order = Permutation::new(Split::Train.len(), seed, epoch);
     let first = offset.saturating_mul(batch);
-    (first..first.saturating_add(batch))
-        .map_while(move |position| Split::Train.image(order.at(position)?))
+    (first..first.saturating_add(batch)).map_while(move |position| Split::Train.image(order.at(position)?))
 }

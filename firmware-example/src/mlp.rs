@@ -64,34 +64,21 @@ impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Parameters<IN, HIDD
     pub const NAMES: [&'static str; 4] = ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"];
 
     /// The tensors' shapes, in the same order.
-    pub const SHAPES: [&'static [usize]; 4] = [&[HIDDEN, IN], &[HIDDEN], &[OUT, HIDDEN], &[OUT]];
+    pub const SHAPES: [&'static [u32]; 4] =
+        [&[HIDDEN as u32, IN as u32], &[HIDDEN as u32], &[OUT as u32, HIDDEN as u32], &[OUT as u32]];
 
     /// All zeros: as part of a `static` it lies in `.bss` and takes no flash.
-    pub const ZERO: Self = Self {
-        w1: [[0.0; IN]; HIDDEN],
-        b1: [0.0; HIDDEN],
-        w2: [[0.0; HIDDEN]; OUT],
-        b2: [0.0; OUT],
-    };
+    pub const ZERO: Self =
+        Self { w1: [[0.0; IN]; HIDDEN], b1: [0.0; HIDDEN], w2: [[0.0; HIDDEN]; OUT], b2: [0.0; OUT] };
 
     /// The tensors, flat.
     pub fn slices(&self) -> [&[f32]; 4] {
-        [
-            self.w1.as_flattened(),
-            &self.b1,
-            self.w2.as_flattened(),
-            &self.b2,
-        ]
+        [self.w1.as_flattened(), &self.b1, self.w2.as_flattened(), &self.b2]
     }
 
     /// The tensors, flat, to be written.
     pub fn slices_mut(&mut self) -> [&mut [f32]; 4] {
-        [
-            self.w1.as_flattened_mut(),
-            &mut self.b1,
-            self.w2.as_flattened_mut(),
-            &mut self.b2,
-        ]
+        [self.w1.as_flattened_mut(), &mut self.b1, self.w2.as_flattened_mut(), &mut self.b2]
     }
 
     /// Sets every number to `value`, in place.
@@ -171,10 +158,7 @@ impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Default for Mlp<IN,
 impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Mlp<IN, HIDDEN, OUT> {
     /// All zeros; [`Parameters::init`] draws the first weights.
     pub const fn new() -> Self {
-        Self {
-            parameters: Parameters::ZERO,
-            gradients: Parameters::ZERO,
-        }
+        Self { parameters: Parameters::ZERO, gradients: Parameters::ZERO }
     }
 
     /// Begins a batch.
@@ -185,31 +169,22 @@ impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Mlp<IN, HIDDEN, OUT
     /// Adds one example's gradient of the cross-entropy to the sum; returns its loss, which is
     /// that of the weights as they are (see [`Parameters::loss`]).
     pub fn accumulate(&mut self, x: &[f32; IN], label: u8) -> f32 {
-        let Self {
-            parameters,
-            gradients,
-        } = self;
+        let Self { parameters, gradients } = self;
         let (hidden, logits) = parameters.forward(x);
         // By the logits: the probabilities, less one for the right class.
         let (by_logits, loss) = softmax(&logits, label);
 
         let mut by_hidden = [0.0; HIDDEN];
-        for (((slope, row), row_gradient), bias_gradient) in by_logits
-            .iter()
-            .zip(&parameters.w2)
-            .zip(&mut gradients.w2)
-            .zip(&mut gradients.b2)
+        for (((slope, row), row_gradient), bias_gradient) in
+            by_logits.iter().zip(&parameters.w2).zip(&mut gradients.w2).zip(&mut gradients.b2)
         {
             *bias_gradient += slope;
             add_scaled(row_gradient, &hidden, *slope);
             add_scaled(&mut by_hidden, row, *slope);
         }
 
-        for (((slope, unit), row_gradient), bias_gradient) in by_hidden
-            .iter()
-            .zip(&hidden)
-            .zip(&mut gradients.w1)
-            .zip(&mut gradients.b1)
+        for (((slope, unit), row_gradient), bias_gradient) in
+            by_hidden.iter().zip(&hidden).zip(&mut gradients.w1).zip(&mut gradients.b1)
         {
             // ReLU lets no gradient through where it is 0. A NaN goes on.
             if *unit <= 0.0 {
@@ -224,9 +199,7 @@ impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Mlp<IN, HIDDEN, OUT
 
 /// `bias + row · x`, from left to right.
 fn affine<const N: usize>(row: &[f32; N], x: &[f32; N], bias: f32) -> f32 {
-    row.iter()
-        .zip(x)
-        .fold(bias, |sum, (weight, value)| sum + weight * value)
+    row.iter().zip(x).fold(bias, |sum, (weight, value)| sum + weight * value)
 }
 
 /// `into += scale * from`.
@@ -246,9 +219,8 @@ fn relu(value: f32) -> f32 {
 /// The largest logit is taken off first, so that no `exp` overflows. An infinite or NaN logit
 /// makes the loss NaN.
 fn softmax<const OUT: usize>(logits: &[f32; OUT], label: u8) -> ([f32; OUT], f32) {
-    let largest = logits.iter().fold(f32::NEG_INFINITY, |largest, logit| {
-        if *logit > largest { *logit } else { largest }
-    });
+    let largest =
+        logits.iter().fold(f32::NEG_INFINITY, |largest, logit| if *logit > largest { *logit } else { largest });
     let mut exps = logits.map(|logit| libm::expf(logit - largest));
     let sum = exps.iter().fold(0.0, |sum, exp| sum + exp);
     for exp in &mut exps {
@@ -268,15 +240,11 @@ fn softmax<const OUT: usize>(logits: &[f32; OUT], label: u8) -> ([f32; OUT], f32
 fn argmax<const OUT: usize>(logits: &[f32; OUT]) -> u8 {
     let places: [u8; OUT] = array::from_fn(|place| place as u8);
     let first = (0, f32::NEG_INFINITY);
-    let (place, _) = places
-        .iter()
-        .zip(logits)
-        .fold(first, |best, (place, logit)| {
-            if *logit > best.1 {
-                (*place, *logit)
-            } else {
-                best
-            }
-        });
+    let (place, _) = places.iter().zip(logits).fold(
+        first,
+        |best, (place, logit)| {
+            if *logit > best.1 { (*place, *logit) } else { best }
+        },
+    );
     place
 }

@@ -55,10 +55,7 @@ impl Pcg32 {
     }
 
     const fn advance(&mut self) {
-        self.state = self
-            .state
-            .wrapping_mul(Self::MULTIPLIER)
-            .wrapping_add(Self::INCREMENT);
+        self.state = self.state.wrapping_mul(Self::MULTIPLIER).wrapping_add(Self::INCREMENT);
     }
 
     /// The next 32 bits, each value equally likely.
@@ -103,12 +100,7 @@ impl Permutation {
         Self {
             len,
             half,
-            keys: [
-                mix(base ^ 0x243f_6a88),
-                mix(base ^ 0x85a3_08d3),
-                mix(base ^ 0x1319_8a2e),
-                mix(base ^ 0x0370_7344),
-            ],
+            keys: [mix(base ^ 0x243f_6a88), mix(base ^ 0x85a3_08d3), mix(base ^ 0x1319_8a2e), mix(base ^ 0x0370_7344)],
         }
     }
 
@@ -205,9 +197,7 @@ mod tests {
     fn epochs_and_seeds_give_different_orders() {
         let order = |seed, epoch| -> Vec<u32> {
             let order = Permutation::new(1200, seed, epoch);
-            (0..1200)
-                .filter_map(|position| order.at(position))
-                .collect()
+            (0..1200).filter_map(|position| order.at(position)).collect()
         };
         let orders = [order(0, 0), order(0, 1), order(1, 0), order(1, 1)];
         for (number, left) in orders.iter().enumerate() {

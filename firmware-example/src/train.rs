@@ -57,11 +57,7 @@ impl Hyper {
     /// stopping has something to do. With a patience of 5 on the validation loss, the 64-32-10
     /// network stops after 12 to 28 epochs for the seeds 0 to 9, and its best checkpoint reads
     /// 96.1 % to 97.8 % of the test right; 64-10-10 reads 95 % on average.
-    pub const DEFAULT: Self = Self {
-        learning_rate: 0.2,
-        momentum: 0.5,
-        decay: 0.95,
-    };
+    pub const DEFAULT: Self = Self { learning_rate: 0.2, momentum: 0.5, decay: 0.95 };
 }
 
 impl Default for Hyper {
@@ -96,35 +92,18 @@ impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Default for Sgd<IN,
 
 impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Sgd<IN, HIDDEN, OUT> {
     /// The tensors' names, in the order of [`Sgd::slices`].
-    pub const NAMES: [&'static str; 7] = [
-        "fc1.weight",
-        "fc1.bias",
-        "fc2.weight",
-        "fc2.bias",
-        "learning_rate",
-        "momentum",
-        "decay",
-    ];
+    pub const NAMES: [&'static str; 7] =
+        ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias", "learning_rate", "momentum", "decay"];
 
     /// The tensors' shapes, in the same order.
-    pub const SHAPES: [&'static [usize]; 7] = [
-        &[HIDDEN, IN],
-        &[HIDDEN],
-        &[OUT, HIDDEN],
-        &[OUT],
-        &[1],
-        &[1],
-        &[1],
-    ];
+    pub const SHAPES: [&'static [u32]; 7] = {
+        let [w1, b1, w2, b2] = Parameters::<IN, HIDDEN, OUT>::SHAPES;
+        [w1, b1, w2, b2, &[1], &[1], &[1]]
+    };
 
     /// All zeros, which learns nothing; see [`Sgd::init`].
     pub const fn new() -> Self {
-        Self {
-            velocity: Parameters::ZERO,
-            learning_rate: 0.0,
-            momentum: 0.0,
-            decay: 0.0,
-        }
+        Self { velocity: Parameters::ZERO, learning_rate: 0.0, momentum: 0.0, decay: 0.0 }
     }
 
     /// At rest, with these hyper-parameters.
@@ -174,8 +153,7 @@ impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Sgd<IN, HIDDEN, OUT
         let gradients = net.gradients.slices();
         let velocities = self.velocity.slices_mut();
         for ((weights, gradients), velocities) in weights.zip(gradients).zip(velocities) {
-            for ((weight, gradient), velocity) in weights.iter_mut().zip(gradients).zip(velocities)
-            {
+            for ((weight, gradient), velocity) in weights.iter_mut().zip(gradients).zip(velocities) {
                 *velocity = self.momentum * *velocity + gradient * share;
                 *weight -= self.learning_rate * *velocity;
             }
@@ -226,11 +204,7 @@ impl<const HIDDEN: usize, const BATCH: usize> Trainee<HIDDEN, BATCH> {
     /// before [`Trainee::init`], which works in place: a device with 16 KiB of RAM has no room to
     /// pass this type by value.
     pub const fn new() -> Self {
-        Self {
-            net: Mlp::new(),
-            sgd: Sgd::new(),
-            seed: 0,
-        }
+        Self { net: Mlp::new(), sgd: Sgd::new(), seed: 0 }
     }
 
     /// Begins a run: first weights drawn from `seed`, the optimizer at rest.
@@ -275,21 +249,14 @@ impl<const HIDDEN: usize, const BATCH: usize> Trainee<HIDDEN, BATCH> {
             right += u32::from(prediction == image.label());
         }
         let images = split.len() as f32;
-        Metrics {
-            loss: loss / images,
-            accuracy: right as f32 / images,
-        }
+        Metrics { loss: loss / images, accuracy: right as f32 / images }
     }
 
     /// The bits of the weights, then of the optimizer: equal bits, equal runs from here on (with
     /// one seed).
     pub fn bits(&self) -> impl Iterator<Item = u32> {
         let weights = self.net.parameters.slices();
-        weights
-            .into_iter()
-            .chain(self.sgd.slices())
-            .flatten()
-            .map(|value| value.to_bits())
+        weights.into_iter().chain(self.sgd.slices()).flatten().map(|value| value.to_bits())
     }
 
     /// FNV-1a, 64 bits, over [`Trainee::bits`] as little-endian bytes: one number to compare a
@@ -297,8 +264,6 @@ impl<const HIDDEN: usize, const BATCH: usize> Trainee<HIDDEN, BATCH> {
     pub fn checksum(&self) -> u64 {
         self.bits()
             .flat_map(u32::to_le_bytes)
-            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-            })
+            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
     }
 }

@@ -45,22 +45,14 @@ fn every_part_has_every_class_in_fair_measure() {
             counts[usize::from(image.label())] += 1;
         }
         let fair = split.len() / CLASSES as u32;
-        assert!(
-            counts.iter().all(|n| (fair / 2..=fair * 2).contains(n)),
-            "{split:?}: {counts:?}"
-        );
+        assert!(counts.iter().all(|n| (fair / 2..=fair * 2).contains(n)), "{split:?}: {counts:?}");
     }
 }
 
 #[test]
 fn an_epoch_holds_every_training_image_once_whatever_the_batch() {
-    let numbers: BTreeSet<_> = (0..Split::Train.len())
-        .map(|index| Split::Train.number(index).unwrap())
-        .collect();
-    let all: BTreeSet<_> = numbers
-        .iter()
-        .map(|number| data::image(*number).unwrap().pixels().as_ptr())
-        .collect();
+    let numbers: BTreeSet<_> = (0..Split::Train.len()).map(|index| Split::Train.number(index).unwrap()).collect();
+    let all: BTreeSet<_> = numbers.iter().map(|number| data::image(*number).unwrap().pixels().as_ptr()).collect();
     for size in [1, 7, 16, 1000, 1200, 5000] {
         let mut left = all.clone();
         for offset in 0..1200_u32.div_ceil(size) {

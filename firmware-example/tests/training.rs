@@ -16,10 +16,7 @@ fn started<const HIDDEN: usize, const BATCH: usize>(seed: u32) -> Box<Trainee<HI
     trainee
 }
 
-fn epochs<const HIDDEN: usize, const BATCH: usize>(
-    trainee: &mut Trainee<HIDDEN, BATCH>,
-    epochs: std::ops::Range<u32>,
-) {
+fn epochs<const HIDDEN: usize, const BATCH: usize>(trainee: &mut Trainee<HIDDEN, BATCH>, epochs: std::ops::Range<u32>) {
     for epoch in epochs {
         for offset in 0..Trainee::<HIDDEN, BATCH>::BATCHES {
             trainee.step(epoch, offset);
@@ -34,24 +31,15 @@ fn gradients_agree_with_finite_differences() {
     net.parameters.init(&mut random);
     net.parameters.b1 = std::array::from_fn(|_| random.symmetric(0.2));
     net.parameters.b2 = std::array::from_fn(|_| random.symmetric(0.2));
-    let examples: Vec<([f32; 6], u8)> = (0..4)
-        .map(|label| (std::array::from_fn(|_| random.symmetric(1.0)), label))
-        .collect();
+    let examples: Vec<([f32; 6], u8)> =
+        (0..4).map(|label| (std::array::from_fn(|_| random.symmetric(1.0)), label)).collect();
 
-    let loss = |net: &Parameters<6, 9, 4>| -> f64 {
-        examples
-            .iter()
-            .map(|(x, label)| f64::from(net.loss(x, *label)))
-            .sum()
-    };
+    let loss =
+        |net: &Parameters<6, 9, 4>| -> f64 { examples.iter().map(|(x, label)| f64::from(net.loss(x, *label))).sum() };
     net.zero_gradients();
     for (x, label) in &examples {
         let before = net.parameters.loss(x, *label);
-        assert_eq!(
-            net.accumulate(x, *label),
-            before,
-            "the same loss either way"
-        );
+        assert_eq!(net.accumulate(x, *label), before, "the same loss either way");
     }
 
     let step = 1.0 / 256.0;
@@ -83,10 +71,10 @@ fn names_shapes_and_slices_belong_together() {
     let mut trainee = started::<32, 16>(0);
     assert_eq!(Weights::COUNT, 2410);
     for (shape, slice) in Weights::SHAPES.iter().zip(trainee.net.parameters.slices()) {
-        assert_eq!(shape.iter().product::<usize>(), slice.len());
+        assert_eq!(shape.iter().product::<u32>() as usize, slice.len());
     }
     for (shape, slice) in Optimizer::SHAPES.iter().zip(trainee.sgd.slices()) {
-        assert_eq!(shape.iter().product::<usize>(), slice.len());
+        assert_eq!(shape.iter().product::<u32>() as usize, slice.len());
     }
     assert_eq!(Optimizer::NAMES.len(), Optimizer::SHAPES.len());
     assert_eq!(trainee.bits().count(), 2 * 2410 + 3);
@@ -167,15 +155,7 @@ fn a_fresh_trainee_is_all_zeros_and_learns_nothing() {
     let mut trainee = Box::new(Small::new());
     assert!(trainee.bits().all(|bits| bits == 0));
     trainee.step(0, 0);
-    assert!(
-        trainee
-            .net
-            .parameters
-            .slices()
-            .into_iter()
-            .flatten()
-            .all(|w| *w == 0.0)
-    );
+    assert!(trainee.net.parameters.slices().into_iter().flatten().all(|w| *w == 0.0));
 }
 
 #[test]
@@ -187,23 +167,14 @@ fn a_nan_anywhere_in_the_weights_reaches_the_loss() {
         assert!(trainee.evaluate(Split::Validation).loss.is_nan());
     }
     let net = started::<10, 16>(0).net;
-    assert!(
-        net.parameters.loss(&[0.0; 64], 10).is_nan(),
-        "no such class"
-    );
+    assert!(net.parameters.loss(&[0.0; 64], 10).is_nan(), "no such class");
 }
 
 #[test]
 fn too_large_a_learning_rate_diverges_to_a_loss_that_is_not_finite() {
     let mut trainee = Box::new(Small::new());
     let learning_rate = 1e20;
-    trainee.init(
-        0,
-        Hyper {
-            learning_rate,
-            ..Hyper::DEFAULT
-        },
-    );
+    trainee.init(0, Hyper { learning_rate, ..Hyper::DEFAULT });
     assert!((0..Small::BATCHES).any(|offset| !trainee.step(0, offset).is_finite()));
 }
 
@@ -237,10 +208,7 @@ fn reads_96_percent_of_the_held_out_digits_and_overfits_in_time() {
 fn accuracy_over_ten_seeds() {
     for seed in 0..10 {
         let (stopped, accuracy) = train(seed);
-        println!(
-            "seed {seed}: {stopped} epochs, {:.2} % of the test",
-            accuracy * 100.0
-        );
+        println!("seed {seed}: {stopped} epochs, {:.2} % of the test", accuracy * 100.0);
         assert!(stopped < 40 && accuracy >= 0.96);
     }
     assert_eq!(Reference::BATCHES, 75);
