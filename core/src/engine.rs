@@ -63,6 +63,18 @@ pub enum After {
     Completed,
     /// `ExceptionRaised`: the run is over.
     ExceptionRaised,
+    /// `GetBatchStarted`: fetching a batch follows.
+    GetBatchStarted,
+    /// `GetBatchCompleted`: the batch is fetched, again after a restart, and the iteration follows.
+    GetBatchCompleted,
+}
+
+impl After {
+    /// In an epoch, with no iteration begun.
+    #[inline(always)]
+    const fn between_iterations(self) -> bool {
+        matches!(self, After::Iteration | After::GetBatchStarted | After::GetBatchCompleted)
+    }
 }
 
 /// The engine of a run: `O` is what the step function returns, `X` the user's metrics.
@@ -72,6 +84,9 @@ pub struct Engine<O, X = ()> {
     after: After,
     /// As configured: what a resumed run goes by, unless a handler had changed it in the run.
     max_epochs: u32,
+    /// As configured, 0 for the length of the data: what a run from the beginning goes by, since its data may have
+    /// another length than the last run's. An evaluator goes over training data, then over validation data.
+    epoch_length: u32,
 }
 
 impl<O> Engine<O> {
@@ -86,7 +101,7 @@ impl<O, X> Engine<O, X> {
     /// An engine for a run of `max_epochs` epochs, with metrics of the user's own type.
     #[must_use]
     pub const fn with_metrics(max_epochs: u32, metrics: X) -> Self {
-        Engine { state: State::new(max_epochs, metrics), after: After::Nothing, max_epochs }
+        Engine { state: State::new(max_epochs, metrics), after: After::Nothing, max_epochs, epoch_length: 0 }
     }
 
     /// Fixes the iterations of an epoch, whatever the length of the data: the data goes on from epoch to epoch and
@@ -94,6 +109,7 @@ impl<O, X> Engine<O, X> {
     #[must_use]
     pub fn with_epoch_length(mut self, iterations: u32) -> Self {
         self.state.epoch_length = iterations;
+        self.epoch_length = iterations;
         self
     }
 
@@ -125,10 +141,9 @@ impl<O, X> Engine<O, X> {
     }
 
     /// Goes to the next iteration: fires what comes before it, counts it, and fires `IterationStarted`. False when the
-    /// run is over. A finished engine starts again when this is called.
+    /// run is over, and from then on until [`restart`](Self::restart).
     #[inline]
     pub fn begin_iteration<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H) -> bool {
-        self.start_again();
         while self.settle(model, handlers) {
             if self.after == After::IterationStarted || self.start_iteration(model, handlers) {
                 return true;
@@ -157,7 +172,7 @@ impl<O, X> Engine<O, X> {
 
     /// For a loop of one's own over data of unknown length: tells that the data of this epoch has ended.
     pub fn end_data<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H) {
-        if self.after == After::Iteration && self.state.offset > 0 {
+        if self.after.between_iterations() && self.state.offset > 0 {
             self.state.epoch_length = self.state.offset;
             self.end_of_epoch(model, handlers);
         }
@@ -169,14 +184,14 @@ impl<O, X> Engine<O, X> {
         self.emit(Event::User(event), model, handlers);
     }
 
-    /// A finished engine is made ready for a new run: after a run that was cut, with the epoch that follows, as in
-    /// Ignite; after a full one from the beginning.
-    #[inline]
-    fn start_again(&mut self) {
+    /// Makes a finished engine ready for a new run, as [`run`](Self::run) does by itself: after a run that was cut, with the
+    /// epoch that follows, as in Ignite; after a full one from the beginning. An engine in a run is left alone.
+    pub fn restart(&mut self) {
         if matches!(self.after, After::Completed | After::ExceptionRaised) {
             self.after = After::Nothing;
             if self.state.counters.epoch >= self.state.max_epochs {
                 self.state.counters = crate::event::Counters::default();
+                self.state.epoch_length = self.epoch_length;
             }
             self.state.position = 0;
         }
@@ -195,22 +210,30 @@ impl<O, X> Engine<O, X> {
     #[cold]
     #[inline(never)]
     fn attend<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H) {
-        while let Some(event) = self.state.queue.pop_front() {
-            handlers.on_event(Event::User(event), model, &mut self.state);
-        }
-        self.state.flags &= !(flag::QUEUED | flag::ACT);
+        self.fire_queued(model, handlers);
+        self.state.flags &= !flag::ACT;
         if handlers.pending() {
             let record = self.record_now(handlers);
             if handlers.act(model, &mut self.state, &record) {
                 handlers.on_event(Event::SavedCheckpoint, model, &mut self.state);
             }
+            // What was fired meanwhile, at the end of the run, too, where no other event follows. What was decided
+            // meanwhile waits for the next event: a handler that saves when something was saved would never be done.
+            self.fire_queued(model, handlers);
         }
+    }
+
+    fn fire_queued<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H) {
+        while let Some(event) = self.state.queue.pop_front() {
+            handlers.on_event(Event::User(event), model, &mut self.state);
+        }
+        self.state.flags &= !flag::QUEUED;
     }
 
     /// Whether the next thing is an iteration, without anything to be fired before it.
     #[inline(always)]
     const fn ready(&self) -> bool {
-        matches!(self.after, After::Iteration)
+        self.after.between_iterations()
             && self.state.flags == 0
             && (self.state.offset < self.state.epoch_length || self.state.epoch_length == 0)
     }
@@ -267,18 +290,26 @@ impl<O, X> Engine<O, X> {
                         self.emit(Event::EpochStarted, model, handlers);
                     }
                 }
-                After::Iteration | After::IterationStarted if cut => {
-                    state.flags &= !flag::STOP_EPOCH;
-                    // The data begins again, as in Ignite.
-                    state.position = 0;
-                    self.after = After::EpochTerminated;
-                    self.emit(Event::TerminateSingleEpoch, model, handlers);
-                }
-                After::Iteration if state.epoch_length == 0 || state.offset < state.epoch_length => return true,
-                After::IterationStarted => return true,
-                After::Iteration | After::EpochTerminated => {
+                After::EpochTerminated => {
                     self.after = After::EpochCompleted;
                     self.emit(Event::EpochCompleted, model, handlers);
+                }
+                After::Iteration | After::GetBatchStarted | After::GetBatchCompleted | After::IterationStarted => {
+                    if cut {
+                        state.flags &= !flag::STOP_EPOCH;
+                        // The data begins again, as in Ignite.
+                        state.position = 0;
+                        self.after = After::EpochTerminated;
+                        self.emit(Event::TerminateSingleEpoch, model, handlers);
+                    } else if self.after == After::IterationStarted
+                        || state.epoch_length == 0
+                        || state.offset < state.epoch_length
+                    {
+                        return true;
+                    } else {
+                        self.after = After::EpochCompleted;
+                        self.emit(Event::EpochCompleted, model, handlers);
+                    }
                 }
             }
         }
@@ -291,7 +322,13 @@ impl<O, X> Engine<O, X> {
         self.state.output = None;
         self.after = After::IterationStarted;
         self.emit(Event::IterationStarted, model, handlers);
-        self.state.flags == 0
+        !self.ending()
+    }
+
+    /// Whether the run or the epoch is to end at once.
+    #[inline(always)]
+    const fn ending(&self) -> bool {
+        self.state.flags & (flag::STOP | flag::STOP_EPOCH) != 0
     }
 
     /// Takes the step's output and fires `IterationCompleted`.

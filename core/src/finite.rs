@@ -26,22 +26,20 @@ const HARDWARE_FLOAT: bool = cfg!(any(
     all(any(target_arch = "riscv32", target_arch = "riscv64"), target_feature = "f"),
 ));
 
-/// Independent sums kept at once: enough to fill vector registers on hosts, to hide the adder's latency on devices.
-const LANES: usize = if cfg!(target_pointer_width = "64") { 32 } else { 8 };
+/// What is added up before the sum is looked at: enough that looking costs nothing, little enough that a NaN early in a
+/// long slice is found early, and that a second look finds the block in the nearest cache.
+const BLOCK: usize = 2048;
 
-/// Chunks of [`LANES`] between two looks at the sum: a NaN early in a long slice is found early.
-const CHUNKS: usize = 64;
+/// Below this many, to look at each is quicker than to set up sums.
+const SHORT: usize = 32;
 
 /// Whether no element is NaN or infinite. An empty slice is finite.
 #[must_use]
 pub fn all_finite(values: &[f32]) -> bool {
-    let (chunks, rest) = values.as_chunks::<LANES>();
-    if HARDWARE_FLOAT {
-        chunks.chunks(CHUNKS).all(|block| sum_is_finite(block) || exponents_are_finite(block.as_flattened()))
-            && exponents_are_finite(rest)
-    } else {
-        exponents_are_finite(values)
+    if values.len() < SHORT {
+        return exponents_are_finite(values);
     }
+    values.chunks(BLOCK).all(|block| (HARDWARE_FLOAT && sum_is_finite(block)) || exponents_are_finite(block))
 }
 
 /// Where the first NaN or infinity is.
@@ -51,31 +49,65 @@ pub fn first_non_finite(values: &[f32]) -> Option<usize> {
 }
 
 /// One-sided: true proves that all are finite, false proves nothing.
+#[cfg(target_pointer_width = "64")]
 #[inline]
-fn sum_is_finite(block: &[[f32; LANES]]) -> bool {
-    let mut sums = [0.0f32; LANES];
-    for chunk in block {
+fn sum_is_finite(block: &[f32]) -> bool {
+    let (chunks, rest) = block.as_chunks::<LANES>();
+    exponents_are_finite(&sums(chunks)) && exponents_are_finite(rest)
+}
+
+/// Sums kept at once: what vector registers hold and what hides the adder's latency.
+#[cfg(target_pointer_width = "64")]
+const LANES: usize = 32;
+
+/// Not inlined: whoever looks at the sums in the same function keeps the compiler from keeping them in registers.
+#[cfg(target_pointer_width = "64")]
+#[inline(never)]
+fn sums(chunks: &[[f32; LANES]]) -> [f32; LANES] {
+    let mut sums = [0.0; LANES];
+    for chunk in chunks {
         for (sum, value) in sums.iter_mut().zip(chunk) {
             *sum += value;
         }
     }
-    sums.iter().sum::<f32>().is_finite()
+    sums
+}
+
+/// One-sided: true proves that all are finite, false proves nothing.
+#[cfg(not(target_pointer_width = "64"))]
+#[inline]
+fn sum_is_finite(block: &[f32]) -> bool {
+    // Written out, so that it stays in registers at -Os too; four sums hide the adder's latency.
+    let (chunks, rest) = block.as_chunks::<8>();
+    let (mut p, mut q, mut r, mut s) = (0.0f32, 0.0f32, 0.0f32, 0.0f32);
+    for [a, b, c, d, e, f, g, h] in chunks {
+        p += a;
+        q += b;
+        r += c;
+        s += d;
+        p += e;
+        q += f;
+        r += g;
+        s += h;
+    }
+    (p + q + (r + s)).is_finite() && exponents_are_finite(rest)
+}
+
+/// An exponent of all ones, and only that, carries into the sign bit.
+#[inline(always)]
+const fn carry(value: f32) -> u32 {
+    (value.to_bits() & 0x7FFF_FFFF).wrapping_add(0x0080_0000)
 }
 
 /// Exact, in integers.
-#[inline]
-fn exponents_are_finite(values: &[f32]) -> bool {
-    // An exponent of all ones, and only that, carries into the sign bit.
-    let carry = |value: &f32| (value.to_bits() & 0x7FFF_FFFF).wrapping_add(0x0080_0000);
-    let (chunks, rest) = values.as_chunks::<8>();
-    for [a, b, c, d, e, f, g, h] in chunks {
+fn exponents_are_finite(block: &[f32]) -> bool {
+    let (chunks, rest) = block.as_chunks::<8>();
+    let mut any = 0;
+    for &[a, b, c, d, e, f, g, h] in chunks {
         // Written out: as a loop it costs two thirds more on a Cortex-M at -Os.
-        let any = carry(a) | carry(b) | carry(c) | carry(d) | carry(e) | carry(f) | carry(g) | carry(h);
-        if any >> 31 != 0 {
-            return false;
-        }
+        any |= carry(a) | carry(b) | carry(c) | carry(d) | carry(e) | carry(f) | carry(g) | carry(h);
     }
-    rest.iter().fold(0, |any, value| any | carry(value)) >> 31 == 0
+    any >> 31 == 0 && rest.iter().all(|value| value.is_finite())
 }
 
 /// Something in which a NaN or an infinity can hide.

@@ -54,6 +54,9 @@ pub mod store;
 pub mod time;
 
 pub use embedded_io;
+#[cfg(feature = "nor-flash")]
+#[cfg_attr(docsrs, doc(cfg(feature = "nor-flash")))]
+pub use embedded_storage;
 
 pub use engine::{Batches, Engine, Outcome, RunError};
 pub use event::{Event, UserEvent, When};

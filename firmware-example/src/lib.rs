@@ -1,7 +1,7 @@
 //! The workload of the example: a small network that learns to read handwritten digits.
 //!
 //! One real training program, the same on a microcontroller and on the host, to which the
-//! monitor is attached. This library is the half that trains; only [`checkpoint`] knows of the monitor.
+//! monitor is attached. This library is the half that trains; only [`checkpoint`] and [`monitored`] know of the monitor.
 //! The firmware and the host simulation are programs of this package that put the two together.
 //!
 //! | module | what |
@@ -11,6 +11,8 @@
 //! | [`mlp`] | the network and its gradients |
 //! | [`train`] | SGD with momentum, one step, one evaluation |
 //! | [`checkpoint`] | what of it a checkpoint holds |
+//! | [`flash`] | the rules of NOR flash, for devices that do not enforce them |
+//! | [`monitored`] | the run under all four handlers, as boards and host make it |
 //!
 //! It holds three promises. **No heap, no panic, no `unsafe`.** **The same bits everywhere:** a
 //! run ends with the same weights on x86-64, on a Cortex-M4F with hardware floats, and on a
@@ -40,6 +42,8 @@ extern crate std;
 
 pub mod checkpoint;
 pub mod data;
+pub mod flash;
 pub mod mlp;
+pub mod monitored;
 pub mod random;
 pub mod train;

@@ -1,1 +1,12 @@
 //! training-monitor-tests
+
+/// The README's examples, compiled and run as doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
+
+pub mod conformance;
+pub mod flash;
+pub mod power_cut;
+pub mod random;
+pub mod script;

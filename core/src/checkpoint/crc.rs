@@ -64,11 +64,24 @@ mod imp {
         table
     };
 
+    #[inline(always)]
+    const fn half_byte(crc: u32) -> u32 {
+        (crc >> 4) ^ TABLE[(crc & 15) as usize]
+    }
+
+    #[inline(always)]
+    const fn byte(crc: u32) -> u32 {
+        half_byte(half_byte(crc))
+    }
+
     pub fn update(mut crc: u32, bytes: &[u8]) -> u32 {
-        for &byte in bytes {
-            crc ^= u32::from(byte);
-            crc = (crc >> 4) ^ TABLE[(crc & 15) as usize];
-            crc = (crc >> 4) ^ TABLE[(crc & 15) as usize];
+        // A word at a time costs a Cortex-M4 seven instructions a byte, a byte at a time ten.
+        let (words, rest) = bytes.as_chunks::<4>();
+        for word in words {
+            crc = byte(byte(byte(byte(crc ^ u32::from_le_bytes(*word)))));
+        }
+        for &next in rest {
+            crc = byte(crc ^ u32::from(next));
         }
         crc
     }
@@ -76,33 +89,32 @@ mod imp {
 
 #[cfg(feature = "crc-table-4k")]
 mod imp {
-    /// What a byte adds when 0, 1, 2 or 3 bytes follow it in its group.
-    static TABLES: [[u32; 256]; 4] = {
-        let mut tables = [[0; 256]; 4];
+    /// What a byte adds when `after` bytes follow it in its word.
+    const fn table(after: u32) -> [u32; 256] {
+        let mut table = [0; 256];
         let mut index = 0;
         while index < 256 {
-            let mut value = index as u32;
-            let mut after = 0;
-            while after < 4 {
-                value = super::shifted(value, 8);
-                tables[after][index] = value;
-                after += 1;
-            }
+            table[index] = super::shifted(index as u32, 8 * (after + 1));
             index += 1;
         }
-        tables
-    };
+        table
+    }
+
+    // Not an array of four: with a base register for each a look-up is one instruction on Arm, from an array it is two.
+    static LAST: [u32; 256] = table(0);
+    static THIRD: [u32; 256] = table(1);
+    static SECOND: [u32; 256] = table(2);
+    static FIRST: [u32; 256] = table(3);
 
     pub fn update(mut crc: u32, bytes: &[u8]) -> u32 {
-        let (groups, rest) = bytes.as_chunks::<4>();
-        for group in groups {
-            let [a, b, c, d] = (crc ^ u32::from_le_bytes(*group)).to_le_bytes();
-            let [first, second, third, fourth] = &TABLES;
-            crc = fourth[a as usize] ^ third[b as usize] ^ second[c as usize] ^ first[d as usize];
+        let (words, rest) = bytes.as_chunks::<4>();
+        for word in words {
+            let [a, b, c, d] = (crc ^ u32::from_le_bytes(*word)).to_le_bytes();
+            crc = FIRST[a as usize] ^ SECOND[b as usize] ^ THIRD[c as usize] ^ LAST[d as usize];
         }
         for &byte in rest {
             let [index, ..] = (crc ^ u32::from(byte)).to_le_bytes();
-            crc = (crc >> 8) ^ TABLES[0][index as usize];
+            crc = (crc >> 8) ^ LAST[index as usize];
         }
         crc
     }

@@ -18,6 +18,10 @@ use serde::de::DeserializeOwned;
 /// Bytes that strings and byte arrays of a [value](VisitMut::value) may have together.
 const ARENA: usize = 64;
 
+/// What [`load`] reads at a time where nothing is loaded: on a host what a vectorised checksum wants and the nearest
+/// cache holds beside its source, elsewhere little of the stack.
+const SCRATCH: usize = if cfg!(target_pointer_width = "64") { 4096 } else { 64 };
+
 /// What a stream says of itself.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Info {
@@ -97,7 +101,7 @@ pub fn load<C: Checksum, T: Objects + ?Sized>(
     bytes: &[u8],
     objects: &mut T,
 ) -> Result<Info, DecodeError<core::convert::Infallible>> {
-    let mut scratch = [0; 256];
+    let mut scratch = [0; SCRATCH];
     let mut loader = Loader::new(objects, &mut scratch);
     loader.verify::<C, _>(&mut &*bytes)?;
     loader.verified()?;

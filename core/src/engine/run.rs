@@ -68,16 +68,16 @@ impl<O, X> Engine<O, X> {
         if data.is_empty() {
             return Err(RunError::NoData);
         }
-        self.start_again();
+        self.restart();
         if self.state.epoch_length == 0 {
             self.state.epoch_length = data.len().unwrap_or(0);
         }
         while self.settle(model, handlers) {
-            // A run that resumes between `IterationStarted` and its step has fired the events before it already.
-            let resumed = self.after == After::IterationStarted;
-            if !resumed {
+            // A run that goes on after one of these three has fired it already; only the batch has to be fetched again.
+            if !matches!(self.after, After::GetBatchStarted | After::GetBatchCompleted | After::IterationStarted) {
+                self.after = After::GetBatchStarted;
                 self.emit(Event::GetBatchStarted, model, handlers);
-                if self.state.flags != 0 {
+                if self.ending() {
                     continue;
                 }
             }
@@ -87,11 +87,15 @@ impl<O, X> Engine<O, X> {
                 }
                 return Err(self.exhausted());
             };
-            if !resumed {
+            if !matches!(self.after, After::GetBatchCompleted | After::IterationStarted) {
+                self.after = After::GetBatchCompleted;
                 self.emit(Event::GetBatchCompleted, model, handlers);
-                if self.state.flags != 0 || !self.start_iteration(model, handlers) {
+                if self.ending() {
                     continue;
                 }
+            }
+            if self.after != After::IterationStarted && !self.start_iteration(model, handlers) {
+                continue;
             }
             match step(model, batch, &mut self.state) {
                 Ok(output) => {

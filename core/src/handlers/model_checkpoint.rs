@@ -213,6 +213,11 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
         self.calls
     }
 
+    /// Whether nothing is ever removed.
+    pub(crate) const fn keeps_all(&self) -> bool {
+        self.keep_all
+    }
+
     pub(crate) const fn set_calls(&mut self, calls: u32) {
         self.calls = calls;
     }

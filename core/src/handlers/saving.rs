@@ -2,8 +2,8 @@
 //!
 //! One save, in order: the objects are measured and scanned (an error here costs nothing), the store opens a place, the
 //! encoder streams into it, the store commits, the ranking changes, and what has to go is removed. Whatever fails
-//! before the commit leaves ranking and stored checkpoints as they were. A removal that fails is reported and tried
-//! again at the next save.
+//! before the commit leaves ranking and stored checkpoints as they were. What is stored and not ranked goes before the
+//! next save and after each; a removal that fails is reported and so tried again.
 //!
 //! ```
 //! use training_monitor::{Engine, ModelCheckpoint, State, checkpoint::One, event::IterationCompleted, store::ram::Ram};
@@ -37,11 +37,6 @@ use crate::state::{State, StopReason};
 use crate::store::{Opening, Store, Stored};
 use core::fmt;
 use embedded_io::ErrorType;
-use heapless::Vec;
-
-/// Removals that failed and are tried again. One more replaces the oldest, which then stays on the medium until the
-/// next opening.
-const CONDEMNED: usize = 2;
 
 /// What a save did, for an observer.
 #[derive(Debug)]
@@ -109,9 +104,12 @@ pub struct Saving<const N: usize, W, S: Store, F, B = ()> {
     observer: B,
     /// What was decided and not yet written.
     pending: Option<Save>,
-    /// The highest sequence number on the medium.
+    /// The highest sequence number on the medium, or of a save that failed: it may have got there all the same.
     sequence: u32,
-    condemned: Vec<u32, CONDEMNED, u8>,
+    /// Iterations that must have passed since the last save.
+    min_interval: u32,
+    /// The iteration of the newest commit.
+    last_saved: Option<u32>,
     last_error: Option<EncodeError<S::Error>>,
 }
 
@@ -124,27 +122,25 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
     /// The store's, when it cannot list what it has.
     pub fn attach<W, S: Store>(mut self, when: W, mut store: S) -> Result<Saving<N, W, S, F>, S::Error> {
         self.reset();
-        let mut sequence = 0;
-        let mut condemned = Vec::new();
+        let mut newest: Option<Stored> = None;
         let mut index = 0;
         while let Some(stored) = store.stored(index)? {
-            sequence = stored.sequence;
-            if let Some(gone) = self.found(Save { step: stored.step, score: stored.score }) {
-                condemn(&mut condemned, gone.step);
-            }
+            self.found(Save { step: stored.step, score: stored.score });
+            newest = Some(stored);
             index += 1;
         }
-        Ok(Saving { machine: self, when, store, observer: (), pending: None, sequence, condemned, last_error: None })
+        Ok(Saving {
+            machine: self,
+            when,
+            store,
+            observer: (),
+            pending: None,
+            sequence: newest.map_or(0, |newest| newest.sequence),
+            min_interval: 0,
+            last_saved: newest.map(|newest| newest.iteration),
+            last_error: None,
+        })
     }
-}
-
-fn condemn(condemned: &mut Vec<u32, CONDEMNED, u8>, step: u32) {
-    if condemned.is_full() {
-        condemned.rotate_left(1);
-        condemned.pop();
-    }
-    // Cannot fail: there is room now.
-    let _ = condemned.push(step);
 }
 
 impl<const N: usize, W, S: Store, F, B> Saving<N, W, S, F, B> {
@@ -157,9 +153,19 @@ impl<const N: usize, W, S: Store, F, B> Saving<N, W, S, F, B> {
             observer,
             pending: self.pending,
             sequence: self.sequence,
-            condemned: self.condemned,
+            min_interval: self.min_interval,
+            last_saved: self.last_saved,
             last_error: self.last_error,
         }
+    }
+
+    /// Saves only when at least so many iterations have passed since the last save, to spare the medium: what would
+    /// have been saved before is passed over, its number used up. For a medium that wears out and scores that improve
+    /// at every call.
+    #[must_use]
+    pub fn min_interval(mut self, iterations: u32) -> Self {
+        self.min_interval = iterations;
+        self
     }
 
     /// The state machine: what is kept, the best, the latest.
@@ -237,14 +243,66 @@ impl<const N: usize, W, S: Store, F, B> Saving<N, W, S, F, B> {
     where
         B: Observer<S::Error>,
     {
-        let bytes = self.write(save, iteration, record, objects)?;
+        // Found at the opening, or a removal that failed: its place is needed.
+        self.sweep();
+        let written = self.write(save, iteration, record, objects);
+        self.reconcile(written.is_ok().then_some(save.step));
+        let bytes = written?;
+        self.last_saved = Some(iteration);
         let gone = self.machine.committed(save).map(|gone| gone.step);
         self.observer.observe(&Report::Saved { save, bytes, removed: gone });
-        if let Some(step) = gone {
-            condemn(&mut self.condemned, step);
-        }
-        self.remove_condemned();
+        self.sweep();
         Ok(())
+    }
+
+    /// Removes what is stored and not ranked, which each save does too. Before doing something to the store that needs
+    /// the room, such as erasing ahead.
+    pub fn sweep(&mut self)
+    where
+        B: Observer<S::Error>,
+    {
+        if self.machine.keeps_all() {
+            return;
+        }
+        let mut index = 0;
+        while let Ok(Some(Stored { step, .. })) = self.store.stored(index) {
+            if self.is_kept(step) {
+                index += 1;
+            } else if let Err(error) = self.store.remove(step) {
+                self.observer.observe(&Report::RemovalFailed { step, error: &error });
+                index += 1;
+            } else if self.store.stored(index).is_ok_and(|next| next.is_some_and(|next| next.step == step)) {
+                // A store that still lists what it has removed.
+                index += 1;
+            }
+        }
+    }
+
+    fn is_kept(&self, step: u32) -> bool {
+        self.machine.kept().iter().any(|kept| kept.step == step)
+    }
+
+    /// Ranks anew if the store no longer has all that is ranked: somebody removed it, or it was one whose commit the
+    /// power cut short and whose place the store had to take. `new` is not ranked yet.
+    fn reconcile(&mut self, new: Option<u32>) {
+        let mut whole = true;
+        for index in 0..self.machine.kept().len() {
+            let Some(step) = self.machine.kept().get(index).map(|kept| kept.step) else { break };
+            whole &= self.store.parts(step).map_or(true, |parts| parts > 0);
+        }
+        if whole || self.machine.keeps_all() {
+            return;
+        }
+        let calls = self.machine.calls();
+        self.machine.reset();
+        let mut index = 0;
+        while let Ok(Some(Stored { step, score, .. })) = self.store.stored(index) {
+            if Some(step) != new {
+                self.machine.found(Save { step, score });
+            }
+            index += 1;
+        }
+        self.machine.set_calls(calls);
     }
 
     /// Writes and commits; returns the bytes of all streams.
@@ -265,6 +323,8 @@ impl<const N: usize, W, S: Store, F, B> Saving<N, W, S, F, B> {
             score: save.score,
             score_name: self.machine.settings.score_name,
         };
+        // Used up even by a save that fails: what is on the medium then is not known.
+        self.sequence = header.sequence;
         let contents =
             Contents { header, record, only: None, allow_non_finite: self.machine.settings.allow_non_finite };
         // Everything that can be found wrong is found wrong before the store is touched.
@@ -293,23 +353,7 @@ impl<const N: usize, W, S: Store, F, B> Saving<N, W, S, F, B> {
             self.store.commit(&header, &encoded).map_err(EncodeError::Io)?;
             encoded
         };
-        self.sequence = header.sequence;
         Ok(last.len)
-    }
-
-    fn remove_condemned(&mut self)
-    where
-        B: Observer<S::Error>,
-    {
-        for _ in 0..self.condemned.len() {
-            let Some(step) = self.condemned.first().copied() else { break };
-            self.condemned.rotate_left(1);
-            self.condemned.pop();
-            if let Err(error) = self.store.remove(step) {
-                self.observer.observe(&Report::RemovalFailed { step, error: &error });
-                condemn(&mut self.condemned, step);
-            }
-        }
     }
 
     /// Saves what is pending, as the policy has it. Returns whether it was committed.
@@ -477,7 +521,9 @@ where
             return;
         }
         let score = self.machine.score_function.score(state);
-        if let Some(save) = self.machine.update_at(state.counters(), score) {
+        let save = self.machine.update_at(state.counters(), score);
+        let rested = |last: u32| state.iteration().wrapping_sub(last) >= self.min_interval;
+        if let Some(save) = save.filter(|_| self.last_saved.is_none_or(rested)) {
             self.pending = Some(save);
             state.request_act();
         }
@@ -511,6 +557,8 @@ where
         if let Some(Progress { calls, pending }) = record.take(kind::MODEL_CHECKPOINT)? {
             self.machine.set_calls(calls);
             self.pending = pending;
+            // What had to go when the power went: no later save may come to remove it.
+            self.sweep();
         }
         Ok(())
     }
@@ -532,7 +580,12 @@ where
 
     fn load(&mut self, iteration: u32, model: &mut T) -> bool {
         let stored = self.at_iteration(iteration);
-        stored.is_some_and(|stored| read(&mut self.store, stored.step, model, Pass::Load).is_ok())
+        let loaded = stored.is_some_and(|stored| read(&mut self.store, stored.step, model, Pass::Load).is_ok());
+        if loaded {
+            // Later ones are not of this run any more.
+            self.last_saved = Some(iteration);
+        }
+        loaded
     }
 }
 

@@ -19,7 +19,7 @@
 //! ```
 
 use crate::event::{Event, When};
-use crate::finite::{Finite, all_finite};
+use crate::finite::{Finite, first_non_finite};
 use crate::handler::Handler;
 use crate::record::{RecordFull, RecordReader, RecordWriter, RestoreError, kind};
 use crate::state::{State, StopReason};
@@ -63,11 +63,18 @@ impl TerminateOnNan {
 
     /// Looks at the next stripe of `values`: `every` calls cover all of them. True when there is a NaN or an infinity.
     pub fn check_stripe(&mut self, values: &[f32]) -> bool {
-        let len = values.len().div_ceil(self.every.get() as usize);
-        let start = len.saturating_mul(self.calls as usize).min(values.len());
-        let end = start.saturating_add(len).min(values.len());
+        let found = self.find_in_stripe(values);
         self.due();
-        !values.get(start..end).is_some_and(all_finite)
+        found.is_some()
+    }
+
+    /// Where in `values` the first NaN or infinity of this call's stripe is.
+    fn find_in_stripe(&self, values: &[f32]) -> Option<usize> {
+        let len = values.len().div_ceil(self.every.get() as usize);
+        let start = len.saturating_mul(self.calls as usize);
+        let end = start.saturating_add(len).min(values.len());
+        // Where stripes do not come out even the last ones are empty.
+        first_non_finite(values.get(start..end)?).map(|index| start.saturating_add(index))
     }
 
     /// Whether this call is one that looks.
@@ -89,7 +96,7 @@ impl TerminateOnNan {
     /// As [`attach`](Self::attach), to look at slices that `slices` passes to its last argument one by one: parameters,
     /// gradients. Cheaper to write than a returned collection where the model owns them.
     pub const fn watch<W, F>(self, when: W, slices: F) -> Watching<W, F> {
-        Watching { terminate_on_nan: self, when, slices }
+        Watching { terminate_on_nan: self, when, slices, found: None }
     }
 }
 
@@ -127,6 +134,26 @@ pub struct Watching<W, F> {
     pub terminate_on_nan: TerminateOnNan,
     when: W,
     slices: F,
+    found: Option<NonFinite>,
+}
+
+/// Where a NaN or an infinity was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct NonFinite {
+    /// Which slice, from 0 in the order in which they were passed.
+    pub slice: u32,
+    /// Which of its elements.
+    pub index: u32,
+}
+
+impl<W, F> Watching<W, F> {
+    /// Where the last one was that ended a run; looked for only then.
+    #[must_use]
+    pub const fn found(&self) -> Option<NonFinite> {
+        self.found
+    }
 }
 
 impl<T: ?Sized, O, X, W: When, F: FnMut(&T, &mut dyn FnMut(&[f32]))> Handler<T, O, X> for Watching<W, F> {
@@ -136,11 +163,19 @@ impl<T: ?Sized, O, X, W: When, F: FnMut(&T, &mut dyn FnMut(&[f32]))> Handler<T, 
             return;
         }
         let now = self.terminate_on_nan;
-        let mut bad = false;
+        let mut slice = 0u32;
+        let mut found = None;
         // Each slice is striped on its own, all from the same phase.
-        (self.slices)(model, &mut |slice| bad |= { now }.check_stripe(slice));
+        (self.slices)(model, &mut |values| {
+            if found.is_none() {
+                let at = |index| NonFinite { slice, index: u32::try_from(index).unwrap_or(u32::MAX) };
+                found = now.find_in_stripe(values).map(at);
+            }
+            slice = slice.saturating_add(1);
+        });
         self.terminate_on_nan.due();
-        if bad {
+        if found.is_some() {
+            self.found = found;
             state.terminate(StopReason::NonFinite);
         }
     }

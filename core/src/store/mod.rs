@@ -12,6 +12,9 @@
 //! adapter has a directory.
 
 pub mod ram;
+#[cfg(feature = "nor-flash")]
+#[cfg_attr(docsrs, doc(cfg(feature = "nor-flash")))]
+pub mod slots;
 
 use crate::checkpoint::{Checksum, Encoded, Header};
 use embedded_io::{Read, Write};

@@ -1,0 +1,465 @@
+//! Checkpoints in NOR flash: a region divided into `SLOTS` slots of whole erase blocks, one more than are kept.
+//!
+//! ```text
+//!  region   ┌─ slot 0 ────────┬─ slot 1 ────────┬─ slot 2 ────────┐
+//!           └─────────────────┴─────────────────┴─────────────────┘
+//!  a slot   0        64     96                       96 + length
+//!           │ record │ seal │ the checkpoint's stream │ not touched │
+//!  written    second   last   first
+//!
+//!  record   0  "TMSR"        4 bytes
+//!           4  version       u32, 1
+//!           8  sequence      u32, counts commits; the highest is the newest
+//!          12  length        u32, bytes of the stream
+//!          16  stream CRC    u32, the one at the stream's end
+//!          20  step          u32
+//!          24  iteration     u32
+//!          28  score         f32; a NaN: no score
+//!          32  erases        u32, of this slot
+//!          36  all erases    u32, of all slots, as far as they were known
+//!          40  record CRC    u32, over the 40 bytes before it, the slot's place in the region (u32, bytes) and the
+//!                            size of a slot (u32, bytes)
+//!  seal     0  "TMSK"        4 bytes
+//!           4  !record CRC   u32
+//! ```
+//!
+//! All numbers are little-endian, all CRCs CRC-32/ISO-HDLC. The positions are the same for every flash; what a write
+//! granule has beyond record, seal or stream is written as zeros.
+//!
+//! **What makes it safe.** Every granule is programmed at most once between erases, nothing is cleared by programming
+//! over it, and the value of erased flash means nothing. A slot counts only if the record's CRC and the CRC of the whole
+//! stream are right, so a cut in the stream, in the record or in an erase leaves a slot that does not count; and whatever
+//! does not count is erased before it is programmed, even where it reads blank. A read that fails is a slot that does not
+//! count. Nothing is known but what [`open`](Slots::open) found on the flash.
+//!
+//! **Why there is a seal.** Power that fails in the last write may leave cells that read one way now and another
+//! way later. While the record is the last thing written, that may be the record, and whoever erases an older
+//! checkpoint trusting it may end with neither. A record whose seal was begun is firm. One without a seal is
+//! listed and can be loaded, but as long as it is there nothing of value is erased: its own slot is taken first.
+//!
+//! **What it costs.** A save erases ceil((96 + length) / erase block) blocks and programs 52 bytes beside the stream, plus
+//! what fills up the last granules of the three. Removing costs nothing: it is only remembered until the next opening,
+//! where ranking comes to the same end. Opening reads what is committed once, in pieces of 128 bytes.
+//!
+//! **Wear.** A save goes to the slot that was erased least. Each slot's erases are counted in its record. They are exact,
+//! but for saves cut by a power failure or given up, whose erase is forgotten when the power goes before another save is
+//! committed: then they are a lower bound.
+//!
+//! ```
+//! # use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
+//! # struct Chip([u8; 4096]);
+//! # impl ErrorType for Chip { type Error = NorFlashErrorKind; }
+//! # impl ReadNorFlash for Chip {
+//! #     const READ_SIZE: usize = 1;
+//! #     fn read(&mut self, at: u32, to: &mut [u8]) -> Result<(), NorFlashErrorKind> {
+//! #         to.copy_from_slice(&self.0[at as usize..][..to.len()]);
+//! #         Ok(())
+//! #     }
+//! #     fn capacity(&self) -> usize { 4096 }
+//! # }
+//! # impl NorFlash for Chip {
+//! #     const WRITE_SIZE: usize = 4;
+//! #     const ERASE_SIZE: usize = 256;
+//! #     fn erase(&mut self, from: u32, to: u32) -> Result<(), NorFlashErrorKind> {
+//! #         self.0[from as usize..to as usize].fill(0xFF);
+//! #         Ok(())
+//! #     }
+//! #     fn write(&mut self, at: u32, from: &[u8]) -> Result<(), NorFlashErrorKind> {
+//! #         self.0[at as usize..][..from.len()].copy_from_slice(from);
+//! #         Ok(())
+//! #     }
+//! # }
+//! use training_monitor::{Engine, ModelCheckpoint, checkpoint::One, event::IterationCompleted, store::slots::Slots};
+//!
+//! # let mut chip = Chip([0xA5; 4096]);
+//! // The two latest, so three slots: from 1 KiB to 4 KiB of the chip, 1 KiB each.
+//! let store = Slots::<_, 3>::open(&mut chip, 1024..4096)?;
+//! let mut weights = [0.0_f32; 4];
+//! let mut model = One("mymodel", &mut weights);
+//! let mut checkpoint =
+//!     ModelCheckpoint::<2>::builder().save_interval(2).n_saved(2).build()?.attach(IterationCompleted, store)?;
+//! Engine::new(1).run(&mut model, 0..6, &mut checkpoint, |model, batch, _| model.1[0] = batch as f32)?;
+//! assert_eq!(checkpoint.store().erases(), [1, 1, 1]);
+//! drop(checkpoint);
+//!
+//! // After a reset.
+//! let store = Slots::<_, 3>::open(&mut chip, 1024..4096)?;
+//! let mut checkpoint =
+//!     ModelCheckpoint::<2>::builder().save_interval(2).n_saved(2).build()?.attach(IterationCompleted, store)?;
+//! let mut weights = [0.0_f32; 4];
+//! let best = checkpoint.load_best(&mut One("mymodel", &mut weights))?;
+//! assert_eq!((best.map(|info| info.step), weights[0]), (Some(6), 5.0));
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
+
+mod error;
+mod io;
+mod record;
+
+pub use error::{RegionError, SlotsError};
+pub use io::{Reader, Writer};
+
+use super::{Opening, Store, Stored};
+use crate::checkpoint::{Checksum, Crc32, Encoded, Header};
+use core::marker::PhantomData;
+use core::ops::Range;
+use embedded_storage::nor_flash::NorFlash;
+use io::{Granule, Writing};
+use record::{MAX_GRANULE, RECORD_LEN, Record, SEAL_AT, SEAL_LEN, STREAM_AT};
+
+/// Bytes that are read at a time when a slot is checked.
+const PIECE: usize = 128;
+
+/// The store. `C` is how streams are summed.
+#[derive(Debug)]
+pub struct Slots<F, const SLOTS: usize, C = Crc32> {
+    flash: F,
+    /// Where slot 0 begins.
+    start: u32,
+    /// Bytes of a slot, a multiple of the erase block.
+    size: u32,
+    slots: [Slot; SLOTS],
+    /// The stream that was opened last, until it is committed.
+    writing: Option<Writing>,
+    checksum: PhantomData<fn() -> C>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    state: State,
+    /// What the flash has there; only means something where the state says so.
+    stored: Stored,
+    /// Bytes of its stream, as above.
+    len: u32,
+    /// How often the slot was erased.
+    erases: u32,
+}
+
+/// What is known of a slot. Only `Committed` and `Unsealed` are listed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// No checkpoint was found there: erased before it is programmed.
+    Unknown,
+    /// Something was begun since the opening and did not end in a commit: as `Unknown`, and tried last.
+    Torn,
+    /// So many bytes from its beginning were erased since the opening and not programmed.
+    Erased(u32),
+    /// A whole checkpoint.
+    Committed,
+    /// A whole checkpoint without a seal: the power went at the end of its commit.
+    Unsealed,
+    /// A whole checkpoint that has been removed or replaced. It would be found again at an opening.
+    Removed,
+}
+
+impl Slot {
+    const UNKNOWN: Self = Slot {
+        state: State::Unknown,
+        stored: Stored { step: 0, sequence: 0, iteration: 0, score: None },
+        len: 0,
+        erases: 0,
+    };
+
+    fn is_listed(&self) -> bool {
+        matches!(self.state, State::Committed | State::Unsealed)
+    }
+
+    /// In which order slots are taken. `None` for one that is not free.
+    fn rank(&self) -> Option<u8> {
+        match self.state {
+            State::Erased(_) => Some(0),
+            // Before those that still hold something: an interrupted save is repeated in the same slot, so that it
+            // cannot come to light later beside its successor.
+            State::Unknown => Some(1),
+            State::Removed => Some(2),
+            State::Torn => Some(3),
+            State::Committed | State::Unsealed => None,
+        }
+    }
+}
+
+impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
+    /// Takes the bytes `region` of `flash`, in slots of an equal number of whole erase blocks, and finds what is
+    /// committed there. Whatever else the flash holds is taken for free space; nothing is written.
+    ///
+    /// Reads at most 3 + size / 128 times a slot. A flash that can't be read is one without checkpoints.
+    ///
+    /// # Errors
+    /// [`RegionError`], whatever the flash holds. Lend the flash (`&mut flash`) to keep it then.
+    pub fn open(flash: F, region: Range<u32>) -> Result<Self, RegionError> {
+        let size = error::slot_size::<F>(flash.capacity(), &region, SLOTS)?;
+        let slots = [Slot::UNKNOWN; SLOTS];
+        let mut open = Slots { flash, start: region.start, size, slots, writing: None, checksum: PhantomData };
+        open.scan();
+        Ok(open)
+    }
+
+    fn scan(&mut self) {
+        let mut newest = None;
+        for index in 0..SLOTS {
+            if let Some((record, sealed)) = self.inspect(index) {
+                newest = newest.max(Some((record.stored.sequence, record.all_erases)));
+                if let Some(slot) = self.slots.get_mut(index) {
+                    let state = if sealed { State::Committed } else { State::Unsealed };
+                    *slot = Slot { state, stored: record.stored, len: record.len, erases: record.erases };
+                }
+            }
+        }
+        // Two of a step: the newer is meant. Two of a sequence: one was cut, and another taken for it.
+        for index in 0..SLOTS {
+            let Some(slot) = self.slots.get(index).copied() else { break };
+            let other = |other: &Slot| other.is_listed() && other.state != State::Unsealed;
+            let beaten = |by: &Slot| other(by) && slot.stored.sequence == by.stored.sequence;
+            if slot.state == State::Unsealed && self.slots.iter().any(beaten) {
+                self.set(index, State::Unknown);
+            } else if slot.is_listed() {
+                let newer = |by: &Slot| by.stored.step == slot.stored.step && by.stored.sequence > slot.stored.sequence;
+                if self.slots.iter().any(|by| by.is_listed() && newer(by)) {
+                    self.set(index, State::Removed);
+                }
+            }
+        }
+        // The newest knew what all slots together had; what the others do not account for, the unknown ones had.
+        let known = self.all_erases();
+        let left = newest.map_or(0, |(_, all)| all).saturating_sub(known);
+        let unknown = self.slots.iter().filter(|slot| slot.state == State::Unknown).count();
+        let share = u32::try_from(unknown).ok().and_then(|unknown| left.checked_div(unknown)).unwrap_or(0);
+        for slot in self.slots.iter_mut().filter(|slot| slot.state == State::Unknown) {
+            slot.erases = share;
+        }
+    }
+
+    /// The record of a slot that holds a whole checkpoint, and whether it has a seal.
+    fn inspect(&mut self, index: usize) -> Option<(Record, bool)> {
+        let at = self.at(index);
+        let mut bytes = [0; SEAL_AT as usize];
+        self.flash.read(at, &mut bytes).ok()?;
+        let record = Record::from_bytes::<C>(&bytes, at.wrapping_sub(self.start), self.size)?;
+        let room = self.size.saturating_sub(STREAM_AT);
+        let body = record.len.checked_sub(4).filter(|_| record.len <= room)?;
+
+        let from = at.wrapping_add(STREAM_AT);
+        let mut reader = Reader::new(&mut self.flash, from, body);
+        let mut crc = C::default();
+        let mut piece = [0; PIECE];
+        loop {
+            let read = reader.read_some(&mut piece).ok()?;
+            match piece.get(..read) {
+                Some(bytes) if !bytes.is_empty() => crc.update(bytes),
+                _ => break,
+            }
+        }
+        let mut end = [0; 4];
+        let mut reader = Reader::new(&mut self.flash, from.wrapping_add(body), 4);
+        for byte in &mut end {
+            reader.read_some(core::slice::from_mut(byte)).ok()?;
+        }
+        if crc.value() != record.crc || u32::from_le_bytes(end) != record.crc {
+            return None;
+        }
+
+        let mut seal = [0; MAX_GRANULE];
+        let read = self.flash.read(at.wrapping_add(SEAL_AT), &mut seal);
+        let sealed = read.is_ok() && record::is_seal(&bytes, &seal);
+        Some((record, sealed))
+    }
+
+    /// How often each slot was erased: for a save, or [ahead](Self::erase_ahead) of one.
+    pub fn erases(&self) -> [u32; SLOTS] {
+        self.slots.map(|slot| slot.erases)
+    }
+
+    /// Bytes that the longest checkpoint may have.
+    pub const fn room(&self) -> u32 {
+        self.size.saturating_sub(STREAM_AT)
+    }
+
+    /// Erases one block of the slot that the next checkpoint will go to, so that saving it will not have to. True when
+    /// there is nothing more to be erased for a checkpoint of `len` bytes.
+    ///
+    /// For flash whose erases block for long: call it now and then between two saves, not at each start, since what
+    /// was erased before the power went has to be erased again.
+    /// With [`Saving`](crate::handlers::saving::Saving), call its `sweep` first, or there may be no free slot.
+    ///
+    /// # Errors
+    /// [`SlotsError`]: no free slot, too long, or the flash's own.
+    pub fn erase_ahead(&mut self, len: u32) -> Result<bool, SlotsError<F::Error>> {
+        let need = self.need(len)?;
+        let index = self.next().ok_or(SlotsError::Full)?;
+        // The place of an unsealed checkpoint is only taken when a save cannot do without.
+        if self.slots.get(index).is_none_or(Slot::is_listed) {
+            return Ok(true);
+        }
+        Ok(self.erase_block(index, need)? >= need)
+    }
+
+    /// The flash.
+    pub const fn flash(&self) -> &F {
+        &self.flash
+    }
+
+    /// The flash, for what lies beside the region. Inside it nothing may be written or erased.
+    pub const fn flash_mut(&mut self) -> &mut F {
+        &mut self.flash
+    }
+
+    /// Gives the flash back.
+    pub fn into_inner(self) -> F {
+        self.flash
+    }
+
+    /// Where a slot begins. Cannot overflow: the region is on the flash.
+    fn at(&self, index: usize) -> u32 {
+        let index = u32::try_from(index).unwrap_or(u32::MAX);
+        self.start.wrapping_add(index.wrapping_mul(self.size))
+    }
+
+    /// Bytes that a stream of `len` takes in a slot.
+    fn need(&self, len: u32) -> Result<u32, SlotsError<F::Error>> {
+        let room = self.room();
+        if len > room { Err(SlotsError::TooLong { len, room }) } else { Ok(STREAM_AT.saturating_add(len)) }
+    }
+
+    fn set(&mut self, index: usize, state: State) {
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.state = state;
+        }
+    }
+
+    fn all_erases(&self) -> u32 {
+        self.slots.iter().fold(0, |all, slot| all.saturating_add(slot.erases))
+    }
+
+    /// The slot for the next checkpoint. The choice depends only on what is on the flash and what was removed, so after
+    /// a cut it is the same again.
+    fn next(&self) -> Option<usize> {
+        let free = self.slots.iter().enumerate();
+        let free = free.filter_map(|(index, slot)| Some((slot.rank()?, slot.erases, index)));
+        let (_, _, index) = free.min()?;
+        if self.slots.get(index).is_some_and(|slot| slot.state == State::Removed) {
+            // It may have been removed on account of one that will not last.
+            let unsealed = self.slots.iter().position(|slot| slot.state == State::Unsealed);
+            return unsealed.or(Some(index));
+        }
+        Some(index)
+    }
+
+    /// Erases the next block of a slot, if it needs one for `need` bytes. Returns how many bytes are erased.
+    fn erase_block(&mut self, index: usize, need: u32) -> Result<u32, SlotsError<F::Error>> {
+        let at = self.at(index);
+        let slot = self.slots.get_mut(index).ok_or(SlotsError::Full)?;
+        let erased = match slot.state {
+            State::Erased(bytes) => bytes,
+            _ => {
+                slot.erases = slot.erases.saturating_add(1);
+                0
+            }
+        };
+        if erased >= need {
+            return Ok(erased);
+        }
+        slot.state = State::Torn;
+        let end = erased.saturating_add(error::size(F::ERASE_SIZE));
+        self.flash.erase(at.wrapping_add(erased), at.wrapping_add(end)).map_err(SlotsError::Flash)?;
+        self.set(index, State::Erased(end));
+        Ok(end)
+    }
+}
+
+impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> {
+    type Error = SlotsError<F::Error>;
+    type Writer<'a>
+        = Writer<'a, F>
+    where
+        Self: 'a;
+    type Reader<'a>
+        = Reader<'a, F>
+    where
+        Self: 'a;
+    type Checksum = C;
+
+    fn create(&mut self, opening: &Opening<'_>) -> Result<Writer<'_, F>, Self::Error> {
+        self.writing = None;
+        let need = self.need(opening.len)?;
+        let index = self.next().ok_or(SlotsError::Full)?;
+        while self.erase_block(index, need)? < need {}
+        self.set(index, State::Torn);
+        let at = self.at(index).wrapping_add(STREAM_AT);
+        let writing = self.writing.insert(Writing { index, len: opening.len, written: 0 });
+        Ok(Writer::new(&mut self.flash, writing, at))
+    }
+
+    fn commit(&mut self, header: &Header<'_>, last: &Encoded) -> Result<(), Self::Error> {
+        let Writing { index, len, written } = self.writing.take().ok_or(SlotsError::Incomplete)?;
+        if written != len || last.len != len {
+            return Err(SlotsError::Incomplete);
+        }
+        let stored = Stored::from(header);
+        let erases = self.slots.get(index).map_or(0, |slot| slot.erases);
+        let record = Record { stored, len, crc: last.crc, erases, all_erases: self.all_erases() };
+
+        let at = self.at(index);
+        let mut bytes = Granule([0; SEAL_AT as usize]);
+        bytes.0 = record.to_bytes::<C>(at.wrapping_sub(self.start), self.size);
+        self.program(at, &bytes.0, RECORD_LEN)?;
+        let seal = Granule(record::seal(&bytes.0));
+        self.program(at.wrapping_add(SEAL_AT), &seal.0, SEAL_LEN)?;
+        // What was written is read before it counts: a flash at the end of its life fails silently.
+        if self.inspect(index).is_none_or(|(found, sealed)| !sealed || found.crc != last.crc) {
+            return Err(SlotsError::Unreadable);
+        }
+
+        for slot in &mut self.slots {
+            if slot.is_listed() && slot.stored.step == stored.step {
+                slot.state = State::Removed;
+            }
+        }
+        if let Some(slot) = self.slots.get_mut(index) {
+            *slot = Slot { state: State::Committed, stored, len, erases };
+        }
+        Ok(())
+    }
+
+    fn stored(&mut self, index: u32) -> Result<Option<Stored>, Self::Error> {
+        let mut before = None;
+        let mut found = None;
+        for _ in 0..=index {
+            let place = |(place, slot): (usize, &Slot)| slot.is_listed().then_some((slot.stored.sequence, place));
+            found = self.slots.iter().enumerate().filter_map(place).filter(|place| before < Some(*place)).min();
+            if found.is_none() {
+                break;
+            }
+            before = found;
+        }
+        Ok(found.and_then(|(_, place)| self.slots.get(place)).map(|slot| slot.stored))
+    }
+
+    fn parts(&mut self, step: u32) -> Result<u32, Self::Error> {
+        Ok(u32::from(self.slots.iter().any(|slot| slot.is_listed() && slot.stored.step == step)))
+    }
+
+    fn open(&mut self, step: u32, _: u32) -> Result<Reader<'_, F>, Self::Error> {
+        let mut slots = self.slots.iter().enumerate();
+        let (index, slot) =
+            slots.find(|(_, slot)| slot.is_listed() && slot.stored.step == step).ok_or(SlotsError::NotFound)?;
+        let at = self.at(index).wrapping_add(STREAM_AT);
+        Ok(Reader::new(&mut self.flash, at, slot.len))
+    }
+
+    fn remove(&mut self, step: u32) -> Result<(), Self::Error> {
+        for slot in &mut self.slots {
+            if slot.is_listed() && slot.stored.step == step {
+                slot.state = State::Removed;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
+    /// Programs the first `len` of `bytes`, rounded up to whole granules.
+    fn program(&mut self, at: u32, bytes: &[u8], len: usize) -> Result<(), SlotsError<F::Error>> {
+        let granules = bytes.get(..len.next_multiple_of(F::WRITE_SIZE.max(1))).unwrap_or(bytes);
+        self.flash.write(at, granules).map_err(SlotsError::Flash)
+    }
+}

@@ -1,0 +1,132 @@
+//! The digits, learnt by a board: all four handlers, checkpoints in its flash, the log through defmt.
+//!
+//! Whatever happens to it, it is started again and goes on where its last checkpoint was taken. On a board with room the
+//! network is 64-32-10, with the feature `small` and on the Cortex-M0 64-10-10.
+
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+#[cfg(target_os = "none")]
+#[path = "../board/mod.rs"]
+mod board;
+#[cfg(target_os = "none")]
+#[path = "../board/log.rs"]
+mod log;
+
+#[cfg(target_os = "none")]
+mod firmware {
+    use crate::board::{self, Flash, Region};
+    use embedded_storage::nor_flash::ReadNorFlash;
+    use digits_workload::monitored::{self, BEST, Journal, Plan, Series, Summary};
+    use digits_workload::train::{Metrics, Trainee};
+    use static_cell::ConstStaticCell;
+    use training_monitor::engine::Resumed;
+    use training_monitor::handlers::saving::Report;
+    use training_monitor::store::slots::{RegionError, Slots};
+
+    const HIDDEN: usize = if cfg!(any(target_abi = "eabi", feature = "small")) { 10 } else { 32 };
+    /// Images a step.
+    const BATCH: usize = 16;
+
+    /// Too large for the stack of the smallest board.
+    static TRAINEE: ConstStaticCell<Trainee<HIDDEN, BATCH>> = ConstStaticCell::new(Trainee::new());
+
+    /// The log lines.
+    struct Log;
+
+    impl<E> Journal<E> for Log {
+        fn begins(&self, resumed: Option<Resumed>) {
+            match resumed {
+                None => defmt::info!("64-{=usize}-10, from the beginning", HIDDEN),
+                Some(run) => defmt::info!(
+                    "64-{=usize}-10, resumed in epoch {=u32} after iteration {=u32}, {=u32} damaged",
+                    HIDDEN,
+                    run.epoch,
+                    run.iteration,
+                    run.skipped
+                ),
+            }
+        }
+        fn epoch(&self, epoch: u32, validation: Metrics) {
+            defmt::info!("epoch {=u32}: loss {=f32}, accuracy {=f32}", epoch, validation.loss, validation.accuracy);
+        }
+        fn checkpoint(&self, series: Series, report: &Report<'_, E>) {
+            let series = match series {
+                Series::Latest => "latest",
+                Series::Best => "best",
+            };
+            match report {
+                Report::Saved { save, bytes, removed } => match removed {
+                    None => defmt::info!("{=str}: saved {=u32}, {=u32} bytes", series, save.step, bytes),
+                    Some(gone) => defmt::info!(
+                        "{=str}: saved {=u32}, {=u32} bytes, in place of {=u32}",
+                        series,
+                        save.step,
+                        bytes,
+                        gone
+                    ),
+                },
+                Report::SaveFailed { save, .. } => defmt::error!("{=str}: {=u32} was not saved", series, save.step),
+                Report::RemovalFailed { step, .. } => defmt::warn!("{=str}: {=u32} was not removed", series, step),
+                Report::LoadFailed { step, .. } => defmt::warn!("{=str}: {=u32} is damaged", series, step),
+                _ => (),
+            }
+        }
+    }
+
+    /// The whole program: 0 when the run came to its end.
+    fn program() -> i32 {
+        let trainee = TRAINEE.take();
+        match train(trainee) {
+            Ok(summary) => {
+                defmt::info!("{} after epoch {=u32}", summary.outcome.reason, summary.outcome.epoch);
+                defmt::info!("{=u32} steps, the best is {=u32}", summary.steps, summary.best);
+                defmt::info!("test: loss {=f32}, accuracy {=f32}", summary.test.loss, summary.test.accuracy);
+                0
+            }
+            Err(error) => {
+                defmt::error!("the run failed: {}", error);
+                1
+            }
+        }
+    }
+
+    /// Why there is no result.
+    #[derive(defmt::Format)]
+    enum Error {
+        /// The board has no flash.
+        NoFlash,
+        /// The flash cannot be divided so.
+        Region(RegionError),
+        /// The log has said what went wrong.
+        Run,
+    }
+
+    fn train(trainee: &mut Trainee<HIDDEN, BATCH>) -> Result<Summary, Error> {
+        let latest = slots::<2>(Region::Latest)?;
+        let best = slots::<{ BEST + 1 }>(Region::Best)?;
+        monitored::run(trainee, Plan::DEFAULT, latest, best, &Log).map_err(|_| Error::Run)
+    }
+
+    /// A region of the flash in so many places.
+    fn slots<const N: usize>(region: Region) -> Result<Slots<Flash, N>, Error> {
+        let flash = board::flash(region).map_err(|_| Error::NoFlash)?;
+        let end = u32::try_from(flash.capacity()).unwrap_or(u32::MAX);
+        Slots::open(flash, 0..end).map_err(Error::Region)
+    }
+
+    #[cfg_attr(target_arch = "arm", cortex_m_rt::entry)]
+    #[cfg_attr(target_arch = "riscv32", riscv_rt::entry)]
+    fn main() -> ! {
+        board::exit(program())
+    }
+
+    #[panic_handler]
+    fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+        board::exit(101)
+    }
+}
+
+#[cfg(not(target_os = "none"))]
+fn main() {
+    eprintln!("This program is for a board: `firmware-example/check` builds and runs it in emulators.");
+}

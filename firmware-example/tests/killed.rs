@@ -1,0 +1,124 @@
+//! The host simulation is killed (SIGKILL) at random moments and started again, until the run ends: the same final
+//! weights and the same checkpoint files as a run that was left alone.
+//!
+//! `KILL_SEED=n cargo test -p training-monitor-firmware-example --test killed` replays the delays of one seed.
+
+use digits_workload::random::Pcg32;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use training_monitor::checkpoint::{Checksum, Inspect, inspect};
+use training_monitor_std::Crc32Fast;
+
+const KILLS: u32 = 20;
+const EPOCHS: &str = "6";
+
+fn start(directory: &Path) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_digits"))
+        .args(["--resume", "--quiet", "--epochs", EPOCHS, "--directory"])
+        .arg(directory)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits for the end of the run; the checksum it prints.
+fn finish(run: Child) -> String {
+    let output = run.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    text.lines().find(|line| line.starts_with("final weights")).unwrap().to_owned()
+}
+
+/// The names of all checkpoints with a checksum of their payloads: the record of the run beside them holds a time.
+fn payloads(directory: &Path) -> BTreeMap<String, u32> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if name.ends_with(".ckpt") {
+            files.insert(name, tensors(&fs::read(entry.path()).unwrap()));
+        }
+    }
+    files
+}
+
+fn tensors(bytes: &[u8]) -> u32 {
+    struct Payload(Crc32Fast);
+    impl Inspect for Payload {
+        fn payload(&mut self, bytes: &[u8]) {
+            self.0.update(bytes);
+        }
+    }
+    let mut payload = Payload(Crc32Fast::default());
+    inspect::<Crc32Fast, _, _>(&mut &bytes[..], &mut [0; 512], &mut payload).unwrap();
+    payload.0.value()
+}
+
+#[test]
+fn killed_at_random_moments_it_ends_with_the_same_bits() {
+    let seed = std::env::var("KILL_SEED").map_or(1, |seed| seed.parse().unwrap());
+    println!("KILL_SEED={seed}");
+    let mut random = Pcg32::new(seed);
+    let home = tempfile::tempdir().unwrap();
+    let uncut = home.path().join("uncut");
+    let begin = Instant::now();
+    let expected = finish(start(&uncut));
+    let whole = begin.elapsed();
+
+    let mut kills = 0;
+    let mut run = 0;
+    while kills < KILLS {
+        // As many runs as it takes; each is killed until it ends.
+        run += 1;
+        let directory = home.path().join(format!("killed-{run}"));
+        loop {
+            let mut child = start(&directory);
+            // Short enough to hit the start of a process, long enough to let the run get on.
+            sleep(whole.mul_f64(f64::from(random.next_u32() % 1000) / 2000.0) + Duration::from_micros(200));
+            if kills < KILLS && child.try_wait().unwrap().is_none() {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                kills += 1;
+                continue;
+            }
+            assert_eq!(finish(child), expected, "run {run}, KILL_SEED={seed}");
+            break;
+        }
+        assert_eq!(payloads(&directory), payloads(&uncut), "run {run}, KILL_SEED={seed}");
+    }
+    println!("{kills} kills over {run} runs");
+}
+
+#[test]
+fn a_poisoned_output_stops_the_run_at_its_iteration() {
+    let home = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_digits"))
+        .args(["--quiet", "--epochs", "3", "--nan-at", "100", "--directory"])
+        .arg(home.path().join("run"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("stopped       NonFinite, after epoch 2 (iteration 100)"), "{text}");
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused_and_leave_nothing() {
+    for (option, says) in [("--patience", "patience should be a positive"), ("--n-saved", "`n_saved` should be a positive")]
+    {
+        let home = tempfile::tempdir().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_digits"))
+            .args(["--quiet", option, "0", "--directory"])
+            .arg(home.path().join("run"))
+            .output()
+            .unwrap();
+        assert!(!output.status.success());
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains(says), "{text}");
+        let checkpoints = fs::read_dir(home.path().join("run")).unwrap().flatten();
+        assert_eq!(checkpoints.filter(|entry| entry.path().extension().is_some_and(|e| e == "ckpt")).count(), 0);
+    }
+}

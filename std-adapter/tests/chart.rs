@@ -1,0 +1,93 @@
+//! The chart of a made-up run that has everything: written to a file when `CHART` names one, to be looked at.
+
+use training_monitor_std::{chart, history::Entry};
+
+fn run() -> Vec<Entry> {
+    let (mut entries, mut noise) = (Vec::new(), 1u32);
+    let mut best: Vec<(u32, f64)> = Vec::new();
+    let mut latest: Vec<u32> = Vec::new();
+    for iteration in 1..=45 * 22u32 {
+        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let spike = if iteration == 310 { 2.5 } else { 0.0 };
+        let base = 2.3 * (-f64::from(iteration) / 220.0).exp() + 0.05;
+        let loss = base * (0.6 + 0.8 * f64::from(noise >> 8) / f64::from(1u32 << 24)) + spike;
+        entries.push(Entry::Iteration { iteration, loss: Some(loss as f32), seconds: Some(0.0004) });
+        if iteration % 45 == 0 {
+            let epoch = iteration / 45;
+            let x = f64::from(epoch);
+            let accuracy = 0.98 - 0.7 * (-x / 4.0).exp() + 0.012 * (x * 2.1).sin() - 0.0015 * (x - 15.0).max(0.0);
+            let val_loss = 1.9 * (-x / 4.5).exp() + 0.09 + 0.02 * (x * 1.7).sin().abs() + 0.003 * (x - 14.0).max(0.0);
+            let metrics = vec![("val_loss".to_owned(), Some(val_loss)), ("accuracy".to_owned(), Some(accuracy))];
+            entries.push(Entry::Epoch { epoch, iteration, metrics });
+            let worst = best.iter().map(|(_, a)| *a).fold(f64::INFINITY, f64::min);
+            if best.len() < 2 || accuracy > worst {
+                best.push((epoch, accuracy));
+                best.sort_by(|a, b| a.1.total_cmp(&b.1));
+                let removed = (best.len() > 2).then(|| best.remove(0).0);
+                let score = Some(accuracy as f32);
+                entries.push(Entry::Saved {
+                    store: "best".into(),
+                    step: epoch,
+                    iteration,
+                    score,
+                    bytes: 9000,
+                    removed,
+                });
+            }
+            if epoch == 10 {
+                let error = "no space left on device".to_owned();
+                entries.push(Entry::SaveFailed {
+                    store: "latest".into(),
+                    step: epoch,
+                    iteration,
+                    error,
+                    retrying: false,
+                });
+            } else {
+                latest.push(epoch);
+                let removed = (latest.len() > 2).then(|| latest.remove(0));
+                entries.push(Entry::Saved {
+                    store: "latest".into(),
+                    step: epoch,
+                    iteration,
+                    score: None,
+                    bytes: 9000,
+                    removed,
+                });
+            }
+            if epoch == 6 || epoch == 13 {
+                entries.push(Entry::Resumed { epoch, iteration, skipped: 0 });
+            }
+        }
+    }
+    entries.push(Entry::Stopped { reason: "EarlyStopping".into(), epoch: 22, iteration: 45 * 22 });
+    entries
+}
+
+#[test]
+fn has_everything() {
+    let svg = chart::draw(&run(), "digits <on> a device & its \"twin\"");
+    if let Ok(path) = std::env::var("CHART") {
+        std::fs::write(path, &svg).unwrap();
+    }
+    for part in [
+        "digits &lt;on&gt; a device &amp;",
+        "training loss (log)",
+        "val loss",
+        "accuracy",
+        "resumed 2 times",
+        "save failed",
+    ] {
+        assert!(svg.contains(part), "{part}");
+    }
+    assert!(svg.contains("ended: early stopping") && !svg.contains("NaN") && !svg.contains("inf"));
+    assert!(svg.len() < 64 * 1024, "{}", svg.len());
+}
+
+#[test]
+fn has_nothing() {
+    for entries in [vec![], vec![Entry::Iteration { iteration: 1, loss: None, seconds: None }]] {
+        let svg = chart::draw(&entries, "");
+        assert!(svg.ends_with("</svg>\n") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+    }
+}

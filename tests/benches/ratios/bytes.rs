@@ -1,0 +1,191 @@
+//! The encoder and the decoder beside memcpy, beside memcpy with the same checksum, and beside the peers.
+//!
+//! The writers are opaque: a call that cannot be inlined, as a file or a flash driver is. Peers do what their users
+//! would: `safetensors` to a vector with a CRC-32 after it, postcard through its own `to_eio` and its own CRC flavor.
+
+use crate::measure::Group;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use std::convert::Infallible;
+use std::hint::black_box;
+use training_monitor::checkpoint::{
+    self, Checksum, Contents, Crc32, Header, One, StateDict, VisitTensors, VisitTensorsMut,
+};
+use training_monitor::embedded_io::{ErrorType, Write};
+use training_monitor_std::Crc32Fast;
+
+pub const ENCODE: &str = "encode, crc32fast";
+pub const MEMCPY: &str = "memcpy";
+pub const LIMIT: &str = "memcpy + crc32fast, 8 KiB at a time";
+pub const SAFETENSORS: &str = "safetensors::serialize + crc32fast";
+pub const LOAD: &str = "verify and load, crc32fast";
+pub const VERIFY: &str = "verify alone, crc32fast";
+
+/// A model of equal tensors, or one.
+pub struct Net {
+    pub names: Vec<String>,
+    pub tensors: Vec<Vec<f32>>,
+}
+
+impl Net {
+    pub fn new(elements: usize, tensors: usize) -> Self {
+        let values = crate::scan::weights(elements);
+        let tensors: Vec<_> = values.chunks(elements.div_ceil(tensors)).map(<[f32]>::to_vec).collect();
+        Net { names: (0..tensors.len()).map(|index| format!("layer{index}.weight")).collect(), tensors }
+    }
+    pub fn bytes(&self) -> usize {
+        self.tensors.iter().map(|tensor| tensor.len() * 4).sum()
+    }
+}
+
+impl StateDict for Net {
+    fn tensors<V: VisitTensors>(&self, visitor: &mut V) -> Result<(), V::Error> {
+        let mut all = self.names.iter().zip(&self.tensors);
+        all.try_for_each(|(name, tensor)| visitor.tensor(name, &[tensor.len() as u32], tensor))
+    }
+    fn tensors_mut<V: VisitTensorsMut>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+        let mut all = self.names.iter().zip(&mut self.tensors);
+        all.try_for_each(|(name, tensor)| visitor.tensor(name, tensor))
+    }
+}
+
+/// Memory behind a call.
+pub struct Opaque<'a> {
+    pub place: &'a mut [u8],
+    pub used: usize,
+}
+
+impl Opaque<'_> {
+    #[inline(never)]
+    fn take(&mut self, bytes: &[u8]) {
+        self.place[self.used..self.used + bytes.len()].copy_from_slice(bytes);
+        self.used += bytes.len();
+    }
+}
+
+impl ErrorType for Opaque<'_> {
+    type Error = Infallible;
+}
+
+impl Write for Opaque<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
+        self.take(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+/// The same for the version of the traits that postcard knows.
+impl postcard::ser_flavors::Flavor for Opaque<'_> {
+    type Output = usize;
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.take(&[byte]);
+        Ok(())
+    }
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.take(bytes);
+        Ok(())
+    }
+    fn finalize(self) -> postcard::Result<usize> {
+        Ok(self.used)
+    }
+}
+
+pub const CONTENTS: Contents<'static> = Contents {
+    header: Header { step: 1, sequence: 1, iteration: 1, score: None, score_name: None },
+    record: None,
+    only: None,
+    allow_non_finite: false,
+};
+
+pub fn encode<C: Checksum>(net: &mut Net, place: &mut [u8]) -> u32 {
+    let mut writer = Opaque { place, used: 0 };
+    let written = checkpoint::encode::<C, _, _>(&mut writer, &CONTENTS, &One("model", net));
+    written.expect("room enough").len
+}
+
+fn floats(values: &[f32]) -> &[u8] {
+    bytemuck::cast_slice(values)
+}
+
+pub fn encoders(elements: usize, name: &str) -> Group<'static> {
+    let net: &'static Net = Box::leak(Box::new(Net::new(elements, 1)));
+    let values: &'static [f32] = &net.tensors[0];
+    let room = || vec![0u8; elements * 5 + 4096];
+    let (mut ours, mut ours_small) = (Net::new(elements, 1), Net::new(elements, 1));
+    let (mut a, mut b, mut c, mut d, mut e, mut f) = (room(), room(), room(), room(), room(), room());
+    let view = move || TensorView::new(Dtype::F32, vec![elements], floats(black_box(values))).expect("a tensor");
+    let mut group = Group::new(format!("encode {name}"), elements, "f32")
+        .way(MEMCPY, move || Opaque { place: &mut a, used: 0 }.take(floats(black_box(values))))
+        .way(LIMIT, move || {
+            let (mut crc, mut to) = (crc32fast::Hasher::new(), Opaque { place: &mut b, used: 0 });
+            for block in floats(black_box(values)).chunks(8192) {
+                crc.update(block);
+                to.take(block);
+            }
+            crc.finalize()
+        })
+        .way(ENCODE, move || encode::<Crc32Fast>(black_box(&mut ours), &mut c))
+        .way("safetensors::serialize", move || safetensors::serialize([("w", view())], None).expect("serializes"))
+        .way(SAFETENSORS, move || {
+            let bytes = safetensors::serialize([("w", view())], None).expect("serializes");
+            (crc32fast::hash(&bytes), bytes)
+        });
+    // One write an element, or one table look-up a byte: too slow to wait for at the largest sizes.
+    if elements <= 1 << 16 {
+        group = group
+            .way("encode, the built-in Crc32", move || encode::<Crc32>(black_box(&mut ours_small), &mut d))
+            .way("postcard, opaque writer", move || {
+                let to = Opaque { place: &mut e, used: 0 };
+                postcard::serialize_with_flavor(black_box(values), to).expect("serializes")
+            })
+            .way("postcard, its CRC flavor", move || {
+                const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+                postcard::to_slice_crc32(black_box(values), &mut f, CRC.digest()).expect("serializes").len()
+            });
+    }
+    group
+}
+
+pub fn decoders(elements: usize, name: &str) -> Group<'static> {
+    let mut bytes = vec![0; elements * 4 + 4096];
+    let len = encode::<Crc32Fast>(&mut Net::new(elements, 1), &mut bytes);
+    bytes.truncate(len as usize);
+    let bytes: &'static [u8] = bytes.leak();
+    let values = crate::scan::weights(elements);
+    let tensors = safetensors::serialize(
+        [("w", TensorView::new(Dtype::F32, vec![elements], floats(&values)).expect("a tensor"))],
+        None,
+    );
+    let tensors: &'static [u8] = tensors.expect("serializes").leak();
+    let plain: &'static [u8] = postcard::to_allocvec(&values).expect("serializes").leak();
+    let (mut a, mut b, mut c) = (vec![0f32; elements], vec![0f32; elements], vec![0f32; elements]);
+    let mut net = Net::new(elements, 1);
+    let payload: &'static [u8] = &bytes[bytes.len() - 4 - elements * 4..bytes.len() - 4];
+    Group::new(format!("decode {name}"), elements, "f32")
+        .way(MEMCPY, move || bytemuck::cast_slice_mut::<f32, u8>(&mut a).copy_from_slice(black_box(payload)))
+        .way(LIMIT, move || {
+            let mut crc = crc32fast::Hasher::new();
+            for (to, block) in bytemuck::cast_slice_mut::<f32, u8>(&mut b).chunks_mut(8192).zip(payload.chunks(8192)) {
+                to.copy_from_slice(block);
+                crc.update(to);
+            }
+            crc.finalize()
+        })
+        .way("crc32fast alone", move || crc32fast::hash(black_box(payload)))
+        .way(VERIFY, move || {
+            let mut scratch = [0; 4096];
+            checkpoint::inspect::<Crc32Fast, _, _>(&mut black_box(bytes), &mut scratch, &mut ()).expect("good bytes").crc
+        })
+        .way(LOAD, move || {
+            checkpoint::load::<Crc32Fast, _>(black_box(bytes), &mut One("model", &mut net)).expect("good bytes").crc
+        })
+        .way("safetensors + crc32fast + copy", move || {
+            let crc = crc32fast::hash(black_box(tensors));
+            let all = SafeTensors::deserialize(tensors).expect("good bytes");
+            bytemuck::cast_slice_mut::<f32, u8>(&mut c).copy_from_slice(all.tensor("w").expect("there").data());
+            crc
+        })
+        .way("postcard to Vec<f32>", move || postcard::from_bytes::<Vec<f32>>(black_box(plain)).expect("good bytes"))
+}

@@ -1,0 +1,198 @@
+//! What the engine and its handlers cost an iteration, in instructions, beside the same checks written into the loop.
+//!
+//! Instructions are counted, not timed: the benchmark runs itself under `valgrind --tool=callgrind` for n and for 2n
+//! iterations, and the difference is exact to the instruction, whatever else the machine is doing. The loop by hand uses
+//! the same state machines (an [`EarlyStopping`], a [`Timer`], …) and keeps the same two counters.
+
+use std::hint::black_box;
+use std::process::Command;
+use training_monitor::checkpoint::{Objects, One, Visit, VisitMut};
+use training_monitor::event::{Completed, EpochCompleted, IterationCompleted, Never, Started, When};
+use training_monitor::store::ram::Ram;
+use training_monitor::time::Clock;
+use training_monitor::{EarlyStopping, Engine, Handler, ModelCheckpoint, State, TerminateOnNan, Timer};
+
+/// Iterations an epoch.
+const EPOCH: u32 = 100;
+
+/// One neuron that learns; its step costs about as much as it has weights.
+pub struct Neuron<const N: usize> {
+    weights: [f32; N],
+}
+
+impl<const N: usize> Neuron<N> {
+    #[inline(never)]
+    fn step(&mut self, batch: u32) -> f32 {
+        let input = |index: usize| ((index as u32 ^ batch) & 7) as f32 * 0.125;
+        let output: f32 = self.weights.iter().enumerate().map(|(index, weight)| weight * input(index)).sum();
+        let error = output - 1.0;
+        for (index, weight) in self.weights.iter_mut().enumerate() {
+            *weight -= 1e-6 * error * input(index);
+        }
+        error * error
+    }
+}
+
+impl<const N: usize> Objects for Neuron<N> {
+    fn objects<V: Visit>(&self, visitor: &mut V) -> Result<(), V::Error> {
+        visitor.state_dict("model", &self.weights)
+    }
+    fn objects_mut<V: VisitMut>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+        visitor.state_dict("model", &mut self.weights)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Ticks;
+
+impl Clock for Ticks {
+    #[inline(never)]
+    fn now(&mut self) -> u64 {
+        black_box(0)
+    }
+}
+
+type Places = Ram<2, 2048>;
+
+fn stopping() -> EarlyStopping {
+    EarlyStopping::new(u32::MAX).expect("a patience")
+}
+
+fn best() -> ModelCheckpoint<2> {
+    let calls = black_box(u32::MAX);
+    ModelCheckpoint::builder().save_interval(calls).build().expect("a policy")
+}
+
+/// The four, watching the epoch's end where that is where they are usually attached: `when` is where stopping and saving
+/// are.
+fn four<const N: usize, W: When + Copy>(when: W) -> impl Handler<Neuron<N>, f32> {
+    (
+        TerminateOnNan::new().attach(IterationCompleted, |_: &Neuron<N>, state: &State<f32>| state.output),
+        Timer::new(0).attach(Ticks, Started, Completed, Never, IterationCompleted),
+        stopping().attach(when, |state: &State<f32>| -state.output.unwrap_or(0.0)),
+        best().attach(when, Places::new()).expect("an empty store"),
+    )
+}
+
+#[inline(never)]
+fn run<const N: usize, H: Handler<Neuron<N>, f32>>(epochs: u32, mut handlers: H) {
+    let mut neuron = Neuron::<N> { weights: [0.5; N] };
+    let mut engine = Engine::new(epochs);
+    let outcome = engine.run(&mut neuron, 0..EPOCH, &mut handlers, |neuron, batch, _| neuron.step(batch));
+    black_box((outcome.is_ok(), neuron.weights, handlers.pending()));
+}
+
+/// The loop that one would write, with nothing in it but the step.
+#[inline(never)]
+fn bare<const N: usize>(epochs: u32) {
+    let mut neuron = Neuron::<N> { weights: [0.5; N] };
+    let mut output = 0.0;
+    for _ in 0..epochs {
+        for batch in 0..EPOCH {
+            output = neuron.step(batch);
+        }
+    }
+    black_box((output, neuron.weights));
+}
+
+/// The loop that one would write, with the four checks in it.
+#[inline(never)]
+fn by_hand<const N: usize, const EVERY_ITERATION: bool>(epochs: u32) {
+    let mut neuron = Neuron::<N> { weights: [0.5; N] };
+    let (mut timer, mut stopping, mut checkpoint) = (Timer::new(0), stopping(), best());
+    let mut store = Places::new();
+    let (mut epoch, mut iteration, mut output) = (0u32, 0u32, 0.0f32);
+    timer.reset(Ticks.now());
+    'run: while epoch < epochs {
+        epoch += 1;
+        for batch in 0..EPOCH {
+            iteration += 1;
+            output = neuron.step(batch);
+            timer.step();
+            if !output.is_finite() {
+                break 'run;
+            }
+            if EVERY_ITERATION {
+                if stopping.update(-output) {
+                    break 'run;
+                }
+                if checkpoint.update(None).is_some() {
+                    save(&mut store, &neuron);
+                }
+            }
+        }
+        if !EVERY_ITERATION {
+            if stopping.update(-output) {
+                break 'run;
+            }
+            if checkpoint.update(None).is_some() {
+                save(&mut store, &neuron);
+            }
+        }
+    }
+    timer.pause(Ticks.now());
+    black_box((output, iteration, neuron.weights, timer, stopping));
+}
+
+#[cold]
+#[inline(never)]
+fn save<const N: usize>(store: &mut Places, neuron: &Neuron<N>) {
+    let mut weights = neuron.weights;
+    black_box((store, One("model", &mut weights)));
+}
+
+/// The programs that are counted: name, and what it runs for so many epochs.
+pub type Program = (&'static str, fn(u32));
+
+pub const PROGRAMS: [Program; 14] = [
+    ("bare loop, 8 weights", bare::<8>),
+    ("bare loop, 256 weights", bare::<256>),
+    ("by hand, each epoch, 8 weights", by_hand::<8, false>),
+    ("by hand, each epoch, 256 weights", by_hand::<256, false>),
+    ("by hand, each iteration, 8 weights", by_hand::<8, true>),
+    ("by hand, each iteration, 256 weights", by_hand::<256, true>),
+    ("engine, 0 handlers, 8 weights", |epochs| run::<8, _>(epochs, ())),
+    ("engine, 0 handlers, 256 weights", |epochs| run::<256, _>(epochs, ())),
+    ("engine, 4 handlers, each epoch, 8 weights", |epochs| run::<8, _>(epochs, four(EpochCompleted))),
+    ("engine, 4 handlers, each epoch, 256 weights", |epochs| run::<256, _>(epochs, four(EpochCompleted))),
+    ("engine, 4 handlers, each iteration, 8 weights", |epochs| run::<8, _>(epochs, four(IterationCompleted))),
+    ("engine, 4 handlers, each iteration, 256 weights", |epochs| run::<256, _>(epochs, four(IterationCompleted))),
+    ("engine, 4 silent handlers, 8 weights", |epochs| run::<8, _>(epochs, silent4())),
+    ("engine, 16 silent handlers, 8 weights", |epochs| {
+        run::<8, _>(epochs, (silent4(), silent4(), silent4(), silent4()));
+    }),
+];
+
+/// Attached to events that do not fire in the loop.
+fn silent4() -> impl Handler<Neuron<8>, f32> {
+    (
+        TerminateOnNan::new().attach(Completed, |_: &Neuron<8>, state: &State<f32>| state.output),
+        Timer::new(0).attach(Ticks, Started, Completed, Never, Never),
+        stopping().attach(Completed, |state: &State<f32>| -state.output.unwrap_or(0.0)),
+        best().attach(Completed, Places::new()).expect("an empty store"),
+    )
+}
+
+/// Runs the program of this name, under the counter.
+pub fn run_program(name: &str, epochs: u32) {
+    let program = PROGRAMS.iter().find(|program| program.0 == name).expect("a program");
+    program.1(black_box(epochs));
+}
+
+/// Instructions an iteration, or `None` where valgrind is not installed.
+pub fn count(name: &str) -> Option<f64> {
+    let instructions = |epochs: u32| {
+        let program = std::env::current_exe().ok()?;
+        let output = Command::new("valgrind")
+            .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+            .arg(program)
+            .args(["--program", name, &epochs.to_string()])
+            .output()
+            .ok()?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        let total = text.lines().find_map(|line| line.split_once("Collected : "))?.1.trim().parse::<f64>().ok();
+        total
+    };
+    const EPOCHS: u32 = 100;
+    Some((instructions(2 * EPOCHS)? - instructions(EPOCHS)?) / f64::from(EPOCHS * EPOCH))
+}
