@@ -201,15 +201,33 @@ impl<O, X> Engine<O, X> {
     #[inline(always)]
     fn emit<T: ?Sized, H: Handler<T, O, X>>(&mut self, event: Event, model: &mut T, handlers: &mut H) {
         handlers.on_event(event, model, &mut self.state);
-        if self.state.flags & (flag::QUEUED | flag::ACT) != 0 {
+        // The same test as `ready`'s, so that one is left of the two.
+        if self.state.flags != 0 {
             self.attend(model, handlers);
         }
+    }
+
+    /// As [`emit`](Self::emit), between two events of one iteration, where only a handler that this event reaches can
+    /// have asked for anything: where none listens this comes to nothing, not even a test. False when the iteration is
+    /// not to be gone on with.
+    #[inline(always)]
+    fn tell<T: ?Sized, H: Handler<T, O, X>>(&mut self, event: Event, model: &mut T, handlers: &mut H) -> bool {
+        let before = self.state.flags;
+        handlers.on_event(event, model, &mut self.state);
+        if self.state.flags == before {
+            return true;
+        }
+        self.attend(model, handlers);
+        self.state.flags & (flag::STOP | flag::STOP_EPOCH) == 0
     }
 
     /// What follows an event at which a handler asked for something: first the user's events, then what is pending.
     #[cold]
     #[inline(never)]
     fn attend<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H) {
+        if self.state.flags & (flag::QUEUED | flag::ACT) == 0 {
+            return;
+        }
         self.fire_queued(model, handlers);
         self.state.flags &= !flag::ACT;
         if handlers.pending() {
@@ -305,7 +323,11 @@ impl<O, X> Engine<O, X> {
                         || state.epoch_length == 0
                         || state.offset < state.epoch_length
                     {
-                        return true;
+                        if state.flags & flag::QUEUED == 0 {
+                            return true;
+                        }
+                        // Fired between two events, from outside.
+                        self.attend(model, handlers);
                     } else {
                         self.after = After::EpochCompleted;
                         self.emit(Event::EpochCompleted, model, handlers);
@@ -321,14 +343,7 @@ impl<O, X> Engine<O, X> {
         self.state.counters.iteration = self.state.counters.iteration.saturating_add(1);
         self.state.output = None;
         self.after = After::IterationStarted;
-        self.emit(Event::IterationStarted, model, handlers);
-        !self.ending()
-    }
-
-    /// Whether the run or the epoch is to end at once.
-    #[inline(always)]
-    const fn ending(&self) -> bool {
-        self.state.flags & (flag::STOP | flag::STOP_EPOCH) != 0
+        self.tell(Event::IterationStarted, model, handlers)
     }
 
     /// Takes the step's output and fires `IterationCompleted`.

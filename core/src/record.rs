@@ -209,6 +209,11 @@ pub enum RestoreError {
     },
     /// The engine's counters contradict each other.
     Engine,
+    /// There are checkpoints, but each is damaged or does not fit the model.
+    NoneFits {
+        /// How many.
+        skipped: u32,
+    },
     /// The checkpoint that was good a moment ago can no longer be read, and some tensors of the model may have been
     /// replaced.
     Lost {
@@ -230,6 +235,9 @@ impl fmt::Display for RestoreError {
             RestoreError::Malformed { kind } => write!(f, "the state of the handler of kind {kind} cannot be read"),
             RestoreError::Left { kind } => write!(f, "the program has no handler for a state of kind {kind}"),
             RestoreError::Engine => f.write_str("the engine's counters contradict each other"),
+            RestoreError::NoneFits { skipped } => {
+                write!(f, "there are checkpoints of {skipped} iterations, but each is damaged or does not fit the model")
+            }
             RestoreError::Lost { iteration } => {
                 write!(f, "the checkpoint of iteration {iteration} became unreadable while it was loaded")
             }

@@ -11,6 +11,7 @@
 //! | [`mlp`] | the network and its gradients |
 //! | [`train`] | SGD with momentum, one step, one evaluation |
 //! | [`checkpoint`] | what of it a checkpoint holds |
+//! | [`boards`] | where boards keep their checkpoints |
 //! | [`flash`] | the rules of NOR flash, for devices that do not enforce them |
 //! | [`monitored`] | the run under all four handlers, as boards and host make it |
 //!
@@ -40,6 +41,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod boards;
 pub mod checkpoint;
 pub mod data;
 pub mod flash;

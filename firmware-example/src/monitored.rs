@@ -177,7 +177,11 @@ where
     );
 
     let mut engine = Engine::with_metrics(plan.max_epochs, Metrics { loss: f32::INFINITY, accuracy: 0.0 });
-    let resumed = engine.resume(trainee, &mut handlers)?;
+    let resumed = match engine.resume(trainee, &mut handlers) {
+        // Nobody is there to ask: better to learn again than not at all. The journal was told what is wrong with each.
+        Err(RestoreError::NoneFits { .. }) => None,
+        resumed => resumed?,
+    };
     journal.begins(resumed);
     let outcome = engine.run(trainee, 0..Trainee::<HIDDEN, BATCH>::BATCHES, &mut handlers, |trainee, _, state| {
         let loss = trainee.step(state.epoch(), state.offset());

@@ -20,20 +20,27 @@
 //! ```
 
 mod axis;
+mod error;
+mod marks;
 mod run;
 
-use crate::history::{Entry, History, HistoryError};
+pub use error::ChartError;
+
+use crate::history::{Entry, History};
 use crate::progress::words;
 use axis::{Axis, number};
+use marks::dot;
 use run::{Lane, Run, Save, smoothed};
 use std::fmt::{self, Write};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const WIDTH: f64 = 800.0;
 const LEFT: f64 = 74.0;
 const RIGHT: f64 = 24.0;
-const TOP: f64 = 64.0;
+/// The top of the first panel.
+const TOP: f64 = 88.0;
+/// Below the last.
+const BOTTOM: f64 = 52.0;
 const LOSS_HEIGHT: f64 = 210.0;
 const METRIC_HEIGHT: f64 = 120.0;
 const LANE_HEIGHT: f64 = 30.0;
@@ -80,10 +87,24 @@ struct Chart<'a> {
 
 impl<'a> Chart<'a> {
     fn new(run: &'a Run, svg: &'a mut String) -> Self {
-        let panels = LOSS_HEIGHT + (METRIC_HEIGHT + GAP) * run.metrics.len() as f64;
-        let lanes = if run.stores.is_empty() { 0.0 } else { GAP + LANE_HEIGHT * run.stores.len() as f64 };
         let x = Axis::linear(0.0, f64::from(run.iterations.max(1)) * 1.015, LEFT, WIDTH - RIGHT);
-        Chart { run, svg, x, y: TOP + 24.0, height: TOP + 24.0 + panels + lanes + 52.0 }
+        let mut chart = Chart { run, svg, x, y: TOP, height: 0.0 };
+        chart.height = chart.panels().last().map_or(TOP, |(_, bottom)| *bottom) + BOTTOM;
+        chart
+    }
+
+    /// Top and bottom of each panel; the lanes are one.
+    fn panels(&self) -> Vec<(f64, f64)> {
+        let lanes = LANE_HEIGHT * self.run.stores.len() as f64;
+        let metrics = self.run.metrics.iter().map(|_| METRIC_HEIGHT);
+        let heights = std::iter::once(LOSS_HEIGHT).chain(metrics).chain(Some(lanes).filter(|lanes| *lanes > 0.0));
+        let mut top = TOP;
+        let panel = |height| {
+            let panel = (top, top + height);
+            top = panel.1 + GAP;
+            panel
+        };
+        heights.map(panel).collect()
     }
 
     fn draw(mut self, title: &str) -> fmt::Result {
@@ -98,7 +119,10 @@ impl<'a> Chart<'a> {
         writeln!(self.svg, r#"<text x="{LEFT}" y="30" font-size="18" font-weight="bold">{title}</text>"#)?;
         let summary = escaped(&self.summary());
         writeln!(self.svg, r#"<text x="{LEFT}" y="50" font-size="12.5" fill="{FAINT}">{summary}</text>"#)?;
-        let top = self.y;
+        let marks = self.marks();
+        for mark in &marks {
+            self.mark_line(mark)?;
+        }
         self.losses()?;
         for (index, (name, values)) in self.run.metrics.iter().enumerate() {
             self.metric(name, values, METRICS[index % METRICS.len()])?;
@@ -106,7 +130,7 @@ impl<'a> Chart<'a> {
         if !self.run.stores.is_empty() {
             self.lanes()?;
         }
-        self.marks(top)?;
+        self.mark_names(&marks)?;
         self.iterations()?;
         self.svg.write_str("</svg>\n")
     }
@@ -147,7 +171,7 @@ impl<'a> Chart<'a> {
             top - 8.0,
             escaped(title)
         )?;
-        for tick in axis.ticks((height / 42.0) as usize) {
+        for tick in axis.ticks((height / 28.0) as usize) {
             let y = axis.at(tick);
             writeln!(self.svg, r#"<path d="M{LEFT} {y:.1}H{right}" stroke="{GRID}"/>"#)?;
             let (x, y, text) = (LEFT - 8.0, y + 4.0, number(tick));
@@ -166,7 +190,7 @@ impl<'a> Chart<'a> {
         let run = self.run;
         let values: Vec<f64> = run.losses.iter().map(|(_, loss)| *loss).collect();
         let (top, axis) = self.panel("training loss", LOSS_HEIGHT, &values)?;
-        self.key(top - 8.0, &[("smoothed", LOSS, 2.2, 1.0), ("each iteration", LOSS, 1.2, 0.35)])?;
+        self.key(top - 8.0)?;
         self.line(&thinned(&run.losses), &axis, LOSS, 1.0, 0.35)?;
         self.line(&thinned(&smoothed(&run.losses)), &axis, LOSS, 2.2, 1.0)
     }
@@ -204,18 +228,15 @@ impl<'a> Chart<'a> {
         )
     }
 
-    /// What the lines of a panel are, from its right edge.
-    fn key(&mut self, y: f64, lines: &[(&str, &str, f64, f64)]) -> fmt::Result {
-        let mut x = WIDTH - RIGHT;
-        for (text, color, width, opacity) in lines {
-            writeln!(self.svg, r#"<text x="{x}" y="{y:.1}" text-anchor="end" fill="{FAINT}">{text}</text>"#)?;
-            x -= 7.0 * text.len() as f64 + 6.0;
-            let (from, y) = (x - 20.0, y - 4.0);
+    /// What the two lines of the first panel are.
+    fn key(&mut self, y: f64) -> fmt::Result {
+        for (x, text, width, opacity) in [(568.0, "each iteration", 1.2, 0.45), (688.0, "smoothed", 2.2, 1.0)] {
+            let (to, text_x, line_y) = (x + 18.0, x + 23.0, y - 4.0);
             writeln!(
                 self.svg,
-                r#"<path d="M{from} {y:.1}H{x}" stroke="{color}" stroke-width="{width}" stroke-opacity="{opacity}"/>"#
+                r#"<path d="M{x} {line_y:.1}H{to}" stroke="{LOSS}" stroke-width="{width}" stroke-opacity="{opacity}"/>"#
             )?;
-            x -= 36.0;
+            writeln!(self.svg, r#"<text x="{text_x}" y="{y:.1}" fill="{FAINT}">{text}</text>"#)?;
         }
         Ok(())
     }
@@ -224,7 +245,7 @@ impl<'a> Chart<'a> {
         let title = self.y - 8.0;
         writeln!(self.svg, r#"<text x="{LEFT}" y="{title:.1}" font-weight="bold">checkpoints</text>"#)?;
         let failed = self.run.stores.iter().any(|lane| !lane.failures.is_empty());
-        let mut x = WIDTH - RIGHT - if failed { 274.0 } else { 184.0 };
+        let mut x = WIDTH - RIGHT - if failed { 272.0 } else { 178.0 };
         let y = title - 4.0;
         for (text, width) in [("kept", 52.0), ("removed", 78.0), ("best", 52.0), ("save failed", 90.0)] {
             match text {
@@ -267,36 +288,6 @@ impl<'a> Chart<'a> {
         Ok(())
     }
 
-    /// Lines through all panels: resumed, best, stopped.
-    fn marks(&mut self, top: f64) -> fmt::Result {
-        let bottom = self.y - GAP;
-        let run = self.run;
-        for at in &run.resumes {
-            self.mark(self.x.at(*at), top, bottom, RESUME, "4 3", "resumed")?;
-        }
-        if let Some((best, _)) = run.best() {
-            self.mark(self.x.at(best.at), top, bottom, BEST, "1 3", "best")?;
-        }
-        if let Some(stop) = &run.stop {
-            self.mark(self.x.at(stop.at), top, bottom, STOP, "none", &words(&stop.reason))?;
-        }
-        Ok(())
-    }
-
-    fn mark(&mut self, x: f64, top: f64, bottom: f64, color: &str, dash: &str, text: &str) -> fmt::Result {
-        writeln!(
-            self.svg,
-            r#"<path d="M{x:.1} {top:.1}V{bottom:.1}" stroke="{color}" stroke-width="1.4" stroke-dasharray="{dash}"/>"#
-        )?;
-        // Upright along the line, inside the panel, on the side where there is room.
-        let (x, y) = (x - 5.0, top + 6.0);
-        let text = escaped(text);
-        writeln!(
-            self.svg,
-            r##"<text transform="translate({x:.1} {y:.1}) rotate(-90)" text-anchor="end" font-size="11" fill="{color}" stroke="#ffffff" stroke-width="3" paint-order="stroke">{text}</text>"##
-        )
-    }
-
     fn iterations(&mut self) -> fmt::Result {
         let y = self.y - GAP + 18.0;
         for tick in self.x.ticks(8) {
@@ -306,26 +297,6 @@ impl<'a> Chart<'a> {
         let (x, y) = ((LEFT + WIDTH - RIGHT) / 2.0, y + 20.0);
         writeln!(self.svg, r#"<text x="{x}" y="{y:.1}" text-anchor="middle">iteration</text>"#)
     }
-
-    fn star(&mut self, x: f64, y: f64, size: f64) -> fmt::Result {
-        self.svg.write_str(r#"<polygon points=""#)?;
-        for corner in 0..10 {
-            let angle = f64::from(corner) * std::f64::consts::PI / 5.0;
-            let radius = if corner % 2 == 0 { size } else { size * 0.42 };
-            write!(self.svg, "{:.1},{:.1} ", x + radius * angle.sin(), y - radius * angle.cos())?;
-        }
-        writeln!(self.svg, r##"" fill="{BEST}" stroke="#ffffff"/>"##)
-    }
-
-    fn cross(&mut self, x: f64, y: f64) -> fmt::Result {
-        let (x, y) = (x - 4.0, y - 4.0);
-        writeln!(self.svg, r#"<path d="M{x:.1} {y:.1}l8 8m0 -8l-8 8" stroke="{STOP}" stroke-width="2"/>"#)
-    }
-}
-
-fn dot(svg: &mut String, x: f64, y: f64, kept: bool) -> fmt::Result {
-    let (radius, fill, stroke) = if kept { (4.6, LOSS, "#ffffff") } else { (3.2, "#ffffff", "#9aa4ae") };
-    writeln!(svg, r#"<circle cx="{x:.1}" cy="{y:.1}" r="{radius}" fill="{fill}" stroke="{stroke}"/>"#)
 }
 
 /// At most three points a pixel, the lowest and the highest of each stretch among them: spikes stay.
@@ -356,37 +327,4 @@ fn words_of(name: &str) -> String {
 
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-/// Why a chart could not be written.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum ChartError {
-    /// The history could not be read.
-    History(HistoryError),
-    /// The picture could not be written.
-    Io {
-        /// Where.
-        path: PathBuf,
-        /// The system's error.
-        cause: io::Error,
-    },
-}
-
-impl fmt::Display for ChartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ChartError::History(error) => error.fmt(f),
-            ChartError::Io { path, cause } => write!(f, "chart {}: {cause}", path.display()),
-        }
-    }
-}
-
-impl std::error::Error for ChartError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            ChartError::History(error) => std::error::Error::source(error),
-            ChartError::Io { cause, .. } => Some(cause),
-        }
-    }
 }

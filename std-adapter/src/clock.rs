@@ -22,7 +22,7 @@ pub struct StdClock {
 
 impl StdClock {
     /// Ticks a second.
-    pub const HERTZ: u64 = 1_000_000_000;
+    pub const HERTZ: u32 = 1_000_000_000;
 
     /// Starts at 0 now.
     #[must_use]
@@ -33,7 +33,7 @@ impl StdClock {
     /// Ticks as seconds.
     #[must_use]
     pub fn seconds(ticks: u64) -> f64 {
-        ticks as f64 / Self::HERTZ as f64
+        ticks as f64 / f64::from(Self::HERTZ)
     }
 }
 

@@ -147,6 +147,14 @@ fn what_is_not_a_trace_fails_and_is_counted() {
     assert_eq!(told.len(), 6);
 }
 
+/// File traces go through a real directory, too: here one that its adapter does not accept, though a set of names would.
+#[test]
+fn file_traces_are_replayed_in_a_directory() {
+    let hidden = trace("model_checkpoint.seed").to_string().replace("pth\"", "gone\"");
+    let result = judge(hidden.as_bytes()).remove(0).result;
+    assert!(matches!(result, Err(Failure::Refused(_))), "{result:?}");
+}
+
 fn conformance(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_conformance")).args(arguments).output().expect("the program runs")
 }

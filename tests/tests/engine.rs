@@ -132,7 +132,8 @@ fn terminate_epoch_ends_the_epoch_alone() {
 #[test]
 fn data_begins_again_after_an_epoch_was_cut() {
     let mut batches = Vec::new();
-    let mut cut = on(IterationCompleted.filter(|at| at == 2), |_: &mut _, state: &mut State<u32>| state.terminate_epoch());
+    let mut cut =
+        on(IterationCompleted.filter(|at| at == 2), |_: &mut _, state: &mut State<u32>| state.terminate_epoch());
     Engine::new(2)
         .run(&mut batches, 0..4, &mut cut, |batches: &mut Vec<u32>, batch, _| {
             batches.push(batch);
@@ -146,8 +147,9 @@ fn data_begins_again_after_an_epoch_was_cut() {
 fn a_run_after_a_cut_one_goes_on_with_the_next_epoch() {
     let mut log = Log::new();
     let mut engine = Engine::new(2);
-    let mut stop =
-        on(IterationCompleted.filter(|at| at == 1), |_: &mut Log, state: &mut State<u32>| state.terminate(StopReason::User(0)));
+    let mut stop = on(IterationCompleted.filter(|at| at == 1), |_: &mut Log, state: &mut State<u32>| {
+        state.terminate(StopReason::User(0))
+    });
     let first = engine.run(&mut log, 0..3, &mut (Recorder, &mut stop), step);
     assert_eq!(first, Ok(Outcome { reason: StopReason::User(0), epoch: 1, iteration: 1 }));
     log.clear();
@@ -276,7 +278,8 @@ fn an_event_of_the_users_own_is_fired_when_the_one_under_way_is_done() {
         state.fire(UserEvent { id: 1, value: 4 }).expect("the queue is empty");
         state.fire(UserEvent { id: 2, value: 0 }).expect("one is waiting");
     });
-    let behind = on(IterationCompleted.filter(|at| at == 1), |log: &mut Log, _: &mut State<u32>| log.push("behind".into()));
+    let behind =
+        on(IterationCompleted.filter(|at| at == 1), |log: &mut Log, _: &mut State<u32>| log.push("behind".into()));
     let expected = "S ES is f1 ic behind u1 u2 is f2 ic is f3 ic EC ES is f4 ic is f5 ic is f6 ic EC C";
     assert_eq!(run_with((fire, behind)).0, expected);
 }
@@ -358,15 +361,13 @@ fn an_evaluator_whose_early_stopping_runs_out_stops_the_trainer() {
     let stopping = EarlyStopping::new(2)
         .expect("a patience")
         .attach(Completed, |state: &State<f32>| -state.output.unwrap_or(f32::INFINITY));
-    let evaluate = on(
-        EpochCompleted,
-        |_: &mut (), trainer: &mut State<u32>, evaluator: &mut Engine<f32>, handlers: &mut _| {
+    let evaluate =
+        on(EpochCompleted, |_: &mut (), trainer: &mut State<u32>, evaluator: &mut Engine<f32>, handlers: &mut _| {
             let loss = losses[trainer.epoch() as usize - 1];
             let outcome = evaluator.run(&mut (), 0..3, handlers, |(), _, _| loss).expect("there is data");
             trainer.follow(&outcome);
-        },
-    )
-    .with(Engine::new(1), stopping);
+        })
+        .with(Engine::new(1), stopping);
     let outcome = Engine::new(6).run(&mut (), 0..2, &mut { evaluate }, |(), batch, _| batch);
     assert_eq!(outcome, Ok(Outcome { reason: StopReason::EarlyStopping, epoch: 4, iteration: 8 }));
 }

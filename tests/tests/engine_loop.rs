@@ -78,6 +78,23 @@ fn begin_iteration_twice_begins_one() {
     assert_eq!((events, engine.state().iteration()), (0, 1));
 }
 
+#[test]
+fn a_finished_engine_stays_finished_until_it_is_restarted() {
+    let mut events = 0;
+    let mut engine = Engine::new(1).with_epoch_length(1);
+    assert!(engine.begin_iteration(&mut (), &mut ()));
+    assert!(!engine.end_iteration(5, &mut (), &mut ()));
+    let outcome = engine.outcome();
+    assert!(outcome.is_some());
+    assert!(!engine.begin_iteration(&mut (), &mut count(&mut events)));
+    assert!(!engine.end_iteration(6, &mut (), &mut count(&mut events)));
+    assert_eq!((engine.outcome(), events), (outcome, 0));
+    engine.restart();
+    assert!(engine.begin_iteration(&mut (), &mut count(&mut events)));
+    // Started, EpochStarted, IterationStarted.
+    assert_eq!((engine.state().iteration(), events), (1, 3));
+}
+
 /// Data of unknown length in a loop of one's own: its end ends the epoch, and later epochs are as long.
 #[test]
 fn the_end_of_the_data_ends_the_epoch() {

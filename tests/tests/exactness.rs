@@ -180,10 +180,11 @@ fn a_watched_model_is_covered_and_the_place_told() {
             for index in 0..*size {
                 let mut model: Vec<Vec<f32>> = sizes.iter().map(|size| vec![1.0; *size]).collect();
                 model[slice][index] = f32::NEG_INFINITY;
-                let mut guard = TerminateOnNan::new().with_cadence(NonZeroU32::new(every).unwrap()).watch(
-                    IterationCompleted,
-                    |model: &Vec<Vec<f32>>, see: &mut dyn FnMut(&[f32])| model.iter().for_each(|slice| see(slice)),
-                );
+                let mut guard = TerminateOnNan::new()
+                    .with_cadence(NonZeroU32::new(every).unwrap())
+                    .watch(IterationCompleted, |model: &Vec<Vec<f32>>, see: &mut dyn FnMut(&[f32])| {
+                        model.iter().for_each(|slice| see(slice))
+                    });
                 let mut engine = Engine::new(1).with_epoch_length(100);
                 let step = |_: &mut Vec<Vec<f32>>, _: u32, _: &mut State<()>| ();
                 let outcome = engine.run(&mut model, 0..100, &mut guard, step).unwrap();

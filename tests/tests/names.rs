@@ -88,9 +88,7 @@ fn any_score_has_seven_digits_and_the_right_form() {
 
 #[test]
 fn a_name_has_its_parts_in_order() {
-    let name = |prefix, score| {
-        FileName { prefix, object: "mymodel", step: 12, score, extension: "pth" }.to_string()
-    };
+    let name = |prefix, score| FileName { prefix, object: "mymodel", step: 12, score, extension: "pth" }.to_string();
     assert_eq!(name("myprefix", None), "myprefix_mymodel_12.pth");
     assert_eq!(name("myprefix", Some(("val_loss", -0.5))), "myprefix_mymodel_12_val_loss=0.5.pth");
     assert_eq!(name("", None), "mymodel_12.pth");

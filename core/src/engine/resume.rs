@@ -102,7 +102,8 @@ impl<O, X> Engine<O, X> {
     /// Checkpoints that were decided but not written when the power went are written now.
     ///
     /// # Errors
-    /// [`RestoreError`] when the newest whole checkpoint is of other handlers; nothing has changed then, except for
+    /// [`RestoreError`] when the newest whole checkpoint is of other handlers, or when there are checkpoints and none is
+    /// whole and fits the model: the caller decides whether to start over. Nothing has changed then, except for
     /// [`RestoreError::Lost`].
     pub fn resume<T: ?Sized, H: Handler<T, O, X>>(
         &mut self,
@@ -125,7 +126,7 @@ impl<O, X> Engine<O, X> {
             skipped = skipped.saturating_add(1);
             below = Some(iteration);
         }
-        Ok(None)
+        if skipped > 0 { Err(RestoreError::NoneFits { skipped }) } else { Ok(None) }
     }
 
     fn check<T: ?Sized, H: Handler<T, O, X>>(&self, record: &Record, handlers: &mut H) -> Result<(), RestoreError> {

@@ -48,7 +48,8 @@ impl<O, X> Engine<O, X> {
     ///
     /// # Errors
     /// * [`RunError::Step`]: the step's own error. `ExceptionRaised` has fired; nothing else fires after it.
-    /// * [`RunError::NoData`]: there is nothing to train on. Nothing has been fired or changed.
+    /// * [`RunError::NoData`]: there is nothing to train on. Nothing has been fired or changed, unless the data does not
+    ///   know its length and showed only when it was asked.
     /// * [`RunError::DataExhausted`]: data of unknown length ended before the run did.
     /// * [`RunError::SaveFailed`]: a checkpoint could not be saved and its handler is set to stop then. The run ended in
     ///   order; the handler keeps the cause.
@@ -72,42 +73,53 @@ impl<O, X> Engine<O, X> {
         if self.state.epoch_length == 0 {
             self.state.epoch_length = data.len().unwrap_or(0);
         }
-        while self.settle(model, handlers) {
+        'run: while self.advance(model, handlers, false) {
             // A run that goes on after one of these three has fired it already; only the batch has to be fetched again.
-            if !matches!(self.after, After::GetBatchStarted | After::GetBatchCompleted | After::IterationStarted) {
-                self.after = After::GetBatchStarted;
-                self.emit(Event::GetBatchStarted, model, handlers);
-                if self.ending() {
-                    continue;
-                }
-            }
-            let Some(batch) = self.fetch(&mut data) else {
-                if self.data_ended() {
-                    continue;
-                }
-                return Err(self.exhausted());
+            let mut begun = match self.after {
+                After::GetBatchStarted => 1,
+                After::GetBatchCompleted => 2,
+                After::IterationStarted => 3,
+                _ => 0u8,
             };
-            if !matches!(self.after, After::GetBatchCompleted | After::IterationStarted) {
-                self.after = After::GetBatchCompleted;
-                self.emit(Event::GetBatchCompleted, model, handlers);
-                if self.ending() {
-                    continue;
+            // What stays inside this loop has nothing to ask but whether something was asked for.
+            loop {
+                if begun < 1 {
+                    self.after = After::GetBatchStarted;
+                    if !self.tell(Event::GetBatchStarted, model, handlers) {
+                        continue 'run;
+                    }
                 }
-            }
-            if self.after != After::IterationStarted && !self.start_iteration(model, handlers) {
-                continue;
-            }
-            match step(model, batch, &mut self.state) {
-                Ok(output) => {
-                    // A request from inside the step waits for `IterationCompleted`: the step has been done.
-                    self.finish_iteration(output, model, handlers);
+                let Some(batch) = self.fetch(&mut data) else {
+                    if self.data_ended() {
+                        continue 'run;
+                    }
+                    return Err(self.exhausted());
+                };
+                if begun < 2 {
+                    self.after = After::GetBatchCompleted;
+                    if !self.tell(Event::GetBatchCompleted, model, handlers) {
+                        continue 'run;
+                    }
                 }
-                Err(error) => {
-                    self.state.stop = Some(StopReason::StepFailed);
-                    self.after = After::ExceptionRaised;
-                    self.emit(Event::ExceptionRaised, model, handlers);
-                    return Err(RunError::Step(error));
+                if begun < 3 && !self.start_iteration(model, handlers) {
+                    continue 'run;
                 }
+                match step(model, batch, &mut self.state) {
+                    Ok(output) => {
+                        // A request from inside the step waits for `IterationCompleted`: the step has been done.
+                        self.finish_iteration(output, model, handlers);
+                    }
+                    Err(error) => {
+                        self.state.stop = Some(StopReason::StepFailed);
+                        self.after = After::ExceptionRaised;
+                        self.emit(Event::ExceptionRaised, model, handlers);
+                        return Err(RunError::Step(error));
+                    }
+                }
+                if !self.ready() {
+                    continue 'run;
+                }
+                begun = 0;
             }
         }
         match self.outcome_now() {

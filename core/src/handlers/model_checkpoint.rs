@@ -153,7 +153,9 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
     /// As [`update`](Self::update), with the engine's counters for [`Step::Iteration`] and [`Step::Epoch`].
     pub fn update_at(&mut self, at: &Counters, score: Option<f32>) -> Option<Save> {
         self.calls = self.calls.saturating_add(1);
-        let due = self.interval.is_none_or(|interval| self.calls % interval == 0);
+        if self.interval.is_some_and(|interval| self.calls % interval != 0) {
+            return None;
+        }
         let step = match self.settings.step {
             Step::Calls => self.calls,
             Step::Iteration => at.iteration,
@@ -166,7 +168,7 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
         } else {
             self.ranking.accepts(&entry)
         };
-        (due && ranks).then_some(Save { step, score: entry.score() })
+        ranks.then_some(Save { step, score: entry.score() })
     }
 
     /// Takes notice that `save` was committed, and returns what has to go.

@@ -14,9 +14,10 @@ mod log;
 
 #[cfg(target_os = "none")]
 mod firmware {
-    use crate::board::{self, Flash, Region};
+    use crate::board::{self, Flash};
+    use digits_workload::boards::{BEST_SLOTS, LATEST_SLOTS, Region};
     use embedded_storage::nor_flash::ReadNorFlash;
-    use digits_workload::monitored::{self, BEST, Journal, Plan, Series, Summary};
+    use digits_workload::monitored::{self, Journal, Plan, Series, Summary};
     use digits_workload::train::{Metrics, Trainee};
     use static_cell::ConstStaticCell;
     use training_monitor::engine::Resumed;
@@ -102,8 +103,8 @@ mod firmware {
     }
 
     fn train(trainee: &mut Trainee<HIDDEN, BATCH>) -> Result<Summary, Error> {
-        let latest = slots::<2>(Region::Latest)?;
-        let best = slots::<{ BEST + 1 }>(Region::Best)?;
+        let latest = slots::<LATEST_SLOTS>(Region::Latest)?;
+        let best = slots::<BEST_SLOTS>(Region::Best)?;
         monitored::run(trainee, Plan::DEFAULT, latest, best, &Log).map_err(|_| Error::Run)
     }
 

@@ -1,38 +1,27 @@
 //! Cortex-M4F as mps2-an386, Cortex-M0 as micro:bit.
 //!
-//! Neither machine has a flash that can be written in the emulator: a file stands in, with the geometry of a flash
-//! that such a chip would have (STM32L4: pages of 2 KiB, granules of 8 bytes; nRF51: 1 KiB, 4 bytes).
+//! Neither machine has a flash that can be written in the emulator: a file stands in.
 
-use super::Region;
 use super::file::{FileError, FileFlash};
 use cortex_m::peripheral::SYST;
 use cortex_m::peripheral::syst::SystClkSource;
-use digits_workload::flash::{Violation, WriteOnce};
+use digits_workload::boards::{self, Board, Region};
+use digits_workload::flash::WriteOnce;
 
 const M0: bool = cfg!(target_abi = "eabi");
 
-/// What this board is called.
-pub const NAME: &str = if M0 { "m0" } else { "m4f" };
-
-/// Page and granule of the flash.
-const PAGE: usize = if M0 { 1024 } else { 2048 };
-const GRANULE: usize = if M0 { 4 } else { 8 };
-/// A place for a checkpoint: 7 KiB are enough for the 64-10-10 network, 20 KiB for 64-32-10.
-const SLOT: u32 = if M0 { 8 * 1024 } else { 24 * 1024 };
+/// This board.
+pub const BOARD: Board = if M0 { boards::M0 } else { boards::M4F };
 
 /// The flash of this board.
-pub type Flash = WriteOnce<FileFlash<PAGE, GRANULE>>;
+pub type Flash = WriteOnce<FileFlash<{ BOARD.block }, { BOARD.granule }>>;
 
 /// Opens a region of the flash.
 ///
 /// # Errors
 /// When the host does not let the emulator write its file.
-pub fn flash(region: Region) -> Result<Flash, Violation<FileError>> {
-    let (start, slots) = match region {
-        Region::Latest => (0, 2),
-        Region::Best => (2 * SLOT, 3),
-    };
-    FileFlash::open(c"flash.img", start, slots * SLOT).map(WriteOnce::new).map_err(Violation::Flash)
+pub fn flash(region: Region) -> Result<Flash, FileError> {
+    FileFlash::open(c"flash.img", BOARD.range(region)).map(WriteOnce::new)
 }
 
 /// Instructions a tick of the SysTick timer stands for, where virtual time is one nanosecond an instruction

@@ -4,6 +4,7 @@
 //! It erases blocks and programs words, waits for each, and leaves the chips in the state in which they can be read.
 //! That a word is programmed once is enforced by `WriteOnce` around it.
 
+use core::ops::Range;
 use core::ptr;
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash};
 
@@ -33,21 +34,25 @@ pub struct CfiFlash {
 }
 
 impl CfiFlash {
-    /// The flash of `len` bytes at `base`.
+    /// The bytes `range` of the chips at `chips`.
     ///
     /// # Safety
-    /// `base` is the address of a block of a flash as above, `len` bytes from there are this driver's alone, and nothing
-    /// runs from the chips.
+    /// `chips` is the address of two chips as above, `range` is of whole blocks of them and this driver's alone, no other
+    /// driver of the same chips is at work while this one is, and nothing runs from them.
     ///
     /// # Errors
     /// [`CfiError::NoFlash`] when nothing answers the query.
-    pub unsafe fn new(base: usize, len: u32) -> Result<Self, CfiError> {
-        let flash = Self { base: ptr::with_exposed_provenance_mut(base), len };
-        flash.command(0, QUERY);
-        let answer = [0x40, 0x44, 0x48].map(|offset| flash.word(offset));
-        flash.command(0, READ_ARRAY);
+    pub unsafe fn new(chips: usize, range: Range<u32>) -> Result<Self, CfiError> {
+        let chips = ptr::with_exposed_provenance_mut::<u32>(chips);
+        let all = Self { base: chips, len: range.end };
+        all.command(0, QUERY);
+        let answer = [0x40, 0x44, 0x48].map(|offset| all.word(offset));
+        all.command(0, READ_ARRAY);
         // "QRY", from both chips.
-        if answer == [both(b'Q' as u16), both(b'R' as u16), both(b'Y' as u16)] { Ok(flash) } else { Err(CfiError::NoFlash) }
+        if answer != [both(b'Q' as u16), both(b'R' as u16), both(b'Y' as u16)] {
+            return Err(CfiError::NoFlash);
+        }
+        Ok(Self { base: chips.wrapping_byte_add(range.start as usize), len: range.end.saturating_sub(range.start) })
     }
 
     fn address(&self, offset: u32) -> *mut u32 {

@@ -3,6 +3,7 @@
 //! It knows bytes and their geometry. That a granule is programmed once is enforced by `WriteOnce` around it.
 
 use core::ffi::CStr;
+use core::ops::Range;
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash};
 use semihosting::fd::{AsFd, OwnedFd};
 use semihosting::sys::arm_compat::{OpenMode, sys_flen, sys_open, sys_read_orig, sys_seek, sys_write_orig};
@@ -19,17 +20,17 @@ pub struct FileFlash<const PAGE: usize, const GRANULE: usize> {
 }
 
 impl<const PAGE: usize, const GRANULE: usize> FileFlash<PAGE, GRANULE> {
-    /// Opens `len` bytes from `start` of the file at `path`, which is made, as erased flash, where it is missing.
+    /// Opens `range` of the file at `path`, which is made, as erased flash, where it is missing.
     ///
     /// # Errors
     /// [`FileError`] when the host refuses.
-    pub fn open(path: &CStr, start: u32, len: u32) -> Result<Self, FileError> {
+    pub fn open(path: &CStr, range: Range<u32>) -> Result<Self, FileError> {
         let file = sys_open(path, OpenMode::RDWR_BINARY).or_else(|_| sys_open(path, OpenMode::RDWR_TRUNC_BINARY));
-        let mut flash = Self { file: file.map_err(|_| FileError)?, start: 0, len: start + len };
+        let mut flash = Self { file: file.map_err(|_| FileError)?, start: 0, len: range.end };
         let have = u32::try_from(sys_flen(flash.file.as_fd()).map_err(|_| FileError)?).map_err(|_| FileError)?;
-        flash.fill(have, start + len)?;
-        flash.start = start;
-        flash.len = len;
+        flash.fill(have, range.end)?;
+        flash.start = range.start;
+        flash.len = range.end - range.start;
         Ok(flash)
     }
 

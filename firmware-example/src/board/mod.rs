@@ -18,19 +18,10 @@ mod riscv;
 pub mod stack;
 
 #[cfg(target_arch = "arm")]
-pub use arm::{Flash, NAME, flash, instructions, start_counter};
+pub use arm::{BOARD, Flash, flash, instructions, start_counter};
 pub use console::{Console, write_console};
 #[cfg(target_arch = "riscv32")]
-pub use riscv::{Flash, NAME, flash, instructions, start_counter};
-
-/// Which part of the flash.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Region {
-    /// Two places for checkpoints.
-    Latest,
-    /// Three places for checkpoints.
-    Best,
-}
+pub use riscv::{BOARD, Flash, flash, instructions, start_counter};
 
 /// Ends the program and the emulator: 0 is success.
 pub fn exit(code: i32) -> ! {

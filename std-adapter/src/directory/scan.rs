@@ -98,6 +98,13 @@ struct Key {
     objects: Vec<String>,
 }
 
+impl Key {
+    /// Orders saves. Not by the sequence alone: a number that a failed save had may be used again.
+    const fn age(&self) -> (u32, u32) {
+        (self.sequence, self.iteration)
+    }
+}
+
 /// The files of one save that are there, each under the final name it has or is to have.
 #[derive(Default, Debug)]
 struct Group {
@@ -246,11 +253,11 @@ fn roll_forward<F: FileSystem>(
     groups: &mut Groups,
     ignored: &mut Vec<Ignored>,
 ) -> Result<(), DirectoryError> {
-    let mut taken: BTreeMap<String, u32> = BTreeMap::new();
+    let mut taken = BTreeMap::new();
     for (key, group) in groups.iter() {
-        taken.extend(group.of(Kind::Final).map(|name| (name.clone(), key.sequence)));
+        taken.extend(group.of(Kind::Final).map(|name| (name.clone(), key.age())));
     }
-    let mut renamed: Vec<(u32, String)> = Vec::new();
+    let mut renamed = Vec::new();
     for (key, group) in groups.iter_mut() {
         let objects = 0..key.objects.len();
         let begun = objects.clone().any(|object| group.has(object, Kind::Final));
@@ -260,7 +267,7 @@ fn roll_forward<F: FileSystem>(
         // Only an older file of ours may be in the way; anything else was put there since.
         let free = |name: &String| {
             let other = |file: &Ignored| file.path == place.path(name) && !file.reason.is_ours();
-            taken.get(name).is_none_or(|sequence| *sequence < key.sequence) && !ignored.iter().any(other)
+            taken.get(name).is_none_or(|age| *age < key.age()) && !ignored.iter().any(other)
         };
         if !begun || !objects.clone().all(here) || !rest.iter().all(free) {
             continue;
@@ -269,7 +276,7 @@ fn roll_forward<F: FileSystem>(
             place.rename(fs, &place.naming.temp(&name), &name)?;
             ignored.retain(|file| file.path != place.path(&name));
             group.settle(&name);
-            renamed.push((key.sequence, name));
+            renamed.push((key.age(), name));
         }
     }
     if renamed.is_empty() {
@@ -280,7 +287,7 @@ fn roll_forward<F: FileSystem>(
     for (key, group) in groups.iter_mut() {
         for files in group.members.values_mut() {
             files.retain(|(kind, name)| {
-                let over = |(sequence, new): &(u32, String)| *sequence > key.sequence && new == name;
+                let over = |(age, new): &((u32, u32), String)| *age > key.age() && new == name;
                 *kind != Kind::Final || !renamed.iter().any(over)
             });
         }
@@ -306,7 +313,7 @@ fn count<F: FileSystem>(fs: &F, place: &Place, groups: Groups, found: &mut Found
                     found.sets.push(Set { stored, files });
                 }
             }
-            Some(winner) if winner.sequence > key.sequence => {
+            Some(winner) if winner.age() > key.age() => {
                 for file in files {
                     place.remove(fs, &file)?;
                 }

@@ -176,7 +176,9 @@ pub fn decoders(elements: usize, name: &str) -> Group<'static> {
         .way("crc32fast alone", move || crc32fast::hash(black_box(payload)))
         .way(VERIFY, move || {
             let mut scratch = [0; 4096];
-            checkpoint::inspect::<Crc32Fast, _, _>(&mut black_box(bytes), &mut scratch, &mut ()).expect("good bytes").crc
+            checkpoint::inspect::<Crc32Fast, _, _>(&mut black_box(bytes), &mut scratch, &mut ())
+                .expect("good bytes")
+                .crc
         })
         .way(LOAD, move || {
             checkpoint::load::<Crc32Fast, _>(black_box(bytes), &mut One("model", &mut net)).expect("good bytes").crc

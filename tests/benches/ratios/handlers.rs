@@ -54,13 +54,13 @@ impl Clock for Ticks {
 
 type Places = Ram<2, 2048>;
 
+/// Settings come from elsewhere: neither side may profit from knowing them.
 fn stopping() -> EarlyStopping {
-    EarlyStopping::new(u32::MAX).expect("a patience")
+    black_box(EarlyStopping::new(u32::MAX).expect("a patience"))
 }
 
-fn best() -> ModelCheckpoint<2> {
-    let calls = black_box(u32::MAX);
-    ModelCheckpoint::builder().save_interval(calls).build().expect("a policy")
+fn policy() -> ModelCheckpoint<2> {
+    black_box(ModelCheckpoint::builder().save_interval(u32::MAX).build().expect("a policy"))
 }
 
 /// The four, watching the epoch's end where that is where they are usually attached: `when` is where stopping and saving
@@ -70,7 +70,7 @@ fn four<const N: usize, W: When + Copy>(when: W) -> impl Handler<Neuron<N>, f32>
         TerminateOnNan::new().attach(IterationCompleted, |_: &Neuron<N>, state: &State<f32>| state.output),
         Timer::new(0).attach(Ticks, Started, Completed, Never, IterationCompleted),
         stopping().attach(when, |state: &State<f32>| -state.output.unwrap_or(0.0)),
-        best().attach(when, Places::new()).expect("an empty store"),
+        policy().attach(when, Places::new()).expect("an empty store"),
     )
 }
 
@@ -99,7 +99,7 @@ fn bare<const N: usize>(epochs: u32) {
 #[inline(never)]
 fn by_hand<const N: usize, const EVERY_ITERATION: bool>(epochs: u32) {
     let mut neuron = Neuron::<N> { weights: [0.5; N] };
-    let (mut timer, mut stopping, mut checkpoint) = (Timer::new(0), stopping(), best());
+    let (mut timer, mut stopping, mut checkpoint) = (Timer::new(0), stopping(), policy());
     let mut store = Places::new();
     let (mut epoch, mut iteration, mut output) = (0u32, 0u32, 0.0f32);
     timer.reset(Ticks.now());
@@ -169,7 +169,7 @@ fn silent4() -> impl Handler<Neuron<8>, f32> {
         TerminateOnNan::new().attach(Completed, |_: &Neuron<8>, state: &State<f32>| state.output),
         Timer::new(0).attach(Ticks, Started, Completed, Never, Never),
         stopping().attach(Completed, |state: &State<f32>| -state.output.unwrap_or(0.0)),
-        best().attach(Completed, Places::new()).expect("an empty store"),
+        policy().attach(Completed, Places::new()).expect("an empty store"),
     )
 }
 

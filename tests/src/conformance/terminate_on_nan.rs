@@ -49,7 +49,8 @@ impl FiniteElement for Tree {}
 
 pub fn replay<'a>(trace: &'a Trace) -> Result<(), Failure> {
     for (at, call) in trace.calls.iter().enumerate() {
-        let mut guard = TerminateOnNan::new().attach(IterationCompleted, |_: &(), state: &State<&'a Tree>| state.output);
+        let mut guard =
+            TerminateOnNan::new().attach(IterationCompleted, |_: &(), state: &State<&'a Tree>| state.output);
         let outcome = Engine::new(1).run(&mut (), 0..1, &mut guard, |(), _, _| &call.output).map_err(refused)?;
         same(at, "terminated", &call.terminated, &(outcome.reason == StopReason::NonFinite))?;
     }

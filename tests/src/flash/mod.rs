@@ -49,6 +49,8 @@ pub struct Flash<const WRITE: usize, const ERASE: usize, const READ: usize = 1> 
     pub counts: Counts,
     /// Erases of each block.
     pub block_erases: Vec<u32>,
+    /// For each operation whether it was an erase, while somebody wants to know.
+    pub log: Option<Vec<bool>>,
     random: Random,
 }
 
@@ -132,23 +134,9 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> Flash<WRITE, ERA
             off: false,
             violations: Vec::new(),
             counts: Counts::default(),
+            log: None,
             random: Random::new(1),
         }
-    }
-
-    /// Becomes a copy of `other`, without allocating.
-    pub fn copy_from(&mut self, other: &Self) {
-        self.bytes.clone_from(&other.bytes);
-        self.fresh.clone_from(&other.fresh);
-        self.erased = other.erased;
-        self.unstable.clone_from(&other.unstable);
-        self.unreadable.clone_from(&other.unreadable);
-        self.cut = other.cut;
-        self.off = other.off;
-        self.violations.clone_from(&other.violations);
-        self.counts = other.counts;
-        self.block_erases.clone_from(&other.block_erases);
-        self.random = other.random.clone();
     }
 
     /// Cuts the power in the operation that `after` more operations precede. `seed` decides what the outcome leaves to
@@ -204,7 +192,10 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> Flash<WRITE, ERA
     }
 
     /// The outcome of the operation that comes now.
-    fn operation(&mut self) -> Option<(Outcome, Random)> {
+    fn operation(&mut self, erase: bool) -> Option<(Outcome, Random)> {
+        if let Some(log) = &mut self.log {
+            log.push(erase);
+        }
         let operation = self.counts.operations;
         self.counts.operations += 1;
         self.cut.filter(|cut| cut.operation == operation).map(|cut| {
@@ -362,7 +353,7 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> NorFlash for Fla
             if !self.fresh[at / WRITE] {
                 self.violations.push(Violation::Reprogrammed { at });
             }
-            if let Some((outcome, mut random)) = self.operation() {
+            if let Some((outcome, mut random)) = self.operation(false) {
                 self.interrupted_program(at, &data[from..], outcome, &mut random);
                 return Err(Fault::Off);
             }
@@ -378,7 +369,7 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> NorFlash for Fla
         for at in (from as usize..to as usize).step_by(ERASE) {
             self.block_erases[at / ERASE] += 1;
             self.counts.erased += 1;
-            if let Some((outcome, mut random)) = self.operation() {
+            if let Some((outcome, mut random)) = self.operation(true) {
                 self.interrupted_erase(at, outcome, &mut random);
                 return Err(Fault::Off);
             }

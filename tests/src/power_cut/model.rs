@@ -1,7 +1,8 @@
 //! What must be true: which checkpoints were begun, which are promised, and how a ranking has to come out, written
 //! as plainly as it can be.
 
-use training_monitor::checkpoint::{self, Contents, Crc32, Header, One};
+use std::rc::Rc;
+use training_monitor::checkpoint::{self, Checksum, Contents, Header, One};
 use training_monitor::store::Stored;
 
 /// What ranks.
@@ -19,7 +20,9 @@ pub struct Attempt {
     /// As the store should list it.
     pub stored: Stored,
     /// The bytes of its stream.
-    pub bytes: Vec<u8>,
+    pub bytes: Rc<[u8]>,
+    /// Whether its save returned Ok.
+    pub done: bool,
 }
 
 /// A table of the best, by the rules of the house: an equal one does not enter, the oldest of equals goes first.
@@ -93,13 +96,21 @@ impl Model {
     }
 
     /// Begins the next checkpoint: `weights` of them, which differ from those of every other.
-    pub fn begin(&mut self, sequence: u32, score: Option<f32>, weights: usize) -> (Stored, Vec<f32>) {
+    pub fn begin<C: Checksum>(&mut self, sequence: u32, score: Option<f32>, weights: usize) -> (Stored, Vec<f32>) {
         self.step += 1;
         let stored = Stored { step: self.step, sequence, iteration: 10 * self.step, score };
         let mut weights: Vec<f32> = (0..weights).map(|index| (self.step * 1000) as f32 + index as f32 * 0.37).collect();
-        let bytes = encode(&stored, &mut weights);
-        self.attempts.push(Attempt { stored, bytes });
+        let bytes = encode::<C>(&stored, &mut weights).into();
+        self.attempts.push(Attempt { stored, bytes, done: false });
         (stored, weights)
+    }
+
+    /// The last one that was begun is promised from now on.
+    pub fn done(&mut self) {
+        if let Some(last) = self.attempts.last_mut() {
+            last.done = true;
+            self.promised.insert(last.stored);
+        }
     }
 
     /// The attempt that is listed as `stored`.
@@ -109,12 +120,12 @@ impl Model {
 }
 
 /// The stream of a checkpoint, as it has to be on the medium.
-pub fn encode(stored: &Stored, weights: &mut [f32]) -> Vec<u8> {
+pub fn encode<C: Checksum>(stored: &Stored, weights: &mut [f32]) -> Vec<u8> {
     let Stored { step, sequence, iteration, score } = *stored;
     let header = Header { step, sequence, iteration, score, score_name: None };
     let contents = Contents { header, record: None, only: None, allow_non_finite: false };
     let mut bytes = Vec::new();
-    let written = checkpoint::encode::<Crc32, _, _>(&mut bytes, &contents, &One("m", weights));
+    let written = checkpoint::encode::<C, _, _>(&mut bytes, &contents, &One("m", weights));
     written.expect("a Vec takes anything");
     bytes
 }

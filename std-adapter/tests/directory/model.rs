@@ -67,6 +67,18 @@ struct State {
     changes: Vec<Change>,
     operations: usize,
     cut_at: Option<usize>,
+    fault: Option<Fault>,
+}
+
+/// Operations that fail and change nothing, as on a full disk; a write has written half before.
+#[derive(Clone, Copy)]
+pub struct Fault {
+    /// From this one on, from 0.
+    pub from: usize,
+    /// So many.
+    pub times: usize,
+    /// With this error.
+    pub kind: io::ErrorKind,
 }
 
 /// The file system, of one directory. Clones are of the same medium.
@@ -88,7 +100,12 @@ impl State {
             return Err(off());
         }
         self.operations += 1;
-        Ok(!self.is_off())
+        match self.fault {
+            Some(fault) if (fault.from..fault.from + fault.times).contains(&(self.operations - 1)) => {
+                Err(fault.kind.into())
+            }
+            _ => Ok(!self.is_off()),
+        }
     }
 }
 
@@ -116,6 +133,16 @@ impl Disk {
     pub fn cut_at(self, operation: usize) -> Self {
         self.0.borrow_mut().cut_at = Some(operation);
         self
+    }
+
+    /// Whether the power is gone.
+    pub fn is_off(&self) -> bool {
+        self.0.borrow().is_off()
+    }
+
+    /// Has operations fail, or none.
+    pub fn fail(&self, fault: Option<Fault>) {
+        self.0.borrow_mut().fault = fault;
     }
 
     /// How many operations have changed something.
@@ -181,11 +208,15 @@ pub struct ModelWriter(Disk, usize);
 impl Write for ModelWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.0.0.borrow_mut();
-        let on = state.count()?;
+        let counted = state.count();
+        let off = state.is_off();
         let inode = &mut state.inodes[self.1];
-        inode.now.extend_from_slice(bytes);
-        inode.dirty = true;
-        outcome(on).map(|()| bytes.len())
+        if !off || counted.is_ok() {
+            let written = if counted.is_ok() { bytes.len() } else { bytes.len() / 2 };
+            inode.now.extend_from_slice(&bytes[..written]);
+            inode.dirty = true;
+        }
+        outcome(counted?).map(|()| bytes.len())
     }
     fn flush(&mut self) -> io::Result<()> {
         Ok(())

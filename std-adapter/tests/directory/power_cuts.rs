@@ -4,103 +4,18 @@
 //! After each: what was committed and not being removed loads with the same bits; nothing else than what was being
 //! saved or removed is listed, and it is whole; no temp file stays; opening again changes nothing; the next save works.
 
-mod model;
-
-use model::{Disk, Image};
+use crate::model::{Disk, Fault, Image};
+use crate::training::{NAMES, Plan, Tensor, Training, save};
 use std::collections::HashSet;
-use training_monitor::checkpoint::{Contents, Header, Objects, Visit, VisitMut, encode, load, measure};
-use training_monitor::store::{Opening, Store};
-use training_monitor_std::directory::DirectoryError;
+use training_monitor::checkpoint::{One, load};
+use training_monitor::store::{Store, Stored};
 use training_monitor_std::{Crc32Fast, Directory};
 
 /// States of the medium that are looked at for one cut, at most. No cut of these runs has more.
 const CAP: usize = 4096;
-const NAMES: [&str; 3] = ["model", "optimizer", "random"];
-
-/// Up to three objects, whose content is that of a generation.
-struct Training {
-    objects: Vec<Vec<f32>>,
-}
-
-impl Training {
-    fn new(objects: usize, generation: u32) -> Self {
-        let content =
-            |object| (0..20 + 9 * object).map(|index| (index as f32 + generation as f32 * 0.37).sin()).collect();
-        Training { objects: (0..objects).map(content).collect() }
-    }
-}
-
-struct Tensor<T>(T);
-
-impl training_monitor::checkpoint::StateDict for Tensor<&Vec<f32>> {
-    fn tensors<V: training_monitor::checkpoint::VisitTensors>(&self, v: &mut V) -> Result<(), V::Error> {
-        v.tensor("w", &[self.0.len() as u32], self.0)
-    }
-    fn tensors_mut<V: training_monitor::checkpoint::VisitTensorsMut>(&mut self, _: &mut V) -> Result<(), V::Error> {
-        Ok(())
-    }
-}
-
-impl training_monitor::checkpoint::StateDict for Tensor<&mut Vec<f32>> {
-    fn tensors<V: training_monitor::checkpoint::VisitTensors>(&self, _: &mut V) -> Result<(), V::Error> {
-        Ok(())
-    }
-    fn tensors_mut<V: training_monitor::checkpoint::VisitTensorsMut>(&mut self, v: &mut V) -> Result<(), V::Error> {
-        v.tensor("w", self.0)
-    }
-}
-
-impl Objects for Training {
-    fn objects<V: Visit>(&self, v: &mut V) -> Result<(), V::Error> {
-        NAMES.iter().zip(&self.objects).try_for_each(|(name, object)| v.state_dict(name, &Tensor(object)))
-    }
-    fn objects_mut<V: VisitMut>(&mut self, v: &mut V) -> Result<(), V::Error> {
-        NAMES.iter().zip(&mut self.objects).try_for_each(|(name, object)| v.state_dict(name, &mut Tensor(object)))
-    }
-}
 
 fn open(disk: &Disk) -> Directory<Disk> {
     Directory::builder("dir", "run").require_empty(false).open_on(disk.clone()).expect("a directory that opens")
-}
-
-/// Saves generation `header.sequence`, as `Saving` does it.
-fn save<S: Store<Error = DirectoryError>>(
-    store: &mut S,
-    objects: usize,
-    header: Header<'_>,
-) -> Result<(), DirectoryError> {
-    let training = Training::new(objects, header.sequence);
-    let mut last = None;
-    for (part, name) in NAMES.iter().take(objects).enumerate() {
-        let contents = Contents { header, record: None, only: Some(name), allow_non_finite: false };
-        let len = measure::<Crc32Fast, S::Writer<'_>, _>(&contents, &training).unwrap();
-        let opening = Opening { header, object: Some(name), part: part as u32, parts: objects as u32, len };
-        let mut writer = store.create(&opening)?;
-        match encode::<Crc32Fast, _, _>(&mut writer, &contents, &training) {
-            Ok(encoded) => last = Some(encoded),
-            Err(training_monitor::checkpoint::EncodeError::Io(error)) => return Err(error),
-            Err(error) => panic!("{error}"),
-        }
-    }
-    store.commit(&header, &last.unwrap())
-}
-
-/// One save of a run.
-#[derive(Clone, Copy)]
-struct Plan {
-    step: u32,
-    objects: usize,
-    /// Names the score, so that a checkpoint of the same step may have other names.
-    score: Option<f32>,
-    /// What goes afterwards.
-    remove: Option<u32>,
-}
-
-impl Plan {
-    fn header(&self, sequence: u32) -> Header<'static> {
-        let score_name = self.score.map(|_| "s");
-        Header { step: self.step, sequence, iteration: sequence * 10, score: self.score, score_name }
-    }
 }
 
 /// What is known of a run that was cut.
@@ -112,43 +27,38 @@ struct Known {
     may: Vec<u32>,
 }
 
-/// Runs `plans` until the power is gone. Returns what is known then, and whether it went.
-fn run(disk: &Disk, plans: &[Plan]) -> (Known, bool) {
+/// Runs `plans` until the power is gone, over what fails before. Returns what is known then.
+fn run(disk: &Disk, plans: &[Plan]) -> Known {
     let mut directory = open(disk);
-    let mut known = Known::default();
+    let mut may = Vec::new();
     // Step and sequence of what counts.
     let mut counts: Vec<(u32, u32)> = Vec::new();
     for (plan, sequence) in plans.iter().zip(1..) {
-        // The replaced one counts until the new one does: one of the two must be there.
-        let replaced = counts.iter().position(|(step, _)| *step == plan.step);
-        known.may.push(sequence);
-        if save(&mut directory, plan.objects, plan.header(sequence)).is_err() {
-            if let Some(index) = replaced {
-                // Told apart by the caller: at least one of the two.
-                let (_, old) = counts.remove(index);
-                known.may.push(old);
-            }
-            known.must = counts.into_iter().map(|(_, sequence)| sequence).collect();
-            return (known, true);
+        let saved = save(&mut directory, plan.objects, plan.header(sequence)).is_ok();
+        // Of two generations of a step, one counts; `check` knows.
+        if let Some(index) = counts.iter().position(|(step, _)| *step == plan.step) {
+            may.push(counts.remove(index).1);
         }
-        if let Some(index) = replaced {
-            known.may.push(counts.remove(index).1);
+        if saved {
+            counts.push((plan.step, sequence));
+        } else {
+            may.push(sequence);
         }
-        counts.push((plan.step, sequence));
-        if let Some(step) = plan.remove {
-            let index = counts.iter().position(|(of, _)| *of == step).unwrap();
-            known.may.push(counts.remove(index).1);
-            if directory.remove(step).is_err() {
-                known.must = counts.into_iter().map(|(_, sequence)| sequence).collect();
-                return (known, true);
-            }
+        if saved
+            && let Some(step) = plan.remove
+            && let Some(index) = counts.iter().position(|(of, _)| *of == step)
+        {
+            may.push(counts.remove(index).1);
+            let _ = directory.remove(step);
+        }
+        if disk.is_off() {
+            break;
         }
     }
-    known.must = counts.into_iter().map(|(_, sequence)| sequence).collect();
-    (known, false)
+    Known { must: counts.into_iter().map(|(_, sequence)| sequence).collect(), may }
 }
 
-fn listed(directory: &mut Directory<Disk>) -> Vec<training_monitor::store::Stored> {
+fn listed(directory: &mut Directory<Disk>) -> Vec<Stored> {
     (0..).map_while(|index| directory.stored(index).unwrap()).collect()
 }
 
@@ -173,7 +83,7 @@ fn check(image: &Image, known: &Known, plans: &[Plan], about: &str) -> usize {
         assert_eq!(files.len(), plan.objects, "{about}");
         for (index, file) in files.iter().enumerate() {
             let bytes = &disk.now()[file.file_name().unwrap().to_str().unwrap()];
-            let mut one = training_monitor::checkpoint::One(NAMES[index], Tensor(&mut loaded.objects[index]));
+            let mut one = One(NAMES[index], Tensor(&mut loaded.objects[index]));
             assert_eq!(load::<Crc32Fast, _>(bytes, &mut one).unwrap().sequence, sequence, "{about}");
         }
         assert_eq!(loaded.objects, whole.objects, "{about}: wrong bits");
@@ -216,8 +126,6 @@ struct Numbers {
     cuts: usize,
     /// States of the medium.
     cases: usize,
-    /// … that differ, or that differ in what must be there.
-    distinct: usize,
     /// States after a second cut, in the opening.
     second: usize,
     /// Cuts with more than `CAP` states.
@@ -225,11 +133,19 @@ struct Numbers {
 }
 
 fn torture(name: &str, plans: &[Plan]) -> Numbers {
+    let mut seen = HashSet::new();
+    let numbers = every_cut(name, plans, None, &mut seen);
+    println!("{name}: {numbers:?}, {} distinct", seen.len());
+    numbers
+}
+
+/// Cuts the power in every operation of a run; after `fault` if there is one.
+fn every_cut(name: &str, plans: &[Plan], fault: Option<Fault>, seen: &mut HashSet<(Image, Known)>) -> Numbers {
     let mut numbers = Numbers::default();
-    let mut seen: HashSet<(Image, Known)> = HashSet::new();
-    for cut in 0.. {
+    for cut in fault.map_or(0, |fault| fault.from + fault.times).. {
         let disk = Disk::default().cut_at(cut);
-        let (known, off) = run(&disk, plans);
+        disk.fail(fault);
+        let known = run(&disk, plans);
         let (images, capped) = disk.images(CAP);
         numbers.cuts += 1;
         numbers.capped += usize::from(capped);
@@ -254,19 +170,17 @@ fn torture(name: &str, plans: &[Plan]) -> Numbers {
                 }
             }
         }
-        if !off {
+        if !disk.is_off() {
             break;
         }
     }
-    numbers.distinct = seen.len();
-    println!("{name}: {numbers:?}");
     numbers
 }
 
-/// Four saves, of which two stay.
+/// Six saves, of which two stay: four rotations.
 fn rotation(objects: usize) -> Vec<Plan> {
     let remove = |step: u32| step.checked_sub(2).filter(|step| *step > 0);
-    (1..=4).map(|step| Plan { step, objects, score: None, remove: remove(step) }).collect()
+    (1..=6).map(|step| Plan { step, objects, score: None, remove: remove(step) }).collect()
 }
 
 #[test]
@@ -305,4 +219,28 @@ fn the_same_step_with_other_names() {
 fn another_number_of_objects() {
     let plan = |objects| Plan { step: 1, objects, score: None, remove: None };
     torture("3, then 2, then 1, then 3 objects", &[plan(3), plan(2), plan(1), plan(3)]);
+}
+
+#[test]
+fn after_an_operation_that_failed() {
+    for objects in 1..=2 {
+        let plan = |step, remove| Plan { step, objects, score: None, remove };
+        for plans in
+            [[plan(1, None), plan(2, Some(1)), plan(3, Some(2))], [plan(1, None), plan(1, None), plan(1, None)]]
+        {
+            let (mut seen, mut cases) = (HashSet::new(), 0);
+            let operations = {
+                let disk = Disk::default();
+                run(&disk, &plans);
+                disk.operations()
+            };
+            for from in 0..operations {
+                let fault = Fault { from, times: 1, kind: std::io::ErrorKind::StorageFull };
+                let name = format!("{objects} objects, operation {from} fails");
+                let numbers = every_cut(&name, &plans, Some(fault), &mut seen);
+                cases += numbers.cases + numbers.second;
+            }
+            println!("{objects} objects, after a failure: {cases} cases, {} distinct", seen.len());
+        }
+    }
 }

@@ -1,0 +1,257 @@
+//! The power-cut judge: does the flash store keep its promise whatever is cut, and however often in a row?
+//!
+//! **Bounded workloads, exhaustively**: sequences of up to three saves (one or two erase blocks long, ranked by
+//! interval or by every order that scores can come in), over two to four slots, on a blank, a full or a garbage-filled
+//! flash, on [several geometries](GEOMETRIES). The last save is cut in every operation with every
+//! [outcome](crate::flash::Outcome); then the save after it, and for some workloads both once more.
+//! **Long sequences, at random**: hundreds of sessions of several saves, erasing ahead between them, half of them cut.
+//!
+//! After every cut: the checkpoints whose save returned Ok and that are to be kept are there bit for bit; the
+//! interrupted one is there wholly or not at all, and nothing else is; the ranking, the best and the latest are what a
+//! plain model says; opening writes nothing, is the same a second time, and takes a bounded number of reads; the flash's
+//! contract was kept; the next save works. A case that fails is one line, from which [`replay`] plays it again.
+
+mod case;
+mod layer;
+mod model;
+pub mod peers;
+mod world;
+
+pub use case::{Case, Cut, Save, Start, Workload};
+pub use layer::{Honest, Layer, NoChecksum, NoSeal, NoSpare, OneBlock, TrustsBlank};
+pub use model::Order;
+pub use world::{list, read};
+
+use crate::random::Random;
+use core::marker::PhantomData;
+use std::time::{Duration, Instant};
+use world::Explorer;
+
+/// (write granule, erase block, erased value) of each geometry.
+pub const GEOMETRIES: [(usize, usize, u8); 8] = [
+    (32, 256, 0xFF),
+    (16, 256, 0x00),
+    (8, 256, 0xFF),
+    (4, 256, 0xFF),
+    (4, 4096, 0xFF),
+    (1, 256, 0x00),
+    (8, 2048, 0xFF),
+    (16, 4096, 0x00),
+];
+
+/// Sessions of a long sequence.
+const SESSIONS: usize = 200;
+
+/// Something to be done on a flash whose geometry is known when it is compiled.
+trait OnGeometry {
+    type Output;
+    fn on<const W: usize, const E: usize, const SLOTS: usize>(self) -> Self::Output;
+}
+
+/// Does it on one of the [`GEOMETRIES`] with 2 to 4 slots. `None` for any other.
+fn on_geometry<T: OnGeometry>(write: usize, erase: usize, slots: usize, task: T) -> Option<T::Output> {
+    fn with_slots<const W: usize, const E: usize, T: OnGeometry>(slots: usize, task: T) -> Option<T::Output> {
+        match slots {
+            2 => Some(task.on::<W, E, 2>()),
+            3 => Some(task.on::<W, E, 3>()),
+            4 => Some(task.on::<W, E, 4>()),
+            _ => None,
+        }
+    }
+    match (write, erase) {
+        (32, 256) => with_slots::<32, 256, T>(slots, task),
+        (16, 256) => with_slots::<16, 256, T>(slots, task),
+        (8, 256) => with_slots::<8, 256, T>(slots, task),
+        (4, 256) => with_slots::<4, 256, T>(slots, task),
+        (4, 4096) => with_slots::<4, 4096, T>(slots, task),
+        (1, 256) => with_slots::<1, 256, T>(slots, task),
+        (8, 2048) => with_slots::<8, 2048, T>(slots, task),
+        (16, 4096) => with_slots::<16, 4096, T>(slots, task),
+        _ => None,
+    }
+}
+
+struct Explore<'a, L>(Explorer<'a>, PhantomData<L>);
+
+impl<L: Layer> OnGeometry for Explore<'_, L> {
+    type Output = ();
+    fn on<const W: usize, const E: usize, const SLOTS: usize>(mut self) {
+        self.0.explore::<L, W, E, SLOTS>();
+    }
+}
+
+struct Long<'a, L>(&'a mut Random, PhantomData<L>);
+
+impl<L: Layer> OnGeometry for Long<'_, L> {
+    type Output = Result<u64, (u64, String)>;
+    fn on<const W: usize, const E: usize, const SLOTS: usize>(self) -> Self::Output {
+        world::long::<L, W, E, SLOTS>(self.0, SESSIONS)
+    }
+}
+
+struct Play<'a, L>(&'a Workload, &'a [Cut], PhantomData<L>);
+
+impl<L: Layer> OnGeometry for Play<'_, L> {
+    type Output = Result<(), String>;
+    fn on<const W: usize, const E: usize, const SLOTS: usize>(self) -> Self::Output {
+        world::play::<L, W, E, SLOTS>(self.0, self.1)
+    }
+}
+
+/// What came out.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Verdict {
+    /// Cases without a fault.
+    pub passed: u64,
+    /// Cases with one.
+    pub failed: u64,
+    /// The first few of these: the line, and what was wrong.
+    pub failures: Vec<(String, String)>,
+}
+
+impl Verdict {
+    fn fail(&mut self, line: impl FnOnce() -> String, why: String) {
+        self.failed += 1;
+        if self.failures.len() < 20 {
+            self.failures.push((line(), why));
+        }
+    }
+}
+
+/// How much of the bounded workloads is gone through.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Extent {
+    /// For `cargo test`: one geometry in two, fewer second cuts.
+    Short,
+    /// All of it.
+    Full,
+}
+
+/// The bounded workloads on one geometry.
+fn workloads(geometry: (usize, usize, u8)) -> Vec<Workload> {
+    let (write, erase, erased) = geometry;
+    // All weak orders of up to three scores.
+    let orders: [&[u8]; 17] = [
+        &[9],
+        &[8, 9],
+        &[9, 8],
+        &[9, 9],
+        &[7, 8, 9],
+        &[7, 9, 8],
+        &[8, 7, 9],
+        &[8, 9, 7],
+        &[9, 7, 8],
+        &[9, 8, 7],
+        &[8, 8, 9],
+        &[8, 9, 8],
+        &[9, 8, 8],
+        &[9, 9, 8],
+        &[9, 8, 9],
+        &[8, 9, 9],
+        &[9, 9, 9],
+    ];
+    let mut all = Vec::new();
+    for slots in 2..=4 {
+        for start in [Start::Blank, Start::Full, Start::Garbage] {
+            for scores in orders {
+                for lengths in 0..1usize << scores.len() {
+                    let save = |(index, score): (usize, &u8)| Save { long: lengths >> index & 1 == 1, score: *score };
+                    let saves: Vec<Save> = scores.iter().enumerate().map(save).collect();
+                    // For the interval one order is as good as another.
+                    let rising = scores.windows(2).all(|pair| pair[0] < pair[1]);
+                    let order =
+                        if rising { [Some(Order::Interval), Some(Order::Score)] } else { [None, Some(Order::Score)] };
+                    for order in order.into_iter().flatten() {
+                        all.push(Workload { write, erase, erased, slots, start, order, saves: saves.clone() });
+                    }
+                }
+            }
+        }
+    }
+    all
+}
+
+/// Goes through the bounded workloads.
+pub fn bounded<L: Layer>(extent: Extent, verdict: &mut Verdict) {
+    for (number, geometry) in GEOMETRIES.into_iter().enumerate() {
+        if extent == Extent::Short && number % 3 != 0 {
+            continue;
+        }
+        for (index, workload) in workloads(geometry).iter().enumerate() {
+            let (depth, thin) = depth(extent, geometry, index, workload);
+            if depth == 0 {
+                continue;
+            }
+            let mut report = |case: &dyn Fn() -> Case, result: Result<(), String>| match result {
+                Ok(()) => verdict.passed += 1,
+                Err(why) => verdict.fail(|| case().to_string(), why),
+            };
+            let explorer = Explorer { workload, depth, thin, report: &mut report };
+            let Workload { write, erase, slots, .. } = *workload;
+            on_geometry(write, erase, slots, Explore::<L>(explorer, PhantomData));
+        }
+    }
+}
+
+/// How many cuts in a row a workload gets, and how many operations are cut in the saves after the first cut.
+fn depth(extent: Extent, geometry: (usize, usize, u8), index: usize, workload: &Workload) -> (usize, usize) {
+    let (write, erase, _) = geometry;
+    let one = workload.saves.len() == 1;
+    match extent {
+        Extent::Short if one && write > 8 => (2, 4),
+        Extent::Short => (usize::from(index % 3 == 0), 0),
+        Extent::Full if erase > 256 => (if one { 2 } else { 1 }, if one { 2 } else { 0 }),
+        Extent::Full if one => (2, usize::MAX),
+        Extent::Full => (if index % 4 == 0 { 2 } else { 1 }, 8),
+    }
+}
+
+/// Goes through long sequences, from `seed`, until `deadline`, at least one.
+pub fn long<L: Layer>(seed: u64, deadline: Instant, verdict: &mut Verdict) {
+    for sequence in seed.. {
+        match long_sequence::<L>(sequence) {
+            Ok(cuts) => verdict.passed += cuts,
+            Err((cuts, why)) => {
+                verdict.passed += cuts;
+                verdict.fail(|| Case::Long { seed: sequence }.to_string(), why);
+            }
+        }
+        if Instant::now() >= deadline {
+            break;
+        }
+    }
+}
+
+fn long_sequence<L: Layer>(seed: u64) -> Result<u64, (u64, String)> {
+    let mut random = Random::new(seed);
+    let (write, erase, _) = *random.pick(&GEOMETRIES);
+    let slots = 2 + random.below(3);
+    on_geometry(write, erase, slots, Long::<L>(&mut random, PhantomData)).unwrap_or(Ok(0))
+}
+
+/// Plays one case.
+///
+/// # Errors
+/// What is wrong with the line, or with the store.
+pub fn replay<L: Layer>(line: &str) -> Result<(), String> {
+    match line.parse()? {
+        Case::Long { seed } => {
+            long_sequence::<L>(seed).map(|_| ()).map_err(|(cuts, why)| format!("after {cuts} cuts: {why}"))
+        }
+        Case::Bounded { workload, cuts } => {
+            let Workload { write, erase, slots, .. } = workload;
+            let task = Play::<L>(&workload, &cuts, PhantomData);
+            let unknown = || Err(format!("no geometry of {write} and {erase} bytes with {slots} slots is built in"));
+            on_geometry(write, erase, slots, task).unwrap_or_else(unknown)
+        }
+    }
+}
+
+/// All of it, for about `time`; the bounded workloads are gone through to their end.
+pub fn judge<L: Layer>(extent: Extent, seed: u64, time: Duration) -> Verdict {
+    let deadline = Instant::now() + time;
+    let mut verdict = Verdict::default();
+    bounded::<L>(extent, &mut verdict);
+    long::<L>(seed, deadline, &mut verdict);
+    verdict
+}
