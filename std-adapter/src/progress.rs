@@ -117,6 +117,7 @@ impl Progress {
         if let Some(reason) = outcome.map(|outcome| outcome.reason).filter(|reason| *reason != StopReason::MaxEpochs) {
             let _ = write!(text, ", stopped: {}", words(&format!("{reason:?}")));
         }
+        self.bar.set_position(u64::from(self.status.borrow().iteration));
         self.bar.abandon_with_message(text);
     }
 
@@ -132,7 +133,7 @@ impl Progress {
     }
 }
 
-const TEMPLATE: &str = "{wide_bar:.cyan/blue} {percent:>3}%  {msg}";
+const TEMPLATE: &str = "{bar:20.cyan/blue} {percent:>3}%  {msg}";
 
 /// `EarlyStopping` as "early stopping".
 pub(crate) fn words(variant: &str) -> String {

@@ -5,7 +5,7 @@
 //! never a second copy of the model, and never a half-loaded one, unless the medium fails between the two.
 //! Tensors are found by name, in any order; what the stream has beyond what is asked for is passed over.
 
-use super::input::Input;
+use super::input::{Bytes, Input};
 use super::objects::{MAX_ITEMS, MAX_NAME, MAX_RANK, Objects, StateDict, VisitMut, VisitTensorsMut};
 use super::{Checksum, MAGIC, VERSION};
 use crate::engine::EngineState;
@@ -103,9 +103,9 @@ pub fn load<C: Checksum, T: Objects + ?Sized>(
 ) -> Result<Info, DecodeError<core::convert::Infallible>> {
     let mut scratch = [0; SCRATCH];
     let mut loader = Loader::new(objects, &mut scratch);
-    loader.verify::<C, _>(&mut &*bytes)?;
+    loader.verify::<C, _>(&mut Bytes(bytes))?;
     loader.verified()?;
-    loader.load::<C, _>(&mut &*bytes)
+    loader.load::<C, _>(&mut Bytes(bytes))
 }
 
 /// Checks and loads the streams of one checkpoint: [`verify`](Self::verify) each, then [`verified`](Self::verified),

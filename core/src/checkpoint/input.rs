@@ -183,3 +183,20 @@ impl<'de, 'b: 'de, 'a: 'de, R: Read + 'de, C: Checksum + 'de> Flavor<'de> for Th
         Ok(())
     }
 }
+
+/// Bytes in memory as a [`Read`]. `embedded_io`'s own keeps, at opt-level "z", a check of lengths that ends in a panic.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bytes<'a>(pub &'a [u8]);
+
+impl embedded_io::ErrorType for Bytes<'_> {
+    type Error = core::convert::Infallible;
+}
+
+impl Read for Bytes<'_> {
+    fn read(&mut self, into: &mut [u8]) -> Result<usize, Self::Error> {
+        let read = self.0.len().min(into.len());
+        into.iter_mut().zip(self.0).for_each(|(to, from)| *to = *from);
+        self.0 = self.0.get(read..).unwrap_or_default();
+        Ok(read)
+    }
+}

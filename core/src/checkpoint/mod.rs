@@ -40,6 +40,7 @@ mod objects;
 pub use crc::{Checksum, Crc32};
 pub use decode::{DecodeError, Info, Inspect, Loader, Tensor, inspect, load};
 pub use encode::{BUFFER, Contents, EncodeError, Encoded, encode, measure};
+pub(crate) use input::Bytes;
 pub use objects::{
     MAX_ITEMS, MAX_NAME, MAX_RANK, Objects, One, StateDict, Visit, VisitMut, VisitTensors, VisitTensorsMut,
 };

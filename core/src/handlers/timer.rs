@@ -42,9 +42,27 @@ pub struct Timer {
 /// What survives a restart: the open interval is closed at the moment of the checkpoint. Part of the checkpoint format.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Progress {
+    #[serde(serialize_with = "varint")]
     total: u64,
     steps: u32,
     running: bool,
+}
+
+/// What postcard makes of a `u64`, byte by byte. Its own function for that keeps, at opt-level "z", a check of bounds
+/// that ends in a panic.
+fn varint<S: serde::Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    use serde::ser::SerializeTuple;
+    let mut rest = *value;
+    let mut bytes = serializer.serialize_tuple(10)?;
+    loop {
+        let [low, ..] = rest.to_le_bytes();
+        rest >>= 7;
+        if rest == 0 {
+            bytes.serialize_element(&(low & 0x7F))?;
+            return bytes.end();
+        }
+        bytes.serialize_element(&(low | 0x80))?;
+    }
 }
 
 impl Timer {

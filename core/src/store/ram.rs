@@ -8,7 +8,7 @@
 //! ```
 
 use super::{Opening, Store, Stored};
-use crate::checkpoint::{Crc32, Encoded, Header};
+use crate::checkpoint::{Bytes, Crc32, Encoded, Header};
 use core::fmt;
 use embedded_io::{ErrorKind, ErrorType, Read, Write};
 use heapless::Vec;
@@ -71,7 +71,7 @@ impl<const SIZE: usize> Write for Writer<'_, SIZE> {
 
 /// Reads from a slot.
 #[derive(Debug)]
-pub struct Reader<'a>(&'a [u8]);
+pub struct Reader<'a>(Bytes<'a>);
 
 impl ErrorType for Reader<'_> {
     type Error = RamError;
@@ -128,7 +128,7 @@ impl<const SLOTS: usize, const SIZE: usize> Store for Ram<SLOTS, SIZE> {
     }
 
     fn open(&mut self, step: u32, _: u32) -> Result<Reader<'_>, RamError> {
-        self.slot(step).map(|slot| Reader(&slot.bytes)).ok_or(RamError::NotFound)
+        self.slot(step).map(|slot| Reader(Bytes(&slot.bytes))).ok_or(RamError::NotFound)
     }
 
     fn remove(&mut self, step: u32) -> Result<(), RamError> {

@@ -170,8 +170,11 @@ impl<F: FileSystem> Directory<F> {
         self.sets.iter().find(|set| set.stored.step == step).ok_or(DirectoryError::NotStored { step })
     }
 
-    /// Reads everything again; what a failed operation left is brought to its end.
+    /// Reads everything; what an interrupted operation left is brought to its end.
     fn settle(&mut self) -> Result<(), DirectoryError> {
+        // What a program that was killed, or a commit that failed, did to the names may be seen and still not be on the
+        // medium. It must be before anything is written: a new temp file could take the place of one that is needed.
+        self.place.sync_dir(&self.fs)?;
         let found = scan::scan(&self.fs, &self.place)?;
         self.sets = found.sets;
         self.ignored = found.ignored;

@@ -39,8 +39,8 @@ fn listed(directory: &mut Directory<Disk>, plans: &[Plan]) -> Vec<u32> {
 /// Runs `plans` with `fault`; after it, one more save. Returns whether anything failed.
 fn run(plans: &[Plan], fault: Fault) -> bool {
     let disk = Disk::default();
-    disk.fail(Some(fault));
     let mut directory = open(&disk);
+    disk.fail(Some(fault));
     let mut failed = false;
     // Sequences by step: what must be there, what may be.
     let (mut must, mut may): (Vec<(u32, u32)>, Vec<u32>) = (Vec::new(), Vec::new());
@@ -108,7 +108,8 @@ fn every_operation(plans: &[Plan]) -> usize {
     let mut cases = 0;
     for times in [1, 2, 7, usize::MAX / 2] {
         for kind in [ErrorKind::StorageFull, ErrorKind::PermissionDenied, ErrorKind::ReadOnlyFilesystem] {
-            for from in 0.. {
+            // The first is the opening's.
+            for from in 1.. {
                 if !run(plans, Fault { from, times, kind }) {
                     break;
                 }

@@ -129,10 +129,14 @@ impl Disk {
         Disk(Rc::new(RefCell::new(state)))
     }
 
-    /// Cuts the power in the operation of this number, from 0.
-    pub fn cut_at(self, operation: usize) -> Self {
+    /// Cuts the power in the operation of this number, from 0. Of a program that is killed there the same is seen.
+    pub fn cut_at(&self, operation: usize) {
         self.0.borrow_mut().cut_at = Some(operation);
-        self
+    }
+
+    /// Another program goes on where one was killed: what that did is seen, and on the medium or not.
+    pub fn go_on(&self) {
+        self.0.borrow_mut().cut_at = None;
     }
 
     /// Whether the power is gone.

@@ -6,7 +6,7 @@
 
 use crate::model::{Disk, Fault, Image};
 use crate::training::{NAMES, Plan, Tensor, Training, save};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use training_monitor::checkpoint::{One, load};
 use training_monitor::store::{Store, Stored};
 use training_monitor_std::{Crc32Fast, Directory};
@@ -21,41 +21,45 @@ fn open(disk: &Disk) -> Directory<Disk> {
 /// What is known of a run that was cut.
 #[derive(Clone, Default, Debug, PartialEq, Eq, Hash)]
 struct Known {
-    /// Sequences that must be there.
-    must: Vec<u32>,
-    /// Sequences that may be there.
+    /// Sequences of which one must be there: a checkpoint, or the one that it was to be replaced by.
+    must: Vec<Vec<u32>>,
+    /// Sequences that may be there: being saved for the first time, being removed, replaced.
     may: Vec<u32>,
 }
 
 /// Runs `plans` until the power is gone, over what fails before. Returns what is known then.
 fn run(disk: &Disk, plans: &[Plan]) -> Known {
-    let mut directory = open(disk);
-    let mut may = Vec::new();
-    // Step and sequence of what counts.
-    let mut counts: Vec<(u32, u32)> = Vec::new();
-    for (plan, sequence) in plans.iter().zip(1..) {
+    let numbered: Vec<(Plan, u32)> = plans.iter().copied().zip(1..).collect();
+    go_on(disk, &numbered, Vec::new()).unwrap_or_default()
+}
+
+/// As `run`, for saves of these sequences, by a program after one of which `may` is left. `None` when the power went
+/// before it had opened the directory.
+fn go_on(disk: &Disk, plans: &[(Plan, u32)], mut may: Vec<u32>) -> Option<Known> {
+    let mut must: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    let mut directory = Directory::builder("dir", "run").require_empty(false).open_on(disk.clone()).ok()?;
+    for stored in listed(&mut directory) {
+        must.insert(stored.step, vec![stored.sequence]);
+    }
+    for (plan, sequence) in plans.iter().copied() {
         let saved = save(&mut directory, plan.objects, plan.header(sequence)).is_ok();
-        // Of two generations of a step, one counts; `check` knows.
-        if let Some(index) = counts.iter().position(|(step, _)| *step == plan.step) {
-            may.push(counts.remove(index).1);
-        }
-        if saved {
-            counts.push((plan.step, sequence));
-        } else {
-            may.push(sequence);
+        match must.get_mut(&plan.step) {
+            Some(one_of) if !saved => one_of.push(sequence),
+            None if !saved => may.push(sequence),
+            _ => may.extend(must.insert(plan.step, vec![sequence]).into_iter().flatten()),
         }
         if saved
             && let Some(step) = plan.remove
-            && let Some(index) = counts.iter().position(|(of, _)| *of == step)
+            && let Some(removed) = must.remove(&step)
         {
-            may.push(counts.remove(index).1);
+            may.extend(removed);
             let _ = directory.remove(step);
         }
         if disk.is_off() {
             break;
         }
     }
-    Known { must: counts.into_iter().map(|(_, sequence)| sequence).collect(), may }
+    Some(Known { must: must.into_values().collect(), may })
 }
 
 fn listed(directory: &mut Directory<Disk>) -> Vec<Stored> {
@@ -69,12 +73,14 @@ fn check(image: &Image, known: &Known, plans: &[Plan], about: &str) -> usize {
     let repairs = disk.operations();
     let found = listed(&mut directory);
     let sequences: Vec<u32> = found.iter().map(|stored| stored.sequence).collect();
-    for must in &known.must {
-        assert!(sequences.contains(must), "{about}: {must} of {known:?} is lost, there is {sequences:?}");
+    for one_of in &known.must {
+        let there = one_of.iter().any(|sequence| sequences.contains(sequence));
+        assert!(there, "{about}: {one_of:?} of {known:?} is lost, there is {sequences:?}");
     }
     for stored in &found {
         let sequence = stored.sequence;
-        assert!(known.must.contains(&sequence) || known.may.contains(&sequence), "{about}: {sequence} of {known:?}");
+        let known_of = known.must.iter().flatten().chain(&known.may).any(|known| *known == sequence);
+        assert!(known_of, "{about}: {sequence} of {known:?}");
         let plan = plans[sequence as usize - 1];
         assert_eq!(stored.step, plan.step, "{about}");
         let whole = Training::new(plan.objects, sequence);
@@ -88,15 +94,6 @@ fn check(image: &Image, known: &Known, plans: &[Plan], about: &str) -> usize {
         }
         assert_eq!(loaded.objects, whole.objects, "{about}: wrong bits");
     }
-    // One of the two generations of a step that was being replaced.
-    for plan in plans {
-        let of = |sequence: &&u32| plans[**sequence as usize - 1].step == plan.step;
-        let all: Vec<u32> = known.must.iter().chain(&known.may).filter(of).copied().collect();
-        let replaced = all.len() > 1 && !plans.iter().any(|other| other.remove == Some(plan.step));
-        if replaced {
-            assert!(sequences.iter().any(|sequence| all.contains(sequence)), "{about}: both generations are lost");
-        }
-    }
     // Nothing else is there.
     let files: HashSet<String> = (found.iter().flat_map(|stored| directory.files(stored.step)))
         .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
@@ -109,7 +106,8 @@ fn check(image: &Image, known: &Known, plans: &[Plan], about: &str) -> usize {
     let before = (disk.now(), disk.operations());
     let mut directory = open(&disk);
     assert_eq!(listed(&mut directory), found, "{about}");
-    assert_eq!((disk.now(), disk.operations()), before, "{about}");
+    // … but for the sync of the names.
+    assert_eq!((disk.now(), disk.operations() - 1), before, "{about}");
     // The next save, of a step that may be there.
     let next = Plan { remove: None, ..plans[plans.len() - 1] };
     save(&mut directory, next.objects, next.header(100)).unwrap();
@@ -143,7 +141,8 @@ fn torture(name: &str, plans: &[Plan]) -> Numbers {
 fn every_cut(name: &str, plans: &[Plan], fault: Option<Fault>, seen: &mut HashSet<(Image, Known)>) -> Numbers {
     let mut numbers = Numbers::default();
     for cut in fault.map_or(0, |fault| fault.from + fault.times).. {
-        let disk = Disk::default().cut_at(cut);
+        let disk = Disk::default();
+        disk.cut_at(cut);
         disk.fail(fault);
         let known = run(&disk, plans);
         let (images, capped) = disk.images(CAP);
@@ -157,7 +156,8 @@ fn every_cut(name: &str, plans: &[Plan], fault: Option<Fault>, seen: &mut HashSe
             let about = format!("{name}, cut in operation {cut}, state {index}");
             let repairs = check(&image, &known, plans, &about);
             for second in 0..repairs {
-                let disk = Disk::new(&image).cut_at(second);
+                let disk = Disk::new(&image);
+                disk.cut_at(second);
                 let opened = Directory::builder("dir", "run").require_empty(false).open_on(disk.clone());
                 assert!(opened.is_err());
                 let (images, capped) = disk.images(CAP);
@@ -241,6 +241,53 @@ fn after_an_operation_that_failed() {
                 cases += numbers.cases + numbers.second;
             }
             println!("{objects} objects, after a failure: {cases} cases, {} distinct", seen.len());
+        }
+    }
+}
+
+/// A program is killed, which leaves what it did to be seen; the next one goes on, and then the power goes.
+#[test]
+fn killed_and_then_cut() {
+    for objects in 1..=3 {
+        let plan = |step, remove| Plan { step, objects, score: None, remove };
+        for plans in [[plan(1, None), plan(1, None), plan(1, None)], [plan(1, None), plan(2, Some(1)), plan(2, None)]] {
+            let numbered: Vec<(Plan, u32)> = plans.iter().copied().zip(1..).collect();
+            let (mut seen, mut cases, mut kill) = (HashSet::new(), 0, 0);
+            loop {
+                let killed = || {
+                    let disk = Disk::default();
+                    disk.cut_at(kill);
+                    let known = run(&disk, &plans[..2]);
+                    let off = disk.is_off();
+                    disk.go_on();
+                    (disk, known, off)
+                };
+                let (disk, known, off) = killed();
+                check(&disk.now(), &known, &plans, &format!("killed in operation {kill}"));
+                for cut in disk.operations().. {
+                    let (disk, known, _) = killed();
+                    // What the next program finds, it may rely on; had it not come that far, the first one's word.
+                    let all: Vec<u32> = known.must.iter().flatten().chain(&known.may).copied().collect();
+                    disk.cut_at(cut);
+                    let known = go_on(&disk, &numbered[2..], all).unwrap_or(known);
+                    let images = disk.images(CAP).0;
+                    cases += images.len();
+                    for (index, image) in images.into_iter().enumerate() {
+                        let about = format!("{objects} objects, killed in {kill}, cut in {cut}, state {index}");
+                        if seen.insert((image.clone(), known.clone())) {
+                            check(&image, &known, &plans, &about);
+                        }
+                    }
+                    if !disk.is_off() {
+                        break;
+                    }
+                }
+                if !off {
+                    break;
+                }
+                kill += 1;
+            }
+            println!("{objects} objects, killed and then cut: {cases} cases, {} distinct", seen.len());
         }
     }
 }

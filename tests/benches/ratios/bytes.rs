@@ -17,6 +17,8 @@ pub const ENCODE: &str = "encode, crc32fast";
 pub const MEMCPY: &str = "memcpy";
 pub const LIMIT: &str = "memcpy + crc32fast, 8 KiB at a time";
 pub const SAFETENSORS: &str = "safetensors::serialize + crc32fast";
+pub const POSTCARD: &str = "postcard::to_eio";
+pub const POSTCARD_CRC: &str = "postcard::to_slice_crc32";
 pub const LOAD: &str = "verify and load, crc32fast";
 pub const VERIFY: &str = "verify alone, crc32fast";
 
@@ -31,9 +33,6 @@ impl Net {
         let values = crate::scan::weights(elements);
         let tensors: Vec<_> = values.chunks(elements.div_ceil(tensors)).map(<[f32]>::to_vec).collect();
         Net { names: (0..tensors.len()).map(|index| format!("layer{index}.weight")).collect(), tensors }
-    }
-    pub fn bytes(&self) -> usize {
-        self.tensors.iter().map(|tensor| tensor.len() * 4).sum()
     }
 }
 
@@ -76,19 +75,17 @@ impl Write for Opaque<'_> {
     }
 }
 
-/// The same for the version of the traits that postcard knows.
-impl postcard::ser_flavors::Flavor for Opaque<'_> {
-    type Output = usize;
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.take(&[byte]);
-        Ok(())
+/// The same by the version of the trait that postcard knows.
+impl embedded_io_06::ErrorType for Opaque<'_> {
+    type Error = Infallible;
+}
+
+impl embedded_io_06::Write for Opaque<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
+        Write::write(self, bytes)
     }
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.take(bytes);
+    fn flush(&mut self) -> Result<(), Infallible> {
         Ok(())
-    }
-    fn finalize(self) -> postcard::Result<usize> {
-        Ok(self.used)
     }
 }
 
@@ -136,11 +133,11 @@ pub fn encoders(elements: usize, name: &str) -> Group<'static> {
     if elements <= 1 << 16 {
         group = group
             .way("encode, the built-in Crc32", move || encode::<Crc32>(black_box(&mut ours_small), &mut d))
-            .way("postcard, opaque writer", move || {
+            .way(POSTCARD, move || {
                 let to = Opaque { place: &mut e, used: 0 };
-                postcard::serialize_with_flavor(black_box(values), to).expect("serializes")
+                postcard::to_eio(black_box(values), to).expect("serializes").used
             })
-            .way("postcard, its CRC flavor", move || {
+            .way(POSTCARD_CRC, move || {
                 const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
                 postcard::to_slice_crc32(black_box(values), &mut f, CRC.digest()).expect("serializes").len()
             });

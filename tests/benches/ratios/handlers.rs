@@ -144,27 +144,35 @@ fn save<const N: usize>(store: &mut Places, neuron: &Neuron<N>) {
 /// The programs that are counted: name, and what it runs for so many epochs.
 pub type Program = (&'static str, fn(u32));
 
-pub const PROGRAMS: [Program; 14] = [
+pub const PROGRAMS: [Program; 18] = [
     ("bare loop, 8 weights", bare::<8>),
     ("bare loop, 256 weights", bare::<256>),
     ("by hand, each epoch, 8 weights", by_hand::<8, false>),
     ("by hand, each epoch, 256 weights", by_hand::<256, false>),
     ("by hand, each iteration, 8 weights", by_hand::<8, true>),
     ("by hand, each iteration, 256 weights", by_hand::<256, true>),
-    ("engine, 0 handlers, 8 weights", |epochs| run::<8, _>(epochs, ())),
-    ("engine, 0 handlers, 256 weights", |epochs| run::<256, _>(epochs, ())),
     ("engine, 4 handlers, each epoch, 8 weights", |epochs| run::<8, _>(epochs, four(EpochCompleted))),
     ("engine, 4 handlers, each epoch, 256 weights", |epochs| run::<256, _>(epochs, four(EpochCompleted))),
     ("engine, 4 handlers, each iteration, 8 weights", |epochs| run::<8, _>(epochs, four(IterationCompleted))),
     ("engine, 4 handlers, each iteration, 256 weights", |epochs| run::<256, _>(epochs, four(IterationCompleted))),
-    ("engine, 4 silent handlers, 8 weights", |epochs| run::<8, _>(epochs, silent4())),
-    ("engine, 16 silent handlers, 8 weights", |epochs| {
-        run::<8, _>(epochs, (silent4(), silent4(), silent4(), silent4()));
-    }),
+    ("engine, 0 silent", |epochs| run::<8, _>(epochs, ())),
+    ("engine, 4 silent", |epochs| run::<8, _>(epochs, silent())),
+    ("engine, 8 silent", |epochs| run::<8, _>(epochs, (silent(), silent()))),
+    ("engine, 16 silent", |epochs| run::<8, _>(epochs, (silent(), silent(), silent(), silent()))),
+    ("engine, 0 guards", |epochs| run::<8, _>(epochs, ())),
+    ("engine, 4 guards", |epochs| run::<8, _>(epochs, guards())),
+    ("engine, 8 guards", |epochs| run::<8, _>(epochs, (guards(), guards()))),
+    ("engine, 16 guards", |epochs| run::<8, _>(epochs, (guards(), guards(), guards(), guards()))),
 ];
 
+/// Four that look at the output of every iteration.
+fn guards() -> impl Handler<Neuron<8>, f32> {
+    let guard = || TerminateOnNan::new().attach(IterationCompleted, |_: &Neuron<8>, state: &State<f32>| state.output);
+    (guard(), guard(), guard(), guard())
+}
+
 /// Attached to events that do not fire in the loop.
-fn silent4() -> impl Handler<Neuron<8>, f32> {
+fn silent() -> impl Handler<Neuron<8>, f32> {
     (
         TerminateOnNan::new().attach(Completed, |_: &Neuron<8>, state: &State<f32>| state.output),
         Timer::new(0).attach(Ticks, Started, Completed, Never, Never),

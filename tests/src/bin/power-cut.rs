@@ -23,7 +23,8 @@ fn main() -> ExitCode {
         }
     }
     let start = Instant::now();
-    let verdict = power_cut::judge::<Honest>(Extent::Full, seed, Duration::from_secs(seconds));
+    let extent = if seconds < 3600 { Extent::Full } else { Extent::Thorough };
+    let verdict = power_cut::judge::<Honest>(extent, seed, Duration::from_secs(seconds));
     for (line, why) in &verdict.failures {
         println!("{why}\n    --replay \"{line}\"");
     }

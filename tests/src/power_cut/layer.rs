@@ -17,11 +17,37 @@ pub trait Layer {
     fn over<F: NorFlash>(flash: F) -> Self::Over<F>;
 }
 
-/// The store as it is.
+/// The store as it is. Its sums are made by a faster program, as a device's may be by its CRC unit: most of the judge's
+/// time goes into them.
 #[derive(Debug)]
 pub struct Honest;
 
+/// crc32fast.
+#[derive(Default, Debug)]
+pub struct Fast(crc32fast::Hasher);
+
+impl Checksum for Fast {
+    fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+    fn value(&self) -> u32 {
+        self.0.clone().finalize()
+    }
+}
+
 impl Layer for Honest {
+    type Over<F: NorFlash> = F;
+    type Sum = Fast;
+    fn over<F: NorFlash>(flash: F) -> F {
+        flash
+    }
+}
+
+/// The store as it is, with the sums of its own crate.
+#[derive(Debug)]
+pub struct HonestOwnSums;
+
+impl Layer for HonestOwnSums {
     type Over<F: NorFlash> = F;
     type Sum = Crc32;
     fn over<F: NorFlash>(flash: F) -> F {

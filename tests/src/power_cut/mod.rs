@@ -18,7 +18,7 @@ pub mod peers;
 mod world;
 
 pub use case::{Case, Cut, Save, Start, Workload};
-pub use layer::{Honest, Layer, NoChecksum, NoSeal, NoSpare, OneBlock, TrustsBlank};
+pub use layer::{Honest, HonestOwnSums, Layer, NoChecksum, NoSeal, NoSpare, OneBlock, TrustsBlank};
 pub use model::Order;
 pub use world::{list, read};
 
@@ -121,10 +121,14 @@ impl Verdict {
 /// How much of the bounded workloads is gone through.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Extent {
-    /// For `cargo test`: one geometry in two, fewer second cuts.
+    /// For `cargo test`: one save, or two of some kinds, and few second cuts.
     Short,
-    /// All of it.
+    /// On the coarsest geometry everything: every operation and outcome of every sequence, and after one save every
+    /// second cut. On the finer ones, which have many more operations, some of the longer sequences and second cuts.
     Full,
+    /// Every operation and outcome of every sequence on every geometry, and every second cut after one save where an
+    /// erase block has 256 bytes. Hours.
+    Thorough,
 }
 
 /// The bounded workloads on one geometry.
@@ -173,15 +177,9 @@ fn workloads(geometry: (usize, usize, u8)) -> Vec<Workload> {
 
 /// Goes through the bounded workloads.
 pub fn bounded<L: Layer>(extent: Extent, verdict: &mut Verdict) {
-    for (number, geometry) in GEOMETRIES.into_iter().enumerate() {
-        if extent == Extent::Short && number % 3 != 0 {
-            continue;
-        }
+    for geometry in GEOMETRIES {
         for (index, workload) in workloads(geometry).iter().enumerate() {
-            let (depth, thin) = depth(extent, geometry, index, workload);
-            if depth == 0 {
-                continue;
-            }
+            let (depth, thin) = depth(extent, index, workload);
             let mut report = |case: &dyn Fn() -> Case, result: Result<(), String>| match result {
                 Ok(()) => verdict.passed += 1,
                 Err(why) => verdict.fail(|| case().to_string(), why),
@@ -194,15 +192,25 @@ pub fn bounded<L: Layer>(extent: Extent, verdict: &mut Verdict) {
 }
 
 /// How many cuts in a row a workload gets, and how many operations are cut in the saves after the first cut.
-fn depth(extent: Extent, geometry: (usize, usize, u8), index: usize, workload: &Workload) -> (usize, usize) {
-    let (write, erase, _) = geometry;
-    let one = workload.saves.len() == 1;
-    match extent {
-        Extent::Short if one && write > 8 => (2, 4),
-        Extent::Short => (usize::from(index % 3 == 0), 0),
-        Extent::Full if erase > 256 => (if one { 2 } else { 1 }, if one { 2 } else { 0 }),
-        Extent::Full if one => (2, usize::MAX),
-        Extent::Full => (if index % 4 == 0 { 2 } else { 1 }, 8),
+fn depth(extent: Extent, index: usize, workload: &Workload) -> (usize, usize) {
+    let Workload { write, erase, start, .. } = *workload;
+    let saves = workload.saves.len();
+    let one_in = |times: usize| usize::from(index % times == 0);
+    match (extent, erase, saves) {
+        (Extent::Thorough, 256, 1) => (2, usize::MAX),
+        (Extent::Thorough, _, 1) => (2, 4),
+        (Extent::Thorough, ..) => (1, 0),
+        (Extent::Short, 256, 1) if write == 32 && start == Start::Full => (2, 4),
+        (Extent::Short, 256, 1 | 2) if write >= 16 => (one_in(4), 0),
+        (Extent::Short, 256, 1) => (one_in(8), 0),
+        (Extent::Short, ..) => (0, 0),
+        (Extent::Full, 256, 1) if write == 32 => (2, usize::MAX),
+        (Extent::Full, 256, 1) if write >= 4 => (2, 4),
+        (Extent::Full, 256, _) if write == 32 => (1, 0),
+        (Extent::Full, 256, 2) if write >= 4 => (1, 0),
+        (Extent::Full, 256, 3) if write >= 4 => (one_in(8), 0),
+        (Extent::Full, _, 1) => (1, 0),
+        (Extent::Full, ..) => (one_in(40), 0),
     }
 }
 

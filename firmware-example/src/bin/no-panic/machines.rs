@@ -1,0 +1,231 @@
+//! The state machines, the engine, events, the scan.
+
+use crate::tell::{error, serde, show};
+use core::hint::black_box;
+use core::num::NonZeroU32;
+use training_monitor::engine::{Position, Stream};
+use training_monitor::event::{
+    Any, Completed, Counters, EpochCompleted, IterationCompleted, IterationStarted, Never, Started, User,
+};
+use training_monitor::finite::{self, Finite};
+use training_monitor::handlers::early_stopping::{Mode, ThresholdMode};
+use training_monitor::handlers::model_checkpoint::{OnError, Save, Step};
+use training_monitor::name::{FileName, ScoreText};
+use training_monitor::ranking::{Entry, Order, Ranking};
+use training_monitor::time::{Clock, Extend};
+use training_monitor::{
+    Batches, EarlyStopping, Engine, Event, Handler, ModelCheckpoint, State, StopReason, TerminateOnNan, Timer,
+    UserEvent, When, on,
+};
+
+/// A number that the compiler does not know.
+pub fn any<T: Default>() -> T {
+    black_box(T::default())
+}
+
+/// All of them.
+pub fn all() {
+    early_stopping();
+    timer();
+    model_checkpoint();
+    terminate_on_nan();
+    events();
+    names();
+    engine(&mut any(), &mut [0.0; 24]);
+}
+
+fn early_stopping() {
+    match EarlyStopping::new(any()) {
+        Err(refused) => error(&refused),
+        Ok(stopping) => {
+            let mode = if any() { Mode::Max } else { Mode::Min };
+            let kind = if any() { ThresholdMode::Abs } else { ThresholdMode::Rel };
+            serde(&mode);
+            serde(&kind);
+            match stopping.with_mode(mode).with_cumulative(any()).with_threshold(any(), kind) {
+                Err(refused) => error(&refused),
+                Ok(mut stopping) => {
+                    while stopping.update(any()) {
+                        defmt::info!("{}", stopping);
+                    }
+                    black_box((stopping.counter(), stopping.best_score(), stopping.patience()));
+                    stopping.reset();
+                    black_box(stopping);
+                }
+            }
+        }
+    }
+}
+
+fn timer() {
+    let mut clock = Extend::new(any::<u32>);
+    let mut timer = Timer::new(clock.now());
+    if any() {
+        timer = timer.without_average();
+    }
+    timer.reset(clock.now());
+    timer.pause(any());
+    timer.resume(any());
+    timer.step();
+    defmt::info!("{}", timer);
+    black_box((timer.total(), timer.elapsed(any()), timer.value(any()), timer.seconds(any(), any())));
+    black_box((timer.step_count(), timer.running()));
+}
+
+fn model_checkpoint() {
+    let builder = ModelCheckpoint::<3>::builder()
+        .score_name(black_box("score"))
+        .n_saved(any())
+        .greater_or_equal(any())
+        .step(if any() { Step::Calls } else { Step::Epoch })
+        .on_error(if any() { OnError::Stop } else { OnError::Retry(any()) })
+        .allow_non_finite(any());
+    let builder = if any() { builder.keep_all() } else { builder.save_interval(any()) };
+    match builder.build() {
+        Err(refused) => error(&refused),
+        Ok(machine) => drop(black_box(machine)),
+    }
+    match builder.scored().build() {
+        Err(refused) => error(&refused),
+        Ok(mut machine) => {
+            let save = machine.update(any()).or(machine.update_at(&counters(), any()));
+            let save = save.unwrap_or(Save { step: any(), score: any() });
+            defmt::info!("{}", save);
+            serde(&save);
+            black_box((machine.committed(save), machine.found(save), machine.best(), machine.latest()));
+            black_box((machine.kept(), machine.calls()));
+            machine.reset();
+            black_box(machine);
+        }
+    }
+
+    let order = if any() { Order::Score } else { Order::Step };
+    let mut ranking = Ranking::<3>::new(any(), order, any());
+    let entry = Entry::new(any(), any());
+    black_box((ranking.accepts(&entry), ranking.insert(entry), ranking.best(), ranking.is_full(), entry.score()));
+    black_box(ranking.entries());
+    ranking.clear();
+    black_box(ranking);
+}
+
+fn terminate_on_nan() {
+    let values = black_box([0.0_f32; 100]);
+    let values = values.get(..any()).unwrap_or(&values);
+    black_box((finite::all_finite(values), finite::first_non_finite(values)));
+    let deep = (any::<f32>(), [any::<f64>(); 3], Some(values), (any::<u32>(), [[any::<f32>(); 2]; 2]));
+    black_box(deep.is_finite());
+    let mut guard = TerminateOnNan::default().with_cadence(NonZeroU32::new(any()).unwrap_or(NonZeroU32::MIN));
+    black_box((guard.check(&deep), guard.check(values), guard.check_stripe(values)));
+    defmt::info!("{}", guard);
+}
+
+fn counters() -> Counters {
+    Counters { epoch: any(), iteration: any() }
+}
+
+fn events() {
+    let event = if any() { Event::EpochCompleted } else { Event::User(UserEvent { id: any(), value: any() }) };
+    defmt::info!("{}", event);
+    serde(&event);
+    black_box(event.value(&counters()));
+    let narrowed = EpochCompleted.every(any()).and_then(|when| when.every(any())).map(|when| when.after(any()).before(any()));
+    match narrowed {
+        Err(refused) => error(&refused),
+        Ok(when) => {
+            let mut when = when.or(User(any())).or(Any).or(Never).or(event).filter(|value| value > any());
+            black_box(when.fires(event, &counters()));
+        }
+    }
+    if let Ok(mut once) = IterationCompleted.once(any()) {
+        black_box(once.fires(event, &counters()));
+    }
+}
+
+fn names() {
+    // Text of floats is core's, and core's can panic in the compiler's eyes: see `check`.
+    if cfg!(feature = "float-text") {
+        show(ScoreText(any()));
+        show(FileName { prefix: "", object: "model", step: any(), score: Some(("s", any())), extension: "tmck" });
+    }
+}
+
+fn engine(model: &mut u32, weights: &mut [f32]) {
+    let Ok(stopping) = EarlyStopping::new(3) else { return };
+    let evaluator_stopping = stopping.attach(Completed, |state: &State<f32>| state.output.unwrap_or(0.0));
+    let evaluator = on(EpochCompleted, |model: &mut u32, state: &mut State<f32>, engine: &mut Engine<f32>, handlers: &mut _| {
+        if let Ok(outcome) = engine.run(model, 0..any(), handlers, |_, _, _| any()) {
+            state.follow(&outcome);
+        }
+    });
+    let mut handlers = (
+        TerminateOnNan::new().attach(IterationCompleted, |_: &u32, state: &State<f32>| state.output),
+        TerminateOnNan::new().watch(IterationCompleted, |_: &u32, look: &mut dyn FnMut(&[f32])| look(weights)),
+        stopping.attach(EpochCompleted, |state: &State<f32>| state.output.unwrap_or(0.0)),
+        Timer::new(0).attach(any::<u64>, Started, Completed, IterationCompleted, IterationStarted),
+        Timer::new(0).attach_to_run(any::<u64>),
+        Some(on(Any, |_: &mut u32, state: &mut State<f32>| ask(state))),
+        [on(Any, |_: &mut u32, _: &mut State<f32>| ()); 2],
+        evaluator.with(Engine::new(1), evaluator_stopping),
+    );
+    let mut engine = Engine::new(any()).with_epoch_length(any());
+    engine.start_after_epoch(any(), any());
+    run(&mut engine, model, &[1.0, 2.0][..], &mut handlers);
+    run(&mut engine, model, 0..any(), &mut handlers);
+    run(&mut engine, model, Stream([1.0_f32].iter()), &mut handlers);
+    while engine.begin_iteration(model, &mut handlers) {
+        engine.end_iteration(any(), model, &mut handlers);
+        engine.end_data(model, &mut handlers);
+        engine.fire(UserEvent { id: any(), value: any() }, model, &mut handlers);
+    }
+    match engine.record::<u32, _>(&mut handlers) {
+        Err(full) => error(&full),
+        Ok(record) => {
+            record.handlers().for_each(|state| _ = black_box(state));
+            if let Err(refused) = engine.restore::<u32, _>(&record, &mut handlers) {
+                error(&refused);
+            }
+        }
+    }
+    if let Ok(Some(resumed)) = engine.resume(model, &mut handlers) {
+        defmt::info!("{}", resumed);
+    }
+    defmt::info!("{} {}", engine.engine_state(), engine.outcome());
+    black_box(engine.state_mut());
+    black_box(engine.outcome());
+}
+
+fn ask(state: &mut State<f32>) {
+    state.terminate_epoch();
+    state.terminate(StopReason::User(any()));
+    state.set_max_epochs(any());
+    state.request_act();
+    if let Err(full) = state.fire(UserEvent { id: any(), value: any() }) {
+        error(&full);
+    }
+    black_box((state.epoch(), state.iteration(), state.offset(), state.epoch_length(), state.max_epochs()));
+    black_box((state.counters(), state.stop_reason()));
+}
+
+fn run<D: Batches, H: Handler<u32, f32>>(engine: &mut Engine<f32>, model: &mut u32, mut data: D, handlers: &mut H) {
+    black_box((data.len(), data.is_empty(), data.get(Position { epoch: any(), offset: any(), drawn: any() }).is_some()));
+    let result = engine.try_run(model, data, handlers, |_, _, _| if any() { Ok(any()) } else { Err(Refused) });
+    match result {
+        Ok(outcome) => {
+            defmt::info!("{}", outcome);
+            serde(&outcome);
+        }
+        Err(failed) => error(&failed),
+    }
+}
+
+/// A step's own error.
+#[derive(Debug, defmt::Format)]
+pub struct Refused;
+
+impl core::fmt::Display for Refused {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("refused")
+    }
+}
+
+impl core::error::Error for Refused {}

@@ -1,0 +1,246 @@
+//! Checkpoints: encode, decode, the stores, the handler that saves.
+
+use crate::machines::any;
+use crate::tell::{error, show};
+use core::hint::black_box;
+use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash};
+use training_monitor::embedded_io::{self, Read, Write};
+use training_monitor::checkpoint::{self, Checksum, Contents, Crc32, Header, Inspect, Loader, One, Tensor};
+use training_monitor::event::EpochCompleted;
+use training_monitor::handlers::model_checkpoint::Save;
+use training_monitor::handlers::saving::{Report, Saving};
+use training_monitor::record::{Record, RecordFull, RecordReader, RecordWriter, RestoreError, kind};
+use training_monitor::store::ram::Ram;
+use training_monitor::store::slots::Slots;
+use training_monitor::store::{Opening, Store, Stored};
+use training_monitor::{Engine, Event, Handler, ModelCheckpoint, State};
+
+/// A model with two tensors.
+type Model<'a> = One<'a, &'a mut [f32; 40]>;
+
+/// All of them.
+pub fn all() {
+    let mut weights = black_box([0.0_f32; 40]);
+    let mut model: Model<'_> = One("model", &mut weights);
+    bytes(&mut model);
+    with_store(&mut model, Ram::<3, 1024>::new());
+    with_store(&mut model, &mut Ram::<3, 1024>::default());
+    slots::<4>(&mut model);
+    slots::<8>(&mut model);
+}
+
+fn bytes(model: &mut Model<'_>) {
+    let mut crc = Crc32::default();
+    crc.update(black_box(&[1, 2, 3]));
+    black_box(crc.value());
+
+    let header =
+        Header { step: any(), sequence: any(), iteration: any(), score: any(), score_name: black_box(Some("score")) };
+    let contents = Contents { header, record: None, only: black_box(None), allow_non_finite: any() };
+    let mut buffer = Memory { bytes: [0; 512], at: 0 };
+    match checkpoint::encode::<Crc32, _, _>(&mut buffer, &contents, model) {
+        Ok(encoded) => defmt::info!("{}", encoded),
+        Err(failed) => defmt::error!("{}", failed),
+    }
+    match checkpoint::load::<Crc32, _>(&black_box(buffer.bytes), model) {
+        Ok(info) => drop(black_box(info)),
+        Err(failed) => error(&failed),
+    }
+    let mut scratch = [0; 64];
+    match checkpoint::inspect::<Crc32, _, _>(&mut buffer, &mut scratch, &mut See) {
+        Ok(info) => drop(black_box(info)),
+        Err(failed) => error(&failed),
+    }
+    let mut loader = Loader::new(model, &mut scratch);
+    black_box(loader.verify::<Crc32, _>(&mut buffer).is_ok());
+    black_box(loader.verified::<core::convert::Infallible>().is_ok());
+    black_box(loader.load::<Crc32, _>(&mut buffer).is_ok());
+}
+
+/// Memory to write to and to read from.
+struct Memory {
+    bytes: [u8; 512],
+    at: usize,
+}
+
+impl embedded_io::ErrorType for Memory {
+    type Error = core::convert::Infallible;
+}
+
+impl Write for Memory {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Self::Error> {
+        let room = self.bytes.iter_mut().skip(self.at);
+        let written = room.zip(bytes).map(|(to, from)| *to = *from).count();
+        self.at += written;
+        Ok(written)
+    }
+    fn flush(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
+
+impl Read for Memory {
+    fn read(&mut self, into: &mut [u8]) -> Result<usize, Self::Error> {
+        let read = into.iter_mut().zip(self.bytes.iter().skip(self.at)).map(|(to, from)| *to = *from).count();
+        self.at += read;
+        Ok(read)
+    }
+}
+
+/// Looks at everything in a stream.
+struct See;
+
+impl Inspect for See {
+    fn set(&mut self, name: &str) {
+        black_box(name);
+    }
+    fn tensor(&mut self, tensor: Tensor<'_>) {
+        black_box(tensor);
+    }
+    fn payload(&mut self, bytes: &[u8]) {
+        black_box(bytes);
+    }
+    fn value(&mut self, object: &str, len: u32) {
+        black_box((object, len));
+    }
+}
+
+fn slots<const GRANULE: usize>(model: &mut Model<'_>) {
+    match Slots::<_, 3>::open(Chip::<GRANULE>([0; 3 * 1024]), any()..any()) {
+        Err(refused) => error(&refused),
+        Ok(mut slots) => {
+            black_box((slots.erases(), slots.room(), slots.flash().0.len(), slots.flash_mut().0.len()));
+            match slots.erase_ahead(any()) {
+                Ok(done) => drop(black_box(done)),
+                Err(failed) => error(&failed),
+            }
+            with_store(model, &mut slots);
+            black_box(slots.into_inner());
+        }
+    }
+}
+
+fn with_store<S>(model: &mut Model<'_>, mut store: S)
+where
+    S: Store,
+    S::Error: core::error::Error + defmt::Format + 'static,
+{
+    let header = Header { step: any(), ..Header::default() };
+    let opening = Opening { header, object: None, part: any(), parts: any(), len: any() };
+    black_box(store.create(&opening).is_ok());
+    black_box((store.parts(any()).is_ok(), store.remove(any()).is_ok(), store.open(any(), any()).is_ok()));
+    black_box(Stored::from(&header));
+
+    let Ok(machine) = ModelCheckpoint::<2>::builder().score_function(|_: &State<f32>| any()).n_saved(2).build() else {
+        return;
+    };
+    let observer = |report: &Report<'_, S::Error>| tell(report);
+    match machine.attach(EpochCompleted, store) {
+        Err(failed) => error(&failed),
+        Ok(saving) => {
+            let mut handlers = (saving.observe(observer).min_interval(any()), Own(any()));
+            let mut engine = Engine::new(any());
+            match engine.resume(model, &mut handlers) {
+                Ok(resumed) => drop(black_box(resumed)),
+                Err(refused) => error(&refused),
+            }
+            black_box(engine.run(model, 0..any(), &mut handlers, |_, _, _| any()).is_ok());
+            by_hand(model, &mut handlers.0);
+        }
+    }
+}
+
+fn by_hand<W, S, F, B>(model: &mut Model<'_>, saving: &mut Saving<2, W, S, F, B>)
+where
+    S: Store,
+    S::Error: core::error::Error + defmt::Format + 'static,
+    B: training_monitor::handlers::saving::Observer<S::Error>,
+{
+    if let Err(failed) = saving.save(Save { step: any(), score: any() }, any(), None, model) {
+        error(&failed);
+    }
+    if let Err(failed) = saving.load_best(model) {
+        error(&failed);
+    }
+    if let Err(failed) = saving.load_step(any(), model) {
+        error(&failed);
+    }
+    black_box((saving.machine().best(), saving.last_error().is_some()));
+    black_box(saving.store_mut().stored(any()).is_ok());
+    saving.sweep();
+    black_box(saving.store());
+}
+
+fn tell<E: core::error::Error + defmt::Format + 'static>(report: &Report<'_, E>) {
+    show(report);
+    match report {
+        Report::SaveFailed { error: failed, .. } => error(*failed),
+        Report::RemovalFailed { error: failed, .. } => error(*failed),
+        Report::LoadFailed { error: failed, .. } => error(*failed),
+        _ => (),
+    }
+}
+
+/// A handler of the user's own, with a state.
+struct Own(u32);
+
+impl<T: ?Sized> Handler<T, f32> for Own {
+    fn on_event(&mut self, _: Event, _: &mut T, _: &mut State<f32>) {}
+    fn act(&mut self, _: &mut T, _: &mut State<f32>, record: &Record) -> bool {
+        record.handlers().count() > 3
+    }
+    fn save_state(&mut self, record: &mut RecordWriter) -> Result<(), RecordFull> {
+        record.push(kind::USER, &self.0)
+    }
+    fn restore_state(&mut self, record: &mut RecordReader<'_>) -> Result<(), RestoreError> {
+        if let Some(value) = record.take(kind::USER)? {
+            self.0 = value;
+        }
+        Ok(())
+    }
+}
+
+/// A flash in RAM, in granules of `GRANULE` bytes.
+struct Chip<const GRANULE: usize>([u8; 3 * 1024]);
+
+impl<const GRANULE: usize> ErrorType for Chip<GRANULE> {
+    type Error = Beyond;
+}
+
+impl<const GRANULE: usize> ReadNorFlash for Chip<GRANULE> {
+    const READ_SIZE: usize = 1;
+
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Beyond> {
+        let from = self.0.get(offset as usize..).ok_or(Beyond)?;
+        bytes.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+        Ok(())
+    }
+    fn capacity(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl<const GRANULE: usize> NorFlash for Chip<GRANULE> {
+    const WRITE_SIZE: usize = GRANULE;
+    const ERASE_SIZE: usize = 512;
+
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), Beyond> {
+        self.0.get_mut(from as usize..to as usize).ok_or(Beyond)?.fill(0xFF);
+        Ok(())
+    }
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Beyond> {
+        let to = self.0.get_mut(offset as usize..).ok_or(Beyond)?;
+        to.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        Ok(())
+    }
+}
+
+/// Its error.
+#[derive(Debug, defmt::Format)]
+struct Beyond;
+
+impl NorFlashError for Beyond {
+    fn kind(&self) -> NorFlashErrorKind {
+        NorFlashErrorKind::OutOfBounds
+    }
+}

@@ -1,0 +1,75 @@
+//! `inspect`: what there is, shown to people or as JSON. `verify`: whether all of it is whole.
+//!
+//! Whatever is damaged is shown, first of all to people; neither command ever changes anything.
+
+mod json;
+mod table;
+
+use crate::failure::Result;
+use crate::survey::image::Geometry;
+use crate::survey::{Choice, Survey};
+use owo_colors::OwoColorize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Shows what a checkpoint, a directory of them or a flash dump holds
+///
+/// Steps, scores, ranking and sizes of all; of one of them (the newest, if not chosen) also the run, the handlers' states
+/// and every tensor. Files and slots that are damaged, and saves that were cut, are listed as such.
+#[derive(clap::Args, Debug)]
+pub struct Inspect {
+    /// A checkpoint, a directory of checkpoints, or a flash dump
+    pub path: PathBuf,
+    /// Everything as one JSON object, the tensors of all checkpoints included
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub choice: Choice,
+    #[command(flatten)]
+    pub geometry: Geometry,
+}
+
+/// Exit code 0 only if everything that claims to be committed is whole
+///
+/// Reads every byte and checks every checksum. A save that was cut before its commit is no damage: it never counted.
+#[derive(clap::Args, Debug)]
+pub struct Verify {
+    /// Checkpoints, directories of checkpoints, flash dumps
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Only the exit code
+    #[arg(short, long)]
+    pub quiet: bool,
+    #[command(flatten)]
+    pub geometry: Geometry,
+}
+
+/// Runs `inspect`.
+pub fn inspect(arguments: &Inspect) -> Result<ExitCode> {
+    let survey = Survey::new(&arguments.path, &arguments.geometry)?;
+    if arguments.json {
+        return json::print(&survey).map(|()| ExitCode::SUCCESS);
+    }
+    table::print(&survey, &arguments.choice)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs `verify`.
+pub fn verify(arguments: &Verify) -> Result<ExitCode> {
+    let mut whole = true;
+    for path in &arguments.paths {
+        let survey = Survey::new(path, &arguments.geometry)?;
+        whole &= survey.is_whole();
+        if arguments.quiet {
+            continue;
+        }
+        for other in survey.others.iter().filter(|other| other.verdict.is_loss()) {
+            anstream::println!("{} {}: {}: {}", "damaged".red().bold(), path.display(), other.place, other.why);
+        }
+        let count: usize = survey.series.iter().map(|series| series.checkpoints.len()).sum();
+        if survey.is_whole() {
+            anstream::println!("{} {}: {}", "whole".green(), path.display(), table::counted(count, "checkpoint"));
+        }
+    }
+    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(crate::NO) })
+}

@@ -1,0 +1,171 @@
+//! How cost grows, and the picture of it: `cargo bench --bench ratios -- --svg` writes docs/bench-growth.svg.
+//!
+//! Four panels with logarithmic axes, in plain SVG: elements (scan, encoder), tensors a checkpoint, places of the
+//! ranking, handlers attached.
+
+use crate::measure::Group;
+use crate::{bytes, handlers, scan};
+use std::fmt::Write;
+use std::hint::black_box;
+use training_monitor::ModelCheckpoint;
+use training_monitor_std::Crc32Fast;
+
+struct Panel {
+    title: &'static str,
+    x: &'static str,
+    y: &'static str,
+    lines: Vec<(&'static str, Vec<(f64, f64)>)>,
+}
+
+/// One panel: a group for each x, measured; a line for each way.
+fn panel(
+    title: &'static str,
+    x: &'static str,
+    y: &'static str,
+    points: impl Iterator<Item = (f64, Group<'static>)>,
+) -> Panel {
+    let mut lines: Vec<(&str, Vec<(f64, f64)>)> = Vec::new();
+    for (at, group) in points {
+        let group = group.measure(11);
+        for name in group.names() {
+            let point = (at, group.time(name).median);
+            match lines.iter_mut().find(|line| line.0 == name) {
+                Some(line) => line.1.push(point),
+                None => lines.push((name, vec![point])),
+            }
+        }
+    }
+    Panel { title, x, y, lines }
+}
+
+fn elements() -> impl Iterator<Item = usize> {
+    (10..=24).step_by(2).map(|power| 1 << power)
+}
+
+fn encode(elements: usize) -> Group<'static> {
+    let mut net = bytes::Net::new(elements, 1);
+    let (mut place, mut copy) = (vec![0; elements * 4 + 4096], vec![0u8; elements * 4]);
+    let values = net.tensors[0].clone();
+    Group::new("encode", elements, "f32")
+        .way("encode", move || bytes::encode::<Crc32Fast>(&mut net, &mut place))
+        .way("memcpy", move || black_box(&mut copy).copy_from_slice(bytemuck::cast_slice(&values)))
+}
+
+fn tensors(count: usize) -> Group<'static> {
+    const ELEMENTS: usize = 1 << 16;
+    let mut net = bytes::Net::new(ELEMENTS, count);
+    let mut place = vec![0; ELEMENTS * 4 + 16384];
+    Group::new("tensors", 1000, "ns").way("encode", move || bytes::encode::<Crc32Fast>(&mut net, &mut place))
+}
+
+fn places(n_saved: u32) -> Group<'static> {
+    let policy = ModelCheckpoint::<64>::builder().scored().n_saved(n_saved).build().expect("a policy");
+    let mut rising = policy.clone();
+    let mut falling = policy;
+    let (mut up, mut down) = (0u32, u32::MAX / 2);
+    Group::new("n_saved", 1, "call")
+        .way("better each time: enters", move || {
+            up = up.wrapping_add(1);
+            rising.update(Some(up as f32)).map(|save| rising.committed(save))
+        })
+        .way("never better", move || {
+            down -= 1;
+            falling.update(Some(down as f32)).map(|save| falling.committed(save))
+        })
+}
+
+fn attached() -> Option<Panel> {
+    let line = |kind: &str| {
+        let count = |n: u32| Some((f64::from(n.max(1)), handlers::count(&format!("engine, {n} {kind}"))?));
+        [0, 4, 8, 16].into_iter().map(count).collect::<Option<Vec<_>>>()
+    };
+    Some(Panel {
+        title: "Handlers attached (the first point: none)",
+        x: "handlers",
+        y: "instructions an iteration",
+        lines: vec![("look at every output", line("guards")?), ("listen to other events", line("silent")?)],
+    })
+}
+
+/// Measures all of it and returns the picture.
+pub fn picture() -> String {
+    let values: &'static [f32] = Vec::leak(scan::weights(1 << 24));
+    let mut panels = vec![
+        panel("Scan", "f32", "ns a f32", elements().map(|n| (n as f64, scan::group(&values[..n], "")))),
+        panel("Encode with CRC", "f32", "ns a f32", elements().map(|n| (n as f64, encode(n)))),
+        panel(
+            "Tensors a checkpoint, 65 536 f32",
+            "tensors",
+            "µs a checkpoint",
+            (0..=6).map(|power| (f64::from(1 << power), tensors(1 << power))),
+        ),
+        panel("n_saved", "n_saved", "ns a call", (0..=6).map(|power| (f64::from(1 << power), places(1 << power)))),
+    ];
+    panels.extend(attached());
+    svg(&panels)
+}
+
+const WIDTH: f64 = 430.0;
+const HEIGHT: f64 = 250.0;
+const COLORS: [&str; 4] = ["#777777", "#2b8a3e", "#1864ab", "#c92a2a"];
+
+fn svg(panels: &[Panel]) -> String {
+    let rows = panels.len().div_ceil(2) as f64;
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {}\" font-family=\"sans-serif\" font-size=\"11\">\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
+        2.0 * WIDTH,
+        rows * HEIGHT
+    );
+    for (index, panel) in panels.iter().enumerate() {
+        let (column, row) = ((index % 2) as f64, (index / 2) as f64);
+        draw(&mut out, panel, column * WIDTH, row * HEIGHT).expect("a String takes all");
+    }
+    out + "</svg>\n"
+}
+
+/// The decades or octaves that hold all of `values`.
+fn range(values: impl Iterator<Item = f64> + Clone, base: f64) -> (f64, f64) {
+    let low = values.clone().fold(f64::INFINITY, f64::min).log(base).floor();
+    let high = values.fold(0.0, f64::max).log(base).ceil();
+    (low, if high > low { high } else { low + 1.0 })
+}
+
+fn draw(out: &mut String, panel: &Panel, left: f64, top: f64) -> std::fmt::Result {
+    let points = panel.lines.iter().flat_map(|line| &line.1);
+    let (x_low, x_high) = range(points.clone().map(|point| point.0), 4.0);
+    let (y_low, y_high) = range(points.map(|point| point.1), 10.0);
+    let x = |value: f64| left + 50.0 + (value.log(4.0) - x_low) / (x_high - x_low) * (WIDTH - 80.0);
+    let y = |value: f64| top + HEIGHT - 40.0 - (value.log10() - y_low) / (y_high - y_low) * (HEIGHT - 75.0);
+    writeln!(out, "<text x=\"{}\" y=\"{}\" font-size=\"13\">{}</text>", left + 50.0, top + 20.0, panel.title)?;
+    for decade in y_low as i32..=y_high as i32 {
+        let value = 10f64.powi(decade);
+        let (from, to, at) = (left + 50.0, left + WIDTH - 30.0, y(value));
+        writeln!(out, "<path d=\"M{from} {at:.1}H{to}\" stroke=\"#dddddd\"/>")?;
+        writeln!(out, "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{value}</text>", from - 4.0, at + 4.0)?;
+    }
+    for power in x_low as i32..=x_high as i32 {
+        let value = 4f64.powi(power);
+        let label = match value as u64 {
+            value if value >= 1 << 20 => format!("{} M", value >> 20),
+            value if value >= 1 << 10 => format!("{} k", value >> 10),
+            value => value.to_string(),
+        };
+        writeln!(
+            out,
+            "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{label}</text>",
+            x(value),
+            top + HEIGHT - 25.0
+        )?;
+    }
+    let middle = left + 50.0 + (WIDTH - 80.0) / 2.0;
+    writeln!(out, "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>", top + HEIGHT - 10.0, panel.x)?;
+    writeln!(out, "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>", left + WIDTH - 30.0, top + 20.0, panel.y)?;
+    for (index, ((name, line), color)) in panel.lines.iter().zip(COLORS).enumerate() {
+        let path: Vec<String> = line.iter().map(|point| format!("{:.1},{:.1}", x(point.0), y(point.1))).collect();
+        writeln!(out, "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"2\"/>", path.join(" "))?;
+        let at = top + 40.0 + 14.0 * index as f64;
+        writeln!(out, "<text x=\"{}\" y=\"{at}\" fill=\"{color}\">{name}</text>", left + 60.0)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""The Python peers beside memcpy and a plain write: Ignite's scan and saver, torch.save, safetensors.
+
+    python3 tests/peers/saves.py
+
+Prints ratios from interleaved rounds, as `cargo bench` does for the Rust side: the scan to a sum of the same numbers,
+a save to a plain write of the same bytes. What is not installed is said and left out; numpy alone is enough to start.
+"""
+
+import os
+import shutil
+import statistics
+import tempfile
+import time
+
+ROUNDS = 25
+
+
+def optional(name):
+    try:
+        return __import__(name, fromlist=["_"])
+    except ImportError:
+        print(f"{name} is not installed: left out")
+        return None
+
+
+def measure(title, base, ways):
+    """Runs all ways in turns and prints each one's median time and its median ratio to `base`."""
+    times = {name: [] for name in ways}
+    calls = {}
+    for name, run in ways.items():
+        run()
+        start = time.perf_counter()
+        run()
+        calls[name] = max(1, int(0.001 / max(time.perf_counter() - start, 1e-7)))
+    names = list(ways)
+    for turn in range(ROUNDS):
+        for offset in range(len(names)):
+            name = names[(turn + offset) % len(names)]
+            start = time.perf_counter()
+            for _ in range(calls[name]):
+                ways[name]()
+            times[name].append((time.perf_counter() - start) / calls[name])
+    print(f"\n{title:<44} {'µs':>10} {'× ' + base:>24}")
+    for name in names:
+        ratio = statistics.median(this / that for this, that in zip(times[name], times[base]))
+        print(f"  {name:<42} {statistics.median(times[name]) * 1e6:>10.2f} {ratio:>24.3f}")
+
+
+def main():
+    numpy = optional("numpy")
+    torch = optional("torch")
+    ignite = optional("ignite.handlers") if torch else None
+    safetensors_numpy = optional("safetensors.numpy") if numpy else None
+    safetensors_torch = optional("safetensors.torch") if torch else None
+    if not numpy:
+        print("nothing to measure without numpy")
+        return
+    if torch:
+        torch.set_num_threads(1)
+    directory = tempfile.mkdtemp()
+    try:
+        for elements, name in [(1 << 20, "1 M"), (1 << 16, "64 k"), (1 << 10, "1 k")]:
+            array = numpy.linspace(-1, 1, elements, dtype=numpy.float32)
+            tensor = torch.from_numpy(array) if torch else None
+            scans = {"numpy sum": lambda: array.sum(), "numpy isfinite().all()": lambda: numpy.isfinite(array).all()}
+            if torch:
+                scans["torch sum().item()"] = lambda: tensor.sum().item()
+                # What Ignite's TerminateOnNan evaluates for a tensor.
+                scans["torch bool(isfinite().all())"] = lambda: bool(torch.isfinite(tensor).all())
+            measure(f"scan of {name} f32", "numpy sum", scans)
+
+            path = os.path.join(directory, "file")
+            data = array.tobytes()
+
+            def plain():
+                with open(path, "wb") as file:
+                    file.write(data)
+
+            saves = {"plain write": plain, "numpy.save": lambda: numpy.save(path + ".npy", array)}
+            if safetensors_numpy:
+                saves["safetensors.numpy.save_file"] = lambda: safetensors_numpy.save_file({"w": array}, path + ".st")
+            if torch:
+                saves["torch.save"] = lambda: torch.save({"w": tensor}, path + ".pt")
+            if safetensors_torch:
+                saves["safetensors.torch.save_file"] = lambda: safetensors_torch.save_file({"w": tensor}, path + ".st")
+            if ignite:
+                saver = ignite.DiskSaver(directory, require_empty=False)
+                saves["Ignite DiskSaver, atomic"] = lambda: saver({"w": tensor}, "ignite.pt")
+            measure(f"save of {name} f32", "plain write", saves)
+    finally:
+        shutil.rmtree(directory)
+
+
+if __name__ == "__main__":
+    main()
