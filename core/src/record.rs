@@ -236,7 +236,10 @@ impl fmt::Display for RestoreError {
             RestoreError::Left { kind } => write!(f, "the program has no handler for a state of kind {kind}"),
             RestoreError::Engine => f.write_str("the engine's counters contradict each other"),
             RestoreError::NoneFits { skipped } => {
-                write!(f, "there are checkpoints of {skipped} iterations, but each is damaged or does not fit the model")
+                write!(
+                    f,
+                    "there are checkpoints of {skipped} iterations, but each is damaged or does not fit the model"
+                )
             }
             RestoreError::Lost { iteration } => {
                 write!(f, "the checkpoint of iteration {iteration} became unreadable while it was loaded")

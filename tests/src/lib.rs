@@ -6,7 +6,10 @@
 pub struct Readme;
 
 pub mod conformance;
+pub mod faults;
 pub mod flash;
+pub mod fuzz;
+pub mod models;
 pub mod power_cut;
 pub mod random;
 pub mod script;

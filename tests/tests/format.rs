@@ -405,6 +405,19 @@ fn what_cannot_be_saved_is_refused_before_a_byte_is_written() {
         assert_eq!(refused(&One("m", Named(tensor, vec![1.0], 1))), EncodeError::Name, "{name:?}");
     }
     assert_eq!(refused(&One("m", Named("w", vec![1.0], 257))), EncodeError::TooManyItems);
+    struct Shaped(&'static [u32]);
+    impl StateDict for Shaped {
+        fn tensors<V: VisitTensors>(&self, v: &mut V) -> Result<(), V::Error> {
+            v.tensor("w", self.0, &[1.0; 6])
+        }
+        fn tensors_mut<V: VisitTensorsMut>(&mut self, _: &mut V) -> Result<(), V::Error> {
+            Ok(())
+        }
+    }
+    for shape in [&[5][..], &[2, 4], &[], &[u32::MAX, u32::MAX], &[1, 1, 1, 1, 1, 1, 6]] {
+        assert_eq!(refused(&One("m", Shaped(shape))), EncodeError::Shape, "{shape:?}");
+    }
+    assert!(checkpoint::measure::<Crc32, Bytes, _>(&contents(header()), &One("m", Shaped(&[1, 2, 3]))).is_ok());
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         assert_eq!(refused(&One("m", Named("w", vec![0.0, bad], 1))), EncodeError::NonFinite);
     }

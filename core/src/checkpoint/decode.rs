@@ -5,18 +5,15 @@
 //! never a second copy of the model, and never a half-loaded one, unless the medium fails between the two.
 //! Tensors are found by name, in any order; what the stream has beyond what is asked for is passed over.
 
+use super::error::DecodeError;
 use super::input::{Bytes, Input};
-use super::objects::{MAX_ITEMS, MAX_NAME, MAX_RANK, Objects, StateDict, VisitMut, VisitTensorsMut};
+use super::objects::{MAX_ITEMS, MAX_NAME, MAX_RANK, Objects};
+use super::search::{Count, Search, Wanted};
 use super::{Checksum, MAGIC, VERSION};
 use crate::engine::EngineState;
 use crate::record::Record;
-use core::fmt;
 use embedded_io::Read;
 use heapless::{String, Vec};
-use serde::de::DeserializeOwned;
-
-/// Bytes that strings and byte arrays of a [value](VisitMut::value) may have together.
-const ARENA: usize = 64;
 
 /// What [`load`] reads at a time where nothing is loaded: on a host what a vectorised checksum wants and the nearest
 /// cache holds beside its source, elsewhere little of the stack.
@@ -223,7 +220,7 @@ impl<R: Read, C: Checksum, T: Objects + ?Sized> Sink<R, C> for Loader<'_, T> {
         bytes: u32,
     ) -> Result<(), DecodeError<R::Error>> {
         let wanted = Wanted { object: tensor.object, tensor: Some(tensor.name), bytes };
-        let mut search = Search { wanted, input: &mut *input, loading: self.loading, next: 0, here: false, hit: None };
+        let mut search = Search::new(wanted, &mut *input, self.loading);
         self.objects.objects_mut(&mut search)?;
         let hit = search.hit;
         if let Some(item) = hit {
@@ -234,99 +231,12 @@ impl<R: Read, C: Checksum, T: Objects + ?Sized> Sink<R, C> for Loader<'_, T> {
 
     fn value(&mut self, input: &mut Input<'_, R, C>, object: &str, len: u32) -> Result<(), DecodeError<R::Error>> {
         let wanted = Wanted { object, tensor: None, bytes: len };
-        let mut search = Search { wanted, input: &mut *input, loading: self.loading, next: 0, here: false, hit: None };
+        let mut search = Search::new(wanted, &mut *input, self.loading);
         self.objects.objects_mut(&mut search)?;
         match search.hit {
             Some(item) => self.note(item),
             None => input.each(len, self.scratch, |_| ()),
         }
-    }
-}
-
-/// The part of the stream that is being looked for among the user's objects.
-#[derive(Clone, Copy)]
-struct Wanted<'a> {
-    object: &'a str,
-    /// `None`: the whole value.
-    tensor: Option<&'a str>,
-    bytes: u32,
-}
-
-/// Goes through the user's objects for the one that is wanted, and loads it.
-struct Search<'b, 'a, R: Read, C> {
-    wanted: Wanted<'b>,
-    input: &'b mut Input<'a, R, C>,
-    loading: bool,
-    /// The number of the next tensor or value, in the order of the visit.
-    next: u32,
-    /// Whether the object under way is the one.
-    here: bool,
-    hit: Option<u32>,
-}
-
-impl<R: Read, C: Checksum> VisitMut for Search<'_, '_, R, C> {
-    type Error = DecodeError<R::Error>;
-
-    fn state_dict<D: StateDict + ?Sized>(&mut self, name: &str, object: &mut D) -> Result<(), Self::Error> {
-        self.here = self.wanted.tensor.is_some() && self.wanted.object == name;
-        object.tensors_mut(self)
-    }
-
-    fn value<S: DeserializeOwned>(&mut self, name: &str, object: &mut S) -> Result<(), Self::Error> {
-        let item = self.next;
-        self.next = item.saturating_add(1);
-        if self.wanted.tensor.is_some() || self.wanted.object != name || self.hit.is_some() {
-            return Ok(());
-        }
-        self.hit = Some(item);
-        let value = self.input.value(Some(self.wanted.bytes), &mut [0; ARENA])?;
-        if self.loading {
-            *object = value;
-        }
-        Ok(())
-    }
-}
-
-impl<R: Read, C: Checksum> VisitTensorsMut for Search<'_, '_, R, C> {
-    type Error = DecodeError<R::Error>;
-
-    fn tensor(&mut self, name: &str, elements: &mut [f32]) -> Result<(), Self::Error> {
-        let item = self.next;
-        self.next = item.saturating_add(1);
-        if !self.here || self.wanted.tensor != Some(name) || self.hit.is_some() {
-            return Ok(());
-        }
-        self.hit = Some(item);
-        let found = self.wanted.bytes / 4;
-        if found as usize != elements.len() {
-            let expected = u32::try_from(elements.len()).unwrap_or(u32::MAX);
-            return Err(DecodeError::Length { item, expected, found });
-        }
-        if self.loading { self.input.floats(elements) } else { Ok(()) }
-    }
-}
-
-/// Counts the user's tensors and values.
-struct Count(u32);
-
-impl VisitMut for Count {
-    type Error = core::convert::Infallible;
-
-    fn state_dict<D: StateDict + ?Sized>(&mut self, _: &str, object: &mut D) -> Result<(), Self::Error> {
-        object.tensors_mut(self)
-    }
-    fn value<S: DeserializeOwned>(&mut self, _: &str, _: &mut S) -> Result<(), Self::Error> {
-        self.0 = self.0.saturating_add(1);
-        Ok(())
-    }
-}
-
-impl VisitTensorsMut for Count {
-    type Error = core::convert::Infallible;
-
-    fn tensor(&mut self, _: &str, _: &mut [f32]) -> Result<(), Self::Error> {
-        self.0 = self.0.saturating_add(1);
-        Ok(())
     }
 }
 
@@ -440,71 +350,4 @@ fn record<C: Checksum, R: Read>(input: &mut Input<'_, R, C>) -> Result<Record, D
         record.whole &= fits;
     }
     Ok(record)
-}
-
-/// Why bytes are not a checkpoint that can be loaded.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum DecodeError<E> {
-    /// The reader's own error.
-    Io(E),
-    /// The bytes end before the checkpoint does.
-    Truncated,
-    /// It does not begin as a checkpoint does.
-    NotACheckpoint,
-    /// It is of another version of the format.
-    Version {
-        /// That version.
-        found: u8,
-    },
-    /// Its structure cannot be one that was written.
-    Malformed,
-    /// The checksum is wrong: bytes were changed.
-    Checksum,
-    /// A tensor has another length than the one to load into.
-    Length {
-        /// Which of the tensors and values to load into, from 0 in the order of the visit.
-        item: u32,
-        /// Elements to load into.
-        expected: u32,
-        /// Elements in the checkpoint.
-        found: u32,
-    },
-    /// A tensor or value that is to be loaded is not there.
-    Missing {
-        /// Which of the tensors and values to load into, from 0 in the order of the visit.
-        item: u32,
-    },
-    /// A value's strings and byte arrays have more than 64 bytes together.
-    ValueTooLarge,
-}
-
-impl<E: fmt::Display> fmt::Display for DecodeError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DecodeError::Io(error) => write!(f, "the checkpoint could not be read: {error}"),
-            DecodeError::Truncated => f.write_str("the checkpoint is cut short"),
-            DecodeError::NotACheckpoint => f.write_str("not a checkpoint"),
-            DecodeError::Version { found } => {
-                write!(f, "format version {found} is not the version {VERSION} that this program reads")
-            }
-            DecodeError::Malformed => f.write_str("the checkpoint is malformed"),
-            DecodeError::Checksum => f.write_str("the checkpoint's checksum is wrong"),
-            DecodeError::Length { item, expected, found } => {
-                write!(f, "tensor {item} has {expected} elements, the checkpoint has {found}")
-            }
-            DecodeError::Missing { item } => write!(f, "tensor or value {item} is not in the checkpoint"),
-            DecodeError::ValueTooLarge => f.write_str("a value's strings are too long to be loaded"),
-        }
-    }
-}
-
-impl<E: core::error::Error + 'static> core::error::Error for DecodeError<E> {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            DecodeError::Io(error) => Some(error),
-            _ => None,
-        }
-    }
 }

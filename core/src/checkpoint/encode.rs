@@ -5,10 +5,11 @@
 //! last. [`measure`] goes the same way without writing: it finds every error that does not come from the writer, and
 //! the exact length. Nothing of the user's is changed, and nothing is allocated.
 
-use super::objects::{MAX_ITEMS, MAX_NAME, MAX_RANK, Objects, StateDict, Visit, VisitTensors};
+use super::error::EncodeError;
+use super::names::{Bad, Names};
+use super::objects::{Objects, StateDict, Visit, VisitTensors};
 use super::{Checksum, Header, MAGIC, VERSION};
 use crate::record::Record;
-use core::fmt;
 use embedded_io::Write;
 use serde::Serialize;
 
@@ -85,7 +86,7 @@ impl<'a, C: Checksum, W: Write> Encoder<'a, C, W> {
 
     fn stream<T: Objects + ?Sized>(mut self, objects: &T) -> Result<Encoded, EncodeError<W::Error>> {
         let contents = self.contents;
-        let mut names = Names { only: contents.only, objects: 0, chosen: 0, items: 0, error: None };
+        let mut names = Names::new(contents.only);
         if objects.objects(&mut names).is_err() || names.chosen == 0 {
             return Err(names.error.map_or(EncodeError::NoObjects, Bad::into_error));
         }
@@ -269,79 +270,6 @@ impl postcard::ser_flavors::Flavor for Size {
     }
 }
 
-/// What can be wrong with the names and numbers of the objects.
-#[derive(Clone, Copy)]
-enum Bad {
-    Name,
-    TooMany,
-}
-
-impl Bad {
-    fn into_error<E>(self) -> EncodeError<E> {
-        match self {
-            Bad::Name => EncodeError::Name,
-            Bad::TooMany => EncodeError::TooManyItems,
-        }
-    }
-}
-
-fn name_is_good(name: &str) -> bool {
-    let separators = |byte: u8| byte == b'/' || byte == b'\\' || byte < 0x20;
-    !name.is_empty() && name.len() <= MAX_NAME && !name.bytes().any(separators)
-}
-
-/// Counts and checks the names of all objects, whether or not this stream holds them.
-struct Names<'a> {
-    only: Option<&'a str>,
-    objects: u32,
-    chosen: u32,
-    items: usize,
-    error: Option<Bad>,
-}
-
-impl Names<'_> {
-    fn object(&mut self, name: &str) -> Result<(), ()> {
-        self.objects = self.objects.saturating_add(1);
-        if self.only.is_none_or(|only| only == name) {
-            self.chosen = self.chosen.saturating_add(1);
-        }
-        if name_is_good(name) { Ok(()) } else { self.bad(Bad::Name) }
-    }
-
-    fn item(&mut self) -> Result<(), ()> {
-        self.items += 1;
-        if self.items <= MAX_ITEMS { Ok(()) } else { self.bad(Bad::TooMany) }
-    }
-
-    fn bad(&mut self, bad: Bad) -> Result<(), ()> {
-        self.error = Some(bad);
-        Err(())
-    }
-}
-
-impl Visit for Names<'_> {
-    type Error = ();
-
-    fn state_dict<D: StateDict + ?Sized>(&mut self, name: &str, object: &D) -> Result<(), ()> {
-        self.object(name)?;
-        object.tensors(self)
-    }
-    fn value<S: Serialize + ?Sized>(&mut self, name: &str, _: &S) -> Result<(), ()> {
-        self.object(name)?;
-        self.item()
-    }
-}
-
-impl VisitTensors for Names<'_> {
-    type Error = ();
-
-    fn tensor(&mut self, name: &str, shape: &[u32], elements: &[f32]) -> Result<(), ()> {
-        let product = shape.iter().try_fold(1u32, |product, side| product.checked_mul(*side));
-        let fits = shape.len() <= MAX_RANK && product.is_some_and(|product| product as usize == elements.len());
-        if fits && name_is_good(name) { self.item() } else { self.bad(Bad::Name) }
-    }
-}
-
 /// Counts the tensors of one object.
 struct Count(u32);
 
@@ -427,56 +355,5 @@ impl<C: Checksum, W: Write> VisitTensors for Body<'_, '_, C, W> {
             return to.put(bytemuck::cast_slice(elements));
         }
         elements.iter().try_for_each(|element| to.put(&element.to_le_bytes()))
-    }
-}
-
-/// Why a checkpoint could not be written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum EncodeError<E> {
-    /// The writer's own error.
-    Io(E),
-    /// The writer took nothing without an error.
-    WriteZero,
-    /// No objects to checkpoint were found.
-    NoObjects,
-    /// The name of an object or a tensor is empty, longer than [`MAX_NAME`] bytes or has a path separator or a control
-    /// character, or a tensor's shape has more than [`MAX_RANK`] dimensions or does not give its length.
-    Name,
-    /// More than [`MAX_ITEMS`] tensors and values.
-    TooManyItems,
-    /// The stream would be longer than 4 GiB.
-    TooLong,
-    /// A tensor holds a NaN or an infinity.
-    NonFinite,
-    /// A value that postcard cannot write: a sequence that does not know its length.
-    Value,
-    /// The states of the run's handlers do not fit into their record.
-    RecordFull,
-}
-
-impl<E: fmt::Display> fmt::Display for EncodeError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            EncodeError::Io(error) => write!(f, "the checkpoint could not be written: {error}"),
-            EncodeError::WriteZero => f.write_str("the writer took no bytes"),
-            EncodeError::NoObjects => f.write_str("no objects to checkpoint found"),
-            EncodeError::Name => f.write_str("an object or tensor has a name or shape that cannot be saved"),
-            EncodeError::TooManyItems => f.write_str("too many tensors and values for one checkpoint"),
-            EncodeError::TooLong => f.write_str("the checkpoint would be longer than 4 GiB"),
-            EncodeError::NonFinite => f.write_str("a tensor holds a NaN or an infinity"),
-            EncodeError::Value => f.write_str("an object cannot be written by postcard"),
-            EncodeError::RecordFull => f.write_str("the states of the handlers do not fit into the run's record"),
-        }
-    }
-}
-
-impl<E: core::error::Error + 'static> core::error::Error for EncodeError<E> {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            EncodeError::Io(error) => Some(error),
-            _ => None,
-        }
     }
 }

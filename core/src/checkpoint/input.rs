@@ -2,7 +2,7 @@
 //! reader has; nothing a stream claims is believed before it has been read.
 
 use super::Checksum;
-use super::decode::DecodeError;
+use super::error::DecodeError;
 use embedded_io::Read;
 use postcard::de_flavors::Flavor;
 use serde::de::DeserializeOwned;

@@ -34,12 +34,16 @@
 mod crc;
 mod decode;
 mod encode;
+mod error;
 mod input;
+mod names;
 mod objects;
+mod search;
 
 pub use crc::{Checksum, Crc32};
-pub use decode::{DecodeError, Info, Inspect, Loader, Tensor, inspect, load};
-pub use encode::{BUFFER, Contents, EncodeError, Encoded, encode, measure};
+pub use decode::{Info, Inspect, Loader, Tensor, inspect, load};
+pub use encode::{BUFFER, Contents, Encoded, encode, measure};
+pub use error::{DecodeError, EncodeError};
 pub(crate) use input::Bytes;
 pub use objects::{
     MAX_ITEMS, MAX_NAME, MAX_RANK, Objects, One, StateDict, Visit, VisitMut, VisitTensors, VisitTensorsMut,

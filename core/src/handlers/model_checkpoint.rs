@@ -174,10 +174,18 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
     /// Takes notice that `save` was committed, and returns what has to go.
     pub fn committed(&mut self, save: Save) -> Option<Entry> {
         let entry = Entry::new(save.step, save.score);
-        self.latest = Some(entry);
         let gone = self.ranking.insert(entry);
+        if self.keep_all {
+            self.latest = Some(entry);
+            return None;
+        }
+        if !self.ranking.entries().iter().any(|kept| kept.step == save.step) {
+            // It does not rank: it goes itself, and the latest is still the one before.
+            return gone;
+        }
+        self.latest = Some(entry);
         // The same step in the same place: written over, not to be removed.
-        gone.filter(|gone| !self.keep_all && gone.step != save.step)
+        gone.filter(|gone| gone.step != save.step)
     }
 
     /// Takes notice of a checkpoint found on the medium; from the oldest to the newest. Returns what has to go.
@@ -199,7 +207,7 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
     pub fn latest(&self) -> Option<Entry> {
         let kept =
             |latest: &Entry| self.keep_all || self.ranking.entries().iter().any(|entry| entry.step == latest.step);
-        // A newcomer is never the one to go, so the latest is only missing before the first.
+        // It can only have gone for one that is later, so it is missing before the first alone.
         self.latest.filter(kept)
     }
 

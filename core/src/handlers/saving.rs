@@ -104,6 +104,8 @@ pub struct Saving<const N: usize, W, S: Store, F, B = ()> {
     observer: B,
     /// What was decided and not yet written.
     pending: Option<Save>,
+    /// Whether that was decided before a restart, so that it may have been written all the same.
+    restored: bool,
     /// The highest sequence number on the medium, or of a save that failed: it may have got there all the same.
     sequence: u32,
     /// Iterations that must have passed since the last save.
@@ -135,6 +137,7 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
             store,
             observer: (),
             pending: None,
+            restored: false,
             sequence: newest.map_or(0, |newest| newest.sequence),
             min_interval: 0,
             last_saved: newest.map(|newest| newest.iteration),
@@ -152,6 +155,7 @@ impl<const N: usize, W, S: Store, F, B> Saving<N, W, S, F, B> {
             store: self.store,
             observer,
             pending: self.pending,
+            restored: self.restored,
             sequence: self.sequence,
             min_interval: self.min_interval,
             last_saved: self.last_saved,
@@ -249,7 +253,7 @@ impl<const N: usize, W, S: Store, F, B> Saving<N, W, S, F, B> {
         self.reconcile(written.is_ok().then_some(save.step));
         let bytes = written?;
         self.last_saved = Some(iteration);
-        let gone = self.machine.committed(save).map(|gone| gone.step);
+        let gone = self.machine.committed(save).map(|gone| gone.step).filter(|gone| *gone != save.step);
         self.observer.observe(&Report::Saved { save, bytes, removed: gone });
         self.sweep();
         Ok(())
@@ -525,6 +529,7 @@ where
         let rested = |last: u32| state.iteration().wrapping_sub(last) >= self.min_interval;
         if let Some(save) = save.filter(|_| self.last_saved.is_none_or(rested)) {
             self.pending = Some(save);
+            self.restored = false;
             state.request_act();
         }
     }
@@ -536,10 +541,11 @@ where
 
     fn act(&mut self, model: &mut T, state: &mut State<O, X>, record: &Record) -> bool {
         let Some(save) = self.pending.take() else { return false };
-        // Decided before a power cut and written after all: nothing to do but to say so.
+        // Decided before a power cut and written after all: nothing to do. What is decided now is another matter: one of
+        // the same numbers is of another run, or of what this one was before it went back to an older checkpoint.
         let iteration = state.iteration();
         let done = |stored: Stored| stored.step == save.step && stored.iteration == iteration;
-        if self.at_iteration(iteration).is_some_and(done) {
+        if self.restored && self.at_iteration(iteration).is_some_and(done) {
             return false;
         }
         let saved = self.save_pending(save, iteration, record, model);
@@ -557,6 +563,7 @@ where
         if let Some(Progress { calls, pending }) = record.take(kind::MODEL_CHECKPOINT)? {
             self.machine.set_calls(calls);
             self.pending = pending;
+            self.restored = true;
             // What had to go when the power went: no later save may come to remove it.
             self.sweep();
         }

@@ -205,18 +205,23 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
                 }
             }
         }
-        // Two of a step: the newer is meant. Two of a sequence: one was cut, and another taken for it.
+        // One without a seal was not promised. It counts for nothing beside one with a seal that has its sequence, taken
+        // for it when it was cut, or its step, whose place it was to take and would hide until it is erased itself.
         for index in 0..SLOTS {
             let Some(slot) = self.slots.get(index).copied() else { break };
-            let other = |other: &Slot| other.is_listed() && other.state != State::Unsealed;
-            let beaten = |by: &Slot| other(by) && slot.stored.sequence == by.stored.sequence;
+            let Stored { step, sequence, .. } = slot.stored;
+            let firm = |by: &Slot| by.state == State::Committed;
+            let beaten = |by: &Slot| firm(by) && (by.stored.sequence == sequence || by.stored.step == step);
             if slot.state == State::Unsealed && self.slots.iter().any(beaten) {
                 self.set(index, State::Unknown);
-            } else if slot.is_listed() {
-                let newer = |by: &Slot| by.stored.step == slot.stored.step && by.stored.sequence > slot.stored.sequence;
-                if self.slots.iter().any(|by| by.is_listed() && newer(by)) {
-                    self.set(index, State::Removed);
-                }
+            }
+        }
+        // Two of a step: the newer is meant.
+        for index in 0..SLOTS {
+            let Some(slot) = self.slots.get(index).copied() else { break };
+            let newer = |by: &Slot| by.stored.step == slot.stored.step && by.stored.sequence > slot.stored.sequence;
+            if slot.is_listed() && self.slots.iter().any(|by| by.is_listed() && newer(by)) {
+                self.set(index, State::Removed);
             }
         }
         // The newest knew what all slots together had; what the others do not account for, the unknown ones had.

@@ -26,17 +26,29 @@ pub fn flash(region: Region) -> Result<Flash, FileError> {
 
 /// Instructions a tick of the SysTick timer stands for, where virtual time is one nanosecond an instruction
 /// (`-icount shift=0`): mps2-an386 runs it at 25 MHz, micro:bit at 16.
-const PER_TICK: (u32, u32) = if M0 { (125, 2) } else { (40, 1) };
+const PER_TICK: (u64, u64) = if M0 { (125, 2) } else { (40, 1) };
 
 /// Starts what [`instructions`] reads.
-pub fn start_counter(mut systick: SYST) {
-    systick.set_clock_source(SystClkSource::Core);
-    systick.set_reload(0x00FF_FFFF);
-    systick.clear_current();
-    systick.enable_counter();
+pub fn start_counter() {
+    if let Some(cortex_m::Peripherals { mut SYST, .. }) = cortex_m::Peripherals::take() {
+        SYST.set_clock_source(SystClkSource::Core);
+        SYST.set_reload(RELOAD);
+        SYST.clear_current();
+        SYST.enable_counter();
+    }
 }
 
-/// Instructions until now, to be subtracted from a later reading with [`elapsed`].
+/// The timer has 24 bits.
+const RELOAD: u32 = 0x00FF_FFFF;
+
+/// A reading, for [`elapsed`]. In ticks of the timer.
 pub fn instructions() -> u32 {
-    0x00FF_FFFF - SYST::get_current()
+    RELOAD - SYST::get_current()
+}
+
+/// Instructions since `before`, at most 2^24 ticks of them.
+pub fn elapsed(before: u32) -> u32 {
+    let ticks = instructions().wrapping_sub(before) & RELOAD;
+    let (instructions, per) = PER_TICK;
+    (u64::from(ticks) * instructions / per) as u32
 }

@@ -18,10 +18,10 @@ mod riscv;
 pub mod stack;
 
 #[cfg(target_arch = "arm")]
-pub use arm::{BOARD, Flash, flash, instructions, start_counter};
+pub use arm::{BOARD, Flash, elapsed, flash, instructions, start_counter};
 pub use console::{Console, write_console};
 #[cfg(target_arch = "riscv32")]
-pub use riscv::{BOARD, Flash, flash, instructions, start_counter};
+pub use riscv::{BOARD, Flash, elapsed, flash, instructions, start_counter};
 
 /// Ends the program and the emulator: 0 is success.
 pub fn exit(code: i32) -> ! {

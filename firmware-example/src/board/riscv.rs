@@ -26,7 +26,12 @@ pub fn flash(region: Region) -> Result<Flash, CfiError> {
 /// Nothing to start: the core counts by itself.
 pub fn start_counter() {}
 
-/// Instructions until now.
+/// A reading, for [`elapsed`].
 pub fn instructions() -> u32 {
-    riscv::register::minstret::read()  as u32
+    riscv::register::minstret::read() as u32
+}
+
+/// Instructions since `before`, at most 2^32 of them.
+pub fn elapsed(before: u32) -> u32 {
+    instructions().wrapping_sub(before)
 }

@@ -113,7 +113,7 @@ pub fn encoders(elements: usize, name: &str) -> Group<'static> {
     let (mut ours, mut ours_small) = (Net::new(elements, 1), Net::new(elements, 1));
     let (mut a, mut b, mut c, mut d, mut e, mut f) = (room(), room(), room(), room(), room(), room());
     let view = move || TensorView::new(Dtype::F32, vec![elements], floats(black_box(values))).expect("a tensor");
-    let mut group = Group::new(format!("encode {name}"), elements, "f32")
+    let mut group = Group::new(format!("encode {name}"), elements, "ns/f32")
         .way(MEMCPY, move || Opaque { place: &mut a, used: 0 }.take(floats(black_box(values))))
         .way(LIMIT, move || {
             let (mut crc, mut to) = (crc32fast::Hasher::new(), Opaque { place: &mut b, used: 0 });
@@ -160,7 +160,7 @@ pub fn decoders(elements: usize, name: &str) -> Group<'static> {
     let (mut a, mut b, mut c) = (vec![0f32; elements], vec![0f32; elements], vec![0f32; elements]);
     let mut net = Net::new(elements, 1);
     let payload: &'static [u8] = &bytes[bytes.len() - 4 - elements * 4..bytes.len() - 4];
-    Group::new(format!("decode {name}"), elements, "f32")
+    Group::new(format!("decode {name}"), elements, "ns/f32")
         .way(MEMCPY, move || bytemuck::cast_slice_mut::<f32, u8>(&mut a).copy_from_slice(black_box(payload)))
         .way(LIMIT, move || {
             let mut crc = crc32fast::Hasher::new();

@@ -51,7 +51,7 @@ fn writer(dir: &Path, elements: usize, durable: bool) -> impl FnMut() + use<> {
 /// `dir` must be on a disk, not in memory, for the durable lines to mean something.
 pub fn group(dir: &Path, elements: usize, name: &str) -> Group<'static> {
     let at = |part: &str| dir.join(format!("{name}-{part}").replace(' ', "-"));
-    Group::new(format!("save {name}"), 1, "save")
+    Group::new(format!("save {name}"), 1000, "µs/save")
         .way(PLAIN, writer(&at("plain"), elements, false))
         .way(SAVE, saver(&at("save"), elements, false))
         .way(PLAIN_DURABLE, writer(&at("plain-durable"), elements, true))

@@ -46,7 +46,7 @@ fn encode(elements: usize) -> Group<'static> {
     let mut net = bytes::Net::new(elements, 1);
     let (mut place, mut copy) = (vec![0; elements * 4 + 4096], vec![0u8; elements * 4]);
     let values = net.tensors[0].clone();
-    Group::new("encode", elements, "f32")
+    Group::new("encode", elements, "ns/f32")
         .way("encode", move || bytes::encode::<Crc32Fast>(&mut net, &mut place))
         .way("memcpy", move || black_box(&mut copy).copy_from_slice(bytemuck::cast_slice(&values)))
 }
@@ -55,7 +55,7 @@ fn tensors(count: usize) -> Group<'static> {
     const ELEMENTS: usize = 1 << 16;
     let mut net = bytes::Net::new(ELEMENTS, count);
     let mut place = vec![0; ELEMENTS * 4 + 16384];
-    Group::new("tensors", 1000, "ns").way("encode", move || bytes::encode::<Crc32Fast>(&mut net, &mut place))
+    Group::new("tensors", 1000, "µs").way("encode", move || bytes::encode::<Crc32Fast>(&mut net, &mut place))
 }
 
 fn places(n_saved: u32) -> Group<'static> {
@@ -63,7 +63,7 @@ fn places(n_saved: u32) -> Group<'static> {
     let mut rising = policy.clone();
     let mut falling = policy;
     let (mut up, mut down) = (0u32, u32::MAX / 2);
-    Group::new("n_saved", 1, "call")
+    Group::new("n_saved", 1, "ns/call")
         .way("better each time: enters", move || {
             up = up.wrapping_add(1);
             rising.update(Some(up as f32)).map(|save| rising.committed(save))

@@ -198,8 +198,7 @@ pub fn count(name: &str) -> Option<f64> {
             .output()
             .ok()?;
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        let total = text.lines().find_map(|line| line.split_once("Collected : "))?.1.trim().parse::<f64>().ok();
-        total
+        text.lines().find_map(|line| line.split_once("Collected : "))?.1.trim().parse::<f64>().ok()
     };
     const EPOCHS: u32 = 100;
     Some((instructions(2 * EPOCHS)? - instructions(EPOCHS)?) / f64::from(EPOCHS * EPOCH))

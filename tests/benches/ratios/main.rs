@@ -28,13 +28,7 @@ struct Budget {
 
 fn print(group: Group<'_>, base: &str, limit: &str, budgets: &[Budget]) {
     let group = group.measure(ROUNDS);
-    println!(
-        "\n{:<42} {:>12} {:>8} {:>8}   quartiles     budget",
-        group.title,
-        format!("ns/{}", group.unit),
-        "× base",
-        "× limit"
-    );
+    println!("\n{:<42} {:>12} {:>8} {:>8}   quartiles     budget", group.title, group.unit, "× base", "× limit");
     for way in group.names() {
         let (to_base, to_limit) = (group.ratio(way, base), group.ratio(way, limit));
         let mark = if way == limit {

@@ -23,7 +23,7 @@ pub struct Way<'a> {
 /// Several ways, and how much there is of the thing.
 pub struct Group<'a> {
     pub title: String,
-    /// What a call's time is divided by, and what that is.
+    /// What a call's nanoseconds are divided by, and what that gives.
     pub units: f64,
     pub unit: &'static str,
     ways: Vec<Way<'a>>,
@@ -93,7 +93,7 @@ impl<'a> Group<'a> {
         self.ways.iter().find(|way| way.name == name).expect("a way of this group")
     }
 
-    /// Nanoseconds a unit.
+    /// Time, in the group's unit.
     pub fn time(&self, name: &str) -> Spread {
         Spread::of(self.way_named(name).times.iter().map(|time| time / self.units).collect())
     }

@@ -43,7 +43,7 @@ pub fn weights(len: usize) -> Vec<f32> {
 pub fn group(values: &[f32], name: &str) -> Group<'static> {
     let shared: &'static [f32] = Vec::leak(values.to_vec());
     let of = move || black_box(shared);
-    Group::new(format!("scan {name}"), values.len(), "f32")
+    Group::new(format!("scan {name}"), values.len(), "ns/f32")
         .way(NAIVE, move || naive(of()))
         .way("exponents, 32 at a time", move || exponents(of()))
         .way(OURS, move || all_finite(of()))
@@ -56,7 +56,7 @@ pub fn short(length: std::ops::RangeInclusive<usize>) -> Group<'static> {
     let title = format!("scan {} to {} f32", length.start(), length.end());
     let units = length.clone().sum();
     let (first, second) = (length.clone(), length);
-    Group::new(title, units, "f32")
+    Group::new(title, units, "ns/f32")
         .way(NAIVE, move || first.clone().all(|len| naive(&black_box(values)[..len])))
         .way(OURS, move || second.clone().all(|len| all_finite(&black_box(values)[..len])))
 }

@@ -51,6 +51,8 @@ pub struct Flash<const WRITE: usize, const ERASE: usize, const READ: usize = 1> 
     pub block_erases: Vec<u32>,
     /// For each operation whether it was an erase, while somebody wants to know.
     pub log: Option<Vec<bool>>,
+    /// Reads that are allowed; then everything fails, as if the power were gone. Ends what would not end.
+    pub read_budget: u64,
     random: Random,
 }
 
@@ -135,6 +137,7 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> Flash<WRITE, ERA
             violations: Vec::new(),
             counts: Counts::default(),
             log: None,
+            read_budget: u64::MAX,
             random: Random::new(1),
         }
     }
@@ -324,6 +327,10 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> ReadNorFlash for
         let at = offset as usize;
         self.check(at, into.len(), READ)?;
         self.counts.reads += 1;
+        if self.counts.reads > self.read_budget {
+            self.off = true;
+            return Err(Fault::Off);
+        }
         let granules = at / WRITE..(at + into.len()).div_ceil(WRITE);
         if self.unreadable.iter().any(|granule| granules.contains(granule)) {
             return Err(Fault::Unreadable);

@@ -104,6 +104,7 @@ impl Handler<Log, u32> for Cutter {
     }
 }
 
+#[derive(Debug)]
 struct Failure;
 
 fn run(
@@ -162,7 +163,7 @@ pub fn engine(data: &[u8]) {
                 assert_eq!((epoch, iteration), (engine.state().epoch(), engine.state().iteration()), "{input:?}");
                 End::Exhausted
             }
-            Err(error) => panic!("{:?} in {input:?}", error.to_string()),
+            Err(error) => panic!("{error:?} in {input:?}"),
         };
         let expected = model.run(data);
         assert_eq!(log, model.log, "run {number} over {data:?} in {input:?}");
@@ -238,7 +239,7 @@ pub fn hostile_record(data: &[u8]) {
     let Some(record) = info.record else { return };
     let mut engine = Engine::<u32>::new(input.max_epochs.0).with_epoch_length(input.length.0);
     let mut model = ();
-    if engine.restore(&record, &mut ()).is_err() {
+    if engine.restore::<(), _>(&record, &mut ()).is_err() {
         return;
     }
     for _ in 0..input.events {

@@ -101,12 +101,11 @@ impl<'a> Engine<'a> {
         let mut stream = 0;
         match self.epochs(data, &mut stream) {
             Ok(()) => (),
-            Err(None) => {
-                self.fire(Event::Terminate);
-            }
+            Err(None) => drop(self.fire(Event::Terminate)),
             Err(Some(end)) => return end,
         }
-        self.fire(Event::Completed);
+        // Nothing that is asked for here changes anything but the reason that is told.
+        let _ = self.fire(Event::Completed);
         End::Done(self.stop.unwrap_or(StopReason::MaxEpochs))
     }
 
@@ -157,7 +156,7 @@ impl<'a> Engine<'a> {
             self.ask(None, self.iteration);
             if self.fails_at == Some(self.iteration) {
                 self.stop = Some(StopReason::StepFailed);
-                self.fire(Event::ExceptionRaised);
+                let _ = self.fire(Event::ExceptionRaised);
                 return Err(Some(End::Failed));
             }
             self.offset += 1;

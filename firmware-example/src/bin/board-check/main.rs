@@ -3,6 +3,7 @@
 //! It reads a board's flash image with the code that wrote it, makes the same run without a board, decodes the log,
 //! pulls the plug, and compares tables of numbers. It builds and starts nothing by itself but what it is told to.
 
+mod elf;
 mod image;
 mod kill;
 mod log;
@@ -56,11 +57,28 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         program: Vec<String>,
     },
+    /// Prints the sizes of a program's sections in bytes: code, constants, data, zeroed data.
+    Sizes {
+        /// The program.
+        elf: PathBuf,
+    },
+    /// Prints the largest stack frames of the monitor's functions in a program built with `-Z emit-stack-sizes`.
+    Frames {
+        /// The program.
+        elf: PathBuf,
+    },
     /// Compares a table of numbers with the committed one: more than 2 % above it fails.
     Table {
         /// The committed one.
         committed: PathBuf,
         /// This one.
+        now: PathBuf,
+    },
+    /// Holds a table of numbers against budgets.
+    Budgets {
+        /// The budgets: name, limit, and for one that is missed what it is put up with.
+        budgets: PathBuf,
+        /// The numbers.
         now: PathBuf,
     },
 }
@@ -88,7 +106,10 @@ fn main() -> ExitCode {
         Command::Contents { board, image, directory } => image::contents(board.board(), &image, &directory),
         Command::Log { elf, frames } => log::decode(&elf, &frames),
         Command::Kill { kills, seed, life, flash, program } => kill::kill(kills, seed, life, &flash, &program),
+        Command::Sizes { elf } => elf::sizes(&elf),
+        Command::Frames { elf } => elf::frames(&elf),
         Command::Table { committed, now } => table::compare(&committed, &now),
+        Command::Budgets { budgets, now } => table::budgets(&budgets, &now),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

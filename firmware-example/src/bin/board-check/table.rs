@@ -29,6 +29,29 @@ pub fn compare(committed: &Path, now: &Path) -> Done {
     if worse == 0 { Ok(()) } else { Err(format!("{worse} numbers are worse than the committed ones").into()) }
 }
 
+/// Fails when a number is over its limit, or, where the limit is known to be missed, over what is put up with.
+pub fn budgets(budgets: &Path, now: &Path) -> Done {
+    let now = read(now)?;
+    let mut over = 0;
+    for line in fs::read_to_string(budgets)?.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        let mut words = line.split_whitespace();
+        let name = words.next().ok_or("a budget without a name")?;
+        let limit: f64 = words.next().ok_or("a budget without a number")?.parse()?;
+        let known: Option<f64> = words.next().map(str::parse).transpose()?;
+        let Some(value) = now.get(name) else { continue };
+        let state = match known {
+            _ if *value <= limit => "holds",
+            Some(known) if *value <= known * SLACK => "missed, as known",
+            _ => {
+                over += 1;
+                "OVER"
+            }
+        };
+        println!("{name}: {value} of {limit}: {state}");
+    }
+    if over == 0 { Ok(()) } else { Err(format!("{over} numbers are over their budgets").into()) }
+}
+
 fn read(path: &Path) -> Result<BTreeMap<String, f64>, Box<dyn std::error::Error>> {
     let mut table = BTreeMap::new();
     for line in fs::read_to_string(path)?.lines().filter(|line| !line.starts_with('#')) {

@@ -10,12 +10,16 @@
 
 #![forbid(unsafe_code)]
 
+mod diff;
+mod exchange;
 mod failure;
 mod inspect;
+mod plot;
 mod states;
 mod stats;
 mod stream;
 mod survey;
+mod watch;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use failure::Result;
@@ -43,6 +47,11 @@ struct Arguments {
 enum Command {
     Inspect(inspect::Inspect),
     Verify(inspect::Verify),
+    Export(exchange::export::Export),
+    Import(exchange::import::Import),
+    Diff(diff::Diff),
+    Plot(plot::Plot),
+    Watch(watch::Watch),
     /// Prints the completions for a shell, to be put where it looks for them
     Completions {
         /// Which shell
@@ -54,6 +63,11 @@ fn run(command: &Command) -> Result<ExitCode> {
     match command {
         Command::Inspect(arguments) => inspect::inspect(arguments),
         Command::Verify(arguments) => inspect::verify(arguments),
+        Command::Export(arguments) => exchange::export::export(arguments),
+        Command::Import(arguments) => exchange::import::import(arguments),
+        Command::Diff(arguments) => diff::diff(arguments),
+        Command::Plot(arguments) => plot::plot(arguments),
+        Command::Watch(arguments) => watch::watch(arguments),
         Command::Completions { shell } => {
             let mut command = Arguments::command();
             clap_complete::generate(*shell, &mut command, "training-monitor", &mut std::io::stdout());

@@ -3,7 +3,7 @@
 //! Whatever is damaged is shown, first of all to people; neither command ever changes anything.
 
 mod json;
-mod table;
+pub mod table;
 
 use crate::failure::Result;
 use crate::survey::image::Geometry;

@@ -1,0 +1,146 @@
+//! A save to flash, the stack of the deepest calls, and the size of what is kept in RAM.
+
+use crate::board::{self, Console, stack};
+use crate::chip::{BLOCK, BYTES, Chip};
+use crate::firmware::HIDDEN;
+use crate::instructions::{Nowhere, count};
+use core::fmt::Write;
+use core::hint::black_box;
+use digits_workload::flash::WriteOnce;
+use digits_workload::train::Trainee;
+use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
+use static_cell::ConstStaticCell;
+use training_monitor::checkpoint::{self, Contents, Crc32, Header, One};
+use training_monitor::event::{Completed, EpochCompleted, IterationCompleted, Never, Started};
+use training_monitor::handlers::saving::Saving;
+use training_monitor::handlers::{early_stopping, terminate_on_nan, timer};
+use training_monitor::store::slots::Slots;
+use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, State, TerminateOnNan, Timer};
+
+static CHIP: ConstStaticCell<WriteOnce<Chip>> = ConstStaticCell::new(WriteOnce::new(Chip([0; BYTES])));
+
+/// What is saved here: 1 KiB of weights.
+type Model<'a> = One<'a, &'a mut [f32]>;
+
+fn print(name: &str, value: usize) {
+    let _ = writeln!(Console, "{}/{name} {value}", board::BOARD.name);
+}
+
+/// All of them.
+pub fn all(trainee: &mut Trainee<HIDDEN, 16>) {
+    let Some(weights) = trainee.net.parameters.w1.as_flattened_mut().get_mut(..256) else { return };
+    let mut model: Model<'_> = One("model", weights);
+
+    let contents = Contents { header: Header::default(), record: None, only: None, allow_non_finite: false };
+    let painted = stack::paint();
+    let _ = black_box(checkpoint::encode::<Crc32, _, _>(&mut Nowhere, &contents, &model).is_ok());
+    print("stack-encode", painted.depth());
+
+    let flash = CHIP.take();
+    run(&mut model, flash, "");
+    run(&mut model, flash, "-resumed");
+    sizes();
+}
+
+/// A run of one epoch over two iterations that saves once. The second time it goes on from what the first has saved.
+fn run(model: &mut Model<'_>, flash: &mut WriteOnce<Chip>, name: &str) {
+    let (erased, programmed) = (flash.erased_blocks(), flash.programmed_bytes());
+    let painted = stack::paint();
+    let Ok(slots) = Slots::<_, 2>::open(&mut *flash, 0..BYTES as u32) else { return };
+    let open = painted.depth();
+
+    let Ok(latest) = ModelCheckpoint::<1>::builder().save_interval(1).build() else { return };
+    let Ok(latest) = latest.attach(IterationCompleted, slots) else { return };
+    let Ok(stopping) = EarlyStopping::new(3) else { return };
+    let mut handlers = (
+        TerminateOnNan::new().attach(IterationCompleted, |_: &_, state: &State<f32>| state.output),
+        stopping.attach(EpochCompleted, |state: &State<f32>| state.output.unwrap_or(f32::NAN)),
+        Timer::new(0).attach(|| black_box(7_u64), Started, Completed, Never, IterationCompleted),
+        latest,
+    );
+    let mut engine = Engine::new(1);
+    let painted = stack::paint();
+    let resumed = count(|| _ = black_box(engine.resume(model, &mut handlers).is_ok()));
+    let resume = painted.depth();
+
+    let painted = stack::paint();
+    let mut begun = engine.begin_iteration(model, &mut handlers);
+    let begin = painted.depth();
+    let painted = stack::paint();
+    let saved = count(|| begun &= engine.end_iteration(black_box(0.5), model, &mut handlers));
+    let save = painted.depth();
+    let painted = stack::paint();
+    black_box(handlers.3.load_best(model).is_ok());
+    let load = painted.depth();
+    black_box(begun);
+
+    if name.is_empty() {
+        print("save-1KiB-instructions", saved as usize);
+        print("save-1KiB-erases", (flash.erased_blocks() - erased) as usize);
+        print("save-1KiB-programmed", (flash.programmed_bytes() - programmed) as usize);
+        print("save-erase-block", BLOCK);
+    } else {
+        print("resume-1KiB-instructions", resumed as usize);
+        print("stack-open", open);
+        print("stack-resume", resume);
+        print("stack-iteration", begin);
+        print("stack-save", save);
+        print("stack-load", load);
+    }
+}
+
+/// RAM of the engine and of each handler, n_saved = 3, beside the store.
+fn sizes() {
+    type Score = fn(&State<f32>) -> f32;
+    type Output = fn(&(), &State<f32>) -> f32;
+    type Clock = fn() -> u64;
+    type Store = Slots<Flash, 4>;
+    let closures = 3 * size_of::<Score>() + size_of::<Clock>();
+    let engine = size_of::<Engine<f32>>();
+    let nan = size_of::<terminate_on_nan::Attached<IterationCompleted, Output>>();
+    let stopping = size_of::<early_stopping::Attached<EpochCompleted, Score>>();
+    let timer = size_of::<timer::Attached<Clock, Started, Completed, Never, IterationCompleted>>();
+    let saving = size_of::<Saving<3, EpochCompleted, Store, Score>>() - size_of::<Store>();
+    for (name, size) in [
+        ("ram-engine", engine),
+        ("ram-terminate-on-nan", nan),
+        ("ram-early-stopping", stopping),
+        ("ram-timer", timer),
+        ("ram-model-checkpoint", saving),
+        ("ram-slots-4", size_of::<Store>()),
+        // Closures that capture nothing, as most do, have no size; the pointers above have.
+        ("ram-engine-and-handlers", engine + nan + stopping + timer + saving - closures),
+    ] {
+        print(name, size);
+    }
+}
+
+/// A flash driver of no size: as a type only.
+struct Flash;
+
+impl ErrorType for Flash {
+    type Error = NorFlashErrorKind;
+}
+
+impl ReadNorFlash for Flash {
+    const READ_SIZE: usize = 1;
+
+    fn read(&mut self, _: u32, _: &mut [u8]) -> Result<(), NorFlashErrorKind> {
+        Err(NorFlashErrorKind::Other)
+    }
+    fn capacity(&self) -> usize {
+        0
+    }
+}
+
+impl NorFlash for Flash {
+    const WRITE_SIZE: usize = 4;
+    const ERASE_SIZE: usize = 1024;
+
+    fn erase(&mut self, _: u32, _: u32) -> Result<(), NorFlashErrorKind> {
+        Err(NorFlashErrorKind::Other)
+    }
+    fn write(&mut self, _: u32, _: &[u8]) -> Result<(), NorFlashErrorKind> {
+        Err(NorFlashErrorKind::Other)
+    }
+}

@@ -1,0 +1,90 @@
+//! Runs the tool, and makes the files that it reads. Shared by the tests of the tool.
+
+#![allow(dead_code)] // Each test uses a part of it.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use training_monitor::checkpoint::{Objects, StateDict, Visit, VisitMut, VisitTensors, VisitTensorsMut};
+use training_monitor::event::{EpochCompleted, IterationCompleted};
+use training_monitor::store::Store;
+use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, State};
+
+/// The tool, in `directory`.
+pub fn tool(directory: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_training-monitor"));
+    command.args(arguments).current_dir(directory).env("NO_COLOR", "1").output().unwrap()
+}
+
+/// What it prints, when it ends with `code`.
+pub fn says(directory: &Path, arguments: &[&str], code: i32) -> String {
+    let output = tool(directory, arguments);
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{out}{err}");
+    if code == 2 { err.into_owned() } else { out.into_owned() }
+}
+
+/// What it prints as JSON.
+pub fn json(directory: &Path, arguments: &[&str]) -> serde_json::Value {
+    serde_json::from_slice(&tool(directory, arguments).stdout).unwrap()
+}
+
+/// Tensors and a value.
+pub struct Model {
+    pub weight: [f32; 6],
+    pub bias: [f32; 2],
+    pub seed: u32,
+}
+
+impl Model {
+    pub fn new() -> Self {
+        Model { weight: [0.0; 6], bias: [-0.0, 1e-40], seed: 300 }
+    }
+}
+
+impl StateDict for Model {
+    fn tensors<V: VisitTensors>(&self, v: &mut V) -> Result<(), V::Error> {
+        v.tensor("fc.weight", &[2, 3], &self.weight)?;
+        v.tensor("fc.bias", &[2], &self.bias)
+    }
+    fn tensors_mut<V: VisitTensorsMut>(&mut self, v: &mut V) -> Result<(), V::Error> {
+        v.tensor("fc.weight", &mut self.weight)?;
+        v.tensor("fc.bias", &mut self.bias)
+    }
+}
+
+impl Objects for Model {
+    fn objects<V: Visit>(&self, v: &mut V) -> Result<(), V::Error> {
+        v.state_dict("model", self)?;
+        v.value("seed", &self.seed)
+    }
+    fn objects_mut<V: VisitMut>(&mut self, v: &mut V) -> Result<(), V::Error> {
+        v.state_dict("model", self)?;
+        let mut seed = self.seed;
+        v.value("seed", &mut seed)?;
+        self.seed = seed;
+        Ok(())
+    }
+}
+
+/// Three epochs of four iterations, with the best two by score and the latest kept.
+pub fn train<B: Store, L: Store>(best: B, latest: L) {
+    let score = |state: &State<f32>| [0.5, 0.25, 0.75][state.epoch() as usize - 1];
+    let mut handlers = (
+        EarlyStopping::new(3).unwrap().attach(EpochCompleted, score),
+        ModelCheckpoint::<2>::builder()
+            .score_function(score)
+            .score_name("accuracy")
+            .n_saved(2)
+            .build()
+            .unwrap()
+            .attach(EpochCompleted, best)
+            .unwrap(),
+        ModelCheckpoint::<1>::builder().save_interval(4).build().unwrap().attach(IterationCompleted, latest).unwrap(),
+    );
+    let mut model = Model::new();
+    let step = |model: &mut Model, batch: u32, _: &mut State<f32>| {
+        model.weight[batch as usize] += 0.1;
+        1.0 / (1.0 + batch as f32)
+    };
+    Engine::new(3).run(&mut model, 0..4, &mut handlers, step).unwrap();
+}

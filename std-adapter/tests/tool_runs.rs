@@ -1,0 +1,106 @@
+//! The tool on runs: pictures of their histories, and following them.
+
+mod tool;
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use tool::says;
+use training_monitor::{Outcome, StopReason};
+use training_monitor_std::History;
+
+/// A run of `epochs` epochs; the loss of one iteration is not a number.
+fn history(path: &Path, epochs: u32) {
+    fs::create_dir_all(path).unwrap();
+    let history = History::create(path.join("history.jsonl")).unwrap();
+    for epoch in 1..=epochs {
+        for iteration in (epoch - 1) * 10 + 1..=epoch * 10 {
+            let loss = if iteration == 7 { f32::NAN } else { 1.0 / iteration as f32 };
+            history.iteration(iteration, loss, Some(1e-3));
+        }
+        history.epoch(epoch, &[("accuracy", 1.0 - 0.5 / f64::from(epoch))]);
+    }
+    history.stopped(&Outcome { reason: StopReason::EarlyStopping, epoch: epochs, iteration: epochs * 10 });
+    history.flush().unwrap();
+}
+
+#[test]
+fn pictures_of_one_run_and_of_several() {
+    let dir = tempfile::tempdir().unwrap();
+    history(&dir.path().join("one"), 5);
+    history(&dir.path().join("two"), 9);
+    let picture = |arguments: &[&str], file: &str| {
+        says(dir.path(), &[&["plot", "one"], arguments, &["-o", file]].concat(), 0);
+        fs::read(dir.path().join(file)).unwrap()
+    };
+    let one = String::from_utf8(picture(&["--title", "a < b"], "one.svg")).unwrap();
+    assert!(one.contains("a &lt; b") && one.contains("accuracy") && one.contains("early stopping"));
+    let both = String::from_utf8(picture(&["--compare", "two"], "both.svg")).unwrap();
+    assert!(both.contains("EarlyStopping at 50") && both.contains("EarlyStopping at 90") && both.contains("accuracy"));
+    assert!(!both.contains("NaN"));
+    for (width, file) in [("800", "small.png"), ("1600", "large.png")] {
+        let png = picture(&["--compare", "two", "--width", width], file);
+        assert!(png.starts_with(b"\x89PNG"));
+        let wide = u32::from_be_bytes(*png[16..].first_chunk().unwrap());
+        assert_eq!(wide.to_string(), width);
+    }
+    let text = says(dir.path(), &["plot", "one", "--terminal"], 0);
+    assert!(text.contains("training loss") && text.contains("accuracy") && !text.contains('\x1b'), "{text}");
+    assert!(text.chars().any(|c| ('\u{2801}'..='\u{28FF}').contains(&c)), "{text}");
+}
+
+#[test]
+fn a_history_line_by_line() {
+    let dir = tempfile::tempdir().unwrap();
+    history(&dir.path().join("run"), 2);
+    let text = says(dir.path(), &["watch", "run", "--plain"], 0);
+    let wanted = [
+        "iteration 7: the loss is not finite",
+        "epoch 1 (iteration 10)  accuracy 0.5",
+        "epoch 2 (iteration 20)  accuracy 0.75",
+        "stopped: EarlyStopping, after epoch 2 (iteration 20)",
+    ];
+    assert_eq!(text.lines().collect::<Vec<_>>(), wanted);
+}
+
+#[test]
+fn a_history_that_grows() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("history.jsonl");
+    let growing = History::create(&path).unwrap();
+    growing.epoch(1, &[("accuracy", 0.5)]);
+    let mut watch = Command::new(env!("CARGO_BIN_EXE_training-monitor"));
+    let watch = watch.arg("watch").arg(dir.path()).stdout(Stdio::piped()).spawn().unwrap();
+    growing.epoch(2, &[("accuracy", 0.75)]);
+    growing.stopped(&Outcome { reason: StopReason::MaxEpochs, epoch: 2, iteration: 0 });
+    growing.flush().unwrap();
+    // It ends by itself, some time after the run has.
+    let output = watch.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success());
+    assert_eq!(text.lines().count(), 3, "{text}");
+    assert!(text.ends_with("stopped: MaxEpochs, after epoch 2 (iteration 0)\n"), "{text}");
+}
+
+#[test]
+fn the_log_of_a_device_through_a_pipe() {
+    let mut watch = Command::new(env!("CARGO_BIN_EXE_training-monitor"));
+    let mut watch = watch.args(["watch", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let log = b"INFO  64-32-10, from the beginning\r\n\
+        INFO  epoch 1: loss 0.3, accuracy 0.9\r\n\
+        INFO  best: saved 1, 19580 bytes\r\n\
+        ERROR latest: 1 was not saved\r\n\
+        INFO  NonFinite after epoch 1\r\n";
+    watch.stdin.take().unwrap().write_all(log).unwrap();
+    let output = watch.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let wanted = [
+        "INFO  64-32-10, from the beginning",
+        "epoch 1 (iteration 1)  loss 0.3  accuracy 0.9",
+        "best: saved step 1, 19580 bytes",
+        "latest: step 1 was not saved: see its log",
+        "stopped: NonFinite, after epoch 1 (iteration 1)",
+    ];
+    assert_eq!(text.lines().collect::<Vec<_>>(), wanted);
+}
