@@ -32,8 +32,8 @@ use core::num::NonZeroU32;
 use training_monitor::checkpoint::DecodeError;
 use training_monitor::engine::Resumed;
 use training_monitor::event::{Counters, EpochCompleted, IterationCompleted, IterationStarted, Started};
-use training_monitor::handlers::{early_stopping, model_checkpoint};
 use training_monitor::handlers::saving::Report;
+use training_monitor::handlers::{early_stopping, model_checkpoint};
 use training_monitor::record::RestoreError;
 use training_monitor::store::Store;
 use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, Outcome, RunError, State, TerminateOnNan, Timer, on};
@@ -60,8 +60,7 @@ pub struct Plan<const TABLE: usize = BEST> {
 
 impl Plan {
     /// What the boards run.
-    pub const DEFAULT: Self =
-        Self { seed: 1, max_epochs: 60, patience: 5, best: BEST as u32, latest: 1, nan_at: None };
+    pub const DEFAULT: Self = Self { seed: 1, max_epochs: 60, patience: 5, best: BEST as u32, latest: 1, nan_at: None };
 }
 
 /// Which of the two checkpoint handlers.
@@ -136,11 +135,8 @@ where
 {
     trainee.init(plan.seed, Hyper::default());
     let steps = Cell::new(0_u64);
-    let latest = ModelCheckpoint::<2>::builder()
-        .save_interval(1)
-        .n_saved(plan.latest)
-        .build()?
-        .attach(EpochCompleted, latest);
+    let latest =
+        ModelCheckpoint::<2>::builder().save_interval(1).n_saved(plan.latest).build()?.attach(EpochCompleted, latest);
     // Higher is better, so the score is the negative loss; the name shows it without its sign.
     let best = ModelCheckpoint::<TABLE>::builder()
         .score_function(|state: &State<f32, Metrics>| -state.metrics.loss)

@@ -107,7 +107,8 @@ fn a_poisoned_output_stops_the_run_at_its_iteration() {
 
 #[test]
 fn settings_that_make_no_sense_are_refused_and_leave_nothing() {
-    for (option, says) in [("--patience", "patience should be a positive"), ("--n-saved", "`n_saved` should be a positive")]
+    for (option, says) in
+        [("--patience", "patience should be a positive"), ("--n-saved", "`n_saved` should be a positive")]
     {
         let home = tempfile::tempdir().unwrap();
         let output = Command::new(env!("CARGO_BIN_EXE_digits"))

@@ -29,7 +29,9 @@ fn a_directory_is_shown_and_left_as_it_is() {
     fs::write(run.join(".best_model_9_accuracy=0.9.ckpt.4.tmp"), b"TMCK\x01").unwrap();
     let before = files(&run);
     let text = says(dir.path(), &["inspect", "run"], 0);
-    for part in ["3 checkpoints, whole", "accuracy 0.75", "torn", "EarlyStopping", "0 without improvement, best score 0.75"] {
+    for part in
+        ["3 checkpoints, whole", "accuracy 0.75", "torn", "EarlyStopping", "1 without improvement, best score 0.5"]
+    {
         assert!(text.contains(part), "{part}\n{text}");
     }
     assert!(text.contains("model.fc.weight") && text.contains("2×3") && text.contains("seed (value)"), "{text}");
@@ -90,7 +92,10 @@ fn what_is_exported_and_imported_is_the_same_file() {
     // One file of a set, too.
     of(&["export", "run/latest_model_12.ckpt", "--to", "npz", "-o", "part.npz"]);
     of(&["import", "part.npz", "--to", "checkpoint", "-o", "part.ckpt"]);
-    assert!(fs::read(dir.path().join("part.ckpt")).unwrap() == fs::read(dir.path().join("run/latest_model_12.ckpt")).unwrap());
+    assert!(
+        fs::read(dir.path().join("part.ckpt")).unwrap()
+            == fs::read(dir.path().join("run/latest_model_12.ckpt")).unwrap()
+    );
     let named = of(&["export", "whole.ckpt", "--to", "csv"]);
     assert!(named.contains("whole_3.csv") && dir.path().join("whole_3.csv").exists(), "{named}");
     assert!(of(&["diff", "run", "whole.ckpt", "--best"]).contains("no difference"));
@@ -131,9 +136,15 @@ fn wrong_files_are_told_from_each_other() {
         (&["inspect", "nothing"], "none of its files is a checkpoint"),
         (&["inspect", "run", "--step", "77"], "no such checkpoint: there are the steps 1, 3, 12"),
         (&["import", "f64.json", "--to", "checkpoint", "-o", "x"], "1 elements, which is not the shape [2]"),
-        (&["import", "bad.csv", "--to", "checkpoint", "-o", "x"], "line 3: the elements of a tensor are not in the order"),
+        (
+            &["import", "bad.csv", "--to", "checkpoint", "-o", "x"],
+            "line 3: the elements of a tensor are not in the order",
+        ),
         (&["import", "run.json", "--to", "flash-image", "-o", "x"], "needs --into DUMP, or --slots"),
-        (&["import", "run.json", "--to", "flash-image", "--slots", "2", "--slot-size", "96", "-o", "x"], "the flash image"),
+        (
+            &["import", "run.json", "--to", "flash-image", "--slots", "2", "--slot-size", "96", "-o", "x"],
+            "the flash image",
+        ),
         (&["plot", "run"], "history.jsonl"),
         (&["plot", "run.json", "-o", "x.svg"], "not the history of a run"),
         (&["export", "run", "--to", "pickle"], "invalid value 'pickle'"),

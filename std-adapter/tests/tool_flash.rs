@@ -4,13 +4,12 @@
 mod tool;
 
 use std::fs;
-use tool::{Model, json, says, tool, train};
+use tool::{Chip, Model, json, says, tool, train};
+use training_monitor::ModelCheckpoint;
 use training_monitor::checkpoint::Crc32;
-use training_monitor::embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 use training_monitor::event::Never;
 use training_monitor::store::Store;
 use training_monitor::store::slots::Slots;
-use training_monitor::ModelCheckpoint;
 
 const SLOT: usize = 512;
 /// Where the two regions begin; before and behind them is something else.
@@ -18,43 +17,15 @@ const BEST: usize = 1024;
 const LATEST: usize = BEST + 3 * SLOT;
 const END: usize = LATEST + 2 * SLOT;
 
-/// A flash with blocks of 256 bytes that are programmed 8 at a time.
-struct Chip<'a>(&'a mut [u8]);
-
-impl ErrorType for Chip<'_> {
-    type Error = NorFlashErrorKind;
-}
-
-impl ReadNorFlash for Chip<'_> {
-    const READ_SIZE: usize = 1;
-    fn read(&mut self, at: u32, to: &mut [u8]) -> Result<(), NorFlashErrorKind> {
-        to.copy_from_slice(&self.0[at as usize..][..to.len()]);
-        Ok(())
-    }
-    fn capacity(&self) -> usize {
-        self.0.len()
-    }
-}
-
-impl NorFlash for Chip<'_> {
-    const WRITE_SIZE: usize = 8;
-    const ERASE_SIZE: usize = 256;
-    fn erase(&mut self, from: u32, to: u32) -> Result<(), NorFlashErrorKind> {
-        self.0[from as usize..to as usize].fill(0xFF);
-        Ok(())
-    }
-    fn write(&mut self, at: u32, from: &[u8]) -> Result<(), NorFlashErrorKind> {
-        self.0[at as usize..][..from.len()].copy_from_slice(from);
-        Ok(())
-    }
-}
+/// Bytes of an erase block.
+const BLOCK: usize = 256;
 
 fn dump() -> Vec<u8> {
     let mut bytes: Vec<u8> = (0..END + 700).map(|n| (n * 7) as u8).collect();
     bytes[BEST..END].fill(0xFF);
     let (start, rest) = bytes.split_at_mut(LATEST);
-    let best = Slots::<_, 3, Crc32>::open(Chip(start), BEST as u32..LATEST as u32).unwrap();
-    let latest = Slots::<_, 2, Crc32>::open(Chip(rest), 0..2 * SLOT as u32).unwrap();
+    let best = Slots::<_, 3, Crc32>::open(Chip::<BLOCK>(start), BEST as u32..LATEST as u32).unwrap();
+    let latest = Slots::<_, 2, Crc32>::open(Chip::<BLOCK>(rest), 0..2 * SLOT as u32).unwrap();
     train(best, latest);
     bytes
 }
@@ -62,7 +33,7 @@ fn dump() -> Vec<u8> {
 /// What the device's store lists: step, sequence.
 fn listed<const N: usize>(bytes: &mut [u8]) -> Vec<(u64, u64)> {
     let end = bytes.len() as u32;
-    let mut slots = Slots::<_, N, Crc32>::open(Chip(bytes), 0..end).unwrap();
+    let mut slots = Slots::<_, N, Crc32>::open(Chip::<BLOCK>(bytes), 0..end).unwrap();
     let all = (0..).map_while(|index| slots.stored(index).unwrap());
     all.map(|stored| (u64::from(stored.step), u64::from(stored.sequence))).collect()
 }
@@ -79,15 +50,16 @@ fn regions_and_slots_are_found() {
         ["start", "slot_size", "slots", "erases"].map(|name| region[name].as_u64().unwrap() as usize)
     };
     assert_eq!(series.len(), 2);
-    assert_eq!((place(0), place(1)), ([BEST, SLOT, 3, 2], [LATEST, SLOT, 2, 3]));
+    assert_eq!((place(0), place(1)), ([BEST, SLOT, 3, 3], [LATEST, SLOT, 2, 3]));
     let steps = |index: usize| -> Vec<(u64, u64)> {
         let all = series[index]["checkpoints"].as_array().unwrap().iter();
         all.map(|found| (found["step"].as_u64().unwrap(), found["sequence"].as_u64().unwrap())).collect()
     };
     assert_eq!(steps(0), listed::<3>(&mut bytes[BEST..LATEST]));
     assert_eq!(steps(1), listed::<2>(&mut bytes[LATEST..END]));
-    assert_eq!(steps(0), [(1, 1), (3, 2)]);
-    assert_eq!(found["others"].as_array().unwrap().iter().map(|other| other["state"].as_str().unwrap()).collect::<Vec<_>>(), ["free"]);
+    // What was removed is still there: a device forgets that when its power goes.
+    assert_eq!(steps(0), [(1, 1), (2, 2), (3, 3)]);
+    assert_eq!((found["others"].as_array().unwrap().len(), found["whole"].as_bool()), (0, Some(true)));
     // The same with a geometry that is given, and nothing with a wrong one.
     let region = format!("{BEST}..{LATEST:#x}");
     let given = json(dir.path(), &["inspect", "dump.bin", "--json", "--region", &region, "--slots", "3"]);
@@ -143,7 +115,7 @@ fn an_image_from_python_is_what_the_device_goes_on_from() {
     assert!(new[..LATEST] == bytes[..LATEST] && new[END..] == bytes[END..], "only the region changes");
     assert_eq!(new.len(), bytes.len());
     assert_eq!(listed::<2>(&mut bytes[LATEST..END]).len(), 2);
-    let slots = Slots::<_, 2, Crc32>::open(Chip(&mut new[LATEST..END]), 0..2 * SLOT as u32).unwrap();
+    let slots = Slots::<_, 2, Crc32>::open(Chip::<BLOCK>(&mut new[LATEST..END]), 0..2 * SLOT as u32).unwrap();
     let mut latest = ModelCheckpoint::<1>::builder().save_interval(4).build().unwrap().attach(Never, slots).unwrap();
     let mut model = Model::new();
     let info = latest.load_best(&mut model).unwrap().unwrap();
@@ -157,9 +129,16 @@ fn a_new_image_holds_a_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("dump.bin"), dump()).unwrap();
     says(dir.path(), &["export", "dump.bin", "--best", "--to", "npz", "-o", "best.npz"], 0);
-    says(dir.path(), &["import", "best.npz", "--to", "flash-image", "--slots", "3", "--slot-size", "1K", "-o", "new.bin"], 0);
+    says(
+        dir.path(),
+        &["import", "best.npz", "--to", "flash-image", "--slots", "3", "--slot-size", "1K", "-o", "new.bin"],
+        0,
+    );
     let mut new = fs::read(dir.path().join("new.bin")).unwrap();
     assert_eq!(new.len(), 3 * 1024);
     assert_eq!(listed::<3>(&mut new), [(3, 1)]);
+    let found = json(dir.path(), &["inspect", "new.bin", "--json"]);
+    let free = found["others"].as_array().unwrap().iter().filter(|other| other["state"] == "free").count();
+    assert_eq!((found["series"][0]["region"]["slots"].as_u64(), free), (Some(3), 2));
     says(dir.path(), &["diff", "dump.bin", "new.bin", "--best"], 0);
 }

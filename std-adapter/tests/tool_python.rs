@@ -10,24 +10,11 @@ use digits_workload::train::Trainee;
 use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use tool::{says, train};
+use tool::{Chip, python, says, train};
 use training_monitor::checkpoint::Crc32;
-use training_monitor::embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 use training_monitor::engine::Resumed;
 use training_monitor::store::slots::Slots;
 use training_monitor_std::Directory;
-
-/// A Python with the two libraries.
-fn python() -> Option<Command> {
-    let python = || Command::new(std::env::var_os("PYTHON").unwrap_or("python3".into()));
-    let has = python().args(["-c", "import numpy, safetensors.numpy"]).output();
-    if has.is_ok_and(|output| output.status.success()) {
-        return Some(python());
-    }
-    eprintln!("SKIPPED: no Python with numpy and safetensors (`pip install numpy safetensors`; PYTHON=… picks one)");
-    None
-}
 
 fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/python")
@@ -52,41 +39,13 @@ fn exported_files_are_read_by_the_real_libraries() {
     assert!(output.status.success() && told.contains("Ran 4 tests"), "{told}");
 }
 
-/// As much flash as the board with the least per block has.
-struct Chip<'a>(&'a mut [u8]);
-
-impl ErrorType for Chip<'_> {
-    type Error = NorFlashErrorKind;
-}
-
-impl ReadNorFlash for Chip<'_> {
-    const READ_SIZE: usize = 1;
-    fn read(&mut self, at: u32, to: &mut [u8]) -> Result<(), NorFlashErrorKind> {
-        to.copy_from_slice(&self.0[at as usize..][..to.len()]);
-        Ok(())
-    }
-    fn capacity(&self) -> usize {
-        self.0.len()
-    }
-}
-
-impl NorFlash for Chip<'_> {
-    const WRITE_SIZE: usize = 8;
-    const ERASE_SIZE: usize = 2048;
-    fn erase(&mut self, from: u32, to: u32) -> Result<(), NorFlashErrorKind> {
-        self.0[from as usize..to as usize].fill(0xFF);
-        Ok(())
-    }
-    fn write(&mut self, at: u32, from: &[u8]) -> Result<(), NorFlashErrorKind> {
-        self.0[at as usize..][..from.len()].copy_from_slice(from);
-        Ok(())
-    }
-}
+/// Bytes of an erase block.
+const BLOCK: usize = 2048;
 
 const SLOT: usize = 24 * 1024;
 const LATEST: usize = 2 * SLOT;
 
-/// Remembers where the run went on, and stands there to look at the weights.
+/// Remembers where the run went on, and how often it saved.
 #[derive(Default)]
 struct Seen {
     resumed: Cell<Option<u32>>,
@@ -105,9 +64,9 @@ impl<E> Journal<E> for Seen {
 /// The firmware's run on a flash: the trainee as it ends, and what was seen.
 fn device(flash: &mut [u8], max_epochs: u32) -> (Trainee<32, 16>, Seen) {
     let (latest, best) = flash.split_at_mut(LATEST);
-    let latest = Slots::<_, 2, Crc32>::open(Chip(latest), 0..LATEST as u32).unwrap();
+    let latest = Slots::<_, 2, Crc32>::open(Chip::<BLOCK>(latest), 0..LATEST as u32).unwrap();
     let end = best.len() as u32;
-    let best = Slots::<_, 3, Crc32>::open(Chip(best), 0..end).unwrap();
+    let best = Slots::<_, 3, Crc32>::open(Chip::<BLOCK>(best), 0..end).unwrap();
     let mut trainee = Trainee::new();
     let seen = Seen::default();
     monitored::run(&mut trainee, Plan { max_epochs, ..Plan::DEFAULT }, latest, best, &seen).unwrap();
@@ -125,7 +84,13 @@ fn the_firmware_goes_on_from_what_python_trained() {
 
     says(dir.path(), &["export", "dump.bin", "--to", "safetensors", "-o", "weights.safetensors"], 0);
     let script = scripts().join("train_step.py");
-    let output = python.arg("-B").arg(script).arg(path("weights.safetensors")).arg(path("trained.safetensors")).output().unwrap();
+    let output = python
+        .arg("-B")
+        .arg(script)
+        .arg(path("weights.safetensors"))
+        .arg(path("trained.safetensors"))
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let told: u64 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
     let region = format!("0..{LATEST}");
@@ -137,11 +102,17 @@ fn the_firmware_goes_on_from_what_python_trained() {
     // The very weights that Python had are what the device finds.
     let mut new = fs::read(path("new.bin")).unwrap();
     let mut found = Trainee::<32, 16>::new();
-    let slots = Slots::<_, 2, Crc32>::open(Chip(&mut new[..LATEST]), 0..LATEST as u32).unwrap();
+    let slots = Slots::<_, 2, Crc32>::open(Chip::<BLOCK>(&mut new[..LATEST]), 0..LATEST as u32).unwrap();
     let machine = training_monitor::ModelCheckpoint::<1>::builder().save_interval(1).build().unwrap();
     let mut latest = machine.attach(training_monitor::event::Never, slots).unwrap();
     latest.load_best(&mut found).unwrap().unwrap();
-    let sum = found.net.parameters.slices().into_iter().flatten().fold(0_u64, |sum, w| sum.wrapping_add(u64::from(w.to_bits())));
+    let sum = found
+        .net
+        .parameters
+        .slices()
+        .into_iter()
+        .flatten()
+        .fold(0_u64, |sum, w| sum.wrapping_add(u64::from(w.to_bits())));
     assert_eq!(sum, told);
     drop(latest);
 

@@ -149,19 +149,16 @@ fn the_whole_room_can_be_used_and_not_more() {
         embedded_io::Write::flush(&mut writer).unwrap();
     }
     assert_eq!(embedded_io::Write::write(&mut writer, &[0]), Err(SlotsError::TooLong { len: room + 1, room }));
-    drop(writer);
     assert_eq!(store.commit(&opening(room).header, &Encoded { len: room - 1, crc }), Err(SlotsError::Incomplete));
     assert_eq!(list(&mut store), Ok(vec![]));
 
     let mut writer = store.create(&opening(room)).unwrap();
     embedded_io::Write::write_all(&mut writer, &bytes).unwrap();
-    drop(writer);
     // Not the sum of what was written.
     let wrong = Encoded { len: room, crc: !crc };
     assert_eq!(store.commit(&opening(room).header, &wrong), Err(SlotsError::Unreadable));
     let mut writer = store.create(&opening(room)).unwrap();
     embedded_io::Write::write_all(&mut writer, &bytes).unwrap();
-    drop(writer);
     store.commit(&opening(room).header, &encoded).unwrap();
     assert_eq!(read(&mut store, 1), Ok(bytes));
     assert_eq!(flash.violations(), []);
@@ -251,7 +248,6 @@ fn wear_is_even_and_outlives_resets() {
     }
     let store = Slots::<_, 5>::open(&mut flash, 0..1280).unwrap();
     let told = store.erases();
-    drop(store);
     let done: Vec<u32> = flash.block_erases.clone();
     assert_eq!(done.iter().sum::<u32>(), 100);
     assert!(done.iter().all(|erases| (18..=23).contains(erases)), "{done:?}");

@@ -37,7 +37,10 @@ fn the_model_of_the_ranking_does_what_ignite_was_seen_to_do() {
     assert_eq!(two, [vec![1], vec![1, 2], vec![1, 2], vec![2, 4], vec![4, 5], vec![4, 5]]);
     assert_eq!(kept(ranking(None, 2, false), &[1., -2., 3., -4.]).last(), Some(&vec![1, 3]));
     assert_eq!(kept(ranking(Some(2), 2, false), &[0.; 8]).last(), Some(&vec![6, 8]));
-    assert_eq!(kept(ranking(Some(3), 2, false), &[0.; 10])[5..], [vec![3, 6], vec![3, 6], vec![3, 6], vec![6, 9], vec![6, 9]]);
+    assert_eq!(
+        kept(ranking(Some(3), 2, false), &[0.; 10])[5..],
+        [vec![3, 6], vec![3, 6], vec![3, 6], vec![6, 9], vec![6, 9]]
+    );
     let or_equal = kept(ranking(None, 2, true), &[1., 1., 1., 2., 2., 2.]);
     assert_eq!(or_equal, [vec![1], vec![1, 2], vec![2, 3], vec![3, 4], vec![4, 5], vec![5, 6]]);
     assert_eq!(kept(ranking(None, 1, true), &[1., 1., 2., 2., 1.]), [[1], [2], [3], [4], [4]]);
@@ -91,7 +94,7 @@ fn the_other_models_do_what_was_seen() {
         (1.0, "1.0"),
         (999_999.94, "999999.9"),
         (1e6, "1e+06"),
-        (99_999.995, "100000.0"),
+        (99_999.99, "99999.99"),
         (0.0001, "0.0001"),
         (1e-5, "1e-05"),
         (-0.0, "0.0"),

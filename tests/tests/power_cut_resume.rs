@@ -153,7 +153,7 @@ fn also_one_that_is_cut_all_the_time() {
         let end = loop {
             let erase = random.once_in(5);
             let outcome = *random.pick(flash::Outcome::all(erase, 4));
-            flash.cut_at(random.below(400) as u64, outcome, random.next());
+            flash.cut_at(random.below(400) as u64, outcome, random.bits());
             let end = session(&mut flash, false);
             if !flash.is_off() {
                 break end.unwrap();

@@ -7,6 +7,12 @@
 
 #[cfg(target_os = "none")]
 mod firmware {
+    // For its critical section, which is how a Cortex-M0 hands out a static once.
+    #[cfg(target_arch = "arm")]
+    use cortex_m as _;
+    #[cfg(target_arch = "riscv32")]
+    use riscv as _;
+
     use core::convert::Infallible;
     use core::hint::black_box;
     use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
@@ -77,10 +83,10 @@ mod firmware {
             if const { is("four-handlers-and-engine") } {
                 run(&mut model, Port);
             }
-            if const { is("with-flash-slots") } {
-                if let Ok(slots) = Slots::<_, 4>::open(Flash, 0..any()) {
-                    run(&mut model, slots);
-                }
+            if const { is("with-flash-slots") }
+                && let Ok(slots) = Slots::<_, 4>::open(Flash, 0..any())
+            {
+                run(&mut model, slots);
             }
         }
     }

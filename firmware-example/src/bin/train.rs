@@ -16,9 +16,9 @@ mod log;
 mod firmware {
     use crate::board::{self, Flash};
     use digits_workload::boards::{BEST_SLOTS, LATEST_SLOTS, Region};
-    use embedded_storage::nor_flash::ReadNorFlash;
     use digits_workload::monitored::{self, Journal, Plan, Series, Summary};
     use digits_workload::train::{Metrics, Trainee};
+    use embedded_storage::nor_flash::ReadNorFlash;
     use static_cell::ConstStaticCell;
     use training_monitor::engine::Resumed;
     use training_monitor::handlers::saving::Report;

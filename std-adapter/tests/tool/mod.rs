@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 use training_monitor::checkpoint::{Objects, StateDict, Visit, VisitMut, VisitTensors, VisitTensorsMut};
+use training_monitor::embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 use training_monitor::event::{EpochCompleted, IterationCompleted};
 use training_monitor::store::Store;
 use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, State};
@@ -87,4 +88,46 @@ pub fn train<B: Store, L: Store>(best: B, latest: L) {
         1.0 / (1.0 + batch as f32)
     };
     Engine::new(3).run(&mut model, 0..4, &mut handlers, step).unwrap();
+}
+
+/// A flash in memory with blocks of `BLOCK` bytes, programmed 8 at a time.
+pub struct Chip<'a, const BLOCK: usize>(pub &'a mut [u8]);
+
+impl<const BLOCK: usize> ErrorType for Chip<'_, BLOCK> {
+    type Error = NorFlashErrorKind;
+}
+
+impl<const BLOCK: usize> ReadNorFlash for Chip<'_, BLOCK> {
+    const READ_SIZE: usize = 1;
+    fn read(&mut self, at: u32, to: &mut [u8]) -> Result<(), NorFlashErrorKind> {
+        to.copy_from_slice(&self.0[at as usize..][..to.len()]);
+        Ok(())
+    }
+    fn capacity(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl<const BLOCK: usize> NorFlash for Chip<'_, BLOCK> {
+    const WRITE_SIZE: usize = 8;
+    const ERASE_SIZE: usize = BLOCK;
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), NorFlashErrorKind> {
+        self.0[from as usize..to as usize].fill(0xFF);
+        Ok(())
+    }
+    fn write(&mut self, at: u32, from: &[u8]) -> Result<(), NorFlashErrorKind> {
+        self.0[at as usize..][..from.len()].copy_from_slice(from);
+        Ok(())
+    }
+}
+
+/// A Python with numpy and safetensors. Where there is none the test is over, and says so.
+pub fn python() -> Option<Command> {
+    let python = || Command::new(std::env::var_os("PYTHON").unwrap_or("python3".into()));
+    let has = python().args(["-c", "import numpy, safetensors.numpy"]).output();
+    if has.is_ok_and(|output| output.status.success()) {
+        return Some(python());
+    }
+    eprintln!("SKIPPED: no Python with numpy and safetensors (`pip install numpy safetensors`; PYTHON=… picks one)");
+    None
 }

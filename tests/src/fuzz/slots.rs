@@ -172,11 +172,9 @@ pub fn flash_image(data: &[u8]) {
         let mut weights = vec![1.5; usize::from(weights % 16)];
         save(&mut store, &stored, &mut weights, 16).expect("the next save works without repair");
         assert_eq!(load(&mut store, step), Some(encode(&stored, &mut weights).0), "{input:?}");
-        drop(store);
         let mut store = Slots::<_, SLOTS>::open(&mut flash, region).expect("a region");
         assert_eq!(listed(&mut store).last(), Some(&stored), "{input:?}");
     } else {
-        drop(store);
         assert_eq!(flash.counts.operations, 0, "opening writes nothing");
     }
     assert_eq!(flash.violations(), [], "{input:?}");

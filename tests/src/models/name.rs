@@ -22,7 +22,7 @@ pub fn score_text(score: f32) -> String {
     let rest = digits.get(first + 7..).unwrap_or_default();
     let half = rest.first().is_some_and(|digit| *digit >= 5);
     let tie = half && rest[0] == 5 && rest[1..].iter().all(|digit| *digit == 0);
-    if half && !(tie && kept[6] % 2 == 0) {
+    if half && !(tie && kept[6].is_multiple_of(2)) {
         let nines = kept.iter().rev().take_while(|digit| **digit == 9).count();
         let last = 7 - nines;
         kept[last..].fill(0);

@@ -54,7 +54,7 @@ impl ModelCheckpoint {
             Count::Epochs => epoch,
         };
         match self.interval {
-            Some(interval) if self.calls % interval != 0 => None,
+            Some(interval) if !self.calls.is_multiple_of(interval) => None,
             Some(_) => Some(self.entry(step, None)).filter(|new| self.n_saved.is_none() || self.enters(new)),
             None => {
                 let new = self.entry(step, Some(score?));

@@ -197,7 +197,7 @@ pub fn bounded<L: Layer>(extent: Extent, verdict: &mut Verdict) {
 fn depth(extent: Extent, index: usize, workload: &Workload) -> (usize, usize) {
     let Workload { write, erase, start, .. } = *workload;
     let saves = workload.saves.len();
-    let one_in = |times: usize| usize::from(index % times == 0);
+    let one_in = |times: usize| usize::from(index.is_multiple_of(times));
     match (extent, erase, saves) {
         (Extent::Thorough, 256, 1) => (2, usize::MAX),
         (Extent::Thorough, _, 1) => (2, 4),

@@ -294,6 +294,9 @@ pub fn play<L: Layer, const W: usize, const E: usize, const SLOTS: usize>(
     world.check().map_err(|error| format!("after the next save: {error}"))
 }
 
+/// Takes a case, which is only made when it is asked for, and what came out.
+pub type Report<'a> = dyn FnMut(&dyn Fn() -> Case, Result<(), String>) + 'a;
+
 /// All cases of a workload.
 pub struct Explorer<'a> {
     /// The workload.
@@ -303,7 +306,7 @@ pub struct Explorer<'a> {
     /// Of the operations of a save after a cut, at most so many are cut: the first, the last, and some between.
     pub thin: usize,
     /// Is told of each case.
-    pub report: &'a mut dyn FnMut(&dyn Fn() -> Case, Result<(), String>),
+    pub report: &'a mut Report<'a>,
 }
 
 impl Explorer<'_> {
@@ -394,7 +397,7 @@ pub fn long<L: Layer, const W: usize, const E: usize, const SLOTS: usize>(
             let erase = random.once_in(4);
             let outcome = *random.pick(crate::flash::Outcome::all(erase, W));
             let most = actions.len() * (4 + 2 * (E / 4).min(600) / W.max(4));
-            Cut { after: random.below(most) as u64, outcome, seed: random.next() }
+            Cut { after: random.below(most) as u64, outcome, seed: random.bits() }
         });
         let was_cut = world.run(&actions, cut).and_then(|cut| world.check().map(|()| cut));
         cuts += u64::from(was_cut.map_err(|error| (cuts, error))?);

@@ -1,7 +1,7 @@
 //! What the host simulation tells a person: a progress bar while it runs, a summary at its end, and a history on disk.
 
-use crate::arguments::Arguments;
 use crate::Host;
+use crate::arguments::Arguments;
 use digits_workload::monitored::{Journal, Series, Summary};
 use digits_workload::train::Metrics;
 use std::cell::{Cell, RefCell};
@@ -115,7 +115,11 @@ pub fn summary(summary: &Summary, directory: &Path, chart: &Path) {
     let each = StdClock::seconds(*ticks) / f64::from((*steps).max(1));
     println!("stopped       {:?}, after epoch {} (iteration {})", outcome.reason, outcome.epoch, outcome.iteration);
     println!("a batch       {:.1} µs on average over {steps}", each * 1e6);
-    println!("best          step {best}, {:.2} % of the test images right, loss {:.4}", test.accuracy * 100.0, test.loss);
+    println!(
+        "best          step {best}, {:.2} % of the test images right, loss {:.4}",
+        test.accuracy * 100.0,
+        test.loss
+    );
     println!("checkpoints   {}", directory.display());
     println!("chart         {}", chart.display());
     println!("final weights {checksum:016x}");

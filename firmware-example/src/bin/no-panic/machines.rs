@@ -128,7 +128,8 @@ fn events() {
     defmt::info!("{}", event);
     serde(&event);
     black_box(event.value(&counters()));
-    let narrowed = EpochCompleted.every(any()).and_then(|when| when.every(any())).map(|when| when.after(any()).before(any()));
+    let narrowed =
+        EpochCompleted.every(any()).and_then(|when| when.every(any())).map(|when| when.after(any()).before(any()));
     match narrowed {
         Err(refused) => error(&refused),
         Ok(when) => {
@@ -152,11 +153,12 @@ fn names() {
 fn engine(model: &mut u32, weights: &mut [f32]) {
     let Ok(stopping) = EarlyStopping::new(3) else { return };
     let evaluator_stopping = stopping.attach(Completed, |state: &State<f32>| state.output.unwrap_or(0.0));
-    let evaluator = on(EpochCompleted, |model: &mut u32, state: &mut State<f32>, engine: &mut Engine<f32>, handlers: &mut _| {
-        if let Ok(outcome) = engine.run(model, 0..any(), handlers, |_, _, _| any()) {
-            state.follow(&outcome);
-        }
-    });
+    let evaluator =
+        on(EpochCompleted, |model: &mut u32, state: &mut State<f32>, engine: &mut Engine<f32>, handlers: &mut _| {
+            if let Ok(outcome) = engine.run(model, 0..any(), handlers, |_, _, _| any()) {
+                state.follow(&outcome);
+            }
+        });
     let mut handlers = (
         TerminateOnNan::new().attach(IterationCompleted, |_: &u32, state: &State<f32>| state.output),
         TerminateOnNan::new().watch(IterationCompleted, |_: &u32, look: &mut dyn FnMut(&[f32])| look(weights)),
@@ -207,7 +209,11 @@ fn ask(state: &mut State<f32>) {
 }
 
 fn run<D: Batches, H: Handler<u32, f32>>(engine: &mut Engine<f32>, model: &mut u32, mut data: D, handlers: &mut H) {
-    black_box((data.len(), data.is_empty(), data.get(Position { epoch: any(), offset: any(), drawn: any() }).is_some()));
+    black_box((
+        data.len(),
+        data.is_empty(),
+        data.get(Position { epoch: any(), offset: any(), drawn: any() }).is_some(),
+    ));
     let result = engine.try_run(model, data, handlers, |_, _, _| if any() { Ok(any()) } else { Err(Refused) });
     match result {
         Ok(outcome) => {

@@ -119,7 +119,13 @@ impl Row<'_> {
 }
 
 fn print(a: &Stream, b: &Stream, rows: &[Row<'_>]) {
-    anstream::println!("step {} (iteration {}) and step {} (iteration {})\n", a.head.step, a.head.iteration, b.head.step, b.head.iteration);
+    anstream::println!(
+        "step {} (iteration {}) and step {} (iteration {})\n",
+        a.head.step,
+        a.head.iteration,
+        b.head.step,
+        b.head.iteration
+    );
     let mut table = table::table(&["tensor", "changed", "max |Δ|", "L2 of Δ", "L2 of Δ / L2"]);
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);

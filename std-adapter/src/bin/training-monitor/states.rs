@@ -42,9 +42,7 @@ impl State {
             kind::EARLY_STOPPING => {
                 all(bytes).map(|(counter, best_score)| State::EarlyStopping { counter, best_score })
             }
-            kind::TIMER => {
-                all(bytes).map(|(total_ticks, steps, running)| State::Timer { total_ticks, steps, running })
-            }
+            kind::TIMER => all(bytes).map(|(total_ticks, steps, running)| State::Timer { total_ticks, steps, running }),
             kind::MODEL_CHECKPOINT => all(bytes).map(|(calls, pending)| State::ModelCheckpoint { calls, pending }),
             kind::TERMINATE_ON_NAN => all(bytes).map(|since_last_look| State::TerminateOnNan { since_last_look }),
             _ => None,

@@ -69,10 +69,8 @@ impl Change {
             let same = a.to_bits() == b.to_bits();
             change.changed += usize::from(!same);
             let difference = if same { 0.0 } else { f64::from(*b) - f64::from(*a) };
-            // Not `max`, which would lose a NaN.
-            if !(difference.abs() <= max) {
-                max = difference.abs();
-            }
+            // `max` alone would lose a NaN.
+            max = if difference.is_finite() { max.max(difference.abs()) } else { f64::INFINITY };
             squares += difference * difference;
             length += f64::from(*a) * f64::from(*a);
         }

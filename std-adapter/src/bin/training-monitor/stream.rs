@@ -84,12 +84,8 @@ impl Stream {
     /// be saved was decided by whoever trained.
     pub fn write(&self) -> Result<Vec<u8>, EncodeError<Infallible>> {
         let only = self.objects.first().filter(|_| !self.set.is_empty()).map(|object| object.name.as_str());
-        let contents = Contents {
-            header: self.head.header(),
-            record: self.head.record.as_ref(),
-            only,
-            allow_non_finite: true,
-        };
+        let contents =
+            Contents { header: self.head.header(), record: self.head.record.as_ref(), only, allow_non_finite: true };
         // Finds names and shapes that cannot be saved before anything is written.
         measure::<Crc32Fast, Sink, _>(&contents, self)?;
         let mut bytes = Sink(Vec::new());

@@ -30,13 +30,16 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<Bundle> {
         let record = record.map_err(|error| Failure::content(path, error))?;
         let line = record.position().map_or(0, csv::Position::line);
         let wrong = |what: &str| Failure::content(path, format!("line {line}: {what}"));
-        let (Some(key), Some(shape), Some(index), Some(value)) = (record.get(0), record.get(1), record.get(2), record.get(3))
+        let (Some(key), Some(shape), Some(index), Some(value)) =
+            (record.get(0), record.get(1), record.get(2), record.get(3))
         else {
             return Err(wrong("not four fields"));
         };
-        let value = from_word(value).or_else(|| value.trim().parse().ok()).ok_or_else(|| wrong("the value is no number"))?;
+        let value =
+            from_word(value).or_else(|| value.trim().parse().ok()).ok_or_else(|| wrong("the value is no number"))?;
         if tensors.last().is_none_or(|tensor| tensor.key != key) {
-            let sides: std::result::Result<Vec<usize>, _> = shape.split('x').filter(|side| !side.is_empty()).map(str::parse).collect();
+            let sides: std::result::Result<Vec<usize>, _> =
+                shape.split('x').filter(|side| !side.is_empty()).map(str::parse).collect();
             let shape = sides.map_err(|_| wrong("the shape is not like 32x64"))?;
             tensors.push(Named { key: key.to_owned(), shape, elements: vec![] });
         }

@@ -63,7 +63,8 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<Bundle> {
         let Array { shape, data } =
             serde_json::from_value(array).map_err(|error| Failure::content(path, format!("{key}: {error}")))?;
         let elements: Option<Vec<f32>> = data.iter().map(Number::value).collect();
-        let elements = elements.ok_or_else(|| Failure::content(path, format!("{key} has a string that is no number")))?;
+        let elements =
+            elements.ok_or_else(|| Failure::content(path, format!("{key} has a string that is no number")))?;
         tensors.push(Named::new(path, key, shape, elements)?);
     }
     Ok(Bundle { tensors, note: file.training_monitor })

@@ -155,7 +155,8 @@ mod tests {
             f32::from_bits(seed)
         };
         let special = vec![0.0, -0.0, f32::NAN, f32::from_bits(0xFFC0_1234), f32::INFINITY, f32::NEG_INFINITY];
-        let tensor = |name: &str, shape: &[u32], elements| Tensor { name: name.to_owned(), shape: shape.to_vec(), elements };
+        let tensor =
+            |name: &str, shape: &[u32], elements| Tensor { name: name.to_owned(), shape: shape.to_vec(), elements };
         let net = vec![
             tensor("z.weight", &[100, 20], (0..2000).map(|_| next()).collect()),
             tensor("a.bias", &[2, 3], special),
@@ -166,7 +167,8 @@ mod tests {
             Object { name: "net.2".to_owned(), content: Content::Tensors(net) },
             Object { name: "seed".to_owned(), content: Content::Value(vec![1, 2, 3]) },
         ];
-        let head = Head { step: 7, sequence: 3, score: Some(-0.5), score_name: Some("loss".to_owned()), ..Head::default() };
+        let head =
+            Head { step: 7, sequence: 3, score: Some(-0.5), score_name: Some("loss".to_owned()), ..Head::default() };
         Stream { head, set: vec![], objects }
     }
 

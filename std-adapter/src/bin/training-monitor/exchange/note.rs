@@ -48,6 +48,7 @@ impl Note {
     }
 
     pub fn parse(path: &Path, text: &str) -> Result<Note> {
-        serde_json::from_str(text).map_err(|error| Failure::content(path, format!("the note about the checkpoint: {error}")))
+        serde_json::from_str(text)
+            .map_err(|error| Failure::content(path, format!("the note about the checkpoint: {error}")))
     }
 }

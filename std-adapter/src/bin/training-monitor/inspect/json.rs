@@ -22,7 +22,8 @@ fn value(survey: &Survey) -> Value {
         Kind::Directory => "directory",
         Kind::Flash => "flash",
     };
-    let other = |other: &crate::survey::Other| json!({ "place": other.place, "state": other.verdict.word(), "why": other.why });
+    let other =
+        |other: &crate::survey::Other| json!({ "place": other.place, "state": other.verdict.word(), "why": other.why });
     json!({
         "path": survey.path.display().to_string(),
         "kind": kind,

@@ -12,8 +12,7 @@ use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, Widget};
 use std::fmt::Write as _;
 use std::io::Write;
 
-pub const COLORS: [Color; 6] =
-    [Color::Cyan, Color::Yellow, Color::Green, Color::Magenta, Color::Red, Color::Blue];
+pub const COLORS: [Color; 6] = [Color::Cyan, Color::Yellow, Color::Green, Color::Magenta, Color::Red, Color::Blue];
 
 /// A line of a chart: its name, its points.
 pub type Named = (String, Vec<(f64, f64)>);
@@ -53,7 +52,13 @@ pub fn chart<'a>(title: &'a str, lines: &'a [Named], legend: bool) -> Chart<'a> 
     let end = points().map(|(at, _)| *at).fold(1.0, f64::max);
     let low = points().map(|(_, value)| *value).fold(f64::INFINITY, f64::min);
     let high = points().map(|(_, value)| *value).fold(f64::NEG_INFINITY, f64::max);
-    let (low, high) = if low < high { (low, high) } else if low == high { (low - 0.5, low + 0.5) } else { (0.0, 1.0) };
+    let (low, high) = if low < high {
+        (low, high)
+    } else if low == high {
+        (low - 0.5, low + 0.5)
+    } else {
+        (0.0, 1.0)
+    };
     let sets = lines.iter().enumerate().map(|(number, (name, points))| {
         let set = Dataset::default().marker(Marker::Braille).graph_type(GraphType::Line);
         let set = set.style(Style::default().fg(COLORS[number % COLORS.len()])).data(points);
@@ -63,7 +68,10 @@ pub fn chart<'a>(title: &'a str, lines: &'a [Named], legend: bool) -> Chart<'a> 
     let labels = |from: f64, to: f64| [from, (from + to) / 2.0, to].map(short);
     let x = Axis::default().style(faint).bounds([0.0, end]).labels(labels(0.0, end));
     let y = Axis::default().style(faint).bounds([low, high]).labels(labels(low, high));
-    Chart::new(sets.collect()).block(Block::bordered().border_style(faint).title(Line::from(format!(" {title} ")))).x_axis(x).y_axis(y)
+    Chart::new(sets.collect())
+        .block(Block::bordered().border_style(faint).title(Line::from(format!(" {title} "))))
+        .x_axis(x)
+        .y_axis(y)
 }
 
 /// The cells as text with colours; whoever writes it leaves them out where they do not belong.

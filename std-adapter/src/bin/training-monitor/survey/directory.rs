@@ -52,7 +52,8 @@ pub fn survey(path: &Path) -> Result<Survey> {
         match verdict {
             Some(verdict) => {
                 hidden.insert(key, verdict);
-                let why = if verdict == Verdict::Going { "its checkpoint is being removed" } else { "a save in the middle" };
+                let why =
+                    if verdict == Verdict::Going { "its checkpoint is being removed" } else { "a save in the middle" };
                 others.push(Other { place: name, verdict, why: why.to_owned() });
             }
             None => groups.entry(key).or_default().push(part(name, &bytes, stream)),

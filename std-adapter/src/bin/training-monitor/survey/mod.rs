@@ -197,7 +197,8 @@ impl Survey {
         };
         chosen.ok_or_else(|| {
             let names: Vec<&str> = self.series.iter().map(|series| series.name.as_str()).collect();
-            let steps: Vec<String> = self.series.iter().flat_map(|series| &series.checkpoints).map(|c| c.head.step.to_string()).collect();
+            let steps: Vec<String> =
+                self.series.iter().flat_map(|series| &series.checkpoints).map(|c| c.head.step.to_string()).collect();
             let there = if steps.is_empty() {
                 "there is no whole checkpoint".to_owned()
             } else {

@@ -103,7 +103,12 @@ mod tests {
     #[test]
     fn what_the_firmware_says() {
         let saved = |removed| Entry::Saved {
-            store: "best".to_owned(), step: 7, iteration: 5, score: None, bytes: 19580, removed,
+            store: "best".to_owned(),
+            step: 7,
+            iteration: 5,
+            score: None,
+            bytes: 19580,
+            removed,
         };
         let metrics = vec![("loss".to_owned(), Some(0.25)), ("accuracy".to_owned(), None)];
         let stopped = |reason: &str| Entry::Stopped { reason: reason.to_owned(), epoch: 12, iteration: 12 };
@@ -112,16 +117,29 @@ mod tests {
             ("12.5 [INFO ] epoch 2: loss 0.25, accuracy inf", Entry::Epoch { epoch: 2, iteration: 5, metrics }),
             ("INFO best: saved 7, 19580 bytes", saved(None)),
             ("best: saved 7, 19580 bytes, in place of 3", saved(Some(3))),
-            ("64-32-10, resumed in epoch 3 after iteration 225, 1 damaged", Entry::Resumed { epoch: 3, iteration: 225, skipped: 1 }),
+            (
+                "64-32-10, resumed in epoch 3 after iteration 225, 1 damaged",
+                Entry::Resumed { epoch: 3, iteration: 225, skipped: 1 },
+            ),
             ("INFO  EarlyStopping after epoch 12", stopped("EarlyStopping")),
             ("User(3) after epoch 12", stopped("User(3)")),
             ("iteration 12: loss 0.5", Entry::Iteration { iteration: 12, loss: Some(0.5), seconds: None }),
-            ("latest: 4 is damaged", Entry::LoadFailed { store: "latest".to_owned(), step: 4, error: "see its log".to_owned() }),
+            (
+                "latest: 4 is damaged",
+                Entry::LoadFailed { store: "latest".to_owned(), step: 4, error: "see its log".to_owned() },
+            ),
         ];
         for (line, entry) in lines {
             assert_eq!(parse(line, 5), Some(entry), "{line}");
         }
-        for other in ["", "900 steps, the best is 7", "test: loss 0.1, accuracy 0.9", "epoch: 7", "{not json", "a: saved x, 1 bytes"] {
+        for other in [
+            "",
+            "900 steps, the best is 7",
+            "test: loss 0.1, accuracy 0.9",
+            "epoch: 7",
+            "{not json",
+            "a: saved x, 1 bytes",
+        ] {
             assert_eq!(parse(other, 5), None, "{other}");
         }
     }

@@ -70,13 +70,9 @@ fn follow(
 }
 
 fn draw(frame: &mut Frame<'_>, live: &Live, peek: &Peek, log: bool, over: bool) {
-    let [head, middle, messages, keys] = Layout::vertical([
-        Constraint::Length(1),
-        Constraint::Min(8),
-        Constraint::Length(7),
-        Constraint::Length(1),
-    ])
-    .areas(frame.area());
+    let [head, middle, messages, keys] =
+        Layout::vertical([Constraint::Length(1), Constraint::Min(8), Constraint::Length(7), Constraint::Length(1)])
+            .areas(frame.area());
     frame.render_widget(title(live, over), head);
     let wide = frame.area().width >= 70;
     let side = if wide { Constraint::Length(38) } else { Constraint::Percentage(45) };
@@ -108,7 +104,8 @@ fn draw_charts(frame: &mut Frame<'_>, area: Rect, live: &Live, log: bool) {
     if !live.losses.is_empty() {
         let points = smoothed(&live.losses);
         let logs = || points.iter().filter(|(_, loss)| *loss > 0.0).map(|(at, loss)| (*at, loss.log10())).collect();
-        let (title, points) = if log { ("log10 of the training loss", logs()) } else { ("training loss", points.clone()) };
+        let (title, points) =
+            if log { ("log10 of the training loss", logs()) } else { ("training loss", points.clone()) };
         charts.push((title.to_owned(), vec![(title.to_owned(), points)]));
     }
     charts.extend(live.metrics.iter().map(|(name, points)| (name.clone(), vec![(name.clone(), points.clone())])));

@@ -25,7 +25,8 @@ pub fn place(arguments: &Import, mut stream: Stream) -> Result<(Vec<u8>, String)
             let image = failure::read(dump)?;
             let survey = Survey::new(dump, &arguments.geometry)?;
             let series = choose(&survey, arguments)?;
-            let region = series.region.ok_or_else(|| Failure::usage(format!("{} is not a flash dump", dump.display())))?;
+            let region =
+                series.region.ok_or_else(|| Failure::usage(format!("{} is not a flash dump", dump.display())))?;
             let gone = going(series, region, stream.head.step);
             newest(&survey, &mut stream);
             (image, region, gone)
@@ -45,7 +46,12 @@ pub fn place(arguments: &Import, mut stream: Stream) -> Result<(Vec<u8>, String)
     let bytes = &mut image[region.start..end];
     let index = dispatch(bytes, region.slots, &stream, before)?;
     let head = &stream.head;
-    let told = format!("step {} (iteration {}) in slot {index} at {:#x}", head.step, head.iteration, region.start + index * region.slot);
+    let told = format!(
+        "step {} (iteration {}) in slot {index} at {:#x}",
+        head.step,
+        head.iteration,
+        region.start + index * region.slot
+    );
     Ok((image, told))
 }
 
@@ -55,7 +61,9 @@ fn choose<'a>(survey: &'a Survey, arguments: &Import) -> Result<&'a Series> {
     let mut all = survey.series.iter().filter(|series| name.is_none_or(|name| name == series.name));
     match (all.next(), all.next()) {
         (Some(one), None) => Ok(one),
-        (None, _) => Err(Failure::content(&survey.path, "no such region; --region and --slots say where the slots are")),
+        (None, _) => {
+            Err(Failure::content(&survey.path, "no such region; --region and --slots say where the slots are"))
+        }
         (Some(_), Some(_)) => {
             let names: Vec<&str> = survey.series.iter().map(|series| series.name.as_str()).collect();
             let why = format!("there are the regions {}; --region and --slots say which is meant", names.join(", "));
@@ -100,7 +108,8 @@ fn save<const SLOTS: usize>(bytes: &mut [u8], stream: &Stream, gone: Option<u32>
     let wrong = |why: String| Failure::usage(format!("the flash image: {why}"));
     let end = u32::try_from(bytes.len()).map_err(|_| wrong("more than 4 GiB".to_owned()))?;
     let block = bytes.len() / SLOTS;
-    let mut slots = Slots::<_, SLOTS, Crc32Fast>::open(Image { bytes, block }, 0..end).map_err(|e| wrong(e.to_string()))?;
+    let mut slots =
+        Slots::<_, SLOTS, Crc32Fast>::open(Image { bytes, block }, 0..end).map_err(|e| wrong(e.to_string()))?;
     if let Some(step) = gone {
         slots.remove(step).map_err(|e| wrong(e.to_string()))?;
     }
@@ -108,11 +117,9 @@ fn save<const SLOTS: usize>(bytes: &mut [u8], stream: &Stream, gone: Option<u32>
     let contents = Contents { header, record: stream.head.record.as_ref(), only: None, allow_non_finite: true };
     let len = measure::<Crc32Fast, &mut [u8], _>(&contents, stream).map_err(|e| wrong(e.to_string()))?;
     let before = slots.erases();
-    let mut writer = slots
-        .create(&Opening { header, object: None, part: 0, parts: 1, len })
-        .map_err(|e| wrong(e.to_string()))?;
+    let mut writer =
+        slots.create(&Opening { header, object: None, part: 0, parts: 1, len }).map_err(|e| wrong(e.to_string()))?;
     let encoded = encode::<Crc32Fast, _, _>(&mut writer, &contents, stream).map_err(|e| wrong(e.to_string()))?;
-    drop(writer);
     slots.commit(&header, &encoded).map_err(|e| wrong(e.to_string()))?;
     let after = slots.erases();
     Ok(before.iter().zip(after).position(|(before, after)| *before != after).unwrap_or(0))

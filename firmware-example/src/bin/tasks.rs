@@ -1,0 +1,91 @@
+//! The handlers under an async executor: a task trains, and gives way to others after each step.
+//!
+//! The engine does not know of it. `begin_iteration` and `end_iteration` are the halves of a loop of one's own, between
+//! which a task may wait for whatever it likes: a sample, a radio, the flash.
+
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+#[cfg(target_os = "none")]
+#[path = "../board/mod.rs"]
+mod board;
+#[cfg(target_os = "none")]
+#[path = "../board/log.rs"]
+mod log;
+
+#[cfg(target_os = "none")]
+mod firmware {
+    use crate::board;
+    use core::cell::Cell;
+    use critical_section::Mutex;
+    use digits_workload::data::Split;
+    use digits_workload::train::{Hyper, Trainee};
+    use embassy_executor::{Executor, Spawner};
+    use embassy_futures::yield_now;
+    use static_cell::{ConstStaticCell, StaticCell};
+    use training_monitor::event::{EpochCompleted, IterationCompleted};
+    use training_monitor::{EarlyStopping, Engine, State, TerminateOnNan, on};
+
+    type Small = Trainee<10, 16>;
+
+    static TRAINEE: ConstStaticCell<Small> = ConstStaticCell::new(Small::new());
+    static EXECUTOR: StaticCell<Executor> = StaticCell::new();
+    /// What the other task has done.
+    static BLINKS: Mutex<Cell<u32>> = Mutex::new(Cell::new(0));
+
+    #[embassy_executor::task]
+    async fn train(trainee: &'static mut Small) {
+        trainee.init(1, Hyper::default());
+        let Ok(stopping) = EarlyStopping::new(2) else { board::exit(1) };
+        let mut handlers = (
+            TerminateOnNan::new().attach(IterationCompleted, |_: &Small, state: &State<f32, f32>| state.output),
+            on(EpochCompleted, |trainee: &mut Small, state: &mut State<f32, f32>| {
+                state.metrics = -trainee.evaluate(Split::Validation).loss;
+            }),
+            stopping.attach(EpochCompleted, |state: &State<f32, f32>| state.metrics),
+        );
+        let mut engine = Engine::with_metrics(2, f32::NEG_INFINITY).with_epoch_length(Small::BATCHES);
+        while engine.begin_iteration(trainee, &mut handlers) {
+            let loss = trainee.step(engine.state().epoch(), engine.state().offset());
+            // The others' turn; here a program would wait for its next samples.
+            yield_now().await;
+            engine.end_iteration(loss, trainee, &mut handlers);
+        }
+        let blinks = critical_section::with(|cs| BLINKS.borrow(cs).get());
+        defmt::info!("{} and {=u32} blinks; loss {=f32}", engine.outcome(), blinks, -engine.state().metrics);
+        board::exit(if blinks >= Small::BATCHES { 0 } else { 1 })
+    }
+
+    #[embassy_executor::task]
+    async fn blink() {
+        loop {
+            critical_section::with(|cs| BLINKS.borrow(cs).set(BLINKS.borrow(cs).get() + 1));
+            yield_now().await;
+        }
+    }
+
+    fn start(spawner: Spawner) {
+        match (train(TRAINEE.take()), blink()) {
+            (Ok(train), Ok(blink)) => {
+                spawner.spawn(train);
+                spawner.spawn(blink);
+            }
+            _ => board::exit(1),
+        }
+    }
+
+    #[cfg_attr(target_arch = "arm", cortex_m_rt::entry)]
+    #[cfg_attr(target_arch = "riscv32", riscv_rt::entry)]
+    fn main() -> ! {
+        EXECUTOR.init(Executor::new()).run(start)
+    }
+
+    #[panic_handler]
+    fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+        board::exit(101)
+    }
+}
+
+#[cfg(not(target_os = "none"))]
+fn main() {
+    eprintln!("This program is for a board: `firmware-example/check` builds and runs it in emulators.");
+}
