@@ -242,7 +242,7 @@ impl<O, X> Engine<O, X> {
     }
 
     fn fire_queued<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H) {
-        while let Some(event) = self.state.queue.pop_front() {
+        while let Some(event) = self.state.next_event() {
             handlers.on_event(Event::User(event), model, &mut self.state);
         }
         self.state.flags &= !flag::QUEUED;

@@ -8,7 +8,7 @@ use crate::event::{Counters, UserEvent};
 use core::fmt;
 
 /// Events of the user's own that may wait to be fired.
-pub const EVENT_QUEUE: usize = 4;
+pub const EVENT_QUEUE: usize = 3;
 
 pub(crate) mod flag {
     //! Bits of `State::flags`.
@@ -52,7 +52,8 @@ pub struct State<O, X = ()> {
     /// What the engine has to look at before it goes on: bits of [`flag`]. One test after an event covers them all,
     /// and none is left where no handler listens.
     pub(crate) flags: u8,
-    pub(crate) queue: heapless::Deque<UserEvent, EVENT_QUEUE>,
+    /// In the order in which they are to be fired. (A `Deque` takes 8 bytes more, for a queue that is nearly always empty.)
+    queue: heapless::Vec<UserEvent, EVENT_QUEUE, u8>,
     /// What the step function returned last; `None` before its first call and from the start of each iteration to
     /// the end of its step, as in Ignite.
     pub output: Option<O>,
@@ -71,7 +72,7 @@ impl<O, X> State<O, X> {
             max_epochs,
             stop: None,
             flags: 0,
-            queue: heapless::Deque::new(),
+            queue: heapless::Vec::new(),
             output: None,
             metrics,
         }
@@ -152,9 +153,27 @@ impl<O, X> State<O, X> {
     /// # Errors
     /// [`EventQueueFull`] when [`EVENT_QUEUE`] events are waiting; nothing has changed then.
     pub fn fire(&mut self, event: UserEvent) -> Result<(), EventQueueFull> {
-        self.queue.push_back(event).map_err(|_| EventQueueFull)?;
+        self.queue.push(event).map_err(|_| EventQueueFull)?;
         self.flags |= flag::QUEUED;
         Ok(())
+    }
+
+    /// The next event of the user's own that waits to be fired.
+    pub(crate) fn next_event(&mut self) -> Option<UserEvent> {
+        let first = self.queue.first().copied();
+        for index in 1..self.queue.len() {
+            let next = self.queue.get(index).copied();
+            if let (Some(place), Some(next)) = (self.queue.get_mut(index - 1), next) {
+                *place = next;
+            }
+        }
+        self.queue.pop();
+        first
+    }
+
+    /// Forgets what waits to be fired.
+    pub(crate) fn clear_events(&mut self) {
+        self.queue.clear();
     }
 
     /// For handlers that have something [pending](crate::Handler::pending): makes the engine call

@@ -79,3 +79,6 @@ pub use clock::StdClock;
 pub use directory::Directory;
 pub use history::History;
 pub use progress::{Progress, ProgressHandler};
+
+#[cfg(doctest)]
+mod book;

@@ -12,7 +12,7 @@ use training_monitor_tests::fuzz::runner::{self, generate, shrink};
 use training_monitor_tests::fuzz::{TARGETS, Target};
 
 /// Inputs for each target.
-const INPUTS: u64 = 6_000;
+const INPUTS: u64 = 20_000;
 
 #[test]
 fn every_target_over_its_corpus_and_seeded_inputs() {

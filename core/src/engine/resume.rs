@@ -151,7 +151,7 @@ impl<O, X> Engine<O, X> {
         state.epoch_length = engine.epoch_length;
         state.max_epochs = engine.max_epochs.unwrap_or(self.max_epochs);
         state.stop = engine.stop;
-        state.queue.clear();
+        state.clear_events();
         state.output = None;
         state.flags = if engine.stop.is_some() { flag::STOP } else { 0 };
         if engine.stop_epoch {

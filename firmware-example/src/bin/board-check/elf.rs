@@ -18,7 +18,7 @@ pub fn sizes(path: &Path) -> Done {
     Ok(())
 }
 
-/// Prints the five largest frames.
+/// Prints the largest frames.
 pub fn frames(path: &Path) -> Done {
     let bytes = fs::read(path)?;
     let elf = object::File::parse(&*bytes)?;
@@ -49,7 +49,7 @@ pub fn frames(path: &Path) -> Done {
     frames.sort();
     frames.dedup();
     for (size, name) in frames.iter().rev().filter(|(_, name)| name.contains("training_monitor")).take(8) {
-        println!("{size:5}  {name}");
+        println!("{size:5}  {}", name.chars().take(110).collect::<String>());
     }
     Ok(())
 }

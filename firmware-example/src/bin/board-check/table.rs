@@ -18,11 +18,13 @@ pub fn compare(committed: &Path, now: &Path) -> Done {
                 println!("{name}: {value}, not in the committed table");
                 worse += 1;
             }
-            Some(before) if value > before * SLACK => {
+            Some(before) if value > before + before.abs() * (SLACK - 1.0) => {
                 println!("{name}: {value}, was {before}: {:+.1} %", (value / before - 1.0) * 100.0);
                 worse += 1;
             }
-            Some(before) if value * SLACK < *before => println!("{name}: {value}, was {before}: better"),
+            Some(before) if value + before.abs() * (SLACK - 1.0) < *before => {
+                println!("{name}: {value}, was {before}: better")
+            }
             Some(_) => (),
         }
     }
