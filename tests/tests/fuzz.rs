@@ -75,7 +75,6 @@ fn a_cut_replacement_does_not_cost_what_it_was_to_replace() {
         save(&mut store, stored(2, 2)).expect("power");
         store.flash_mut().cut_at(cut, Outcome::Nothing, 0);
         let whole = save(&mut store, stored(1, 3)).is_ok();
-        drop(store);
         flash.power_on();
         let mut store = Slots::<_, 3>::open(&mut flash, 0..768).expect("a region");
         save(&mut store, stored(4, 4)).expect("the next save works without repair");
