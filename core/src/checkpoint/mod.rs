@@ -1,4 +1,4 @@
-//! A checkpoint as bytes: `FORMAT.md` beside this file has the byte tables, [`objects`] what goes in.
+//! A checkpoint as bytes: `FORMAT.md` beside this file has the byte tables, [`Objects`] what goes in.
 //!
 //! ```text
 //! "TMCK" | 1 | header | names of the set | run | objects … | CRC-32 of all before it
@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The whole stream is plain postcard of one documented structure. [`encode`] streams it to any
-//! [`embedded_io::Write`]; [`decode`] reads it from any [`embedded_io::Read`], checks everything, and only then
+//! [`embedded_io::Write`]; [`load`] reads it from any [`embedded_io::Read`], checks everything, and only then
 //! changes the user's tensors. Where the bytes are kept is the business of a [store](crate::store).
 //!
 //! ```

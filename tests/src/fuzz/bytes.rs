@@ -92,7 +92,7 @@ impl Objects for All {
     }
 }
 
-/// A whole stream of [`Model`], to be changed.
+/// A whole stream of `Model`, to be changed.
 pub fn sample() -> Vec<u8> {
     let header =
         checkpoint::Header { step: 3, sequence: 2, iteration: 700, score: Some(-0.5), score_name: Some("acc") };
