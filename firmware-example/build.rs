@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Sections need no alignment to pages of 4 KiB in flash.
     println!("cargo::rustc-link-arg-bins=--nmagic");
     // Only programs that log have what this script asks for.
-    for program in ["train", "count", "no-panic", "own-loop", "tasks"] {
+    for program in ["train", "count", "no-panic", "own-loop", "tasks", "size"] {
         println!("cargo::rustc-link-arg-bin={program}=-Tdefmt.x");
     }
     Ok(())
