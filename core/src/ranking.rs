@@ -124,23 +124,28 @@ impl<const N: usize> Ranking<N> {
         if self.is_nan(&entry) || (same.is_none() && !self.accepts(&entry)) {
             return Some(entry);
         }
-        let gone = match same {
-            Some(index) => self.take(index),
-            None if self.is_full() => self.take(0),
-            None => None,
-        };
-        // Cannot fail: a place was made or was free. If it could, the entry would be the one to go.
-        if self.entries.push(entry).is_err() {
-            return Some(entry);
+        let order = self.order;
+        let mut gone = None;
+        if same.is_none() && !self.is_full() {
+            // Cannot fail: there is room. If it could, the entry would be the one to go.
+            if self.entries.push(entry).is_err() {
+                return Some(entry);
+            }
+        } else if let Some(place) = self.entries.get_mut(same.unwrap_or(0)) {
+            gone = Some(core::mem::replace(place, entry));
         }
-        // Down to its place: behind its equals, so that among these the oldest goes first.
-        for upper in (1..self.entries.len()).rev() {
-            let order = self.order;
-            match self.entries.get_mut(upper - 1..=upper) {
-                Some([below, above]) if compare(order, below, above) == Ordering::Greater => {
-                    core::mem::swap(below, above);
+        // To its place: behind its equals, so that among these the oldest goes first. The table is short and in order but
+        // for one, which may have to go either way.
+        for _ in 0..self.entries.len() {
+            let mut rest = self.entries.iter_mut();
+            let Some(mut below) = rest.next() else { break };
+            for above in rest {
+                match compare(order, below, above) {
+                    Ordering::Greater => core::mem::swap(below, above),
+                    Ordering::Equal if below.step == entry.step => core::mem::swap(below, above),
+                    _ => (),
                 }
-                _ => break,
+                below = above;
             }
         }
         gone
@@ -153,16 +158,6 @@ impl<const N: usize> Ranking<N> {
 
     fn is_nan(&self, entry: &Entry) -> bool {
         self.order == Order::Score && entry.score.is_nan()
-    }
-
-    /// Takes one out; the order of the others stays. (`Vec::remove` panics out of bounds.)
-    fn take(&mut self, index: usize) -> Option<Entry> {
-        for lower in index..self.entries.len().saturating_sub(1) {
-            if let Some([below, above]) = self.entries.get_mut(lower..=lower + 1) {
-                core::mem::swap(below, above);
-            }
-        }
-        self.entries.pop()
     }
 }
 

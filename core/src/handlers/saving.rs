@@ -32,7 +32,7 @@ use super::model_checkpoint::{ModelCheckpoint, OnError, Save, ScoreFunction};
 use crate::checkpoint::{self, Contents, DecodeError, EncodeError, Encoded, Header, Info, Loader, Objects, Visit};
 use crate::event::{Event, When};
 use crate::handler::Handler;
-use crate::record::{Record, RecordFull, RecordReader, RecordWriter, RestoreError, kind};
+use crate::record::{Record, RecordReader, RecordWriter, kind};
 use crate::state::{State, StopReason};
 use crate::store::{Opening, Store, Stored};
 use core::fmt;
@@ -206,7 +206,7 @@ impl<const N: usize, W, S: Store, F, B> Saving<N, W, S, F, B> {
         step: u32,
         objects: &mut T,
     ) -> Result<Info, DecodeError<S::Error>> {
-        read(&mut self.store, step, objects, Pass::Verify)?;
+        read(&mut self.store, step, objects, Pass::Verify(None))?;
         read(&mut self.store, step, objects, Pass::Load)
     }
 
@@ -332,7 +332,7 @@ impl<const N: usize, W, S: Store, F, B> Saving<N, W, S, F, B> {
         let contents =
             Contents { header, record, only: None, allow_non_finite: self.machine.settings.allow_non_finite };
         // Everything that can be found wrong is found wrong before the store is touched.
-        let all = checkpoint::measure::<S::Checksum, S::Writer<'_>, T>(&contents, objects)?;
+        let all = checkpoint::measure(&contents, objects)?;
         let last = if S::STREAM_PER_OBJECT {
             let mut parts = Parts {
                 store: &mut self.store,
@@ -406,9 +406,9 @@ impl<const N: usize, W, S: Store, F, B> Saving<N, W, S, F, B> {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Pass {
-    Verify,
+enum Pass<'a> {
+    /// The run goes where it is wanted.
+    Verify(Option<&'a mut Record>),
     Load,
 }
 
@@ -417,7 +417,7 @@ fn read<S: Store, T: Objects + ?Sized>(
     store: &mut S,
     step: u32,
     objects: &mut T,
-    pass: Pass,
+    pass: Pass<'_>,
 ) -> Result<Info, DecodeError<S::Error>> {
     if S::LARGE_BUFFER {
         read_with(store, step, objects, pass, &mut [0; 16384])
@@ -430,15 +430,15 @@ fn read_with<S: Store, T: Objects + ?Sized>(
     store: &mut S,
     step: u32,
     objects: &mut T,
-    pass: Pass,
+    mut pass: Pass<'_>,
     scratch: &mut [u8],
 ) -> Result<Info, DecodeError<S::Error>> {
     let mut loader = Loader::new(objects, scratch);
     let mut info: Option<Info> = None;
     for part in 0..store.parts(step).map_err(DecodeError::Io)? {
         let mut reader = store.open(step, part).map_err(DecodeError::Io)?;
-        let next = match pass {
-            Pass::Verify => loader.verify::<S::Checksum, _>(&mut reader)?,
+        let next = match &mut pass {
+            Pass::Verify(record) => loader.verify::<S::Checksum, _>(&mut reader, record.as_deref_mut())?,
             Pass::Load => loader.load::<S::Checksum, _>(&mut reader)?,
         };
         // Streams of two saves are not one checkpoint.
@@ -447,7 +447,7 @@ fn read_with<S: Store, T: Objects + ?Sized>(
         }
         info.get_or_insert(next);
     }
-    if pass == Pass::Verify {
+    if matches!(pass, Pass::Verify(_)) {
         loader.verified()?;
     }
     info.ok_or(DecodeError::Truncated)
@@ -467,7 +467,7 @@ struct Parts<'a, S: Store, T: ?Sized> {
 impl<S: Store, T: Objects + ?Sized> Parts<'_, S, T> {
     fn stream(&mut self, name: &str) -> Result<(), EncodeError<S::Error>> {
         let contents = Contents { only: Some(name), ..*self.contents };
-        let len = checkpoint::measure::<S::Checksum, S::Writer<'_>, T>(&contents, self.all)?;
+        let len = checkpoint::measure(&contents, self.all)?;
         let opening = Opening { header: contents.header, object: Some(name), part: self.part, parts: self.parts, len };
         let mut writer = self.store.create(&opening).map_err(EncodeError::Io)?;
         let encoded = checkpoint::encode::<S::Checksum, _, T>(&mut writer, &contents, self.all)?;
@@ -502,13 +502,6 @@ impl Visit for CountObjects<'_> {
         *self.0 = self.0.saturating_add(1);
         Ok(())
     }
-}
-
-/// What survives a restart; the ranking is rebuilt from the medium. Part of the checkpoint format.
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Progress {
-    calls: u32,
-    pending: Option<Save>,
 }
 
 impl<T, O, X, const N: usize, W, S, F, B> Handler<T, O, X> for Saving<N, W, S, F, B>
@@ -555,32 +548,32 @@ where
         saved
     }
 
-    fn save_state(&mut self, record: &mut RecordWriter) -> Result<(), RecordFull> {
-        record.push(kind::MODEL_CHECKPOINT, &Progress { calls: self.machine.calls(), pending: self.pending })
+    // The ranking is rebuilt from the medium.
+    fn save_state(&mut self, record: &mut RecordWriter<'_>) {
+        save_state(self.machine.calls(), self.pending, record);
     }
 
-    fn restore_state(&mut self, record: &mut RecordReader<'_>) -> Result<(), RestoreError> {
-        if let Some(Progress { calls, pending }) = record.take(kind::MODEL_CHECKPOINT)? {
+    fn restore_state(&mut self, record: &mut RecordReader<'_>) {
+        if let Some((calls, pending)) = restore_state(record) {
             self.machine.set_calls(calls);
             self.pending = pending;
             self.restored = true;
             // What had to go when the power went: no later save may come to remove it.
             self.sweep();
         }
-        Ok(())
     }
 
     fn newest(&mut self, below: Option<u32>) -> Option<u32> {
         self.newest_before(below).map(|stored| stored.iteration)
     }
 
-    fn verify(&mut self, iteration: u32, model: &mut T) -> Option<Record> {
-        let stored = self.at_iteration(iteration)?;
-        match read(&mut self.store, stored.step, model, Pass::Verify) {
-            Ok(info) => info.record,
+    fn verify(&mut self, iteration: u32, model: &mut T, record: &mut Record) -> bool {
+        let Some(Stored { step, .. }) = self.at_iteration(iteration) else { return false };
+        match read(&mut self.store, step, model, Pass::Verify(Some(record))) {
+            Ok(info) => info.run,
             Err(error) => {
-                self.observer.observe(&Report::LoadFailed { step: stored.step, error: &error });
-                None
+                self.observer.observe(&Report::LoadFailed { step, error: &error });
+                false
             }
         }
     }
@@ -594,6 +587,25 @@ where
         }
         loaded
     }
+}
+
+fn save_state(calls: u32, pending: Option<Save>, record: &mut RecordWriter<'_>) {
+    record.fields(kind::MODEL_CHECKPOINT, |to| {
+        to.number(calls.into());
+        to.byte(u8::from(pending.is_some()));
+        if let Some(save) = pending {
+            to.number(save.step.into());
+            to.score(save.score);
+        }
+    });
+}
+
+fn restore_state(record: &mut RecordReader<'_>) -> Option<(u32, Option<Save>)> {
+    record.fields(kind::MODEL_CHECKPOINT, |from| {
+        let calls = from.number()?;
+        let pending = from.flag()?;
+        Some((calls, if pending { Some(Save { step: from.number()?, score: from.score()? }) } else { None }))
+    })
 }
 
 impl<E: fmt::Display> fmt::Display for Report<'_, E> {
