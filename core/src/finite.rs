@@ -94,6 +94,7 @@ fn sum_is_finite(block: &[f32]) -> bool {
 }
 
 /// An exponent of all ones, and only that, carries into the sign bit.
+#[cfg(not(all(target_arch = "arm", target_abi = "eabihf")))]
 #[inline(always)]
 const fn carry(value: f32) -> u32 {
     (value.to_bits() & 0x7FFF_FFFF).wrapping_add(0x0080_0000)

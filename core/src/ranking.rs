@@ -21,7 +21,6 @@
 //! assert_eq!(kept(5, 1.0), [1, 3]); // a tie stays out
 //! ```
 
-use core::cmp::Ordering;
 use heapless::Vec;
 
 /// One checkpoint of the table.
@@ -107,11 +106,10 @@ impl<const N: usize> Ranking<N> {
             return false;
         }
         match self.entries.first() {
-            Some(worst) if self.is_full() => match compare(self.order, entry, worst) {
-                Ordering::Greater => true,
-                Ordering::Equal => self.or_equal,
-                Ordering::Less => false,
-            },
+            Some(worst) if self.is_full() => {
+                let (new, worst) = (key(self.order, entry), key(self.order, worst));
+                new > worst || (new == worst && self.or_equal)
+            }
             _ => true,
         }
     }
@@ -140,10 +138,9 @@ impl<const N: usize> Ranking<N> {
             let mut rest = self.entries.iter_mut();
             let Some(mut below) = rest.next() else { break };
             for above in rest {
-                match compare(order, below, above) {
-                    Ordering::Greater => core::mem::swap(below, above),
-                    Ordering::Equal if below.step == entry.step => core::mem::swap(below, above),
-                    _ => (),
+                let (low, high) = (key(order, below), key(order, above));
+                if low > high || (low == high && below.step == entry.step) {
+                    core::mem::swap(below, above);
                 }
                 below = above;
             }
@@ -161,10 +158,16 @@ impl<const N: usize> Ranking<N> {
     }
 }
 
-fn compare(order: Order, a: &Entry, b: &Entry) -> Ordering {
+#[inline(never)]
+/// What is compared, as an integer in the same order: the step, or the score.
+fn key(order: Order, entry: &Entry) -> u32 {
     match order {
-        Order::Step => a.step.cmp(&b.step),
-        // Neither is NaN: such a score is not accepted.
-        Order::Score => a.score.partial_cmp(&b.score).unwrap_or(Ordering::Equal),
+        Order::Step => entry.step,
+        // Both zeros are one score. A NaN is not accepted.
+        Order::Score if entry.score == 0.0 => 1 << 31,
+        Order::Score => {
+            let bits = entry.score.to_bits();
+            bits ^ if bits >> 31 == 0 { 1 << 31 } else { u32::MAX }
+        }
     }
 }

@@ -139,7 +139,7 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
         reader: &mut R,
         record: Option<&mut Record>,
     ) -> Result<Info, DecodeError<R::Error>> {
-        scan::<C, R>(reader, &mut Pass { loader: self, record, loading: false })
+        self.pass::<C, R>(reader, record, false)
     }
 
     /// Whether everything that is asked for was in the streams seen so far. Begins anew for loading.
@@ -161,7 +161,17 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
     /// # Errors
     /// [`DecodeError`] if it has changed since; some tensors may have been replaced then.
     pub fn load<C: Checksum, R: Read>(&mut self, reader: &mut R) -> Result<Info, DecodeError<R::Error>> {
-        scan::<C, R>(reader, &mut Pass { loader: self, record: None, loading: true })
+        self.pass::<C, R>(reader, None, true)
+    }
+
+    /// One or the other.
+    pub(crate) fn pass<C: Checksum, R: Read>(
+        &mut self,
+        reader: &mut R,
+        record: Option<&mut Record>,
+        loading: bool,
+    ) -> Result<Info, DecodeError<R::Error>> {
+        scan::<C, R>(reader, &mut Pass { loader: self, record, loading })
     }
 
     fn is_found(&self, item: u32) -> bool {

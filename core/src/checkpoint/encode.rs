@@ -11,6 +11,7 @@
 use super::error::EncodeError;
 use super::names::{name_is_good, shape_fits};
 use super::objects::{MAX_ITEMS, Objects, StateDict, Visit, VisitTensors};
+use super::output::{Output, To, out};
 use super::{Checksum, Header, MAGIC, VERSION, run};
 use crate::record::Record;
 use embedded_io::Write;
@@ -53,6 +54,7 @@ pub struct Encoded {
 ///
 /// # Errors
 /// [`EncodeError`]; what was written so far is then not a checkpoint.
+#[inline(never)] // Its buffer is not to be on the stack of the one who saves beside the store's.
 pub fn encode<C: Checksum, W: Write, T: Objects + ?Sized>(
     writer: &mut W,
     contents: &Contents<'_>,
@@ -73,65 +75,13 @@ pub fn encode<C: Checksum, W: Write, T: Objects + ?Sized>(
 ///
 /// # Errors
 /// Any [`EncodeError`] but [`Io`](EncodeError::Io) and [`WriteZero`](EncodeError::WriteZero).
+#[inline(never)] // As above.
 pub fn measure<E, T: Objects + ?Sized>(contents: &Contents<'_>, objects: &T) -> Result<u32, EncodeError<E>> {
     let mut encoder = Encoder::new(None, contents);
     encoder.stream(objects);
     match encoder.failure {
         None => Ok(encoder.len),
         Some(failure) => Err(failure.with_io(None)),
-    }
-}
-
-/// Where the stream goes: a checksum and a writer, whatever they are.
-trait Output {
-    /// Adds to the checksum.
-    fn sum(&mut self, bytes: &[u8]);
-    /// The checksum so far.
-    fn value(&self) -> u32;
-    /// Writes; false when that failed.
-    fn write(&mut self, bytes: &[u8]) -> bool;
-    /// Flushes; false when that failed.
-    fn flush(&mut self) -> bool;
-}
-
-struct To<'a, C, W: Write> {
-    writer: &'a mut W,
-    crc: C,
-    /// Why a call failed; none where the writer took nothing without an error.
-    error: Option<W::Error>,
-}
-
-impl<C: Checksum, W: Write> Output for To<'_, C, W> {
-    fn sum(&mut self, bytes: &[u8]) {
-        self.crc.update(bytes);
-    }
-    fn value(&self) -> u32 {
-        self.crc.value()
-    }
-    fn write(&mut self, mut bytes: &[u8]) -> bool {
-        while !bytes.is_empty() {
-            match self.writer.write(bytes) {
-                Err(error) => {
-                    self.error = Some(error);
-                    return false;
-                }
-                // Ok(0) for a buffer that is not empty breaks `Write`'s contract; `embedded_io`'s own loop panics there.
-                Ok(written) => match bytes.get(written..) {
-                    Some(rest) if written > 0 => bytes = rest,
-                    _ => return false,
-                },
-            }
-        }
-        true
-    }
-    fn flush(&mut self) -> bool {
-        match self.writer.flush() {
-            Ok(()) => true,
-            Err(error) => {
-                self.error = Some(error);
-                false
-            }
-        }
     }
 }
 
@@ -376,14 +326,6 @@ impl<'a> Encoder<'a> {
         }
         elements.iter().for_each(|element| self.put(&element.to_le_bytes()));
     }
-}
-
-/// Through the checksum to the writer; false when that failed.
-fn out(output: &mut Option<&mut dyn Output>, bytes: &[u8]) -> bool {
-    output.as_deref_mut().is_none_or(|output| {
-        output.sum(bytes);
-        output.write(bytes)
-    })
 }
 
 /// postcard into the encoder.

@@ -96,6 +96,7 @@ impl<'a> Input<'a> {
         self.failure.get_or_insert(error);
     }
 
+    #[inline(never)]
     pub fn malformed(&mut self) {
         self.fail(DecodeError::Malformed);
     }

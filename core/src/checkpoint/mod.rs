@@ -38,6 +38,7 @@ mod error;
 mod input;
 mod names;
 mod objects;
+mod output;
 mod run;
 mod search;
 

@@ -158,7 +158,7 @@ impl<L: Layer, const W: usize, const E: usize, const SLOTS: usize> World<L, W, E
         let store = open::<L, W, E, SLOTS>(flash)?;
         let erases = store.erases();
         drop(store);
-        let bound = SLOTS * (3 + 2 * E / 128 + 1);
+        let bound = SLOTS * (3 + 2 * E / 64 + 1);
         if flash.counts.reads - reads > bound as u64 {
             return Err(format!("{} reads to open, more than {bound}", flash.counts.reads - reads));
         }
