@@ -19,7 +19,7 @@ const PAINTED_AT_LEAST: u64 = 128;
 
 /// What is called by the instruction at an address.
 #[derive(Debug, PartialEq, Eq)]
-enum Call {
+pub enum Call {
     /// The function there; or a place in the same function.
     To(u64),
     /// Whatever a register holds.
@@ -116,7 +116,7 @@ fn frames(file: &object::File<'_>, functions: &BTreeMap<u64, Function>) -> Resul
     let code = Code::new(file)?;
     for (start, function) in functions {
         if !frames.contains_key(start) {
-            let pushed = code.instructions(*start, function.size).map(|(_, word)| code.pushed(word)).sum();
+            let pushed = code.instructions(*start, function.size).map(|(_, word)| pushed(code.thumb, word)).sum();
             frames.insert(*start, pushed);
         }
     }
@@ -200,29 +200,24 @@ impl<'a> Code<'a> {
     fn call(&self, at: u64, word: u32, before: u32) -> Option<Call> {
         if self.thumb { thumb_call(at, word) } else { riscv_call(at, word, before) }
     }
+}
 
-    /// Bytes that an instruction takes from the stack.
-    fn pushed(&self, word: u32) -> u64 {
-        let (size, registers) = match (self.thumb, word) {
-            // push, push.w, sub sp
-            (true, 0xB400..=0xB5FF) => (0, word & 0x1FF),
-            (true, word) if word >> 16 == 0xE92D => (0, word & 0xFFFF),
-            (true, 0xB080..=0xB0FF) => ((word & 0x7F) * 4, 0),
-            // c.addi16sp, c.addi sp, addi sp, if downwards: bit 12 and bit 31 are the signs.
-            (false, word) if word & 0xFFFF_FF83 == 0x7101 | word & 0x7C && word & 0xFFFF_EF83 == 0x6101 => (
-                512 - ((word >> 3 & 1) << 8
-                    | (word >> 4 & 1) << 7
-                    | (word >> 5 & 1) << 6
-                    | (word >> 2 & 1) << 5
-                    | (word >> 6 & 1) << 4),
-                0,
-            ),
-            (false, word) if word & 0xFFFF_FF83 == 0x1101 => (32 - (word >> 2 & 31), 0),
-            (false, word) if word & 0x800F_FFFF == 0x8001_0113 => (4096 - (word >> 20), 0),
-            _ => (0, 0),
-        };
-        u64::from(size + registers.count_ones() * 4)
-    }
+/// Bytes that an instruction takes from the stack.
+pub fn pushed(thumb: bool, word: u32) -> u64 {
+    let bit = |from: u32, to: u32| (word >> from & 1) << to;
+    let size = match word {
+        // push, push.w, sub sp
+        0xB400..=0xB5FF if thumb => (word & 0x1FF).count_ones() * 4,
+        0xE92D_0000..=0xE92D_FFFF if thumb => (word & 0xFFFF).count_ones() * 4,
+        0xB080..=0xB0FF if thumb => (word & 0x7F) * 4,
+        _ if thumb => 0,
+        // c.addi16sp, c.addi sp, addi sp, where the sign says downwards
+        _ if word & 0xFFFF_FF83 == 0x7101 => 512 - (bit(4, 8) | bit(3, 7) | bit(5, 6) | bit(2, 5) | bit(6, 4)),
+        _ if word & 0xFFFF_FF83 == 0x1101 => 32 - (word >> 2 & 31),
+        _ if word & 0x800F_FFFF == 0x8001_0113 => 4096 - (word >> 20),
+        _ => 0,
+    };
+    size.into()
 }
 
 /// `value`'s lowest `bits` as a signed number.
@@ -234,7 +229,8 @@ fn target(at: u64, offset: i64) -> Option<Call> {
     at.checked_add_signed(offset).map(Call::To)
 }
 
-fn thumb_call(at: u64, word: u32) -> Option<Call> {
+/// What a Thumb instruction at `at` calls, or jumps to for good.
+pub fn thumb_call(at: u64, word: u32) -> Option<Call> {
     match word {
         // blx register; bx register but lr, which returns.
         0x4780..=0x47FF => Some(Call::Pointer),
@@ -252,7 +248,8 @@ fn thumb_call(at: u64, word: u32) -> Option<Call> {
     }
 }
 
-fn riscv_call(at: u64, word: u32, before: u32) -> Option<Call> {
+/// What a RISC-V instruction at `at`, after `before`, calls or jumps to for good.
+pub fn riscv_call(at: u64, word: u32, before: u32) -> Option<Call> {
     let rd = word >> 7 & 31;
     match word & 0x7F {
         // jal, also as a jump

@@ -9,6 +9,8 @@ mod image;
 mod kill;
 mod log;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use clap::{Parser, ValueEnum};
 use digits_workload::boards::{self, Board};

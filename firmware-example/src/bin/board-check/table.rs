@@ -58,11 +58,11 @@ pub fn compare(committed: &Path, now: &Path, partial: bool) -> Done {
     for name in committed.keys().chain(now.keys()).collect::<BTreeSet<_>>() {
         match (committed.get(name), now.get(name)) {
             (Some(before), Some(value)) if *value > before + before.abs() * (SLACK - 1.0) => {
-                println!("{name:48} {value:>10}, was {before}: WORSE by {:.1} %", (value / before - 1.0) * 100.0);
+                println!("{name:48} {value:>10}, was {before}: WORSE{}", by(*before, *value));
                 worse += 1;
             }
             (Some(before), Some(value)) if value + before.abs() * (SLACK - 1.0) < *before => {
-                println!("{name:48} {value:>10}, was {before}: better by {:.1} %", (1.0 - value / before) * 100.0);
+                println!("{name:48} {value:>10}, was {before}: better{}", by(*before, *value));
             }
             (Some(_), None) if partial => (),
             (Some(before), None) => {
@@ -78,6 +78,11 @@ pub fn compare(committed: &Path, now: &Path, partial: bool) -> Done {
     }
     println!("{same} numbers are within {:.0} % of the table", (SLACK - 1.0) * 100.0);
     if worse == 0 { Ok(()) } else { Err(format!("{worse} numbers are not as good as the committed ones").into()) }
+}
+
+/// How much that is, where it can be said.
+fn by(before: f64, value: f64) -> String {
+    if before > 0.0 { format!(" by {:.1} %", (value / before - 1.0).abs() * 100.0) } else { String::new() }
 }
 
 /// One line of the budgets.
