@@ -14,6 +14,9 @@ use std::time::{Duration, Instant, SystemTime};
 /// How long the flash goes on changing after a save has begun, about.
 const SAVE: Duration = Duration::from_millis(12);
 
+/// How long the last start may take, on a busy machine.
+const LAST: Duration = Duration::from_secs(300);
+
 /// How long a save is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -25,7 +28,12 @@ pub fn kill(kills: u32, seed: u64, life: u64, flash: &Path, killed: &Path, progr
     let status = loop {
         let mut child = start(program)?;
         if times == kills {
-            break child.wait()?;
+            if let Some(status) = live(&mut child, LAST, || false)? {
+                break status;
+            }
+            child.kill()?;
+            child.wait()?;
+            return Err("it does not come to its end".into());
         }
         // Up to twice the average.
         let life = Duration::from_millis(life * 2).mul_f32(random.symmetric(0.5) + 0.5);
