@@ -89,6 +89,13 @@ fn what_is_exported_and_imported_is_the_same_file() {
         of(&back);
         assert!(fs::read(dir.path().join("back.ckpt")).unwrap() == whole, "{format}");
     }
+    // Numbers in another form are the same numbers.
+    let text = fs::read_to_string(dir.path().join("whole.json")).unwrap();
+    let other = text.replace("0.30000001192092896", "3.0000001192092896E-01");
+    assert_ne!(other, text);
+    fs::write(dir.path().join("other.json"), other).unwrap();
+    of(&["import", "other.json", "--to", "checkpoint", "-o", "back.ckpt"]);
+    assert!(fs::read(dir.path().join("back.ckpt")).unwrap() == whole);
     // One file of a set, too.
     of(&["export", "run/latest_model_12.ckpt", "--to", "npz", "-o", "part.npz"]);
     of(&["import", "part.npz", "--to", "checkpoint", "-o", "part.ckpt"]);

@@ -4,6 +4,7 @@
 
 mod compare;
 mod png;
+mod tensorboard;
 pub mod terminal;
 
 use crate::failure::{self, Failure, Result};
@@ -16,6 +17,7 @@ use training_monitor_std::history::Entry;
 /// Draws the history of a run: loss, metrics, every save and removal, where it was resumed, why it stopped
 ///
 /// With --compare several runs are drawn on one picture. Without a file, or with --terminal, the chart is drawn as text.
+/// With --tensorboard the numbers go to event files, for `tensorboard --logdir DIR`.
 #[derive(clap::Args, Debug)]
 pub struct Plot {
     /// A history, or a directory with a history.jsonl
@@ -26,6 +28,9 @@ pub struct Plot {
     /// The picture: .svg or .png
     #[arg(short, long, value_name = "FILE", conflicts_with = "terminal")]
     pub output: Option<PathBuf>,
+    /// Also writes what was measured as event files of TensorBoard, a directory in DIR for each run
+    #[arg(long, value_name = "DIR", conflicts_with = "terminal")]
+    pub tensorboard: Option<PathBuf>,
     /// Pixels from left to right, of a PNG
     #[arg(long, default_value_t = 1600, value_parser = clap::value_parser!(u32).range(100..=10000))]
     pub width: u32,
@@ -99,11 +104,19 @@ fn name(path: &Path) -> String {
 
 /// Runs `plot`.
 pub fn plot(arguments: &Plot) -> Result<ExitCode> {
-    let paths = std::iter::once(&arguments.run).chain(&arguments.compare);
-    let mut runs = paths.map(|path| Run::read(path)).collect::<Result<Vec<_>>>()?;
+    let mut runs = paths(arguments).map(Run::read).collect::<Result<Vec<_>>>()?;
     tell_apart(&mut runs, arguments);
+    if let Some(directory) = &arguments.tensorboard {
+        let paths: Vec<&Path> = paths(arguments).collect();
+        for file in tensorboard::write(&runs, &paths, directory)? {
+            anstream::println!("{}", file.display());
+        }
+    }
     let Some(output) = &arguments.output else {
-        return terminal::print(&runs).map(|()| ExitCode::SUCCESS);
+        if arguments.tensorboard.is_none() {
+            terminal::print(&runs)?;
+        }
+        return Ok(ExitCode::SUCCESS);
     };
     let title = arguments.title.clone();
     let svg = match &runs[..] {
@@ -124,11 +137,14 @@ pub fn plot(arguments: &Plot) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn paths(arguments: &Plot) -> impl Iterator<Item = &Path> {
+    std::iter::once(&arguments.run).chain(&arguments.compare).map(PathBuf::as_path)
+}
+
 /// Runs of one name get their paths.
 fn tell_apart(runs: &mut [Run], arguments: &Plot) {
     let names: Vec<String> = runs.iter().map(|run| run.name.clone()).collect();
-    let paths = std::iter::once(&arguments.run).chain(&arguments.compare);
-    for (run, path) in runs.iter_mut().zip(paths) {
+    for (run, path) in runs.iter_mut().zip(paths(arguments)) {
         if names.iter().filter(|name| **name == run.name).count() > 1 {
             run.name = path.display().to_string();
         }
