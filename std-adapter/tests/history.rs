@@ -95,7 +95,7 @@ fn numbers_as_others_write_them() {
     let lines = [
         r#"{"event":"iteration","iteration":1,"loss":1.50,"seconds":1E-03}"#,
         r#"{"event":"iteration","iteration":2,"loss":3}"#,
-        r#"{"metrics":{"accuracy":5.0e-1,"val_loss":null},"epoch":1,"iteration":2,"event":"epoch"}"#,
+        r#"{"metrics":{"val_loss":5.0e-1,"accuracy":null},"epoch":1,"iteration":2,"event":"epoch"}"#,
     ];
     fs::write(&path, format!("{first}\n{}\n", lines.join("\n"))).unwrap();
     let wanted = [
@@ -104,7 +104,7 @@ fn numbers_as_others_write_them() {
         Entry::Epoch {
             epoch: 1,
             iteration: 2,
-            metrics: vec![("accuracy".to_owned(), Some(0.5)), ("val_loss".to_owned(), None)],
+            metrics: vec![("val_loss".to_owned(), Some(0.5)), ("accuracy".to_owned(), None)],
         },
     ];
     assert_eq!(History::read(&path).unwrap(), wanted);

@@ -67,7 +67,7 @@ fn as_text() -> String {
 fn frames_say_what_the_text_says() {
     let dir = device(FRAMES);
     let told = watch(dir.path());
-    assert!(told.starts_with("INFO  64-32-10, from the beginning\nepoch 1 (iteration 1)  loss 0.2899"), "{told}");
+    assert!(told.starts_with("INFO  64-32-10, from the beginning\nepoch 1  loss 0.28987  accuracy"), "{told}");
     assert!(
         told.contains("\nlatest: saved step 12, 19580 bytes, in place of 11\nstopped: EarlyStopping, after epoch 12")
     );

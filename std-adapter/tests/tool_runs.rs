@@ -97,10 +97,10 @@ fn the_log_of_a_device_through_a_pipe() {
     let text = String::from_utf8(output.stdout).unwrap();
     let wanted = [
         "INFO  64-32-10, from the beginning",
-        "epoch 1 (iteration 1)  loss 0.3  accuracy 0.9",
+        "epoch 1  loss 0.3  accuracy 0.9",
         "best: saved step 1, 19580 bytes",
         "latest: step 1 was not saved: see its log",
-        "stopped: NonFinite, after epoch 1 (iteration 1)",
+        "stopped: NonFinite, after epoch 1",
     ];
     assert_eq!(text.lines().collect::<Vec<_>>(), wanted);
 }

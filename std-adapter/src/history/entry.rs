@@ -181,9 +181,20 @@ impl FromStr for Entry {
 }
 
 fn of_line(line: &[u8]) -> serde_json::Result<Entry> {
+    /// Metrics in their order, which a [`Value`] forgets.
+    #[derive(Deserialize)]
+    struct InOrder {
+        #[serde(deserialize_with = "from_map")]
+        metrics: Vec<(String, Option<f64>)>,
+    }
+
     let mut value: Value = serde_json::from_slice(line)?;
     plain_numbers(&mut value);
-    Entry::deserialize(value)
+    let mut entry = Entry::deserialize(value)?;
+    if let Entry::Epoch { metrics, .. } = &mut entry {
+        *metrics = serde_json::from_slice::<InOrder>(line)?.metrics;
+    }
+    Ok(entry)
 }
 
 /// Each fraction as its nearest double, written as serde_json itself would: that, it always passes on as a number.

@@ -207,10 +207,10 @@ mod tests {
     #[test]
     fn a_serial_port_passes_every_byte() {
         use serialport::{SerialPort, TTYPort};
-        let (mut device, mut here) = TTYPort::pair().unwrap();
+        let (mut device, here) = TTYPort::pair().unwrap();
+        let path = PathBuf::from(here.name().unwrap());
         // A terminal as it comes would wait for whole lines, echo them and change some bytes.
-        here.set_exclusive(false).unwrap();
-        let feed = Feed::start(Path::new(&here.name().unwrap()), true, Format::Text, 115_200).unwrap();
+        let feed = Feed::start(&path, true, Format::Text, 115_200).unwrap();
         device.write_all(b"tab\t \x03\x04\x11\x13\rend\n").unwrap();
         let next = || feed.next(Duration::from_secs(20)).unwrap().unwrap();
         assert_eq!(next(), News::Line("tab\t \x03\x04\x11\x13\rend".to_owned()));

@@ -93,7 +93,8 @@ fn title(live: &Live, over: bool) -> Line<'_> {
         None if over => Span::from(" no more news ").black().on_gray(),
         None => Span::from(" running ").black().on_green(),
     };
-    let place = format!("  epoch {}, iteration {}", live.epoch, live.iteration);
+    let iteration = if live.counts { format!(", iteration {}", live.iteration) } else { String::new() };
+    let place = format!("  epoch {}{iteration}", live.epoch);
     Line::from(vec![Span::from(format!(" {}  ", live.name)).bold(), state, Span::from(place)])
 }
 
