@@ -37,8 +37,15 @@ struct Panel {
 /// Draws them.
 pub fn draw(runs: &[Run], title: &str) -> Result<String> {
     let mut panels = vec![Panel { title: "training loss, smoothed".to_owned(), lines: vec![] }];
+    // Alike for all of them, or a short run would look the wilder for being short.
+    let longest = runs.iter().map(|run| run.losses().len()).max().unwrap_or(0);
+    let mut pace = Panel { title: "time of an iteration in ms, median of a stretch".to_owned(), lines: vec![] };
     for (number, run) in runs.iter().enumerate() {
-        panels[0].lines.push((number, thinned(&smoothed(&run.losses()))));
+        panels[0].lines.push((number, thinned(&smoothed(&run.losses(), longest))));
+        let medians = medians(&run.milliseconds(), longest.div_ceil(60));
+        if !medians.is_empty() {
+            pace.lines.push((number, medians));
+        }
         for (name, points) in run.metrics() {
             let name = name.replace('_', " ");
             match panels[1..].iter_mut().find(|panel| panel.title == name) {
@@ -46,6 +53,9 @@ pub fn draw(runs: &[Run], title: &str) -> Result<String> {
                 None => panels.push(Panel { title: name, lines: vec![(number, points)] }),
             }
         }
+    }
+    if !pace.lines.is_empty() {
+        panels.push(pace);
     }
     let legend = 20 * runs.len() as u32;
     let height = HEAD + legend + PANEL * panels.len() as u32 + FOOT;
@@ -132,6 +142,16 @@ fn draw_panel(area: &DrawingArea<SVGBackend<'_>, Shift>, panel: &Panel, runs: &[
         on!(low - room..high + room);
     }
     Ok(())
+}
+
+/// Of every `stretch` points the one in the middle: an iteration with a save in it takes many times as long.
+fn medians(points: &[(f64, f64)], stretch: usize) -> Points {
+    let median = |chunk: &[(f64, f64)]| {
+        let mut values: Vec<f64> = chunk.iter().map(|(_, value)| *value).collect();
+        values.sort_by(f64::total_cmp);
+        (chunk[chunk.len() / 2].0, values[values.len() / 2])
+    };
+    points.chunks(stretch.max(1)).map(median).collect()
 }
 
 /// A point for each pixel at most.

@@ -64,6 +64,15 @@ impl Run {
         self.entries.iter().filter_map(loss).collect()
     }
 
+    /// Iteration and how many milliseconds it took.
+    pub fn milliseconds(&self) -> Vec<(f64, f64)> {
+        let took = |entry: &Entry| match entry {
+            Entry::Iteration { iteration, seconds, .. } => Some((f64::from(*iteration), (*seconds)? * 1e3)),
+            _ => None,
+        };
+        self.entries.iter().filter_map(took).collect()
+    }
+
     /// The metrics of its epochs, in the order in which they first came.
     pub fn metrics(&self) -> Vec<(String, Vec<(f64, f64)>)> {
         let mut all = Vec::<(String, Vec<(f64, f64)>)>::new();
@@ -151,9 +160,9 @@ fn tell_apart(runs: &mut [Run], arguments: &Plot) {
     }
 }
 
-/// Exponentially smoothed over about a fortieth of the run, without the pull of a first value.
-pub fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let keep = 1.0 - 1.0 / (points.len() as f64 / 40.0).max(3.0);
+/// Exponentially smoothed over about a fortieth of `length` points, without the pull of a first value.
+pub fn smoothed(points: &[(f64, f64)], length: usize) -> Vec<(f64, f64)> {
+    let keep = 1.0 - 1.0 / (length as f64 / 40.0).max(3.0);
     let (mut sum, mut weight) = (0.0, 0.0);
     let smooth = |(at, value): &(f64, f64)| {
         sum = keep * sum + value;
