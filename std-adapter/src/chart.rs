@@ -85,12 +85,14 @@ struct Chart<'a> {
     /// The top of what comes next.
     y: f64,
     height: f64,
+    /// Where the smoothed loss is, in pixels.
+    loss_line: Vec<(f64, f64)>,
 }
 
 impl<'a> Chart<'a> {
     fn new(run: &'a Run, svg: &'a mut String) -> Self {
         let x = Axis::linear(0.0, f64::from(run.iterations.max(1)) * 1.015, LEFT, WIDTH - RIGHT);
-        let mut chart = Chart { run, svg, x, y: TOP, height: 0.0 };
+        let mut chart = Chart { run, svg, x, y: TOP, height: 0.0, loss_line: Vec::new() };
         chart.height = chart.panels().last().map_or(TOP, |(_, bottom)| *bottom) + BOTTOM;
         chart
     }
@@ -196,7 +198,9 @@ impl<'a> Chart<'a> {
         let (top, axis) = self.panel("training loss", LOSS_HEIGHT, &values)?;
         self.key(top - 8.0)?;
         self.line(&thinned(&run.losses), &axis, LOSS, 1.0, 0.35)?;
-        self.line(&thinned(&smoothed(&run.losses)), &axis, LOSS, 2.2, 1.0)
+        let smoothed = thinned(&smoothed(&run.losses));
+        self.loss_line = smoothed.iter().map(|(at, loss)| (self.x.at(*at), axis.at(*loss))).collect();
+        self.line(&smoothed, &axis, LOSS, 2.2, 1.0)
     }
 
     fn metric(&mut self, name: &str, values: &[(f64, f64)], color: &str) -> fmt::Result {

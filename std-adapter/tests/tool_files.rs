@@ -134,7 +134,7 @@ fn wrong_files_are_told_from_each_other() {
     write("bad.csv", b"tensor,shape,index,value\nm.w,2,0,1.5\nm.w,2,2,1.5\n");
     says(dir.path(), &["export", "run", "--to", "json", "-o", "run.json"], 0);
     fs::create_dir(dir.path().join("nothing")).unwrap();
-    let cases: [(&[&str], &str); 14] = [
+    let cases: [(&[&str], &str); 16] = [
         (&["inspect", "missing"], "cannot read missing"),
         (&["inspect", "empty"], "it is empty"),
         (&["inspect", "history.jsonl"], "it is the history of a run"),
@@ -152,8 +152,10 @@ fn wrong_files_are_told_from_each_other() {
             &["import", "run.json", "--to", "flash-image", "--slots", "2", "--slot-size", "96", "-o", "x"],
             "the flash image",
         ),
-        (&["plot", "run"], "history.jsonl"),
-        (&["plot", "run.json", "-o", "x.svg"], "not the history of a run"),
+        (&["import", "history.jsonl", "--to", "checkpoint", "-o", "x"], "it is the history of a run"),
+        (&["plot", "run"], "run is not a run: it is a directory without a history.jsonl"),
+        (&["plot", "run.json", "-o", "x.svg"], "run.json is not the history of a run: it is JSON"),
+        (&["watch", "run/latest_model_12.ckpt"], "is not a history or a log: it is a checkpoint"),
         (&["export", "run", "--to", "pickle"], "invalid value 'pickle'"),
     ];
     for (arguments, message) in cases {

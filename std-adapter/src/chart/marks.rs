@@ -42,22 +42,18 @@ impl Chart<'_> {
         Ok(())
     }
 
-    /// Upright beside the lines in the first panel; where two lines are too near for two names, one is at the bottom,
-    /// and where there are more, the others go without.
+    /// Upright beside the lines in the first panel, at the top; at the bottom where the loss is at the top, or another
+    /// name. Where there is room at neither, a line goes without.
     pub(super) fn mark_names(&mut self) -> fmt::Result {
-        let (mut top_free, mut bottom_free) = (0.0, 0.0);
+        let mut free = [0.0; 2];
         for Mark { x, color, text, .. } in self.marks() {
             // Its yellow is too light for letters.
             let color = if color == BEST { BEST_TEXT } else { color };
-            let (y, anchor) = if x >= top_free {
-                top_free = x + 13.0;
-                (TOP + 6.0, "end")
-            } else if x >= bottom_free {
-                bottom_free = x + 13.0;
-                (TOP + LOSS_HEIGHT - 6.0, "start")
-            } else {
-                continue;
-            };
+            let beside = |(at, y): &&(f64, f64)| (x - 18.0..=x).contains(at) && *y < TOP + 90.0;
+            let places = if self.loss_line.iter().any(|point| beside(&point)) { [1, 0] } else { [0, 1] };
+            let Some(place) = places.into_iter().find(|place| x >= free[*place]) else { continue };
+            free[place] = x + 13.0;
+            let (y, anchor) = [(TOP + 6.0, "end"), (TOP + LOSS_HEIGHT - 6.0, "start")][place];
             let (x, text) = (x - 5.0, escaped(&text));
             writeln!(
                 self.svg,

@@ -4,7 +4,7 @@
 
 use super::note::Note;
 use super::{Bundle, Named, from_word, word};
-use crate::failure::{Failure, Result};
+use crate::failure::{self, Failure, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
@@ -52,6 +52,10 @@ pub fn write(bundle: &Bundle) -> Result<Vec<u8>> {
 
 pub fn read(path: &Path, bytes: &[u8]) -> Result<Bundle> {
     let wrong = |error: serde_json::Error| Failure::content(path, format!("not a JSON file of tensors: {error}"));
+    if bytes.starts_with(br#"{"schema":"training-monitor-history""#) {
+        let (wanted, found) = ("a file of tensors", failure::looks_like(bytes));
+        return Err(Failure::WrongFile { path: path.to_owned(), wanted, found });
+    }
     let file: File = serde_json::from_slice(bytes).map_err(wrong)?;
     let mut tensors = Vec::new();
     for (key, array) in file.tensors {

@@ -8,11 +8,12 @@ mod tensorboard;
 pub mod terminal;
 
 use crate::failure::{self, Failure, Result};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use training_monitor_std::History;
 use training_monitor_std::chart;
-use training_monitor_std::history::Entry;
+use training_monitor_std::history::{Entry, HistoryError};
 
 /// Draws the history of a run: loss, metrics, every save and removal, where it was resumed, why it stopped
 ///
@@ -51,7 +52,7 @@ pub struct Run {
 impl Run {
     pub fn read(path: &Path) -> Result<Run> {
         let file = history(path);
-        let entries = History::read(&file).map_err(Failure::other)?;
+        let entries = History::read(&file).map_err(|error| wrong(path, &file, error))?;
         Ok(Run { name: name(path), entries })
     }
 
@@ -64,10 +65,10 @@ impl Run {
         self.entries.iter().filter_map(loss).collect()
     }
 
-    /// Iteration and how many milliseconds it took.
-    pub fn milliseconds(&self) -> Vec<(f64, f64)> {
+    /// Iteration and how long it took.
+    pub fn seconds(&self) -> Vec<(f64, f64)> {
         let took = |entry: &Entry| match entry {
-            Entry::Iteration { iteration, seconds, .. } => Some((f64::from(*iteration), (*seconds)? * 1e3)),
+            Entry::Iteration { iteration, seconds, .. } => Some((f64::from(*iteration), (*seconds)?)),
             _ => None,
         };
         self.entries.iter().filter_map(took).collect()
@@ -96,6 +97,22 @@ impl Run {
             Entry::Stopped { reason, iteration, .. } => Some((f64::from(*iteration), reason.as_str())),
             _ => None,
         })
+    }
+}
+
+/// What a history that cannot be read is, for who asked for `path`.
+fn wrong(path: &Path, file: &Path, error: HistoryError) -> Failure {
+    match error {
+        HistoryError::Io { cause, .. } if cause.kind() == io::ErrorKind::NotFound && path.is_dir() => {
+            let found = "it is a directory without a history.jsonl".to_owned();
+            Failure::WrongFile { path: path.to_owned(), wanted: "a run", found }
+        }
+        HistoryError::Io { cause, .. } => Failure::io("read", file)(cause),
+        HistoryError::NotAHistory { .. } => {
+            let found = failure::read(file).map_or_else(|error| error.to_string(), |bytes| failure::looks_like(&bytes));
+            Failure::WrongFile { path: file.to_owned(), wanted: "the history of a run", found }
+        }
+        other => Failure::Content { path: file.to_owned(), why: other.to_string() },
     }
 }
 

@@ -4,9 +4,9 @@
 //! from a checkpoint takes back what had happened after it.
 
 use super::frames::{Format, Lines};
-use crate::failure::{Failure, Result};
+use crate::failure::{self, Failure, Result};
 use std::fs::{File, Metadata};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
@@ -36,13 +36,16 @@ impl Feed {
         } else if let Some(port) = serial(path, baud)? {
             std::thread::spawn(move || report(&to, pipe(port, &format, &to)));
         } else {
-            let file = File::open(path).map_err(Failure::io("read", path))?;
+            let mut file = File::open(path).map_err(Failure::io("read", path))?;
             let meta = file.metadata().map_err(Failure::io("read", path))?;
             if meta.is_dir() {
                 let (wanted, found) = ("a history or a log", "it is a directory".to_owned());
                 return Err(Failure::WrongFile { path: path.to_owned(), wanted, found });
             }
             let grows = meta.is_file();
+            if grows {
+                refuse_others(&mut file, path).map_err(Failure::io("read", path))??;
+            }
             std::thread::spawn(move || {
                 let done = if grows { tail(file, &from, follow, &format, &to) } else { pipe(file, &format, &to) };
                 report(&to, done);
@@ -64,6 +67,18 @@ impl Feed {
             Err(RecvTimeoutError::Disconnected) => Some(Err(io::Error::other("what was read cannot be decoded"))),
         }
     }
+}
+
+/// Nobody wants to see the bytes of a checkpoint as lines.
+fn refuse_others(file: &mut File, path: &Path) -> io::Result<Result<()>> {
+    let mut start = Vec::new();
+    file.take(64).read_to_end(&mut start)?;
+    file.rewind()?;
+    if !failure::is_known_binary(&start) {
+        return Ok(Ok(()));
+    }
+    let (wanted, found) = ("a history or a log", failure::looks_like(&start));
+    Ok(Err(Failure::WrongFile { path: path.to_owned(), wanted, found }))
 }
 
 /// The serial port at `path`, set to pass every byte as it is; `None` if that is something else.
@@ -209,11 +224,17 @@ mod tests {
         use serialport::{SerialPort, TTYPort};
         let (mut device, here) = TTYPort::pair().unwrap();
         let path = PathBuf::from(here.name().unwrap());
+        let mut port = serial(&path, 115_200).unwrap().unwrap();
         // A terminal as it comes would wait for whole lines, echo them and change some bytes.
+        let sent: Vec<u8> = (0..=255).collect();
+        device.write_all(&sent).unwrap();
+        let mut came = [0; 256];
+        port.read_exact(&mut came).unwrap();
+        assert_eq!(came[..], sent);
+        drop(port);
         let feed = Feed::start(&path, true, Format::Text, 115_200).unwrap();
-        device.write_all(b"tab\t \x03\x04\x11\x13\rend\n").unwrap();
-        let next = || feed.next(Duration::from_secs(20)).unwrap().unwrap();
-        assert_eq!(next(), News::Line("tab\t \x03\x04\x11\x13\rend".to_owned()));
+        device.write_all(b"\x1b[31mred\x07\tend\r\n").unwrap();
+        assert_eq!(feed.next(Duration::from_secs(20)).unwrap().unwrap(), News::Line("red\tend".to_owned()));
         let null = Feed::start(Path::new("/dev/null"), true, Format::Text, 115_200).unwrap();
         assert_eq!(null.next(Duration::from_secs(20)).unwrap().unwrap(), News::End);
     }

@@ -95,7 +95,7 @@ impl Lines<'_> {
                     match decoder.decode() {
                         Ok(frame) => {
                             (*waiting, *good) = (0, true);
-                            line(shown(&frame));
+                            line(told(&frame));
                         }
                         Err(DecodeError::UnexpectedEof) if *waiting > LONGEST => {
                             return Err(wrong("there is no end to a frame; if the log is text, leave --elf out"));
@@ -135,12 +135,18 @@ fn wrong(why: &str) -> io::Error {
 }
 
 fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).trim_end().to_owned()
+    shown(String::from_utf8_lossy(bytes).trim_end())
+}
+
+/// Without what would move the cursor or change colours: loggers have colours, and a torn line may hold anything.
+fn shown(line: &str) -> String {
+    let plain = anstream::adapter::strip_str(line).to_string();
+    plain.chars().map(|c| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// Time, if the program has one, level and message, in the way of `probe-rs run`.
-fn shown(frame: &Frame<'_>) -> String {
+fn told(frame: &Frame<'_>) -> String {
     let time = frame.display_timestamp().map_or(String::new(), |time| format!("{time} "));
     let level = frame.level().map_or(String::new(), |level| format!("{:<5} ", level.as_str().to_uppercase()));
-    format!("{time}{level}{}", frame.display_message())
+    shown(&format!("{time}{level}{}", frame.display_message()))
 }
