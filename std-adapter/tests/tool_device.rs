@@ -1,47 +1,15 @@
 //! The tool on the log of a device as it comes: defmt's frames.
-//!
-//! `device/train.frames` is what the example firmware sent in an emulator, `device/train.defmt` the table in its program;
-//! `firmware-example/check --accept` writes both. Of the table a program is made here that has nothing else in it.
 
 mod tool;
 
-use object::write::{Object, StandardSegment, Symbol, SymbolSection};
-use object::{Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope};
+use object::write::Object;
+use object::{Architecture, BinaryFormat, Endianness};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use tool::device::{FRAMES, TABLE, program};
 use tool::says;
-
-const FRAMES: &[u8] = include_bytes!("device/train.frames");
-const TABLE: &str = include_str!("device/train.defmt");
-
-/// A program with this table and no code.
-fn program(table: &str) -> Vec<u8> {
-    let mut elf = Object::new(BinaryFormat::Elf, Architecture::Arm, Endianness::Little);
-    let section = elf.add_section(
-        elf.segment_name(StandardSegment::Data).to_vec(),
-        b".defmt".to_vec(),
-        SectionKind::ReadOnlyData,
-    );
-    elf.append_section_data(section, &[0; 64], 1);
-    for line in table.lines() {
-        let mut parts = line.splitn(3, ' ');
-        let mut number = || parts.next().unwrap().parse().unwrap();
-        let (value, size) = (number(), number());
-        elf.add_symbol(Symbol {
-            name: parts.next().unwrap().as_bytes().to_vec(),
-            value,
-            size,
-            kind: SymbolKind::Data,
-            scope: SymbolScope::Dynamic,
-            weak: false,
-            section: SymbolSection::Section(section),
-            flags: SymbolFlags::None,
-        });
-    }
-    elf.write().unwrap()
-}
 
 /// A directory with the program, and with `frames` as `log`.
 fn device(frames: &[u8]) -> tempfile::TempDir {
