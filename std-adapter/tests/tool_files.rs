@@ -65,6 +65,12 @@ fn every_damage_is_found() {
     }
     let text = says(dir.path(), &["verify", "run"], 1);
     assert!(text.contains("latest_model_12.ckpt") && text.contains("cut short"), "{text}");
+    let verdicts = json(dir.path(), &["verify", "run/best_model_3_accuracy=0.75.ckpt", "run", "--json"]);
+    assert_eq!((verdicts[0]["whole"].as_bool(), verdicts[1]["whole"].as_bool()), (Some(true), Some(false)));
+    assert_eq!(
+        (verdicts[1]["checkpoints"].as_u64(), verdicts[1]["damaged"][0]["state"].as_str()),
+        (Some(2), Some("damaged"))
+    );
     fs::write(&path, [&whole[..], b"more"].concat()).unwrap();
     assert!(says(dir.path(), &["verify", "run/latest_model_12.ckpt"], 1).contains("4 bytes follow"));
     // One file of a set is missing.
