@@ -114,3 +114,20 @@ pub fn data_in_code(elf: &object::File<'_>) -> Vec<Range<u64>> {
     let ends = marks.iter().skip(1).map(|(at, _)| *at).chain([u64::MAX]);
     marks.iter().zip(ends).filter(|((_, data), _)| *data).map(|((from, _), to)| *from..to).collect()
 }
+
+/// Prints defmt's table: address, size and name of each of its symbols. The desktop tool's tests make a program of it
+/// again, to read a board's log without a compiler for boards.
+pub fn table(path: &Path) -> Done {
+    let bytes = fs::read(path)?;
+    let elf = object::File::parse(&*bytes)?;
+    let section = elf.section_by_name(".defmt").ok_or("the program has no log")?.index();
+    let mut lines = BTreeMap::new();
+    for symbol in elf.symbols().filter(|symbol| symbol.section_index() == Some(section)) {
+        let name = symbol.name()?;
+        if name.starts_with('{') || name.starts_with("_defmt_") {
+            lines.insert(symbol.address(), format!("{} {} {name}", symbol.address(), symbol.size()));
+        }
+    }
+    lines.values().for_each(|line| println!("{line}"));
+    Ok(())
+}

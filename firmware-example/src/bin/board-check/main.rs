@@ -46,6 +46,11 @@ enum Command {
         /// What it wrote.
         frames: PathBuf,
     },
+    /// Prints the table with which a program's log is decoded.
+    LogTable {
+        /// The program.
+        elf: PathBuf,
+    },
     /// Starts a program again and again until it ends by itself; kills it at random moments before.
     Kill {
         /// How often.
@@ -130,6 +135,7 @@ fn main() -> ExitCode {
         Command::Simulate { board, hidden, image } => image::simulate(board.board(), hidden, &image),
         Command::Contents { board, image, directory } => image::contents(board.board(), &image, &directory),
         Command::Log { elf, frames } => log::decode(&elf, &frames),
+        Command::LogTable { elf } => elf::table(&elf),
         Command::Kill { kills, seed, life, flash, killed, program } => {
             kill::kill(kills, seed, life, &flash, &killed, &program)
         }
