@@ -62,5 +62,6 @@ fn a_store_without_seals_is_caught() {
 fn a_line_that_is_none_is_an_error() {
     assert!(replay::<Honest>("w=4").is_err());
     assert!(replay::<Honest>("w=3 e=256 v=ff s=3 start=full rank=score saves=S1 cuts=1:bits:5").is_err());
+    assert!(replay::<Honest>("w=4 e=256 v=ff s=5 start=full rank=score saves=S1 cuts=1:bits:5").is_err());
     assert!(replay::<Honest>("w=4 e=256 v=ff s=3 start=full rank=score saves=S1 cuts=1:bytes:5").is_err());
 }
