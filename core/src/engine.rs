@@ -36,13 +36,14 @@ pub use run::{Outcome, RunError};
 
 use crate::event::{Event, UserEvent};
 use crate::handler::Handler;
-use crate::record::Record;
+use crate::record::{Record, RecordWriter};
 use crate::state::{State, flag};
 
 /// After which event the engine stands. Everything it does next follows from this and the state, so this is all that
 /// a checkpoint has to say. Part of the checkpoint format: variants are only ever added at the end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum After {
     /// Before any event.
@@ -70,6 +71,26 @@ pub enum After {
 }
 
 impl After {
+    /// All, each in the place of its code.
+    const ALL: [After; 11] = [
+        After::Nothing,
+        After::Started,
+        After::Iteration,
+        After::IterationStarted,
+        After::EpochTerminated,
+        After::EpochCompleted,
+        After::Terminate,
+        After::Completed,
+        After::ExceptionRaised,
+        After::GetBatchStarted,
+        After::GetBatchCompleted,
+    ];
+
+    /// The one with this code in a checkpoint, which is what `as u8` gives.
+    pub(crate) fn from_code(code: u32) -> Option<Self> {
+        Self::ALL.get(code as usize).copied()
+    }
+
     /// In an epoch, with no iteration begun.
     #[inline(always)]
     const fn between_iterations(self) -> bool {
@@ -231,7 +252,8 @@ impl<O, X> Engine<O, X> {
         self.fire_queued(model, handlers);
         self.state.flags &= !flag::ACT;
         if handlers.pending() {
-            let record = self.record_now(handlers);
+            let mut record = Record::new();
+            self.record_now(&mut record, handlers);
             if handlers.act(model, &mut self.state, &record) {
                 handlers.on_event(Event::SavedCheckpoint, model, &mut self.state);
             }
@@ -356,9 +378,8 @@ impl<O, X> Engine<O, X> {
         self.emit(Event::IterationCompleted, model, handlers);
     }
 
-    fn record_now<T: ?Sized, H: Handler<T, O, X>>(&self, handlers: &mut H) -> Record {
-        let mut states = crate::record::RecordWriter::default();
-        let whole = handlers.save_state(&mut states).is_ok();
-        states.finish(self.engine_state(), whole)
+    fn record_now<T: ?Sized, H: Handler<T, O, X>>(&self, record: &mut Record, handlers: &mut H) {
+        handlers.save_state(&mut RecordWriter::new(record));
+        record.engine = self.engine_state();
     }
 }

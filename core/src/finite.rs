@@ -94,12 +94,20 @@ fn sum_is_finite(block: &[f32]) -> bool {
 }
 
 /// An exponent of all ones, and only that, carries into the sign bit.
+#[cfg(not(all(target_arch = "arm", target_abi = "eabihf")))]
 #[inline(always)]
 const fn carry(value: f32) -> u32 {
     (value.to_bits() & 0x7FFF_FFFF).wrapping_add(0x0080_0000)
 }
 
+/// Exact, in integers. Where floats are added first only remainders and what overflowed get here: a loop will do.
+#[cfg(all(target_arch = "arm", target_abi = "eabihf"))]
+fn exponents_are_finite(block: &[f32]) -> bool {
+    block.iter().all(|value| value.is_finite())
+}
+
 /// Exact, in integers.
+#[cfg(not(all(target_arch = "arm", target_abi = "eabihf")))]
 fn exponents_are_finite(block: &[f32]) -> bool {
     let (chunks, rest) = block.as_chunks::<8>();
     let mut any = 0;

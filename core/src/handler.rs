@@ -31,7 +31,7 @@
 
 use crate::engine::Engine;
 use crate::event::{Event, When};
-use crate::record::{Record, RecordFull, RecordReader, RecordWriter, RestoreError};
+use crate::record::{Record, RecordReader, RecordWriter};
 use crate::state::State;
 
 /// Something that watches a run. `T` is the user's own context (the model and what belongs to it), `O` what the step
@@ -57,25 +57,17 @@ pub trait Handler<T: ?Sized, O, X = ()> {
         false
     }
 
-    /// Adds the handler's state, if it has one, to the record of the run.
-    ///
-    /// # Errors
-    /// [`RecordFull`] when it does not fit; no checkpoint is written then.
+    /// Adds the handler's state, if it has one, to the record of the run. What does not fit there makes the save fail.
     #[inline(always)]
-    fn save_state(&mut self, record: &mut RecordWriter) -> Result<(), RecordFull> {
+    fn save_state(&mut self, record: &mut RecordWriter<'_>) {
         let _ = record;
-        Ok(())
     }
 
     /// Takes back what [`save_state`](Self::save_state) added. Called twice: once to check the whole record, when
     /// [`RecordReader::take`] returns `None`, and once to change things.
-    ///
-    /// # Errors
-    /// [`RestoreError`] when the record is not of this handler; nothing has changed then.
     #[inline(always)]
-    fn restore_state(&mut self, record: &mut RecordReader<'_>) -> Result<(), RestoreError> {
+    fn restore_state(&mut self, record: &mut RecordReader<'_>) {
         let _ = record;
-        Ok(())
     }
 
     /// The newest checkpoint from which a run can go on, as its iteration; only those before `below`, if given.
@@ -86,11 +78,11 @@ pub trait Handler<T: ?Sized, O, X = ()> {
     }
 
     /// Reads the checkpoint that [`newest`](Self::newest) told of to its end and holds it against `model`, which is
-    /// not changed. `None` when it is damaged or does not fit.
+    /// not changed; its run goes to `record`. False when it is damaged, does not fit or has no run.
     #[inline(always)]
-    fn verify(&mut self, iteration: u32, model: &mut T) -> Option<Record> {
-        let _ = (iteration, model);
-        None
+    fn verify(&mut self, iteration: u32, model: &mut T, record: &mut Record) -> bool {
+        let _ = (iteration, model, record);
+        false
     }
 
     /// Loads into `model` the checkpoint that [`verify`](Self::verify) found good. False when the medium has failed
@@ -124,20 +116,20 @@ macro_rules! forward {
             $all.fold(false, |saved, handler| (handler.pending() && handler.act(model, state, record)) | saved)
         }
         #[inline(always)]
-        fn save_state(&mut $self, record: &mut RecordWriter) -> Result<(), RecordFull> {
-            $all.try_for_each(|handler| handler.save_state(record))
+        fn save_state(&mut $self, record: &mut RecordWriter<'_>) {
+            $all.for_each(|handler| handler.save_state(record));
         }
         #[inline(always)]
-        fn restore_state(&mut $self, record: &mut RecordReader<'_>) -> Result<(), RestoreError> {
-            $all.try_for_each(|handler| handler.restore_state(record))
+        fn restore_state(&mut $self, record: &mut RecordReader<'_>) {
+            $all.for_each(|handler| handler.restore_state(record));
         }
         #[inline(always)]
         fn newest(&mut $self, below: Option<u32>) -> Option<u32> {
             $all.filter_map(|handler| handler.newest(below)).max()
         }
         #[inline(always)]
-        fn verify(&mut $self, iteration: u32, model: &mut T) -> Option<Record> {
-            $all.find_map(|handler| handler.verify(iteration, model))
+        fn verify(&mut $self, iteration: u32, model: &mut T, record: &mut Record) -> bool {
+            $all.any(|handler| handler.verify(iteration, model, record))
         }
         #[inline(always)]
         fn load(&mut $self, iteration: u32, model: &mut T) -> bool {
@@ -176,14 +168,12 @@ macro_rules! tuples {
                 saved
             }
             #[inline(always)]
-            fn save_state(&mut self, record: &mut RecordWriter) -> Result<(), RecordFull> {
-                $(self.$index.save_state(record)?;)+
-                Ok(())
+            fn save_state(&mut self, record: &mut RecordWriter<'_>) {
+                $(self.$index.save_state(record);)+
             }
             #[inline(always)]
-            fn restore_state(&mut self, record: &mut RecordReader<'_>) -> Result<(), RestoreError> {
-                $(self.$index.restore_state(record)?;)+
-                Ok(())
+            fn restore_state(&mut self, record: &mut RecordReader<'_>) {
+                $(self.$index.restore_state(record);)+
             }
             #[inline(always)]
             fn newest(&mut self, below: Option<u32>) -> Option<u32> {
@@ -192,11 +182,8 @@ macro_rules! tuples {
                 newest
             }
             #[inline(always)]
-            fn verify(&mut self, iteration: u32, model: &mut T) -> Option<Record> {
-                $(if let Some(record) = self.$index.verify(iteration, model) {
-                    return Some(record);
-                })+
-                None
+            fn verify(&mut self, iteration: u32, model: &mut T, record: &mut Record) -> bool {
+                $(self.$index.verify(iteration, model, record))||+
             }
             #[inline(always)]
             fn load(&mut self, iteration: u32, model: &mut T) -> bool {
@@ -282,10 +269,10 @@ where
             (self.call)(model, state, &mut self.engine, &mut self.handlers);
         }
     }
-    fn save_state(&mut self, record: &mut RecordWriter) -> Result<(), RecordFull> {
-        self.handlers.save_state(record)
+    fn save_state(&mut self, record: &mut RecordWriter<'_>) {
+        self.handlers.save_state(record);
     }
-    fn restore_state(&mut self, record: &mut RecordReader<'_>) -> Result<(), RestoreError> {
-        self.handlers.restore_state(record)
+    fn restore_state(&mut self, record: &mut RecordReader<'_>) {
+        self.handlers.restore_state(record);
     }
 }

@@ -21,7 +21,6 @@
 //! assert_eq!(kept(5, 1.0), [1, 3]); // a tie stays out
 //! ```
 
-use core::cmp::Ordering;
 use heapless::Vec;
 
 /// One checkpoint of the table.
@@ -107,11 +106,10 @@ impl<const N: usize> Ranking<N> {
             return false;
         }
         match self.entries.first() {
-            Some(worst) if self.is_full() => match compare(self.order, entry, worst) {
-                Ordering::Greater => true,
-                Ordering::Equal => self.or_equal,
-                Ordering::Less => false,
-            },
+            Some(worst) if self.is_full() => {
+                let (new, worst) = (key(self.order, entry), key(self.order, worst));
+                new > worst || (new == worst && self.or_equal)
+            }
             _ => true,
         }
     }
@@ -124,23 +122,27 @@ impl<const N: usize> Ranking<N> {
         if self.is_nan(&entry) || (same.is_none() && !self.accepts(&entry)) {
             return Some(entry);
         }
-        let gone = match same {
-            Some(index) => self.take(index),
-            None if self.is_full() => self.take(0),
-            None => None,
-        };
-        // Cannot fail: a place was made or was free. If it could, the entry would be the one to go.
-        if self.entries.push(entry).is_err() {
-            return Some(entry);
+        let order = self.order;
+        let mut gone = None;
+        if same.is_none() && !self.is_full() {
+            // Cannot fail: there is room. If it could, the entry would be the one to go.
+            if self.entries.push(entry).is_err() {
+                return Some(entry);
+            }
+        } else if let Some(place) = self.entries.get_mut(same.unwrap_or(0)) {
+            gone = Some(core::mem::replace(place, entry));
         }
-        // Down to its place: behind its equals, so that among these the oldest goes first.
-        for upper in (1..self.entries.len()).rev() {
-            let order = self.order;
-            match self.entries.get_mut(upper - 1..=upper) {
-                Some([below, above]) if compare(order, below, above) == Ordering::Greater => {
+        // To its place: behind its equals, so that among these the oldest goes first. The table is short and in order but
+        // for one, which may have to go either way.
+        for _ in 0..self.entries.len() {
+            let mut rest = self.entries.iter_mut();
+            let Some(mut below) = rest.next() else { break };
+            for above in rest {
+                let (low, high) = (key(order, below), key(order, above));
+                if low > high || (low == high && below.step == entry.step) {
                     core::mem::swap(below, above);
                 }
-                _ => break,
+                below = above;
             }
         }
         gone
@@ -154,22 +156,18 @@ impl<const N: usize> Ranking<N> {
     fn is_nan(&self, entry: &Entry) -> bool {
         self.order == Order::Score && entry.score.is_nan()
     }
-
-    /// Takes one out; the order of the others stays. (`Vec::remove` panics out of bounds.)
-    fn take(&mut self, index: usize) -> Option<Entry> {
-        for lower in index..self.entries.len().saturating_sub(1) {
-            if let Some([below, above]) = self.entries.get_mut(lower..=lower + 1) {
-                core::mem::swap(below, above);
-            }
-        }
-        self.entries.pop()
-    }
 }
 
-fn compare(order: Order, a: &Entry, b: &Entry) -> Ordering {
+#[inline(never)]
+/// What is compared, as an integer in the same order: the step, or the score.
+fn key(order: Order, entry: &Entry) -> u32 {
     match order {
-        Order::Step => a.step.cmp(&b.step),
-        // Neither is NaN: such a score is not accepted.
-        Order::Score => a.score.partial_cmp(&b.score).unwrap_or(Ordering::Equal),
+        Order::Step => entry.step,
+        // Both zeros are one score. A NaN is not accepted.
+        Order::Score if entry.score == 0.0 => 1 << 31,
+        Order::Score => {
+            let bits = entry.score.to_bits();
+            bits ^ if bits >> 31 == 0 { 1 << 31 } else { u32::MAX }
+        }
     }
 }

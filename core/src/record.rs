@@ -49,12 +49,18 @@ pub struct Record {
     pub engine: EngineState,
     /// How many handler states follow, and their bytes: kind, length, postcard.
     pub(crate) count: u8,
-    pub(crate) states: Vec<u8, RECORD_SIZE>,
+    pub(crate) states: Vec<u8, RECORD_SIZE, u8>,
     /// False when a handler's state did not fit; such a record is never written.
     pub(crate) whole: bool,
 }
 
 impl Record {
+    /// A run that has not begun, without handlers: room for one that is read.
+    #[must_use]
+    pub const fn new() -> Self {
+        Record { engine: EngineState::NEW, count: 0, states: Vec::new(), whole: true }
+    }
+
     /// The states of the handlers, as (kind, postcard bytes) in the order of their tuple.
     pub fn handlers(&self) -> impl Iterator<Item = (u8, &[u8])> {
         let mut rest = self.states.as_slice();
@@ -63,6 +69,24 @@ impl Record {
             rest = tail;
             Some((kind, state))
         })
+    }
+
+    /// Makes room for the states of `count` handlers.
+    pub(crate) fn begin(&mut self, count: u8) {
+        self.count = count;
+        self.states.clear();
+        self.whole = true;
+    }
+
+    /// The next byte of the states. What does not fit makes the record one that can be looked at, not gone on from.
+    pub(crate) fn add(&mut self, byte: u8) {
+        self.whole &= self.states.push(byte).is_ok();
+    }
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -74,96 +98,205 @@ fn split_state(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((kind, state, rest))
 }
 
-/// Collects the states of handlers.
-#[derive(Debug, Default)]
-pub struct RecordWriter {
-    count: u8,
-    states: Vec<u8, RECORD_SIZE>,
-}
+/// Collects the states of handlers. What does not fit is told by [`Engine::record`](crate::Engine::record), and by the
+/// save that needs it.
+#[derive(Debug)]
+pub struct RecordWriter<'a>(&'a mut Record);
 
-impl RecordWriter {
+impl<'a> RecordWriter<'a> {
+    /// Into `record`, in place of what was there.
+    pub(crate) fn new(record: &'a mut Record) -> Self {
+        record.begin(0);
+        RecordWriter(record)
+    }
+
     /// Adds a state under `kind` (128 and up for handlers of the user's own): at most 127 bytes of postcard.
-    ///
-    /// # Errors
-    /// [`RecordFull`] when it does not fit; nothing has been added then.
-    pub fn push<S: Serialize>(&mut self, kind: u8, state: &S) -> Result<(), RecordFull> {
-        let start = self.states.len();
-        let result = self.try_push(kind, state);
-        if result.is_none() {
-            self.states.truncate(start);
-        }
-        result.ok_or(RecordFull)
+    pub fn push<S: Serialize>(&mut self, kind: u8, state: &S) {
+        self.fields(kind, |to| {
+            if postcard::serialize_with_flavor(state, Tail(to)).is_err() {
+                to.0.whole = false;
+            }
+        });
     }
 
-    fn try_push<S: Serialize>(&mut self, kind: u8, state: &S) -> Option<()> {
-        self.states.push(kind).ok()?;
-        let at = self.states.len();
-        self.states.push(0).ok()?;
-        postcard::serialize_with_flavor(state, Tail(&mut self.states)).ok()?;
+    /// Adds a state field by field, which takes less code than a serializer.
+    pub(crate) fn fields(&mut self, kind: u8, write: impl FnOnce(&mut Self)) {
+        let at = self.open(kind);
+        write(self);
+        self.close(at);
+    }
+
+    #[inline(never)]
+    fn open(&mut self, kind: u8) -> usize {
+        self.byte(kind);
+        self.byte(0);
+        self.0.states.len()
+    }
+
+    #[inline(never)]
+    fn close(&mut self, at: usize) {
         // One byte is the whole length up to 127, as postcard's varint has it.
-        let len = u8::try_from(self.states.len().checked_sub(at)?.checked_sub(1)?).ok().filter(|len| *len < 128)?;
-        *self.states.get_mut(at)? = len;
-        self.count = self.count.checked_add(1).filter(|count| *count < 128)?;
-        Some(())
+        let len = self.0.states.len().wrapping_sub(at);
+        match self.0.states.get_mut(at.wrapping_sub(1)) {
+            Some(place) if len < 128 && self.0.count < 127 => {
+                *place = len as u8;
+                self.0.count += 1;
+            }
+            _ => self.0.whole = false,
+        }
     }
 
-    pub(crate) fn finish(self, engine: EngineState, whole: bool) -> Record {
-        Record { engine, count: self.count, states: self.states, whole }
+    pub(crate) fn byte(&mut self, byte: u8) {
+        self.0.add(byte);
+    }
+
+    /// postcard's varint of a `u64`, or of anything shorter.
+    pub(crate) fn number(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            let [low, ..] = value.to_le_bytes();
+            self.byte(low | 0x80);
+            value >>= 7;
+        }
+        let [low, ..] = value.to_le_bytes();
+        self.byte(low);
+    }
+
+    pub(crate) fn score(&mut self, score: Option<f32>) {
+        self.byte(u8::from(score.is_some()));
+        score.iter().flat_map(|score| score.to_le_bytes()).for_each(|byte| self.byte(byte));
     }
 }
 
-/// postcard's output, appended to a bounded vector.
-struct Tail<'a>(&'a mut Vec<u8, RECORD_SIZE>);
+/// postcard's output, appended to the states.
+struct Tail<'b, 'a>(&'b mut RecordWriter<'a>);
 
-impl postcard::ser_flavors::Flavor for Tail<'_> {
+impl postcard::ser_flavors::Flavor for Tail<'_, '_> {
     type Output = ();
 
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.push(byte).map_err(|_| postcard::Error::SerializeBufferFull)
-    }
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes).map_err(|_| postcard::Error::SerializeBufferFull)
+        self.0.byte(byte);
+        Ok(())
     }
     fn finalize(self) -> postcard::Result<()> {
         Ok(())
     }
 }
 
-/// Hands the states back, in order.
+/// Hands the states back, in order. The first error counts, and nothing is handed out after it.
 #[derive(Debug)]
 pub struct RecordReader<'a> {
     rest: &'a [u8],
     checking: bool,
+    error: Option<RestoreError>,
 }
 
 impl<'a> RecordReader<'a> {
     pub(crate) fn new(record: &'a Record, checking: bool) -> Self {
-        RecordReader { rest: &record.states, checking }
+        RecordReader { rest: &record.states, checking, error: None }
     }
 
-    /// The next state, which must be of `kind`. `None` while the record is only being checked: the handler must not
-    /// change then.
-    ///
-    /// # Errors
-    /// [`RestoreError`] when there is none left, it is of another kind, or its bytes are not an `S`.
-    pub fn take<S: DeserializeOwned>(&mut self, kind: u8) -> Result<Option<S>, RestoreError> {
-        let (found, bytes, rest) = split_state(self.rest).ok_or(RestoreError::Missing { kind })?;
-        if found != kind {
-            return Err(RestoreError::OtherHandler { expected: kind, found });
+    /// The next state, which must be of `kind`. `None` when it is not, when its bytes are not an `S`, and while the
+    /// record is only being checked: the handler must not change then.
+    pub fn take<S: DeserializeOwned>(&mut self, kind: u8) -> Option<S> {
+        self.fields(kind, |from| {
+            let (state, left) = postcard::take_from_bytes(from.rest).ok()?;
+            from.rest = left;
+            Some(state)
+        })
+    }
+
+    /// As [`take`](Self::take), field by field. `read` returns `None` for what cannot be.
+    pub(crate) fn fields<S>(&mut self, kind: u8, read: impl FnOnce(&mut Fields<'a>) -> Option<S>) -> Option<S> {
+        let mut fields = self.open(kind)?;
+        let state = read(&mut fields);
+        self.close(kind, state.is_some() && fields.rest.is_empty()).then_some(())?;
+        state
+    }
+
+    fn open(&mut self, kind: u8) -> Option<Fields<'a>> {
+        let error = match split_state(self.rest) {
+            _ if self.error.is_some() => return None,
+            None => RestoreError::Missing { kind },
+            Some((found, ..)) if found != kind => RestoreError::OtherHandler { expected: kind, found },
+            Some((_, state, rest)) => {
+                self.rest = rest;
+                return Some(Fields { rest: state });
+            }
+        };
+        self.error = Some(error);
+        None
+    }
+
+    /// Whether a state that could be read is to be handed out.
+    fn close(&mut self, kind: u8, good: bool) -> bool {
+        if !good {
+            self.error = Some(RestoreError::Malformed { kind });
         }
-        let (state, left) = postcard::take_from_bytes(bytes).map_err(|_| RestoreError::Malformed { kind })?;
-        if !left.is_empty() {
-            return Err(RestoreError::Malformed { kind });
-        }
-        self.rest = rest;
-        Ok(if self.checking { None } else { Some(state) })
+        good && !self.checking
     }
 
     pub(crate) fn finish(&self) -> Result<(), RestoreError> {
-        match self.rest.first() {
-            None => Ok(()),
-            Some(&kind) => Err(RestoreError::Left { kind }),
+        match (self.error, self.rest.first()) {
+            (Some(error), _) => Err(error),
+            (None, None) => Ok(()),
+            (None, Some(&kind)) => Err(RestoreError::Left { kind }),
         }
+    }
+}
+
+/// The fields of one state.
+pub(crate) struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+impl Fields<'_> {
+    pub fn byte(&mut self) -> Option<u8> {
+        let (byte, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(*byte)
+    }
+
+    pub fn flag(&mut self) -> Option<bool> {
+        match self.byte()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+
+    /// postcard's varint of a `u64`: the tenth byte has one bit left for it.
+    pub fn long(&mut self) -> Option<u64> {
+        self.varint(63, 1)
+    }
+
+    /// postcard's varint of a `u32`: the fifth byte has four bits left for it.
+    pub fn number(&mut self) -> Option<u32> {
+        u32::try_from(self.varint(28, 0x0F)?).ok()
+    }
+
+    /// A varint whose byte at `last` bits is the last there may be, and at most `most`.
+    fn varint(&mut self, last: u32, most: u8) -> Option<u64> {
+        let mut value = 0;
+        for shift in (0..=last).step_by(7) {
+            let byte = self.byte()?;
+            if shift == last && byte > most {
+                return None;
+            }
+            value |= u64::from(byte & 0x7F) << shift;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    pub fn score(&mut self) -> Option<Option<f32>> {
+        if !self.flag()? {
+            return Some(None);
+        }
+        let (bytes, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(Some(f32::from_le_bytes(*bytes)))
     }
 }
 

@@ -6,8 +6,9 @@ mod tool;
 use std::fs;
 use tool::{Chip, Model, json, says, tool, train};
 use training_monitor::ModelCheckpoint;
-use training_monitor::checkpoint::Crc32;
+use training_monitor::checkpoint::{Crc32, Inspect, inspect};
 use training_monitor::event::Never;
+use training_monitor::record::Record;
 use training_monitor::store::Store;
 use training_monitor::store::slots::Slots;
 
@@ -121,7 +122,18 @@ fn an_image_from_python_is_what_the_device_goes_on_from() {
     let info = latest.load_best(&mut model).unwrap().unwrap();
     assert_eq!((model.weight[5], model.weight[0].to_bits(), model.seed), (42.5, (0.1_f32 + 0.1 + 0.1).to_bits(), 300));
     // The run goes with it; its iteration is above that of the checkpoint of the same moment in the other region.
-    assert_eq!((info.iteration, info.record.unwrap().engine.iteration), (13, 12));
+    let mut run = Run(None);
+    inspect::<Crc32, _, _>(&mut latest.store_mut().open(info.step, 0).unwrap(), &mut [0; 64], &mut run).unwrap();
+    assert_eq!((info.iteration, run.0), (13, Some(12)));
+}
+
+/// The iteration of a stream's run.
+struct Run(Option<u32>);
+
+impl Inspect for Run {
+    fn run(&mut self, record: &Record) {
+        self.0 = Some(record.engine.iteration);
+    }
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn costs<const W: usize, const E: usize, const R: usize>() {
             save(Slots::<_, SLOTS>::open(&mut flash, region.clone()).unwrap(), 2, &[weights]).unwrap();
             let mut store = Slots::<_, SLOTS>::open(&mut flash, region).unwrap();
             let stream = read(&mut store, 1).unwrap();
-            let info = checkpoint::load::<Crc32, _>(&stream, &mut One("m", &mut vec![0.0; weights][..])).unwrap();
+            let info = checkpoint::load::<Crc32, _>(&stream, &mut One("m", &mut vec![0.0; weights][..]), None).unwrap();
             assert_eq!(info.len as usize, stream.len());
             assert_eq!(flash.violations(), []);
             assert_eq!(flash.counts.erased as usize, (96 + stream.len()).div_ceil(E));

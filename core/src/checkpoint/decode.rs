@@ -6,21 +6,20 @@
 //! Tensors are found by name, in any order; what the stream has beyond what is asked for is passed over.
 
 use super::error::DecodeError;
-use super::input::{Bytes, Input};
-use super::objects::{MAX_ITEMS, MAX_NAME, MAX_RANK, Objects};
-use super::search::{Count, Search, Wanted};
-use super::{Checksum, MAGIC, VERSION};
-use crate::engine::EngineState;
+use super::input::{Bytes, From, Input, Text};
+use super::objects::{MAX_ITEMS, MAX_RANK, Objects};
+use super::search::{self, Wanted};
+use super::{Checksum, MAGIC, VERSION, run};
 use crate::record::Record;
 use embedded_io::Read;
-use heapless::{String, Vec};
 
 /// What [`load`] reads at a time where nothing is loaded: on a host what a vectorised checksum wants and the nearest
 /// cache holds beside its source, elsewhere little of the stack.
 const SCRATCH: usize = if cfg!(target_pointer_width = "64") { 4096 } else { 64 };
 
 /// What a stream says of itself.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Info {
     /// The step number.
     pub step: u32,
@@ -30,12 +29,10 @@ pub struct Info {
     pub iteration: u32,
     /// The signed score.
     pub score: Option<f32>,
-    /// What the score is called.
-    pub score_name: Option<String<MAX_NAME>>,
     /// Objects of the whole checkpoint, where it has several streams; 0 for a stream that holds everything.
     pub set: u32,
-    /// The run, if the checkpoint was taken in one.
-    pub record: Option<Record>,
+    /// Whether the checkpoint was taken in a run, which can go on from it.
+    pub run: bool,
     /// Bytes of the stream.
     pub len: u32,
     /// Its checksum.
@@ -53,12 +50,20 @@ pub struct Tensor<'a> {
     pub shape: &'a [u32],
 }
 
-/// Sees what a stream holds. All of it may be shown before the checksum turns out to be wrong: only what
+/// Sees what a stream holds, in its order. All of it may be shown before the checksum turns out to be wrong: only what
 /// [`inspect`] returns vouches for it.
 pub trait Inspect {
+    /// What the score is called.
+    fn score_name(&mut self, name: &str) {
+        let _ = name;
+    }
     /// The name of an object of the set that the stream belongs to, in order.
     fn set(&mut self, name: &str) {
         let _ = name;
+    }
+    /// The run in which the checkpoint was taken.
+    fn run(&mut self, record: &Record) {
+        let _ = record;
     }
     /// A tensor begins.
     fn tensor(&mut self, tensor: Tensor<'_>) {
@@ -87,20 +92,22 @@ pub fn inspect<C: Checksum, R: Read, I: Inspect>(
     scratch: &mut [u8],
     see: &mut I,
 ) -> Result<Info, DecodeError<R::Error>> {
-    scan::<C, R, _>(reader, &mut Seeing { see, scratch })
+    scan::<C, R>(reader, &mut Seeing { see, scratch, record: Record::new() })
 }
 
-/// Checks `bytes`, then loads them into `objects`.
+/// Checks `bytes`, then loads them into `objects`. The run that the checkpoint was taken in, if there is
+/// [one](Info::run), goes to `record` where that is wanted.
 ///
 /// # Errors
-/// [`DecodeError`]; nothing has changed then.
+/// [`DecodeError`]; no object has changed then.
 pub fn load<C: Checksum, T: Objects + ?Sized>(
     bytes: &[u8],
     objects: &mut T,
+    record: Option<&mut Record>,
 ) -> Result<Info, DecodeError<core::convert::Infallible>> {
     let mut scratch = [0; SCRATCH];
     let mut loader = Loader::new(objects, &mut scratch);
-    loader.verify::<C, _>(&mut Bytes(bytes))?;
+    loader.verify::<C, _>(&mut Bytes(bytes), record)?;
     loader.verified()?;
     loader.load::<C, _>(&mut Bytes(bytes))
 }
@@ -113,23 +120,26 @@ pub struct Loader<'a, T: ?Sized> {
     scratch: &'a mut [u8],
     /// Which tensors and values, in the order of the user's visit, have been seen.
     found: [u32; MAX_ITEMS / 32],
-    loading: bool,
 }
 
 impl<'a, T: Objects + ?Sized> Loader<'a, T> {
     /// For loading into `objects`. `scratch` is what is read at a time where nothing is loaded: 64 bytes will do, a
     /// few kilobytes are faster on a host.
     pub fn new(objects: &'a mut T, scratch: &'a mut [u8]) -> Self {
-        Loader { objects, scratch, found: [0; MAX_ITEMS / 32], loading: false }
+        Loader { objects, scratch, found: [0; MAX_ITEMS / 32] }
     }
 
-    /// Checks one stream and holds it against the objects. Changes nothing of the user's.
+    /// Checks one stream and holds it against the objects, which do not change. Its run, if it has
+    /// [one](Info::run), goes to `record` where that is wanted.
     ///
     /// # Errors
     /// [`DecodeError`].
-    pub fn verify<C: Checksum, R: Read>(&mut self, reader: &mut R) -> Result<Info, DecodeError<R::Error>> {
-        self.loading = false;
-        scan::<C, R, _>(reader, self)
+    pub fn verify<C: Checksum, R: Read>(
+        &mut self,
+        reader: &mut R,
+        record: Option<&mut Record>,
+    ) -> Result<Info, DecodeError<R::Error>> {
+        self.pass::<C, R>(reader, record, false)
     }
 
     /// Whether everything that is asked for was in the streams seen so far. Begins anew for loading.
@@ -137,9 +147,8 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
     /// # Errors
     /// [`DecodeError::Missing`].
     pub fn verified<E>(&mut self) -> Result<(), DecodeError<E>> {
-        let mut all = Count(0);
-        let Ok(()) = self.objects.objects_mut(&mut all);
-        let missing = (0..all.0).find(|item| !self.is_found(*item));
+        let all = search::count(self.objects);
+        let missing = (0..all).find(|item| !self.is_found(*item));
         self.found = [0; MAX_ITEMS / 32];
         match missing {
             Some(item) => Err(DecodeError::Missing { item }),
@@ -152,202 +161,206 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
     /// # Errors
     /// [`DecodeError`] if it has changed since; some tensors may have been replaced then.
     pub fn load<C: Checksum, R: Read>(&mut self, reader: &mut R) -> Result<Info, DecodeError<R::Error>> {
-        self.loading = true;
-        scan::<C, R, _>(reader, self)
+        self.pass::<C, R>(reader, None, true)
+    }
+
+    /// One or the other.
+    pub(crate) fn pass<C: Checksum, R: Read>(
+        &mut self,
+        reader: &mut R,
+        record: Option<&mut Record>,
+        loading: bool,
+    ) -> Result<Info, DecodeError<R::Error>> {
+        scan::<C, R>(reader, &mut Pass { loader: self, record, loading })
     }
 
     fn is_found(&self, item: u32) -> bool {
         self.found.get((item / 32) as usize).is_some_and(|bits| bits >> (item % 32) & 1 != 0)
     }
 
-    /// Notes that `item` was in the stream; an item twice is not a checkpoint of ours.
-    fn note<E>(&mut self, item: u32) -> Result<(), DecodeError<E>> {
+    /// Takes what the stream has next. Whether it was a tensor or value of the objects.
+    fn take(&mut self, input: &mut Input<'_>, wanted: Wanted<'_>, loading: bool) -> bool {
+        let Some(item) = search::find(self.objects, wanted, input, loading) else { return false };
         if self.is_found(item) {
-            return Err(DecodeError::Malformed);
+            // An item twice is not a checkpoint of ours.
+            input.malformed();
         }
         if let Some(bits) = self.found.get_mut((item / 32) as usize) {
             *bits |= 1 << (item % 32);
         }
-        Ok(())
+        true
     }
 }
 
 /// What is done with the parts of a stream.
-trait Sink<R: Read, C: Checksum> {
-    fn set(&mut self, name: &str) {
+trait Sink {
+    /// The name of the score.
+    fn score_name(&mut self, name: &Text) {
         let _ = name;
     }
+    /// The name of an object of the set.
+    fn set(&mut self, name: &Text) {
+        let _ = name;
+    }
+    /// Takes the run.
+    fn run(&mut self, input: &mut Input<'_>);
     /// Takes exactly `bytes` bytes.
-    fn tensor(
-        &mut self,
-        input: &mut Input<'_, R, C>,
-        tensor: Tensor<'_>,
-        bytes: u32,
-    ) -> Result<(), DecodeError<R::Error>>;
+    fn tensor(&mut self, input: &mut Input<'_>, object: &Text, name: &Text, shape: &[u32], bytes: u32);
     /// Takes exactly `len` bytes.
-    fn value(&mut self, input: &mut Input<'_, R, C>, object: &str, len: u32) -> Result<(), DecodeError<R::Error>>;
+    fn value(&mut self, input: &mut Input<'_>, object: &Text, len: u32);
 }
 
 struct Seeing<'a, I> {
     see: &'a mut I,
     scratch: &'a mut [u8],
+    record: Record,
 }
 
-impl<R: Read, C: Checksum, I: Inspect> Sink<R, C> for Seeing<'_, I> {
-    fn set(&mut self, name: &str) {
-        self.see.set(name);
+impl<I: Inspect> Sink for Seeing<'_, I> {
+    fn score_name(&mut self, name: &Text) {
+        self.see.score_name(name.as_str());
     }
-    fn tensor(
-        &mut self,
-        input: &mut Input<'_, R, C>,
-        tensor: Tensor<'_>,
-        bytes: u32,
-    ) -> Result<(), DecodeError<R::Error>> {
-        self.see.tensor(tensor);
-        input.each(bytes, self.scratch, |piece| self.see.payload(piece))
+    fn set(&mut self, name: &Text) {
+        self.see.set(name.as_str());
     }
-    fn value(&mut self, input: &mut Input<'_, R, C>, object: &str, len: u32) -> Result<(), DecodeError<R::Error>> {
-        self.see.value(object, len);
-        input.each(len, self.scratch, |piece| self.see.payload(piece))
+    fn run(&mut self, input: &mut Input<'_>) {
+        run::read(input, Some(&mut self.record));
+        if !input.failed() {
+            self.see.run(&self.record);
+        }
+    }
+    fn tensor(&mut self, input: &mut Input<'_>, object: &Text, name: &Text, shape: &[u32], bytes: u32) {
+        self.see.tensor(Tensor { object: object.as_str(), name: name.as_str(), shape });
+        input.each(bytes, self.scratch, &mut |piece| self.see.payload(piece));
+    }
+    fn value(&mut self, input: &mut Input<'_>, object: &Text, len: u32) {
+        self.see.value(object.as_str(), len);
+        input.each(len, self.scratch, &mut |piece| self.see.payload(piece));
     }
 }
 
-impl<R: Read, C: Checksum, T: Objects + ?Sized> Sink<R, C> for Loader<'_, T> {
-    fn tensor(
-        &mut self,
-        input: &mut Input<'_, R, C>,
-        tensor: Tensor<'_>,
-        bytes: u32,
-    ) -> Result<(), DecodeError<R::Error>> {
-        let wanted = Wanted { object: tensor.object, tensor: Some(tensor.name), bytes };
-        let mut search = Search::new(wanted, &mut *input, self.loading);
-        self.objects.objects_mut(&mut search)?;
-        let hit = search.hit;
-        if let Some(item) = hit {
-            self.note(item)?;
-        }
-        if self.loading && hit.is_some() { Ok(()) } else { input.each(bytes, self.scratch, |_| ()) }
-    }
+struct Pass<'b, 'a, T: ?Sized> {
+    loader: &'b mut Loader<'a, T>,
+    record: Option<&'b mut Record>,
+    loading: bool,
+}
 
-    fn value(&mut self, input: &mut Input<'_, R, C>, object: &str, len: u32) -> Result<(), DecodeError<R::Error>> {
-        let wanted = Wanted { object, tensor: None, bytes: len };
-        let mut search = Search::new(wanted, &mut *input, self.loading);
-        self.objects.objects_mut(&mut search)?;
-        match search.hit {
-            Some(item) => self.note(item),
-            None => input.each(len, self.scratch, |_| ()),
+impl<T: Objects + ?Sized> Sink for Pass<'_, '_, T> {
+    fn run(&mut self, input: &mut Input<'_>) {
+        run::read(input, self.record.as_deref_mut());
+    }
+    fn tensor(&mut self, input: &mut Input<'_>, object: &Text, name: &Text, _: &[u32], bytes: u32) {
+        let wanted = Wanted { object: object.bytes(), tensor: Some(name.bytes()), bytes };
+        let taken = self.loader.take(input, wanted, self.loading);
+        if !(taken && self.loading) {
+            input.each(bytes, self.loader.scratch, &mut |_| ());
         }
+    }
+    fn value(&mut self, input: &mut Input<'_>, object: &Text, bytes: u32) {
+        let wanted = Wanted { object: object.bytes(), tensor: None, bytes };
+        if !self.loader.take(input, wanted, self.loading) {
+            input.each(bytes, self.loader.scratch, &mut |_| ());
+        }
+    }
+}
+
+fn scan<C: Checksum, R: Read>(reader: &mut R, sink: &mut dyn Sink) -> Result<Info, DecodeError<R::Error>> {
+    let mut source = From { reader, crc: C::default(), error: None };
+    let mut input = Input::new(&mut source);
+    let mut info = Info::default();
+    stream(&mut input, sink, &mut info);
+    match input.failure {
+        None => Ok(info),
+        Some(failure) => Err(failure.with_io(source.error)),
     }
 }
 
 /// The structure of a stream: the one place that knows it. FORMAT.md has it as tables.
-fn scan<C: Checksum, R: Read, S: Sink<R, C>>(reader: &mut R, sink: &mut S) -> Result<Info, DecodeError<R::Error>> {
-    let mut input = Input::<R, C>::new(reader);
+fn stream(input: &mut Input<'_>, sink: &mut dyn Sink, info: &mut Info) {
     let mut magic = [0; 4];
-    input.fill(&mut magic)?;
+    input.fill(&mut magic);
     if magic != MAGIC {
-        return Err(DecodeError::NotACheckpoint);
+        input.fail(DecodeError::NotACheckpoint);
     }
-    match input.byte()? {
-        VERSION => (),
-        found => return Err(DecodeError::Version { found }),
+    let found = input.byte();
+    if found != VERSION {
+        input.fail(DecodeError::Version { found });
     }
-    let mut info = Info {
-        step: input.number()?,
-        sequence: input.number()?,
-        iteration: input.number()?,
-        score: if option(&mut input)? { Some(float(&mut input)?) } else { None },
-        score_name: if option(&mut input)? { Some(input.text()?) } else { None },
-        set: input.number()?,
-        record: None,
-        len: 0,
-        crc: 0,
-    };
-    for _ in 0..info.set {
-        sink.set(&input.text::<MAX_NAME>()?);
-    }
-    if option(&mut input)? {
-        info.record = Some(record(&mut input)?);
-    }
-    for _ in 0..input.number()? {
-        let object = input.text::<MAX_NAME>()?;
-        match input.byte()? {
-            0 => {
-                for _ in 0..input.number()? {
-                    tensor(&mut input, sink, &object)?;
-                }
-            }
-            1 => {
-                let len = input.number()?;
-                let start = input.position;
-                sink.value(&mut input, &object, len)?;
-                if input.position.wrapping_sub(start) != len {
-                    return Err(DecodeError::Malformed);
-                }
-            }
-            _ => return Err(DecodeError::Malformed),
+    let (mut object, mut name) = (Text::default(), Text::default());
+    info.step = input.number();
+    info.sequence = input.number();
+    info.iteration = input.number();
+    info.score = if input.flag() { Some(input.float()) } else { None };
+    if input.flag() {
+        input.text(&mut name);
+        if !input.failed() {
+            sink.score_name(&name);
         }
     }
-    info.crc = input.crc.value();
+    info.set = input.number();
+    let mut left = info.set;
+    while left > 0 && !input.failed() {
+        input.text(&mut name);
+        if !input.failed() {
+            sink.set(&name);
+        }
+        left -= 1;
+    }
+    info.run = input.flag();
+    if info.run {
+        sink.run(input);
+    }
+    let mut objects = input.number();
+    while objects > 0 && !input.failed() {
+        objects -= 1;
+        input.text(&mut object);
+        // Content::Value, or else Content::StateDict.
+        let value = input.flag();
+        let mut items = input.number();
+        if value {
+            let start = input.position;
+            if !input.failed() {
+                sink.value(input, &object, items);
+            }
+            if input.position.wrapping_sub(start) != items {
+                input.malformed();
+            }
+            continue;
+        }
+        while items > 0 && !input.failed() {
+            items -= 1;
+            tensor(input, sink, &object, &mut name);
+        }
+    }
+    info.crc = input.sum();
     let mut crc = [0; 4];
-    input.raw(&mut crc)?;
+    input.raw(&mut crc);
     info.len = input.position;
-    if u32::from_le_bytes(crc) == info.crc { Ok(info) } else { Err(DecodeError::Checksum) }
+    if u32::from_le_bytes(crc) != info.crc {
+        input.fail(DecodeError::Checksum);
+    }
 }
 
-fn tensor<C: Checksum, R: Read, S: Sink<R, C>>(
-    input: &mut Input<'_, R, C>,
-    sink: &mut S,
-    object: &str,
-) -> Result<(), DecodeError<R::Error>> {
-    let name = input.text::<MAX_NAME>()?;
-    let mut shape = Vec::<u32, MAX_RANK, u8>::new();
+fn tensor(input: &mut Input<'_>, sink: &mut dyn Sink, object: &Text, name: &mut Text) {
+    input.text(name);
+    let sides = input.number() as usize;
+    let mut shape = [0; MAX_RANK];
+    let Some(shape) = shape.get_mut(..sides) else { return input.malformed() };
     let mut elements = Some(1u32);
-    for _ in 0..input.number()? {
-        let side = input.number()?;
-        shape.push(side).map_err(|_| DecodeError::Malformed)?;
-        elements = elements.and_then(|elements| elements.checked_mul(side));
+    for side in shape.iter_mut() {
+        *side = input.number();
+        elements = elements.and_then(|elements| elements.checked_mul(*side));
     }
-    let pad = usize::from(input.byte()?);
-    input.fill([0; 3].get_mut(..pad).ok_or(DecodeError::Malformed)?)?;
-    let bytes = input.number()?;
+    let pad = usize::from(input.byte());
+    match [0; 3].get_mut(..pad) {
+        Some(pad) => input.fill(pad),
+        None => input.malformed(),
+    }
+    let bytes = input.number();
     if elements.and_then(|elements| elements.checked_mul(4)) != Some(bytes) || !input.position.is_multiple_of(4) {
-        return Err(DecodeError::Malformed);
+        input.malformed();
     }
-    sink.tensor(input, Tensor { object, name: &name, shape: &shape }, bytes)
-}
-
-fn option<C: Checksum, R: Read>(input: &mut Input<'_, R, C>) -> Result<bool, DecodeError<R::Error>> {
-    match input.byte()? {
-        0 => Ok(false),
-        1 => Ok(true),
-        _ => Err(DecodeError::Malformed),
+    if !input.failed() {
+        sink.tensor(input, object, name, shape, bytes);
     }
-}
-
-fn float<C: Checksum, R: Read>(input: &mut Input<'_, R, C>) -> Result<f32, DecodeError<R::Error>> {
-    let mut bytes = [0; 4];
-    input.fill(&mut bytes)?;
-    Ok(f32::from_le_bytes(bytes))
-}
-
-fn record<C: Checksum, R: Read>(input: &mut Input<'_, R, C>) -> Result<Record, DecodeError<R::Error>> {
-    let engine: EngineState = input.value(None, &mut [])?;
-    let mut record = Record { engine, count: input.byte()?, states: Vec::new(), whole: true };
-    if record.count > 127 {
-        return Err(DecodeError::Malformed);
-    }
-    for _ in 0..record.count {
-        let mut state = [0u8; 127];
-        let kind = input.byte()?;
-        let len = input.byte()?;
-        let state = state.get_mut(..usize::from(len)).ok_or(DecodeError::Malformed)?;
-        input.fill(state)?;
-        // A record of a program with more handlers than fit here can be looked at, not gone on from.
-        let fits = record.states.push(kind).is_ok()
-            && record.states.push(len).is_ok()
-            && record.states.extend_from_slice(state).is_ok();
-        record.whole &= fits;
-    }
-    Ok(record)
 }

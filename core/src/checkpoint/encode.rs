@@ -4,17 +4,24 @@
 //! is little-endian already, and through the buffer elsewhere. No write call is smaller than the buffer except the
 //! last. [`measure`] goes the same way without writing: it finds every error that does not come from the writer, and
 //! the exact length. Nothing of the user's is changed, and nothing is allocated.
+//!
+//! All of it is one piece of code whatever the writer and the checksum are, and a user's objects are visited by one
+//! type of visitor in all passes. An error sticks: what comes after it does nothing, so only the end has to ask.
 
 use super::error::EncodeError;
-use super::names::{Bad, Names};
-use super::objects::{Objects, StateDict, Visit, VisitTensors};
-use super::{Checksum, Header, MAGIC, VERSION};
+use super::names::{name_is_good, shape_fits};
+use super::objects::{MAX_ITEMS, Objects, StateDict, Visit, VisitTensors};
+use super::output::{Output, To, out};
+use super::{Checksum, Header, MAGIC, VERSION, run};
 use crate::record::Record;
 use embedded_io::Write;
 use serde::Serialize;
 
 /// Bytes that are gathered before a write.
 pub const BUFFER: usize = 64;
+
+/// Bytes of the checksum at the end, which the last write may have beyond [`BUFFER`].
+const CHECKSUM: usize = 4;
 
 /// Bytes that go through the checksum and the writer at a time: small enough to stay in a first-level cache between the
 /// two, a multiple of any write granule.
@@ -47,12 +54,20 @@ pub struct Encoded {
 ///
 /// # Errors
 /// [`EncodeError`]; what was written so far is then not a checkpoint.
+#[inline(never)] // Its buffer is not to be on the stack of the one who saves beside the store's.
 pub fn encode<C: Checksum, W: Write, T: Objects + ?Sized>(
     writer: &mut W,
     contents: &Contents<'_>,
     objects: &T,
 ) -> Result<Encoded, EncodeError<W::Error>> {
-    Encoder::<C, W>::new(Some(writer), contents).stream(objects)
+    let mut output = To { writer, crc: C::default(), error: None };
+    let mut encoder = Encoder::new(Some(&mut output), contents);
+    let crc = encoder.stream(objects);
+    let Encoder { len, failure, .. } = encoder;
+    match failure {
+        None => Ok(Encoded { len, crc }),
+        Some(failure) => Err(failure.with_io(output.error)),
+    }
 }
 
 /// How long the stream will be, and whether it can be made. Also scans the tensors, unless
@@ -60,300 +75,323 @@ pub fn encode<C: Checksum, W: Write, T: Objects + ?Sized>(
 ///
 /// # Errors
 /// Any [`EncodeError`] but [`Io`](EncodeError::Io) and [`WriteZero`](EncodeError::WriteZero).
-pub fn measure<C: Checksum, W: Write, T: Objects + ?Sized>(
-    contents: &Contents<'_>,
-    objects: &T,
-) -> Result<u32, EncodeError<W::Error>> {
-    Encoder::<C, W>::new(None, contents).stream(objects).map(|encoded| encoded.len)
+#[inline(never)] // As above.
+pub fn measure<E, T: Objects + ?Sized>(contents: &Contents<'_>, objects: &T) -> Result<u32, EncodeError<E>> {
+    let mut encoder = Encoder::new(None, contents);
+    encoder.stream(objects);
+    match encoder.failure {
+        None => Ok(encoder.len),
+        Some(failure) => Err(failure.with_io(None)),
+    }
 }
 
-struct Encoder<'a, C, W: Write> {
+/// What is made of the objects that are visited.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    /// Names, shapes and numbers are checked; nothing is written.
+    Check,
+    /// The names of all objects.
+    Set,
+    /// The objects.
+    Body,
+    /// The tensors of one object are counted.
+    Count,
+}
+
+pub(super) struct Encoder<'a> {
     /// `None` only measures.
-    writer: Option<&'a mut W>,
+    output: Option<&'a mut dyn Output>,
     contents: &'a Contents<'a>,
-    crc: C,
-    buffer: [u8; BUFFER],
+    buffer: [u8; BUFFER + CHECKSUM],
+    /// Bytes of the buffer that are taken: fewer than [`BUFFER`] between two calls.
     used: usize,
+    /// Bytes of the stream so far.
     len: u32,
-    /// postcard knows one error for everything that goes wrong in a flavor; this is the real one.
-    failure: Option<EncodeError<W::Error>>,
+    pass: Pass,
+    /// Objects of the checkpoint, and of this stream.
+    objects: u32,
+    chosen: u32,
+    /// Tensors and values of the checkpoint; while counting, tensors of the object.
+    items: u32,
+    /// The first error.
+    failure: Option<EncodeError<()>>,
 }
 
-impl<'a, C: Checksum, W: Write> Encoder<'a, C, W> {
-    fn new(writer: Option<&'a mut W>, contents: &'a Contents<'a>) -> Self {
-        Encoder { writer, contents, crc: C::default(), buffer: [0; BUFFER], used: 0, len: 0, failure: None }
+impl<'a> Encoder<'a> {
+    fn new(output: Option<&'a mut dyn Output>, contents: &'a Contents<'a>) -> Self {
+        Encoder {
+            output,
+            contents,
+            buffer: [0; BUFFER + CHECKSUM],
+            used: 0,
+            len: 0,
+            pass: Pass::Check,
+            objects: 0,
+            chosen: 0,
+            items: 0,
+            failure: None,
+        }
     }
 
-    fn stream<T: Objects + ?Sized>(mut self, objects: &T) -> Result<Encoded, EncodeError<W::Error>> {
-        let contents = self.contents;
-        let mut names = Names::new(contents.only);
-        if objects.objects(&mut names).is_err() || names.chosen == 0 {
-            return Err(names.error.map_or(EncodeError::NoObjects, Bad::into_error));
+    /// Goes through all passes; returns the checksum.
+    fn stream<T: Objects + ?Sized>(&mut self, objects: &T) -> u32 {
+        self.visit(Pass::Check, objects);
+        if self.chosen == 0 {
+            self.fail(EncodeError::NoObjects);
         }
-        self.put(&MAGIC)?;
-        self.put(&[VERSION])?;
-        self.serialize(&contents.header)?;
+        self.head();
         // A stream that holds everything need not say what "everything" is.
-        if contents.only.is_some() {
-            self.number(names.objects)?;
-            objects.objects(&mut SetNames(&mut self))?;
+        if self.contents.only.is_some() {
+            self.number(self.objects);
+            self.visit(Pass::Set, objects);
         } else {
-            self.number(0)?;
+            self.byte(0);
         }
-        match contents.record {
-            None => self.put(&[0])?,
-            Some(record) => {
-                self.put(&[1])?;
-                self.serialize(&record.engine)?;
-                self.number(u32::from(record.count))?;
-                self.put(&record.states)?;
-            }
-        }
-        self.number(names.chosen)?;
-        objects.objects(&mut Body(&mut self))?;
+        run::write(self, self.contents.record);
+        self.number(self.chosen);
+        self.visit(Pass::Body, objects);
         self.finish()
     }
 
-    fn finish(mut self) -> Result<Encoded, EncodeError<W::Error>> {
-        self.sum_buffer();
-        let crc = self.crc.value();
-        // Not part of its own sum: straight into the buffer, whose bytes have been summed.
-        for byte in crc.to_le_bytes() {
-            if let Some(place) = self.buffer.get_mut(self.used) {
-                *place = byte;
-                self.used += 1;
-            } else {
-                self.write_buffer()?;
-                if let Some(place) = self.buffer.first_mut() {
-                    *place = byte;
-                    self.used = 1;
-                }
-            }
+    fn visit<T: Objects + ?Sized>(&mut self, pass: Pass, objects: &T) {
+        self.pass = pass;
+        if self.failure.is_none() {
+            // What was wrong is in `failure`.
+            let _ = objects.objects(self);
         }
-        self.len = self.len.checked_add(4).ok_or(EncodeError::TooLong)?;
-        self.write_buffer()?;
-        if let Some(writer) = self.writer {
-            writer.flush().map_err(EncodeError::Io)?;
+    }
+
+    fn head(&mut self) {
+        let Header { step, sequence, iteration, score, score_name } = self.contents.header;
+        self.put(&MAGIC);
+        self.byte(VERSION);
+        self.number(step);
+        self.number(sequence);
+        self.number(iteration);
+        self.byte(u8::from(score.is_some()));
+        if let Some(score) = score {
+            self.put(&score.to_le_bytes());
         }
-        Ok(Encoded { len: self.len, crc })
+        self.byte(u8::from(score_name.is_some()));
+        if let Some(name) = score_name {
+            self.text(name);
+        }
+    }
+
+    fn finish(&mut self) -> u32 {
+        let Some(len) = self.len.checked_add(CHECKSUM as u32).filter(|_| self.failure.is_none()) else {
+            self.fail(EncodeError::TooLong);
+            return 0;
+        };
+        self.len = len;
+        let Some(output) = self.output.as_deref_mut() else { return 0 };
+        output.sum(self.buffer.get(..self.used).unwrap_or_default());
+        let crc = output.value();
+        let end = self.used.saturating_add(CHECKSUM);
+        if let Some(place) = self.buffer.get_mut(self.used..).and_then(|rest| rest.first_chunk_mut()) {
+            *place = crc.to_le_bytes();
+        }
+        let passed = output.write(self.buffer.get(..end).unwrap_or_default()) && output.flush();
+        self.written(passed);
+        crc
+    }
+
+    /// The first error counts.
+    fn fail(&mut self, error: EncodeError<()>) {
+        self.failure.get_or_insert(error);
+    }
+
+    /// For a visitor: whether to go on.
+    fn going(&self) -> Result<(), ()> {
+        if self.failure.is_none() { Ok(()) } else { Err(()) }
     }
 
     /// Adds bytes to the stream.
-    fn put(&mut self, bytes: &[u8]) -> Result<(), EncodeError<W::Error>> {
+    pub fn put(&mut self, bytes: &[u8]) {
         let len = u32::try_from(bytes.len()).ok().and_then(|len| self.len.checked_add(len));
-        self.len = len.ok_or(EncodeError::TooLong)?;
-        if self.writer.is_none() {
-            return Ok(());
+        match len {
+            Some(len) => self.len = len,
+            None => self.fail(EncodeError::TooLong),
+        }
+        if self.output.is_none() {
+            return;
         }
         let mut rest = bytes;
-        if self.used > 0 || rest.len() < BUFFER {
-            rest = self.gather(rest);
-            if rest.is_empty() {
-                return Ok(());
+        while self.failure.is_none() && !rest.is_empty() {
+            let whole = rest.len() - rest.len() % BUFFER;
+            if self.used == 0 && whole > 0 {
+                let (direct, tail) = rest.split_at_checked(whole).unwrap_or((rest, &[]));
+                let passed = direct.chunks(BLOCK).all(|block| out(&mut self.output, block));
+                self.written(passed);
+                rest = tail;
+            } else {
+                rest = self.gather(rest);
             }
-            self.sum_buffer();
-            self.write_buffer()?;
         }
-        let (direct, tail) = rest.split_at_checked(rest.len() - rest.len() % BUFFER).unwrap_or((rest, &[]));
-        for block in direct.chunks(BLOCK) {
-            self.crc.update(block);
-            self.write(block)?;
-        }
-        self.gather(tail);
-        Ok(())
     }
 
-    /// Takes what fits into the buffer and returns the rest.
+    /// Takes what fits into the buffer, writes it when it is full, and returns the rest.
     fn gather<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
-        let free = self.buffer.get_mut(self.used..).unwrap_or_default();
+        let free = self.buffer.get_mut(self.used..BUFFER).unwrap_or_default();
         let taken = free.len().min(bytes.len());
         for (place, byte) in free.iter_mut().zip(bytes) {
             *place = *byte;
         }
         self.used += taken;
+        if self.used == BUFFER {
+            self.used = 0;
+            let passed = out(&mut self.output, self.buffer.get(..BUFFER).unwrap_or_default());
+            self.written(passed);
+        }
         bytes.get(taken..).unwrap_or_default()
     }
 
-    fn sum_buffer(&mut self) {
-        self.crc.update(self.buffer.get(..self.used).unwrap_or_default());
-    }
-
-    fn write_buffer(&mut self) -> Result<(), EncodeError<W::Error>> {
-        let Some(writer) = self.writer.as_deref_mut() else {
-            return Ok(());
-        };
-        write_all(writer, self.buffer.get(..self.used).unwrap_or_default())?;
-        self.used = 0;
-        Ok(())
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError<W::Error>> {
-        match self.writer.as_deref_mut() {
-            Some(writer) => write_all(writer, bytes),
-            None => Ok(()),
+    fn written(&mut self, passed: bool) {
+        if !passed {
+            self.fail(EncodeError::Io(()));
         }
+    }
+
+    pub fn byte(&mut self, byte: u8) {
+        self.put(&[byte]);
     }
 
     /// postcard's varint.
-    fn number(&mut self, mut value: u32) -> Result<(), EncodeError<W::Error>> {
-        loop {
+    pub fn number(&mut self, mut value: u32) {
+        while value >= 0x80 {
             let [low, ..] = value.to_le_bytes();
+            self.byte(low | 0x80);
             value >>= 7;
-            if value == 0 {
-                return self.put(&[low & 0x7F]);
+        }
+        let [low, ..] = value.to_le_bytes();
+        self.byte(low);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.number(u32::try_from(text.len()).unwrap_or(u32::MAX));
+        self.put(text.as_bytes());
+    }
+
+    fn serialize<S: Serialize + ?Sized>(&mut self, value: &S) {
+        if postcard::serialize_with_flavor(value, Through(self)).is_err() {
+            self.fail(EncodeError::Value);
+        }
+    }
+
+    /// An object begins. False where it is not to be written.
+    fn object(&mut self, name: &str) -> bool {
+        let chosen = self.contents.only.is_none_or(|only| only == name);
+        match self.pass {
+            Pass::Check => {
+                self.objects = self.objects.saturating_add(1);
+                self.chosen = self.chosen.saturating_add(u32::from(chosen));
+                if !name_is_good(name) {
+                    self.fail(EncodeError::Name);
+                }
             }
-            self.put(&[low | 0x80])?;
+            Pass::Set => self.text(name),
+            Pass::Body if chosen => {
+                self.text(name);
+                return true;
+            }
+            Pass::Body | Pass::Count => (),
+        }
+        false
+    }
+
+    /// One more tensor or value.
+    fn item(&mut self) {
+        self.items = self.items.saturating_add(1);
+        if self.pass == Pass::Check && self.items > MAX_ITEMS as u32 {
+            self.fail(EncodeError::TooManyItems);
         }
     }
 
-    fn text(&mut self, text: &str) -> Result<(), EncodeError<W::Error>> {
-        self.number(u32::try_from(text.len()).unwrap_or(u32::MAX))?;
-        self.put(text.as_bytes())
-    }
-
-    fn serialize<S: Serialize + ?Sized>(&mut self, value: &S) -> Result<(), EncodeError<W::Error>> {
-        match postcard::serialize_with_flavor(value, Through(self)) {
-            Ok(()) => Ok(()),
-            Err(_) => Err(self.failure.take().unwrap_or(EncodeError::Value)),
+    fn payload(&mut self, name: &str, shape: &[u32], elements: &[f32]) {
+        if self.output.is_none() && !self.contents.allow_non_finite && !crate::finite::all_finite(elements) {
+            return self.fail(EncodeError::NonFinite);
         }
-    }
-}
-
-/// Ok(0) for a buffer that is not empty breaks `Write`'s contract; `embedded_io`'s own loop panics there.
-fn write_all<W: Write>(writer: &mut W, mut bytes: &[u8]) -> Result<(), EncodeError<W::Error>> {
-    while !bytes.is_empty() {
-        let written = writer.write(bytes).map_err(EncodeError::Io)?;
-        bytes = match bytes.get(written..) {
-            Some(rest) if written > 0 => rest,
-            _ => return Err(EncodeError::WriteZero),
+        self.text(name);
+        self.number(u32::try_from(shape.len()).unwrap_or(u32::MAX));
+        shape.iter().for_each(|side| self.number(*side));
+        let Some(bytes) = u32::try_from(elements.len()).ok().and_then(|len| len.checked_mul(4)) else {
+            return self.fail(EncodeError::TooLong);
         };
+        let pad = super::padding(self.len, bytes);
+        self.byte(pad);
+        (0..pad).for_each(|_| self.byte(0));
+        self.number(bytes);
+        if cfg!(target_endian = "little") {
+            return self.put(bytemuck::cast_slice(elements));
+        }
+        elements.iter().for_each(|element| self.put(&element.to_le_bytes()));
     }
-    Ok(())
 }
 
-/// postcard into the encoder, keeping the real error.
-struct Through<'b, 'a, C, W: Write>(&'b mut Encoder<'a, C, W>);
+/// postcard into the encoder.
+struct Through<'b, 'a>(&'b mut Encoder<'a>);
 
-impl<C: Checksum, W: Write> postcard::ser_flavors::Flavor for Through<'_, '_, C, W> {
+impl postcard::ser_flavors::Flavor for Through<'_, '_> {
     type Output = ();
 
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
         self.try_extend(&[byte])
     }
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.put(bytes).map_err(|error| {
-            self.0.failure = Some(error);
-            postcard::Error::SerializeBufferFull
-        })
+        self.0.put(bytes);
+        self.0.going().map_err(|()| postcard::Error::SerializeBufferFull)
     }
     fn finalize(self) -> postcard::Result<()> {
         Ok(())
     }
 }
 
-/// Measures a value, to write its length before it.
-struct Size(u32);
+impl Visit for Encoder<'_> {
+    type Error = ();
 
-impl postcard::ser_flavors::Flavor for Size {
-    type Output = u32;
+    fn state_dict<D: StateDict + ?Sized>(&mut self, name: &str, object: &D) -> Result<(), ()> {
+        if self.object(name) {
+            self.byte(0); // Content::StateDict
+            self.pass = Pass::Count;
+            self.items = 0;
+            let _ = object.tensors(self);
+            self.pass = Pass::Body;
+            self.number(self.items);
+            let _ = object.tensors(self);
+        } else if self.pass == Pass::Check {
+            let _ = object.tensors(self);
+        }
+        self.going()
+    }
 
-    fn try_push(&mut self, _: u8) -> postcard::Result<()> {
-        self.try_extend(&[0])
-    }
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        let len = u32::try_from(bytes.len()).ok().and_then(|len| self.0.checked_add(len));
-        self.0 = len.ok_or(postcard::Error::SerializeBufferFull)?;
-        Ok(())
-    }
-    fn finalize(self) -> postcard::Result<u32> {
-        Ok(self.0)
+    fn value<S: Serialize + ?Sized>(&mut self, name: &str, object: &S) -> Result<(), ()> {
+        if self.object(name) {
+            self.byte(1); // Content::Value
+            // Its length stands before it: measured first, as a whole stream is.
+            let (output, before) = (self.output.take(), self.len);
+            self.serialize(object);
+            let len = self.len.wrapping_sub(before);
+            self.output = output;
+            self.len = before;
+            self.number(len);
+            self.serialize(object);
+        }
+        self.item();
+        self.going()
     }
 }
 
-/// Counts the tensors of one object.
-struct Count(u32);
+impl VisitTensors for Encoder<'_> {
+    type Error = ();
 
-impl VisitTensors for Count {
-    type Error = core::convert::Infallible;
-
-    fn tensor(&mut self, _: &str, _: &[u32], _: &[f32]) -> Result<(), Self::Error> {
-        self.0 = self.0.saturating_add(1);
-        Ok(())
-    }
-}
-
-/// Writes the names of all objects.
-struct SetNames<'b, 'a, C, W: Write>(&'b mut Encoder<'a, C, W>);
-
-impl<C: Checksum, W: Write> Visit for SetNames<'_, '_, C, W> {
-    type Error = EncodeError<W::Error>;
-
-    fn state_dict<D: StateDict + ?Sized>(&mut self, name: &str, _: &D) -> Result<(), Self::Error> {
-        self.0.text(name)
-    }
-    fn value<S: Serialize + ?Sized>(&mut self, name: &str, _: &S) -> Result<(), Self::Error> {
-        self.0.text(name)
-    }
-}
-
-/// Writes the objects.
-struct Body<'b, 'a, C, W: Write>(&'b mut Encoder<'a, C, W>);
-
-impl<C: Checksum, W: Write> Body<'_, '_, C, W> {
-    fn skips(&self, name: &str) -> bool {
-        self.0.contents.only.is_some_and(|only| only != name)
-    }
-}
-
-impl<C: Checksum, W: Write> Visit for Body<'_, '_, C, W> {
-    type Error = EncodeError<W::Error>;
-
-    fn state_dict<D: StateDict + ?Sized>(&mut self, name: &str, object: &D) -> Result<(), Self::Error> {
-        if self.skips(name) {
-            return Ok(());
+    fn tensor(&mut self, name: &str, shape: &[u32], elements: &[f32]) -> Result<(), ()> {
+        self.item();
+        match self.pass {
+            Pass::Body => self.payload(name, shape, elements),
+            Pass::Check if !name_is_good(name) => self.fail(EncodeError::Name),
+            Pass::Check if !shape_fits(shape, elements.len()) => self.fail(EncodeError::Shape),
+            Pass::Check | Pass::Set | Pass::Count => (),
         }
-        let mut tensors = Count(0);
-        let Ok(()) = object.tensors(&mut tensors);
-        self.0.text(name)?;
-        self.0.put(&[0])?; // Content::StateDict
-        self.0.number(tensors.0)?;
-        object.tensors(self)
-    }
-
-    fn value<S: Serialize + ?Sized>(&mut self, name: &str, object: &S) -> Result<(), Self::Error> {
-        if self.skips(name) {
-            return Ok(());
-        }
-        let len = postcard::serialize_with_flavor(object, Size(0)).map_err(|_| EncodeError::Value)?;
-        self.0.text(name)?;
-        self.0.put(&[1])?; // Content::Value
-        self.0.number(len)?;
-        self.0.serialize(object)
-    }
-}
-
-impl<C: Checksum, W: Write> VisitTensors for Body<'_, '_, C, W> {
-    type Error = EncodeError<W::Error>;
-
-    fn tensor(&mut self, name: &str, shape: &[u32], elements: &[f32]) -> Result<(), Self::Error> {
-        let to = &mut *self.0;
-        if to.writer.is_none() && !to.contents.allow_non_finite && !crate::finite::all_finite(elements) {
-            return Err(EncodeError::NonFinite);
-        }
-        to.text(name)?;
-        to.number(u32::try_from(shape.len()).unwrap_or(u32::MAX))?;
-        for side in shape {
-            to.number(*side)?;
-        }
-        let bytes =
-            u32::try_from(elements.len()).ok().and_then(|len| len.checked_mul(4)).ok_or(EncodeError::TooLong)?;
-        let pad = super::padding(to.len, bytes);
-        to.put(&[pad])?;
-        to.put([0; 3].get(..usize::from(pad)).unwrap_or_default())?;
-        to.number(bytes)?;
-        if cfg!(target_endian = "little") {
-            return to.put(bytemuck::cast_slice(elements));
-        }
-        elements.iter().try_for_each(|element| to.put(&element.to_le_bytes()))
+        self.going()
     }
 }

@@ -31,6 +31,24 @@ pub enum EncodeError<E> {
     RecordFull,
 }
 
+impl EncodeError<()> {
+    /// With the writer's own error; without one it took nothing.
+    pub(super) fn with_io<E>(self, io: Option<E>) -> EncodeError<E> {
+        match self {
+            EncodeError::Io(()) => io.map_or(EncodeError::WriteZero, EncodeError::Io),
+            EncodeError::WriteZero => EncodeError::WriteZero,
+            EncodeError::NoObjects => EncodeError::NoObjects,
+            EncodeError::Name => EncodeError::Name,
+            EncodeError::Shape => EncodeError::Shape,
+            EncodeError::TooManyItems => EncodeError::TooManyItems,
+            EncodeError::TooLong => EncodeError::TooLong,
+            EncodeError::NonFinite => EncodeError::NonFinite,
+            EncodeError::Value => EncodeError::Value,
+            EncodeError::RecordFull => EncodeError::RecordFull,
+        }
+    }
+}
+
 impl<E: fmt::Display> fmt::Display for EncodeError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -95,6 +113,23 @@ pub enum DecodeError<E> {
     },
     /// A value's strings and byte arrays have more than 64 bytes together.
     ValueTooLarge,
+}
+
+impl DecodeError<()> {
+    /// With the reader's own error.
+    pub(super) fn with_io<E>(self, io: Option<E>) -> DecodeError<E> {
+        match self {
+            DecodeError::Io(()) => io.map_or(DecodeError::Truncated, DecodeError::Io),
+            DecodeError::Truncated => DecodeError::Truncated,
+            DecodeError::NotACheckpoint => DecodeError::NotACheckpoint,
+            DecodeError::Version { found } => DecodeError::Version { found },
+            DecodeError::Malformed => DecodeError::Malformed,
+            DecodeError::Checksum => DecodeError::Checksum,
+            DecodeError::Length { item, expected, found } => DecodeError::Length { item, expected, found },
+            DecodeError::Missing { item } => DecodeError::Missing { item },
+            DecodeError::ValueTooLarge => DecodeError::ValueTooLarge,
+        }
+    }
 }
 
 impl<E: fmt::Display> fmt::Display for DecodeError<E> {

@@ -20,13 +20,13 @@
 //!
 //! let mut loaded = [0.0_f32; 3];
 //! let bytes = &bytes[..written.len as usize];
-//! let info = checkpoint::load::<Crc32, _>(bytes, &mut One("model", &mut loaded))?;
+//! let info = checkpoint::load::<Crc32, _>(bytes, &mut One("model", &mut loaded), None)?;
 //! assert_eq!((info.step, loaded), (7, [1.0, -2.5, 0.125]));
 //!
 //! let mut damaged = bytes.to_vec();
 //! damaged[20] ^= 1;
 //! loaded = [9.0; 3];
-//! assert!(checkpoint::load::<Crc32, _>(&damaged, &mut One("model", &mut loaded)).is_err());
+//! assert!(checkpoint::load::<Crc32, _>(&damaged, &mut One("model", &mut loaded), None).is_err());
 //! assert_eq!(loaded, [9.0; 3]); // nothing has changed
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
@@ -38,6 +38,8 @@ mod error;
 mod input;
 mod names;
 mod objects;
+mod output;
+mod run;
 mod search;
 
 pub use crc::{Checksum, Crc32};
@@ -49,8 +51,6 @@ pub use objects::{
     MAX_ITEMS, MAX_NAME, MAX_RANK, Objects, One, StateDict, Visit, VisitMut, VisitTensors, VisitTensorsMut,
 };
 
-use serde::Serialize;
-
 /// The first four bytes of every stream.
 pub const MAGIC: [u8; 4] = *b"TMCK";
 
@@ -58,7 +58,7 @@ pub const MAGIC: [u8; 4] = *b"TMCK";
 pub const VERSION: u8 = 1;
 
 /// What names and ranks a checkpoint.
-#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Header<'a> {
     /// The step number.
     pub step: u32,

@@ -5,12 +5,12 @@ use crate::event::Counters;
 use crate::handler::Handler;
 use crate::record::{Record, RecordFull, RecordReader, RestoreError};
 use crate::state::{StopReason, flag};
-use serde::{Deserialize, Serialize};
 
 /// Where an engine stands: Ignite's `Engine.state_dict`, and what it takes to go on in the middle of an epoch. Part of
 /// the checkpoint format, in this order.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct EngineState {
     /// The event after which it stands.
     pub after: After,
@@ -30,6 +30,21 @@ pub struct EngineState {
     pub stop: Option<StopReason>,
     /// Whether the epoch is to be cut.
     pub stop_epoch: bool,
+}
+
+impl EngineState {
+    /// Before the first event.
+    pub(crate) const NEW: Self = EngineState {
+        after: After::Nothing,
+        epoch: 0,
+        iteration: 0,
+        offset: 0,
+        drawn: 0,
+        epoch_length: 0,
+        max_epochs: None,
+        stop: None,
+        stop_epoch: false,
+    };
 }
 
 /// A run that goes on.
@@ -76,7 +91,8 @@ impl<O, X> Engine<O, X> {
     /// # Errors
     /// [`RecordFull`] when the states do not fit.
     pub fn record<T: ?Sized, H: Handler<T, O, X>>(&self, handlers: &mut H) -> Result<Record, RecordFull> {
-        let record = self.record_now(handlers);
+        let mut record = Record::new();
+        self.record_now(&mut record, handlers);
         if record.whole { Ok(record) } else { Err(RecordFull) }
     }
 
@@ -92,8 +108,9 @@ impl<O, X> Engine<O, X> {
         record: &Record,
         handlers: &mut H,
     ) -> Result<(), RestoreError> {
-        self.check(record, handlers)?;
-        self.apply(record, handlers)
+        Self::check(record, handlers)?;
+        self.apply(record, handlers);
+        Ok(())
     }
 
     /// Goes on from the newest checkpoint that any of the handlers' stores has and that is whole: loads it into
@@ -110,15 +127,16 @@ impl<O, X> Engine<O, X> {
         model: &mut T,
         handlers: &mut H,
     ) -> Result<Option<Resumed>, RestoreError> {
+        let mut record = Record::new();
         let mut below = None;
         let mut skipped = 0u32;
         while let Some(iteration) = handlers.newest(below) {
-            if let Some(record) = handlers.verify(iteration, model) {
-                self.check(&record, handlers)?;
+            if handlers.verify(iteration, model, &mut record) {
+                Self::check(&record, handlers)?;
                 if !handlers.load(iteration, model) {
                     return Err(RestoreError::Lost { iteration });
                 }
-                self.apply(&record, handlers)?;
+                self.apply(&record, handlers);
                 self.state.flags |= flag::ACT;
                 self.attend(model, handlers);
                 return Ok(Some(Resumed { epoch: record.engine.epoch, iteration, skipped }));
@@ -129,7 +147,7 @@ impl<O, X> Engine<O, X> {
         if skipped > 0 { Err(RestoreError::NoneFits { skipped }) } else { Ok(None) }
     }
 
-    fn check<T: ?Sized, H: Handler<T, O, X>>(&self, record: &Record, handlers: &mut H) -> Result<(), RestoreError> {
+    fn check<T: ?Sized, H: Handler<T, O, X>>(record: &Record, handlers: &mut H) -> Result<(), RestoreError> {
         let engine = &record.engine;
         let counts =
             engine.offset <= engine.iteration && (engine.epoch_length == 0 || engine.offset <= engine.epoch_length);
@@ -137,12 +155,13 @@ impl<O, X> Engine<O, X> {
             return Err(RestoreError::Engine);
         }
         let mut states = RecordReader::new(record, true);
-        handlers.restore_state(&mut states)?;
+        handlers.restore_state(&mut states);
         states.finish()
     }
 
-    fn apply<T: ?Sized, H: Handler<T, O, X>>(&mut self, record: &Record, handlers: &mut H) -> Result<(), RestoreError> {
-        handlers.restore_state(&mut RecordReader::new(record, false))?;
+    /// Puts engine and handlers where a record says that was checked.
+    fn apply<T: ?Sized, H: Handler<T, O, X>>(&mut self, record: &Record, handlers: &mut H) {
+        handlers.restore_state(&mut RecordReader::new(record, false));
         let engine = &record.engine;
         let state = &mut self.state;
         state.counters = Counters { epoch: engine.epoch, iteration: engine.iteration };
@@ -159,6 +178,5 @@ impl<O, X> Engine<O, X> {
         }
         let longer = engine.after == After::Completed && engine.stop.is_none() && engine.epoch < state.max_epochs;
         self.after = if longer { After::EpochCompleted } else { engine.after };
-        Ok(())
     }
 }

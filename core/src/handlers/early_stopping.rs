@@ -26,7 +26,7 @@
 
 use crate::event::{Event, When};
 use crate::handler::Handler;
-use crate::record::{RecordFull, RecordReader, RecordWriter, RestoreError, kind};
+use crate::record::{RecordReader, RecordWriter, kind};
 use crate::state::{State, StopReason};
 use core::fmt;
 use core::num::NonZeroU32;
@@ -69,7 +69,7 @@ pub struct EarlyStopping {
 }
 
 /// What survives a restart. Part of the checkpoint format.
-#[derive(Clone, Copy, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 struct Progress {
     counter: u32,
@@ -209,14 +209,28 @@ impl<T: ?Sized, O, X, W: When, F: FnMut(&State<O, X>) -> f32> Handler<T, O, X> f
             state.terminate(StopReason::EarlyStopping);
         }
     }
-    fn save_state(&mut self, record: &mut RecordWriter) -> Result<(), RecordFull> {
-        record.push(kind::EARLY_STOPPING, &self.early_stopping.state)
+    fn save_state(&mut self, record: &mut RecordWriter<'_>) {
+        self.early_stopping.save_state(record);
     }
-    fn restore_state(&mut self, record: &mut RecordReader<'_>) -> Result<(), RestoreError> {
-        if let Some(state) = record.take(kind::EARLY_STOPPING)? {
-            self.early_stopping.state = state;
+    fn restore_state(&mut self, record: &mut RecordReader<'_>) {
+        self.early_stopping.restore_state(record);
+    }
+}
+
+impl EarlyStopping {
+    fn save_state(&self, record: &mut RecordWriter<'_>) {
+        record.fields(kind::EARLY_STOPPING, |to| {
+            to.number(self.state.counter.into());
+            to.score(self.state.best);
+        });
+    }
+
+    fn restore_state(&mut self, record: &mut RecordReader<'_>) {
+        let state =
+            record.fields(kind::EARLY_STOPPING, |from| Some(Progress { counter: from.number()?, best: from.score()? }));
+        if let Some(state) = state {
+            self.state = state;
         }
-        Ok(())
     }
 }
 

@@ -47,8 +47,9 @@ pub enum Step {
 }
 
 /// A checkpoint that is to be saved. Part of the checkpoint format.
-#[derive(Clone, Copy, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Save {
     /// Its step number.
     pub step: u32,

@@ -28,72 +28,17 @@
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
 
+mod handler;
+mod report;
+mod streams;
+
+pub use report::{Observer, Report};
+
 use super::model_checkpoint::{ModelCheckpoint, OnError, Save, ScoreFunction};
-use crate::checkpoint::{self, Contents, DecodeError, EncodeError, Encoded, Header, Info, Loader, Objects, Visit};
-use crate::event::{Event, When};
-use crate::handler::Handler;
-use crate::record::{Record, RecordFull, RecordReader, RecordWriter, RestoreError, kind};
-use crate::state::{State, StopReason};
-use crate::store::{Opening, Store, Stored};
-use core::fmt;
-use embedded_io::ErrorType;
-
-/// What a save did, for an observer.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Report<'a, E> {
-    /// A checkpoint was committed.
-    Saved {
-        /// Which.
-        save: Save,
-        /// Bytes of all its streams.
-        bytes: u32,
-        /// The one whose place it took.
-        removed: Option<u32>,
-    },
-    /// A checkpoint could not be saved.
-    SaveFailed {
-        /// Which.
-        save: Save,
-        /// Why.
-        error: &'a EncodeError<E>,
-        /// Whether it is tried again at once.
-        retrying: bool,
-    },
-    /// A checkpoint that has to go could not be removed; this is tried again.
-    RemovalFailed {
-        /// Which.
-        step: u32,
-        /// Why.
-        error: &'a E,
-    },
-    /// A checkpoint could not be loaded; an older one is tried.
-    LoadFailed {
-        /// Which.
-        step: u32,
-        /// Why.
-        error: &'a DecodeError<E>,
-    },
-}
-
-/// A function that is told what saves do.
-pub trait Observer<E> {
-    /// Something was done.
-    fn observe(&mut self, report: &Report<'_, E>);
-}
-
-/// Nobody.
-impl<E> Observer<E> for () {
-    #[inline]
-    fn observe(&mut self, _: &Report<'_, E>) {}
-}
-
-impl<E, F: FnMut(&Report<'_, E>)> Observer<E> for F {
-    #[inline]
-    fn observe(&mut self, report: &Report<'_, E>) {
-        self(report);
-    }
-}
+use crate::checkpoint::{self, Contents, DecodeError, EncodeError, Header, Info, Objects};
+use crate::record::Record;
+use crate::store::{Store, Stored};
+use streams::{read, write_one, write_parts};
 
 /// A [`ModelCheckpoint`] that watches an engine and saves to a store.
 #[derive(Debug)]
@@ -206,8 +151,8 @@ impl<const N: usize, W, S: Store, F, B> Saving<N, W, S, F, B> {
         step: u32,
         objects: &mut T,
     ) -> Result<Info, DecodeError<S::Error>> {
-        read(&mut self.store, step, objects, Pass::Verify)?;
-        read(&mut self.store, step, objects, Pass::Load)
+        read(&mut self.store, step, objects, None, false)?;
+        read(&mut self.store, step, objects, None, true)
     }
 
     /// Loads the best checkpoint, or the next best if that one is damaged. `Ok(None)` when there is none.
@@ -320,44 +265,26 @@ impl<const N: usize, W, S: Store, F, B> Saving<N, W, S, F, B> {
         if record.is_some_and(|record| !record.whole) {
             return Err(EncodeError::RecordFull);
         }
+        // Used up even by a save that fails: what is on the medium then is not known.
+        self.sequence = self.sequence.wrapping_add(1);
         let header = Header {
             step: save.step,
-            sequence: self.sequence.wrapping_add(1),
+            sequence: self.sequence,
             iteration,
             score: save.score,
             score_name: self.machine.settings.score_name,
         };
-        // Used up even by a save that fails: what is on the medium then is not known.
-        self.sequence = header.sequence;
         let contents =
             Contents { header, record, only: None, allow_non_finite: self.machine.settings.allow_non_finite };
         // Everything that can be found wrong is found wrong before the store is touched.
-        let all = checkpoint::measure::<S::Checksum, S::Writer<'_>, T>(&contents, objects)?;
-        let last = if S::STREAM_PER_OBJECT {
-            let mut parts = Parts {
-                store: &mut self.store,
-                contents: &contents,
-                all: objects,
-                parts: 0,
-                part: 0,
-                bytes: 0,
-                last: None,
-            };
-            let Ok(()) = objects.objects(&mut CountObjects(&mut parts.parts));
-            objects.objects(&mut parts)?;
-            let bytes = parts.bytes;
-            let last = parts.last.ok_or(EncodeError::NoObjects)?;
-            self.store.commit(&header, &last).map_err(EncodeError::Io)?;
-            Encoded { len: bytes, crc: last.crc }
+        let all = checkpoint::measure(&contents, objects)?;
+        let (bytes, last) = if S::STREAM_PER_OBJECT {
+            write_parts(&mut self.store, &contents, objects)?
         } else {
-            let opening = Opening { header, object: None, part: 0, parts: 1, len: all };
-            let mut writer = self.store.create(&opening).map_err(EncodeError::Io)?;
-            let encoded = checkpoint::encode::<S::Checksum, _, T>(&mut writer, &contents, objects)?;
-            drop(writer);
-            self.store.commit(&header, &encoded).map_err(EncodeError::Io)?;
-            encoded
+            (all, write_one(&mut self.store, &contents, objects, all)?)
         };
-        Ok(last.len)
+        self.store.commit(&header, &last).map_err(EncodeError::Io)?;
+        Ok(bytes)
     }
 
     /// Saves what is pending, as the policy has it. Returns whether it was committed.
@@ -403,212 +330,5 @@ impl<const N: usize, W, S: Store, F, B> Saving<N, W, S, F, B> {
 
     fn at_iteration(&mut self, iteration: u32) -> Option<Stored> {
         self.newest_before(iteration.checked_add(1)).filter(|stored| stored.iteration == iteration)
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Pass {
-    Verify,
-    Load,
-}
-
-/// Goes through all streams of a checkpoint.
-fn read<S: Store, T: Objects + ?Sized>(
-    store: &mut S,
-    step: u32,
-    objects: &mut T,
-    pass: Pass,
-) -> Result<Info, DecodeError<S::Error>> {
-    if S::LARGE_BUFFER {
-        read_with(store, step, objects, pass, &mut [0; 16384])
-    } else {
-        read_with(store, step, objects, pass, &mut [0; 64])
-    }
-}
-
-fn read_with<S: Store, T: Objects + ?Sized>(
-    store: &mut S,
-    step: u32,
-    objects: &mut T,
-    pass: Pass,
-    scratch: &mut [u8],
-) -> Result<Info, DecodeError<S::Error>> {
-    let mut loader = Loader::new(objects, scratch);
-    let mut info: Option<Info> = None;
-    for part in 0..store.parts(step).map_err(DecodeError::Io)? {
-        let mut reader = store.open(step, part).map_err(DecodeError::Io)?;
-        let next = match pass {
-            Pass::Verify => loader.verify::<S::Checksum, _>(&mut reader)?,
-            Pass::Load => loader.load::<S::Checksum, _>(&mut reader)?,
-        };
-        // Streams of two saves are not one checkpoint.
-        if info.as_ref().is_some_and(|info| (info.step, info.sequence) != (next.step, next.sequence)) {
-            return Err(DecodeError::Malformed);
-        }
-        info.get_or_insert(next);
-    }
-    if pass == Pass::Verify {
-        loader.verified()?;
-    }
-    info.ok_or(DecodeError::Truncated)
-}
-
-/// Writes each object to a stream of its own.
-struct Parts<'a, S: Store, T: ?Sized> {
-    store: &'a mut S,
-    contents: &'a Contents<'a>,
-    all: &'a T,
-    parts: u32,
-    part: u32,
-    bytes: u32,
-    last: Option<Encoded>,
-}
-
-impl<S: Store, T: Objects + ?Sized> Parts<'_, S, T> {
-    fn stream(&mut self, name: &str) -> Result<(), EncodeError<S::Error>> {
-        let contents = Contents { only: Some(name), ..*self.contents };
-        let len = checkpoint::measure::<S::Checksum, S::Writer<'_>, T>(&contents, self.all)?;
-        let opening = Opening { header: contents.header, object: Some(name), part: self.part, parts: self.parts, len };
-        let mut writer = self.store.create(&opening).map_err(EncodeError::Io)?;
-        let encoded = checkpoint::encode::<S::Checksum, _, T>(&mut writer, &contents, self.all)?;
-        self.part = self.part.saturating_add(1);
-        self.bytes = self.bytes.saturating_add(encoded.len);
-        self.last = Some(encoded);
-        Ok(())
-    }
-}
-
-impl<S: Store, T: Objects + ?Sized> Visit for Parts<'_, S, T> {
-    type Error = EncodeError<<S::Writer<'static> as ErrorType>::Error>;
-
-    fn state_dict<D: checkpoint::StateDict + ?Sized>(&mut self, name: &str, _: &D) -> Result<(), Self::Error> {
-        self.stream(name)
-    }
-    fn value<V: serde::Serialize + ?Sized>(&mut self, name: &str, _: &V) -> Result<(), Self::Error> {
-        self.stream(name)
-    }
-}
-
-struct CountObjects<'a>(&'a mut u32);
-
-impl Visit for CountObjects<'_> {
-    type Error = core::convert::Infallible;
-
-    fn state_dict<D: checkpoint::StateDict + ?Sized>(&mut self, _: &str, _: &D) -> Result<(), Self::Error> {
-        *self.0 = self.0.saturating_add(1);
-        Ok(())
-    }
-    fn value<V: serde::Serialize + ?Sized>(&mut self, _: &str, _: &V) -> Result<(), Self::Error> {
-        *self.0 = self.0.saturating_add(1);
-        Ok(())
-    }
-}
-
-/// What survives a restart; the ranking is rebuilt from the medium. Part of the checkpoint format.
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Progress {
-    calls: u32,
-    pending: Option<Save>,
-}
-
-impl<T, O, X, const N: usize, W, S, F, B> Handler<T, O, X> for Saving<N, W, S, F, B>
-where
-    T: Objects + ?Sized,
-    W: When,
-    S: Store,
-    F: ScoreFunction<State<O, X>>,
-    B: Observer<S::Error>,
-{
-    #[inline(always)]
-    fn on_event(&mut self, event: Event, _: &mut T, state: &mut State<O, X>) {
-        if !self.when.fires(event, state.counters()) {
-            return;
-        }
-        let score = self.machine.score_function.score(state);
-        let save = self.machine.update_at(state.counters(), score);
-        let rested = |last: u32| state.iteration().wrapping_sub(last) >= self.min_interval;
-        if let Some(save) = save.filter(|_| self.last_saved.is_none_or(rested)) {
-            self.pending = Some(save);
-            self.restored = false;
-            state.request_act();
-        }
-    }
-
-    #[inline]
-    fn pending(&self) -> bool {
-        self.pending.is_some()
-    }
-
-    fn act(&mut self, model: &mut T, state: &mut State<O, X>, record: &Record) -> bool {
-        let Some(save) = self.pending.take() else { return false };
-        // Decided before a power cut and written after all: nothing to do. What is decided now is another matter: one of
-        // the same numbers is of another run, or of what this one was before it went back to an older checkpoint.
-        let iteration = state.iteration();
-        let done = |stored: Stored| stored.step == save.step && stored.iteration == iteration;
-        if self.restored && self.at_iteration(iteration).is_some_and(done) {
-            return false;
-        }
-        let saved = self.save_pending(save, iteration, record, model);
-        if !saved && self.machine.settings.on_error == OnError::Stop {
-            state.terminate(StopReason::SaveFailed);
-        }
-        saved
-    }
-
-    fn save_state(&mut self, record: &mut RecordWriter) -> Result<(), RecordFull> {
-        record.push(kind::MODEL_CHECKPOINT, &Progress { calls: self.machine.calls(), pending: self.pending })
-    }
-
-    fn restore_state(&mut self, record: &mut RecordReader<'_>) -> Result<(), RestoreError> {
-        if let Some(Progress { calls, pending }) = record.take(kind::MODEL_CHECKPOINT)? {
-            self.machine.set_calls(calls);
-            self.pending = pending;
-            self.restored = true;
-            // What had to go when the power went: no later save may come to remove it.
-            self.sweep();
-        }
-        Ok(())
-    }
-
-    fn newest(&mut self, below: Option<u32>) -> Option<u32> {
-        self.newest_before(below).map(|stored| stored.iteration)
-    }
-
-    fn verify(&mut self, iteration: u32, model: &mut T) -> Option<Record> {
-        let stored = self.at_iteration(iteration)?;
-        match read(&mut self.store, stored.step, model, Pass::Verify) {
-            Ok(info) => info.record,
-            Err(error) => {
-                self.observer.observe(&Report::LoadFailed { step: stored.step, error: &error });
-                None
-            }
-        }
-    }
-
-    fn load(&mut self, iteration: u32, model: &mut T) -> bool {
-        let stored = self.at_iteration(iteration);
-        let loaded = stored.is_some_and(|stored| read(&mut self.store, stored.step, model, Pass::Load).is_ok());
-        if loaded {
-            // Later ones are not of this run any more.
-            self.last_saved = Some(iteration);
-        }
-        loaded
-    }
-}
-
-impl<E: fmt::Display> fmt::Display for Report<'_, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Report::Saved { save, bytes, removed: None } => write!(f, "saved step {} ({bytes} bytes)", save.step),
-            Report::Saved { save, bytes, removed: Some(gone) } => {
-                write!(f, "saved step {} ({bytes} bytes) in place of step {gone}", save.step)
-            }
-            Report::SaveFailed { save, error, retrying } => {
-                let next = if *retrying { "; trying again" } else { "" };
-                write!(f, "step {} was not saved: {error}{next}", save.step)
-            }
-            Report::RemovalFailed { step, error } => write!(f, "step {step} could not be removed: {error}"),
-            Report::LoadFailed { step, error } => write!(f, "step {step} could not be loaded: {error}"),
-        }
     }
 }

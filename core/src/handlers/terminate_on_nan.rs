@@ -21,7 +21,7 @@
 use crate::event::{Event, When};
 use crate::finite::{Finite, first_non_finite};
 use crate::handler::Handler;
-use crate::record::{RecordFull, RecordReader, RecordWriter, RestoreError, kind};
+use crate::record::{RecordReader, RecordWriter, kind};
 use crate::state::{State, StopReason};
 use core::num::NonZeroU32;
 
@@ -119,11 +119,11 @@ impl<T: ?Sized, O, X, R: Finite, W: When, F: FnMut(&T, &State<O, X>) -> R> Handl
             state.terminate(StopReason::NonFinite);
         }
     }
-    fn save_state(&mut self, record: &mut RecordWriter) -> Result<(), RecordFull> {
-        self.terminate_on_nan.save_state(record)
+    fn save_state(&mut self, record: &mut RecordWriter<'_>) {
+        self.terminate_on_nan.save_state(record);
     }
-    fn restore_state(&mut self, record: &mut RecordReader<'_>) -> Result<(), RestoreError> {
-        self.terminate_on_nan.restore_state(record)
+    fn restore_state(&mut self, record: &mut RecordReader<'_>) {
+        self.terminate_on_nan.restore_state(record);
     }
 }
 
@@ -179,24 +179,23 @@ impl<T: ?Sized, O, X, W: When, F: FnMut(&T, &mut dyn FnMut(&[f32]))> Handler<T, 
             state.terminate(StopReason::NonFinite);
         }
     }
-    fn save_state(&mut self, record: &mut RecordWriter) -> Result<(), RecordFull> {
-        self.terminate_on_nan.save_state(record)
+    fn save_state(&mut self, record: &mut RecordWriter<'_>) {
+        self.terminate_on_nan.save_state(record);
     }
-    fn restore_state(&mut self, record: &mut RecordReader<'_>) -> Result<(), RestoreError> {
-        self.terminate_on_nan.restore_state(record)
+    fn restore_state(&mut self, record: &mut RecordReader<'_>) {
+        self.terminate_on_nan.restore_state(record);
     }
 }
 
 impl TerminateOnNan {
-    fn save_state(&self, record: &mut RecordWriter) -> Result<(), RecordFull> {
-        record.push(kind::TERMINATE_ON_NAN, &self.calls)
+    fn save_state(&self, record: &mut RecordWriter<'_>) {
+        record.fields(kind::TERMINATE_ON_NAN, |to| to.number(self.calls.into()));
     }
 
-    fn restore_state(&mut self, record: &mut RecordReader<'_>) -> Result<(), RestoreError> {
-        if let Some(calls) = record.take::<u32>(kind::TERMINATE_ON_NAN)? {
+    fn restore_state(&mut self, record: &mut RecordReader<'_>) {
+        if let Some(calls) = record.fields(kind::TERMINATE_ON_NAN, |from| from.number()) {
             // The cadence is configuration and may have become shorter.
             self.calls = calls.min(self.every.get() - 1);
         }
-        Ok(())
     }
 }

@@ -22,7 +22,7 @@
 
 use crate::event::{Event, Never, When};
 use crate::handler::Handler;
-use crate::record::{RecordFull, RecordReader, RecordWriter, RestoreError, kind};
+use crate::record::{RecordReader, RecordWriter, kind};
 use crate::state::State;
 use crate::time::Clock;
 use core::num::{NonZeroU32, NonZeroU64};
@@ -37,32 +37,6 @@ pub struct Timer {
     steps: u32,
     /// When the open interval began; `None` while paused.
     since: Option<u64>,
-}
-
-/// What survives a restart: the open interval is closed at the moment of the checkpoint. Part of the checkpoint format.
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Progress {
-    #[serde(serialize_with = "varint")]
-    total: u64,
-    steps: u32,
-    running: bool,
-}
-
-/// What postcard makes of a `u64`, byte by byte. Its own function for that keeps, at opt-level "z", a check of bounds
-/// that ends in a panic.
-fn varint<S: serde::Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-    use serde::ser::SerializeTuple;
-    let mut rest = *value;
-    let mut bytes = serializer.serialize_tuple(10)?;
-    loop {
-        let [low, ..] = rest.to_le_bytes();
-        rest >>= 7;
-        if rest == 0 {
-            bytes.serialize_element(&(low & 0x7F))?;
-            return bytes.end();
-        }
-        bytes.serialize_element(&(low | 0x80))?;
-    }
 }
 
 impl Timer {
@@ -211,16 +185,32 @@ where
             self.timer.step();
         }
     }
-    fn save_state(&mut self, record: &mut RecordWriter) -> Result<(), RecordFull> {
-        let timer = &self.timer;
-        let total = if timer.running() { timer.elapsed(self.clock.now()) } else { timer.total };
-        record.push(kind::TIMER, &Progress { total, steps: timer.steps, running: timer.running() })
+    fn save_state(&mut self, record: &mut RecordWriter<'_>) {
+        // The open interval is closed at this moment.
+        let now = if self.timer.running() { self.clock.now() } else { 0 };
+        self.timer.save_state(now, record);
     }
-    fn restore_state(&mut self, record: &mut RecordReader<'_>) -> Result<(), RestoreError> {
-        if let Some(Progress { total, steps, running }) = record.take(kind::TIMER)? {
-            let since = running.then(|| self.clock.now());
-            self.timer = Timer { average: self.timer.average, total, steps, since };
+    fn restore_state(&mut self, record: &mut RecordReader<'_>) {
+        if self.timer.restore_state(record) {
+            self.timer.resume(self.clock.now());
         }
-        Ok(())
+    }
+}
+
+impl Timer {
+    fn save_state(&self, now: u64, record: &mut RecordWriter<'_>) {
+        record.fields(kind::TIMER, |to| {
+            to.number(self.elapsed(now));
+            to.number(self.steps.into());
+            to.byte(u8::from(self.running()));
+        });
+    }
+
+    /// True when it was running; it is paused.
+    fn restore_state(&mut self, record: &mut RecordReader<'_>) -> bool {
+        let state = record.fields(kind::TIMER, |from| Some((from.long()?, from.number()?, from.flag()?)));
+        let Some((total, steps, running)) = state else { return false };
+        *self = Timer { average: self.average, total, steps, since: None };
+        running
     }
 }

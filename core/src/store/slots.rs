@@ -39,7 +39,7 @@
 //!
 //! **What it costs.** A save erases ceil((96 + length) / erase block) blocks and programs 52 bytes beside the stream, plus
 //! what fills up the last granules of the three. Removing costs nothing: it is only remembered until the next opening,
-//! where ranking comes to the same end. Opening reads what is committed once, in pieces of 128 bytes.
+//! where ranking comes to the same end. Opening reads what is committed once, in pieces of 64 bytes.
 //!
 //! **Wear.** A save goes to the slot that was erased least. Each slot's erases are counted in its record. They are exact,
 //! but for saves cut by a power failure or given up, whose erase is forgotten when the power goes before another save is
@@ -93,6 +93,7 @@
 //! ```
 
 mod error;
+mod find;
 mod io;
 mod record;
 
@@ -105,10 +106,7 @@ use core::marker::PhantomData;
 use core::ops::Range;
 use embedded_storage::nor_flash::NorFlash;
 use io::{Granule, Writing};
-use record::{MAX_GRANULE, RECORD_LEN, Record, SEAL_AT, SEAL_LEN, STREAM_AT};
-
-/// Bytes that are read at a time when a slot is checked.
-const PIECE: usize = 128;
+use record::{RECORD_LEN, Record, SEAL_AT, SEAL_LEN, STREAM_AT};
 
 /// The store. `C` is how streams are summed.
 #[derive(Debug)]
@@ -182,7 +180,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
     /// Takes the bytes `region` of `flash`, in slots of an equal number of whole erase blocks, and finds what is
     /// committed there. Whatever else the flash holds is taken for free space; nothing is written.
     ///
-    /// Reads at most 3 + size / 128 times a slot. A flash that can't be read is one without checkpoints.
+    /// Reads at most 4 + size / 64 times a slot. A flash that can't be read is one without checkpoints.
     ///
     /// # Errors
     /// [`RegionError`], whatever the flash holds. Lend the flash (`&mut flash`) to keep it then.
@@ -192,81 +190,6 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         let mut open = Slots { flash, start: region.start, size, slots, writing: None, checksum: PhantomData };
         open.scan();
         Ok(open)
-    }
-
-    fn scan(&mut self) {
-        let mut newest = None;
-        for index in 0..SLOTS {
-            if let Some((record, sealed)) = self.inspect(index) {
-                newest = newest.max(Some((record.stored.sequence, record.all_erases)));
-                if let Some(slot) = self.slots.get_mut(index) {
-                    let state = if sealed { State::Committed } else { State::Unsealed };
-                    *slot = Slot { state, stored: record.stored, len: record.len, erases: record.erases };
-                }
-            }
-        }
-        // One without a seal was not promised. It counts for nothing beside one with a seal that has its sequence, taken
-        // for it when it was cut, or its step, whose place it was to take and would hide until it is erased itself.
-        for index in 0..SLOTS {
-            let Some(slot) = self.slots.get(index).copied() else { break };
-            let Stored { step, sequence, .. } = slot.stored;
-            let firm = |by: &Slot| by.state == State::Committed;
-            let beaten = |by: &Slot| firm(by) && (by.stored.sequence == sequence || by.stored.step == step);
-            if slot.state == State::Unsealed && self.slots.iter().any(beaten) {
-                self.set(index, State::Unknown);
-            }
-        }
-        // Two of a step: the newer is meant.
-        for index in 0..SLOTS {
-            let Some(slot) = self.slots.get(index).copied() else { break };
-            let newer = |by: &Slot| by.stored.step == slot.stored.step && by.stored.sequence > slot.stored.sequence;
-            if slot.is_listed() && self.slots.iter().any(|by| by.is_listed() && newer(by)) {
-                self.set(index, State::Removed);
-            }
-        }
-        // The newest knew what all slots together had; what the others do not account for, the unknown ones had.
-        let known = self.all_erases();
-        let left = newest.map_or(0, |(_, all)| all).saturating_sub(known);
-        let unknown = self.slots.iter().filter(|slot| slot.state == State::Unknown).count();
-        let share = u32::try_from(unknown).ok().and_then(|unknown| left.checked_div(unknown)).unwrap_or(0);
-        for slot in self.slots.iter_mut().filter(|slot| slot.state == State::Unknown) {
-            slot.erases = share;
-        }
-    }
-
-    /// The record of a slot that holds a whole checkpoint, and whether it has a seal.
-    fn inspect(&mut self, index: usize) -> Option<(Record, bool)> {
-        let at = self.at(index);
-        let mut bytes = [0; SEAL_AT as usize];
-        self.flash.read(at, &mut bytes).ok()?;
-        let record = Record::from_bytes::<C>(&bytes, at.wrapping_sub(self.start), self.size)?;
-        let room = self.size.saturating_sub(STREAM_AT);
-        let body = record.len.checked_sub(4).filter(|_| record.len <= room)?;
-
-        let from = at.wrapping_add(STREAM_AT);
-        let mut reader = Reader::new(&mut self.flash, from, body);
-        let mut crc = C::default();
-        let mut piece = [0; PIECE];
-        loop {
-            let read = reader.read_some(&mut piece).ok()?;
-            match piece.get(..read) {
-                Some(bytes) if !bytes.is_empty() => crc.update(bytes),
-                _ => break,
-            }
-        }
-        let mut end = [0; 4];
-        let mut reader = Reader::new(&mut self.flash, from.wrapping_add(body), 4);
-        for byte in &mut end {
-            reader.read_some(core::slice::from_mut(byte)).ok()?;
-        }
-        if crc.value() != record.crc || u32::from_le_bytes(end) != record.crc {
-            return None;
-        }
-
-        let mut seal = [0; MAX_GRANULE];
-        let read = self.flash.read(at.wrapping_add(SEAL_AT), &mut seal);
-        let sealed = read.is_ok() && record::is_seal(&bytes, &seal);
-        Some((record, sealed))
     }
 
     /// How often each slot was erased: for a save, or [ahead](Self::erase_ahead) of one.
@@ -394,6 +317,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
         Ok(Writer::new(&mut self.flash, writing, at))
     }
 
+    #[inline(never)]
     fn commit(&mut self, header: &Header<'_>, last: &Encoded) -> Result<(), Self::Error> {
         let Writing { index, len, written } = self.writing.take().ok_or(SlotsError::Incomplete)?;
         if written != len || last.len != len {
@@ -401,14 +325,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
         }
         let stored = Stored::from(header);
         let erases = self.slots.get(index).map_or(0, |slot| slot.erases);
-        let record = Record { stored, len, crc: last.crc, erases, all_erases: self.all_erases() };
-
-        let at = self.at(index);
-        let mut bytes = Granule([0; SEAL_AT as usize]);
-        bytes.0 = record.to_bytes::<C>(at.wrapping_sub(self.start), self.size);
-        self.program(at, &bytes.0, RECORD_LEN)?;
-        let seal = Granule(record::seal(&bytes.0));
-        self.program(at.wrapping_add(SEAL_AT), &seal.0, SEAL_LEN)?;
+        self.seal(index, Record { stored, len, crc: last.crc, erases, all_erases: self.all_erases() })?;
         // What was written is read before it counts: a flash at the end of its life fails silently.
         if self.inspect(index).is_none_or(|(found, sealed)| !sealed || found.crc != last.crc) {
             return Err(SlotsError::Unreadable);
@@ -426,17 +343,16 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
     }
 
     fn stored(&mut self, index: u32) -> Result<Option<Stored>, Self::Error> {
-        let mut before = None;
-        let mut found = None;
-        for _ in 0..=index {
-            let place = |(place, slot): (usize, &Slot)| slot.is_listed().then_some((slot.stored.sequence, place));
-            found = self.slots.iter().enumerate().filter_map(place).filter(|place| before < Some(*place)).min();
-            if found.is_none() {
-                break;
+        // The one that so many others come before.
+        let order = |place: usize, slot: &Slot| slot.is_listed().then_some((slot.stored.sequence, place));
+        for (place, slot) in self.slots.iter().enumerate() {
+            let mine = order(place, slot);
+            let before = |(place, slot): &(usize, &Slot)| order(*place, slot).is_some_and(|other| Some(other) < mine);
+            if mine.is_some() && self.slots.iter().enumerate().filter(before).count() == index as usize {
+                return Ok(Some(slot.stored));
             }
-            before = found;
         }
-        Ok(found.and_then(|(_, place)| self.slots.get(place)).map(|slot| slot.stored))
+        Ok(None)
     }
 
     fn parts(&mut self, step: u32) -> Result<u32, Self::Error> {
@@ -462,6 +378,20 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
 }
 
 impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
+    /// Programs the record of a slot, and then its seal.
+    #[inline(never)] // Its bytes are not to be on the stack when the slot is read.
+    fn seal(&mut self, index: usize, record: Record) -> Result<(), SlotsError<F::Error>> {
+        let at = self.at(index);
+        let mut bytes = Granule(record.to_bytes::<C>(at.wrapping_sub(self.start), self.size));
+        self.program(at, &bytes.0, RECORD_LEN)?;
+        let seal = record::seal(&bytes.0);
+        bytes.0 = [0; SEAL_AT as usize];
+        if let Some(place) = bytes.0.first_chunk_mut() {
+            *place = seal;
+        }
+        self.program(at.wrapping_add(SEAL_AT), &bytes.0, SEAL_LEN)
+    }
+
     /// Programs the first `len` of `bytes`, rounded up to whole granules.
     fn program(&mut self, at: u32, bytes: &[u8], len: usize) -> Result<(), SlotsError<F::Error>> {
         let granules = bytes.get(..len.next_multiple_of(F::WRITE_SIZE.max(1))).unwrap_or(bytes);

@@ -21,6 +21,7 @@ mod firmware {
     use training_monitor::embedded_io::{self, Read, Write};
     use training_monitor::event::{Completed, EpochCompleted, IterationCompleted, Never, Started};
     use training_monitor::finite::all_finite;
+    use training_monitor::handlers::model_checkpoint::Save;
     use training_monitor::ranking::{Entry, Order, Ranking};
     use training_monitor::store::slots::Slots;
     use training_monitor::store::{Opening, Store, Stored};
@@ -79,6 +80,14 @@ mod firmware {
             if const { is("encode-and-decode") } {
                 encode(&mut model);
                 decode(&mut model);
+            }
+            if const { is("machines") } {
+                machines(&mut model, &mut Port);
+            }
+            if const { is("machines-with-flash-slots") }
+                && let Ok(mut slots) = Slots::<_, 4>::open(Flash, 0..any())
+            {
+                machines(&mut model, &mut slots);
             }
             if const { is("four-handlers-and-engine") } {
                 run(&mut model, Port);
@@ -140,9 +149,72 @@ mod firmware {
         black_box(step(model, any()));
         let mut scratch = [0; 64];
         let mut loader = checkpoint::Loader::new(model, &mut scratch);
-        if loader.verify::<Crc32, _>(&mut Port).is_ok() && loader.verified::<Infallible>().is_ok() {
+        if loader.verify::<Crc32, _>(&mut Port, None).is_ok() && loader.verified::<Infallible>().is_ok() {
             black_box(loader.load::<Crc32, _>(&mut Port).is_ok());
         }
+    }
+
+    /// Everything that decides and everything that reads and writes, in a loop of the program's own, without the engine.
+    fn machines<S: Store>(model: &mut Model<'_>, store: &mut S) {
+        let Ok(mut stopping) = EarlyStopping::new(3) else { return };
+        let Ok(mut best) = ModelCheckpoint::<3>::builder().scored().n_saved(3).build() else { return };
+        let mut guard = TerminateOnNan::new();
+        let mut timer = Timer::new(any());
+        let mut index = 0;
+        while let Ok(Some(stored)) = store.stored(index) {
+            best.found(Save { step: stored.step, score: stored.score });
+            index += 1;
+        }
+        if let Some(latest) = best.latest() {
+            restore(model, store, latest.step);
+        }
+        loop {
+            timer.resume(any());
+            let loss = step(model, any());
+            timer.pause(any());
+            timer.step();
+            if guard.check(&loss) || guard.check(model.1.as_slice()) {
+                break;
+            }
+            if let Some(save) = best.update(Some(-loss))
+                && write(model, store, save)
+                && let Some(gone) = best.committed(save)
+            {
+                black_box(store.remove(gone.step).is_ok());
+            }
+            if stopping.update(-loss) {
+                break;
+            }
+        }
+        black_box(timer.seconds(any(), 1000));
+        if let Some(best) = best.best() {
+            restore(model, store, best.step);
+        }
+    }
+
+    fn write<S: Store>(model: &Model<'_>, store: &mut S, save: Save) -> bool {
+        let header =
+            Header { step: save.step, sequence: save.step, iteration: any(), score: save.score, score_name: None };
+        let contents = Contents { header, record: None, only: None, allow_non_finite: true };
+        let Ok(len) = checkpoint::measure::<S::Error, _>(&contents, model) else { return false };
+        let opening = Opening { header, object: None, part: 0, parts: 1, len };
+        let Ok(mut writer) = store.create(&opening) else { return false };
+        let encoded = checkpoint::encode::<S::Checksum, _, _>(&mut writer, &contents, model);
+        drop(writer);
+        encoded.is_ok_and(|encoded| store.commit(&header, &encoded).is_ok())
+    }
+
+    #[inline(never)]
+    fn restore<S: Store>(model: &mut Model<'_>, store: &mut S, step: u32) -> bool {
+        let mut scratch = [0; 64];
+        let mut loader = checkpoint::Loader::new(model, &mut scratch);
+        let Ok(mut reader) = store.open(step, 0) else { return false };
+        if loader.verify::<S::Checksum, _>(&mut reader, None).is_err() || loader.verified::<Infallible>().is_err() {
+            return false;
+        }
+        drop(reader);
+        let Ok(mut reader) = store.open(step, 0) else { return false };
+        loader.load::<S::Checksum, _>(&mut reader).is_ok()
     }
 
     /// A whole run, as a program would have it: resumed, all four handlers, the best weights in the end.

@@ -74,7 +74,7 @@ impl Naming {
             sequence: info.sequence,
             iteration: info.iteration,
             score: info.score,
-            score_name: info.score_name.as_deref(),
+            score_name: contents.score_name.as_deref(),
         };
         contents.objects.iter().position(|object| self.name(object, &header) == name)
     }
@@ -84,15 +84,23 @@ impl Naming {
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
     pub info: Info,
+    pub score_name: Option<String>,
     /// All objects of the set.
     pub objects: Vec<String>,
 }
 
-struct Names(Vec<String>);
+#[derive(Default)]
+struct Names {
+    score: Option<String>,
+    objects: Vec<String>,
+}
 
 impl Inspect for Names {
+    fn score_name(&mut self, name: &str) {
+        self.score = Some(name.to_owned());
+    }
     fn set(&mut self, name: &str) {
-        self.0.push(name.to_owned());
+        self.objects.push(name.to_owned());
     }
 }
 
@@ -101,9 +109,9 @@ pub(super) fn look<R: training_monitor::embedded_io::Read>(
     reader: &mut R,
     scratch: &mut [u8],
 ) -> Result<Seen, DecodeError<R::Error>> {
-    let mut names = Names(Vec::new());
+    let mut names = Names::default();
     let info = inspect::<Crc32Fast, _, _>(reader, scratch, &mut names)?;
-    Ok(Seen { info, objects: names.0 })
+    Ok(Seen { info, score_name: names.score, objects: names.objects })
 }
 
 #[cfg(test)]

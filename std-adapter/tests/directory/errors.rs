@@ -24,7 +24,7 @@ fn listed(directory: &mut Directory<Disk>, plans: &[Plan]) -> Vec<u32> {
         let mut loader = Loader::new(&mut loaded, &mut scratch);
         assert_eq!(directory.parts(stored.step).unwrap() as usize, plan.objects);
         for part in 0..plan.objects as u32 {
-            loader.verify::<Crc32, _>(&mut directory.open(stored.step, part).unwrap()).unwrap();
+            loader.verify::<Crc32, _>(&mut directory.open(stored.step, part).unwrap(), None).unwrap();
         }
         loader.verified::<DirectoryError>().unwrap();
         for part in 0..plan.objects as u32 {

@@ -90,7 +90,7 @@ fn check(image: &Image, known: &Known, plans: &[Plan], about: &str) -> usize {
         for (index, file) in files.iter().enumerate() {
             let bytes = &disk.now()[file.file_name().unwrap().to_str().unwrap()];
             let mut one = One(NAMES[index], Tensor(&mut loaded.objects[index]));
-            assert_eq!(load::<Crc32Fast, _>(bytes, &mut one).unwrap().sequence, sequence, "{about}");
+            assert_eq!(load::<Crc32Fast, _>(bytes, &mut one, None).unwrap().sequence, sequence, "{about}");
         }
         assert_eq!(loaded.objects, whole.objects, "{about}: wrong bits");
     }

@@ -178,7 +178,9 @@ pub fn decoders(elements: usize, name: &str) -> Group<'static> {
                 .crc
         })
         .way(LOAD, move || {
-            checkpoint::load::<Crc32Fast, _>(black_box(bytes), &mut One("model", &mut net)).expect("good bytes").crc
+            checkpoint::load::<Crc32Fast, _>(black_box(bytes), &mut One("model", &mut net), None)
+                .expect("good bytes")
+                .crc
         })
         .way("safetensors + crc32fast + copy", move || {
             let crc = crc32fast::hash(black_box(tensors));

@@ -214,6 +214,7 @@ struct RecordInput {
 /// It must not panic, and not fire without end where nothing is left to do.
 pub fn hostile_record(data: &[u8]) {
     use training_monitor::checkpoint::{self, Contents, Crc32, Header, One};
+    use training_monitor::record::Record;
     let Some(input) = input::<RecordInput>(data) else { return };
     let engine = Engine::<u32>::new(3).with_epoch_length(4);
     let record = engine.record::<(), _>(&mut ()).expect("no handlers fit");
@@ -235,8 +236,11 @@ pub fn hostile_record(data: &[u8]) {
     let end = bytes.len() - 4;
     let crc = crate::models::stream::crc32(&bytes[..end]);
     bytes[end..].copy_from_slice(&crc.to_le_bytes());
-    let Ok(info) = checkpoint::load::<Crc32, _>(&bytes, &mut One("m", [0.0; 0])) else { return };
-    let Some(record) = info.record else { return };
+    let mut record = Record::new();
+    let loaded = checkpoint::load::<Crc32, _>(&bytes, &mut One("m", [0.0; 0]), Some(&mut record));
+    if !loaded.is_ok_and(|info| info.run) {
+        return;
+    }
     let mut engine = Engine::<u32>::new(input.max_epochs.0).with_epoch_length(input.length.0);
     let mut model = ();
     if engine.restore::<(), _>(&record, &mut ()).is_err() {

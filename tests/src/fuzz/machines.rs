@@ -14,6 +14,7 @@ use training_monitor::checkpoint::{self, Contents, Crc32, Header, One};
 use training_monitor::event::{Any, Counters, Once, User};
 use training_monitor::handlers::early_stopping::{Mode, ThresholdMode};
 use training_monitor::handlers::model_checkpoint::{ConfigError, Save, Step};
+use training_monitor::record::Record;
 use training_monitor::time::{Clock, Extend};
 use training_monitor::{
     EarlyStopping, Engine, Event, Handler, ModelCheckpoint, State, TerminateOnNan, Timer, UserEvent, When,
@@ -27,8 +28,10 @@ fn through_a_checkpoint<A: Handler<(), f32>, B: Handler<(), f32>>(from: &mut A, 
     let contents = Contents { header: Header::default(), record: Some(&record), only: None, allow_non_finite: false };
     let mut bytes = Vec::new();
     checkpoint::encode::<Crc32, _, _>(&mut bytes, &contents, &One("m", [0.0; 0])).expect("a Vec takes anything");
-    let info = checkpoint::load::<Crc32, _>(&bytes, &mut One("m", [0.0; 0])).expect("what was just written");
-    assert_eq!(info.record.as_ref(), Some(&record));
+    let mut read = Record::new();
+    let loaded = checkpoint::load::<Crc32, _>(&bytes, &mut One("m", [0.0; 0]), Some(&mut read));
+    assert!(loaded.expect("what was just written").run);
+    assert_eq!(read, record);
     engine.restore::<(), _>(&record, to).expect("its own state");
 }
 

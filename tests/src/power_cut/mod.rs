@@ -152,17 +152,17 @@ fn depth(extent: Extent, index: usize, workload: &Workload) -> (usize, [usize; 2
     }
 }
 
-/// Goes through long sequences, from `seed`, until `deadline`, at least one.
-pub fn long<L: Layer>(seed: u64, deadline: Instant, verdict: &mut Verdict) {
-    for sequence in seed.. {
-        match long_sequence::<L>(sequence) {
+/// Goes through the long sequences of these seeds, at least one, until `deadline` if there is one.
+pub fn long<L: Layer>(seeds: impl IntoIterator<Item = u64>, deadline: Option<Instant>, verdict: &mut Verdict) {
+    for seed in seeds {
+        match long_sequence::<L>(seed) {
             Ok(cuts) => verdict.passed += cuts,
             Err((cuts, why)) => {
                 verdict.passed += cuts;
-                verdict.fail(|| Case::Long { seed: sequence }.to_string(), why);
+                verdict.fail(|| Case::Long { seed }.to_string(), why);
             }
         }
-        if Instant::now() >= deadline {
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             break;
         }
     }
@@ -190,6 +190,6 @@ pub fn judge<L: Layer>(extent: Extent, seed: u64, time: Duration) -> Verdict {
     let deadline = Instant::now() + time;
     let mut verdict = Verdict::default();
     bounded::<L>(extent, &mut verdict);
-    long::<L>(seed, deadline, &mut verdict);
+    long::<L>(seed.., Some(deadline), &mut verdict);
     verdict
 }

@@ -162,7 +162,7 @@ impl<L: Layer> World<L> {
         let store = open_slots::<L>(chip, *slots)?;
         let erases = store.erases();
         drop(store);
-        let bound = *slots * (3 + 2 * erase / 128 + 1);
+        let bound = *slots * (3 + 2 * erase / 64 + 1);
         if chip.counts.reads - reads > bound as u64 {
             return Err(format!("{} reads to open, more than {bound}", chip.counts.reads - reads));
         }

@@ -72,17 +72,8 @@ fn sum<C: Checksum>(bytes: &[u8; SEAL_AT as usize], place: u32, size: u32) -> u3
 }
 
 /// The seal that belongs to a record.
-pub(super) fn seal(record: &[u8; SEAL_AT as usize]) -> [u8; MAX_GRANULE] {
+pub(super) fn seal(record: &[u8; SEAL_AT as usize]) -> [u8; SEAL_LEN] {
     let (words, _) = record.as_chunks::<4>();
     let crc = words.get(10).map_or(0, |word| u32::from_le_bytes(*word));
-    let mut seal = [0; MAX_GRANULE];
-    let (words, _) = seal.as_chunks_mut::<4>();
-    for (word, field) in words.iter_mut().zip([SEAL, !crc]) {
-        *word = field.to_le_bytes();
-    }
-    seal
-}
-
-pub(super) fn is_seal(record: &[u8; SEAL_AT as usize], found: &[u8; MAX_GRANULE]) -> bool {
-    found.first_chunk::<SEAL_LEN>() == seal(record).first_chunk::<SEAL_LEN>()
+    (u64::from(!crc) << 32 | u64::from(SEAL)).to_le_bytes()
 }

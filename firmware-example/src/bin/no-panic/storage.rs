@@ -9,7 +9,7 @@ use training_monitor::embedded_io::{self, Read, Write};
 use training_monitor::event::EpochCompleted;
 use training_monitor::handlers::model_checkpoint::Save;
 use training_monitor::handlers::saving::{Report, Saving};
-use training_monitor::record::{Record, RecordFull, RecordReader, RecordWriter, RestoreError, kind};
+use training_monitor::record::{Record, RecordReader, RecordWriter, kind};
 use training_monitor::store::ram::Ram;
 use training_monitor::store::slots::Slots;
 use training_monitor::store::{Opening, Store, Stored};
@@ -38,11 +38,12 @@ fn bytes(model: &mut Model<'_>) {
         Header { step: any(), sequence: any(), iteration: any(), score: any(), score_name: black_box(Some("score")) };
     let contents = Contents { header, record: None, only: black_box(None), allow_non_finite: any() };
     let mut buffer = Memory { bytes: [0; 512], at: 0 };
+    let mut record = Record::new();
     match checkpoint::encode::<Crc32, _, _>(&mut buffer, &contents, model) {
         Ok(encoded) => defmt::info!("{}", encoded),
         Err(failed) => defmt::error!("{}", failed),
     }
-    match checkpoint::load::<Crc32, _>(&black_box(buffer.bytes), model) {
+    match checkpoint::load::<Crc32, _>(&black_box(buffer.bytes), model, Some(&mut record)) {
         Ok(info) => drop(black_box(info)),
         Err(failed) => error(&failed),
     }
@@ -52,7 +53,7 @@ fn bytes(model: &mut Model<'_>) {
         Err(failed) => error(&failed),
     }
     let mut loader = Loader::new(model, &mut scratch);
-    black_box(loader.verify::<Crc32, _>(&mut buffer).is_ok());
+    black_box(loader.verify::<Crc32, _>(&mut buffer, None).is_ok());
     black_box(loader.verified::<core::convert::Infallible>().is_ok());
     black_box(loader.load::<Crc32, _>(&mut buffer).is_ok());
 }
@@ -91,6 +92,12 @@ impl Read for Memory {
 struct See;
 
 impl Inspect for See {
+    fn score_name(&mut self, name: &str) {
+        black_box(name);
+    }
+    fn run(&mut self, record: &Record) {
+        black_box(record);
+    }
     fn set(&mut self, name: &str) {
         black_box(name);
     }
@@ -189,14 +196,13 @@ impl<T: ?Sized> Handler<T, f32> for Own {
     fn act(&mut self, _: &mut T, _: &mut State<f32>, record: &Record) -> bool {
         record.handlers().count() > 3
     }
-    fn save_state(&mut self, record: &mut RecordWriter) -> Result<(), RecordFull> {
-        record.push(kind::USER, &self.0)
+    fn save_state(&mut self, record: &mut RecordWriter<'_>) {
+        record.push(kind::USER, &self.0);
     }
-    fn restore_state(&mut self, record: &mut RecordReader<'_>) -> Result<(), RestoreError> {
-        if let Some(value) = record.take(kind::USER)? {
+    fn restore_state(&mut self, record: &mut RecordReader<'_>) {
+        if let Some(value) = record.take(kind::USER) {
             self.0 = value;
         }
-        Ok(())
     }
 }
 

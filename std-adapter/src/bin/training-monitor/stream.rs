@@ -87,7 +87,7 @@ impl Stream {
         let contents =
             Contents { header: self.head.header(), record: self.head.record.as_ref(), only, allow_non_finite: true };
         // Finds names and shapes that cannot be saved before anything is written.
-        measure::<Crc32Fast, Sink, _>(&contents, self)?;
+        measure(&contents, self)?;
         let mut bytes = Sink(Vec::new());
         encode::<Crc32Fast, _, _>(&mut bytes, &contents, self)?;
         Ok(bytes.0)
@@ -158,6 +158,8 @@ impl training_monitor::embedded_io::Write for Sink {
 /// Gathers what a stream shows.
 #[derive(Default)]
 struct Seen {
+    score_name: Option<String>,
+    record: Option<Record>,
     set: Vec<String>,
     objects: Vec<Object>,
     /// Payload of the tensor or value under way.
@@ -187,14 +189,22 @@ impl Seen {
             sequence: info.sequence,
             iteration: info.iteration,
             score: info.score,
-            score_name: info.score_name.map(|name| name.as_str().to_owned()),
-            record: info.record,
+            score_name: self.score_name,
+            record: self.record,
         };
         Stream { head, set: self.set, objects: self.objects }
     }
 }
 
 impl Inspect for Seen {
+    fn score_name(&mut self, name: &str) {
+        self.score_name = Some(name.to_owned());
+    }
+
+    fn run(&mut self, record: &Record) {
+        self.record = Some(record.clone());
+    }
+
     fn set(&mut self, name: &str) {
         self.set.push(name.to_owned());
     }

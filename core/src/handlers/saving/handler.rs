@@ -1,0 +1,116 @@
+//! A [`Saving`] as a handler: decides when its event fires, saves when all handlers have seen it, and finds and loads the
+//! checkpoint that a run goes on from.
+
+use super::streams::read;
+use super::{OnError, Report, Save, Saving, ScoreFunction};
+use crate::checkpoint::Objects;
+use crate::event::{Event, When};
+use crate::handler::Handler;
+use crate::handlers::saving::Observer;
+use crate::record::{Record, RecordReader, RecordWriter, kind};
+use crate::state::{State, StopReason};
+use crate::store::{Store, Stored};
+
+impl<T, O, X, const N: usize, W, S, F, B> Handler<T, O, X> for Saving<N, W, S, F, B>
+where
+    T: Objects + ?Sized,
+    W: When,
+    S: Store,
+    F: ScoreFunction<State<O, X>>,
+    B: Observer<S::Error>,
+{
+    #[inline(always)]
+    fn on_event(&mut self, event: Event, _: &mut T, state: &mut State<O, X>) {
+        if !self.when.fires(event, state.counters()) {
+            return;
+        }
+        let score = self.machine.score_function.score(state);
+        let save = self.machine.update_at(state.counters(), score);
+        let rested = |last: u32| state.iteration().wrapping_sub(last) >= self.min_interval;
+        if let Some(save) = save.filter(|_| self.last_saved.is_none_or(rested)) {
+            self.pending = Some(save);
+            self.restored = false;
+            state.request_act();
+        }
+    }
+
+    #[inline]
+    fn pending(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    fn act(&mut self, model: &mut T, state: &mut State<O, X>, record: &Record) -> bool {
+        let Some(save) = self.pending.take() else { return false };
+        // Decided before a power cut and written after all: nothing to do. What is decided now is another matter: one of
+        // the same numbers is of another run, or of what this one was before it went back to an older checkpoint.
+        let iteration = state.iteration();
+        let done = |stored: Stored| stored.step == save.step && stored.iteration == iteration;
+        if self.restored && self.at_iteration(iteration).is_some_and(done) {
+            return false;
+        }
+        let saved = self.save_pending(save, iteration, record, model);
+        if !saved && self.machine.settings.on_error == OnError::Stop {
+            state.terminate(StopReason::SaveFailed);
+        }
+        saved
+    }
+
+    // The ranking is rebuilt from the medium.
+    fn save_state(&mut self, record: &mut RecordWriter<'_>) {
+        save_state(self.machine.calls(), self.pending, record);
+    }
+
+    fn restore_state(&mut self, record: &mut RecordReader<'_>) {
+        if let Some((calls, pending)) = restore_state(record) {
+            self.machine.set_calls(calls);
+            self.pending = pending;
+            self.restored = true;
+            // What had to go when the power went: no later save may come to remove it.
+            self.sweep();
+        }
+    }
+
+    fn newest(&mut self, below: Option<u32>) -> Option<u32> {
+        self.newest_before(below).map(|stored| stored.iteration)
+    }
+
+    fn verify(&mut self, iteration: u32, model: &mut T, record: &mut Record) -> bool {
+        let Some(Stored { step, .. }) = self.at_iteration(iteration) else { return false };
+        match read(&mut self.store, step, model, Some(record), false) {
+            Ok(info) => info.run,
+            Err(error) => {
+                self.observer.observe(&Report::LoadFailed { step, error: &error });
+                false
+            }
+        }
+    }
+
+    fn load(&mut self, iteration: u32, model: &mut T) -> bool {
+        let stored = self.at_iteration(iteration);
+        let loaded = stored.is_some_and(|stored| read(&mut self.store, stored.step, model, None, true).is_ok());
+        if loaded {
+            // Later ones are not of this run any more.
+            self.last_saved = Some(iteration);
+        }
+        loaded
+    }
+}
+
+fn save_state(calls: u32, pending: Option<Save>, record: &mut RecordWriter<'_>) {
+    record.fields(kind::MODEL_CHECKPOINT, |to| {
+        to.number(calls.into());
+        to.byte(u8::from(pending.is_some()));
+        if let Some(save) = pending {
+            to.number(save.step.into());
+            to.score(save.score);
+        }
+    });
+}
+
+fn restore_state(record: &mut RecordReader<'_>) -> Option<(u32, Option<Save>)> {
+    record.fields(kind::MODEL_CHECKPOINT, |from| {
+        let calls = from.number()?;
+        let pending = from.flag()?;
+        Some((calls, if pending { Some(Save { step: from.number()?, score: from.score()? }) } else { None }))
+    })
+}
