@@ -56,7 +56,8 @@ pub struct State<O, X = ()> {
     /// In the order in which they are to be fired. (A `Deque` takes 8 bytes more, for a queue that is nearly always empty.)
     queue: heapless::Vec<UserEvent, EVENT_QUEUE, u8>,
     /// What the step function returned last; `None` before its first call and from the start of each iteration to
-    /// the end of its step, as in Ignite.
+    /// the end of its step, as in Ignite. It is in no checkpoint: a run resumed from one that was taken after the last
+    /// iteration of an epoch reaches `EpochCompleted` with `None`. A score for that event belongs into the model's objects.
     pub output: Option<O>,
     /// The user's metrics. An evaluator writes them, a score function reads them. They are not part of a checkpoint:
     /// what a run cannot compute again belongs into the model's objects.

@@ -3,6 +3,7 @@
 //!
 //! * [`Directory`] keeps checkpoints as files, under Ignite's names, and keeps them through a power cut.
 //! * [`History`] is the run as a file of lines, [`chart`] that as a picture, [`Progress`] a line in the terminal.
+//! * `test_support` (a feature) breaks things in your own tests: flash, stores, clocks.
 //! * [`StdClock`] is the clock for an attached timer, [`Crc32Fast`] the format's checksum at a host's speed.
 //!
 //! Nothing here decides anything about training: the handlers are the core's, so a run on a host saves, stops and goes on
@@ -65,6 +66,7 @@
 //! # }
 //! ```
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 pub mod chart;
@@ -73,6 +75,9 @@ mod clock;
 pub mod directory;
 pub mod history;
 mod progress;
+#[cfg(feature = "test-support")]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-support")))]
+pub mod test_support;
 
 pub use checksum::Crc32Fast;
 pub use clock::StdClock;

@@ -288,7 +288,7 @@ fn judge<P: Peer>() -> [[Row; 2]; 3] {
             let mut chip = chip.clone();
             chip.log = Some(Vec::new());
             let _ = alive(&mut chip, |chip| P::store(chip, &value(number)));
-            chip.log.unwrap_or_default()
+            chip.log.take().unwrap_or_default()
         };
         for (after, erase) in operations(&fresh, stores).into_iter().enumerate() {
             for outcome in Outcome::all(erase, 4) {

@@ -6,10 +6,9 @@
 pub struct Readme;
 
 pub mod conformance;
-pub mod faults;
-pub mod flash;
 pub mod fuzz;
 pub mod models;
 pub mod power_cut;
-pub mod random;
 pub mod script;
+
+pub use training_monitor_std::test_support::{flash, random};

@@ -105,3 +105,24 @@ fn a_checkpoint_of_an_earlier_run_is_not_taken_for_a_new_one() {
         assert_eq!(best.1, [expected], "after {scores:?}");
     }
 }
+
+/// Found by `checkpoint-bytes`: the length of a pad in two bytes where one does. The decoder never took it, and the format's
+/// document said that it might.
+#[test]
+fn a_pad_has_its_length_in_one_byte() {
+    use training_monitor::checkpoint::{Crc32, DecodeError, Inspect, inspect};
+    use training_monitor_tests::models::stream::{crc32, read};
+    struct Nobody;
+    impl Inspect for Nobody {}
+
+    let good = training_monitor_tests::fuzz::bytes::sample();
+    assert!(read(&good).is_some());
+    // The shape [2, 2], a pad of one byte.
+    let at = good.windows(5).position(|bytes| bytes == [2, 2, 2, 1, 0]).expect("the first tensor") + 3;
+    let mut long = good[..good.len() - 4].to_vec();
+    long[at] = 0x80; // with the 0 behind it: no pad, and the payload where it was
+    long.extend(crc32(&long).to_le_bytes());
+    assert_eq!(read(&long), None);
+    let inspected = inspect::<Crc32, _, _>(&mut &long[..], &mut [0; 64], &mut Nobody);
+    assert!(matches!(inspected, Err(DecodeError::Malformed)), "{inspected:?}");
+}

@@ -4,4 +4,5 @@ mod errors;
 mod model;
 mod power_cuts;
 mod real;
+mod resume;
 mod training;

@@ -211,3 +211,93 @@ fn a_directory_that_became_read_only() {
     save(&mut directory, 2, plan(3, 2).header(2)).unwrap();
     assert_eq!(steps(&mut reopen(dir.path(), "p")), [1, 3]);
 }
+
+/// A disk of 64 KiB: the test runs again in a mount namespace of its own, where root (and, on most systems, anybody) may
+/// mount one, and is told where. `None` in the run outside, which has passed if the one inside has, and where nobody may
+/// mount anything there is nothing to see.
+#[cfg(target_os = "linux")]
+fn small_disk(test: &str) -> Option<std::path::PathBuf> {
+    use std::process::Command;
+
+    if let Some(path) = std::env::var_os("SMALL_DISK") {
+        return Some(path.into());
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let script = "mount -t tmpfs -o size=64k tmpfs \"$SMALL_DISK\" || exit 77; exec \"$0\" --exact \"$1\" --nocapture";
+    let child = Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c", script])
+        .args([std::env::current_exe().unwrap().as_os_str(), test.as_ref()])
+        .env("SMALL_DISK", dir.path())
+        .output();
+    match child {
+        Ok(output) if output.status.success() => {
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(said.contains("1 passed"), "{test} is not the name of the test: {said}");
+        }
+        // 1: unshare itself was not allowed to.
+        Ok(output) if matches!(output.status.code(), Some(77 | 1)) => println!("no small disk: {output:?}"),
+        Ok(output) => panic!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)),
+        Err(error) => println!("no small disk: {error}"),
+    }
+    None
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_is_full() {
+    use std::io::{ErrorKind, Write};
+
+    let Some(dir) = small_disk("real::a_disk_that_is_full") else { return };
+    let mut directory = Directory::builder(&dir, "p").open().unwrap();
+    save(&mut directory, 3, plan(1, 3).header(1)).unwrap();
+    // So many pages are free: the first file finds no room, or the second, the third, or all have it.
+    let mut failed = 0;
+    for free in 0..5 {
+        let ballast = dir.join("ballast");
+        let mut file = fs::File::create(&ballast).unwrap();
+        let full = (0..1000).find_map(|_| file.write_all(&[7; 4096]).err()).expect("it is full now");
+        assert_eq!(full.kind(), ErrorKind::StorageFull);
+        let len = file.metadata().unwrap().len();
+        file.set_len(len / 4096 * 4096 - free * 4096).unwrap();
+        let saved = save(&mut directory, 3, plan(2, 3).header(2));
+        match saved {
+            Ok(()) => directory.remove(2).unwrap(),
+            Err(DirectoryError::Io { cause, .. }) => {
+                assert_eq!(cause.kind(), ErrorKind::StorageFull);
+                failed += 1;
+            }
+            Err(error) => panic!("{error}"),
+        }
+        assert_eq!(steps(&mut directory), [1]);
+        assert_eq!(steps(&mut reopen(&dir, "p")), [1]);
+        fs::remove_file(&ballast).unwrap();
+        assert_eq!(names(&dir), ["p_model_1.ckpt", "p_optimizer_1.ckpt", "p_random_1.ckpt"], "{free} pages");
+    }
+    assert!((1..5).contains(&failed), "{failed} saves failed");
+    save(&mut directory, 3, plan(3, 3).header(2)).unwrap();
+    assert_eq!(steps(&mut reopen(&dir, "p")), [1, 3]);
+}
+
+/// As root, too, whom a mode does not stop.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_became_read_only() {
+    use std::io::ErrorKind;
+    use std::process::Command;
+
+    let Some(dir) = small_disk("real::a_disk_that_became_read_only") else { return };
+    let mount = |how: &str| Command::new("mount").args(["-o", how]).arg(&dir).status().unwrap().success();
+    let mut directory = Directory::builder(&dir, "p").open().unwrap();
+    save(&mut directory, 2, plan(1, 2).header(1)).unwrap();
+    assert!(mount("remount,ro"));
+    let refused = |result: Result<(), DirectoryError>| match result {
+        Err(DirectoryError::Io { cause, .. }) => assert_eq!(cause.kind(), ErrorKind::ReadOnlyFilesystem),
+        other => panic!("{other:?}"),
+    };
+    refused(save(&mut directory, 2, plan(2, 2).header(2)));
+    refused(directory.remove(1));
+    assert_eq!(steps(&mut reopen(&dir, "p")), [1]);
+    assert!(mount("remount,rw"));
+    save(&mut directory, 2, plan(3, 2).header(2)).unwrap();
+    assert_eq!(steps(&mut reopen(&dir, "p")), [1, 3]);
+}

@@ -28,7 +28,8 @@ fn main() -> ExitCode {
     for (line, why) in &verdict.failures {
         println!("{why}\n    --replay \"{line}\"");
     }
-    println!("{:.1} s", start.elapsed().as_secs_f64());
+    let (cases, time) = (verdict.passed + verdict.failed, start.elapsed().as_secs_f64());
+    println!("{cases} cases in {time:.1} s, {:.0} a second", cases as f64 / time);
     println!("{} passed, {} failed", verdict.passed, verdict.failed);
     ExitCode::from(u8::from(verdict.failed > 0))
 }

@@ -2,7 +2,6 @@
 //! checkpoint at any moment: its state is saved, encoded, decoded and restored into a fresh machine.
 
 use super::input;
-use crate::faults::TickSource;
 use crate::models::early_stopping::EarlyStopping as EarlyStoppingModel;
 use crate::models::filters::Filter;
 use crate::models::guard::Guard;
@@ -20,6 +19,7 @@ use training_monitor::time::{Clock, Extend};
 use training_monitor::{
     EarlyStopping, Engine, Event, Handler, ModelCheckpoint, State, TerminateOnNan, Timer, UserEvent, When,
 };
+use training_monitor_std::test_support::ticks::TickSource;
 
 /// Saves the state of `from` as a checkpoint does, and restores it to `to`.
 fn through_a_checkpoint<A: Handler<(), f32>, B: Handler<(), f32>>(from: &mut A, to: &mut B) {

@@ -4,7 +4,6 @@
 //! changes neither ranking nor kept checkpoints, and once nothing fails any more the store has exactly what is kept.
 
 use super::input;
-use crate::faults::{Fault, FaultError, Faulty, Operation};
 use crate::models::number::Number;
 use crate::models::ranking::{Count, ModelCheckpoint as Model};
 use crate::models::stream;
@@ -19,6 +18,7 @@ use training_monitor::handlers::saving::{Report, Saving};
 use training_monitor::store::Store;
 use training_monitor::store::ram::{Ram, RamError};
 use training_monitor::{Engine, ModelCheckpoint, State};
+use training_monitor_std::test_support::store::{Fault, FaultError, Faulty, Operation};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -28,8 +28,28 @@ struct Input {
     or_equal: bool,
     on_error: u8,
     /// Fails after so many operations that went well.
-    faults: Vec<(u8, Fault)>,
+    faults: Vec<(u8, Failure)>,
     operations: Vec<Operations>,
+}
+
+/// [`Fault`], drawn from bytes.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Failure {
+    None,
+    Before,
+    After,
+    Short,
+}
+
+impl From<Failure> for Fault {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::None => Fault::None,
+            Failure::Before => Fault::Before,
+            Failure::After => Fault::After,
+            Failure::Short => Fault::Short,
+        }
+    }
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -106,7 +126,7 @@ type Handler<F, D, B> = Saving<TABLE, IterationCompleted, Faulty<Disk, D>, F, B>
 /// One life of the device after another.
 fn drive<F: ScoreFunction<State<f32>>>(input: &Input, build: impl Fn() -> ModelCheckpoint<TABLE, F>) {
     let plan = Plan::default();
-    *plan.faults.borrow_mut() = input.faults.clone();
+    *plan.faults.borrow_mut() = input.faults.iter().map(|(after, failure)| (*after, (*failure).into())).collect();
     let told = RefCell::new(Vec::new());
     let observe = |report: &Report<'_, FaultError<RamError>>| match report {
         Report::Saved { save, .. } => told.borrow_mut().push(Told::Saved(*save)),

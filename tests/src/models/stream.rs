@@ -119,13 +119,12 @@ impl<'a> Cursor<'a> {
         let name = self.text()?;
         let shape = self.list(Cursor::word)?;
         let elements = shape.iter().try_fold(1u32, |product, side| product.checked_mul(*side))?;
-        let pad = self.bytes()?;
+        let pad = self.byte().filter(|len| *len <= 3)?;
+        self.take(usize::from(pad))?;
         let data = self.bytes()?;
         let start = self.at - data.len();
-        let right = shape.len() <= 6
-            && pad.len() <= 3
-            && start.is_multiple_of(4)
-            && elements.checked_mul(4) == u32::try_from(data.len()).ok();
+        let right =
+            shape.len() <= 6 && start.is_multiple_of(4) && elements.checked_mul(4) == u32::try_from(data.len()).ok();
         right.then(|| Object { name: object.into(), tensor: Some((name, shape)), data: data.to_vec() })
     }
 }

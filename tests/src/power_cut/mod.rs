@@ -12,90 +12,24 @@
 //! contract was kept; the next save works. A case that fails is one line, from which [`replay`] plays it again.
 
 mod case;
+mod device;
+mod explore;
 mod layer;
 mod model;
 mod world;
 
 pub use case::{Case, Cut, Save, Start, Workload};
+pub use device::GEOMETRIES;
 pub use layer::{Honest, HonestOwnSums, Layer, NoChecksum, NoSeal, NoSpare, OneBlock, TrustsBlank};
 pub use model::Order;
 pub use world::{list, read};
 
 use crate::random::Random;
-use core::marker::PhantomData;
+use explore::Explorer;
 use std::time::{Duration, Instant};
-use world::Explorer;
-
-/// (write granule, erase block, erased value) of each geometry.
-pub const GEOMETRIES: [(usize, usize, u8); 8] = [
-    (32, 256, 0xFF),
-    (16, 256, 0x00),
-    (8, 256, 0xFF),
-    (4, 256, 0xFF),
-    (4, 4096, 0xFF),
-    (1, 256, 0x00),
-    (8, 2048, 0xFF),
-    (16, 4096, 0x00),
-];
 
 /// Sessions of a long sequence.
 const SESSIONS: usize = 200;
-
-/// Something to be done on a flash whose geometry is known when it is compiled.
-trait OnGeometry {
-    type Output;
-    fn on<const W: usize, const E: usize, const SLOTS: usize>(self) -> Self::Output;
-}
-
-/// Does it on one of the [`GEOMETRIES`] with 2 to 4 slots. `None` for any other.
-fn on_geometry<T: OnGeometry>(write: usize, erase: usize, slots: usize, task: T) -> Option<T::Output> {
-    fn with_slots<const W: usize, const E: usize, T: OnGeometry>(slots: usize, task: T) -> Option<T::Output> {
-        match slots {
-            2 => Some(task.on::<W, E, 2>()),
-            3 => Some(task.on::<W, E, 3>()),
-            4 => Some(task.on::<W, E, 4>()),
-            _ => None,
-        }
-    }
-    match (write, erase) {
-        (32, 256) => with_slots::<32, 256, T>(slots, task),
-        (16, 256) => with_slots::<16, 256, T>(slots, task),
-        (8, 256) => with_slots::<8, 256, T>(slots, task),
-        (4, 256) => with_slots::<4, 256, T>(slots, task),
-        (4, 4096) => with_slots::<4, 4096, T>(slots, task),
-        (1, 256) => with_slots::<1, 256, T>(slots, task),
-        (8, 2048) => with_slots::<8, 2048, T>(slots, task),
-        (16, 4096) => with_slots::<16, 4096, T>(slots, task),
-        _ => None,
-    }
-}
-
-struct Explore<'a, L>(Explorer<'a>, PhantomData<L>);
-
-impl<L: Layer> OnGeometry for Explore<'_, L> {
-    type Output = ();
-    fn on<const W: usize, const E: usize, const SLOTS: usize>(mut self) {
-        self.0.explore::<L, W, E, SLOTS>();
-    }
-}
-
-struct Long<'a, L>(&'a mut Random, PhantomData<L>);
-
-impl<L: Layer> OnGeometry for Long<'_, L> {
-    type Output = Result<u64, (u64, String)>;
-    fn on<const W: usize, const E: usize, const SLOTS: usize>(self) -> Self::Output {
-        world::long::<L, W, E, SLOTS>(self.0, SESSIONS)
-    }
-}
-
-struct Play<'a, L>(&'a Workload, &'a [Cut], PhantomData<L>);
-
-impl<L: Layer> OnGeometry for Play<'_, L> {
-    type Output = Result<(), String>;
-    fn on<const W: usize, const E: usize, const SLOTS: usize>(self) -> Self::Output {
-        world::play::<L, W, E, SLOTS>(self.0, self.1)
-    }
-}
 
 /// What came out.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -131,8 +65,8 @@ pub enum Extent {
 }
 
 /// The bounded workloads on one geometry.
-fn workloads(geometry: (usize, usize, u8)) -> Vec<Workload> {
-    let (write, erase, erased) = geometry;
+fn workloads(geometry: &(usize, usize, u8)) -> Vec<Workload> {
+    let (write, erase, erased) = *geometry;
     // All weak orders of up to three scores.
     let orders: [&[u8]; 17] = [
         &[9],
@@ -186,57 +120,56 @@ pub fn bounded<L: Layer>(extent: Extent, verdict: &mut Verdict) {
                 Ok(()) => verdict.passed += 1,
                 Err(why) => verdict.fail(|| case().to_string(), why),
             };
-            let explorer = Explorer { workload, depth, thin, report: &mut report };
-            let Workload { write, erase, slots, .. } = *workload;
-            on_geometry(write, erase, slots, Explore::<L>(explorer, PhantomData));
+            Explorer { workload, depth, thin, report: &mut report }.explore::<L>();
         }
     }
 }
 
-/// How many cuts in a row a workload gets, and how many operations are cut in the saves after the first cut.
-fn depth(extent: Extent, index: usize, workload: &Workload) -> (usize, usize) {
+/// How many cuts in a row a workload gets, and how many operations are cut in its last save and in those after it.
+fn depth(extent: Extent, index: usize, workload: &Workload) -> (usize, [usize; 2]) {
+    const ALL: usize = usize::MAX;
     let Workload { write, erase, start, .. } = *workload;
     let saves = workload.saves.len();
     let one_in = |times: usize| usize::from(index.is_multiple_of(times));
     match (extent, erase, saves) {
-        (Extent::Thorough, 256, 1) => (2, usize::MAX),
-        (Extent::Thorough, _, 1) => (2, 4),
-        (Extent::Thorough, ..) => (1, 0),
-        (Extent::Short, 256, 1) if write == 32 && start == Start::Full => (1 + one_in(3), 2),
-        (Extent::Short, 256, 1 | 2) if write >= 16 => (one_in(7), 0),
-        (Extent::Short, 256, 1) => (one_in(8), 0),
-        (Extent::Short, ..) => (0, 0),
-        (Extent::Full, 256, 1) if write == 32 => (2, usize::MAX),
-        (Extent::Full, 256, 1) if write >= 4 => (2, 4),
-        (Extent::Full, 256, _) if write == 32 => (1, 0),
-        (Extent::Full, 256, 2) if write >= 4 => (1, 0),
-        (Extent::Full, 256, 3) if write >= 4 => (one_in(8), 0),
-        (Extent::Full, _, 1) => (1, 0),
-        (Extent::Full, ..) => (one_in(40), 0),
+        (Extent::Thorough, 256, 1) => (2, [ALL; 2]),
+        (Extent::Thorough, 257..100_000, 1) => (2, [ALL, 4]),
+        (Extent::Thorough, 256..100_000, _) => (1, [ALL; 2]),
+        (Extent::Thorough, ..) => (1, [200; 2]),
+        (Extent::Short, 256, 1) if write == 32 && start == Start::Full => (1 + one_in(3), [ALL, 2]),
+        (Extent::Short, 256, 1 | 2) if write >= 16 => (one_in(7), [ALL; 2]),
+        (Extent::Short, 256, 1) => (one_in(8), [ALL; 2]),
+        (Extent::Short, ..) => (0, [0; 2]),
+        (Extent::Full, 256, 1) if write == 32 => (2, [ALL; 2]),
+        (Extent::Full, 256, 1) if write > 4 => (2, [ALL, 4]),
+        (Extent::Full, 256, 1) if write == 4 => (2, [ALL, 2]),
+        (Extent::Full, 256, _) if write == 32 => (1, [ALL; 2]),
+        (Extent::Full, 256, 2) if write >= 4 => (1, [ALL; 2]),
+        (Extent::Full, 256, 3) if write >= 4 => (one_in(8), [ALL; 2]),
+        (Extent::Full, 256..100_000, 1) => (1, [ALL; 2]),
+        (Extent::Full, 256..100_000, _) => (one_in(100), [ALL; 2]),
+        (Extent::Full, _, saves) => (if saves == 1 { 1 } else { one_in(100) }, [8; 2]),
     }
 }
 
-/// Goes through long sequences, from `seed`, until `deadline`, at least one.
-pub fn long<L: Layer>(seed: u64, deadline: Instant, verdict: &mut Verdict) {
-    for sequence in seed.. {
-        match long_sequence::<L>(sequence) {
+/// Goes through the long sequences of these seeds, at least one, until `deadline` if there is one.
+pub fn long<L: Layer>(seeds: impl IntoIterator<Item = u64>, deadline: Option<Instant>, verdict: &mut Verdict) {
+    for seed in seeds {
+        match long_sequence::<L>(seed) {
             Ok(cuts) => verdict.passed += cuts,
             Err((cuts, why)) => {
                 verdict.passed += cuts;
-                verdict.fail(|| Case::Long { seed: sequence }.to_string(), why);
+                verdict.fail(|| Case::Long { seed }.to_string(), why);
             }
         }
-        if Instant::now() >= deadline {
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             break;
         }
     }
 }
 
 fn long_sequence<L: Layer>(seed: u64) -> Result<u64, (u64, String)> {
-    let mut random = Random::new(seed);
-    let (write, erase, _) = *random.pick(&GEOMETRIES);
-    let slots = 2 + random.below(3);
-    on_geometry(write, erase, slots, Long::<L>(&mut random, PhantomData)).unwrap_or(Ok(0))
+    explore::long::<L>(&mut Random::new(seed), SESSIONS)
 }
 
 /// Plays one case.
@@ -248,12 +181,7 @@ pub fn replay<L: Layer>(line: &str) -> Result<(), String> {
         Case::Long { seed } => {
             long_sequence::<L>(seed).map(|_| ()).map_err(|(cuts, why)| format!("after {cuts} cuts: {why}"))
         }
-        Case::Bounded { workload, cuts } => {
-            let Workload { write, erase, slots, .. } = workload;
-            let task = Play::<L>(&workload, &cuts, PhantomData);
-            let unknown = || Err(format!("no geometry of {write} and {erase} bytes with {slots} slots is built in"));
-            on_geometry(write, erase, slots, task).unwrap_or_else(unknown)
-        }
+        Case::Bounded { workload, cuts } => explore::play::<L>(&workload, &cuts),
     }
 }
 
@@ -262,6 +190,6 @@ pub fn judge<L: Layer>(extent: Extent, seed: u64, time: Duration) -> Verdict {
     let deadline = Instant::now() + time;
     let mut verdict = Verdict::default();
     bounded::<L>(extent, &mut verdict);
-    long::<L>(seed, deadline, &mut verdict);
+    long::<L>(seed.., Some(deadline), &mut verdict);
     verdict
 }

@@ -1,13 +1,12 @@
-//! A store and a clock that misbehave on request: put them around your own, to see what your firmware does when the
-//! medium fails or the tick counter wraps.
+//! A store that misbehaves on request: put it around your own, to see what your firmware does when the medium fails.
 //!
 //! [`Faulty`] asks a function of yours before each operation what is to become of it, and does so. It decides nothing
-//! itself and holds no bytes. [`TickSource`] is a 32-bit tick counter that wraps where you want it to.
+//! itself and holds no bytes.
 //!
 //! ```
 //! use training_monitor::{Engine, ModelCheckpoint, checkpoint::One, event::IterationCompleted, store::ram::Ram};
 //! use training_monitor::handlers::model_checkpoint::OnError;
-//! use training_monitor_tests::faults::{Fault, Faulty, Operation};
+//! use training_monitor_std::test_support::store::{Fault, Faulty, Operation};
 //!
 //! // The second commit fails.
 //! let mut commits = 0;
@@ -24,10 +23,8 @@
 //! ```
 
 use core::fmt;
-use embedded_io::{ErrorKind, ErrorType, Read, Write};
-use std::cell::Cell;
-use std::rc::Rc;
 use training_monitor::checkpoint::{Encoded, Header};
+use training_monitor::embedded_io::{self, ErrorKind, ErrorType, Read, Write};
 use training_monitor::store::{Opening, Store, Stored};
 
 /// What a store is about to do.
@@ -54,7 +51,7 @@ pub enum Operation {
 }
 
 /// What becomes of it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, arbitrary::Arbitrary)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
     /// All is well.
     None,
@@ -208,44 +205,5 @@ impl<E: embedded_io::Error> embedded_io::Error for FaultError<E> {
             FaultError::Injected(_) => ErrorKind::Other,
             FaultError::Store(error) => error.kind(),
         }
-    }
-}
-
-/// A 32-bit tick counter that the test moves on. Clones are of the same counter.
-///
-/// ```
-/// use training_monitor::time::{Clock, Extend};
-/// use training_monitor_tests::faults::TickSource;
-///
-/// let ticks = TickSource::before_wrap(3);
-/// let mut clock = Extend::new(ticks.reader());
-/// ticks.advance(10);
-/// assert_eq!(clock.now(), 10);
-/// ```
-#[derive(Clone, Debug)]
-pub struct TickSource(Rc<Cell<u64>>);
-
-impl TickSource {
-    /// A counter that wraps after so many ticks.
-    #[must_use]
-    pub fn before_wrap(ticks: u32) -> Self {
-        TickSource(Rc::new(Cell::new((1 << 32) - u64::from(ticks))))
-    }
-
-    /// Time passes.
-    pub fn advance(&self, ticks: u64) {
-        self.0.set(self.0.get() + ticks);
-    }
-
-    /// Real time in ticks, which does not wrap.
-    #[must_use]
-    pub fn real(&self) -> u64 {
-        self.0.get()
-    }
-
-    /// What the hardware would give.
-    pub fn reader(&self) -> impl FnMut() -> u32 + use<> {
-        let ticks = self.0.clone();
-        move || ticks.get() as u32
     }
 }

@@ -1,39 +1,19 @@
-//! NOR flash in memory, as strict as the worst of the real ones, whose power can be cut in the middle of anything.
-//!
-//! Holds its user to the contract: reads, programs and erases aligned and in bounds; a granule programmed once between
-//! two erases, and never after an operation on it or its block was interrupted, however blank it reads. What breaks
-//! that is noted as a [`Violation`]. Programming only changes bits away from the erased value. Each granule programmed
-//! and each block erased is an *operation*, counted from 0; one of them can be told to be the last before the power
-//! goes, with an [`Outcome`]. Then everything fails until [`power_on`](Flash::power_on).
-//!
-//! ```
-//! use training_monitor::embedded_storage::nor_flash::{NorFlash, ReadNorFlash};
-//! use training_monitor_tests::flash::{Flash, Outcome, Violation};
-//!
-//! let mut flash = Flash::<4, 256>::new(512, 0xFF);
-//! flash.erase(0, 256).unwrap();
-//! flash.cut_at(1, Outcome::Half, 0);
-//! assert!(flash.write(0, &[1, 2, 3, 4, 5, 6, 7, 8]).is_err()); // the second granule gets half of its bytes
-//! flash.power_on();
-//! let mut bytes = [0; 8];
-//! flash.read(0, &mut bytes).unwrap();
-//! assert_eq!(bytes, [1, 2, 3, 4, 5, 6, 0xFF, 0xFF]);
-//! flash.write(4, &[5, 6, 7, 8]).unwrap();
-//! assert_eq!(flash.violations(), [Violation::Reprogrammed { at: 4 }]);
-//! ```
+//! The cells of a [`Flash`](super::flash::Flash), whose geometry is known when the program runs: what each operation does,
+//! what an interrupted one leaves, and what breaks the contract.
 
-mod outcome;
+use super::outcome::Outcome;
+use super::random::Random;
+use training_monitor::embedded_storage::nor_flash::{NorFlashError, NorFlashErrorKind};
 
-pub use outcome::Outcome;
-
-use crate::random::Random;
-use training_monitor::embedded_storage::nor_flash::{
-    ErrorType, MultiwriteNorFlash, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash,
-};
-
-/// A flash that programs `WRITE`, erases `ERASE` and reads `READ` bytes at a time.
+/// The cells and all that is known of them; [`Flash`](super::flash::Flash) is the driver of one.
 #[derive(Clone, Debug)]
-pub struct Flash<const WRITE: usize, const ERASE: usize, const READ: usize = 1> {
+pub struct Chip {
+    /// Bytes of a granule.
+    write: usize,
+    /// Bytes of a block.
+    erase: usize,
+    /// Bytes that are read at a time, or a multiple.
+    read: usize,
     bytes: Vec<u8>,
     /// Per granule: whether it may be programmed.
     fresh: Vec<bool>,
@@ -116,18 +96,21 @@ impl NorFlashError for Fault {
     }
 }
 
-impl<const WRITE: usize, const ERASE: usize, const READ: usize> Flash<WRITE, ERASE, READ> {
-    /// A flash fresh from the factory.
-    pub fn new(capacity: usize, erased: u8) -> Self {
-        Self::with_image(vec![erased; capacity], erased)
-    }
-
-    /// A flash with these bytes, of which nothing else is known.
-    pub fn with_image(bytes: Vec<u8>, erased: u8) -> Self {
-        assert!(ERASE.is_multiple_of(WRITE) && bytes.len().is_multiple_of(ERASE));
-        Flash {
-            fresh: vec![false; bytes.len() / WRITE],
-            block_erases: vec![0; bytes.len() / ERASE],
+impl Chip {
+    /// A chip with these bytes, of which nothing else is known, that programs `write`, erases `erase` and reads `read`
+    /// bytes at a time.
+    ///
+    /// # Panics
+    /// On an image that is not made of whole erase blocks, or blocks that are not made of whole granules.
+    #[must_use]
+    pub fn new(write: usize, erase: usize, read: usize, bytes: Vec<u8>, erased: u8) -> Self {
+        assert!(erase.is_multiple_of(write) && bytes.len().is_multiple_of(erase));
+        Chip {
+            write,
+            erase,
+            read,
+            fresh: vec![false; bytes.len() / write],
+            block_erases: vec![0; bytes.len() / erase],
             bytes,
             erased,
             unstable: Vec::new(),
@@ -140,6 +123,12 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> Flash<WRITE, ERA
             read_budget: u64::MAX,
             random: Random::new(1),
         }
+    }
+
+    /// How many bytes are programmed, erased and read at a time.
+    #[must_use]
+    pub const fn geometry(&self) -> (usize, usize, usize) {
+        (self.write, self.erase, self.read)
     }
 
     /// Cuts the power in the operation that `after` more operations precede. `seed` decides what the outcome leaves to
@@ -210,24 +199,24 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> Flash<WRITE, ERA
     /// What a granule holds when `data` is programmed to it.
     fn programmed(&self, at: usize, data: &[u8]) -> Vec<u8> {
         let toward = |(cell, byte): (&u8, &u8)| if self.erased == 0 { cell | byte } else { cell & byte };
-        self.bytes[at..][..WRITE].iter().zip(data).map(toward).collect()
+        self.bytes[at..][..self.write].iter().zip(data).map(toward).collect()
     }
 
-    fn program(&mut self, at: usize, data: &[u8]) {
-        for (cell, byte) in self.bytes[at..][..WRITE].iter_mut().zip(data) {
+    fn change(&mut self, at: usize, data: &[u8]) {
+        for (cell, byte) in self.bytes[at..][..self.write].iter_mut().zip(data) {
             *cell = if self.erased == 0 { *cell | byte } else { *cell & byte };
         }
     }
 
     fn interrupted_program(&mut self, at: usize, data: &[u8], outcome: Outcome, random: &mut Random) {
-        let whole = self.programmed(at, &data[..WRITE]);
-        self.fresh[at / WRITE] = false;
-        let cells = &mut self.bytes[at..][..WRITE];
+        let whole = self.programmed(at, &data[..self.write]);
+        self.fresh[at / self.write] = false;
+        let cells = &mut self.bytes[at..][..self.write];
         let prefix = |len: usize, cells: &mut [u8]| cells[..len].copy_from_slice(&whole[..len]);
         match outcome {
             Outcome::First => prefix(1, cells),
-            Outcome::Half => prefix(WRITE / 2, cells),
-            Outcome::ButOne => prefix(WRITE - 1, cells),
+            Outcome::Half => prefix(self.write / 2, cells),
+            Outcome::ButOne => prefix(self.write - 1, cells),
             Outcome::Bits => {
                 for (cell, whole) in cells.iter_mut().zip(&whole) {
                     *cell ^= (*cell ^ whole) & random.byte();
@@ -243,25 +232,25 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> Flash<WRITE, ERA
                         self.unstable.extend(masks.filter(|(_, mask)| *mask != 0));
                     }
                     Outcome::OneUnstable => {
-                        let start = random.below(8 * WRITE);
-                        let mut bits = (0..8 * WRITE).map(|bit| (start + bit) % (8 * WRITE));
+                        let start = random.below(8 * self.write);
+                        let mut bits = (0..8 * self.write).map(|bit| (start + bit) % (8 * self.write));
                         if let Some(bit) = bits.find(|bit| changed[bit / 8] >> (bit % 8) & 1 != 0) {
                             self.unstable.push((at + bit / 8, 1 << (bit % 8)));
                         }
                     }
-                    Outcome::Unreadable => self.unreadable.push(at / WRITE),
+                    Outcome::Unreadable => self.unreadable.push(at / self.write),
                     _ => (),
                 }
             }
             Outcome::Scatter => {
-                self.bytes[at..][..WRITE].fill_with(|| random.byte());
+                self.bytes[at..][..self.write].fill_with(|| random.byte());
                 // The chip programs a page at a time, in an order of its own.
-                for (granule, data) in data.chunks(WRITE).enumerate().skip(1) {
-                    let at = at + granule * WRITE;
-                    self.fresh[at / WRITE] = false;
+                for (granule, data) in data.chunks(self.write).enumerate().skip(1) {
+                    let at = at + granule * self.write;
+                    self.fresh[at / self.write] = false;
                     match random.below(3) {
-                        0 => self.program(at, data),
-                        1 => self.bytes[at..][..WRITE].fill_with(|| random.byte()),
+                        0 => self.change(at, data),
+                        1 => self.bytes[at..][..self.write].fill_with(|| random.byte()),
                         _ => (),
                     }
                 }
@@ -271,17 +260,17 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> Flash<WRITE, ERA
     }
 
     fn interrupted_erase(&mut self, at: usize, outcome: Outcome, random: &mut Random) {
-        self.fresh[at / WRITE..][..ERASE / WRITE].fill(false);
+        self.fresh[at / self.write..][..self.erase / self.write].fill(false);
         let erased = self.erased;
-        let split = 1 + random.below(ERASE - 1);
-        let old = self.bytes[at..][..ERASE].to_vec();
-        let block = &mut self.bytes[at..][..ERASE];
+        let split = 1 + random.below(self.erase - 1);
+        let old = self.bytes[at..][..self.erase].to_vec();
+        let block = &mut self.bytes[at..][..self.erase];
         match outcome {
             Outcome::Whole | Outcome::Unstable => block.fill(erased),
             Outcome::Zero => block.fill(0),
             Outcome::One => block.fill(0xFF),
             Outcome::Garbage => block.fill_with(|| random.byte()),
-            Outcome::TailZero => block[ERASE / 2..].fill(0),
+            Outcome::TailZero => block[self.erase / 2..].fill(0),
             Outcome::TailZeroAnywhere => block[split..].fill(0),
             Outcome::HeadErased => block[..split].fill(erased),
             Outcome::TailErased => block[split..].fill(erased),
@@ -289,7 +278,7 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> Flash<WRITE, ERA
             Outcome::AlmostErased => {
                 // As old, but for a few bits.
                 for _ in 0..4 {
-                    let bit = random.below(8 * ERASE);
+                    let bit = random.below(8 * self.erase);
                     block[bit / 8] ^= (block[bit / 8] ^ erased) & (1 << (bit % 8));
                 }
             }
@@ -302,36 +291,33 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> Flash<WRITE, ERA
                 self.unstable.extend(masks.filter(|(_, mask)| *mask != 0));
             }
             Outcome::OneUnstable => {
-                let start = random.below(ERASE);
-                let programmed = (0..ERASE).map(|byte| (start + byte) % ERASE).find(|byte| old[*byte] != erased);
+                let start = random.below(self.erase);
+                let programmed =
+                    (0..self.erase).map(|byte| (start + byte) % self.erase).find(|byte| old[*byte] != erased);
                 if let Some(byte) = programmed {
                     let bits = old[byte] ^ erased;
                     self.unstable.push((at + byte, bits & bits.wrapping_neg()));
                 }
             }
-            Outcome::Unreadable => self.unreadable.extend(at / WRITE..(at + ERASE) / WRITE),
-            Outcome::OneUnreadable => self.unreadable.push((at + split) / WRITE),
+            Outcome::Unreadable => self.unreadable.extend(at / self.write..(at + self.erase) / self.write),
+            Outcome::OneUnreadable => self.unreadable.push((at + split) / self.write),
             _ => (),
         }
     }
-}
 
-impl<const WRITE: usize, const ERASE: usize, const READ: usize> ErrorType for Flash<WRITE, ERASE, READ> {
-    type Error = Fault;
-}
-
-impl<const WRITE: usize, const ERASE: usize, const READ: usize> ReadNorFlash for Flash<WRITE, ERASE, READ> {
-    const READ_SIZE: usize = READ;
-
-    fn read(&mut self, offset: u32, into: &mut [u8]) -> Result<(), Fault> {
+    /// Reads.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn read(&mut self, offset: u32, into: &mut [u8]) -> Result<(), Fault> {
         let at = offset as usize;
-        self.check(at, into.len(), READ)?;
+        self.check(at, into.len(), self.read)?;
         self.counts.reads += 1;
         if self.counts.reads > self.read_budget {
             self.off = true;
             return Err(Fault::Off);
         }
-        let granules = at / WRITE..(at + into.len()).div_ceil(WRITE);
+        let granules = at / self.write..(at + into.len()).div_ceil(self.write);
         if self.unreadable.iter().any(|granule| granules.contains(granule)) {
             return Err(Fault::Unreadable);
         }
@@ -344,50 +330,47 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> ReadNorFlash for
         Ok(())
     }
 
-    fn capacity(&self) -> usize {
-        self.bytes.len()
-    }
-}
-
-impl<const WRITE: usize, const ERASE: usize, const READ: usize> NorFlash for Flash<WRITE, ERASE, READ> {
-    const WRITE_SIZE: usize = WRITE;
-    const ERASE_SIZE: usize = ERASE;
-
-    fn write(&mut self, offset: u32, data: &[u8]) -> Result<(), Fault> {
-        self.check(offset as usize, data.len(), WRITE)?;
-        for from in (0..data.len()).step_by(WRITE) {
+    /// Programs whole granules, an operation each.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn program(&mut self, offset: u32, data: &[u8]) -> Result<(), Fault> {
+        self.check(offset as usize, data.len(), self.write)?;
+        for from in (0..data.len()).step_by(self.write) {
             let at = offset as usize + from;
-            if !self.fresh[at / WRITE] {
+            if !self.fresh[at / self.write] {
                 self.violations.push(Violation::Reprogrammed { at });
             }
             if let Some((outcome, mut random)) = self.operation(false) {
                 self.interrupted_program(at, &data[from..], outcome, &mut random);
                 return Err(Fault::Off);
             }
-            self.counts.programmed += WRITE as u64;
-            self.fresh[at / WRITE] = false;
-            self.program(at, &data[from..][..WRITE]);
+            self.counts.programmed += self.write as u64;
+            self.fresh[at / self.write] = false;
+            self.change(at, &data[from..][..self.write]);
         }
         Ok(())
     }
 
-    fn erase(&mut self, from: u32, to: u32) -> Result<(), Fault> {
-        self.check(from as usize, to.saturating_sub(from) as usize, ERASE)?;
-        for at in (from as usize..to as usize).step_by(ERASE) {
-            self.block_erases[at / ERASE] += 1;
+    /// Erases whole blocks, an operation each.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn erase(&mut self, from: u32, to: u32) -> Result<(), Fault> {
+        self.check(from as usize, to.saturating_sub(from) as usize, self.erase)?;
+        for at in (from as usize..to as usize).step_by(self.erase) {
+            let block = at..at + self.erase;
+            self.block_erases[at / self.erase] += 1;
             self.counts.erased += 1;
             if let Some((outcome, mut random)) = self.operation(true) {
                 self.interrupted_erase(at, outcome, &mut random);
                 return Err(Fault::Off);
             }
-            self.bytes[at..][..ERASE].fill(self.erased);
-            self.fresh[at / WRITE..][..ERASE / WRITE].fill(true);
-            self.unstable.retain(|(byte, _)| !(at..at + ERASE).contains(byte));
-            self.unreadable.retain(|granule| !(at..at + ERASE).contains(&(granule * WRITE)));
+            self.bytes[block.clone()].fill(self.erased);
+            self.fresh[at / self.write..][..self.erase / self.write].fill(true);
+            self.unstable.retain(|(byte, _)| !block.contains(byte));
+            self.unreadable.retain(|granule| !block.contains(&(granule * self.write)));
         }
         Ok(())
     }
 }
-
-/// Not for this crate's store: for those that need it, which then are not held to programming once.
-impl<const WRITE: usize, const ERASE: usize, const READ: usize> MultiwriteNorFlash for Flash<WRITE, ERASE, READ> {}
