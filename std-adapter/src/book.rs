@@ -1,7 +1,9 @@
-//! The pages of `docs/`, so that every Rust example in them is compiled and run with the other examples.
+//! The pages of `docs/` and the crate's README, so that every Rust example in them is compiled and run with the other examples.
 //!
 //! Only there while documentation is tested. Their commands are run by `tests/tool_docs.rs`.
 
+#[doc = include_str!("../README.md")]
+mod readme {}
 #[doc = include_str!("../../docs/firmware-engineer.md")]
 mod firmware_engineer {}
 #[doc = include_str!("../../docs/ml-engineer.md")]

@@ -1,8 +1,8 @@
 //! A run as a picture: its loss, its metrics, what was saved and removed, where it was resumed and why it stopped.
 //!
 //! One SVG without scripts or fonts of its own, 800 pixels wide, whose text can be read at that size. From top to
-//! bottom: the training loss, raw and smoothed; each metric on its own axis; a lane for each checkpoint handler, with
-//! the checkpoints that are kept filled and those removed hollow. The best checkpoint is marked through all of them.
+//! bottom: the training loss, raw and smoothed; each metric on its own axis, a learning rate for example; how long an
+//! iteration took; a lane for each checkpoint handler, with the checkpoints that are kept filled and those removed hollow. The best checkpoint is marked through all of them.
 //! A loss that spans more than a factor of 50 has a logarithmic axis. Nothing is read but the [history](crate::history).
 //!
 //! ```
@@ -43,6 +43,7 @@ const TOP: f64 = 88.0;
 const BOTTOM: f64 = 52.0;
 const LOSS_HEIGHT: f64 = 210.0;
 const METRIC_HEIGHT: f64 = 120.0;
+const PACE_HEIGHT: f64 = 90.0;
 const LANE_HEIGHT: f64 = 30.0;
 /// Between two panels, with the upper one's neighbour's title in it.
 const GAP: f64 = 34.0;
@@ -54,6 +55,7 @@ const LOSS: &str = "#0072b2";
 const BEST: &str = "#e69f00";
 const STOP: &str = "#d55e00";
 const RESUME: &str = "#8250df";
+const PACE: &str = "#57606a";
 const METRICS: [&str; 4] = ["#009e73", "#cc4c8f", "#56789b", "#a05a00"];
 
 /// Draws the run that `entries` are the history of.
@@ -83,12 +85,14 @@ struct Chart<'a> {
     /// The top of what comes next.
     y: f64,
     height: f64,
+    /// Where the smoothed loss is, in pixels.
+    loss_line: Vec<(f64, f64)>,
 }
 
 impl<'a> Chart<'a> {
     fn new(run: &'a Run, svg: &'a mut String) -> Self {
         let x = Axis::linear(0.0, f64::from(run.iterations.max(1)) * 1.015, LEFT, WIDTH - RIGHT);
-        let mut chart = Chart { run, svg, x, y: TOP, height: 0.0 };
+        let mut chart = Chart { run, svg, x, y: TOP, height: 0.0, loss_line: Vec::new() };
         chart.height = chart.panels().last().map_or(TOP, |(_, bottom)| *bottom) + BOTTOM;
         chart
     }
@@ -97,7 +101,9 @@ impl<'a> Chart<'a> {
     fn panels(&self) -> Vec<(f64, f64)> {
         let lanes = LANE_HEIGHT * self.run.stores.len() as f64;
         let metrics = self.run.metrics.iter().map(|_| METRIC_HEIGHT);
-        let heights = std::iter::once(LOSS_HEIGHT).chain(metrics).chain(Some(lanes).filter(|lanes| *lanes > 0.0));
+        let pace = (!self.run.seconds.is_empty()).then_some(PACE_HEIGHT);
+        let lanes = Some(lanes).filter(|lanes| *lanes > 0.0);
+        let heights = std::iter::once(LOSS_HEIGHT).chain(metrics).chain(pace).chain(lanes);
         let mut top = TOP;
         let panel = |height| {
             let panel = (top, top + height);
@@ -119,18 +125,17 @@ impl<'a> Chart<'a> {
         writeln!(self.svg, r#"<text x="{LEFT}" y="30" font-size="18" font-weight="bold">{title}</text>"#)?;
         let summary = escaped(&self.summary());
         writeln!(self.svg, r#"<text x="{LEFT}" y="50" font-size="12.5" fill="{FAINT}">{summary}</text>"#)?;
-        let marks = self.marks();
-        for mark in &marks {
-            self.mark_line(mark)?;
-        }
         self.losses()?;
         for (index, (name, values)) in self.run.metrics.iter().enumerate() {
             self.metric(name, values, METRICS[index % METRICS.len()])?;
         }
+        if !self.run.seconds.is_empty() {
+            self.pace()?;
+        }
         if !self.run.stores.is_empty() {
             self.lanes()?;
         }
-        self.mark_names(&marks)?;
+        self.mark_names()?;
         self.iterations()?;
         self.svg.write_str("</svg>\n")
     }
@@ -182,6 +187,7 @@ impl<'a> Chart<'a> {
             writeln!(self.svg, r#"<path d="M{x:.1} {top:.1}V{bottom:.1}" stroke="{GRID}"/>"#)?;
         }
         writeln!(self.svg, r#"<path d="M{LEFT} {top:.1}V{bottom:.1}H{right}" stroke="{FAINT}" fill="none"/>"#)?;
+        self.mark_lines(top, bottom)?;
         self.y = bottom + GAP;
         Ok((top, axis))
     }
@@ -192,7 +198,9 @@ impl<'a> Chart<'a> {
         let (top, axis) = self.panel("training loss", LOSS_HEIGHT, &values)?;
         self.key(top - 8.0)?;
         self.line(&thinned(&run.losses), &axis, LOSS, 1.0, 0.35)?;
-        self.line(&thinned(&smoothed(&run.losses)), &axis, LOSS, 2.2, 1.0)
+        let smoothed = thinned(&smoothed(&run.losses));
+        self.loss_line = smoothed.iter().map(|(at, loss)| (self.x.at(*at), axis.at(*loss))).collect();
+        self.line(&smoothed, &axis, LOSS, 2.2, 1.0)
     }
 
     fn metric(&mut self, name: &str, values: &[(f64, f64)], color: &str) -> fmt::Result {
@@ -211,6 +219,26 @@ impl<'a> Chart<'a> {
             self.star(self.x.at(*at), axis.at(*value), 8.0)?;
         }
         Ok(())
+    }
+
+    /// How long an iteration took. A few take much longer, those with a save in them; they are cut off at the top, or
+    /// nothing could be told of the others.
+    fn pace(&mut self) -> fmt::Result {
+        let run = self.run;
+        let mut sorted: Vec<f64> = run.seconds.iter().map(|(_, seconds)| *seconds).collect();
+        sorted.sort_by(f64::total_cmp);
+        let nearly_all = sorted[(sorted.len() - 1) * 97 / 100] * 1.1;
+        let (unit, scale) = match sorted[sorted.len() / 2] {
+            median if median < 1e-3 => ("µs", 1e6),
+            median if median < 1.0 => ("ms", 1e3),
+            _ => ("s", 1.0),
+        };
+        let points: Vec<(f64, f64)> =
+            run.seconds.iter().map(|(at, seconds)| (*at, seconds.min(nearly_all) * scale)).collect();
+        let values: Vec<f64> = points.iter().map(|(_, value)| *value).collect();
+        let (_, axis) = self.panel(&format!("time of an iteration, {unit}"), PACE_HEIGHT, &values)?;
+        self.line(&thinned(&points), &axis, PACE, 1.0, 0.35)?;
+        self.line(&thinned(&smoothed(&points)), &axis, PACE, 1.8, 1.0)
     }
 
     fn line(&mut self, points: &[(f64, f64)], axis: &Axis, color: &str, width: f64, opacity: f64) -> fmt::Result {
@@ -260,6 +288,7 @@ impl<'a> Chart<'a> {
         }
         let right = WIDTH - RIGHT;
         let run = self.run;
+        self.mark_lines(self.y, self.y + LANE_HEIGHT * run.stores.len() as f64)?;
         for lane in &run.stores {
             let y = self.y + LANE_HEIGHT / 2.0;
             writeln!(self.svg, r#"<path d="M{LEFT} {y:.1}H{right}" stroke="{GRID}"/>"#)?;

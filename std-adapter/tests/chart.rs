@@ -11,7 +11,9 @@ fn run() -> Vec<Entry> {
         let spike = if iteration == 310 { 2.5 } else { 0.0 };
         let base = 2.3 * (-f64::from(iteration) / 220.0).exp() + 0.05;
         let loss = base * (0.6 + 0.8 * f64::from(noise >> 8) / f64::from(1u32 << 24)) + spike;
-        entries.push(Entry::Iteration { iteration, loss: Some(loss as f32), seconds: Some(0.0004) });
+        // Every 45th has a save in it.
+        let seconds = if iteration % 45 == 0 { 0.05 } else { 0.0004 + 0.00002 * f64::from(noise >> 30) };
+        entries.push(Entry::Iteration { iteration, loss: Some(loss as f32), seconds: Some(seconds) });
         if iteration % 45 == 0 {
             let epoch = iteration / 45;
             let x = f64::from(epoch);
@@ -75,6 +77,9 @@ fn has_everything() {
         "training loss (log)",
         "val loss",
         "accuracy",
+        "time of an iteration, µs",
+        // The axis is that of iterations without a save.
+        ">450</text>",
         "resumed 2 times",
         "save failed",
     ] {

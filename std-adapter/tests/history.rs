@@ -88,6 +88,30 @@ fn files_that_are_none() {
 }
 
 #[test]
+fn numbers_as_others_write_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("history.jsonl");
+    let first = r#"{"schema":"training-monitor-history","version":1}"#;
+    let lines = [
+        r#"{"event":"iteration","iteration":1,"loss":1.50,"seconds":1E-03}"#,
+        r#"{"event":"iteration","iteration":2,"loss":3}"#,
+        r#"{"metrics":{"val_loss":5.0e-1,"accuracy":null},"epoch":1,"iteration":2,"event":"epoch"}"#,
+    ];
+    fs::write(&path, format!("{first}\n{}\n", lines.join("\n"))).unwrap();
+    let wanted = [
+        Entry::Iteration { iteration: 1, loss: Some(1.5), seconds: Some(0.001) },
+        Entry::Iteration { iteration: 2, loss: Some(3.0), seconds: None },
+        Entry::Epoch {
+            epoch: 1,
+            iteration: 2,
+            metrics: vec![("val_loss".to_owned(), Some(0.5)), ("accuracy".to_owned(), None)],
+        },
+    ];
+    assert_eq!(History::read(&path).unwrap(), wanted);
+    assert_eq!(lines[0].parse::<Entry>().unwrap(), wanted[0]);
+}
+
+#[test]
 fn a_disk_that_is_full_does_not_stop_a_run() {
     // Linux has a device for this.
     if let Ok(history) = History::create("/dev/full") {

@@ -65,6 +65,12 @@ fn every_damage_is_found() {
     }
     let text = says(dir.path(), &["verify", "run"], 1);
     assert!(text.contains("latest_model_12.ckpt") && text.contains("cut short"), "{text}");
+    let verdicts = json(dir.path(), &["verify", "run/best_model_3_accuracy=0.75.ckpt", "run", "--json"]);
+    assert_eq!((verdicts[0]["whole"].as_bool(), verdicts[1]["whole"].as_bool()), (Some(true), Some(false)));
+    assert_eq!(
+        (verdicts[1]["checkpoints"].as_u64(), verdicts[1]["damaged"][0]["state"].as_str()),
+        (Some(2), Some("damaged"))
+    );
     fs::write(&path, [&whole[..], b"more"].concat()).unwrap();
     assert!(says(dir.path(), &["verify", "run/latest_model_12.ckpt"], 1).contains("4 bytes follow"));
     // One file of a set is missing.
@@ -89,6 +95,13 @@ fn what_is_exported_and_imported_is_the_same_file() {
         of(&back);
         assert!(fs::read(dir.path().join("back.ckpt")).unwrap() == whole, "{format}");
     }
+    // Numbers in another form are the same numbers.
+    let text = fs::read_to_string(dir.path().join("whole.json")).unwrap();
+    let other = text.replace("0.30000001192092896", "3.0000001192092896E-01");
+    assert_ne!(other, text);
+    fs::write(dir.path().join("other.json"), other).unwrap();
+    of(&["import", "other.json", "--to", "checkpoint", "-o", "back.ckpt"]);
+    assert!(fs::read(dir.path().join("back.ckpt")).unwrap() == whole);
     // One file of a set, too.
     of(&["export", "run/latest_model_12.ckpt", "--to", "npz", "-o", "part.npz"]);
     of(&["import", "part.npz", "--to", "checkpoint", "-o", "part.ckpt"]);
@@ -127,7 +140,7 @@ fn wrong_files_are_told_from_each_other() {
     write("bad.csv", b"tensor,shape,index,value\nm.w,2,0,1.5\nm.w,2,2,1.5\n");
     says(dir.path(), &["export", "run", "--to", "json", "-o", "run.json"], 0);
     fs::create_dir(dir.path().join("nothing")).unwrap();
-    let cases: [(&[&str], &str); 14] = [
+    let cases: [(&[&str], &str); 16] = [
         (&["inspect", "missing"], "cannot read missing"),
         (&["inspect", "empty"], "it is empty"),
         (&["inspect", "history.jsonl"], "it is the history of a run"),
@@ -145,8 +158,10 @@ fn wrong_files_are_told_from_each_other() {
             &["import", "run.json", "--to", "flash-image", "--slots", "2", "--slot-size", "96", "-o", "x"],
             "the flash image",
         ),
-        (&["plot", "run"], "history.jsonl"),
-        (&["plot", "run.json", "-o", "x.svg"], "not the history of a run"),
+        (&["import", "history.jsonl", "--to", "checkpoint", "-o", "x"], "it is the history of a run"),
+        (&["plot", "run"], "run is not a run: it is a directory without a history.jsonl"),
+        (&["plot", "run.json", "-o", "x.svg"], "run.json is not the history of a run: it is JSON"),
+        (&["watch", "run/latest_model_12.ckpt"], "is not a history or a log: it is a checkpoint"),
         (&["export", "run", "--to", "pickle"], "invalid value 'pickle'"),
     ];
     for (arguments, message) in cases {

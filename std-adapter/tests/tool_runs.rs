@@ -87,9 +87,10 @@ fn a_history_that_grows() {
 fn the_log_of_a_device_through_a_pipe() {
     let mut watch = Command::new(env!("CARGO_BIN_EXE_training-monitor"));
     let mut watch = watch.args(["watch", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let log = b"INFO  64-32-10, from the beginning\r\n\
-        INFO  epoch 1: loss 0.3, accuracy 0.9\r\n\
-        INFO  best: saved 1, 19580 bytes\r\n\
+    // With the colours that a logger for terminals has.
+    let log = b"\x1b[32mINFO\x1b[39m  64-32-10, from the beginning\r\n\
+        \x1b[32mINFO\x1b[39m  epoch 1: loss 0.3, accuracy 0.9\r\n\
+        \x1b[32mINFO\x1b[0m  best: saved 1, 19580 bytes\r\n\
         ERROR latest: 1 was not saved\r\n\
         INFO  NonFinite after epoch 1\r\n";
     watch.stdin.take().unwrap().write_all(log).unwrap();
@@ -97,10 +98,10 @@ fn the_log_of_a_device_through_a_pipe() {
     let text = String::from_utf8(output.stdout).unwrap();
     let wanted = [
         "INFO  64-32-10, from the beginning",
-        "epoch 1 (iteration 1)  loss 0.3  accuracy 0.9",
+        "epoch 1  loss 0.3  accuracy 0.9",
         "best: saved step 1, 19580 bytes",
         "latest: step 1 was not saved: see its log",
-        "stopped: NonFinite, after epoch 1 (iteration 1)",
+        "stopped: NonFinite, after epoch 1",
     ];
     assert_eq!(text.lines().collect::<Vec<_>>(), wanted);
 }

@@ -92,9 +92,14 @@ class Files(unittest.TestCase):
         with numpy.load(self.export("npz")) as file:
             arrays = dict(file)
         with open(self.export("json"), encoding="utf-8") as f:
-            for name, tensor in json.load(f)["tensors"].items():
-                array = numpy.array(tensor["data"], dtype=numpy.float32).reshape(tensor["shape"])
-                self.assertEqual(array.tobytes(), arrays[name].tobytes(), name)
+            file = json.load(f)
+        for name, tensor in file["tensors"].items():
+            array = numpy.array(tensor["data"], dtype=numpy.float32).reshape(tensor["shape"])
+            self.assertEqual(array.tobytes(), arrays[name].tobytes(), name)
+        # Written again in Python's way of writing numbers.
+        with open(self.path("again.json"), "w", encoding="utf-8") as f:
+            json.dump(file, f, indent=1, sort_keys=True)
+        self.assertEqual(self.back(self.path("again.json")), self.original())
         read = {}
         with open(self.export("csv"), newline="", encoding="utf-8") as f:
             for row in csv.DictReader(f):

@@ -75,12 +75,13 @@ impl<O, X> Engine<O, X> {
         }
         'run: while self.advance(model, handlers, false) {
             // A run that goes on after one of these three has fired it already; only the batch has to be fetched again.
-            let mut begun = match self.after {
+            // Hidden from the compiler, which would otherwise work it out anew in every iteration, from `after`.
+            let mut begun = core::hint::black_box(match self.after {
                 After::GetBatchStarted => 1,
                 After::GetBatchCompleted => 2,
                 After::IterationStarted => 3,
                 _ => 0u8,
-            };
+            });
             // What stays inside this loop has nothing to ask but whether something was asked for.
             loop {
                 if begun < 1 {

@@ -51,7 +51,10 @@ mod firmware {
             engine.end_iteration(loss, trainee, &mut handlers);
         }
         let blinks = critical_section::with(|cs| BLINKS.borrow(cs).get());
-        defmt::info!("{} and {=u32} blinks; loss {=f32}", engine.outcome(), blinks, -engine.state().metrics);
+        if let Some(outcome) = engine.outcome() {
+            defmt::info!("{} after epoch {=u32}; loss {=f32}", outcome.reason, outcome.epoch, -engine.state().metrics);
+        }
+        defmt::info!("{=u32} blinks meanwhile", blinks);
         board::exit(if blinks >= Small::BATCHES { 0 } else { 1 })
     }
 

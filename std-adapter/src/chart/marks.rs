@@ -4,8 +4,10 @@ use super::{BEST, Chart, LOSS, LOSS_HEIGHT, RESUME, STOP, TOP, escaped};
 use crate::progress::words;
 use std::fmt::{self, Write};
 
+const BEST_TEXT: &str = "#8a5f00";
+
 /// A line through all panels.
-pub(super) struct Mark {
+struct Mark {
     x: f64,
     color: &'static str,
     dash: &'static str,
@@ -19,7 +21,7 @@ pub(super) fn dot(svg: &mut String, x: f64, y: f64, kept: bool) -> fmt::Result {
 
 impl Chart<'_> {
     /// What is marked through all panels, from left to right.
-    pub(super) fn marks(&self) -> Vec<Mark> {
+    fn marks(&self) -> Vec<Mark> {
         let mark = |at: f64, color, dash, text: String| Mark { x: self.x.at(at), color, dash, text };
         let resumes = self.run.resumes.iter().map(|at| mark(*at, RESUME, "4 3", "resumed".to_owned()));
         let best = self.run.best().map(|(best, _)| mark(best.at, BEST, "1.5 3", "best".to_owned()));
@@ -29,30 +31,30 @@ impl Chart<'_> {
         marks
     }
 
-    pub(super) fn mark_line(&mut self, mark: &Mark) -> fmt::Result {
-        let Mark { x, color, dash, .. } = mark;
-        write!(self.svg, r#"<path d=""#)?;
-        for (top, bottom) in self.panels() {
-            write!(self.svg, "M{x:.1} {top:.1}V{bottom:.1}")?;
+    /// The lines through one panel: over its grid, under what is drawn in it.
+    pub(super) fn mark_lines(&mut self, top: f64, bottom: f64) -> fmt::Result {
+        for Mark { x, color, dash, .. } in self.marks() {
+            writeln!(
+                self.svg,
+                r#"<path d="M{x:.1} {top:.1}V{bottom:.1}" stroke="{color}" stroke-width="1.4" stroke-dasharray="{dash}"/>"#
+            )?;
         }
-        writeln!(self.svg, r#"" stroke="{color}" stroke-width="1.4" stroke-dasharray="{dash}"/>"#)
+        Ok(())
     }
 
-    /// Upright beside the lines in the first panel; where two lines are too near for two names, one is at the bottom,
-    /// and where there are more, the others go without.
-    pub(super) fn mark_names(&mut self, marks: &[Mark]) -> fmt::Result {
-        let (mut top_free, mut bottom_free) = (0.0, 0.0);
-        for Mark { x, color, text, .. } in marks {
-            let (y, anchor) = if *x >= top_free {
-                top_free = x + 13.0;
-                (TOP + 6.0, "end")
-            } else if *x >= bottom_free {
-                bottom_free = x + 13.0;
-                (TOP + LOSS_HEIGHT - 6.0, "start")
-            } else {
-                continue;
-            };
-            let (x, text) = (x - 5.0, escaped(text));
+    /// Upright beside the lines in the first panel, at the top; at the bottom where the loss is at the top, or another
+    /// name. Where there is room at neither, a line goes without.
+    pub(super) fn mark_names(&mut self) -> fmt::Result {
+        let mut free = [0.0; 2];
+        for Mark { x, color, text, .. } in self.marks() {
+            // Its yellow is too light for letters.
+            let color = if color == BEST { BEST_TEXT } else { color };
+            let beside = |(at, y): &&(f64, f64)| (x - 18.0..=x).contains(at) && *y < TOP + 90.0;
+            let places = if self.loss_line.iter().any(|point| beside(&point)) { [1, 0] } else { [0, 1] };
+            let Some(place) = places.into_iter().find(|place| x >= free[*place]) else { continue };
+            free[place] = x + 13.0;
+            let (y, anchor) = [(TOP + 6.0, "end"), (TOP + LOSS_HEIGHT - 6.0, "start")][place];
+            let (x, text) = (x - 5.0, escaped(&text));
             writeln!(
                 self.svg,
                 r##"<text transform="translate({x:.1} {y:.1}) rotate(-90)" text-anchor="{anchor}" font-size="11" fill="{color}" stroke="#ffffff" stroke-width="3" paint-order="stroke">{text}</text>"##

@@ -7,6 +7,8 @@ use crate::history::Entry;
 pub(super) struct Run {
     /// Iteration and loss, where it is finite.
     pub losses: Vec<(f64, f64)>,
+    /// Iteration and how long it took.
+    pub seconds: Vec<(f64, f64)>,
     /// Each metric, in the order in which they first came.
     pub metrics: Vec<(String, Vec<(f64, f64)>)>,
     pub stores: Vec<Lane>,
@@ -60,7 +62,9 @@ impl Run {
 
     fn add(&mut self, entry: &Entry) {
         match entry {
-            Entry::Iteration { iteration, loss, .. } => {
+            Entry::Iteration { iteration, loss, seconds } => {
+                let seconds = seconds.filter(|seconds| seconds.is_finite());
+                self.seconds.extend(seconds.map(|seconds| (f64::from(*iteration), seconds)));
                 let finite = loss.filter(|loss| loss.is_finite());
                 self.losses.extend(finite.map(|loss| (f64::from(*iteration), f64::from(loss))));
             }

@@ -3,10 +3,12 @@
 use super::HistoryError;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Number, Value};
 use std::collections::HashSet;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::Path;
+use std::str::FromStr;
 
 const SCHEMA: &str = "training-monitor-history";
 const VERSION: u32 = 1;
@@ -166,6 +168,49 @@ impl Entry {
     }
 }
 
+/// From a line of a history.
+///
+/// Does the same as `serde_json::from_str`, and does it also where some dependency has turned on serde_json's feature
+/// `arbitrary_precision`: with it, fractions are not numbers any more to an enum with a tag inside.
+impl FromStr for Entry {
+    type Err = serde_json::Error;
+
+    fn from_str(line: &str) -> Result<Entry, serde_json::Error> {
+        of_line(line.as_bytes())
+    }
+}
+
+fn of_line(line: &[u8]) -> serde_json::Result<Entry> {
+    /// Metrics in their order, which a [`Value`] forgets.
+    #[derive(Deserialize)]
+    struct InOrder {
+        #[serde(deserialize_with = "from_map")]
+        metrics: Vec<(String, Option<f64>)>,
+    }
+
+    let mut value: Value = serde_json::from_slice(line)?;
+    plain_numbers(&mut value);
+    let mut entry = Entry::deserialize(value)?;
+    if let Entry::Epoch { metrics, .. } = &mut entry {
+        *metrics = serde_json::from_slice::<InOrder>(line)?.metrics;
+    }
+    Ok(entry)
+}
+
+/// Each fraction as its nearest double, written as serde_json itself would: that, it always passes on as a number.
+fn plain_numbers(value: &mut Value) {
+    match value {
+        Value::Number(number) if !number.is_u64() && !number.is_i64() => {
+            if let Some(plain) = number.as_f64().and_then(Number::from_f64) {
+                *number = plain;
+            }
+        }
+        Value::Object(map) => map.values_mut().for_each(plain_numbers),
+        Value::Array(values) => values.iter_mut().for_each(plain_numbers),
+        _ => (),
+    }
+}
+
 /// A run that goes on from a checkpoint in the middle of an iteration's events tells of its end a second time.
 pub(super) fn without_repeats(mut entries: Vec<Entry>) -> Vec<Entry> {
     let mut seen = HashSet::new();
@@ -191,7 +236,7 @@ pub(super) fn parse(path: &Path, text: &[u8]) -> Result<(Vec<Entry>, usize), His
     let mut len = first.len();
     let mut lines = lines.enumerate().peekable();
     while let Some((index, line)) = lines.next() {
-        match serde_json::from_slice(line) {
+        match of_line(line) {
             Ok(entry) => entries.push(entry),
             // Torn, with a line end from elsewhere.
             Err(_) if lines.peek().is_none() => break,

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // Each test uses a part of it.
 
+pub mod device;
+
 use std::path::Path;
 use std::process::{Command, Output};
 use training_monitor::checkpoint::{Objects, StateDict, Visit, VisitMut, VisitTensors, VisitTensorsMut};
@@ -123,11 +125,16 @@ impl<const BLOCK: usize> NorFlash for Chip<'_, BLOCK> {
 
 /// A Python with numpy and safetensors. Where there is none the test is over, and says so.
 pub fn python() -> Option<Command> {
+    python_with("numpy, safetensors.numpy", "numpy safetensors")
+}
+
+/// A Python that can import `modules`, which `packages` bring.
+pub fn python_with(modules: &str, packages: &str) -> Option<Command> {
     let python = || Command::new(std::env::var_os("PYTHON").unwrap_or("python3".into()));
-    let has = python().args(["-c", "import numpy, safetensors.numpy"]).output();
+    let has = python().args(["-c", &format!("import {modules}")]).output();
     if has.is_ok_and(|output| output.status.success()) {
         return Some(python());
     }
-    eprintln!("SKIPPED: no Python with numpy and safetensors (`pip install numpy safetensors`; PYTHON=… picks one)");
+    eprintln!("SKIPPED: no Python that can import {modules} (`pip install {packages}`; PYTHON=… picks one)");
     None
 }

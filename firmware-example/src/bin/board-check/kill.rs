@@ -14,54 +14,68 @@ use std::time::{Duration, Instant, SystemTime};
 /// How long the flash goes on changing after a save has begun, about.
 const SAVE: Duration = Duration::from_millis(12);
 
-/// Kills it `kills` times, then lets it run to its end.
-pub fn kill(kills: u32, seed: u64, life: u64, flash: &Path, program: &[String]) -> Done {
-    let (name, arguments) = program.split_first().ok_or("no program")?;
+/// How long the last start may take, on a busy machine.
+const LAST: Duration = Duration::from_secs(300);
+
+/// How long a save is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Kills it at most `kills` times, then lets it run to its end. How often it was, and how often of those while the flash was
+/// changing, is written to `killed`: a run may come to its end before.
+pub fn kill(kills: u32, seed: u64, life: u64, flash: &Path, killed: &Path, program: &[String]) -> Done {
     let mut random = Pcg32::new(seed);
-    let mut killed = 0;
-    let mut in_flash = 0;
-    for _ in 0..kills {
-        let mut child = Command::new(name).args(arguments).stdin(Stdio::null()).spawn()?;
+    let (mut times, mut in_flash) = (0, 0);
+    let status = loop {
+        let mut child = start(program)?;
+        if times == kills {
+            if let Some(status) = live(&mut child, LAST, || false)? {
+                break status;
+            }
+            child.kill()?;
+            child.wait()?;
+            return Err("it does not come to its end".into());
+        }
         // Up to twice the average.
         let life = Duration::from_millis(life * 2).mul_f32(random.symmetric(0.5) + 0.5);
         let watch = random.symmetric(1.0) > 0.0;
         let delay = SAVE.mul_f32(random.symmetric(0.5) + 0.5);
-        if let Some(status) = live(&mut child, life)? {
-            return early(status, killed, in_flash);
-        }
-        if watch {
+        let mut ended = live(&mut child, life, || false)?;
+        if watch && ended.is_none() {
             let before = changed(flash);
-            let patience = Instant::now() + Duration::from_secs(5);
-            while changed(flash) == before && Instant::now() < patience {
-                if let Some(status) = child.try_wait()? {
-                    return early(status, killed, in_flash);
-                }
-                thread::sleep(Duration::from_micros(100));
+            ended = live(&mut child, PATIENCE, || changed(flash) != before)?;
+            if ended.is_none() {
+                thread::sleep(delay);
             }
-            thread::sleep(delay);
-            in_flash += 1;
+        }
+        if let Some(status) = ended {
+            break status;
         }
         child.kill()?;
-        child.wait()?;
-        killed += 1;
-    }
-    let status = Command::new(name).args(arguments).stdin(Stdio::null()).status()?;
-    early(status, killed, in_flash)
+        // It may have come to its end in the meantime; then it was not killed.
+        let status = child.wait()?;
+        if status.code().is_some() {
+            break status;
+        }
+        times += 1;
+        in_flash += u32::from(watch);
+    };
+    fs::write(killed, format!("{times} {in_flash}\n"))?;
+    if status.success() { Ok(()) } else { Err(format!("after {times} kills the run failed: {status}").into()) }
 }
 
-fn early(status: ExitStatus, killed: u32, in_flash: u32) -> Done {
-    println!("killed {killed} times, {in_flash} of them while the flash was changing; then it ended: {status}");
-    if status.success() { Ok(()) } else { Err("it failed".into()) }
+fn start(program: &[String]) -> std::io::Result<Child> {
+    let (name, arguments) = program.split_first().ok_or(std::io::ErrorKind::InvalidInput)?;
+    Command::new(name).args(arguments).stdin(Stdio::null()).spawn()
 }
 
-/// Lets it live so long; its status if it ended before.
-fn live(child: &mut Child, life: Duration) -> std::io::Result<Option<ExitStatus>> {
+/// Lets it live so long, or until `enough`; its status if it ended before.
+fn live(child: &mut Child, life: Duration, enough: impl Fn() -> bool) -> std::io::Result<Option<ExitStatus>> {
     let end = Instant::now() + life;
-    while Instant::now() < end {
+    while Instant::now() < end && !enough() {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
-        thread::sleep(Duration::from_millis(1));
+        thread::sleep(Duration::from_micros(100));
     }
     Ok(None)
 }

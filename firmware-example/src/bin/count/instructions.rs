@@ -82,15 +82,15 @@ pub fn shares(trainee: &mut Trainee<HIDDEN, 16>, engine: u32) {
             black_box(all.map(all_finite).fold(true, |all, finite| all & finite));
         });
         let _ = writeln!(Console, "{}/step-{name} {step}", board::BOARD.name);
-        let share = |part: u64| (part * 10_000 / u64::from(step)) as u32;
-        print_share(name, "four-handlers", share(u64::from(engine) / 100));
-        print_share(name, "and-scan-of-all", share(u64::from(engine) / 100 + u64::from(scan)));
+        print_share(name, "four-handlers", engine, step);
+        print_share(name, "and-scan-of-all", engine + scan * 100, step);
     }
 }
 
-fn print_share(batch: &str, what: &str, hundredths: u32) {
-    let _ =
-        writeln!(Console, "{}/share-{batch}-{what} {}.{:02}", board::BOARD.name, hundredths / 100, hundredths % 100);
+/// What share `part`, in hundredths of an instruction, is of `step`: per cent, with four decimals.
+fn print_share(batch: &str, what: &str, part: u32, step: u32) {
+    let share = u64::from(part) * 10_000 / u64::from(step);
+    let _ = writeln!(Console, "{}/share-{batch}-{what} {}.{:04}", board::BOARD.name, share / 10_000, share % 10_000);
 }
 
 /// Takes everything, keeps nothing; not known to the compiler.

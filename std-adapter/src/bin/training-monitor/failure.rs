@@ -96,6 +96,11 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     })
 }
 
+/// Whether a file begins as something does that is neither text nor defmt's frames.
+pub fn is_known_binary(bytes: &[u8]) -> bool {
+    [&b"TMCK"[..], b"PK\x03\x04", b"\x93NUMPY", b"\x7fELF"].iter().any(|magic| bytes.starts_with(magic))
+}
+
 /// What the first bytes of a file look like, to say more than what it is not.
 pub fn looks_like(bytes: &[u8]) -> String {
     let starts = |magic: &[u8]| bytes.starts_with(magic);

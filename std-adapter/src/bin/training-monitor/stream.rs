@@ -112,7 +112,7 @@ impl Stream {
         })
     }
 
-    /// The same without its elements: what a file of tensors has no place for. See [`filled`](Self::filled).
+    /// The same without its elements: what a file of tensors has no place for.
     pub fn skeleton(&self) -> Stream {
         let mut bare = self.clone();
         for object in &mut bare.objects {

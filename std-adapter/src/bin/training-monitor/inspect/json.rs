@@ -5,13 +5,34 @@
 use crate::failure::{Failure, Result};
 use crate::states::{State, hex};
 use crate::stats::Stats;
-use crate::survey::{Checkpoint, Kind, Series, Survey};
+use crate::survey::{Checkpoint, Kind, Other, Series, Survey};
 use serde_json::{Value, json};
 use std::io::Write;
+use std::path::Path;
 
 /// Prints it on one line a value, indented.
 pub fn print(survey: &Survey) -> Result<()> {
-    let text = serde_json::to_string_pretty(&value(survey)).map_err(Failure::other)?;
+    say(&value(survey))
+}
+
+/// Whether all of it is whole, and what is not.
+pub fn verdict(path: &Path, survey: &Survey) -> Value {
+    let lost = survey.others.iter().filter(|other| other.verdict.is_loss()).map(other);
+    json!({
+        "path": path.display().to_string(),
+        "whole": survey.is_whole(),
+        "checkpoints": survey.series.iter().map(|series| series.checkpoints.len()).sum::<usize>(),
+        "damaged": lost.collect::<Vec<_>>(),
+    })
+}
+
+fn other(other: &Other) -> Value {
+    json!({ "place": other.place, "state": other.verdict.word(), "why": other.why })
+}
+
+/// Prints it.
+pub fn say(value: &Value) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(Failure::other)?;
     let write = writeln!(std::io::stdout().lock(), "{text}");
     write.map_err(Failure::io("write", "standard output".as_ref()))
 }
@@ -22,8 +43,6 @@ fn value(survey: &Survey) -> Value {
         Kind::Directory => "directory",
         Kind::Flash => "flash",
     };
-    let other =
-        |other: &crate::survey::Other| json!({ "place": other.place, "state": other.verdict.word(), "why": other.why });
     json!({
         "path": survey.path.display().to_string(),
         "kind": kind,

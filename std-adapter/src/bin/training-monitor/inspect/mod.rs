@@ -8,7 +8,6 @@ pub mod table;
 use crate::failure::Result;
 use crate::survey::image::Geometry;
 use crate::survey::{Choice, Survey};
-use owo_colors::OwoColorize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -40,6 +39,9 @@ pub struct Verify {
     /// Only the exit code
     #[arg(short, long)]
     pub quiet: bool,
+    /// The verdicts as a JSON array, one for each path
+    #[arg(long, conflicts_with = "quiet")]
+    pub json: bool,
     #[command(flatten)]
     pub geometry: Geometry,
 }
@@ -56,20 +58,18 @@ pub fn inspect(arguments: &Inspect) -> Result<ExitCode> {
 
 /// Runs `verify`.
 pub fn verify(arguments: &Verify) -> Result<ExitCode> {
-    let mut whole = true;
+    let (mut whole, mut verdicts) = (true, Vec::new());
     for path in &arguments.paths {
         let survey = Survey::new(path, &arguments.geometry)?;
         whole &= survey.is_whole();
-        if arguments.quiet {
-            continue;
+        if arguments.json {
+            verdicts.push(json::verdict(path, &survey));
+        } else if !arguments.quiet {
+            table::verdict(path, &survey);
         }
-        for other in survey.others.iter().filter(|other| other.verdict.is_loss()) {
-            anstream::println!("{} {}: {}: {}", "damaged".red().bold(), path.display(), other.place, other.why);
-        }
-        let count: usize = survey.series.iter().map(|series| series.checkpoints.len()).sum();
-        if survey.is_whole() {
-            anstream::println!("{} {}: {}", "whole".green(), path.display(), table::counted(count, "checkpoint"));
-        }
+    }
+    if arguments.json {
+        json::say(&verdicts.into())?;
     }
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(crate::NO) })
 }

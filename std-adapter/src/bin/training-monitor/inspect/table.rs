@@ -8,6 +8,7 @@ use crate::survey::{Checkpoint, Choice, Kind, Series, Survey, Verdict};
 use comfy_table::presets::NOTHING;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, Table};
 use owo_colors::OwoColorize;
+use std::path::Path;
 
 /// Prints all of a survey, and one checkpoint of it in detail.
 pub fn print(survey: &Survey, choice: &Choice) -> Result<()> {
@@ -156,4 +157,15 @@ pub fn table(columns: &[&str]) -> Table {
 /// "1 checkpoint", "2 checkpoints".
 pub fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Says whether all of it is whole, and what is not.
+pub fn verdict(path: &Path, survey: &Survey) {
+    for other in survey.others.iter().filter(|other| other.verdict.is_loss()) {
+        anstream::println!("{} {}: {}: {}", "damaged".red().bold(), path.display(), other.place, other.why);
+    }
+    let count: usize = survey.series.iter().map(|series| series.checkpoints.len()).sum();
+    if survey.is_whole() {
+        anstream::println!("{} {}: {}", "whole".green(), path.display(), counted(count, "checkpoint"));
+    }
 }

@@ -37,8 +37,16 @@ struct Panel {
 /// Draws them.
 pub fn draw(runs: &[Run], title: &str) -> Result<String> {
     let mut panels = vec![Panel { title: "training loss, smoothed".to_owned(), lines: vec![] }];
+    // Alike for all of them, or a short run would look the wilder for being short.
+    let longest = runs.iter().map(|run| run.losses().len()).max().unwrap_or(0);
+    let (unit, scale) = pace_unit(runs);
+    let mut pace = Panel { title: format!("time of an iteration, {unit}, median of a stretch"), lines: vec![] };
     for (number, run) in runs.iter().enumerate() {
-        panels[0].lines.push((number, thinned(&smoothed(&run.losses()))));
+        panels[0].lines.push((number, thinned(&smoothed(&run.losses(), longest))));
+        let medians = medians(&run.seconds(), longest.div_ceil(60), scale);
+        if !medians.is_empty() {
+            pace.lines.push((number, medians));
+        }
         for (name, points) in run.metrics() {
             let name = name.replace('_', " ");
             match panels[1..].iter_mut().find(|panel| panel.title == name) {
@@ -46,6 +54,9 @@ pub fn draw(runs: &[Run], title: &str) -> Result<String> {
                 None => panels.push(Panel { title: name, lines: vec![(number, points)] }),
             }
         }
+    }
+    if !pace.lines.is_empty() {
+        panels.push(pace);
     }
     let legend = 20 * runs.len() as u32;
     let height = HEAD + legend + PANEL * panels.len() as u32 + FOOT;
@@ -132,6 +143,26 @@ fn draw_panel(area: &DrawingArea<SVGBackend<'_>, Shift>, panel: &Panel, runs: &[
         on!(low - room..high + room);
     }
     Ok(())
+}
+
+/// What a time is told in, and how many of it a second has.
+fn pace_unit(runs: &[Run]) -> (&'static str, f64) {
+    let slowest = runs.iter().flat_map(|run| medians(&run.seconds(), usize::MAX, 1.0)).map(|(_, median)| median);
+    match slowest.fold(0.0, f64::max) {
+        median if median < 1e-3 => ("µs", 1e6),
+        median if median < 1.0 => ("ms", 1e3),
+        _ => ("s", 1.0),
+    }
+}
+
+/// Of every `stretch` points the one in the middle: an iteration with a save in it takes many times as long.
+fn medians(points: &[(f64, f64)], stretch: usize, scale: f64) -> Points {
+    let median = |chunk: &[(f64, f64)]| {
+        let mut values: Vec<f64> = chunk.iter().map(|(_, value)| *value).collect();
+        values.sort_by(f64::total_cmp);
+        (chunk[chunk.len() / 2].0, values[values.len() / 2] * scale)
+    };
+    points.chunks(stretch.max(1)).map(median).collect()
 }
 
 /// A point for each pixel at most.

@@ -4,18 +4,21 @@
 
 mod compare;
 mod png;
+mod tensorboard;
 pub mod terminal;
 
 use crate::failure::{self, Failure, Result};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use training_monitor_std::History;
 use training_monitor_std::chart;
-use training_monitor_std::history::Entry;
+use training_monitor_std::history::{Entry, HistoryError};
 
 /// Draws the history of a run: loss, metrics, every save and removal, where it was resumed, why it stopped
 ///
 /// With --compare several runs are drawn on one picture. Without a file, or with --terminal, the chart is drawn as text.
+/// With --tensorboard the numbers go to event files, for `tensorboard --logdir DIR`.
 #[derive(clap::Args, Debug)]
 pub struct Plot {
     /// A history, or a directory with a history.jsonl
@@ -26,6 +29,9 @@ pub struct Plot {
     /// The picture: .svg or .png
     #[arg(short, long, value_name = "FILE", conflicts_with = "terminal")]
     pub output: Option<PathBuf>,
+    /// Also writes what was measured as event files of TensorBoard, a directory in DIR for each run
+    #[arg(long, value_name = "DIR", conflicts_with = "terminal")]
+    pub tensorboard: Option<PathBuf>,
     /// Pixels from left to right, of a PNG
     #[arg(long, default_value_t = 1600, value_parser = clap::value_parser!(u32).range(100..=10000))]
     pub width: u32,
@@ -46,7 +52,7 @@ pub struct Run {
 impl Run {
     pub fn read(path: &Path) -> Result<Run> {
         let file = history(path);
-        let entries = History::read(&file).map_err(Failure::other)?;
+        let entries = History::read(&file).map_err(|error| wrong(path, &file, error))?;
         Ok(Run { name: name(path), entries })
     }
 
@@ -57,6 +63,15 @@ impl Run {
             _ => None,
         };
         self.entries.iter().filter_map(loss).collect()
+    }
+
+    /// Iteration and how long it took.
+    pub fn seconds(&self) -> Vec<(f64, f64)> {
+        let took = |entry: &Entry| match entry {
+            Entry::Iteration { iteration, seconds, .. } => Some((f64::from(*iteration), (*seconds)?)),
+            _ => None,
+        };
+        self.entries.iter().filter_map(took).collect()
     }
 
     /// The metrics of its epochs, in the order in which they first came.
@@ -85,6 +100,22 @@ impl Run {
     }
 }
 
+/// What a history that cannot be read is, for who asked for `path`.
+fn wrong(path: &Path, file: &Path, error: HistoryError) -> Failure {
+    match error {
+        HistoryError::Io { cause, .. } if cause.kind() == io::ErrorKind::NotFound && path.is_dir() => {
+            let found = "it is a directory without a history.jsonl".to_owned();
+            Failure::WrongFile { path: path.to_owned(), wanted: "a run", found }
+        }
+        HistoryError::Io { cause, .. } => Failure::io("read", file)(cause),
+        HistoryError::NotAHistory { .. } => {
+            let found = failure::read(file).map_or_else(|error| error.to_string(), |bytes| failure::looks_like(&bytes));
+            Failure::WrongFile { path: file.to_owned(), wanted: "the history of a run", found }
+        }
+        other => Failure::Content { path: file.to_owned(), why: other.to_string() },
+    }
+}
+
 /// The history's own file.
 pub fn history(path: &Path) -> PathBuf {
     if path.is_dir() { path.join("history.jsonl") } else { path.to_owned() }
@@ -99,11 +130,19 @@ fn name(path: &Path) -> String {
 
 /// Runs `plot`.
 pub fn plot(arguments: &Plot) -> Result<ExitCode> {
-    let paths = std::iter::once(&arguments.run).chain(&arguments.compare);
-    let mut runs = paths.map(|path| Run::read(path)).collect::<Result<Vec<_>>>()?;
+    let mut runs = paths(arguments).map(Run::read).collect::<Result<Vec<_>>>()?;
     tell_apart(&mut runs, arguments);
+    if let Some(directory) = &arguments.tensorboard {
+        let paths: Vec<&Path> = paths(arguments).collect();
+        for file in tensorboard::write(&runs, &paths, directory)? {
+            anstream::println!("{}", file.display());
+        }
+    }
     let Some(output) = &arguments.output else {
-        return terminal::print(&runs).map(|()| ExitCode::SUCCESS);
+        if arguments.tensorboard.is_none() {
+            terminal::print(&runs)?;
+        }
+        return Ok(ExitCode::SUCCESS);
     };
     let title = arguments.title.clone();
     let svg = match &runs[..] {
@@ -124,20 +163,23 @@ pub fn plot(arguments: &Plot) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn paths(arguments: &Plot) -> impl Iterator<Item = &Path> {
+    std::iter::once(&arguments.run).chain(&arguments.compare).map(PathBuf::as_path)
+}
+
 /// Runs of one name get their paths.
 fn tell_apart(runs: &mut [Run], arguments: &Plot) {
     let names: Vec<String> = runs.iter().map(|run| run.name.clone()).collect();
-    let paths = std::iter::once(&arguments.run).chain(&arguments.compare);
-    for (run, path) in runs.iter_mut().zip(paths) {
+    for (run, path) in runs.iter_mut().zip(paths(arguments)) {
         if names.iter().filter(|name| **name == run.name).count() > 1 {
             run.name = path.display().to_string();
         }
     }
 }
 
-/// Exponentially smoothed over about a fortieth of the run, without the pull of a first value.
-pub fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let keep = 1.0 - 1.0 / (points.len() as f64 / 40.0).max(3.0);
+/// Exponentially smoothed over about a fortieth of `length` points, without the pull of a first value.
+pub fn smoothed(points: &[(f64, f64)], length: usize) -> Vec<(f64, f64)> {
+    let keep = 1.0 - 1.0 / (length as f64 / 40.0).max(3.0);
     let (mut sum, mut weight) = (0.0, 0.0);
     let smooth = |(at, value): &(f64, f64)| {
         sum = keep * sum + value;

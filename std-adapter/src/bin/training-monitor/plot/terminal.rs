@@ -22,8 +22,9 @@ pub fn print(runs: &[Run]) -> Result<()> {
     let (width, _) = ratatui::crossterm::terminal::size().unwrap_or((80, 24));
     let width = width.clamp(40, 160);
     let mut charts = vec![("training loss, smoothed".to_owned(), Vec::<Named>::new())];
+    let longest = runs.iter().map(|run| run.losses().len()).max().unwrap_or(0);
     for run in runs {
-        charts[0].1.push((run.name.clone(), smoothed(&run.losses())));
+        charts[0].1.push((run.name.clone(), smoothed(&run.losses(), longest)));
         for (name, points) in run.metrics() {
             match charts[1..].iter_mut().find(|(title, _)| *title == name) {
                 Some((_, lines)) => lines.push((run.name.clone(), points)),

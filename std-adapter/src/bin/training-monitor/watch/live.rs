@@ -13,6 +13,9 @@ pub struct Live {
     pub patience: Option<u32>,
     pub epoch: u32,
     pub iteration: u32,
+    /// Whether iterations are counted. In the log of a device that tells of epochs only they are not: there an epoch is a
+    /// step of its charts.
+    pub counts: bool,
     pub losses: Vec<(f64, f64)>,
     pub metrics: Vec<(String, Vec<(f64, f64)>)>,
     pub stores: Vec<Store>,
@@ -48,6 +51,7 @@ impl Live {
             patience,
             epoch: 0,
             iteration: 0,
+            counts: false,
             losses: vec![],
             metrics: vec![],
             stores: vec![],
@@ -69,7 +73,14 @@ impl Live {
 
     /// Takes a line; what it says, if it is something that a person wants to be told.
     pub fn line(&mut self, line: &str) -> Option<String> {
-        let told = match log::parse(line, self.iteration) {
+        self.counts |= line.starts_with('{');
+        // A device that begins anew, with the log of its former run before it.
+        if !self.counts && self.epoch > 0 && line.ends_with(", from the beginning") {
+            let messages = std::mem::take(&mut self.messages);
+            self.restart();
+            self.messages = messages;
+        }
+        let told = match log::parse(line, if self.counts { self.iteration } else { 0 }) {
             Some(entry) => self.entry(&entry),
             // The first line of a history, or a line without anything.
             None if line.trim().is_empty() || line.starts_with(r#"{"schema""#) => None,
@@ -88,6 +99,7 @@ impl Live {
         self.iteration = self.iteration.max(entry.iteration().unwrap_or(0));
         match entry {
             Entry::Iteration { iteration, loss, seconds } => {
+                self.counts = true;
                 if let Some(seconds) = seconds {
                     self.seconds.push_back(*seconds);
                     if self.seconds.len() > MESSAGES {
@@ -95,7 +107,7 @@ impl Live {
                     }
                 }
                 match loss {
-                    Some(loss) => self.losses.push((f64::from(*iteration), f64::from(*loss))),
+                    Some(loss) => push(&mut self.losses, *iteration, f64::from(*loss)),
                     None => {
                         let (first, count) = self.not_finite.unwrap_or((*iteration, 0));
                         self.not_finite = Some((first, count + 1));
@@ -106,12 +118,12 @@ impl Live {
             }
             Entry::Epoch { epoch, iteration, metrics } => {
                 self.epoch = *epoch;
-                let mut told = format!("epoch {epoch} (iteration {iteration})");
+                let mut told = format!("epoch {epoch}{}", self.place(*iteration));
                 for (name, value) in metrics {
                     match value {
                         Some(value) => {
                             told += &format!("  {name} {}", crate::stats::short(*value));
-                            self.metric(name).push((f64::from(*iteration), *value));
+                            push(self.metric(name), *iteration, *value);
                         }
                         None => told += &format!("  {name} not finite"),
                     }
@@ -151,10 +163,15 @@ impl Live {
             Entry::Stopped { reason, epoch, iteration } => {
                 self.epoch = *epoch;
                 self.stop = Some(reason.clone());
-                Some(format!("stopped: {reason}, after epoch {epoch} (iteration {iteration})"))
+                Some(format!("stopped: {reason}, after epoch {epoch}{}", self.place(*iteration)))
             }
             _ => None,
         }
+    }
+
+    /// The iteration, if that is one.
+    fn place(&self, iteration: u32) -> String {
+        if self.counts { format!(" (iteration {iteration})") } else { String::new() }
     }
 
     fn metric(&mut self, name: &str) -> &mut Vec<(f64, f64)> {
@@ -178,5 +195,42 @@ impl Live {
         let mut seconds: Vec<f64> = self.seconds.iter().copied().collect();
         seconds.sort_by(f64::total_cmp);
         seconds.get(seconds.len() / 2).copied()
+    }
+}
+
+/// A run that goes on from a checkpoint takes back what was measured after it.
+fn push(points: &mut Vec<(f64, f64)>, at: u32, value: f64) {
+    let at = f64::from(at);
+    while points.pop_if(|(last, _)| *last >= at).is_some() {}
+    points.push((at, value));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_of_a_device_that_was_killed_and_one_that_began_anew() {
+        let mut live = Live::new(Path::new("-"), None);
+        let mut say = |lines: &[&str]| lines.iter().for_each(|line| drop(live.line(line)));
+        say(&[
+            "INFO  64-32-10, from the beginning",
+            "epoch 1: loss 0.5",
+            "best: saved 1, 9 bytes",
+            "epoch 2: loss 0.4",
+        ]);
+        // Epoch 2 was not saved, and comes again. The iteration that is told does not become a place on the charts.
+        say(&[
+            "64-32-10, resumed in epoch 1 after iteration 75, 0 damaged",
+            "epoch 2: loss 0.25",
+            "epoch 3: loss 0.125",
+        ]);
+        assert_eq!(live.metrics, [("loss".to_owned(), vec![(1.0, 0.5), (2.0, 0.25), (3.0, 0.125)])]);
+        assert_eq!((live.resumed, live.stores[0].kept.len()), (1, 1));
+        // Its flash was erased: another run, but nothing of what was said is lost.
+        drop(live.line("64-32-10, from the beginning"));
+        drop(live.line("epoch 1: loss 1"));
+        assert_eq!(live.metrics, [("loss".to_owned(), vec![(1.0, 1.0)])]);
+        assert_eq!((live.resumed, live.stores.len(), live.messages.len()), (0, 0, 9));
     }
 }

@@ -11,7 +11,7 @@ const REASONS: [&str; 6] = ["MaxEpochs", "EarlyStopping", "NonFinite", "SaveFail
 /// What a line says. `iteration` is the one that the device stands at, as far as that is known.
 pub fn parse(line: &str, iteration: u32) -> Option<Entry> {
     if line.starts_with('{') {
-        return serde_json::from_str(line).ok();
+        return line.parse().ok();
     }
     epoch(line, iteration)
         .or_else(|| step(line))

@@ -1,9 +1,10 @@
 //! `watch`: a run while it goes on, from its history or from the log of a device.
 //!
-//! Lines come from a thread of their own ([`feed`]), become what is known of the run ([`live`]), and are shown, in a terminal
+//! Lines come from a thread of their own ([`feed`]), put together from text or from defmt's frames ([`frames`]), become what is known of the run ([`live`]), and are shown, in a terminal
 //! as a view that is redrawn, elsewhere as plain lines. Nothing is ever sent to the run.
 
 mod feed;
+mod frames;
 mod live;
 mod log;
 mod plain;
@@ -14,6 +15,7 @@ use crate::states::State;
 use crate::survey::image::Geometry;
 use crate::survey::{Choice, Survey};
 use feed::{Feed, News};
+use frames::Format;
 use live::Live;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -22,13 +24,20 @@ use std::time::{Duration, Instant};
 
 /// Follows a run: loss, metrics, checkpoints, handlers, flash wear
 ///
-/// PATH is a run's directory or history, or a device's log as lines of text: a file that grows, a pipe, a serial port, or
-/// `-` for standard input (`probe-rs run … | training-monitor watch -`). In a terminal: q quits, l switches the loss to a
-/// logarithm. Elsewhere, and with --plain, a line for each thing that happens.
+/// PATH is a run's directory or history, or a device's log: a file that grows, a pipe, a serial port, or `-` for standard
+/// input. The log is lines of text (`probe-rs run … | training-monitor watch -`) or, with --elf, defmt's frames as the
+/// device sends them. In a terminal: q quits, l switches the loss to a logarithm. Elsewhere, and with --plain, a line for
+/// each thing that happens.
 #[derive(clap::Args, Debug)]
 pub struct Watch {
     /// A run's directory, its history, a device's log, or `-`
     pub path: PathBuf,
+    /// The log is raw defmt frames of this program
+    #[arg(long, value_name = "PROGRAM")]
+    pub elf: Option<PathBuf>,
+    /// Bits a second, if PATH is a serial port
+    #[arg(long, value_name = "NUMBER", default_value_t = 115_200)]
+    pub baud: u32,
     /// Lines instead of a view
     #[arg(long)]
     pub plain: bool,
@@ -50,7 +59,7 @@ const TICK: Duration = Duration::from_millis(200);
 /// Runs `watch`.
 pub fn watch(arguments: &Watch) -> Result<ExitCode> {
     let path = crate::plot::history(&arguments.path);
-    let feed = Feed::start(&path, !arguments.once)?;
+    let feed = Feed::start(&path, !arguments.once, Format::of(arguments.elf.as_deref())?, arguments.baud)?;
     let mut live = Live::new(&path, arguments.patience);
     if arguments.plain || !std::io::stdout().is_terminal() {
         plain::run(&feed, &mut live)?;

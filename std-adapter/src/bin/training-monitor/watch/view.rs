@@ -93,7 +93,8 @@ fn title(live: &Live, over: bool) -> Line<'_> {
         None if over => Span::from(" no more news ").black().on_gray(),
         None => Span::from(" running ").black().on_green(),
     };
-    let place = format!("  epoch {}, iteration {}", live.epoch, live.iteration);
+    let iteration = if live.counts { format!(", iteration {}", live.iteration) } else { String::new() };
+    let place = format!("  epoch {}{iteration}", live.epoch);
     Line::from(vec![Span::from(format!(" {}  ", live.name)).bold(), state, Span::from(place)])
 }
 
@@ -102,7 +103,7 @@ fn draw_charts(frame: &mut Frame<'_>, area: Rect, live: &Live, log: bool) {
     let room = usize::from(area.height / 8).clamp(1, 3);
     let mut charts: Vec<(String, Vec<Named>)> = Vec::new();
     if !live.losses.is_empty() {
-        let points = smoothed(&live.losses);
+        let points = smoothed(&live.losses, live.losses.len());
         let logs = || points.iter().filter(|(_, loss)| *loss > 0.0).map(|(at, loss)| (*at, loss.log10())).collect();
         let (title, points) =
             if log { ("log10 of the training loss", logs()) } else { ("training loss", points.clone()) };
