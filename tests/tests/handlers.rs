@@ -221,3 +221,15 @@ fn a_clock_that_goes_back_measures_nothing() {
     timer.pause(50);
     assert_eq!((timer.total(), timer.elapsed(0)), (0, 0));
 }
+
+/// Found by mutation: no test here read the time of one.
+#[test]
+fn a_function_is_a_clock() {
+    use training_monitor::time::Clock;
+    let mut ticks = 40;
+    let mut clock = || {
+        ticks += 2;
+        ticks
+    };
+    assert_eq!([Clock::now(&mut clock), Clock::now(&mut clock)], [42_u64, 44]);
+}
