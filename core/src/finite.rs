@@ -30,12 +30,24 @@ const HARDWARE_FLOAT: bool = cfg!(any(
 /// long slice is found early, and that a second look finds the block in the nearest cache.
 const BLOCK: usize = 2048;
 
+/// Below this many, to call is not quicker than to look at each.
+const CALL: usize = 8;
+
 /// Below this many, to look at each is quicker than to set up sums.
 const SHORT: usize = 32;
 
 /// Whether no element is NaN or infinite. An empty slice is finite.
 #[must_use]
+#[cfg_attr(target_pointer_width = "64", inline)]
 pub fn all_finite(values: &[f32]) -> bool {
+    // Where a call costs as much as looking, a host's caller looks for itself.
+    if cfg!(target_pointer_width = "64") && values.len() < CALL {
+        return values.iter().all(|value| value.is_finite());
+    }
+    each_is_finite(values)
+}
+
+fn each_is_finite(values: &[f32]) -> bool {
     if values.len() < SHORT {
         return exponents_are_finite(values);
     }

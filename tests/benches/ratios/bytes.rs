@@ -5,10 +5,11 @@
 
 use crate::measure::Group;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::hint::black_box;
 use training_monitor::checkpoint::{
-    self, Checksum, Contents, Crc32, Header, One, StateDict, VisitTensors, VisitTensorsMut,
+    self, Checksum, Contents, Crc32, Header, Objects, One, StateDict, Visit, VisitMut, VisitTensors, VisitTensorsMut,
 };
 use training_monitor::embedded_io::{ErrorType, Write};
 use training_monitor_std::Crc32Fast;
@@ -96,9 +97,21 @@ pub const CONTENTS: Contents<'static> = Contents {
     allow_non_finite: false,
 };
 
-pub fn encode<C: Checksum>(net: &mut Net, place: &mut [u8]) -> u32 {
+/// A net that is only shown, so that all ways of a group can have the same one.
+struct Shown<'a>(&'a Net);
+
+impl Objects for Shown<'_> {
+    fn objects<V: Visit>(&self, visitor: &mut V) -> Result<(), V::Error> {
+        visitor.state_dict("model", self.0)
+    }
+    fn objects_mut<V: VisitMut>(&mut self, _: &mut V) -> Result<(), V::Error> {
+        Ok(())
+    }
+}
+
+pub fn encode<C: Checksum>(net: &Net, place: &mut [u8]) -> u32 {
     let mut writer = Opaque { place, used: 0 };
-    let written = checkpoint::encode::<C, _, _>(&mut writer, &CONTENTS, &One("model", net));
+    let written = checkpoint::encode::<C, _, _>(&mut writer, &CONTENTS, &Shown(net));
     written.expect("room enough").len
 }
 
@@ -109,21 +122,25 @@ fn floats(values: &[f32]) -> &[u8] {
 pub fn encoders(elements: usize, name: &str) -> Group<'static> {
     let net: &'static Net = Box::leak(Box::new(Net::new(elements, 1)));
     let values: &'static [f32] = &net.tensors[0];
-    let room = || vec![0u8; elements * 5 + 4096];
-    let (mut ours, mut ours_small) = (Net::new(elements, 1), Net::new(elements, 1));
-    let (mut a, mut b, mut c, mut d, mut e, mut f) = (room(), room(), room(), room(), room(), room());
+    // All from one place to one other: with a source and a target each they would push each other out of the cache, and
+    // the ratios would be those of memory. Only safetensors takes its target from the allocator, which gives it the same
+    // one again. Source and target must not begin at the same place of a page: some processors copy that at a tenth of
+    // their speed.
+    let room: &'static RefCell<&mut [u8]> =
+        Box::leak(Box::new(RefCell::new(&mut vec![0; elements * 4 + 8192].leak()[1088..])));
     let view = move || TensorView::new(Dtype::F32, vec![elements], floats(black_box(values))).expect("a tensor");
     let mut group = Group::new(format!("encode {name}"), elements, "ns/f32")
-        .way(MEMCPY, move || Opaque { place: &mut a, used: 0 }.take(floats(black_box(values))))
+        .way(MEMCPY, move || Opaque { place: &mut room.borrow_mut(), used: 0 }.take(floats(black_box(values))))
         .way(LIMIT, move || {
-            let (mut crc, mut to) = (crc32fast::Hasher::new(), Opaque { place: &mut b, used: 0 });
+            let mut place = room.borrow_mut();
+            let (mut crc, mut to) = (crc32fast::Hasher::new(), Opaque { place: &mut place, used: 0 });
             for block in floats(black_box(values)).chunks(8192) {
                 crc.update(block);
                 to.take(block);
             }
             crc.finalize()
         })
-        .way(ENCODE, move || encode::<Crc32Fast>(black_box(&mut ours), &mut c))
+        .way(ENCODE, move || encode::<Crc32Fast>(black_box(net), &mut room.borrow_mut()))
         .way("safetensors::serialize", move || safetensors::serialize([("w", view())], None).expect("serializes"))
         .way(SAFETENSORS, move || {
             let bytes = safetensors::serialize([("w", view())], None).expect("serializes");
@@ -132,24 +149,26 @@ pub fn encoders(elements: usize, name: &str) -> Group<'static> {
     // One write an element, or one table look-up a byte: too slow to wait for at the largest sizes.
     if elements <= 1 << 16 {
         group = group
-            .way("encode, the built-in Crc32", move || encode::<Crc32>(black_box(&mut ours_small), &mut d))
+            .way("encode, the built-in Crc32", move || encode::<Crc32>(black_box(net), &mut room.borrow_mut()))
             .way(POSTCARD, move || {
-                let to = Opaque { place: &mut e, used: 0 };
+                let to = Opaque { place: &mut room.borrow_mut(), used: 0 };
                 postcard::to_eio(black_box(values), to).expect("serializes").used
             })
             .way(POSTCARD_CRC, move || {
                 const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
-                postcard::to_slice_crc32(black_box(values), &mut f, CRC.digest()).expect("serializes").len()
+                postcard::to_slice_crc32(black_box(values), &mut room.borrow_mut(), CRC.digest())
+                    .expect("serializes")
+                    .len()
             });
     }
     group
 }
 
 pub fn decoders(elements: usize, name: &str) -> Group<'static> {
-    let mut bytes = vec![0; elements * 4 + 4096];
-    let len = encode::<Crc32Fast>(&mut Net::new(elements, 1), &mut bytes);
-    bytes.truncate(len as usize);
-    let bytes: &'static [u8] = bytes.leak();
+    // As above, not where the target begins in its page.
+    let bytes: &'static mut [u8] = &mut vec![0; elements * 4 + 8192].leak()[1088..];
+    let len = encode::<Crc32Fast>(&Net::new(elements, 1), bytes);
+    let bytes: &'static [u8] = &bytes[..len as usize];
     let values = crate::scan::weights(elements);
     let tensors = safetensors::serialize(
         [("w", TensorView::new(Dtype::F32, vec![elements], floats(&values)).expect("a tensor"))],
@@ -157,14 +176,18 @@ pub fn decoders(elements: usize, name: &str) -> Group<'static> {
     );
     let tensors: &'static [u8] = tensors.expect("serializes").leak();
     let plain: &'static [u8] = postcard::to_allocvec(&values).expect("serializes").leak();
-    let (mut a, mut b, mut c) = (vec![0f32; elements], vec![0f32; elements], vec![0f32; elements]);
-    let mut net = Net::new(elements, 1);
+    // One target for all, as above.
+    let net: &'static RefCell<Net> = Box::leak(Box::new(RefCell::new(Net::new(elements, 1))));
     let payload: &'static [u8] = &bytes[bytes.len() - 4 - elements * 4..bytes.len() - 4];
     Group::new(format!("decode {name}"), elements, "ns/f32")
-        .way(MEMCPY, move || bytemuck::cast_slice_mut::<f32, u8>(&mut a).copy_from_slice(black_box(payload)))
+        .way(MEMCPY, move || {
+            bytemuck::cast_slice_mut::<f32, u8>(&mut net.borrow_mut().tensors[0]).copy_from_slice(black_box(payload))
+        })
         .way(LIMIT, move || {
             let mut crc = crc32fast::Hasher::new();
-            for (to, block) in bytemuck::cast_slice_mut::<f32, u8>(&mut b).chunks_mut(8192).zip(payload.chunks(8192)) {
+            let mut net = net.borrow_mut();
+            let to = bytemuck::cast_slice_mut::<f32, u8>(&mut net.tensors[0]);
+            for (to, block) in to.chunks_mut(8192).zip(payload.chunks(8192)) {
                 to.copy_from_slice(block);
                 crc.update(to);
             }
@@ -178,14 +201,15 @@ pub fn decoders(elements: usize, name: &str) -> Group<'static> {
                 .crc
         })
         .way(LOAD, move || {
-            checkpoint::load::<Crc32Fast, _>(black_box(bytes), &mut One("model", &mut net), None)
+            checkpoint::load::<Crc32Fast, _>(black_box(bytes), &mut One("model", &mut *net.borrow_mut()), None)
                 .expect("good bytes")
                 .crc
         })
         .way("safetensors + crc32fast + copy", move || {
             let crc = crc32fast::hash(black_box(tensors));
             let all = SafeTensors::deserialize(tensors).expect("good bytes");
-            bytemuck::cast_slice_mut::<f32, u8>(&mut c).copy_from_slice(all.tensor("w").expect("there").data());
+            bytemuck::cast_slice_mut::<f32, u8>(&mut net.borrow_mut().tensors[0])
+                .copy_from_slice(all.tensor("w").expect("there").data());
             crc
         })
         .way("postcard to Vec<f32>", move || postcard::from_bytes::<Vec<f32>>(black_box(plain)).expect("good bytes"))

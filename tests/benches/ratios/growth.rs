@@ -43,19 +43,19 @@ fn elements() -> impl Iterator<Item = usize> {
 }
 
 fn encode(elements: usize) -> Group<'static> {
-    let mut net = bytes::Net::new(elements, 1);
+    let net = bytes::Net::new(elements, 1);
     let (mut place, mut copy) = (vec![0; elements * 4 + 4096], vec![0u8; elements * 4]);
     let values = net.tensors[0].clone();
     Group::new("encode", elements, "ns/f32")
-        .way("encode", move || bytes::encode::<Crc32Fast>(&mut net, &mut place))
+        .way("encode", move || bytes::encode::<Crc32Fast>(&net, &mut place))
         .way("memcpy", move || black_box(&mut copy).copy_from_slice(bytemuck::cast_slice(&values)))
 }
 
 fn tensors(count: usize) -> Group<'static> {
     const ELEMENTS: usize = 1 << 16;
-    let mut net = bytes::Net::new(ELEMENTS, count);
+    let net = bytes::Net::new(ELEMENTS, count);
     let mut place = vec![0; ELEMENTS * 4 + 16384];
-    Group::new("tensors", 1000, "µs").way("encode", move || bytes::encode::<Crc32Fast>(&mut net, &mut place))
+    Group::new("tensors", 1000, "µs").way("encode", move || bytes::encode::<Crc32Fast>(&net, &mut place))
 }
 
 fn places(n_saved: u32) -> Group<'static> {

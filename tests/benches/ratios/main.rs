@@ -131,10 +131,15 @@ fn main() {
     {
         return handlers::run_program(name, epochs.parse().expect("a number of epochs"));
     }
-    scans();
-    encoders();
-    instructions();
-    saves();
+    // `-- --only encoders`: one of the four parts.
+    let only = arguments.iter().position(|argument| argument == "--only").and_then(|at| arguments.get(at + 1));
+    let parts: [(&str, fn()); 4] =
+        [("scans", scans), ("encoders", encoders), ("instructions", instructions), ("saves", saves)];
+    for (name, part) in parts {
+        if only.is_none_or(|only| only == name) {
+            part();
+        }
+    }
     if arguments.iter().any(|argument| argument == "--svg") {
         let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
         std::fs::create_dir_all(&docs).expect("a directory docs");
