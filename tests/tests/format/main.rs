@@ -4,7 +4,10 @@
 //! `GOLDEN=write cargo test -p training-monitor-tests --test format` writes the golden files anew; do that only for
 //! a new version of the format.
 
-use serde::{Deserialize, Serialize};
+mod model;
+mod plain;
+
+use model::*;
 use training_monitor::checkpoint::{
     self, Contents, Crc32, DecodeError, EncodeError, Header, Info, Inspect, Loader, Objects, One, StateDict, Tensor,
     Visit, VisitMut, VisitTensors, VisitTensorsMut,
@@ -13,159 +16,6 @@ use training_monitor::embedded_io::{ErrorKind, ErrorType, Read, Write};
 use training_monitor::event::{EpochCompleted, IterationCompleted, Never};
 use training_monitor::store::{Store, ram::Ram};
 use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, State, TerminateOnNan, Timer};
-
-/// FORMAT.md's structures, letter by letter.
-mod plain {
-    use serde::Deserialize;
-
-    #[derive(Deserialize, Debug, PartialEq)]
-    pub struct Checkpoint {
-        pub magic: [u8; 4],
-        pub version: u8,
-        pub step: u32,
-        pub sequence: u32,
-        pub iteration: u32,
-        pub score: Option<f32>,
-        pub score_name: Option<String>,
-        pub set: Vec<String>,
-        pub run: Option<Run>,
-        pub objects: Vec<Object>,
-        pub crc: [u8; 4],
-    }
-    #[derive(Deserialize, Debug, PartialEq)]
-    pub struct Object {
-        pub name: String,
-        pub content: Content,
-    }
-    #[derive(Deserialize, Debug, PartialEq)]
-    pub enum Content {
-        StateDict(Vec<Tensor>),
-        Value(Vec<u8>),
-    }
-    #[derive(Deserialize, Debug, PartialEq)]
-    pub struct Tensor {
-        pub name: String,
-        pub shape: Vec<u32>,
-        pub pad: Vec<u8>,
-        pub data: Vec<u8>,
-    }
-    #[derive(Deserialize, Debug, PartialEq)]
-    pub struct Run {
-        pub after: u32,
-        pub epoch: u32,
-        pub iteration: u32,
-        pub offset: u32,
-        pub drawn: u32,
-        pub epoch_length: u32,
-        pub max_epochs: Option<u32>,
-        pub stop: Option<StopReason>,
-        pub stop_epoch: bool,
-        pub handlers: Vec<HandlerState>,
-    }
-    #[derive(Deserialize, Debug, PartialEq)]
-    pub enum StopReason {
-        MaxEpochs,
-        EarlyStopping,
-        NonFinite,
-        SaveFailed,
-        StepFailed,
-        User(u8),
-    }
-    #[derive(Deserialize, Debug, PartialEq)]
-    pub struct HandlerState {
-        pub kind: u8,
-        pub state: Vec<u8>,
-    }
-}
-
-/// Any model: two state dicts and two values.
-#[derive(Clone, PartialEq, Debug)]
-struct Model {
-    weight: [[f32; 3]; 5],
-    bias: Vec<f32>,
-    momentum: [f32; 7],
-    schedule: Schedule,
-    seed: u64,
-}
-
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-struct Schedule {
-    rate: f64,
-    phase: Phase,
-    seen: [u16; 4],
-}
-
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-enum Phase {
-    Warm,
-    Cold { since: u32 },
-}
-
-impl Model {
-    fn new(seed: u32) -> Self {
-        let value = |index: usize| (index as f32 - 3.5) * 0.125 + seed as f32;
-        Model {
-            weight: std::array::from_fn(|row| std::array::from_fn(|column| value(row * 3 + column))),
-            bias: (0..100).map(value).collect(),
-            momentum: [f32::MIN_POSITIVE, -0.0, f32::MAX, -1e-45, 1.0 / 3.0, 0.0, -2.0],
-            schedule: Schedule { rate: 0.1, phase: Phase::Cold { since: 300 + seed }, seen: [1, 2, 3, 400] },
-            seed: u64::from(seed) << 40 | 7,
-        }
-    }
-    fn blank() -> Self {
-        let mut model = Model::new(0);
-        model.objects_mut(&mut Zero).unwrap();
-        model.schedule.phase = Phase::Warm;
-        model
-    }
-}
-
-struct Net<'a>(&'a mut Model);
-
-impl StateDict for Net<'_> {
-    fn tensors<V: VisitTensors>(&self, v: &mut V) -> Result<(), V::Error> {
-        v.tensor("weight", &[5, 3], self.0.weight.as_flattened())?;
-        v.tensor("bias", &[100], &self.0.bias)
-    }
-    fn tensors_mut<V: VisitTensorsMut>(&mut self, v: &mut V) -> Result<(), V::Error> {
-        // Another order than that of saving: tensors are found by name.
-        v.tensor("bias", &mut self.0.bias)?;
-        v.tensor("weight", self.0.weight.as_flattened_mut())
-    }
-}
-
-impl Objects for Model {
-    fn objects<V: Visit>(&self, v: &mut V) -> Result<(), V::Error> {
-        v.state_dict("net", &Net(&mut self.clone()))?;
-        v.value("schedule", &self.schedule)?;
-        v.state_dict("momentum", &self.momentum)?;
-        v.value("seed", &self.seed)
-    }
-    fn objects_mut<V: VisitMut>(&mut self, v: &mut V) -> Result<(), V::Error> {
-        v.value("seed", &mut self.seed)?;
-        v.value("schedule", &mut self.schedule)?;
-        v.state_dict("net", &mut Net(self))?;
-        v.state_dict("momentum", &mut self.momentum)
-    }
-}
-
-struct Zero;
-impl VisitMut for Zero {
-    type Error = ();
-    fn state_dict<D: StateDict + ?Sized>(&mut self, _: &str, object: &mut D) -> Result<(), ()> {
-        object.tensors_mut(self)
-    }
-    fn value<S: serde::de::DeserializeOwned>(&mut self, _: &str, _: &mut S) -> Result<(), ()> {
-        Ok(())
-    }
-}
-impl VisitTensorsMut for Zero {
-    type Error = ();
-    fn tensor(&mut self, _: &str, elements: &mut [f32]) -> Result<(), ()> {
-        elements.fill(9.0);
-        Ok(())
-    }
-}
 
 fn contents(header: Header<'_>) -> Contents<'_> {
     Contents { header, record: None, only: None, allow_non_finite: false }
