@@ -2,8 +2,8 @@
 //!
 //! Only reads; what a number or an event means is up to the replay.
 
-use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
-use std::fmt;
+use serde::de::{Deserialize, Deserializer, Error};
+use serde_json::Value;
 use training_monitor::Event;
 use training_monitor::event::{Counters, When};
 
@@ -21,36 +21,18 @@ impl Number {
 
 impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NumberVisitor)
-    }
-}
-
-struct NumberVisitor;
-
-impl Visitor<'_> for NumberVisitor {
-    type Value = Number;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number, \"nan\", \"inf\" or \"-inf\"")
-    }
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Number, E> {
-        Ok(Number(value))
-    }
-    #[allow(clippy::cast_precision_loss, reason = "what Python's float() does")]
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Number, E> {
-        Ok(Number(value as f64))
-    }
-    #[allow(clippy::cast_precision_loss, reason = "what Python's float() does")]
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Number, E> {
-        Ok(Number(value as f64))
-    }
-    fn visit_str<E: Error>(self, text: &str) -> Result<Number, E> {
-        match text {
-            "nan" => Ok(Number(f64::NAN)),
-            "inf" => Ok(Number(f64::INFINITY)),
-            "-inf" => Ok(Number(f64::NEG_INFINITY)),
-            other => Err(E::invalid_value(Unexpected::Str(other), &self)),
-        }
+        // By way of a JSON value: in a build in which some other crate has numbers kept as text, only that knows them all.
+        let number = match Value::deserialize(deserializer)? {
+            Value::Number(number) => number.as_f64(),
+            Value::String(text) => match text.as_str() {
+                "nan" => Some(f64::NAN),
+                "inf" => Some(f64::INFINITY),
+                "-inf" => Some(f64::NEG_INFINITY),
+                _ => None,
+            },
+            _ => None,
+        };
+        number.map(Number).ok_or_else(|| D::Error::custom("not a number, \"nan\", \"inf\" or \"-inf\""))
     }
 }
 
