@@ -2,11 +2,10 @@
 //! checkpoint that a run goes on from.
 
 use super::streams::read;
-use super::{OnError, Report, Save, Saving, ScoreFunction};
+use super::{Observer, OnError, Report, Save, Saving, ScoreFunction};
 use crate::checkpoint::Objects;
 use crate::event::{Event, When};
 use crate::handler::Handler;
-use crate::handlers::saving::Observer;
 use crate::record::{Record, RecordReader, RecordWriter, kind};
 use crate::state::{State, StopReason};
 use crate::store::{Store, Stored};

@@ -70,6 +70,7 @@ pub(super) fn write_parts<S: Store, T: Objects + ?Sized>(
     Ok((bytes, last.ok_or(EncodeError::NoObjects)?))
 }
 
+/// A checkpoint on its way to a store, an object a stream.
 struct Parts<'a, S: Store, T: ?Sized> {
     store: &'a mut S,
     contents: &'a Contents<'a>,
