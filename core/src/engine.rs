@@ -379,7 +379,7 @@ impl<O, X> Engine<O, X> {
     }
 
     fn record_now<T: ?Sized, H: Handler<T, O, X>>(&self, record: &mut Record, handlers: &mut H) {
-        handlers.save_state(&mut RecordWriter::new(record));
+        handlers.save_state(&self.state, &mut RecordWriter::new(record));
         record.engine = self.engine_state();
     }
 }

@@ -58,16 +58,17 @@ pub trait Handler<T: ?Sized, O, X = ()> {
     }
 
     /// Adds the handler's state, if it has one, to the record of the run. What does not fit there makes the save fail.
+    /// `state` is for handlers that keep a part of the run's own state, as [`keep`](crate::handlers::keep) does.
     #[inline(always)]
-    fn save_state(&mut self, record: &mut RecordWriter<'_>) {
-        let _ = record;
+    fn save_state(&mut self, state: &State<O, X>, record: &mut RecordWriter<'_>) {
+        let _ = (state, record);
     }
 
     /// Takes back what [`save_state`](Self::save_state) added. Called twice: once to check the whole record, when
-    /// [`RecordReader::take`] returns `None`, and once to change things.
+    /// [`RecordReader::take`] returns `None`, and once to change things; `state` has the restored counters then.
     #[inline(always)]
-    fn restore_state(&mut self, record: &mut RecordReader<'_>) {
-        let _ = record;
+    fn restore_state(&mut self, state: &mut State<O, X>, record: &mut RecordReader<'_>) {
+        let _ = (state, record);
     }
 
     /// The newest checkpoint from which a run can go on, as its iteration; only those before `below`, if given.
@@ -116,12 +117,12 @@ macro_rules! forward {
             $all.fold(false, |saved, handler| (handler.pending() && handler.act(model, state, record)) | saved)
         }
         #[inline(always)]
-        fn save_state(&mut $self, record: &mut RecordWriter<'_>) {
-            $all.for_each(|handler| handler.save_state(record));
+        fn save_state(&mut $self, state: &State<O, X>, record: &mut RecordWriter<'_>) {
+            $all.for_each(|handler| handler.save_state(state, record));
         }
         #[inline(always)]
-        fn restore_state(&mut $self, record: &mut RecordReader<'_>) {
-            $all.for_each(|handler| handler.restore_state(record));
+        fn restore_state(&mut $self, state: &mut State<O, X>, record: &mut RecordReader<'_>) {
+            $all.for_each(|handler| handler.restore_state(state, record));
         }
         #[inline(always)]
         fn newest(&mut $self, below: Option<u32>) -> Option<u32> {
@@ -168,12 +169,12 @@ macro_rules! tuples {
                 saved
             }
             #[inline(always)]
-            fn save_state(&mut self, record: &mut RecordWriter<'_>) {
-                $(self.$index.save_state(record);)+
+            fn save_state(&mut self, state: &State<O, X>, record: &mut RecordWriter<'_>) {
+                $(self.$index.save_state(state, record);)+
             }
             #[inline(always)]
-            fn restore_state(&mut self, record: &mut RecordReader<'_>) {
-                $(self.$index.restore_state(record);)+
+            fn restore_state(&mut self, state: &mut State<O, X>, record: &mut RecordReader<'_>) {
+                $(self.$index.restore_state(state, record);)+
             }
             #[inline(always)]
             fn newest(&mut self, below: Option<u32>) -> Option<u32> {
@@ -269,10 +270,10 @@ where
             (self.call)(model, state, &mut self.engine, &mut self.handlers);
         }
     }
-    fn save_state(&mut self, record: &mut RecordWriter<'_>) {
-        self.handlers.save_state(record);
+    fn save_state(&mut self, _: &State<O, X>, record: &mut RecordWriter<'_>) {
+        self.handlers.save_state(self.engine.state(), record);
     }
-    fn restore_state(&mut self, record: &mut RecordReader<'_>) {
-        self.handlers.restore_state(record);
+    fn restore_state(&mut self, _: &mut State<O, X>, record: &mut RecordReader<'_>) {
+        self.handlers.restore_state(self.engine.state_mut(), record);
     }
 }

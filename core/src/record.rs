@@ -38,6 +38,10 @@ pub mod kind {
     pub const MODEL_CHECKPOINT: u8 = 3;
     /// [`TerminateOnNan`](crate::TerminateOnNan).
     pub const TERMINATE_ON_NAN: u8 = 4;
+    /// [`KeepOutput`](crate::handlers::keep::KeepOutput).
+    pub const OUTPUT: u8 = 5;
+    /// [`KeepMetrics`](crate::handlers::keep::KeepMetrics).
+    pub const METRICS: u8 = 6;
     /// The first number for handlers of the user's own.
     pub const USER: u8 = 128;
 }

@@ -56,11 +56,12 @@ pub struct State<O, X = ()> {
     /// In the order in which they are to be fired. (A `Deque` takes 8 bytes more, for a queue that is nearly always empty.)
     queue: heapless::Vec<UserEvent, EVENT_QUEUE, u8>,
     /// What the step function returned last; `None` before its first call and from the start of each iteration to
-    /// the end of its step, as in Ignite. It is in no checkpoint: a run resumed from one that was taken after the last
-    /// iteration of an epoch reaches `EpochCompleted` with `None`. A score for that event belongs into the model's objects.
+    /// the end of its step, as in Ignite. A resumed run has it only with
+    /// [`KeepOutput`](crate::handlers::keep::KeepOutput) among its handlers: a run that reads it at `EpochCompleted`
+    /// and saves at `IterationCompleted` needs that.
     pub output: Option<O>,
-    /// The user's metrics. An evaluator writes them, a score function reads them. They are not part of a checkpoint:
-    /// what a run cannot compute again belongs into the model's objects.
+    /// The user's metrics. An evaluator writes them, a score function reads them. A resumed run begins with those its
+    /// engine was built with, or with [`KeepMetrics`](crate::handlers::keep::KeepMetrics) goes on with those of the checkpoint.
     pub metrics: X,
 }
 

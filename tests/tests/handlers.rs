@@ -113,10 +113,10 @@ struct Own<const SIZE: usize> {
 
 impl<const SIZE: usize> Handler<(), f32> for Own<SIZE> {
     fn on_event(&mut self, _: Event, (): &mut (), _: &mut State<f32>) {}
-    fn save_state(&mut self, record: &mut RecordWriter<'_>) {
+    fn save_state(&mut self, _: &State<f32>, record: &mut RecordWriter<'_>) {
         record.push(self.kind, &[self.state; SIZE].as_slice());
     }
-    fn restore_state(&mut self, record: &mut RecordReader<'_>) {
+    fn restore_state(&mut self, _: &mut State<f32>, record: &mut RecordReader<'_>) {
         // As long as its own.
         if let Some((len, state)) = record.take::<(u8, u8)>(self.kind) {
             assert_eq!(usize::from(len), SIZE);
@@ -190,7 +190,7 @@ struct Hog;
 
 impl<T: ?Sized> Handler<T, f32> for Hog {
     fn on_event(&mut self, _: Event, _: &mut T, _: &mut State<f32>) {}
-    fn save_state(&mut self, record: &mut RecordWriter<'_>) {
+    fn save_state(&mut self, _: &State<f32>, record: &mut RecordWriter<'_>) {
         record.push(kind::USER, &[0u8; 120].as_slice());
         record.push(kind::USER, &[0u8; 120].as_slice());
     }

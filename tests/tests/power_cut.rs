@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 use training_monitor_tests::power_cut::{
-    self, Extent, Honest, HonestOwnSums, Layer, NoChecksum, NoSeal, NoSpare, OneBlock, TrustsBlank, Verdict, replay,
+    self, Extent, GEOMETRIES, Honest, HonestOwnSums, Layer, NoChecksum, NoSeal, NoSpare, OneBlock, TrustsBlank,
+    Verdict, replay,
 };
 
 #[test]
 fn every_committed_checkpoint_survives() {
-    let verdict = power_cut::judge::<Honest>(Extent::Short, 1, Duration::from_secs(1));
+    let verdict = power_cut::judge::<Honest>(Extent::Short, GEOMETRIES, 1, Duration::from_secs(1));
     assert_eq!(verdict.failures, []);
     assert!(verdict.failed == 0 && verdict.passed > 10_000, "{} cases", verdict.passed);
 }
@@ -28,7 +29,7 @@ fn is_caught<L: Layer>(long: bool) {
     if long {
         power_cut::long::<L>(SEEDS, None, &mut verdict);
     } else {
-        power_cut::bounded::<L>(Extent::Short, &mut verdict);
+        power_cut::bounded::<L>(Extent::Short, GEOMETRIES, &mut verdict);
     }
     assert!(verdict.failed > 0, "{} cases passed", verdict.passed);
     let (line, why) = &verdict.failures[0];

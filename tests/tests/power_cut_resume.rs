@@ -2,6 +2,7 @@
 
 use training_monitor::checkpoint::{Objects, StateDict, Visit, VisitMut, VisitTensors, VisitTensorsMut};
 use training_monitor::event::{EpochCompleted, IterationCompleted};
+use training_monitor::handlers::keep::KeepOutput;
 use training_monitor::handlers::model_checkpoint::OnError;
 use training_monitor::store::slots::Slots;
 use training_monitor::{EarlyStopping, Engine, Handler, ModelCheckpoint, Outcome, RunError, State, TerminateOnNan};
@@ -76,16 +77,17 @@ fn session<const W: usize, const E: usize>(flash: &mut Flash<W, E>, scored: bool
     let store = Slots::<_, 3>::open(flash, 0..size).unwrap();
     let builder = ModelCheckpoint::<2>::builder().n_saved(2).on_error(OnError::Stop);
     let loss = |state: &State<f32>| -state.output.unwrap_or(f32::INFINITY);
-    let stopping = EarlyStopping::new(3).unwrap().attach(EpochCompleted, loss);
+    // A checkpoint of an epoch's last iteration is resumed before the end of the epoch, where this asks for the output.
+    let stopping = (EarlyStopping::new(3).unwrap().attach(EpochCompleted, loss), KeepOutput);
     let nan = TerminateOnNan::new().attach(IterationCompleted, |_: &Training, state: &State<f32>| state.output);
     if scored {
         let machine = builder.score_function(loss).build().unwrap();
         let saving = machine.attach(IterationCompleted, store).unwrap().min_interval(3);
-        run((saving, stopping, nan), |handlers| handlers.1.early_stopping.counter())
+        run((saving, stopping, nan), |handlers| handlers.1.0.early_stopping.counter())
     } else {
         let machine = builder.save_interval(4).build().unwrap();
         let saving = machine.attach(IterationCompleted, store).unwrap();
-        run((stopping, saving, nan), |handlers| handlers.0.early_stopping.counter())
+        run((stopping, saving, nan), |handlers| handlers.0.0.early_stopping.counter())
     }
 }
 

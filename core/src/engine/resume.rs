@@ -108,7 +108,7 @@ impl<O, X> Engine<O, X> {
         record: &Record,
         handlers: &mut H,
     ) -> Result<(), RestoreError> {
-        Self::check(record, handlers)?;
+        self.check(record, handlers)?;
         self.apply(record, handlers);
         Ok(())
     }
@@ -132,7 +132,7 @@ impl<O, X> Engine<O, X> {
         let mut skipped = 0u32;
         while let Some(iteration) = handlers.newest(below) {
             if handlers.verify(iteration, model, &mut record) {
-                Self::check(&record, handlers)?;
+                self.check(&record, handlers)?;
                 if !handlers.load(iteration, model) {
                     return Err(RestoreError::Lost { iteration });
                 }
@@ -147,7 +147,7 @@ impl<O, X> Engine<O, X> {
         if skipped > 0 { Err(RestoreError::NoneFits { skipped }) } else { Ok(None) }
     }
 
-    fn check<T: ?Sized, H: Handler<T, O, X>>(record: &Record, handlers: &mut H) -> Result<(), RestoreError> {
+    fn check<T: ?Sized, H: Handler<T, O, X>>(&mut self, record: &Record, handlers: &mut H) -> Result<(), RestoreError> {
         let engine = &record.engine;
         let counts =
             engine.offset <= engine.iteration && (engine.epoch_length == 0 || engine.offset <= engine.epoch_length);
@@ -155,13 +155,12 @@ impl<O, X> Engine<O, X> {
             return Err(RestoreError::Engine);
         }
         let mut states = RecordReader::new(record, true);
-        handlers.restore_state(&mut states);
+        handlers.restore_state(&mut self.state, &mut states);
         states.finish()
     }
 
     /// Puts engine and handlers where a record says that was checked.
     fn apply<T: ?Sized, H: Handler<T, O, X>>(&mut self, record: &Record, handlers: &mut H) {
-        handlers.restore_state(&mut RecordReader::new(record, false));
         let engine = &record.engine;
         let state = &mut self.state;
         state.counters = Counters { epoch: engine.epoch, iteration: engine.iteration };
@@ -178,5 +177,6 @@ impl<O, X> Engine<O, X> {
         }
         let longer = engine.after == After::Completed && engine.stop.is_none() && engine.epoch < state.max_epochs;
         self.after = if longer { After::EpochCompleted } else { engine.after };
+        handlers.restore_state(&mut self.state, &mut RecordReader::new(record, false));
     }
 }

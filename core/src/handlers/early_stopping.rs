@@ -209,10 +209,10 @@ impl<T: ?Sized, O, X, W: When, F: FnMut(&State<O, X>) -> f32> Handler<T, O, X> f
             state.terminate(StopReason::EarlyStopping);
         }
     }
-    fn save_state(&mut self, record: &mut RecordWriter<'_>) {
+    fn save_state(&mut self, _: &State<O, X>, record: &mut RecordWriter<'_>) {
         self.early_stopping.save_state(record);
     }
-    fn restore_state(&mut self, record: &mut RecordReader<'_>) {
+    fn restore_state(&mut self, _: &mut State<O, X>, record: &mut RecordReader<'_>) {
         self.early_stopping.restore_state(record);
     }
 }

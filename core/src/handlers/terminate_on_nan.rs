@@ -119,10 +119,10 @@ impl<T: ?Sized, O, X, R: Finite, W: When, F: FnMut(&T, &State<O, X>) -> R> Handl
             state.terminate(StopReason::NonFinite);
         }
     }
-    fn save_state(&mut self, record: &mut RecordWriter<'_>) {
+    fn save_state(&mut self, _: &State<O, X>, record: &mut RecordWriter<'_>) {
         self.terminate_on_nan.save_state(record);
     }
-    fn restore_state(&mut self, record: &mut RecordReader<'_>) {
+    fn restore_state(&mut self, _: &mut State<O, X>, record: &mut RecordReader<'_>) {
         self.terminate_on_nan.restore_state(record);
     }
 }
@@ -179,10 +179,10 @@ impl<T: ?Sized, O, X, W: When, F: FnMut(&T, &mut dyn FnMut(&[f32]))> Handler<T, 
             state.terminate(StopReason::NonFinite);
         }
     }
-    fn save_state(&mut self, record: &mut RecordWriter<'_>) {
+    fn save_state(&mut self, _: &State<O, X>, record: &mut RecordWriter<'_>) {
         self.terminate_on_nan.save_state(record);
     }
-    fn restore_state(&mut self, record: &mut RecordReader<'_>) {
+    fn restore_state(&mut self, _: &mut State<O, X>, record: &mut RecordReader<'_>) {
         self.terminate_on_nan.restore_state(record);
     }
 }

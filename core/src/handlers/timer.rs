@@ -185,12 +185,12 @@ where
             self.timer.step();
         }
     }
-    fn save_state(&mut self, record: &mut RecordWriter<'_>) {
+    fn save_state(&mut self, _: &State<O, X>, record: &mut RecordWriter<'_>) {
         // The open interval is closed at this moment.
         let now = if self.timer.running() { self.clock.now() } else { 0 };
         self.timer.save_state(now, record);
     }
-    fn restore_state(&mut self, record: &mut RecordReader<'_>) {
+    fn restore_state(&mut self, _: &mut State<O, X>, record: &mut RecordReader<'_>) {
         if self.timer.restore_state(record) {
             self.timer.resume(self.clock.now());
         }

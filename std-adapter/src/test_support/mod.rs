@@ -4,6 +4,7 @@
 //! | what | stands for | what it can do |
 //! | --- | --- | --- |
 //! | [`flash::Flash`] | a NOR flash, in memory | holds its user to the contract; power cuts in any operation, with 19 outcomes from a torn granule to a cell that reads differently each time; counts operations and wear |
+//! | [`disk::Disk`] | a directory, in memory | cuts the power in any operation and tells every state that the medium may then be in; operations that fail, as on a full disk |
 //! | [`driver::FaultyFlash`] | around your flash driver | calls that fail, are done in part, or end with the power |
 //! | [`store::Faulty`] | around your store | operations that fail before or after they were done, short reads and writes |
 //! | [`ticks::TickSource`], [`ticks::wrapping_after`] | your tick counter, or around it | wraps when you want it to |
@@ -39,6 +40,7 @@
 //! ```
 
 mod chip;
+pub mod disk;
 pub mod driver;
 pub mod flash;
 mod outcome;

@@ -1,8 +1,9 @@
 //! The directory of checkpoints: on a real file system, on one that fails, and on one whose power is cut.
 
 mod errors;
-mod model;
 mod power_cuts;
 mod real;
 mod resume;
 mod training;
+
+use training_monitor_std::test_support::disk as model;

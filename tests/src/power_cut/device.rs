@@ -12,6 +12,9 @@ use training_monitor::store::{Opening, Store, Stored};
 
 type Error = SlotsError<Fault>;
 
+/// Write granule, erase block, erased value.
+pub type Geometry = (usize, usize, u8);
+
 /// A mistake that lies between the store and the flash.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mistake {
@@ -205,8 +208,8 @@ fn open_as<const W: usize, const E: usize, const SLOTS: usize, C: Checksum + 'st
 
 macro_rules! geometries {
     ($(($write:literal, $erase:literal, $erased:literal),)*) => {
-        /// (write granule, erase block, erased value) of each geometry.
-        pub const GEOMETRIES: &[(usize, usize, u8)] = &[$(($write, $erase, $erased),)*];
+        /// Those that are built in.
+        pub const GEOMETRIES: &[Geometry] = &[$(($write, $erase, $erased),)*];
 
         /// Opens 2 to 4 slots in `region` of a chip of one of the [`GEOMETRIES`].
         pub fn open<C: Checksum + 'static>(

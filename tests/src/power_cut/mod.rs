@@ -19,7 +19,7 @@ mod model;
 mod world;
 
 pub use case::{Case, Cut, Save, Start, Workload};
-pub use device::GEOMETRIES;
+pub use device::{GEOMETRIES, Geometry};
 pub use layer::{Honest, HonestOwnSums, Layer, NoChecksum, NoSeal, NoSpare, OneBlock, TrustsBlank};
 pub use model::Order;
 pub use world::{list, read};
@@ -59,13 +59,14 @@ pub enum Extent {
     /// On the coarsest geometry everything: every operation and outcome of every sequence, and after one save every
     /// second cut. On the finer ones, which have many more operations, some of the longer sequences and second cuts.
     Full,
-    /// Every operation and outcome of every sequence on every geometry, and every second cut after one save where an
-    /// erase block has 256 bytes. Hours.
+    /// Every operation and outcome of every sequence on every geometry. Where an erase block has 256 bytes every second
+    /// cut, too: of every sequence with granules of 32 bytes, of up to two saves with 16, of one save with smaller ones.
+    /// Hours; `--geometry` takes them one at a time.
     Thorough,
 }
 
 /// The bounded workloads on one geometry.
-fn workloads(geometry: &(usize, usize, u8)) -> Vec<Workload> {
+fn workloads(geometry: &Geometry) -> Vec<Workload> {
     let (write, erase, erased) = *geometry;
     // All weak orders of up to three scores.
     let orders: [&[u8]; 17] = [
@@ -109,8 +110,8 @@ fn workloads(geometry: &(usize, usize, u8)) -> Vec<Workload> {
 }
 
 /// Goes through the bounded workloads.
-pub fn bounded<L: Layer>(extent: Extent, verdict: &mut Verdict) {
-    for geometry in GEOMETRIES {
+pub fn bounded<L: Layer>(extent: Extent, geometries: &[Geometry], verdict: &mut Verdict) {
+    for geometry in geometries {
         for (index, workload) in workloads(geometry).iter().enumerate() {
             let (depth, thin) = depth(extent, index, workload);
             if depth == 0 {
@@ -133,6 +134,7 @@ fn depth(extent: Extent, index: usize, workload: &Workload) -> (usize, [usize; 2
     let one_in = |times: usize| usize::from(index.is_multiple_of(times));
     match (extent, erase, saves) {
         (Extent::Thorough, 256, 1) => (2, [ALL; 2]),
+        (Extent::Thorough, 256, _) if write == 32 || write == 16 && saves == 2 => (2, [ALL; 2]),
         (Extent::Thorough, 257..100_000, 1) => (2, [ALL, 4]),
         (Extent::Thorough, 256..100_000, _) => (1, [ALL; 2]),
         (Extent::Thorough, ..) => (1, [200; 2]),
@@ -186,10 +188,10 @@ pub fn replay<L: Layer>(line: &str) -> Result<(), String> {
 }
 
 /// All of it, for about `time`; the bounded workloads are gone through to their end.
-pub fn judge<L: Layer>(extent: Extent, seed: u64, time: Duration) -> Verdict {
+pub fn judge<L: Layer>(extent: Extent, geometries: &[Geometry], seed: u64, time: Duration) -> Verdict {
     let deadline = Instant::now() + time;
     let mut verdict = Verdict::default();
-    bounded::<L>(extent, &mut verdict);
+    bounded::<L>(extent, geometries, &mut verdict);
     long::<L>(seed.., Some(deadline), &mut verdict);
     verdict
 }

@@ -55,11 +55,11 @@ where
     }
 
     // The ranking is rebuilt from the medium.
-    fn save_state(&mut self, record: &mut RecordWriter<'_>) {
+    fn save_state(&mut self, _: &State<O, X>, record: &mut RecordWriter<'_>) {
         save_state(self.machine.calls(), self.pending, record);
     }
 
-    fn restore_state(&mut self, record: &mut RecordReader<'_>) {
+    fn restore_state(&mut self, _: &mut State<O, X>, record: &mut RecordReader<'_>) {
         if let Some((calls, pending)) = restore_state(record) {
             self.machine.set_calls(calls);
             self.pending = pending;

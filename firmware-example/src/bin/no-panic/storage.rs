@@ -145,7 +145,7 @@ where
     match machine.attach(EpochCompleted, store) {
         Err(failed) => error(&failed),
         Ok(saving) => {
-            let mut handlers = (saving.observe(observer).min_interval(any()), Own(any()));
+            let mut handlers = (saving.observe(observer).min_interval(any()), Own(any()), KeepOutput, KeepMetrics);
             let mut engine = Engine::new(any());
             match engine.resume(model, &mut handlers) {
                 Ok(resumed) => drop(black_box(resumed)),
@@ -196,10 +196,10 @@ impl<T: ?Sized> Handler<T, f32> for Own {
     fn act(&mut self, _: &mut T, _: &mut State<f32>, record: &Record) -> bool {
         record.handlers().count() > 3
     }
-    fn save_state(&mut self, record: &mut RecordWriter<'_>) {
+    fn save_state(&mut self, _: &State<f32>, record: &mut RecordWriter<'_>) {
         record.push(kind::USER, &self.0);
     }
-    fn restore_state(&mut self, record: &mut RecordReader<'_>) {
+    fn restore_state(&mut self, _: &mut State<f32>, record: &mut RecordReader<'_>) {
         if let Some(value) = record.take(kind::USER) {
             self.0 = value;
         }

@@ -27,6 +27,13 @@ pub enum State {
     TerminateOnNan {
         since_last_look: u32,
     },
+    /// The user's type: its postcard bytes, in hexadecimal digits.
+    KeepOutput {
+        bytes: String,
+    },
+    KeepMetrics {
+        bytes: String,
+    },
     Other {
         kind: u8,
         bytes: String,
@@ -45,6 +52,8 @@ impl State {
             kind::TIMER => all(bytes).map(|(total_ticks, steps, running)| State::Timer { total_ticks, steps, running }),
             kind::MODEL_CHECKPOINT => all(bytes).map(|(calls, pending)| State::ModelCheckpoint { calls, pending }),
             kind::TERMINATE_ON_NAN => all(bytes).map(|since_last_look| State::TerminateOnNan { since_last_look }),
+            kind::OUTPUT => Some(State::KeepOutput { bytes: hex(bytes) }),
+            kind::METRICS => Some(State::KeepMetrics { bytes: hex(bytes) }),
             _ => None,
         };
         known.unwrap_or_else(|| State::Other { kind, bytes: hex(bytes) })
@@ -77,6 +86,8 @@ impl State {
             State::TerminateOnNan { since_last_look } => {
                 ("TerminateOnNan".to_owned(), format!("{since_last_look} calls since it looked last"))
             }
+            State::KeepOutput { bytes } => ("KeepOutput".to_owned(), bytes.clone()),
+            State::KeepMetrics { bytes } => ("KeepMetrics".to_owned(), bytes.clone()),
             State::Other { kind, bytes } => (format!("handler of kind {kind}"), bytes.clone()),
         }
     }
@@ -120,6 +131,8 @@ mod tests {
         assert_eq!(State::read(kind::EARLY_STOPPING, &[3, 0]), State::EarlyStopping { counter: 3, best_score: None });
         let longer = State::read(kind::EARLY_STOPPING, &[3, 0, 7]);
         assert_eq!(longer, State::Other { kind: kind::EARLY_STOPPING, bytes: "030007".to_owned() });
+        assert_eq!(State::read(kind::OUTPUT, &[1, 2]), State::KeepOutput { bytes: "0102".to_owned() });
+        assert_eq!(State::read(kind::METRICS, &[]), State::KeepMetrics { bytes: String::new() });
         assert_eq!(State::read(200, &[1]), State::Other { kind: 200, bytes: "01".to_owned() });
     }
 

@@ -10,14 +10,34 @@
 //!   may also have left both names.
 //!
 //! That is more than journaling file systems do: what survives this survives them.
+//!
+//! ```
+//! use training_monitor::{Engine, ModelCheckpoint, checkpoint::One, event::EpochCompleted};
+//! use training_monitor_std::{Directory, test_support::disk::Disk};
+//!
+//! let mut net = One("net", [0.0_f32; 8]);
+//! let disk = Disk::default();
+//! disk.cut_at(9); // in the second save
+//! let files = Directory::builder("dir", "run").open_on(disk.clone())?;
+//! let mut saving = ModelCheckpoint::<1>::builder().save_interval(1).n_saved(1).build()?.attach(EpochCompleted, files)?;
+//! assert!(Engine::new(5).run(&mut net, 0..2, &mut saving, |_, _, _| 0.0).is_err()); // no medium any more
+//!
+//! for image in disk.images(1000).0 {
+//!     let files = Directory::builder("dir", "run").require_empty(false).open_on(Disk::new(&image))?;
+//!     let machine = ModelCheckpoint::<1>::builder().save_interval(1).n_saved(1).build()?;
+//!     let saving = machine.attach::<_, _>(EpochCompleted, files)?;
+//!     assert!(!saving.machine().kept().is_empty());
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+use crate::directory::FileSystem;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::rc::Rc;
-use training_monitor_std::directory::FileSystem;
 
 /// What is on a medium.
 pub type Image = BTreeMap<String, Vec<u8>>;
@@ -207,9 +227,10 @@ fn contents(inode: &Inode) -> Vec<Vec<u8>> {
     all
 }
 
-pub struct ModelWriter(Disk, usize);
+/// A file that is being written.
+pub struct DiskWriter(Disk, usize);
 
-impl Write for ModelWriter {
+impl Write for DiskWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.0.0.borrow_mut();
         let counted = state.count();
@@ -227,19 +248,20 @@ impl Write for ModelWriter {
     }
 }
 
-pub struct ModelReader(io::Cursor<Vec<u8>>);
+/// A file that is being read.
+pub struct DiskReader(io::Cursor<Vec<u8>>);
 
-impl Read for ModelReader {
+impl Read for DiskReader {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         self.0.read(into)
     }
 }
 
 impl FileSystem for Disk {
-    type Writer = ModelWriter;
-    type Reader = ModelReader;
+    type Writer = DiskWriter;
+    type Reader = DiskReader;
 
-    fn create(&self, path: &Path) -> io::Result<ModelWriter> {
+    fn create(&self, path: &Path) -> io::Result<DiskWriter> {
         let mut state = self.0.borrow_mut();
         let on = state.count()?;
         let name = name(path);
@@ -259,10 +281,10 @@ impl FileSystem for Disk {
                 inode
             }
         };
-        outcome(on).map(|()| ModelWriter(self.clone(), inode))
+        outcome(on).map(|()| DiskWriter(self.clone(), inode))
     }
 
-    fn sync(&self, file: &mut ModelWriter) -> io::Result<()> {
+    fn sync(&self, file: &mut DiskWriter) -> io::Result<()> {
         let mut state = self.0.borrow_mut();
         outcome(state.count()?)?;
         let inode = &mut state.inodes[file.1];
@@ -271,13 +293,13 @@ impl FileSystem for Disk {
         Ok(())
     }
 
-    fn open(&self, path: &Path) -> io::Result<ModelReader> {
+    fn open(&self, path: &Path) -> io::Result<DiskReader> {
         let state = self.0.borrow();
         if state.is_off() {
             return Err(off());
         }
         let inode = state.names.get(&name(path)).ok_or(io::ErrorKind::NotFound)?;
-        Ok(ModelReader(io::Cursor::new(state.inodes[*inode].now.clone())))
+        Ok(DiskReader(io::Cursor::new(state.inodes[*inode].now.clone())))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
