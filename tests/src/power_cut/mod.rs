@@ -60,7 +60,7 @@ pub enum Extent {
     /// second cut. On the finer ones, which have many more operations, some of the longer sequences and second cuts.
     Full,
     /// Every operation and outcome of every sequence on every geometry. Where an erase block has 256 bytes every second
-    /// cut, too: of every sequence with granules of 32 bytes, of up to two saves with 16, of one save with smaller ones.
+    /// cut, too: of every sequence with granules of 16 and 32 bytes, of up to two saves with 4 and 8, of one save with 1.
     /// Hours; `--geometry` takes them one at a time.
     Thorough,
 }
@@ -134,7 +134,7 @@ fn depth(extent: Extent, index: usize, workload: &Workload) -> (usize, [usize; 2
     let one_in = |times: usize| usize::from(index.is_multiple_of(times));
     match (extent, erase, saves) {
         (Extent::Thorough, 256, 1) => (2, [ALL; 2]),
-        (Extent::Thorough, 256, _) if write == 32 || write == 16 && saves == 2 => (2, [ALL; 2]),
+        (Extent::Thorough, 256, _) if write >= 16 || write >= 4 && saves == 2 => (2, [ALL; 2]),
         (Extent::Thorough, 257..100_000, 1) => (2, [ALL, 4]),
         (Extent::Thorough, 256..100_000, _) => (1, [ALL; 2]),
         (Extent::Thorough, ..) => (1, [200; 2]),

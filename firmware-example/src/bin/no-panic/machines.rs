@@ -169,7 +169,7 @@ fn engine(model: &mut u32, weights: &mut [f32]) {
         [on(Any, |_: &mut u32, _: &mut State<f32>| ()); 2],
         evaluator.with(Engine::new(1), evaluator_stopping),
     );
-    let mut engine = Engine::new(any()).with_epoch_length(any());
+    let mut engine = Engine::with_metrics(any(), ()).with_epoch_length(any());
     engine.start_after_epoch(any(), any());
     run(&mut engine, model, &[1.0, 2.0][..], &mut handlers);
     run(&mut engine, model, 0..any(), &mut handlers);
@@ -192,8 +192,10 @@ fn engine(model: &mut u32, weights: &mut [f32]) {
         defmt::info!("{}", resumed);
     }
     defmt::info!("{} {}", engine.engine_state(), engine.outcome());
+    black_box((engine.state().output, engine.outcome()));
     black_box(engine.state_mut());
-    black_box(engine.outcome());
+    engine.restart();
+    black_box(engine);
 }
 
 fn ask(state: &mut State<f32>) {

@@ -7,6 +7,7 @@ use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashError, NorFlashEr
 use training_monitor::checkpoint::{self, Checksum, Contents, Crc32, Header, Inspect, Loader, One, Tensor};
 use training_monitor::embedded_io::{self, Read, Write};
 use training_monitor::event::EpochCompleted;
+use training_monitor::handlers::keep::{KeepMetrics, KeepOutput};
 use training_monitor::handlers::model_checkpoint::Save;
 use training_monitor::handlers::saving::{Report, Saving};
 use training_monitor::record::{Record, RecordReader, RecordWriter, kind};
@@ -39,6 +40,7 @@ fn bytes(model: &mut Model<'_>) {
     let contents = Contents { header, record: None, only: black_box(None), allow_non_finite: any() };
     let mut buffer = Memory { bytes: [0; 512], at: 0 };
     let mut record = Record::new();
+    black_box(checkpoint::measure::<core::convert::Infallible, _>(&contents, model).is_ok());
     match checkpoint::encode::<Crc32, _, _>(&mut buffer, &contents, model) {
         Ok(encoded) => defmt::info!("{}", encoded),
         Err(failed) => defmt::error!("{}", failed),
@@ -153,6 +155,8 @@ where
             }
             black_box(engine.run(model, 0..any(), &mut handlers, |_, _, _| any()).is_ok());
             by_hand(model, &mut handlers.0);
+            let (saving, ..) = handlers;
+            black_box(saving.into_store());
         }
     }
 }
