@@ -99,6 +99,13 @@ pub trait Store {
     /// The store's.
     fn parts(&mut self, step: u32) -> Result<u32, Self::Error>;
 
+    /// Whether the checkpoint of `step` has its place for good. False for one whose commit was cut short and that came
+    /// out whole nevertheless, if the store may give it up for the next: a run that goes on from it saves it again.
+    fn is_firm(&mut self, step: u32) -> bool {
+        let _ = step;
+        true
+    }
+
     /// Opens a stream of the checkpoint of `step` for reading, from its beginning.
     ///
     /// # Errors
@@ -139,6 +146,9 @@ impl<S: Store> Store for &mut S {
     }
     fn parts(&mut self, step: u32) -> Result<u32, Self::Error> {
         (**self).parts(step)
+    }
+    fn is_firm(&mut self, step: u32) -> bool {
+        (**self).is_firm(step)
     }
     fn open(&mut self, step: u32, part: u32) -> Result<Self::Reader<'_>, Self::Error> {
         (**self).open(step, part)

@@ -35,7 +35,8 @@
 //! **Why there is a seal.** Power that fails in the last write may leave cells that read one way now and another
 //! way later. While the record is the last thing written, that may be the record, and whoever erases an older
 //! checkpoint trusting it may end with neither. A record whose seal was begun is firm. One without a seal is
-//! listed and can be loaded, but as long as it is there nothing of value is erased: its own slot is taken first.
+//! listed and can be loaded, but as long as it is there nothing of value is erased: its own slot is taken first, by a run
+//! that goes on from it to save it again.
 //!
 //! **What it costs.** A save erases ceil((96 + length) / erase block) blocks and programs 52 bytes beside the stream, plus
 //! what fills up the last granules of the three. Removing costs nothing: it is only remembered until the next opening,
@@ -96,17 +97,18 @@ mod error;
 mod find;
 mod io;
 mod record;
+mod store;
 
 pub use error::{RegionError, SlotsError};
 pub use io::{Reader, Writer};
 
-use super::{Opening, Store, Stored};
-use crate::checkpoint::{Checksum, Crc32, Encoded, Header};
+use super::Stored;
+use crate::checkpoint::{Checksum, Crc32};
 use core::marker::PhantomData;
 use core::ops::Range;
 use embedded_storage::nor_flash::NorFlash;
-use io::{Granule, Writing};
-use record::{RECORD_LEN, Record, SEAL_AT, SEAL_LEN, STREAM_AT};
+use io::Writing;
+use record::STREAM_AT;
 
 /// The store. `C` is how streams are summed.
 #[derive(Debug)]
@@ -265,9 +267,10 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         let free = free.filter_map(|(index, slot)| Some((slot.rank()?, slot.erases, index)));
         let (_, _, index) = free.min()?;
         if self.slots.get(index).is_some_and(|slot| slot.state == State::Removed) {
-            // It may have been removed on account of one that will not last.
-            let unsealed = self.slots.iter().position(|slot| slot.state == State::Unsealed);
-            return unsealed.or(Some(index));
+            // It may have been removed on account of one that will not last; the newest of these is to be made again.
+            let unsealed = self.slots.iter().enumerate().filter(|(_, slot)| slot.state == State::Unsealed);
+            let newest = unsealed.max_by_key(|(_, slot)| slot.stored.sequence);
+            return newest.map(|(index, _)| index).or(Some(index));
         }
         Some(index)
     }
@@ -291,110 +294,5 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         self.flash.erase(at.wrapping_add(erased), at.wrapping_add(end)).map_err(SlotsError::Flash)?;
         self.set(index, State::Erased(end));
         Ok(end)
-    }
-}
-
-impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> {
-    type Error = SlotsError<F::Error>;
-    type Writer<'a>
-        = Writer<'a, F>
-    where
-        Self: 'a;
-    type Reader<'a>
-        = Reader<'a, F>
-    where
-        Self: 'a;
-    type Checksum = C;
-
-    fn create(&mut self, opening: &Opening<'_>) -> Result<Writer<'_, F>, Self::Error> {
-        self.writing = None;
-        let need = self.need(opening.len)?;
-        let index = self.next().ok_or(SlotsError::Full)?;
-        while self.erase_block(index, need)? < need {}
-        self.set(index, State::Torn);
-        let at = self.at(index).wrapping_add(STREAM_AT);
-        let writing = self.writing.insert(Writing { index, len: opening.len, written: 0 });
-        Ok(Writer::new(&mut self.flash, writing, at))
-    }
-
-    #[inline(never)]
-    fn commit(&mut self, header: &Header<'_>, last: &Encoded) -> Result<(), Self::Error> {
-        let Writing { index, len, written } = self.writing.take().ok_or(SlotsError::Incomplete)?;
-        if written != len || last.len != len {
-            return Err(SlotsError::Incomplete);
-        }
-        let stored = Stored::from(header);
-        let erases = self.slots.get(index).map_or(0, |slot| slot.erases);
-        self.seal(index, Record { stored, len, crc: last.crc, erases, all_erases: self.all_erases() })?;
-        // What was written is read before it counts: a flash at the end of its life fails silently.
-        if self.inspect(index).is_none_or(|(found, sealed)| !sealed || found.crc != last.crc) {
-            return Err(SlotsError::Unreadable);
-        }
-
-        for slot in &mut self.slots {
-            if slot.is_listed() && slot.stored.step == stored.step {
-                slot.state = State::Removed;
-            }
-        }
-        if let Some(slot) = self.slots.get_mut(index) {
-            *slot = Slot { state: State::Committed, stored, len, erases };
-        }
-        Ok(())
-    }
-
-    fn stored(&mut self, index: u32) -> Result<Option<Stored>, Self::Error> {
-        // The one that so many others come before.
-        let order = |place: usize, slot: &Slot| slot.is_listed().then_some((slot.stored.sequence, place));
-        for (place, slot) in self.slots.iter().enumerate() {
-            let mine = order(place, slot);
-            let before = |(place, slot): &(usize, &Slot)| order(*place, slot).is_some_and(|other| Some(other) < mine);
-            if mine.is_some() && self.slots.iter().enumerate().filter(before).count() == index as usize {
-                return Ok(Some(slot.stored));
-            }
-        }
-        Ok(None)
-    }
-
-    fn parts(&mut self, step: u32) -> Result<u32, Self::Error> {
-        Ok(u32::from(self.slots.iter().any(|slot| slot.is_listed() && slot.stored.step == step)))
-    }
-
-    fn open(&mut self, step: u32, _: u32) -> Result<Reader<'_, F>, Self::Error> {
-        let mut slots = self.slots.iter().enumerate();
-        let (index, slot) =
-            slots.find(|(_, slot)| slot.is_listed() && slot.stored.step == step).ok_or(SlotsError::NotFound)?;
-        let at = self.at(index).wrapping_add(STREAM_AT);
-        Ok(Reader::new(&mut self.flash, at, slot.len))
-    }
-
-    fn remove(&mut self, step: u32) -> Result<(), Self::Error> {
-        for slot in &mut self.slots {
-            if slot.is_listed() && slot.stored.step == step {
-                slot.state = State::Removed;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
-    /// Programs the record of a slot, and then its seal.
-    #[inline(never)] // Its bytes are not to be on the stack when the slot is read.
-    fn seal(&mut self, index: usize, record: Record) -> Result<(), SlotsError<F::Error>> {
-        let at = self.at(index);
-        let mut bytes = Granule(record.to_bytes::<C>(at.wrapping_sub(self.start), self.size));
-        self.program(at, &bytes.0, RECORD_LEN)?;
-        let seal = record::seal(&bytes.0);
-        bytes.0 = [0; SEAL_AT as usize];
-        if let Some(place) = bytes.0.first_chunk_mut() {
-            *place = seal;
-        }
-        self.program(at.wrapping_add(SEAL_AT), &bytes.0, SEAL_LEN)
-    }
-
-    /// Programs the first `len` of `bytes`, rounded up to whole granules.
-    fn program(&mut self, at: u32, bytes: &[u8], len: usize) -> Result<(), SlotsError<F::Error>> {
-        let granules = bytes.get(..len.next_multiple_of(F::WRITE_SIZE.max(1))).unwrap_or(bytes);
-        self.flash.write(at, granules).map_err(SlotsError::Flash)
     }
 }

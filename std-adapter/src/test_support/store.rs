@@ -170,6 +170,9 @@ impl<S: Store, D: FnMut(Operation) -> Fault> Store for Faulty<S, D> {
     fn parts(&mut self, step: u32) -> Result<u32, Self::Error> {
         self.attempt(Operation::Parts, |store| store.parts(step))
     }
+    fn is_firm(&mut self, step: u32) -> bool {
+        self.inner.is_firm(step)
+    }
     fn open(&mut self, step: u32, part: u32) -> Result<Self::Reader<'_>, Self::Error> {
         if (self.decide)(Operation::Open) == Fault::Before {
             return Err(FaultError::Injected(Operation::Open));

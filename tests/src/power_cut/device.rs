@@ -94,6 +94,7 @@ trait AnySlots {
     fn commit(&mut self, header: &Header<'_>, last: &Encoded) -> Result<(), Error>;
     fn stored(&mut self, index: u32) -> Result<Option<Stored>, Error>;
     fn parts(&mut self, step: u32) -> Result<u32, Error>;
+    fn is_firm(&mut self, step: u32) -> bool;
     fn open(&mut self, step: u32, part: u32) -> Result<Box<dyn Read<Error = Error> + '_>, Error>;
     fn remove(&mut self, step: u32) -> Result<(), Error>;
     fn erases(&self) -> Vec<u32>;
@@ -112,6 +113,9 @@ impl<const W: usize, const E: usize, const SLOTS: usize, C: Checksum> AnySlots f
     }
     fn parts(&mut self, step: u32) -> Result<u32, Error> {
         Store::parts(self, step)
+    }
+    fn is_firm(&mut self, step: u32) -> bool {
+        Store::is_firm(self, step)
     }
     fn open(&mut self, step: u32, part: u32) -> Result<Box<dyn Read<Error = Error> + '_>, Error> {
         Ok(Box::new(Store::open(self, step, part)?))
@@ -187,6 +191,9 @@ impl<C: Checksum> Store for Device<'_, C> {
     }
     fn parts(&mut self, step: u32) -> Result<u32, Error> {
         self.0.parts(step)
+    }
+    fn is_firm(&mut self, step: u32) -> bool {
+        self.0.is_firm(step)
     }
     fn open(&mut self, step: u32, part: u32) -> Result<Self::Reader<'_>, Error> {
         self.0.open(step, part).map(Stream)
