@@ -34,11 +34,14 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
                 self.set(index, State::Unknown);
             }
         }
-        // Two of a step: the newer is meant.
+        // Two of a step: the newer is meant. Of two without a seal, cut at the same sequence, either will do.
         for index in 0..SLOTS {
             let Some(slot) = self.slots.get(index).copied() else { break };
-            let newer = |by: &Slot| by.stored.step == slot.stored.step && by.stored.sequence > slot.stored.sequence;
-            if slot.is_listed() && self.slots.iter().any(|by| by.is_listed() && newer(by)) {
+            let newer = |(place, by): (usize, &Slot)| {
+                let later = (by.stored.sequence, place) > (slot.stored.sequence, index);
+                by.is_listed() && by.stored.step == slot.stored.step && later
+            };
+            if slot.is_listed() && self.slots.iter().enumerate().any(newer) {
                 self.set(index, State::Removed);
             }
         }
