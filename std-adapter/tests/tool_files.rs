@@ -73,6 +73,13 @@ fn every_damage_is_found() {
     );
     fs::write(&path, [&whole[..], b"more"].concat()).unwrap();
     assert!(says(dir.path(), &["verify", "run/latest_model_12.ckpt"], 1).contains("4 bytes follow"));
+    // What cannot be looked at does not hide the rest, and is no verdict.
+    let output = tool(dir.path(), &["verify", "absent", "run", "gone"]);
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(out.contains("damaged run") && err.contains("read absent") && err.contains("read gone"), "{out}{err}");
+    assert_eq!(output.status.code(), Some(2));
+    let verdicts = json(dir.path(), &["verify", "absent", "run", "--json"]);
+    assert!(verdicts[0]["error"].is_string() && verdicts[1]["whole"] == false, "{verdicts}");
     // One file of a set is missing.
     fs::remove_file(&path).unwrap();
     assert!(says(dir.path(), &["inspect", "run"], 0).contains("incomplete without model"));
