@@ -164,8 +164,10 @@ fn picture(runs: &[Run], arguments: &Plot, file: &Path) -> Result<Vec<u8>> {
     let svg = match runs {
         [run] => chart::draw(&run.entries, title.as_ref().unwrap_or(&run.name)),
         runs => {
-            let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
-            compare::draw(runs, &title.unwrap_or_else(|| names.join(", ")))?
+            let names = runs.iter().map(|run| run.name.as_str()).collect::<Vec<_>>().join(", ");
+            // The names are in the legend, too: where they have no room, their number says enough.
+            let names = if names.len() > 80 { format!("{} runs", runs.len()) } else { names };
+            compare::draw(runs, &title.unwrap_or(names))?
         }
     };
     if png { png::render(&svg, arguments.width) } else { Ok(svg.into_bytes()) }
