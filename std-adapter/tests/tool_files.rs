@@ -147,8 +147,13 @@ fn wrong_files_are_told_from_each_other() {
     write("bad.csv", b"tensor,shape,index,value\nm.w,2,0,1.5\nm.w,2,2,1.5\n");
     says(dir.path(), &["export", "run", "--to", "json", "-o", "run.json"], 0);
     fs::create_dir(dir.path().join("nothing")).unwrap();
-    let cases: [(&[&str], &str); 16] = [
+    write("log", b"INFO epoch 1: loss 0.5\n");
+    write("noise", &[0x80, 0, 1, 2]);
+    let cases: [(&[&str], &str); 19] = [
         (&["inspect", "missing"], "cannot read missing"),
+        (&["inspect", "log"], "it is text (`watch`"),
+        (&["verify", "bad.csv"], "as CSV (`import`"),
+        (&["inspect", "noise"], "neither a checkpoint nor a record"),
         (&["inspect", "empty"], "it is empty"),
         (&["inspect", "history.jsonl"], "it is the history of a run"),
         (&["inspect", "model.pth"], "zip archive"),
