@@ -31,10 +31,11 @@ use core::fmt;
 use core::num::NonZeroU32;
 use training_monitor::checkpoint::DecodeError;
 use training_monitor::engine::Resumed;
-use training_monitor::event::{Counters, EpochCompleted, IterationCompleted, IterationStarted, Started};
+use training_monitor::event::{Counters, EpochCompleted, Event, IterationCompleted, IterationStarted, Started, When};
+use training_monitor::handler::Handler;
 use training_monitor::handlers::saving::Report;
 use training_monitor::handlers::{early_stopping, model_checkpoint};
-use training_monitor::record::RestoreError;
+use training_monitor::record::{RecordReader, RecordWriter, RestoreError};
 use training_monitor::store::Store;
 use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, Outcome, RunError, State, TerminateOnNan, Timer, on};
 
@@ -86,9 +87,9 @@ pub trait Journal<E> {
     fn iteration(&self, counters: &Counters, loss: f32) {
         let _ = (counters, loss);
     }
-    /// An epoch is over.
-    fn epoch(&self, epoch: u32, validation: Metrics) {
-        let _ = (epoch, validation);
+    /// An epoch is over. So many more without a lower validation loss are put up with.
+    fn epoch(&self, epoch: u32, validation: Metrics, patience: u32) {
+        let _ = (epoch, validation, patience);
     }
     /// A checkpoint was saved, or was not.
     fn checkpoint(&self, series: Series, report: &Report<'_, E>) {
@@ -146,7 +147,6 @@ where
         .attach(EpochCompleted, best);
     let evaluate = |trainee: &mut Trainee<HIDDEN, BATCH>, state: &mut State<f32, Metrics>| {
         state.metrics = trainee.evaluate(Split::Validation);
-        journal.epoch(state.epoch(), state.metrics);
     };
     let weights = |trainee: &Trainee<HIDDEN, BATCH>, look: &mut dyn FnMut(&[f32])| {
         trainee.net.parameters.slices().into_iter().for_each(look);
@@ -160,7 +160,11 @@ where
         TerminateOnNan::new().attach(IterationCompleted, |_: &_, state: &State<f32, _>| state.output),
         TerminateOnNan::new().with_cadence(every).watch(IterationCompleted, weights),
         on(EpochCompleted, evaluate),
-        EarlyStopping::new(plan.patience)?.attach(EpochCompleted, |state: &State<f32, Metrics>| -state.metrics.loss),
+        Told {
+            stopping: EarlyStopping::new(plan.patience)?
+                .attach(EpochCompleted, |state: &State<f32, Metrics>| -state.metrics.loss),
+            epoch: |state: &State<f32, Metrics>, patience| journal.epoch(state.epoch(), state.metrics, patience),
+        },
         Timer::new(0).attach(
             || journal.now(steps.get()),
             Started,
@@ -191,6 +195,34 @@ where
     let timer = &timer.timer;
     let test = trainee.evaluate(Split::Test);
     Ok(Summary { outcome, steps: timer.step_count(), ticks: timer.total(), checksum, best: step, test })
+}
+
+/// Early stopping, which says at the end of each epoch what is left of its patience. A handler inside another: what is to
+/// survive a restart is passed on.
+struct Told<W, F, G> {
+    stopping: early_stopping::Attached<W, F>,
+    epoch: G,
+}
+
+impl<T, O, X, W, F, G> Handler<T, O, X> for Told<W, F, G>
+where
+    W: When,
+    F: FnMut(&State<O, X>) -> f32,
+    G: FnMut(&State<O, X>, u32),
+{
+    fn on_event(&mut self, event: Event, model: &mut T, state: &mut State<O, X>) {
+        self.stopping.on_event(event, model, state);
+        if event == Event::EpochCompleted {
+            let stopping = &self.stopping.early_stopping;
+            (self.epoch)(state, stopping.patience().saturating_sub(stopping.counter()));
+        }
+    }
+    fn save_state(&mut self, record: &mut RecordWriter<'_>) {
+        Handler::<T, O, X>::save_state(&mut self.stopping, record);
+    }
+    fn restore_state(&mut self, record: &mut RecordReader<'_>) {
+        Handler::<T, O, X>::restore_state(&mut self.stopping, record);
+    }
 }
 
 /// Why a run did not come to an end of its own.

@@ -73,6 +73,13 @@ fn every_damage_is_found() {
     );
     fs::write(&path, [&whole[..], b"more"].concat()).unwrap();
     assert!(says(dir.path(), &["verify", "run/latest_model_12.ckpt"], 1).contains("4 bytes follow"));
+    // What cannot be looked at does not hide the rest, and is no verdict.
+    let output = tool(dir.path(), &["verify", "absent", "run", "gone"]);
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(out.contains("damaged run") && err.contains("read absent") && err.contains("read gone"), "{out}{err}");
+    assert_eq!(output.status.code(), Some(2));
+    let verdicts = json(dir.path(), &["verify", "absent", "run", "--json"]);
+    assert!(verdicts[0]["error"].is_string() && verdicts[1]["whole"] == false, "{verdicts}");
     // One file of a set is missing.
     fs::remove_file(&path).unwrap();
     assert!(says(dir.path(), &["inspect", "run"], 0).contains("incomplete without model"));
@@ -140,8 +147,13 @@ fn wrong_files_are_told_from_each_other() {
     write("bad.csv", b"tensor,shape,index,value\nm.w,2,0,1.5\nm.w,2,2,1.5\n");
     says(dir.path(), &["export", "run", "--to", "json", "-o", "run.json"], 0);
     fs::create_dir(dir.path().join("nothing")).unwrap();
-    let cases: [(&[&str], &str); 16] = [
+    write("log", b"INFO epoch 1: loss 0.5\n");
+    write("noise", &[0x80, 0, 1, 2]);
+    let cases: [(&[&str], &str); 19] = [
         (&["inspect", "missing"], "cannot read missing"),
+        (&["inspect", "log"], "it is text (`watch`"),
+        (&["verify", "bad.csv"], "as CSV (`import`"),
+        (&["inspect", "noise"], "neither a checkpoint nor a record"),
         (&["inspect", "empty"], "it is empty"),
         (&["inspect", "history.jsonl"], "it is the history of a run"),
         (&["inspect", "model.pth"], "zip archive"),

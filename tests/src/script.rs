@@ -88,7 +88,7 @@ const EVENTS: [Event; 8] = [
     Event::Completed,
 ];
 
-/// Where [`Script::batch_events`] may ask, too.
+/// Where [`Script::with_batch_events`] may ask, too.
 const BATCH_EVENTS: [Event; 2] = [Event::GetBatchStarted, Event::GetBatchCompleted];
 
 impl Script {

@@ -6,16 +6,19 @@
 //! Tensors are found by name, in any order; what the stream has beyond what is asked for is passed over.
 
 use super::error::DecodeError;
-use super::input::{Bytes, From, Input, Text};
+use super::input::{Bytes, From, Input, Text, Verified};
 use super::objects::{MAX_ITEMS, MAX_RANK, Objects};
 use super::search::{self, Wanted};
 use super::{Checksum, MAGIC, VERSION, run};
 use crate::record::Record;
 use embedded_io::Read;
 
+/// Where time counts more than code and stack.
+const HOST: bool = cfg!(target_pointer_width = "64");
+
 /// What [`load`] reads at a time where nothing is loaded: on a host what a vectorised checksum wants and the nearest
 /// cache holds beside its source, elsewhere little of the stack.
-const SCRATCH: usize = if cfg!(target_pointer_width = "64") { 4096 } else { 64 };
+const SCRATCH: usize = if HOST { 4096 } else { 64 };
 
 /// What a stream says of itself.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
@@ -107,9 +110,18 @@ pub fn load<C: Checksum, T: Objects + ?Sized>(
 ) -> Result<Info, DecodeError<core::convert::Infallible>> {
     let mut scratch = [0; SCRATCH];
     let mut loader = Loader::new(objects, &mut scratch);
-    loader.verify::<C, _>(&mut Bytes(bytes), record)?;
+    let info = loader.verify::<C, _>(&mut Bytes(bytes), record)?;
     loader.verified()?;
-    loader.load::<C, _>(&mut Bytes(bytes))
+    if !HOST {
+        return loader.load::<C, _>(&mut Bytes(bytes));
+    }
+    let mut source = Verified { bytes: Bytes(bytes), crc: info.crc };
+    let mut input = Input::new(&mut source);
+    stream(&mut input, &mut Pass { loader: &mut loader, record: None, loading: true }, &mut Info::default());
+    match input.failure {
+        None => Ok(info),
+        Some(failure) => Err(failure.with_io(None)),
+    }
 }
 
 /// Checks and loads the streams of one checkpoint: [`verify`](Self::verify) each, then [`verified`](Self::verified),

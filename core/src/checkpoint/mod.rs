@@ -5,7 +5,7 @@
 //!                                                 └ tensor: name | shape | pad | bytes   (payload at a multiple of 4)
 //! ```
 //!
-//! The whole stream is plain postcard of one documented structure. [`encode`] streams it to any
+//! The whole stream is plain postcard of one documented structure. [`encode()`] streams it to any
 //! [`embedded_io::Write`]; [`load`] reads it from any [`embedded_io::Read`], checks everything, and only then
 //! changes the user's tensors. Where the bytes are kept is the business of a [store](crate::store).
 //!

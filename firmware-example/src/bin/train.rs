@@ -32,7 +32,11 @@ mod firmware {
     static TRAINEE: ConstStaticCell<Trainee<HIDDEN, BATCH>> = ConstStaticCell::new(Trainee::new());
 
     /// The log lines.
-    struct Log;
+    struct Log {
+        /// Erases of each place, as the flash is found.
+        latest: [u32; LATEST_SLOTS],
+        best: [u32; BEST_SLOTS],
+    }
 
     impl<E> Journal<E> for Log {
         fn begins(&self, resumed: Option<Resumed>) {
@@ -46,9 +50,17 @@ mod firmware {
                     run.skipped
                 ),
             }
+            defmt::info!("latest: slots erased {} times", self.latest);
+            defmt::info!("best: slots erased {} times", self.best);
         }
-        fn epoch(&self, epoch: u32, validation: Metrics) {
-            defmt::info!("epoch {=u32}: loss {=f32}, accuracy {=f32}", epoch, validation.loss, validation.accuracy);
+        fn epoch(&self, epoch: u32, validation: Metrics, patience: u32) {
+            defmt::info!(
+                "epoch {=u32}: loss {=f32}, accuracy {=f32}, patience {=u32}",
+                epoch,
+                validation.loss,
+                validation.accuracy,
+                patience
+            );
         }
         fn checkpoint(&self, series: Series, report: &Report<'_, E>) {
             let series = match series {
@@ -105,7 +117,8 @@ mod firmware {
     fn train(trainee: &mut Trainee<HIDDEN, BATCH>) -> Result<Summary, Error> {
         let latest = slots::<LATEST_SLOTS>(Region::Latest)?;
         let best = slots::<BEST_SLOTS>(Region::Best)?;
-        monitored::run(trainee, Plan::DEFAULT, latest, best, &Log).map_err(|_| Error::Run)
+        let log = Log { latest: latest.erases(), best: best.erases() };
+        monitored::run(trainee, Plan::DEFAULT, latest, best, &log).map_err(|_| Error::Run)
     }
 
     /// A region of the flash in so many places.

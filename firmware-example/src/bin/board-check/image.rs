@@ -55,20 +55,26 @@ impl<const BLOCK: usize, const GRANULE: usize> NorFlash for Image<'_, BLOCK, GRA
 }
 
 /// What the board's log would say.
-struct Lines(u32);
+struct Lines {
+    hidden: u32,
+    latest: [u32; LATEST_SLOTS],
+    best: [u32; BEST_SLOTS],
+}
 
 impl<E> Journal<E> for Lines {
     fn begins(&self, resumed: Option<Resumed>) {
         match resumed {
-            None => println!("64-{}-10, from the beginning", self.0),
+            None => println!("64-{}-10, from the beginning", self.hidden),
             Some(run) => println!(
                 "64-{}-10, resumed in epoch {} after iteration {}, {} damaged",
-                self.0, run.epoch, run.iteration, run.skipped
+                self.hidden, run.epoch, run.iteration, run.skipped
             ),
         }
+        println!("latest: slots erased {:?} times", self.latest);
+        println!("best: slots erased {:?} times", self.best);
     }
-    fn epoch(&self, epoch: u32, validation: Metrics) {
-        println!("epoch {epoch}: loss {}, accuracy {}", validation.loss, validation.accuracy);
+    fn epoch(&self, epoch: u32, validation: Metrics, patience: u32) {
+        println!("epoch {epoch}: loss {}, accuracy {}, patience {patience}", validation.loss, validation.accuracy);
     }
     fn checkpoint(&self, series: Series, report: &Report<'_, E>) {
         let series = match series {
@@ -123,7 +129,8 @@ fn train<const BLOCK: usize, const GRANULE: usize, const HIDDEN: usize>(board: B
     let (latest, best) = image.split_at_mut(board.range(Region::Best).start as usize);
     let latest = open::<BLOCK, GRANULE, LATEST_SLOTS>(latest)?;
     let best = open::<BLOCK, GRANULE, BEST_SLOTS>(best)?;
-    let summary = monitored::run(&mut *trainee, Plan::DEFAULT, latest, best, &Lines(HIDDEN as u32))?;
+    let lines = Lines { hidden: HIDDEN as u32, latest: latest.erases(), best: best.erases() };
+    let summary = monitored::run(&mut *trainee, Plan::DEFAULT, latest, best, &lines)?;
     println!("{:?} after epoch {}", summary.outcome.reason, summary.outcome.epoch);
     println!("{} steps, the best is {}", summary.steps, summary.best);
     println!("test: loss {}, accuracy {}", summary.test.loss, summary.test.accuracy);

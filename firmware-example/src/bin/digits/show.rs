@@ -87,7 +87,7 @@ impl Journal<DirectoryError> for Show {
         }
     }
 
-    fn epoch(&self, epoch: u32, validation: Metrics) {
+    fn epoch(&self, epoch: u32, validation: Metrics, _patience: u32) {
         let metrics = [("val_loss", f64::from(validation.loss)), ("accuracy", f64::from(validation.accuracy))];
         self.history.epoch(epoch, &metrics);
         if let Some(progress) = &self.progress {

@@ -1,8 +1,8 @@
 //! `diff`: which tensors of two checkpoints differ, and by how much.
 
-use crate::NO;
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::inspect::table;
+use crate::output;
 use crate::states::hex;
 use crate::stats::{Change, short};
 use crate::stream::{Stream, Tensor};
@@ -11,7 +11,6 @@ use crate::survey::{Choice, Survey};
 use comfy_table::{Cell, CellAlignment, Color};
 use owo_colors::OwoColorize;
 use serde_json::json;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -55,14 +54,13 @@ pub fn diff(arguments: &Diff) -> Result<ExitCode> {
     let b = load(&arguments.b, arguments.step_b.or(arguments.choice.step))?;
     let rows = compare(&a, &b);
     let differ = rows.iter().any(Row::differs);
-    if arguments.json {
+    let printed = if arguments.json {
         let rows: Vec<_> = rows.iter().map(Row::json).collect();
-        let text = serde_json::to_string_pretty(&json!({ "equal": !differ, "items": rows })).map_err(Failure::other)?;
-        writeln!(std::io::stdout().lock(), "{text}").map_err(Failure::io("write", "standard output".as_ref()))?;
+        output::json(&json!({ "equal": !differ, "items": rows }))
     } else {
-        print(&a, &b, &rows);
-    }
-    Ok(if differ { ExitCode::from(NO) } else { ExitCode::SUCCESS })
+        print(&a, &b, &rows)
+    };
+    output::answered(printed, !differ)
 }
 
 fn compare<'a>(a: &'a Stream, b: &'a Stream) -> Vec<Row<'a>> {
@@ -118,14 +116,11 @@ impl Row<'_> {
     }
 }
 
-fn print(a: &Stream, b: &Stream, rows: &[Row<'_>]) {
-    anstream::println!(
+fn print(a: &Stream, b: &Stream, rows: &[Row<'_>]) -> Result<()> {
+    output::line(format_args!(
         "step {} (iteration {}) and step {} (iteration {})\n",
-        a.head.step,
-        a.head.iteration,
-        b.head.step,
-        b.head.iteration
-    );
+        a.head.step, a.head.iteration, b.head.step, b.head.iteration
+    ))?;
     let mut table = table::table(&["tensor", "changed", "max |Δ|", "L2 of Δ", "L2 of Δ / L2"]);
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -160,11 +155,11 @@ fn print(a: &Stream, b: &Stream, rows: &[Row<'_>]) {
             }
         }
     }
-    anstream::println!("{table}");
+    output::line(&table)?;
     let count = rows.iter().filter(|row| row.differs()).count();
     if count == 0 {
-        anstream::println!("\n{}", "no difference".green());
+        output::line(format_args!("\n{}", "no difference".green()))
     } else {
-        anstream::println!("\n{count} of {} differ", rows.len());
+        output::line(format_args!("\n{count} of {} differ", rows.len()))
     }
 }

@@ -121,8 +121,14 @@ pub fn looks_like(bytes: &[u8]) -> String {
         "it is a program (ELF)"
     } else if bytes.get(8) == Some(&b'{') {
         "it looks like safetensors (`import` reads it)"
+    } else if starts(b"\x89PNG") {
+        "it is a picture (PNG)"
+    } else if starts(b"tensor,shape,") {
+        "it is tensors as CSV (`import` reads it)"
     } else if json() {
         "it is JSON"
+    } else if std::str::from_utf8(bytes).is_ok_and(|text| !text.contains('\0')) {
+        "it is text (`watch` reads the log of a device)"
     } else {
         "neither a checkpoint nor a record of one was found in it"
     };

@@ -14,6 +14,7 @@ mod diff;
 mod exchange;
 mod failure;
 mod inspect;
+mod output;
 mod plot;
 mod states;
 mod stats;
@@ -22,9 +23,10 @@ mod survey;
 mod watch;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use failure::Result;
+use failure::{Failure, Result};
 use owo_colors::OwoColorize;
 use std::error::Error;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// The exit code of a negative answer.
@@ -70,9 +72,22 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Watch(arguments) => watch::watch(arguments),
         Command::Completions { shell } => {
             let mut command = Arguments::command();
-            clap_complete::generate(*shell, &mut command, "training-monitor", &mut std::io::stdout());
-            Ok(ExitCode::SUCCESS)
+            // By way of memory, since it panics where it cannot write.
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut command, "training-monitor", &mut script);
+            output::bytes(&script).map(|()| ExitCode::SUCCESS)
         }
+    }
+}
+
+/// Says what went wrong. Whether anybody can be told is not asked.
+fn tell(failure: &Failure) {
+    let mut to = anstream::stderr().lock();
+    let _ = writeln!(to, "{} {failure}", "error:".red().bold());
+    let mut cause = failure.source();
+    while let Some(error) = cause {
+        let _ = writeln!(to, "  because {error}");
+        cause = error.source();
     }
 }
 
@@ -81,12 +96,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
-            anstream::eprintln!("{} {failure}", "error:".red().bold());
-            let mut cause = failure.source();
-            while let Some(error) = cause {
-                anstream::eprintln!("  because {error}");
-                cause = error.source();
-            }
+            tell(&failure);
             ExitCode::from(TROUBLE)
         }
     }

@@ -1,10 +1,10 @@
 //! `export`: a checkpoint as a file of tensors.
 
 use super::{Bundle, Format};
-use crate::failure::{self, Failure, Result};
+use crate::failure::{self, Result};
+use crate::output;
 use crate::survey::image::Geometry;
 use crate::survey::{Choice, Survey};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -30,20 +30,19 @@ pub struct Export {
 
 /// Runs `export`.
 pub fn export(arguments: &Export) -> Result<ExitCode> {
-    let Export { path, to, output, .. } = arguments;
+    let Export { path, to, .. } = arguments;
     let survey = Survey::new(path, &arguments.geometry)?;
     let stream = survey.choose(&arguments.choice)?.stream();
     let bytes = Bundle::of(path, &stream)?.write(*to)?;
-    if output.as_deref() == Some(Path::new("-")) {
-        let written = std::io::stdout().lock().write_all(&bytes);
-        return written.map(|()| ExitCode::SUCCESS).map_err(Failure::io("write", "standard output".as_ref()));
+    if arguments.output.as_deref() == Some(Path::new("-")) {
+        return output::bytes(&bytes).map(|()| ExitCode::SUCCESS);
     }
-    let output = output.clone().unwrap_or_else(|| {
+    let file = arguments.output.clone().unwrap_or_else(|| {
         let stem = path.file_stem().unwrap_or("checkpoint".as_ref()).to_string_lossy();
         PathBuf::from(format!("{stem}_{}.{}", stream.head.step, to.extension()))
     });
-    failure::write(&output, &bytes)?;
+    failure::write(&file, &bytes)?;
     let (count, elements) = stream.tensors().fold((0, 0), |(n, sum), (_, tensor)| (n + 1, sum + tensor.elements.len()));
-    anstream::println!("step {}: {count} tensors, {elements} values, to {}", stream.head.step, output.display());
+    output::line(format_args!("step {}: {count} tensors, {elements} values, to {}", stream.head.step, file.display()))?;
     Ok(ExitCode::SUCCESS)
 }

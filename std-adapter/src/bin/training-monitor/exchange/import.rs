@@ -7,6 +7,7 @@ mod flash;
 
 use super::{Bundle, Named, key};
 use crate::failure::{self, Failure, Result};
+use crate::output;
 use crate::stream::{Content, Head, Object, Stream, Tensor};
 use crate::survey::image::{Geometry, number};
 use crate::survey::{Choice, Survey};
@@ -59,7 +60,7 @@ pub struct Import {
 
 /// Runs `import`.
 pub fn import(arguments: &Import) -> Result<ExitCode> {
-    let Import { file, output, .. } = arguments;
+    let file = &arguments.file;
     let bytes = failure::read(file)?;
     let template = match &arguments.template {
         Some(path) => Some(Survey::new(path, &Geometry::default())?.choose(&arguments.choice)?.stream()),
@@ -84,8 +85,8 @@ pub fn import(arguments: &Import) -> Result<ExitCode> {
         }
         To::FlashImage => flash::place(arguments, stream)?,
     };
-    failure::write(output, &written)?;
-    anstream::println!("{told}, to {}", output.display());
+    failure::write(&arguments.output, &written)?;
+    output::line(format_args!("{told}, to {}", arguments.output.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,18 +2,12 @@
 //!
 //! Stable: names are only ever added. Non-finite scores cannot occur, sizes and places are in bytes.
 
-use crate::failure::{Failure, Result};
+use crate::failure::Failure;
 use crate::states::{State, hex};
 use crate::stats::Stats;
 use crate::survey::{Checkpoint, Kind, Other, Series, Survey};
 use serde_json::{Value, json};
-use std::io::Write;
 use std::path::Path;
-
-/// Prints it on one line a value, indented.
-pub fn print(survey: &Survey) -> Result<()> {
-    say(&value(survey))
-}
 
 /// Whether all of it is whole, and what is not.
 pub fn verdict(path: &Path, survey: &Survey) -> Value {
@@ -26,18 +20,17 @@ pub fn verdict(path: &Path, survey: &Survey) -> Value {
     })
 }
 
+/// For what cannot be looked at.
+pub fn no_verdict(path: &Path, failure: &Failure) -> Value {
+    json!({ "path": path.display().to_string(), "error": failure.to_string() })
+}
+
 fn other(other: &Other) -> Value {
     json!({ "place": other.place, "state": other.verdict.word(), "why": other.why })
 }
 
-/// Prints it.
-pub fn say(value: &Value) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).map_err(Failure::other)?;
-    let write = writeln!(std::io::stdout().lock(), "{text}");
-    write.map_err(Failure::io("write", "standard output".as_ref()))
-}
-
-fn value(survey: &Survey) -> Value {
+/// All of it.
+pub fn value(survey: &Survey) -> Value {
     let kind = match survey.kind {
         Kind::File => "checkpoint",
         Kind::Directory => "directory",

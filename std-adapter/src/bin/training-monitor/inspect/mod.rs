@@ -6,6 +6,7 @@ mod json;
 pub mod table;
 
 use crate::failure::Result;
+use crate::output;
 use crate::survey::image::Geometry;
 use crate::survey::{Choice, Survey};
 use std::path::PathBuf;
@@ -50,26 +51,37 @@ pub struct Verify {
 pub fn inspect(arguments: &Inspect) -> Result<ExitCode> {
     let survey = Survey::new(&arguments.path, &arguments.geometry)?;
     if arguments.json {
-        return json::print(&survey).map(|()| ExitCode::SUCCESS);
+        return output::json(&json::value(&survey)).map(|()| ExitCode::SUCCESS);
     }
     table::print(&survey, &arguments.choice)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs `verify`.
+/// Runs `verify`. What cannot be looked at does not keep it from the rest.
 pub fn verify(arguments: &Verify) -> Result<ExitCode> {
-    let (mut whole, mut verdicts) = (true, Vec::new());
+    let (mut whole, mut trouble, mut verdicts, mut printed) = (true, None, Vec::new(), Ok(()));
     for path in &arguments.paths {
-        let survey = Survey::new(path, &arguments.geometry)?;
+        let survey = match Survey::new(path, &arguments.geometry) {
+            Ok(survey) => survey,
+            Err(failure) => {
+                verdicts.push(json::no_verdict(path, &failure));
+                // All but the last are told here; that one `main` tells.
+                trouble.replace(failure).iter().for_each(crate::tell);
+                continue;
+            }
+        };
         whole &= survey.is_whole();
         if arguments.json {
             verdicts.push(json::verdict(path, &survey));
         } else if !arguments.quiet {
-            table::verdict(path, &survey);
+            printed = printed.and_then(|()| table::verdict(path, &survey));
         }
     }
     if arguments.json {
-        json::say(&verdicts.into())?;
+        printed = output::json(&verdicts.into());
     }
-    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(crate::NO) })
+    match (trouble, output::answered(printed, whole)) {
+        (Some(trouble), Ok(_)) => Err(trouble),
+        (_, answered) => answered,
+    }
 }

@@ -1,6 +1,7 @@
 //! A survey for people: tables, with colour where there is a terminal.
 
 use crate::failure::Result;
+use crate::output;
 use crate::states::{self, State, hex};
 use crate::stats::{Stats, short};
 use crate::stream::Stream;
@@ -19,36 +20,35 @@ pub fn print(survey: &Survey, choice: &Choice) -> Result<()> {
         Kind::Flash => "flash dump",
     };
     let whole = if survey.is_whole() { "whole".green().to_string() } else { "DAMAGED".red().bold().to_string() };
-    anstream::println!("{} ({what}): {}, {whole}", survey.path.display().bold(), counted(count, "checkpoint"));
+    output::line(format_args!("{} ({what}): {}, {whole}", survey.path.display().bold(), counted(count, "checkpoint")))?;
     for series in &survey.series {
-        print_series(survey.kind, series);
+        print_series(survey.kind, series)?;
     }
     let (free, others): (Vec<_>, Vec<_>) = survey.others.iter().partition(|other| other.verdict == Verdict::Free);
     if !others.is_empty() {
-        anstream::println!("\n{}", "not checkpoints".bold());
+        output::line(format_args!("\n{}", "not checkpoints".bold()))?;
         let mut table = table(&["state", "place", "why"]);
         for other in others {
             let color = if other.verdict.is_loss() { Color::Red } else { Color::Yellow };
             table.add_row([Cell::new(other.verdict.word()).fg(color), Cell::new(&other.place), Cell::new(&other.why)]);
         }
-        anstream::println!("{table}");
+        output::line(&table)?;
     }
     if !free.is_empty() {
         let places: Vec<&str> = free.iter().map(|other| other.place.as_str()).collect();
-        anstream::println!("\nfree: {}", places.join(", "));
+        output::line(format_args!("\nfree: {}", places.join(", ")))?;
     }
     if count == 0 {
         return Ok(());
     }
     let chosen = survey.choose(choice)?;
     if count > 1 {
-        anstream::println!("\n{} ({})", format!("step {}", chosen.head.step).bold(), chosen.parts[0].place);
+        output::line(format_args!("\n{} ({})", format!("step {}", chosen.head.step).bold(), chosen.parts[0].place))?;
     }
-    detail(chosen);
-    Ok(())
+    detail(chosen)
 }
 
-fn print_series(kind: Kind, series: &Series) {
+fn print_series(kind: Kind, series: &Series) -> Result<()> {
     let mut title = series.name.bold().to_string();
     if let Some(region) = series.region {
         title = format!(
@@ -60,7 +60,7 @@ fn print_series(kind: Kind, series: &Series) {
         );
     }
     if kind != Kind::File {
-        anstream::println!("\n{title}");
+        output::line(format_args!("\n{title}"))?;
     }
     let flash = series.region.is_some();
     let mut columns = vec!["step", "score", "rank", "iteration", "sequence", "bytes", "CRC"];
@@ -94,30 +94,29 @@ fn print_series(kind: Kind, series: &Series) {
         }
         table.add_row(row);
     }
-    if !series.checkpoints.is_empty() {
-        anstream::println!("{table}");
-    }
+    if series.checkpoints.is_empty() { Ok(()) } else { output::line(&table) }
 }
 
 /// Run, handlers, tensors and values.
-fn detail(found: &Checkpoint) {
+fn detail(found: &Checkpoint) -> Result<()> {
     let stream = found.stream();
     if let Some(record) = &found.head.record {
-        anstream::println!("{}  {}", "run".bold(), states::engine(record));
+        output::line(format_args!("{}  {}", "run".bold(), states::engine(record)))?;
         let mut table = table(&["handler", "state"]);
         for state in State::all(record) {
             let (handler, words) = state.words();
             table.add_row([handler, words]);
         }
-        anstream::println!("\n{table}");
+        output::line(format_args!("\n{table}"))?;
     }
     if stream.tensors().next().is_some() {
-        anstream::println!("\n{}", tensors(&stream));
+        output::line(format_args!("\n{}", tensors(&stream)))?;
     }
     for (name, bytes) in stream.values() {
         let shown = if bytes.len() > 32 { format!("{} …", hex(&bytes[..32])) } else { hex(bytes) };
-        anstream::println!("\n{} (value)  {}  {shown}", name.bold(), counted(bytes.len(), "byte"));
+        output::line(format_args!("\n{} (value)  {}  {shown}", name.bold(), counted(bytes.len(), "byte")))?;
     }
+    Ok(())
 }
 
 fn tensors(stream: &Stream) -> Table {
@@ -160,12 +159,13 @@ pub fn counted(count: usize, what: &str) -> String {
 }
 
 /// Says whether all of it is whole, and what is not.
-pub fn verdict(path: &Path, survey: &Survey) {
+pub fn verdict(path: &Path, survey: &Survey) -> Result<()> {
     for other in survey.others.iter().filter(|other| other.verdict.is_loss()) {
-        anstream::println!("{} {}: {}: {}", "damaged".red().bold(), path.display(), other.place, other.why);
+        output::line(format_args!("{} {}: {}: {}", "damaged".red().bold(), path.display(), other.place, other.why))?;
     }
     let count: usize = survey.series.iter().map(|series| series.checkpoints.len()).sum();
     if survey.is_whole() {
-        anstream::println!("{} {}: {}", "whole".green(), path.display(), counted(count, "checkpoint"));
+        output::line(format_args!("{} {}: {}", "whole".green(), path.display(), counted(count, "checkpoint")))?;
     }
+    Ok(())
 }

@@ -8,6 +8,7 @@ mod tensorboard;
 pub mod terminal;
 
 use crate::failure::{self, Failure, Result};
+use crate::output;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -132,35 +133,44 @@ fn name(path: &Path) -> String {
 pub fn plot(arguments: &Plot) -> Result<ExitCode> {
     let mut runs = paths(arguments).map(Run::read).collect::<Result<Vec<_>>>()?;
     tell_apart(&mut runs, arguments);
+    // Said when everything is done: nobody may be listening.
+    let mut done = Vec::new();
     if let Some(directory) = &arguments.tensorboard {
         let paths: Vec<&Path> = paths(arguments).collect();
-        for file in tensorboard::write(&runs, &paths, directory)? {
-            anstream::println!("{}", file.display());
-        }
+        let files = tensorboard::write(&runs, &paths, directory)?;
+        done.extend(files.iter().map(|file| file.display().to_string()));
     }
-    let Some(output) = &arguments.output else {
-        if arguments.tensorboard.is_none() {
-            terminal::print(&runs)?;
+    match &arguments.output {
+        Some(file) => {
+            failure::write(file, &picture(&runs, arguments, file)?)?;
+            done.push(format!("{} to {}", crate::inspect::table::counted(runs.len(), "run"), file.display()));
         }
-        return Ok(ExitCode::SUCCESS);
+        None if arguments.tensorboard.is_none() => terminal::print(&runs)?,
+        None => (),
+    }
+    done.iter().try_for_each(output::line)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The picture in the format that `file` is called after.
+fn picture(runs: &[Run], arguments: &Plot, file: &Path) -> Result<Vec<u8>> {
+    let extension = file.extension().map(|extension| extension.to_ascii_lowercase());
+    let png = match extension.as_ref().and_then(|extension| extension.to_str()) {
+        Some("svg") => false,
+        Some("png") => true,
+        _ => return Err(Failure::usage(format!("{}: a picture is .svg or .png", file.display()))),
     };
     let title = arguments.title.clone();
-    let svg = match &runs[..] {
+    let svg = match runs {
         [run] => chart::draw(&run.entries, title.as_ref().unwrap_or(&run.name)),
         runs => {
-            let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
-            compare::draw(runs, &title.unwrap_or_else(|| names.join(", ")))?
+            let names = runs.iter().map(|run| run.name.as_str()).collect::<Vec<_>>().join(", ");
+            // The names are in the legend, too: where they have no room, their number says enough.
+            let names = if names.len() > 80 { format!("{} runs", runs.len()) } else { names };
+            compare::draw(runs, &title.unwrap_or(names))?
         }
     };
-    let extension = output.extension().map(|extension| extension.to_ascii_lowercase());
-    let bytes = match extension.as_ref().and_then(|extension| extension.to_str()) {
-        Some("svg") => svg.into_bytes(),
-        Some("png") => png::render(&svg, arguments.width)?,
-        _ => return Err(Failure::usage(format!("{}: a picture is .svg or .png", output.display()))),
-    };
-    failure::write(output, &bytes)?;
-    anstream::println!("{} to {}", crate::inspect::table::counted(runs.len(), "run"), output.display());
-    Ok(ExitCode::SUCCESS)
+    if png { png::render(&svg, arguments.width) } else { Ok(svg.into_bytes()) }
 }
 
 fn paths(arguments: &Plot) -> impl Iterator<Item = &Path> {

@@ -1,7 +1,8 @@
 //! A chart as text, for where there is no viewer: the smoothed loss of each run, and below it the metrics.
 
 use super::{Run, smoothed};
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
+use crate::output;
 use crate::stats::short;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -33,16 +34,15 @@ pub fn print(runs: &[Run]) -> Result<()> {
         }
     }
     let mut out = anstream::stdout().lock();
-    let wrong = || Failure::io("write", "standard output".as_ref());
     for (number, run) in runs.iter().enumerate() {
         let code = code(COLORS[number % COLORS.len()]);
-        writeln!(out, "\x1b[{code}m──\x1b[0m {}", run.name).map_err(wrong())?;
+        output::written(writeln!(out, "\x1b[{code}m──\x1b[0m {}", run.name))?;
     }
     for (title, lines) in &charts {
         let area = Rect::new(0, 0, width, 14);
         let mut buffer = Buffer::empty(area);
         chart(title, lines, runs.len() > 1).render(area, &mut buffer);
-        out.write_all(text(&buffer).as_bytes()).map_err(wrong())?;
+        output::written(out.write_all(text(&buffer).as_bytes()))?;
     }
     Ok(())
 }

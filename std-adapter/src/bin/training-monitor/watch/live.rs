@@ -11,6 +11,8 @@ const MESSAGES: usize = 100;
 pub struct Live {
     pub name: String,
     pub patience: Option<u32>,
+    /// What is left of it, where the log tells.
+    pub left: Option<u32>,
     pub epoch: u32,
     pub iteration: u32,
     /// Whether iterations are counted. In the log of a device that tells of epochs only they are not: there an epoch is a
@@ -37,6 +39,8 @@ pub struct Store {
     pub kept: Vec<(u32, Option<f32>)>,
     pub bytes: u64,
     pub saves: usize,
+    /// Erases of all its slots, where the log tells of them when the device starts: a save is one more.
+    pub erases: Option<u32>,
 }
 
 impl Live {
@@ -49,6 +53,7 @@ impl Live {
         Live {
             name,
             patience,
+            left: None,
             epoch: 0,
             iteration: 0,
             counts: false,
@@ -84,7 +89,12 @@ impl Live {
             Some(entry) => self.entry(&entry),
             // The first line of a history, or a line without anything.
             None if line.trim().is_empty() || line.starts_with(r#"{"schema""#) => None,
-            None => Some(line.to_owned()),
+            None => {
+                if let Some((store, erases)) = log::wear(line) {
+                    self.store(store).erases = Some(erases);
+                }
+                Some(line.to_owned())
+            }
         };
         if let Some(told) = &told {
             self.messages.push_back(told.clone());
@@ -121,6 +131,10 @@ impl Live {
                 let mut told = format!("epoch {epoch}{}", self.place(*iteration));
                 for (name, value) in metrics {
                     match value {
+                        Some(value) if name == log::PATIENCE => {
+                            self.left = Some(*value as u32);
+                            told += &format!("  {name} {value}");
+                        }
                         Some(value) => {
                             told += &format!("  {name} {}", crate::stats::short(*value));
                             push(self.metric(name), *iteration, *value);
@@ -134,6 +148,7 @@ impl Live {
                 self.saves += 1;
                 let known = self.store(store);
                 known.saves += 1;
+                known.erases = known.erases.map(|erases| erases.saturating_add(1));
                 known.bytes += u64::from(*bytes);
                 known.kept.retain(|(kept, _)| Some(*kept) != *removed && kept != step);
                 known.kept.push((*step, *score));
@@ -184,7 +199,7 @@ impl Live {
 
     fn store(&mut self, name: &str) -> &mut Store {
         let index = self.stores.iter().position(|known| known.name == name).unwrap_or_else(|| {
-            self.stores.push(Store { name: name.to_owned(), kept: vec![], bytes: 0, saves: 0 });
+            self.stores.push(Store { name: name.to_owned(), kept: vec![], bytes: 0, saves: 0, erases: None });
             self.stores.len() - 1
         });
         &mut self.stores[index]
@@ -216,21 +231,24 @@ mod tests {
         say(&[
             "INFO  64-32-10, from the beginning",
             "epoch 1: loss 0.5",
+            "INFO  best: slots erased [4, 0, 3] times",
             "best: saved 1, 9 bytes",
-            "epoch 2: loss 0.4",
+            "epoch 2: loss 0.4, patience 1",
         ]);
         // Epoch 2 was not saved, and comes again. The iteration that is told does not become a place on the charts.
         say(&[
             "64-32-10, resumed in epoch 1 after iteration 75, 0 damaged",
-            "epoch 2: loss 0.25",
-            "epoch 3: loss 0.125",
+            "epoch 2: loss 0.25, patience 2",
+            "epoch 3: loss 0.125, patience 1",
         ]);
         assert_eq!(live.metrics, [("loss".to_owned(), vec![(1.0, 0.5), (2.0, 0.25), (3.0, 0.125)])]);
         assert_eq!((live.resumed, live.stores[0].kept.len()), (1, 1));
+        assert_eq!((live.left, live.stores[0].erases), (Some(1), Some(8)));
         // Its flash was erased: another run, but nothing of what was said is lost.
         drop(live.line("64-32-10, from the beginning"));
         drop(live.line("epoch 1: loss 1"));
         assert_eq!(live.metrics, [("loss".to_owned(), vec![(1.0, 1.0)])]);
-        assert_eq!((live.resumed, live.stores.len(), live.messages.len()), (0, 0, 9));
+        assert_eq!((live.resumed, live.stores.len(), live.messages.len()), (0, 0, 10));
+        assert_eq!(live.left, None);
     }
 }

@@ -1,12 +1,15 @@
 //! Lines of a device's log as entries of a history.
 //!
-//! What is understood is what the example firmware says, with whatever its logger puts before it: levels, times, colours. Lines that
-//! say nothing known are shown as they are.
+//! What is understood is what the example firmware says, with whatever its logger puts before it: levels, times,
+//! colours. Lines that say nothing known are shown as they are.
 
 use training_monitor_std::history::Entry;
 
 /// Names of `StopReason`, with which a run ends.
 const REASONS: [&str; 6] = ["MaxEpochs", "EarlyStopping", "NonFinite", "SaveFailed", "StepFailed", "User"];
+
+/// What is no metric among an epoch's numbers: how many more without improvement are put up with.
+pub const PATIENCE: &str = "patience";
 
 /// What a line says. `iteration` is the one that the device stands at, as far as that is known.
 pub fn parse(line: &str, iteration: u32) -> Option<Entry> {
@@ -43,7 +46,7 @@ fn pairs(text: &str) -> Vec<(String, Option<f64>)> {
     text.split(',').filter_map(pair).collect()
 }
 
-/// `epoch 3: loss 0.1, accuracy 0.9`
+/// `epoch 3: loss 0.1, accuracy 0.9, patience 5`
 fn epoch(line: &str, iteration: u32) -> Option<Entry> {
     let (epoch, rest) = number::<u32>(after(line, "epoch ")?)?;
     let metrics = pairs(rest.strip_prefix(':')?);
@@ -96,6 +99,15 @@ fn store(line: &str, iteration: u32) -> Option<Entry> {
     }
 }
 
+/// `best: slots erased [3, 2, 2] times`: the store, and erases of all its slots.
+pub fn wear(line: &str) -> Option<(&str, u32)> {
+    let (before, rest) = line.rsplit_once(": slots erased [")?;
+    let (counts, _) = rest.split_once(']')?;
+    let counts = counts.split(',').map(|count| count.trim().parse::<u32>());
+    let all = counts.collect::<Result<Vec<_>, _>>().ok()?;
+    Some((before.split_whitespace().last()?, all.iter().fold(0, |sum, count| sum.saturating_add(*count))))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,10 +123,12 @@ mod tests {
             removed,
         };
         let metrics = vec![("loss".to_owned(), Some(0.25)), ("accuracy".to_owned(), None)];
+        let patient = [&metrics[..], &[(PATIENCE.to_owned(), Some(4.0))]].concat();
         let stopped = |reason: &str| Entry::Stopped { reason: reason.to_owned(), epoch: 12, iteration: 12 };
         let lines = [
             ("epoch 9: loss 0.25, accuracy NaN", Entry::Epoch { epoch: 9, iteration: 9, metrics: metrics.clone() }),
             ("12.5 [INFO ] epoch 2: loss 0.25, accuracy inf", Entry::Epoch { epoch: 2, iteration: 5, metrics }),
+            ("epoch 9: loss 0.25, accuracy inf, patience 4", Entry::Epoch { epoch: 9, iteration: 9, metrics: patient }),
             ("INFO best: saved 7, 19580 bytes", saved(None)),
             ("best: saved 7, 19580 bytes, in place of 3", saved(Some(3))),
             (
@@ -132,7 +146,9 @@ mod tests {
         for (line, entry) in lines {
             assert_eq!(parse(line, 5), Some(entry), "{line}");
         }
+        assert_eq!(wear("INFO  best: slots erased [3, 20, 2] times"), Some(("best", 25)));
         for other in [
+            "best: slots erased [] times",
             "",
             "900 steps, the best is 7",
             "test: loss 0.1, accuracy 0.9",
@@ -140,7 +156,7 @@ mod tests {
             "{not json",
             "a: saved x, 1 bytes",
         ] {
-            assert_eq!(parse(other, 5), None, "{other}");
+            assert_eq!((parse(other, 5), wear(other)), (None, None), "{other}");
         }
     }
 }

@@ -2,12 +2,10 @@
 
 use super::feed::{Feed, News};
 use super::live::Live;
-use crate::failure::{Failure, Result};
-use std::io::Write;
+use crate::failure::Result;
+use crate::output;
 
 pub fn run(feed: &Feed, live: &mut Live) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    let mut say = |text: &str| writeln!(out, "{text}").map_err(Failure::io("write", "standard output".as_ref()));
     loop {
         match super::next(feed).transpose()? {
             None => {
@@ -16,10 +14,10 @@ pub fn run(feed: &Feed, live: &mut Live) -> Result<()> {
                     return Ok(());
                 }
             }
-            Some(News::Line(line)) => live.line(&line).iter().try_for_each(|told| say(told))?,
+            Some(News::Line(line)) => live.line(&line).iter().try_for_each(output::line)?,
             Some(News::Restart) => {
                 live.restart();
-                say("the run is told again from its beginning")?;
+                output::line("the run is told again from its beginning")?;
             }
             Some(News::End) => return Ok(()),
         }

@@ -141,14 +141,20 @@ fn lines<'a>(live: &'a Live, peek: &'a Peek) -> Vec<Line<'a>> {
         None => fact("NaN guard", "nothing found".to_owned()),
         Some((first, count)) => fact("NaN guard", format!("{count} since iteration {first}")).fg(Color::Red),
     });
-    for state in &peek.handlers {
-        let State::EarlyStopping { counter, .. } = state else { continue };
-        let left = match live.patience {
-            Some(patience) => format!("{} of {patience} left", patience.saturating_sub(*counter)),
-            None => format!("{counter} without improvement"),
-        };
-        lines.push(fact("patience", left));
-    }
+    // The log is ahead of what was saved.
+    let counters = peek.handlers.iter().filter_map(|state| match state {
+        State::EarlyStopping { counter, .. } if live.left.is_none() => Some(*counter),
+        _ => None,
+    });
+    let told = counters.map(|counter| match live.patience {
+        Some(patience) => format!("{} of {patience} left", patience.saturating_sub(counter)),
+        None => format!("{counter} without improvement"),
+    });
+    let left = live.left.map(|left| match live.patience {
+        Some(patience) => format!("{left} of {patience} left"),
+        None => format!("{left} left"),
+    });
+    lines.extend(left.into_iter().chain(told).map(|text| fact("patience", text)));
     for store in &live.stores {
         let kept = |(step, score): &(u32, Option<f32>)| match score {
             Some(score) => format!("{step} ({})", short(f64::from(*score))),
@@ -157,6 +163,9 @@ fn lines<'a>(live: &'a Live, peek: &'a Peek) -> Vec<Line<'a>> {
         let kept: Vec<String> = store.kept.iter().map(kept).collect();
         lines.push(fact(&store.name, kept.join(", ")));
         lines.push(fact("", format!("{} saves, {:.1} KiB", store.saves, store.bytes as f64 / 1024.0)).dim());
+    }
+    for store in live.stores.iter().filter(|_| peek.wear.is_empty()) {
+        lines.extend(store.erases.map(|erases| fact("wear", format!("{erases} erases, {}", store.name))));
     }
     for (region, erases) in &peek.wear {
         lines.push(fact("wear", format!("{erases} erases in region {region}")));

@@ -1,0 +1,98 @@
+//! The tool with an output that takes nothing: a reader that is gone, a full disk.
+
+#![cfg(unix)]
+
+mod tool;
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use tool::{Chip, train};
+use training_monitor::checkpoint::Crc32;
+use training_monitor::store::slots::Slots;
+use training_monitor_std::{Directory, History};
+
+/// A run with its history, the dump of a flash, and a directory with a checkpoint that is damaged.
+fn prepare(dir: &Path) {
+    for run in ["run", "damaged"] {
+        let open = |prefix: &str| Directory::builder(dir.join(run), prefix).require_empty(false).open().unwrap();
+        train(open("best"), open("latest"));
+        let history = History::create(dir.join(run).join("history.jsonl")).unwrap();
+        (1..40).for_each(|iteration| history.iteration(iteration, 1.0 / iteration as f32, None));
+        history.epoch(1, &[("accuracy", 0.9)]);
+        history.stopped(&training_monitor::Outcome {
+            reason: training_monitor::StopReason::MaxEpochs,
+            epoch: 1,
+            iteration: 40,
+        });
+        history.flush().unwrap();
+    }
+    let latest = dir.join("damaged/latest_model_12.ckpt");
+    let mut bytes = fs::read(&latest).unwrap();
+    bytes[100] ^= 1;
+    fs::write(latest, bytes).unwrap();
+    let mut flash = vec![0xFF; 4096];
+    let slots = Slots::<_, 2, Crc32>::open(Chip::<256>(&mut flash), 0..4096).unwrap();
+    train(training_monitor::store::ram::Ram::<3, 512>::new(), slots);
+    fs::write(dir.join("dump.bin"), flash).unwrap();
+    fs::write(dir.join("device.log"), "INFO epoch 1: loss 0.5\nhello\n").unwrap();
+}
+
+/// Every way to print something, and its exit code where nobody reads.
+const ALL: [(&str, i32); 18] = [
+    ("inspect run", 0),
+    ("inspect run --json", 0),
+    ("inspect dump.bin", 0),
+    ("verify run dump.bin", 0),
+    // The verdict does not depend on who reads it.
+    ("verify damaged run", 1),
+    ("verify damaged --json", 1),
+    ("export run --to npz -o run.npz", 0),
+    ("export run --to csv -o -", 0),
+    ("import run.npz --to checkpoint -o run.ckpt", 0),
+    ("diff run run", 0),
+    ("diff run run --step 1 --step-b 3 --series best", 1),
+    ("diff run run --step 1 --step-b 3 --series best --json", 1),
+    ("plot run", 0),
+    ("plot run -o run.svg", 0),
+    ("plot run --tensorboard logs", 0),
+    ("watch run --plain --once", 0),
+    ("watch device.log", 0),
+    ("completions bash", 0),
+];
+
+fn run(dir: &Path, line: &str, to: impl Into<Stdio>) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_training-monitor"));
+    let child = command.args(line.split(' ')).current_dir(dir).stdout(to).stderr(Stdio::piped()).spawn().unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn a_reader_that_is_gone_ends_it_quietly() {
+    let dir = tempfile::tempdir().unwrap();
+    prepare(dir.path());
+    for (line, code) in ALL {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = run(dir.path(), line, writer);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*told), (Some(code), ""), "{line}");
+    }
+    // What was asked for was done all the same.
+    for made in ["run.npz", "run.ckpt", "run.svg", "logs/run"] {
+        assert!(dir.path().join(made).exists(), "{made}");
+    }
+}
+
+#[test]
+fn an_output_that_is_full_is_told() {
+    let Ok(full) = File::options().write(true).open("/dev/full") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    prepare(dir.path());
+    for (line, _) in ALL {
+        let output = run(dir.path(), line, full.try_clone().unwrap());
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{line}\n{told}");
+        assert!(told.starts_with("error: cannot write standard output: No space left"), "{line}\n{told}");
+    }
+}
