@@ -239,6 +239,26 @@ fn lent_data_is_data() {
     assert_eq!(Batches::len(&&mut Stream([1].iter())), None);
 }
 
+/// Data that is shorter than the epoch begins again, where it does not do so by itself.
+#[test]
+fn data_shorter_than_its_epoch_begins_again() {
+    struct Three;
+    impl Batches for Three {
+        type Batch = u32;
+        fn len(&self) -> Option<u32> {
+            Some(3)
+        }
+        fn get(&mut self, at: Position) -> Option<u32> {
+            (at.drawn < 3).then_some(at.drawn)
+        }
+    }
+    let mut drawn = Vec::new();
+    let mut engine = Engine::new(1).with_epoch_length(5);
+    engine.run(&mut (), Three, &mut (), |(), batch, _| drawn.push(batch)).unwrap();
+    assert_eq!(drawn, [0, 1, 2, 0, 1]);
+    assert_eq!(EarlyStopping::new(7).unwrap().patience(), 7);
+}
+
 /// Data that ends for good ends the run.
 #[test]
 fn data_that_ended_ends_the_run() {
@@ -251,9 +271,14 @@ fn data_that_ended_ends_the_run() {
 /// `TerminateOnNan`'s place in a record, between those of its neighbours.
 #[test]
 fn a_guard_in_a_run_goes_on_with_its_phase() {
-    let guard = || TerminateOnNan::new().with_cadence(NonZeroU32::new(3).unwrap()).attach(IterationCompleted, |_: &Log, state: &State<u32>| {
-        if state.iteration() == 4 { Some(f32::NAN) } else { Some(0.0) }
-    });
+    let guard = || {
+        TerminateOnNan::new().with_cadence(NonZeroU32::new(3).unwrap()).attach(
+            IterationCompleted,
+            |_: &Log, state: &State<u32>| {
+                if state.iteration() == 4 { Some(f32::NAN) } else { Some(0.0) }
+            },
+        )
+    };
     let mut handlers = guard();
     let mut engine = Engine::new(1).with_epoch_length(2);
     engine.run(&mut Log::new(), 0..2, &mut handlers, |_, batch, _| batch).unwrap();
@@ -287,9 +312,6 @@ fn a_record_takes_what_fits() {
         let mut read = Big(0, None);
         Engine::<u32>::new(1).restore::<Log, _>(&record, &mut read).unwrap();
         assert_eq!(read.1, Some(vec![5; len]));
-        assert_eq!(
-            Engine::<u32>::new(1).restore::<Log, _>(&record, &mut ()),
-            Err(RestoreError::Left { kind: 200 })
-        );
+        assert_eq!(Engine::<u32>::new(1).restore::<Log, _>(&record, &mut ()), Err(RestoreError::Left { kind: 200 }));
     }
 }

@@ -9,9 +9,9 @@ use training_monitor::checkpoint::{DecodeError, EncodeError};
 use training_monitor::embedded_io::{Error as _, ErrorKind};
 use training_monitor::embedded_storage::nor_flash::{NorFlashError, NorFlashErrorKind};
 use training_monitor::event::FilterError;
+use training_monitor::handlers::early_stopping;
 use training_monitor::handlers::model_checkpoint::{ConfigError, Save};
 use training_monitor::handlers::saving::Report;
-use training_monitor::handlers::early_stopping;
 use training_monitor::record::{RecordFull, RestoreError};
 use training_monitor::state::EventQueueFull;
 use training_monitor::store::ram::RamError;
@@ -192,4 +192,34 @@ fn kinds_are_those_of_embedded_io() {
     assert_eq!(RamError::TooLong.kind(), ErrorKind::OutOfMemory);
     assert_eq!(RamError::Full.kind(), ErrorKind::OutOfMemory);
     assert_eq!(RamError::NotFound.kind(), ErrorKind::NotFound);
+}
+
+/// A directory's errors are those of the file system, as `embedded_io` calls them, with their cause.
+#[test]
+fn a_directorys_error_has_the_kind_of_its_cause() {
+    use std::io::ErrorKind as Io;
+    use training_monitor_std::directory::{DirectoryError, OpenError, Operation};
+    let error = |kind: Io| DirectoryError::Io { operation: Operation::Read, path: "a".into(), cause: kind.into() };
+    for (kind, expected) in [
+        (Io::NotFound, ErrorKind::NotFound),
+        (Io::PermissionDenied, ErrorKind::PermissionDenied),
+        (Io::ReadOnlyFilesystem, ErrorKind::PermissionDenied),
+        (Io::AlreadyExists, ErrorKind::AlreadyExists),
+        (Io::InvalidInput, ErrorKind::InvalidInput),
+        (Io::InvalidData, ErrorKind::InvalidData),
+        (Io::TimedOut, ErrorKind::TimedOut),
+        (Io::Interrupted, ErrorKind::Interrupted),
+        (Io::Unsupported, ErrorKind::Unsupported),
+        (Io::OutOfMemory, ErrorKind::OutOfMemory),
+        (Io::WriteZero, ErrorKind::WriteZero),
+        (Io::StorageFull, ErrorKind::Other),
+    ] {
+        assert_eq!(error(kind).kind(), expected, "{kind:?}");
+        assert!(error(kind).source().is_some() && OpenError::Directory(error(kind)).source().is_some());
+    }
+    assert_eq!(DirectoryError::InTheWay { path: "a".into() }.kind(), ErrorKind::AlreadyExists);
+    assert_eq!(DirectoryError::Name { name: "a".into() }.kind(), ErrorKind::InvalidInput);
+    assert_eq!(DirectoryError::NotStored { step: 1 }.kind(), ErrorKind::NotFound);
+    assert_eq!(DirectoryError::NothingWritten.kind(), ErrorKind::InvalidData);
+    assert!(DirectoryError::NothingWritten.source().is_none() && OpenError::Prefix.source().is_none());
 }

@@ -1,7 +1,7 @@
 //! The flash slots where only a reader of their code looks: regions at their limits, how a driver is called, streams that
 //! are not what was announced.
 
-use training_monitor::checkpoint::{Crc32, Encoded, Header};
+use training_monitor::checkpoint::{self, Contents, Crc32, Encoded, Header, One};
 use training_monitor::embedded_io::Write;
 use training_monitor::embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 use training_monitor::store::slots::{RegionError, Slots, SlotsError};
@@ -11,11 +11,13 @@ use training_monitor::store::{Opening, Store};
 struct Plain<const READ: usize, const WRITE: usize, const ERASE: usize> {
     bytes: Vec<u8>,
     writes: Vec<(usize, bool)>,
+    /// Where what is written does not stay, without the driver's noticing.
+    worn: std::ops::Range<usize>,
 }
 
 impl<const R: usize, const W: usize, const E: usize> Plain<R, W, E> {
     fn new(len: usize) -> Self {
-        Plain { bytes: vec![0xFF; len], writes: Vec::new() }
+        Plain { bytes: vec![0xFF; len], writes: Vec::new(), worn: 0..0 }
     }
 }
 
@@ -44,7 +46,11 @@ impl<const R: usize, const W: usize, const E: usize> NorFlash for Plain<R, W, E>
     }
     fn write(&mut self, at: u32, bytes: &[u8]) -> Result<(), NorFlashErrorKind> {
         self.writes.push((bytes.len(), bytes.as_ptr().cast::<u32>().is_aligned()));
-        self.bytes[at as usize..at as usize + bytes.len()].copy_from_slice(bytes);
+        for (index, byte) in bytes.iter().enumerate().map(|(index, byte)| (at as usize + index, byte)) {
+            if !self.worn.contains(&index) {
+                self.bytes[index] = *byte;
+            }
+        }
         Ok(())
     }
 }
@@ -128,4 +134,26 @@ fn a_commit_is_of_the_stream_that_was_announced() {
     assert_eq!(commit(LEN as usize, LEN), Err(SlotsError::Unreadable));
     let mut store: Slots<_, 2, Crc32> = Slots::open(Plain::<1, 1, 256>::new(512), 0..512).unwrap();
     assert_eq!(store.commit(&Header::default(), &Encoded { len: 0, crc: 0 }), Err(SlotsError::Incomplete));
+}
+
+/// A cell that no longer takes a bit is found before the save is called one: in the stream, the record, or the seal.
+#[test]
+fn what_does_not_stay_is_not_committed() {
+    // Record, seal and stream of the first slot.
+    for (worn, expected) in [
+        (0..0, Ok(())),
+        (16..17, Err(SlotsError::Unreadable)),
+        (64..72, Err(SlotsError::Unreadable)),
+        (100..101, Err(SlotsError::Unreadable)),
+    ] {
+        let mut flash = Plain::<1, 1, 256>::new(512);
+        flash.worn = worn.clone();
+        let mut store: Slots<_, 2, Crc32> = Slots::open(flash, 0..512).unwrap();
+        let contents = Contents { header: Header::default(), record: None, only: None, allow_non_finite: false };
+        let model = One("m", [1.0_f32; 4]);
+        let len = checkpoint::measure::<(), _>(&contents, &model).unwrap();
+        let mut writer = store.create(&Opening { len, ..opening() }).unwrap();
+        let last = checkpoint::encode::<Crc32, _, _>(&mut writer, &contents, &model).unwrap();
+        assert_eq!(store.commit(&Header::default(), &last), expected, "{worn:?}");
+    }
 }

@@ -62,8 +62,7 @@ impl Store for Stubborn {
 #[test]
 fn a_sweep_ends_with_a_store_that_removes_nothing() {
     for refuses in [false, true] {
-        let mut saving =
-            machine(2).attach(IterationCompleted, Stubborn { refuses, ..Stubborn::default() }).unwrap();
+        let mut saving = machine(2).attach(IterationCompleted, Stubborn { refuses, ..Stubborn::default() }).unwrap();
         for step in 1..=4 {
             saving.save(save(step), step, None, &MODEL).unwrap();
         }

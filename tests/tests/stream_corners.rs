@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 use std::convert::Infallible;
 use training_monitor::checkpoint::{
-    self, Contents, Crc32, DecodeError, EncodeError, Header, Inspect, Loader, MAX_ITEMS, Objects, One, StateDict, Visit,
-    VisitMut, VisitTensors, VisitTensorsMut,
+    self, Contents, Crc32, DecodeError, EncodeError, Header, Inspect, Loader, MAX_ITEMS, Objects, One, StateDict,
+    Visit, VisitMut, VisitTensors, VisitTensorsMut,
 };
 use training_monitor::embedded_io::{ErrorType, Write};
 use training_monitor::engine::After;
@@ -291,7 +291,8 @@ fn a_run_comes_back_as_it_was() {
             record.engine.after = After::EpochCompleted;
             record.engine.epoch = 3;
             (record.engine.iteration, record.engine.offset, record.engine.drawn) = (70_000, 9, u32::MAX);
-            (record.engine.max_epochs, record.engine.stop, record.engine.stop_epoch) = (max_epochs, stop, stop.is_some());
+            (record.engine.max_epochs, record.engine.stop, record.engine.stop_epoch) =
+                (max_epochs, stop, stop.is_some());
             let contents = Contents { record: Some(&record), ..contents(Header::default()) };
             let bytes = encode(&contents, &One("m", [1.0_f32]));
             let mut read = Record::new();
@@ -306,16 +307,52 @@ fn timer() -> impl training_monitor::Handler<(), u32> {
     Timer::new(0).attach(|| 0, Never, Never, Never, Never)
 }
 
+/// Lengths and counts in a run are a byte each; from 128 on they are not ones of ours.
+#[test]
+fn a_run_with_too_many_states_is_malformed() {
+    let record = Record::new();
+    let contents = Contents { record: Some(&record), ..contents(Header::default()) };
+    let whole = encode(&contents, &One("m", [1.0_f32]));
+    // Behind the header's eight bytes and `set`: the flag, ten bytes of the engine, the count of states, here none.
+    let at = whole.iter().rposition(|byte| *byte == b'm').unwrap() - 3;
+    assert_eq!(whole[at..at + 4], [0, 1, 1, b'm']);
+    let inspected = |states: &[u8]| {
+        let bytes = sealed([&whole[..at], states, &whole[at + 1..]].concat());
+        checkpoint::inspect::<Crc32, _, _>(&mut &bytes[..], &mut [0; 64], &mut ()).map(|info| info.run)
+    };
+    // The payload has to begin at a multiple of four: states of 4 n + 1 bytes, with their count, leave it there.
+    let one = |len: u8, bytes: usize| [&[1, 200, len][..], &vec![0; bytes]].concat();
+    assert_eq!(inspected(&[0]), Ok(true));
+    assert_eq!(inspected(&one(126, 126)), Ok(true));
+    for (len, bytes) in [(128, 130), (129, 130), (255, 254)] {
+        assert_eq!(inspected(&one(len, bytes)), Err(DecodeError::Malformed), "{len}");
+    }
+    let two = [&[2, 200, 127][..], &[0; 127], &[201, 1, 0]].concat();
+    assert_eq!((two.len() % 4, inspected(&two)), (1, Ok(true)));
+    let many = |count: u8| [&[count][..], &[200, 0].repeat(count.into())].concat();
+    assert_eq!(inspected(&many(126)), Ok(true));
+    for count in [128, 130, 254] {
+        assert_eq!(inspected(&many(count)), Err(DecodeError::Malformed), "{count}");
+    }
+}
+
 /// A timer's total has 64 bits in a record: ten bytes, of which the last has one bit; its steps have 32.
 #[test]
 fn a_record_is_read_to_its_last_bit() {
     let record = Engine::<u32>::new(1).record::<(), _>(&mut timer()).unwrap();
     let contents = Contents { record: Some(&record), ..contents(Header::default()) };
     let whole = encode(&contents, &One("m", [1.0_f32]));
-    let state: Vec<u8> = record.handlers().flat_map(|(kind, state)| [&[kind, state.len() as u8][..], state].concat()).collect();
+    let state: Vec<u8> =
+        record.handlers().flat_map(|(kind, state)| [&[kind, state.len() as u8][..], state].concat()).collect();
     let at = whole.windows(state.len()).position(|window| window == state).unwrap();
     let restore = |state: &[u8]| {
-        let bytes = [&whole[..at], &[2, state.len() as u8], state, &whole[at + 2 + record.handlers().next().unwrap().1.len()..]].concat();
+        let bytes = [
+            &whole[..at],
+            &[2, state.len() as u8],
+            state,
+            &whole[at + 2 + record.handlers().next().unwrap().1.len()..],
+        ]
+        .concat();
         // The payload's place has moved; only the run is looked at, and the stream's own checksum.
         struct Run(Option<Record>);
         impl Inspect for Run {
