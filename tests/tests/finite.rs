@@ -23,7 +23,7 @@ fn a_second_nan_does_not_hide_the_first() {
 #[test]
 fn what_is_lent_or_collected_is_looked_at() {
     let mut collected = heapless_vec(&[1.0, 2.0]);
-    assert!(collected.is_finite() && (&mut collected).is_finite() && (&&collected).is_finite());
+    assert!(collected.is_finite() && Finite::is_finite(&&mut collected));
     collected.push(f32::NAN).unwrap();
     assert!(!collected.is_finite() && !Finite::is_finite(&&mut collected) && !Finite::is_finite(&&collected));
     assert!(Finite::is_finite(&5_u32) && Finite::is_finite(&true) && Finite::is_finite(&()));
