@@ -217,11 +217,11 @@ where
             (self.epoch)(state, stopping.patience().saturating_sub(stopping.counter()));
         }
     }
-    fn save_state(&mut self, record: &mut RecordWriter<'_>) {
-        Handler::<T, O, X>::save_state(&mut self.stopping, record);
+    fn save_state(&mut self, state: &State<O, X>, record: &mut RecordWriter<'_>) {
+        Handler::<T, O, X>::save_state(&mut self.stopping, state, record);
     }
-    fn restore_state(&mut self, record: &mut RecordReader<'_>) {
-        Handler::<T, O, X>::restore_state(&mut self.stopping, record);
+    fn restore_state(&mut self, state: &mut State<O, X>, record: &mut RecordReader<'_>) {
+        Handler::<T, O, X>::restore_state(&mut self.stopping, state, record);
     }
 }
 
