@@ -296,10 +296,10 @@ fn a_record_takes_what_fits() {
     struct Big(usize, Option<Vec<u8>>);
     impl Handler<Log, u32> for Big {
         fn on_event(&mut self, _: Event, _: &mut Log, _: &mut State<u32>) {}
-        fn save_state(&mut self, _: &State<f32>, record: &mut RecordWriter<'_>) {
+        fn save_state(&mut self, _: &State<u32>, record: &mut RecordWriter<'_>) {
             record.push(200, &vec![5_u8; self.0]);
         }
-        fn restore_state(&mut self, _: &mut State<f32>, record: &mut RecordReader<'_>) {
+        fn restore_state(&mut self, _: &mut State<u32>, record: &mut RecordReader<'_>) {
             self.1 = record.take(200);
         }
     }
