@@ -29,13 +29,11 @@ pub trait Batches {
         self.len() == Some(0)
     }
 
-    /// The batch at `at`, or `None` where the data ends: within an epoch of known length the engine begins it again then,
-    /// and asks for the first. Asked twice for one position, it must give the same batch.
+    /// The batch at `at`, or `None` where the data ends. Asked twice for one position, it must give the same batch.
     fn get(&mut self, at: Position) -> Option<Self::Batch>;
 }
 
-/// One batch an element. A division to wrap the place, as `%` has it, would be half of an iteration on a Cortex-M0; the
-/// engine begins the data again instead.
+/// One batch an element, over and over.
 impl<'a, B> Batches for &'a [B] {
     type Batch = &'a B;
 
@@ -44,11 +42,12 @@ impl<'a, B> Batches for &'a [B] {
     }
     #[inline]
     fn get(&mut self, at: Position) -> Option<&'a B> {
-        <[B]>::get(self, at.drawn as usize)
+        let index = (at.drawn as usize).checked_rem(<[B]>::len(self))?;
+        <[B]>::get(self, index)
     }
 }
 
-/// Indices.
+/// Indices, over and over.
 impl Batches for core::ops::Range<u32> {
     type Batch = u32;
 
@@ -57,8 +56,8 @@ impl Batches for core::ops::Range<u32> {
     }
     #[inline]
     fn get(&mut self, at: Position) -> Option<u32> {
-        // The sum wraps only where it is not looked at.
-        (at.drawn < self.end.saturating_sub(self.start)).then(|| self.start.wrapping_add(at.drawn))
+        let index = at.drawn.checked_rem(self.end.saturating_sub(self.start))?;
+        self.start.checked_add(index)
     }
 }
 
