@@ -31,7 +31,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
             let firm = |by: &Slot| by.state == State::Committed;
             let beaten = |by: &Slot| firm(by) && (by.stored.sequence == sequence || by.stored.step == step);
             if slot.state == State::Unsealed && self.slots.iter().any(beaten) {
-                self.set(index, State::Unknown);
+                self.set(index, State::Beaten);
             }
         }
         // Two of a step: the newer is meant. Of two without a seal, cut at the same sequence, either will do.
