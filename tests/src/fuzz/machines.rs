@@ -3,7 +3,6 @@
 
 use super::input;
 use crate::models::early_stopping::EarlyStopping as EarlyStoppingModel;
-use crate::models::filters::Filter;
 use crate::models::guard::Guard;
 use crate::models::number::{Counter, Number};
 use crate::models::ranking::{Count, Kept, ModelCheckpoint as RankingModel};
@@ -11,13 +10,13 @@ use crate::models::timer::Timer as TimerModel;
 use arbitrary::Arbitrary;
 use std::num::NonZeroU32;
 use training_monitor::checkpoint::{self, Contents, Crc32, Header, One};
-use training_monitor::event::{Any, Counters, Once, User};
+use training_monitor::event::{Any, Counters, User};
 use training_monitor::handlers::early_stopping::{Mode, ThresholdMode};
 use training_monitor::handlers::model_checkpoint::{ConfigError, Save, Step};
 use training_monitor::record::Record;
 use training_monitor::time::{Clock, Extend};
 use training_monitor::{
-    EarlyStopping, Engine, Event, Handler, ModelCheckpoint, State, TerminateOnNan, Timer, UserEvent, When,
+    EarlyStopping, Engine, Event, Handler, ModelCheckpoint, State, TerminateOnNan, Timer, UserEvent,
 };
 use training_monitor_std::test_support::ticks::TickSource;
 
@@ -182,67 +181,6 @@ pub fn timer(data: &[u8]) {
         assert_eq!(timer.value(now), model.value(real).floor() as u64, "{input:?}");
         let seconds = model.value(real) / 1e6;
         assert!((f64::from(timer.seconds(now, 1_000_000)) - seconds).abs() <= seconds * 1e-6, "{input:?}");
-    }
-}
-
-#[derive(Arbitrary, Debug)]
-struct FilterInput {
-    user: bool,
-    first: Filter,
-    second: Option<Filter>,
-    values: Vec<Counter>,
-}
-
-/// A filter of the library's for one of the model's.
-fn build(event: Event, filter: &Filter) -> Option<Box<dyn When>> {
-    Some(match filter {
-        Filter::All => Box::new(event),
-        Filter::Every(n) => Box::new(event.every(n.0).ok()?),
-        Filter::Once(n) => Box::<Once<Event>>::new(event.once(n.0).ok()?),
-        Filter::Window { every, after, before } => {
-            let mut filtered = event.every(every.map_or(1, |every| every.0)).ok()?;
-            if let Some(after) = after {
-                filtered = filtered.after(after.0);
-            }
-            if let Some(before) = before {
-                filtered = filtered.before(before.0);
-            }
-            Box::new(filtered)
-        }
-    })
-}
-
-/// One filter as another's.
-struct Boxed(Box<dyn When>);
-
-impl When for Boxed {
-    fn fires(&mut self, event: Event, at: &Counters) -> bool {
-        self.0.fires(event, at)
-    }
-}
-
-/// Event filters.
-pub fn filters(data: &[u8]) {
-    let Some(input) = input::<FilterInput>(data) else { return };
-    let meant = |value| if input.user { Event::User(UserEvent { id: 7, value }) } else { Event::IterationCompleted };
-    let both = [Some(&input.first), input.second.as_ref()];
-    for filter in both.into_iter().flatten() {
-        assert_eq!(build(meant(0), filter).is_some(), filter.is_valid(), "{input:?}");
-    }
-    let Some(first) = build(meant(0), &input.first) else { return };
-    let mut when: Box<dyn When> = match &input.second {
-        None => first,
-        Some(second) => match build(meant(0), second) {
-            Some(second) => Box::new(Boxed(first).or(Boxed(second))),
-            None => return,
-        },
-    };
-    for Counter(value) in &input.values {
-        let at = Counters { epoch: value.wrapping_add(1), iteration: *value };
-        let expected = both.iter().flatten().any(|filter| filter.lets(*value));
-        assert_eq!(when.fires(meant(*value), &at), expected, "{value} in {input:?}");
-        assert!(!when.fires(Event::EpochCompleted, &at), "{input:?}");
-        assert!(!when.fires(Event::User(UserEvent { id: 8, value: *value }), &at), "{input:?}");
     }
 }
 

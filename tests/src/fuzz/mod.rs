@@ -14,6 +14,7 @@
 pub mod bytes;
 pub mod directory;
 pub mod engine;
+pub mod filters;
 pub mod machines;
 pub mod runner;
 pub mod saving;
@@ -39,7 +40,7 @@ pub const TARGETS: [Target; 13] = [
     Target { name: "early-stopping", body: machines::early_stopping, len: 96 },
     Target { name: "model-checkpoint", body: machines::model_checkpoint, len: 160 },
     Target { name: "timer", body: machines::timer, len: 96 },
-    Target { name: "filters", body: machines::filters, len: 64 },
+    Target { name: "filters", body: filters::filters, len: 64 },
     Target { name: "guard", body: machines::guard, len: 128 },
     Target { name: "engine", body: engine::engine, len: 64 },
     Target { name: "hostile-record", body: engine::hostile_record, len: 32 },
