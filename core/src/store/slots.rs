@@ -34,7 +34,8 @@
 //!
 //! **Why there is a seal.** Power that fails in the last write may leave cells that read one way now and another
 //! way later. While the record is the last thing written, that may be the record, and whoever erases an older
-//! checkpoint trusting it may end with neither. A record whose seal was begun is firm. One without a seal is
+//! checkpoint trusting it may end with neither. A record whose seal was begun is firm, for it was whole before: a seal
+//! is there as soon as its eight bytes are not all the same, as erased ones are. One without a seal is
 //! listed and can be loaded, but as long as it is there nothing of value is erased: its own slot is taken first, by a run
 //! that goes on from it to save it again.
 //!

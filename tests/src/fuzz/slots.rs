@@ -105,7 +105,10 @@ fn holds(bytes: &[u8], index: usize) -> Option<(Stored, bool)> {
     }
     let score = Some(f32::from_bits(word(28))).filter(|score| !score.is_nan());
     let stored = Stored { step: word(20), sequence: word(8), iteration: word(24), score };
-    Some((stored, &bytes[64..68] == b"TMSK" && word(68) == !crc))
+    // A seal that was begun: not one byte eight times, which erased flash may be.
+    let seal = &bytes[64..72];
+    let exact = &seal[..4] == b"TMSK" && word(68) == !crc;
+    Some((stored, exact || seal.iter().any(|byte| *byte != seal[0])))
 }
 
 /// All that are listed.

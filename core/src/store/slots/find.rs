@@ -2,7 +2,7 @@
 //! writes nothing, so whatever cut an opening short, the next one finds the same.
 
 use super::io::{Granule, Reader};
-use super::record::{self, MAX_GRANULE, Record, SEAL_AT, STREAM_AT};
+use super::record::{self, MAX_GRANULE, Record, SEAL_AT, SEAL_LEN, STREAM_AT};
 use super::{Slot, Slots, State, Stored};
 use crate::checkpoint::Checksum;
 use embedded_storage::nor_flash::NorFlash;
@@ -78,7 +78,10 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         }
         let found = bytes.0.first_chunk_mut::<MAX_GRANULE>()?;
         let read = self.flash.read(at.wrapping_add(SEAL_AT), found);
-        Some((record, read.is_ok() && found.first_chunk() == Some(&seal)))
+        let found = found.first_chunk::<SEAL_LEN>()?;
+        // Begun is enough: the record was whole before. Erased flash reads the same everywhere, whatever it reads.
+        let begun = found == &seal || found.iter().any(|byte| found.first() != Some(byte));
+        Some((record, read.is_ok() && begun))
     }
 
     /// Adds `len` bytes of the flash to `crc`, through `piece`.
