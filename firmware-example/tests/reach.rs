@@ -53,9 +53,11 @@ type Function = (String, String, bool);
 
 fn public_functions() -> BTreeSet<Function> {
     let files = read("../core/src");
-    // Types that only the crate itself can name: declared so, or in a module that is not passed on.
-    let mut hidden = BTreeSet::new();
+    let mut all = BTreeSet::new();
     for (path, text) in &files {
+        // Types that only the crate itself can name: declared so, or in a module that is not passed on. Their functions
+        // are in the same file; another file may have a public type of the name.
+        let mut hidden = BTreeSet::new();
         let inner = path.ends_with("checkpoint/input.rs") || path.ends_with("checkpoint/output.rs");
         for line in text.lines() {
             for kind in ["struct ", "enum ", "trait "] {
@@ -65,9 +67,6 @@ fn public_functions() -> BTreeSet<Function> {
                 hidden.extend(declared.into_iter().flatten().chain(public).map(|rest| word(rest).to_owned()));
             }
         }
-    }
-    let mut all = BTreeSet::new();
-    for (path, text) in &files {
         let mut of = String::new();
         let mut lines = text.lines().peekable();
         while let Some(line) = lines.next() {
@@ -84,7 +83,7 @@ fn public_functions() -> BTreeSet<Function> {
             let takes_self = ["self", "mut self", "&self", "&mut self"]
                 .iter()
                 .any(|this| arguments.find('(').is_some_and(|at| arguments[at + 1..].starts_with(this)));
-            let free_and_inner = of.is_empty() && !path.ends_with("finite.rs") && line.starts_with(' ');
+            let free_and_inner = of.is_empty() && line.starts_with(' ');
             if !hidden.contains(&of) && !free_and_inner {
                 all.insert((of.clone(), word(rest).to_owned(), takes_self));
             }
