@@ -149,9 +149,6 @@ enum State {
     Committed,
     /// A whole checkpoint without a seal: the power went at the end of its commit.
     Unsealed,
-    /// A whole checkpoint without a seal that counts for nothing beside one with a seal. Taken first, so that it cannot
-    /// come to light beside what is saved now: power that failed in a seal may have left one that reads right another time.
-    Beaten,
     /// A whole checkpoint that has been removed or replaced. It would be found again at an opening.
     Removed,
 }
@@ -171,7 +168,7 @@ impl Slot {
     /// In which order slots are taken. `None` for one that is not free.
     fn rank(&self) -> Option<u8> {
         match self.state {
-            State::Erased(_) | State::Beaten => Some(0),
+            State::Erased(_) => Some(0),
             // Before those that still hold something: an interrupted save is repeated in the same slot, so that it
             // cannot come to light later beside its successor.
             State::Unknown => Some(1),

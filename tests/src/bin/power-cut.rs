@@ -1,8 +1,8 @@
 //! Cuts the power of the flash store: see [`training_monitor_tests::power_cut`].
 //!
 //! `cargo run --release --bin power-cut -- [--seconds S] [--seed N] [--thorough] [--geometry WxE] [--replay LINE]`. Closes
-//! with `N passed, M failed`; the exit code is 1 if anything failed. `--thorough` takes hours, or for one geometry
-//! (granules of W bytes, erase blocks of E) what `--geometry 32x256` does.
+//! with `N passed, M failed`; the exit code is 1 if anything failed. `--thorough` leaves less out and takes long;
+//! `--geometry 32x256` has it look at one only, of granules of 32 and erase blocks of 256 bytes.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

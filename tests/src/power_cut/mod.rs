@@ -61,7 +61,7 @@ pub enum Extent {
     Full,
     /// Every operation and outcome of every sequence on every geometry. Where an erase block has 256 bytes every second
     /// cut, too: of every sequence with granules of 16 and 32 bytes, of up to two saves with 4 and 8, of one save with 1.
-    /// Hours; `--geometry` takes them one at a time.
+    /// Long; `--geometry` takes them one at a time.
     Thorough,
 }
 

@@ -2,7 +2,7 @@
 //! writes nothing, so whatever cut an opening short, the next one finds the same.
 
 use super::io::{Granule, Reader};
-use super::record::{self, MAX_GRANULE, Record, SEAL_AT, SEAL_LEN, STREAM_AT};
+use super::record::{self, Found, MAX_GRANULE, Record, SEAL_AT, STREAM_AT};
 use super::{Slot, Slots, State, Stored};
 use crate::checkpoint::Checksum;
 use embedded_storage::nor_flash::NorFlash;
@@ -15,10 +15,10 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
     pub(super) fn scan(&mut self) {
         let mut newest = None;
         for index in 0..SLOTS {
-            if let Some((record, sealed)) = self.inspect(index) {
+            if let Some((record, seal)) = self.inspect(index) {
                 newest = newest.max(Some((record.stored.sequence, record.all_erases)));
                 if let Some(slot) = self.slots.get_mut(index) {
-                    let state = if sealed { State::Committed } else { State::Unsealed };
+                    let state = if seal == Found::Nothing { State::Unsealed } else { State::Committed };
                     *slot = Slot { state, stored: record.stored, len: record.len, erases: record.erases };
                 }
             }
@@ -31,7 +31,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
             let firm = |by: &Slot| by.state == State::Committed;
             let beaten = |by: &Slot| firm(by) && (by.stored.sequence == sequence || by.stored.step == step);
             if slot.state == State::Unsealed && self.slots.iter().any(beaten) {
-                self.set(index, State::Beaten);
+                self.set(index, State::Unknown);
             }
         }
         // Two of a step: the newer is meant. Of two without a seal, cut at the same sequence, either will do.
@@ -55,9 +55,9 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         }
     }
 
-    /// The record of a slot that holds a whole checkpoint, and whether it has a seal.
+    /// The record of a slot that holds a whole checkpoint, and what is in the place of its seal.
     #[inline(never)]
-    pub(super) fn inspect(&mut self, index: usize) -> Option<(Record, bool)> {
+    pub(super) fn inspect(&mut self, index: usize) -> Option<(Record, Found)> {
         let at = self.at(index);
         let mut bytes = Granule([0; SEAL_AT as usize]);
         self.flash.read(at, &mut bytes.0).ok()?;
@@ -78,10 +78,8 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         }
         let found = bytes.0.first_chunk_mut::<MAX_GRANULE>()?;
         let read = self.flash.read(at.wrapping_add(SEAL_AT), found);
-        let found = found.first_chunk::<SEAL_LEN>()?;
-        // Begun is enough: the record was whole before. Erased flash reads the same everywhere, whatever it reads.
-        let begun = found == &seal || found.iter().any(|byte| found.first() != Some(byte));
-        Some((record, read.is_ok() && begun))
+        let found = if read.is_ok() { Found::new(found.first_chunk()?, &seal) } else { Found::Nothing };
+        Some((record, found))
     }
 
     /// Adds `len` bytes of the flash to `crc`, through `piece`.

@@ -71,6 +71,28 @@ fn sum<C: Checksum>(bytes: &[u8; SEAL_AT as usize], place: u32, size: u32) -> u3
     crc.value()
 }
 
+/// What is found where a seal belongs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Eight bytes that are all the same, as erased ones are whatever they read as: the seal was not begun.
+    Nothing,
+    /// Something: the seal was begun, so the record was whole.
+    Begun,
+    /// The seal.
+    Seal,
+}
+
+impl Found {
+    /// `bytes` in the place of `seal`.
+    pub fn new(bytes: &[u8; SEAL_LEN], seal: &[u8; SEAL_LEN]) -> Self {
+        match bytes {
+            _ if bytes == seal => Found::Seal,
+            [first, rest @ ..] if rest.iter().all(|byte| byte == first) => Found::Nothing,
+            _ => Found::Begun,
+        }
+    }
+}
+
 /// The seal that belongs to a record.
 pub(super) fn seal(record: &[u8; SEAL_AT as usize]) -> [u8; SEAL_LEN] {
     let (words, _) = record.as_chunks::<4>();

@@ -1,7 +1,7 @@
 //! What a save, a read and a removal are on the flash: the stream first, then the record, the seal last.
 
 use super::io::{Granule, Reader, Writer, Writing};
-use super::record::{self, RECORD_LEN, Record, SEAL_AT, SEAL_LEN, STREAM_AT};
+use super::record::{self, Found, RECORD_LEN, Record, SEAL_AT, SEAL_LEN, STREAM_AT};
 use super::{Slot, Slots, SlotsError, State};
 use crate::checkpoint::{Checksum, Encoded, Header};
 use crate::store::{Opening, Store, Stored};
@@ -40,7 +40,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
         let erases = self.slots.get(index).map_or(0, |slot| slot.erases);
         self.seal(index, Record { stored, len, crc: last.crc, erases, all_erases: self.all_erases() })?;
         // What was written is read before it counts: a flash at the end of its life fails silently.
-        if self.inspect(index).is_none_or(|(found, sealed)| !sealed || found.crc != last.crc) {
+        if self.inspect(index).is_none_or(|(record, found)| found != Found::Seal || record.crc != last.crc) {
             return Err(SlotsError::Unreadable);
         }
 
