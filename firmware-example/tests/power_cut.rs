@@ -8,10 +8,11 @@ use digits_workload::monitored::{self, Plan, Summary};
 use digits_workload::train::{Hyper, Metrics, Trainee};
 use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
 use std::cell::{RefCell, RefMut};
+use training_monitor::embedded_io::Read;
 use training_monitor::event::{EpochCompleted, IterationCompleted};
 use training_monitor::handlers::keep::KeepOutput;
 use training_monitor::handlers::model_checkpoint::OnError;
-use training_monitor::ranking::Entry;
+use training_monitor::handlers::saving::Saving;
 use training_monitor::store::Store;
 use training_monitor::store::slots::Slots;
 use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, Outcome, State, TerminateOnNan};
@@ -54,17 +55,31 @@ impl<const W: usize, const E: usize> NorFlash for Shared<'_, W, E> {
     }
 }
 
-/// Step and bits of the score of what a handler with this ranking finds in its store.
-type Kept = Vec<(u32, Option<u32>)>;
+/// Step and stream of what a handler with this ranking finds in its store; of several streams the first.
+type Kept = Vec<(u32, Vec<u8>)>;
+
+fn list<W, S: Store, F>(mut saving: Saving<2, W, S, F>) -> Option<Kept> {
+    let steps: Vec<u32> = saving.machine().kept().iter().map(|entry| entry.step).collect();
+    let stream = |step: u32| {
+        let mut reader = saving.store_mut().open(step, 0).ok()?;
+        let (mut bytes, mut piece) = (Vec::new(), [0; 256]);
+        loop {
+            match reader.read(&mut piece).ok()? {
+                0 => return Some((step, bytes)),
+                read => bytes.extend_from_slice(&piece[..read]),
+            }
+        }
+    };
+    steps.into_iter().map(stream).collect()
+}
 
 fn kept(latest: impl Store, best: impl Store) -> Option<(Kept, Kept)> {
-    let list = |all: &[Entry]| all.iter().map(|entry| (entry.step, entry.score().map(f32::to_bits))).collect();
     let machine = ModelCheckpoint::<2>::builder().save_interval(1).build().unwrap();
     let latest = machine.attach::<_, _>(EpochCompleted, latest).ok()?;
     let score = |state: &State<f32, Metrics>| -state.metrics.loss;
     let machine = ModelCheckpoint::<2>::builder().score_function(score).n_saved(2).build().unwrap();
     let best = machine.attach::<_, _>(EpochCompleted, best).ok()?;
-    Some((list(latest.machine().kept()), list(best.machine().kept())))
+    Some((list(latest)?, list(best)?))
 }
 
 /// How a run ends: the summary, the weights it leaves, and the latest and the best in its stores.

@@ -4,10 +4,12 @@ use training_monitor::checkpoint::{Objects, StateDict, Visit, VisitMut, VisitTen
 use training_monitor::event::{EpochCompleted, IterationCompleted};
 use training_monitor::handlers::keep::KeepOutput;
 use training_monitor::handlers::model_checkpoint::OnError;
-use training_monitor::ranking::Entry;
+use training_monitor::handlers::saving::Saving;
+use training_monitor::store::Store;
 use training_monitor::store::slots::Slots;
 use training_monitor::{EarlyStopping, Engine, Handler, ModelCheckpoint, Outcome, RunError, State, TerminateOnNan};
 use training_monitor_tests::flash::{self, Flash};
+use training_monitor_tests::power_cut::read;
 use training_monitor_tests::random::Random;
 
 const BATCHES: u32 = 5;
@@ -69,8 +71,8 @@ impl Training {
     }
 }
 
-/// How a run ends: how the engine does, the model, what early stopping has counted, which checkpoints are kept.
-type End = (Outcome, Training, u32, Vec<u32>);
+/// How a run ends: how the engine does, the model, what early stopping has counted, and the bytes of what is kept.
+type End = (Outcome, Training, u32, Vec<Vec<u8>>);
 
 /// One session: from power on to the end or the cut.
 fn session<const W: usize, const E: usize>(flash: &mut Flash<W, E>, scored: bool) -> Result<End, RunError> {
@@ -84,28 +86,29 @@ fn session<const W: usize, const E: usize>(flash: &mut Flash<W, E>, scored: bool
     if scored {
         let machine = builder.score_function(loss).build().unwrap();
         let saving = machine.attach(IterationCompleted, store).unwrap().min_interval(3);
-        run((saving, stopping, nan), |handlers| {
-            (handlers.1.0.early_stopping.counter(), steps(handlers.0.machine().kept()))
-        })
+        run((saving, stopping, nan), |handlers| (handlers.1.0.early_stopping.counter(), kept(&mut handlers.0)))
     } else {
         let machine = builder.save_interval(4).build().unwrap();
         let saving = machine.attach(IterationCompleted, store).unwrap();
-        run((stopping, saving, nan), |handlers| {
-            (handlers.0.0.early_stopping.counter(), steps(handlers.1.machine().kept()))
-        })
+        run((stopping, saving, nan), |handlers| (handlers.0.0.early_stopping.counter(), kept(&mut handlers.1)))
     }
 }
 
-fn steps(kept: &[Entry]) -> Vec<u32> {
-    kept.iter().map(|entry| entry.step).collect()
+/// The streams of what is kept, in the order of the ranking: their numbers are those of the run that was not cut, too.
+fn kept<W, S: Store, F>(saving: &mut Saving<2, W, S, F>) -> Vec<Vec<u8>> {
+    let steps: Vec<u32> = saving.machine().kept().iter().map(|entry| entry.step).collect();
+    steps.into_iter().map(|step| read(saving.store_mut(), step).unwrap()).collect()
 }
 
-fn run<H: Handler<Training, f32, ()>>(mut handlers: H, look: impl Fn(&H) -> (u32, Vec<u32>)) -> Result<End, RunError> {
+fn run<H: Handler<Training, f32, ()>>(
+    mut handlers: H,
+    look: impl Fn(&mut H) -> (u32, Vec<Vec<u8>>),
+) -> Result<End, RunError> {
     let mut training = Training::new();
     let mut engine = Engine::new(EPOCHS);
     engine.resume(&mut training, &mut handlers).unwrap();
     let outcome = engine.run(&mut training, 0..BATCHES, &mut handlers, |training, batch, _| training.step(batch))?;
-    let (counter, kept) = look(&handlers);
+    let (counter, kept) = look(&mut handlers);
     Ok((outcome, training, counter, kept))
 }
 

@@ -40,13 +40,18 @@ where
 
     fn act(&mut self, model: &mut T, state: &mut State<O, X>, record: &Record) -> bool {
         let Some(save) = self.pending.take() else { return false };
-        // Decided before a power cut and written after all: nothing to do, if it will last. What is decided now is another
-        // matter: one of the same numbers is of another run, or of what this one was before it went back to an older
-        // checkpoint.
+        // Decided before a power cut and written after all: nothing to do, if it will last; otherwise the same again, under
+        // its own number. What is decided now is another matter: one of the same numbers is of another run, or of what
+        // this one was before it went back to an older checkpoint.
         let iteration = state.iteration();
-        let done = |stored: Stored| stored.step == save.step && stored.iteration == iteration;
-        if self.restored && self.at_iteration(iteration).is_some_and(done) && self.store.is_firm(save.step) {
-            return false;
+        let found = if self.restored { self.at_iteration(iteration) } else { None };
+        if let Some(done) = found.filter(|stored| stored.step == save.step) {
+            if self.store.is_firm(save.step) {
+                return false;
+            }
+            if self.sequence == done.sequence {
+                self.sequence = self.sequence.wrapping_sub(1);
+            }
         }
         let saved = self.save_pending(save, iteration, record, model);
         if !saved && self.machine.settings.on_error == OnError::Stop {
