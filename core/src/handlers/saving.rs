@@ -40,6 +40,17 @@ use crate::record::Record;
 use crate::store::{Store, Stored};
 use streams::{read, write_one, write_parts};
 
+/// What of a save that was decided before a restart was written all the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Written {
+    /// Nothing that counts.
+    Nothing,
+    /// All, as the newest, but it will not last: it is saved again under its own number.
+    Loose,
+    /// All, for good.
+    Firm,
+}
+
 /// A [`ModelCheckpoint`] that watches an engine and saves to a store.
 #[derive(Debug)]
 pub struct Saving<const N: usize, W, S: Store, F, B = ()> {
@@ -49,8 +60,8 @@ pub struct Saving<const N: usize, W, S: Store, F, B = ()> {
     observer: B,
     /// What was decided and not yet written.
     pending: Option<Save>,
-    /// Whether that was decided before a restart, so that it may have been written all the same.
-    restored: bool,
+    /// What of that is on the medium already.
+    written: Written,
     /// The highest sequence number on the medium, or of a save that failed: it may have got there all the same.
     sequence: u32,
     /// Iterations that must have passed since the last save.
@@ -82,7 +93,7 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
             store,
             observer: (),
             pending: None,
-            restored: false,
+            written: Written::Nothing,
             sequence: newest.map_or(0, |newest| newest.sequence),
             min_interval: 0,
             last_saved: newest.map(|newest| newest.iteration),
@@ -100,7 +111,7 @@ impl<const N: usize, W, S: Store, F, B> Saving<N, W, S, F, B> {
             store: self.store,
             observer,
             pending: self.pending,
-            restored: self.restored,
+            written: self.written,
             sequence: self.sequence,
             min_interval: self.min_interval,
             last_saved: self.last_saved,

@@ -2,7 +2,7 @@
 //! checkpoint that a run goes on from.
 
 use super::streams::read;
-use super::{Observer, OnError, Report, Save, Saving, ScoreFunction};
+use super::{Observer, OnError, Report, Save, Saving, ScoreFunction, Written};
 use crate::checkpoint::Objects;
 use crate::event::{Event, When};
 use crate::handler::Handler;
@@ -28,7 +28,8 @@ where
         let rested = |last: u32| state.iteration().wrapping_sub(last) >= self.min_interval;
         if let Some(save) = save.filter(|_| self.last_saved.is_none_or(rested)) {
             self.pending = Some(save);
-            self.restored = false;
+            // A checkpoint of the same numbers is of another run, or of what this one was before it went back to an older one.
+            self.written = Written::Nothing;
             state.request_act();
         }
     }
@@ -40,20 +41,13 @@ where
 
     fn act(&mut self, model: &mut T, state: &mut State<O, X>, record: &Record) -> bool {
         let Some(save) = self.pending.take() else { return false };
-        // Decided before a power cut and written after all: nothing to do, if it will last; otherwise the same again, under
-        // its own number. What is decided now is another matter: one of the same numbers is of another run, or of what
-        // this one was before it went back to an older checkpoint.
-        let iteration = state.iteration();
-        let found = if self.restored { self.at_iteration(iteration) } else { None };
-        if let Some(done) = found.filter(|stored| stored.step == save.step) {
-            if self.store.is_firm(save.step) {
-                return false;
-            }
-            if self.sequence == done.sequence {
-                self.sequence = self.sequence.wrapping_sub(1);
-            }
+        match self.written {
+            Written::Nothing => (),
+            Written::Loose => self.sequence = self.sequence.wrapping_sub(1),
+            Written::Firm => return false,
         }
-        let saved = self.save_pending(save, iteration, record, model);
+        self.written = Written::Nothing;
+        let saved = self.save_pending(save, state.iteration(), record, model);
         if !saved && self.machine.settings.on_error == OnError::Stop {
             state.terminate(StopReason::SaveFailed);
         }
@@ -65,11 +59,11 @@ where
         save_state(self.machine.calls(), self.pending, record);
     }
 
-    fn restore_state(&mut self, _: &mut State<O, X>, record: &mut RecordReader<'_>) {
+    fn restore_state(&mut self, state: &mut State<O, X>, record: &mut RecordReader<'_>) {
         if let Some((calls, pending)) = restore_state(record) {
             self.machine.set_calls(calls);
             self.pending = pending;
-            self.restored = true;
+            self.written = self.written(pending, state.iteration());
             // What had to go when the power went: no later save may come to remove it.
             self.sweep();
         }
@@ -98,6 +92,25 @@ where
             self.last_saved = Some(iteration);
         }
         loaded
+    }
+}
+
+impl<const N: usize, W, S: Store, F, B> Saving<N, W, S, F, B> {
+    /// What of `pending`, decided at `iteration`, is on the medium.
+    #[inline(never)] // Its copies of what is stored are not to be on the stack of those who ask.
+    fn written(&mut self, pending: Option<Save>, iteration: u32) -> Written {
+        match (pending, self.at_iteration(iteration)) {
+            (Some(save), Some(found)) if save.step == found.step => {
+                if self.store.is_firm(save.step) {
+                    Written::Firm
+                } else if found.sequence == self.sequence {
+                    Written::Loose
+                } else {
+                    Written::Nothing
+                }
+            }
+            _ => Written::Nothing,
+        }
     }
 }
 
