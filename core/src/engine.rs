@@ -166,7 +166,12 @@ impl<O, X> Engine<O, X> {
     #[inline]
     pub fn begin_iteration<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H) -> bool {
         while self.settle(model, handlers) {
-            if self.after == After::IterationStarted || self.start_iteration(model, handlers) {
+            if self.after == After::IterationStarted {
+                return true;
+            }
+            self.count_iteration();
+            self.after = After::IterationStarted;
+            if self.tell(Event::IterationStarted, After::IterationStarted, model, handlers) {
                 return true;
             }
         }
@@ -185,7 +190,11 @@ impl<O, X> Engine<O, X> {
         handlers: &mut H,
     ) -> bool {
         if self.after == After::IterationStarted {
-            self.finish_iteration(output, model, handlers);
+            self.after = After::Iteration;
+            if self.finish_iteration(output, model, handlers) {
+                return true;
+            }
+            self.attend(model, handlers);
         }
         self.end_of_epoch(model, handlers);
         !matches!(self.after, After::Completed | After::ExceptionRaised)
@@ -195,6 +204,7 @@ impl<O, X> Engine<O, X> {
     pub fn end_data<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H) {
         if self.after.between_iterations() && self.state.offset > 0 {
             self.state.epoch_length = self.state.offset;
+            self.state.limit = 0;
             self.end_of_epoch(model, handlers);
         }
     }
@@ -222,7 +232,6 @@ impl<O, X> Engine<O, X> {
     #[inline(always)]
     fn emit<T: ?Sized, H: Handler<T, O, X>>(&mut self, event: Event, model: &mut T, handlers: &mut H) {
         handlers.on_event(event, model, &mut self.state);
-        // The same test as `ready`'s, so that one is left of the two.
         if self.state.flags != 0 {
             self.attend(model, handlers);
         }
@@ -231,13 +240,22 @@ impl<O, X> Engine<O, X> {
     /// As [`emit`](Self::emit), between two events of one iteration, where only a handler that this event reaches can
     /// have asked for anything: where none listens this comes to nothing, not even a test. False when the iteration is
     /// not to be gone on with.
+    ///
+    /// The engine stands `after` this event only once somebody asks, since nobody else can see where it stands.
     #[inline(always)]
-    fn tell<T: ?Sized, H: Handler<T, O, X>>(&mut self, event: Event, model: &mut T, handlers: &mut H) -> bool {
+    fn tell<T: ?Sized, H: Handler<T, O, X>>(
+        &mut self,
+        event: Event,
+        after: After,
+        model: &mut T,
+        handlers: &mut H,
+    ) -> bool {
         let before = self.state.flags;
         handlers.on_event(event, model, &mut self.state);
         if self.state.flags == before {
             return true;
         }
+        self.after = after;
         self.attend(model, handlers);
         self.state.flags & (flag::STOP | flag::STOP_EPOCH) == 0
     }
@@ -273,9 +291,7 @@ impl<O, X> Engine<O, X> {
     /// Whether the next thing is an iteration, without anything to be fired before it.
     #[inline(always)]
     const fn ready(&self) -> bool {
-        self.after.between_iterations()
-            && self.state.flags == 0
-            && (self.state.offset < self.state.epoch_length || self.state.epoch_length == 0)
+        self.after.between_iterations() && self.state.offset < self.state.limit
     }
 
     /// Fires whatever comes before the next iteration. False when the run is over.
@@ -341,16 +357,16 @@ impl<O, X> Engine<O, X> {
                         state.position = 0;
                         self.after = After::EpochTerminated;
                         self.emit(Event::TerminateSingleEpoch, model, handlers);
-                    } else if self.after == After::IterationStarted
-                        || state.epoch_length == 0
-                        || state.offset < state.epoch_length
-                    {
+                    } else if self.after == After::IterationStarted || state.offset < state.longest() {
                         if state.flags & flag::QUEUED == 0 {
+                            state.find_limit();
                             return true;
                         }
                         // Fired between two events, from outside.
                         self.attend(model, handlers);
                     } else {
+                        // Of unknown length until now, where it came to the most that there can be.
+                        state.epoch_length = state.offset;
                         self.after = After::EpochCompleted;
                         self.emit(Event::EpochCompleted, model, handlers);
                     }
@@ -359,23 +375,21 @@ impl<O, X> Engine<O, X> {
         }
     }
 
-    /// Counts the iteration and fires `IterationStarted`; true when the step function is next.
     #[inline(always)]
-    fn start_iteration<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H) -> bool {
+    fn count_iteration(&mut self) {
         self.state.counters.iteration = self.state.counters.iteration.saturating_add(1);
         self.state.output = None;
-        self.after = After::IterationStarted;
-        self.tell(Event::IterationStarted, model, handlers)
     }
 
-    /// Takes the step's output and fires `IterationCompleted`.
+    /// Takes the step's output and fires `IterationCompleted`. True when nobody asked for anything and the epoch goes on.
     #[inline(always)]
-    fn finish_iteration<T: ?Sized, H: Handler<T, O, X>>(&mut self, output: O, model: &mut T, handlers: &mut H) {
+    fn finish_iteration<T: ?Sized, H: Handler<T, O, X>>(&mut self, output: O, model: &mut T, handlers: &mut H) -> bool {
         self.state.output = Some(output);
-        self.state.offset = self.state.offset.saturating_add(1);
+        // Less than an epoch's length before.
+        self.state.offset = self.state.offset.wrapping_add(1);
         self.state.position = self.state.position.wrapping_add(1);
-        self.after = After::Iteration;
-        self.emit(Event::IterationCompleted, model, handlers);
+        handlers.on_event(Event::IterationCompleted, model, &mut self.state);
+        self.state.offset < self.state.limit
     }
 
     fn record_now<T: ?Sized, H: Handler<T, O, X>>(&self, record: &mut Record, handlers: &mut H) {

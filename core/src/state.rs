@@ -48,11 +48,17 @@ pub struct State<O, X = ()> {
     pub(crate) position: u32,
     /// 0 while unknown.
     pub(crate) epoch_length: u32,
+    /// Batches that the data has before it begins again; the most there can be while unknown, or where it is the
+    /// caller's own.
+    pub(crate) data_length: u32,
     pub(crate) max_epochs: u32,
     pub(crate) stop: Option<StopReason>,
-    /// What the engine has to look at before it goes on: bits of [`flag`]. One test after an event covers them all,
-    /// and none is left where no handler listens.
+    /// What the engine has to look at before it goes on: bits of [`flag`].
     pub(crate) flags: u8,
+    /// The offset up to which iterations may follow one another without a look at anything, be it the end of the epoch or
+    /// of the data: 0 while any flag is set, or while the engine has not found out. So one comparison is all that an
+    /// iteration costs.
+    pub(crate) limit: u32,
     /// In the order in which they are to be fired. (A `Deque` takes 8 bytes more, for a queue that is nearly always empty.)
     queue: heapless::Vec<UserEvent, EVENT_QUEUE, u8>,
     /// What the step function returned last; `None` before its first call and from the start of each iteration to
@@ -72,9 +78,11 @@ impl<O, X> State<O, X> {
             offset: 0,
             position: 0,
             epoch_length: 0,
+            data_length: u32::MAX,
             max_epochs,
             stop: None,
             flags: 0,
+            limit: 0,
             queue: heapless::Vec::new(),
             output: None,
             metrics,
@@ -130,7 +138,7 @@ impl<O, X> State<O, X> {
     /// and [`Completed`](crate::Event::Completed) fire. The first reason given is kept.
     #[inline]
     pub fn terminate(&mut self, reason: StopReason) {
-        self.flags |= flag::STOP;
+        self.ask(flag::STOP);
         if self.stop.is_none() {
             self.stop = Some(reason);
         }
@@ -141,7 +149,7 @@ impl<O, X> State<O, X> {
     /// nothing (Ignite raises `RuntimeError`; there is no run to lose here).
     #[inline]
     pub fn terminate_epoch(&mut self) {
-        self.flags |= flag::STOP_EPOCH;
+        self.ask(flag::STOP_EPOCH);
     }
 
     /// Why the run is ending or has ended; `None` while it goes on.
@@ -157,8 +165,30 @@ impl<O, X> State<O, X> {
     /// [`EventQueueFull`] when [`EVENT_QUEUE`] events are waiting; nothing has changed then.
     pub fn fire(&mut self, event: UserEvent) -> Result<(), EventQueueFull> {
         self.queue.push(event).map_err(|_| EventQueueFull)?;
-        self.flags |= flag::QUEUED;
+        self.ask(flag::QUEUED);
         Ok(())
+    }
+
+    /// Iterations an epoch has at most.
+    pub(crate) const fn longest(&self) -> u32 {
+        if self.epoch_length == 0 { u32::MAX } else { self.epoch_length }
+    }
+
+    /// How far iterations may go on, once the next one is sure to come.
+    pub(crate) fn find_limit(&mut self) {
+        if self.position >= self.data_length {
+            // The data begins again. It may also be shorter than that of the run which wrote a record.
+            self.position = self.position.checked_rem(self.data_length).unwrap_or(0);
+        }
+        let until_end = self.longest().saturating_sub(self.offset).min(self.data_length - self.position);
+        self.limit = if self.flags == 0 { self.offset.saturating_add(until_end) } else { 0 };
+    }
+
+    /// Has the engine look at `flag` after this event.
+    #[inline]
+    pub(crate) const fn ask(&mut self, flag: u8) {
+        self.flags |= flag;
+        self.limit = 0;
     }
 
     /// The next event of the user's own that waits to be fired.
@@ -183,7 +213,7 @@ impl<O, X> State<O, X> {
     /// [`Handler::act`](crate::Handler::act) once all handlers have seen the event.
     #[inline]
     pub fn request_act(&mut self) {
-        self.flags |= flag::ACT;
+        self.ask(flag::ACT);
     }
 
     /// Ends this run as the run of a second engine was ended: an evaluator whose early stopping ran out of patience,

@@ -11,8 +11,8 @@ pub struct Position {
     pub epoch: u32,
     /// The place in the epoch, from 0.
     pub offset: u32,
-    /// Batches drawn since the data began or began again, over all epochs: what data that is longer or shorter than
-    /// an epoch goes by.
+    /// Batches drawn since the data began or began again, which it does at its end and after an epoch that was cut: what
+    /// data goes by, be it longer or shorter than an epoch. Less than its length, where that is known.
     pub drawn: u32,
 }
 
@@ -29,7 +29,8 @@ pub trait Batches {
         self.len() == Some(0)
     }
 
-    /// The batch at `at`, or `None` where the data ends. Asked twice for one position, it must give the same batch.
+    /// The batch at `at`, or `None` where data of unknown length ends. Asked twice for one position, it must give the same
+    /// batch.
     fn get(&mut self, at: Position) -> Option<Self::Batch>;
 }
 
@@ -42,8 +43,7 @@ impl<'a, B> Batches for &'a [B] {
     }
     #[inline]
     fn get(&mut self, at: Position) -> Option<&'a B> {
-        let index = (at.drawn as usize).checked_rem(<[B]>::len(self))?;
-        <[B]>::get(self, index)
+        <[B]>::get(self, at.drawn as usize)
     }
 }
 
@@ -56,8 +56,7 @@ impl Batches for core::ops::Range<u32> {
     }
     #[inline]
     fn get(&mut self, at: Position) -> Option<u32> {
-        let index = at.drawn.checked_rem(self.end.saturating_sub(self.start))?;
-        self.start.checked_add(index)
+        Some(self.start.wrapping_add(at.drawn))
     }
 }
 

@@ -149,8 +149,11 @@ impl<O, X> Engine<O, X> {
 
     fn check<T: ?Sized, H: Handler<T, O, X>>(&mut self, record: &Record, handlers: &mut H) -> Result<(), RestoreError> {
         let engine = &record.engine;
-        let counts =
-            engine.offset <= engine.iteration && (engine.epoch_length == 0 || engine.offset <= engine.epoch_length);
+        // Iterations of the epoch; one that has been started is counted and not yet done.
+        let least = engine.offset.checked_add((engine.after == After::IterationStarted).into());
+        let counts = least.is_some_and(|least| {
+            least <= engine.iteration && (engine.epoch_length == 0 || least <= engine.epoch_length)
+        });
         if !counts || !record.whole {
             return Err(RestoreError::Engine);
         }
@@ -171,6 +174,7 @@ impl<O, X> Engine<O, X> {
         state.stop = engine.stop;
         state.clear_events();
         state.output = None;
+        state.limit = 0;
         state.flags = if engine.stop.is_some() { flag::STOP } else { 0 };
         if engine.stop_epoch {
             state.flags |= flag::STOP_EPOCH;

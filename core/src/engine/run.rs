@@ -73,42 +73,50 @@ impl<O, X> Engine<O, X> {
         if self.state.epoch_length == 0 {
             self.state.epoch_length = data.len().unwrap_or(0);
         }
+        self.state.data_length = data.len().unwrap_or(u32::MAX);
         'run: while self.advance(model, handlers, false) {
             // A run that goes on after one of these three has fired it already; only the batch has to be fetched again.
-            // Hidden from the compiler, which would otherwise work it out anew in every iteration, from `after`.
-            let mut begun = core::hint::black_box(match self.after {
+            let mut begun = match self.after {
                 After::GetBatchStarted => 1,
                 After::GetBatchCompleted => 2,
                 After::IterationStarted => 3,
                 _ => 0u8,
-            });
-            // What stays inside this loop has nothing to ask but whether something was asked for.
+            };
+            // The offset of an iteration that has been started: none has the greatest.
+            let mut started = u32::MAX;
+            if begun == 3 {
+                started = self.state.offset;
+                // It is counted again below, as every iteration is.
+                self.state.counters.iteration = self.state.counters.iteration.saturating_sub(1);
+            }
+            // What stays inside this loop has nothing to ask but whether something was asked for. Where the engine stands
+            // is written down on the way out of it.
             loop {
-                if begun < 1 {
-                    self.after = After::GetBatchStarted;
-                    if !self.tell(Event::GetBatchStarted, model, handlers) {
-                        continue 'run;
-                    }
+                if begun < 1 && !self.tell(Event::GetBatchStarted, After::GetBatchStarted, model, handlers) {
+                    continue 'run;
                 }
                 let Some(batch) = self.fetch(&mut data) else {
-                    if self.data_ended() {
+                    if self.data_ended(started == self.state.offset) {
                         continue 'run;
                     }
                     return Err(self.exhausted());
                 };
-                if begun < 2 {
-                    self.after = After::GetBatchCompleted;
-                    if !self.tell(Event::GetBatchCompleted, model, handlers) {
-                        continue 'run;
-                    }
-                }
-                if begun < 3 && !self.start_iteration(model, handlers) {
+                if begun < 2 && !self.tell(Event::GetBatchCompleted, After::GetBatchCompleted, model, handlers) {
                     continue 'run;
                 }
+                self.count_iteration();
+                if begun < 3 && !self.tell(Event::IterationStarted, After::IterationStarted, model, handlers) {
+                    continue 'run;
+                }
+                begun = 0;
                 match step(model, batch, &mut self.state) {
                     Ok(output) => {
                         // A request from inside the step waits for `IterationCompleted`: the step has been done.
-                        self.finish_iteration(output, model, handlers);
+                        if !self.finish_iteration(output, model, handlers) {
+                            self.after = After::Iteration;
+                            self.attend(model, handlers);
+                            continue 'run;
+                        }
                     }
                     Err(error) => {
                         self.state.stop = Some(StopReason::StepFailed);
@@ -117,10 +125,6 @@ impl<O, X> Engine<O, X> {
                         return Err(RunError::Step(error));
                     }
                 }
-                if !self.ready() {
-                    continue 'run;
-                }
-                begun = 0;
             }
         }
         match self.outcome_now() {
@@ -131,20 +135,37 @@ impl<O, X> Engine<O, X> {
 
     #[inline(always)]
     fn fetch<D: Batches>(&mut self, data: &mut D) -> Option<D::Batch> {
-        let position =
-            |state: &State<O, X>| Position { epoch: state.counters.epoch, offset: state.offset, drawn: state.position };
-        let batch = data.get(position(&self.state));
-        if batch.is_some() || self.state.epoch_length == 0 {
-            return batch;
+        match data.get(self.position()) {
+            None => self.fetch_again(data),
+            batch => batch,
         }
-        // Shorter than the epoch: the data begins again.
-        self.state.position = 0;
-        data.get(position(&self.state))
     }
 
-    /// The data has ended. True when that only ends the epoch, whose length is known from now on.
+    /// The data is shorter than it said. It begins again, unless that ends the epoch.
     #[cold]
-    fn data_ended(&mut self) -> bool {
+    #[inline(never)]
+    fn fetch_again<D: Batches>(&mut self, data: &mut D) -> Option<D::Batch> {
+        if self.state.epoch_length == 0 {
+            return None;
+        }
+        self.state.position = 0;
+        data.get(self.position())
+    }
+
+    fn position(&self) -> Position {
+        Position { epoch: self.state.counters.epoch, offset: self.state.offset, drawn: self.state.position }
+    }
+
+    /// The data has ended, for an iteration that had been `started` or for a new one. True when that only ends the epoch,
+    /// whose length is known from now on.
+    #[cold]
+    fn data_ended(&mut self, started: bool) -> bool {
+        if started {
+            self.count_iteration();
+            self.after = After::IterationStarted;
+        } else {
+            self.after = After::GetBatchStarted;
+        }
         let known = self.state.epoch_length != 0;
         if !known && self.state.offset > 0 {
             self.state.epoch_length = self.state.offset;

@@ -25,13 +25,81 @@ use crate::record::{RecordReader, RecordWriter, kind};
 use crate::state::{State, StopReason};
 use core::num::NonZeroU32;
 
-/// The guard.
+/// The guard. `C` says which calls look: [`EachCall`], which costs nothing, or [`EveryNth`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct TerminateOnNan {
+pub struct TerminateOnNan<C = EachCall> {
+    cadence: C,
+}
+
+/// Each call looks, at everything.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct EachCall;
+
+/// Every n-th call looks, or each at an n-th part.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct EveryNth {
     every: NonZeroU32,
-    /// Calls since the last one that looked; less than `every`. Part of the checkpoint format.
+    /// Calls since the last one that looked; less than `every`.
     calls: u32,
+}
+
+/// Which calls look: [`EachCall`] or [`EveryNth`].
+pub trait Cadence: Copy + cadence::Sealed {}
+
+impl Cadence for EachCall {}
+impl Cadence for EveryNth {}
+
+mod cadence {
+    //! What a cadence does, for this file alone.
+
+    use super::{EachCall, EveryNth};
+
+    pub trait Sealed {
+        /// How many calls cover everything, at least 1.
+        fn every(&self) -> u32;
+        /// Which of them the next call is, from 0. Part of the checkpoint format.
+        fn phase(&self) -> u32;
+        fn set_phase(&mut self, phase: u32);
+        /// Counts the call. Whether it is one that looks.
+        fn due(&mut self) -> bool;
+    }
+
+    impl Sealed for EachCall {
+        fn every(&self) -> u32 {
+            1
+        }
+        fn phase(&self) -> u32 {
+            0
+        }
+        fn set_phase(&mut self, _: u32) {}
+        #[inline]
+        fn due(&mut self) -> bool {
+            true
+        }
+    }
+
+    impl Sealed for EveryNth {
+        fn every(&self) -> u32 {
+            self.every.get()
+        }
+        fn phase(&self) -> u32 {
+            self.calls
+        }
+        fn set_phase(&mut self, phase: u32) {
+            // The cadence is configuration and may have become shorter.
+            self.calls = phase.min(self.every.get() - 1);
+        }
+        #[inline]
+        fn due(&mut self) -> bool {
+            let calls = self.calls.wrapping_add(1);
+            let due = calls >= self.every.get();
+            self.calls = if due { 0 } else { calls };
+            due
+        }
+    }
 }
 
 impl Default for TerminateOnNan {
@@ -44,76 +112,75 @@ impl TerminateOnNan {
     /// Looks at every call.
     #[must_use]
     pub const fn new() -> Self {
-        TerminateOnNan { every: NonZeroU32::MIN, calls: 0 }
+        TerminateOnNan { cadence: EachCall }
     }
+}
 
+impl<C: Cadence> TerminateOnNan<C> {
     /// Looks at every `every`-th call, or with [`check_stripe`](Self::check_stripe) at an `every`-th part each call.
     #[must_use]
-    pub const fn with_cadence(mut self, every: NonZeroU32) -> Self {
-        self.every = every;
-        self.calls = 0;
-        self
+    pub const fn with_cadence(self, every: NonZeroU32) -> TerminateOnNan<EveryNth> {
+        TerminateOnNan { cadence: EveryNth { every, calls: 0 } }
     }
 
     /// Counts the call and, when it is due, looks: true when `value` has a NaN or an infinity.
     #[inline]
     pub fn check<F: Finite + ?Sized>(&mut self, value: &F) -> bool {
-        self.due() && !value.is_finite()
+        self.cadence.due() && !value.is_finite()
     }
 
     /// Looks at the next stripe of `values`: `every` calls cover all of them. True when there is a NaN or an infinity.
     pub fn check_stripe(&mut self, values: &[f32]) -> bool {
         let found = self.find_in_stripe(values);
-        self.due();
+        self.cadence.due();
         found.is_some()
     }
 
     /// Where in `values` the first NaN or infinity of this call's stripe is.
     fn find_in_stripe(&self, values: &[f32]) -> Option<usize> {
-        let len = values.len().div_ceil(self.every.get() as usize);
-        let start = len.saturating_mul(self.calls as usize);
+        // Not 0, which a division must be shown.
+        let len = values.len().div_ceil(self.cadence.every().max(1) as usize);
+        let start = len.saturating_mul(self.cadence.phase() as usize);
         let end = start.saturating_add(len).min(values.len());
         // Where stripes do not come out even the last ones are empty.
         first_non_finite(values.get(start..end)?).map(|index| start.saturating_add(index))
     }
 
-    /// Whether this call is one that looks.
-    #[inline]
-    fn due(&mut self) -> bool {
-        let calls = self.calls.wrapping_add(1);
-        let due = calls >= self.every.get();
-        self.calls = if due { 0 } else { calls };
-        due
-    }
-
     /// Makes it a handler: whenever `when` fires, looks at what `output` makes of the model and the state (Ignite's
     /// `output_transform`): the state's output, the model's parameters, a part of either. A NaN or an infinity terminates the
     /// engine with [`StopReason::NonFinite`].
-    pub const fn attach<W, F>(self, when: W, output: F) -> Attached<W, F> {
+    pub const fn attach<W, F>(self, when: W, output: F) -> Attached<W, F, C> {
         Attached { terminate_on_nan: self, when, output }
     }
 
     /// As [`attach`](Self::attach), to look at slices that `slices` passes to its last argument one by one: parameters,
     /// gradients. Cheaper to write than a returned collection where the model owns them.
-    pub const fn watch<W, F>(self, when: W, slices: F) -> Watching<W, F> {
+    pub const fn watch<W, F>(self, when: W, slices: F) -> Watching<W, F, C> {
         Watching { terminate_on_nan: self, when, slices, found: None }
     }
 }
 
 /// A [`TerminateOnNan`] that watches an engine.
 #[derive(Clone, Copy, Debug)]
-pub struct Attached<W, F> {
+pub struct Attached<W, F, C = EachCall> {
     /// The guard.
-    pub terminate_on_nan: TerminateOnNan,
+    pub terminate_on_nan: TerminateOnNan<C>,
     when: W,
     output: F,
 }
 
-impl<T: ?Sized, O, X, R: Finite, W: When, F: FnMut(&T, &State<O, X>) -> R> Handler<T, O, X> for Attached<W, F> {
+impl<T, O, X, R, W, F, C> Handler<T, O, X> for Attached<W, F, C>
+where
+    T: ?Sized,
+    R: Finite,
+    W: When,
+    F: FnMut(&T, &State<O, X>) -> R,
+    C: Cadence,
+{
     #[inline(always)]
     fn on_event(&mut self, event: Event, model: &mut T, state: &mut State<O, X>) {
         if self.when.fires(event, state.counters())
-            && self.terminate_on_nan.due()
+            && self.terminate_on_nan.cadence.due()
             && !(self.output)(model, state).is_finite()
         {
             state.terminate(StopReason::NonFinite);
@@ -129,9 +196,9 @@ impl<T: ?Sized, O, X, R: Finite, W: When, F: FnMut(&T, &State<O, X>) -> R> Handl
 
 /// A [`TerminateOnNan`] that watches slices of the model, a stripe of each a call.
 #[derive(Clone, Copy, Debug)]
-pub struct Watching<W, F> {
+pub struct Watching<W, F, C = EachCall> {
     /// The guard.
-    pub terminate_on_nan: TerminateOnNan,
+    pub terminate_on_nan: TerminateOnNan<C>,
     when: W,
     slices: F,
     found: Option<NonFinite>,
@@ -148,7 +215,7 @@ pub struct NonFinite {
     pub index: u32,
 }
 
-impl<W, F> Watching<W, F> {
+impl<W, F, C> Watching<W, F, C> {
     /// Where the last one was that ended a run; looked for only then.
     #[must_use]
     pub const fn found(&self) -> Option<NonFinite> {
@@ -156,7 +223,13 @@ impl<W, F> Watching<W, F> {
     }
 }
 
-impl<T: ?Sized, O, X, W: When, F: FnMut(&T, &mut dyn FnMut(&[f32]))> Handler<T, O, X> for Watching<W, F> {
+impl<T, O, X, W, F, C> Handler<T, O, X> for Watching<W, F, C>
+where
+    T: ?Sized,
+    W: When,
+    F: FnMut(&T, &mut dyn FnMut(&[f32])),
+    C: Cadence,
+{
     #[inline(always)]
     fn on_event(&mut self, event: Event, model: &mut T, state: &mut State<O, X>) {
         if !self.when.fires(event, state.counters()) {
@@ -173,7 +246,7 @@ impl<T: ?Sized, O, X, W: When, F: FnMut(&T, &mut dyn FnMut(&[f32]))> Handler<T, 
             }
             slice = slice.saturating_add(1);
         });
-        self.terminate_on_nan.due();
+        self.terminate_on_nan.cadence.due();
         if found.is_some() {
             self.found = found;
             state.terminate(StopReason::NonFinite);
@@ -187,15 +260,14 @@ impl<T: ?Sized, O, X, W: When, F: FnMut(&T, &mut dyn FnMut(&[f32]))> Handler<T, 
     }
 }
 
-impl TerminateOnNan {
+impl<C: Cadence> TerminateOnNan<C> {
     fn save_state(&self, record: &mut RecordWriter<'_>) {
-        record.fields(kind::TERMINATE_ON_NAN, |to| to.number(self.calls.into()));
+        record.fields(kind::TERMINATE_ON_NAN, |to| to.number(self.cadence.phase().into()));
     }
 
     fn restore_state(&mut self, record: &mut RecordReader<'_>) {
-        if let Some(calls) = record.fields(kind::TERMINATE_ON_NAN, |from| from.number()) {
-            // The cadence is configuration and may have become shorter.
-            self.calls = calls.min(self.every.get() - 1);
+        if let Some(phase) = record.fields(kind::TERMINATE_ON_NAN, |from| from.number()) {
+            self.cadence.set_phase(phase);
         }
     }
 }

@@ -13,6 +13,7 @@ use training_monitor::checkpoint::{self, Contents, Crc32, Header, One};
 use training_monitor::event::{Any, Counters, User};
 use training_monitor::handlers::early_stopping::{Mode, ThresholdMode};
 use training_monitor::handlers::model_checkpoint::{ConfigError, Save, Step};
+use training_monitor::handlers::terminate_on_nan::EveryNth;
 use training_monitor::record::Record;
 use training_monitor::time::{Clock, Extend};
 use training_monitor::{
@@ -204,7 +205,7 @@ pub fn guard(data: &[u8]) {
     let Some(input) = input::<GuardInput>(data) else { return };
     let Some(every) = NonZeroU32::new(input.every.0) else { return };
     let fresh = || TerminateOnNan::new().with_cadence(every);
-    let attach = |guard: TerminateOnNan| guard.attach(Any, |_: &(), _: &State<f32>| 0.0_f32);
+    let attach = |guard: TerminateOnNan<EveryNth>| guard.attach(Any, |_: &(), _: &State<f32>| 0.0_f32);
     let mut machine = attach(fresh());
     let mut model = Guard { every: every.get(), calls: 0 };
     let numbers = |of: &[Number]| of.iter().map(|number| number.0).collect::<Vec<f32>>();

@@ -114,7 +114,10 @@ fn terminate_on_nan() {
     black_box((finite::all_finite(values), finite::first_non_finite(values)));
     let deep = (any::<f32>(), [any::<f64>(); 3], Some(values), (any::<u32>(), [[any::<f32>(); 2]; 2]));
     black_box(deep.is_finite());
-    let mut guard = TerminateOnNan::default().with_cadence(NonZeroU32::new(any()).unwrap_or(NonZeroU32::MIN));
+    let mut guard = TerminateOnNan::default();
+    black_box((guard.check(&deep), guard.check(values), guard.check_stripe(values)));
+    defmt::info!("{}", guard);
+    let mut guard = guard.with_cadence(NonZeroU32::new(any()).unwrap_or(NonZeroU32::MIN));
     black_box((guard.check(&deep), guard.check(values), guard.check_stripe(values)));
     defmt::info!("{}", guard);
 }
