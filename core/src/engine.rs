@@ -392,6 +392,7 @@ impl<O, X> Engine<O, X> {
         self.state.offset < self.state.limit
     }
 
+    #[inline(never)] // Its code once, and nothing of it on the stack of a save.
     fn record_now<T: ?Sized, H: Handler<T, O, X>>(&self, record: &mut Record, handlers: &mut H) {
         handlers.save_state(&self.state, &mut RecordWriter::new(record));
         record.engine = self.engine_state();
