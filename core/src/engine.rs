@@ -130,6 +130,7 @@ impl<O, X> Engine<O, X> {
     #[must_use]
     pub fn with_epoch_length(mut self, iterations: u32) -> Self {
         self.state.epoch_length = iterations;
+        self.state.limit = 0;
         self.epoch_length = iterations;
         self
     }
@@ -238,10 +239,8 @@ impl<O, X> Engine<O, X> {
     }
 
     /// As [`emit`](Self::emit), between two events of one iteration, where only a handler that this event reaches can
-    /// have asked for anything: where none listens this comes to nothing, not even a test. False when the iteration is
-    /// not to be gone on with.
-    ///
-    /// The engine stands `after` this event only once somebody asks, since nobody else can see where it stands.
+    /// have asked for anything: where none listens this comes to nothing, not even a test. Only one who asks can see
+    /// that the engine stands `after` it. False when the iteration is not to be gone on with.
     #[inline(always)]
     fn tell<T: ?Sized, H: Handler<T, O, X>>(
         &mut self,

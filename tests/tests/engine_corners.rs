@@ -296,6 +296,18 @@ fn the_longest_epoch_there_can_be() {
     assert_eq!((engine.state().epoch(), engine.state().offset()), (2, 0));
 }
 
+#[test]
+fn an_epoch_that_is_made_shorter_under_way() {
+    let mut seen = Log::new();
+    let mut engine = Engine::<u32>::new(1).with_epoch_length(9);
+    for _ in 0..3 {
+        assert!(engine.begin_iteration(&mut seen, &mut log()) && engine.end_iteration(0, &mut seen, &mut log()));
+    }
+    let mut engine = engine.with_epoch_length(3);
+    assert!(!engine.begin_iteration(&mut seen, &mut log()));
+    assert_eq!(engine.outcome().map(|outcome| outcome.iteration), Some(3));
+}
+
 /// An iteration that has been started is one of its epoch, and is counted.
 #[test]
 fn a_record_with_an_iteration_too_many_is_refused() {
