@@ -180,7 +180,7 @@ impl<O, X> State<O, X> {
             // The data begins again. It may also be shorter than that of the run which wrote a record.
             self.position = self.position.checked_rem(self.data_length).unwrap_or(0);
         }
-        let until_end = self.longest().saturating_sub(self.offset).min(self.data_length - self.position);
+        let until_end = self.longest().saturating_sub(self.offset).min(self.data_length.saturating_sub(self.position));
         self.limit = if self.flags == 0 { self.offset.saturating_add(until_end) } else { 0 };
     }
 
