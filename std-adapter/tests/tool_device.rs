@@ -38,7 +38,7 @@ fn frames_say_what_the_text_says() {
     assert!(told.starts_with("INFO  64-32-10, from the beginning\n"), "{told}");
     assert!(told.contains("\nepoch 1  loss 0.28987  accuracy"), "{told}");
     assert!(
-        told.contains("\nlatest: saved step 12, 19580 bytes, in place of 11\nstopped: EarlyStopping, after epoch 12")
+        told.contains("\nlatest: saved step 12, 19576 bytes, in place of 11\nstopped: EarlyStopping, after epoch 12")
     );
     // Lines that mean nothing to the tool have their level; the others are the same.
     assert_eq!(told.replace("INFO  ", ""), as_text());
