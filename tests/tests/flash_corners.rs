@@ -136,17 +136,22 @@ fn a_commit_is_of_the_stream_that_was_announced() {
     assert_eq!(store.commit(&Header::default(), &Encoded { len: 0, crc: 0 }), Err(SlotsError::Incomplete));
 }
 
-/// A cell that no longer takes a bit is found before the save is called one: in the stream, the record, or the seal.
+fn is_firm<S: Store>(mut store: S) -> bool {
+    store.is_firm(0)
+}
+
+/// A cell that no longer takes a bit is found before the save is called one: in the stream, the record, or the seal. What
+/// an opening makes of it then: whether the checkpoint is listed, and has its place for good; of a store that is lent, too.
 #[test]
 fn what_does_not_stay_is_not_committed() {
     // Record, seal and stream of the first slot.
-    for (worn, expected) in [
-        (0..0, Ok(())),
-        (16..17, Err(SlotsError::Unreadable)),
-        (64..72, Err(SlotsError::Unreadable)),
+    for (worn, expected, listed, firm) in [
+        (0..0, Ok(()), true, true),
+        (16..17, Err(SlotsError::Unreadable), false, true),
+        (64..72, Err(SlotsError::Unreadable), true, false),
         // One byte of eight: for an opening that is a seal, for a save it is not.
-        (70..71, Err(SlotsError::Unreadable)),
-        (100..101, Err(SlotsError::Unreadable)),
+        (70..71, Err(SlotsError::Unreadable), true, true),
+        (100..101, Err(SlotsError::Unreadable), false, true),
     ] {
         let mut flash = Plain::<1, 1, 256>::new(512);
         flash.worn = worn.clone();
@@ -157,5 +162,8 @@ fn what_does_not_stay_is_not_committed() {
         let mut writer = store.create(&Opening { len, ..opening() }).unwrap();
         let last = checkpoint::encode::<Crc32, _, _>(&mut writer, &contents, &model).unwrap();
         assert_eq!(store.commit(&Header::default(), &last), expected, "{worn:?}");
+        let mut store: Slots<_, 2, Crc32> = Slots::open(store.into_inner(), 0..512).unwrap();
+        assert_eq!(store.stored(0).unwrap().is_some(), listed, "{worn:?}");
+        assert_eq!((is_firm(&mut store), is_firm(store)), (firm, firm), "{worn:?}");
     }
 }

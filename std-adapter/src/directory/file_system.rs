@@ -121,11 +121,7 @@ impl FileSystem for RealFs {
 
     #[cfg(unix)]
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        match File::open(dir)?.sync_all() {
-            // Some network file systems have no such operation on directories; there is nothing else to call.
-            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
-            result => result,
-        }
+        or_unsupported(File::open(dir)?.sync_all())
     }
 
     /// Other systems document no way to do this; what a power cut leaves is then told from the files' checksums.
@@ -153,5 +149,29 @@ impl FileSystem for RealFs {
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         fs::create_dir_all(path)
+    }
+}
+
+/// Some network file systems have no such operation on directories; there is nothing else to call.
+#[cfg(unix)]
+fn or_unsupported(synced: io::Result<()>) -> io::Result<()> {
+    match synced {
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        result => result,
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_sync_that_there_is_not_is_none_that_failed() {
+        for kind in [io::ErrorKind::InvalidInput, io::ErrorKind::Unsupported] {
+            assert!(or_unsupported(Err(kind.into())).is_ok(), "{kind}");
+        }
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::PermissionDenied, io::ErrorKind::Other] {
+            assert_eq!(or_unsupported(Err(kind.into())).unwrap_err().kind(), kind);
+        }
     }
 }

@@ -175,7 +175,6 @@ impl<F: FileSystem> Directory<F> {
         let whole = |pending: &Pending<F::Writer>| {
             (pending.step, pending.sequence) == (header.step, header.sequence)
                 && pending.names.len() == pending.parts as usize
-                && pending.parts > 0
         };
         if !self.pending.as_ref().is_some_and(whole) {
             self.abandon();

@@ -4,6 +4,10 @@ mod errors;
 mod power_cuts;
 mod real;
 mod resume;
+mod rolled;
+mod steps;
+mod system;
 mod training;
+mod watched;
 
 use training_monitor_std::test_support::disk as model;
