@@ -159,6 +159,14 @@ fn who_does_not_ask_does_not_act() {
     eager.asks = true;
     Engine::new(2).run(&mut Log::new(), 0..3, &mut eager, |_, batch, _| batch).unwrap();
     assert!(eager.acted > 0);
+    // Asked for between two iterations, from outside.
+    let (mut engine, mut eager) = (Engine::new(1).with_epoch_length(9), Eager { pending: true, ..Eager::default() });
+    for acted in 0..2 {
+        let seen = &mut Log::new();
+        assert!(engine.begin_iteration(seen, &mut eager) && engine.end_iteration(0, seen, &mut eager));
+        assert_eq!(eager.acted, acted);
+        engine.state_mut().request_act();
+    }
 }
 
 /// What a handler does that has only what must be written.
@@ -239,23 +247,25 @@ fn lent_data_is_data() {
     assert_eq!(Batches::len(&&mut Stream([1].iter())), None);
 }
 
-/// Data that is shorter than the epoch begins again, where it does not do so by itself.
+/// Data that is shorter than the epoch begins again, also where it is shorter than it says.
 #[test]
 fn data_shorter_than_its_epoch_begins_again() {
-    struct Three;
+    struct Three(Option<u32>);
     impl Batches for Three {
         type Batch = u32;
         fn len(&self) -> Option<u32> {
-            Some(3)
+            self.0
         }
         fn get(&mut self, at: Position) -> Option<u32> {
             (at.drawn < 3).then_some(at.drawn)
         }
     }
-    let mut drawn = Vec::new();
-    let mut engine = Engine::new(1).with_epoch_length(5);
-    engine.run(&mut (), Three, &mut (), |(), batch, _| drawn.push(batch)).unwrap();
-    assert_eq!(drawn, [0, 1, 2, 0, 1]);
+    for says in [Some(3), Some(4), Some(9), None] {
+        let mut drawn = Vec::new();
+        let mut engine = Engine::new(2).with_epoch_length(5);
+        engine.run(&mut (), Three(says), &mut (), |(), batch, _| drawn.push(batch)).unwrap();
+        assert_eq!(drawn, [0, 1, 2, 0, 1, 2, 0, 1, 2, 0], "{says:?}");
+    }
     assert_eq!(EarlyStopping::new(7).unwrap().patience(), 7);
 }
 
