@@ -233,3 +233,8 @@ fn a_function_is_a_clock() {
     };
     assert_eq!([Clock::now(&mut clock), Clock::now(&mut clock)], [42_u64, 44]);
 }
+
+#[test]
+fn early_stopping_tells_its_patience() {
+    assert_eq!(EarlyStopping::new(7).unwrap().patience(), 7);
+}

@@ -162,7 +162,6 @@ impl<O, X> Engine<O, X> {
     fn data_ended(&mut self, started: bool) -> bool {
         if started {
             self.count_iteration();
-            self.after = After::IterationStarted;
         } else {
             self.after = After::GetBatchStarted;
         }
