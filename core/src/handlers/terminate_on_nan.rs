@@ -118,6 +118,7 @@ impl TerminateOnNan {
 
 impl<C: Cadence> TerminateOnNan<C> {
     /// Looks at every `every`-th call, or with [`check_stripe`](Self::check_stripe) at an `every`-th part each call.
+    /// A guard with a cadence is of another type, [`TerminateOnNan<EveryNth>`](EveryNth), since it has a counter.
     #[must_use]
     pub const fn with_cadence(self, every: NonZeroU32) -> TerminateOnNan<EveryNth> {
         TerminateOnNan { cadence: EveryNth { every, calls: 0 } }
