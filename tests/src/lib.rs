@@ -10,5 +10,6 @@ pub mod fuzz;
 pub mod models;
 pub mod power_cut;
 pub mod script;
+pub mod standing;
 
 pub use training_monitor_std::test_support::{flash, random};

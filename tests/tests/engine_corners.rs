@@ -7,6 +7,7 @@ use training_monitor::record::{Record, RecordReader, RecordWriter, RestoreError}
 use training_monitor::{
     EarlyStopping, Engine, Event, Handler, State, StopReason, TerminateOnNan, Timer, UserEvent, on,
 };
+use training_monitor_tests::standing::standing;
 
 use std::num::NonZeroU32;
 
@@ -23,18 +24,6 @@ fn log() -> impl Handler<Log, u32> {
 }
 
 const USER: UserEvent = UserEvent { id: 7, value: 0 };
-
-/// A record of a run that stands after `after`, `offset` iterations into an epoch of `epoch_length`.
-fn standing(after: After, offset: u32, epoch_length: u32) -> Record {
-    let mut record = Record::new();
-    record.engine.after = after;
-    record.engine.epoch = 1;
-    record.engine.iteration = offset;
-    record.engine.offset = offset;
-    record.engine.drawn = offset;
-    record.engine.epoch_length = epoch_length;
-    record
-}
 
 fn restored(record: &Record) -> Engine<u32> {
     let mut engine = Engine::new(2);
@@ -54,7 +43,7 @@ fn the_end_of_the_data_counts_between_iterations_only() {
     engine.end_data(&mut seen, &mut log());
     assert_eq!((seen.len(), engine.state().epoch_length()), (before, None));
     // And an epoch without an iteration has no end: its length stays what it was.
-    let mut engine = restored(&standing(After::Iteration, 0, 3));
+    let mut engine = restored(&standing(After::Iteration, 0, 0, 3));
     engine.end_data(&mut Log::new(), &mut ());
     assert_eq!(engine.state().epoch_length(), Some(3));
 }
@@ -63,15 +52,15 @@ fn the_end_of_the_data_counts_between_iterations_only() {
 #[test]
 fn an_epoch_at_its_end_is_over_after_a_restart() {
     let mut seen = Log::new();
-    let mut engine = restored(&standing(After::Iteration, 3, 3));
+    let mut engine = restored(&standing(After::Iteration, 3, 3, 3));
     assert!(engine.begin_iteration(&mut seen, &mut log()));
     assert_eq!(seen, [Event::EpochCompleted, Event::EpochStarted, Event::IterationStarted]);
     for (offset, epoch_length) in [(4, 3), (3, 1)] {
-        let record = standing(After::Iteration, offset, epoch_length);
+        let record = standing(After::Iteration, offset, offset, epoch_length);
         let refused = Engine::<u32>::new(2).restore::<Log, _>(&record, &mut ());
         assert_eq!(refused, Err(RestoreError::Engine));
     }
-    let mut record = standing(After::Iteration, 3, 3);
+    let mut record = standing(After::Iteration, 3, 3, 3);
     record.engine.iteration = 2;
     assert_eq!(Engine::<u32>::new(2).restore::<Log, _>(&record, &mut ()), Err(RestoreError::Engine));
 }
@@ -80,7 +69,7 @@ fn an_epoch_at_its_end_is_over_after_a_restart() {
 #[test]
 fn a_run_that_was_done_goes_on_with_more_epochs_only() {
     for (max_epochs, goes_on) in [(1, false), (2, false), (3, true)] {
-        let mut record = standing(After::Completed, 3, 3);
+        let mut record = standing(After::Completed, 3, 3, 3);
         record.engine.epoch = 2;
         record.engine.iteration = 6;
         let mut engine = Engine::<u32>::new(max_epochs);
@@ -95,7 +84,7 @@ fn what_waits_to_be_fired_belongs_to_the_run_that_was_left() {
     let mut engine = Engine::new(2).with_epoch_length(2);
     assert!(engine.begin_iteration(&mut seen, &mut ()));
     engine.state_mut().fire(USER).unwrap();
-    engine.restore::<Log, _>(&standing(After::Iteration, 1, 2), &mut ()).unwrap();
+    engine.restore::<Log, _>(&standing(After::Iteration, 1, 1, 2), &mut ()).unwrap();
     // One event of the run that goes on, not two.
     engine.state_mut().fire(UserEvent { id: 8, value: 0 }).unwrap();
     assert!(engine.begin_iteration(&mut seen, &mut log()));
@@ -219,7 +208,7 @@ fn a_resumed_run_tells_what_it_skipped() {
             [9, 6, 3].into_iter().find(|iteration| below.is_none_or(|below| *iteration < below))
         }
         fn verify(&mut self, iteration: u32, _: &mut Log, record: &mut Record) -> bool {
-            *record = standing(After::Iteration, 3, 3);
+            *record = standing(After::Iteration, 3, 3, 3);
             iteration <= self.0
         }
         fn load(&mut self, _: u32, _: &mut Log) -> bool {

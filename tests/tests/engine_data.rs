@@ -3,6 +3,7 @@
 use training_monitor::engine::{After, Batches, Position, Stream};
 use training_monitor::record::{Record, RestoreError};
 use training_monitor::{Engine, Event, Handler, Outcome, RunError, State, StopReason};
+use training_monitor_tests::standing::standing;
 
 type Log = Vec<Event>;
 
@@ -13,19 +14,6 @@ impl Handler<Log, u32> for All {
     fn on_event(&mut self, event: Event, log: &mut Log, _: &mut State<u32>) {
         log.push(event);
     }
-}
-
-/// A record of a run that stands after `after`, `offset` iterations into an epoch of `epoch_length`, with `iteration`
-/// counted.
-fn standing(after: After, offset: u32, iteration: u32, epoch_length: u32) -> Record {
-    let mut record = Record::new();
-    record.engine.after = after;
-    record.engine.epoch = 1;
-    record.engine.iteration = iteration;
-    record.engine.offset = offset;
-    record.engine.drawn = offset;
-    record.engine.epoch_length = epoch_length;
-    record
 }
 
 fn restored(record: &Record) -> Engine<u32> {
