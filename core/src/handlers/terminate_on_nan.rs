@@ -55,11 +55,11 @@ impl Cadence for EveryNth {}
 mod cadence {
     //! What a cadence does, for this file alone.
 
-    use super::{EachCall, EveryNth};
+    use super::{EachCall, EveryNth, NonZeroU32};
 
     pub trait Sealed {
-        /// How many calls cover everything, at least 1.
-        fn every(&self) -> u32;
+        /// How many calls cover everything.
+        fn every(&self) -> NonZeroU32;
         /// Which of them the next call is, from 0. Part of the checkpoint format.
         fn phase(&self) -> u32;
         fn set_phase(&mut self, phase: u32);
@@ -68,8 +68,8 @@ mod cadence {
     }
 
     impl Sealed for EachCall {
-        fn every(&self) -> u32 {
-            1
+        fn every(&self) -> NonZeroU32 {
+            NonZeroU32::MIN
         }
         fn phase(&self) -> u32 {
             0
@@ -82,8 +82,8 @@ mod cadence {
     }
 
     impl Sealed for EveryNth {
-        fn every(&self) -> u32 {
-            self.every.get()
+        fn every(&self) -> NonZeroU32 {
+            self.every
         }
         fn phase(&self) -> u32 {
             self.calls
@@ -139,8 +139,7 @@ impl<C: Cadence> TerminateOnNan<C> {
 
     /// Where in `values` the first NaN or infinity of this call's stripe is.
     fn find_in_stripe(&self, values: &[f32]) -> Option<usize> {
-        // Not 0, which a division must be shown.
-        let len = values.len().div_ceil(self.cadence.every().max(1) as usize);
+        let len = values.len().div_ceil(self.cadence.every().get() as usize);
         let start = len.saturating_mul(self.cadence.phase() as usize);
         let end = start.saturating_add(len).min(values.len());
         // Where stripes do not come out even the last ones are empty.
