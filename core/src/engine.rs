@@ -226,6 +226,7 @@ impl<O, X> Engine<O, X> {
                 self.state.epoch_length = self.epoch_length;
             }
             self.state.position = 0;
+            self.state.data_length = u32::MAX;
         }
     }
 

@@ -74,6 +74,26 @@ fn a_record_further_on_than_the_data_is_long() {
     }
 }
 
+/// How long the data of an earlier run was is of no matter to a loop over other data.
+#[test]
+fn a_loop_after_a_run_counts_its_own_data() {
+    for restored in [false, true] {
+        let mut engine = Engine::new(1).with_epoch_length(5);
+        engine.run(&mut Log::new(), 0..3, &mut (), |_, batch, _| batch).unwrap();
+        if restored {
+            engine.restore::<Log, _>(&standing(After::Iteration, 0, 0, 5), &mut ()).unwrap();
+        } else {
+            engine.restart();
+        }
+        let mut drawn = Vec::new();
+        while engine.begin_iteration(&mut Log::new(), &mut ()) {
+            drawn.push(engine.engine_state().drawn);
+            engine.end_iteration(0, &mut Log::new(), &mut ());
+        }
+        assert_eq!(drawn, [0, 1, 2, 3, 4], "{restored}");
+    }
+}
+
 /// An epoch of unknown length is over where it has as many iterations as there can be.
 #[test]
 fn the_longest_epoch_there_can_be() {

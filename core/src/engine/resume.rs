@@ -174,7 +174,7 @@ impl<O, X> Engine<O, X> {
         state.stop = engine.stop;
         state.clear_events();
         state.output = None;
-        state.limit = 0;
+        (state.limit, state.data_length) = (0, u32::MAX);
         state.flags = if engine.stop.is_some() { flag::STOP } else { 0 };
         if engine.stop_epoch {
             state.flags |= flag::STOP_EPOCH;

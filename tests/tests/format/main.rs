@@ -386,7 +386,7 @@ fn golden_files_are_read_and_written() {
         assert_eq!(info.len as usize, committed.len(), "{name}");
         assert_eq!(committed, now, "{name}: version 1 must be written as it always was");
     }
-    // Written when `drawn` was counted on from epoch to epoch; the run goes on with the same batch.
+    // Written when `drawn` was counted on from epoch to epoch. How such a run goes on: `engine_data`.
     let before = std::fs::read(directory.join("v1-run-counting-on.ckpt")).unwrap();
     let drawn = |bytes: &[u8]| postcard::from_bytes::<plain::Checkpoint>(bytes).unwrap().run.map(|run| run.drawn);
     assert_eq!((drawn(&before), drawn(&from_a_run())), (Some(12), Some(4)));
