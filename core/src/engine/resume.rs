@@ -84,6 +84,7 @@ impl<O, X> Engine<O, X> {
         self.state.counters = Counters { epoch, iteration: epoch.saturating_mul(epoch_length) };
         self.state.epoch_length = epoch_length;
         self.state.position = 0;
+        self.state.data_length = u32::MAX;
     }
 
     /// The run at this moment: the engine and the state of every handler.
