@@ -8,6 +8,7 @@ use super::wire::Number;
 use super::{Failure, directory, refused, same};
 use serde::Deserialize;
 use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use training_monitor::event::Counters;
 use training_monitor::handlers::model_checkpoint::{Builder, Step};
 use training_monitor::name::FileName;
@@ -102,8 +103,7 @@ impl Named {
     pub fn builder(&self) -> Builder<PLACES> {
         let builder = ModelCheckpoint::<PLACES>::builder().n_saved(self.n_saved);
         match &self.score_name {
-            // A program has its score's name as a literal; here it comes from a file, once a trace.
-            Some(name) => builder.score_name(name.clone().leak()),
+            Some(name) => builder.score_name(literal(name)),
             None => builder,
         }
     }
@@ -115,6 +115,21 @@ impl Named {
             let (prefix, extension) = (&*self.filename_prefix, &*self.extension);
             FileName { prefix, object, step, score, extension }.to_string()
         })
+    }
+}
+
+/// A program has its score's name as a literal. Here it comes from a file: each is kept for good, but once.
+fn literal(name: &str) -> &'static str {
+    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    // A set is whole whatever the thread that poisoned its lock was about to put there.
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    match names.get(name) {
+        Some(known) => known,
+        None => {
+            let kept: &'static str = name.to_owned().leak();
+            names.insert(kept);
+            kept
+        }
     }
 }
 
