@@ -185,6 +185,38 @@ fn states_that_do_not_fit_the_record_are_an_error() {
     assert_eq!(engine.record::<(), _>(&mut Own::<RECORD_SIZE> { kind: kind::USER, state: 0 }), Err(RecordFull));
 }
 
+/// A state that cannot be put into bytes.
+struct Refusing;
+
+impl serde::Serialize for Refusing {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("no"))
+    }
+}
+
+impl Handler<(), f32> for Refusing {
+    fn on_event(&mut self, _: Event, (): &mut (), _: &mut State<f32>) {}
+    fn save_state(&mut self, _: &State<f32>, record: &mut RecordWriter<'_>) {
+        record.push(kind::USER, self);
+    }
+}
+
+#[test]
+fn a_state_that_cannot_be_written_is_an_error() {
+    let engine = Engine::<f32>::new(1);
+    let own = Own::<8> { kind: kind::USER + 1, state: 3 };
+    assert_eq!(engine.record::<(), _>(&mut (own, Refusing)), Err(RecordFull));
+    assert_eq!(engine.record::<(), _>(&mut (Refusing, own)), Err(RecordFull));
+}
+
+#[test]
+fn a_record_of_no_run_is_the_default() {
+    assert_eq!(Record::default(), Record::new());
+    let mut engine = Engine::<f32>::new(2);
+    engine.restore::<(), _>(&Record::default(), &mut ()).expect("nothing to go on with");
+    assert_eq!((engine.state().epoch(), engine.state().iteration()), (0, 0));
+}
+
 /// Takes most of the record.
 struct Hog;
 

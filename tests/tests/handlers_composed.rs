@@ -108,7 +108,10 @@ fn the_newest_checkpoint_of_several_handlers_is_found() {
         let (mut ahead, mut behind) = (handlers(ahead.1.into_store()), handlers(behind.1.into_store()));
 
         let mut array = if first { [&mut ahead, &mut behind] } else { [&mut behind, &mut ahead] };
-        assert_eq!([None, Some(3), Some(2), Some(1)].map(|below| array.newest(below)), [Some(3), Some(2), Some(1), None]);
+        assert_eq!(
+            [None, Some(3), Some(2), Some(1)].map(|below| array.newest(below)),
+            [Some(3), Some(2), Some(1), None]
+        );
         let mut model = One("m", [0.0; 2]);
         assert!(array.load(3, &mut model));
         assert_eq!(model.1, trained);

@@ -94,6 +94,13 @@ fn ram_takes_what_fits_to_the_last_byte() {
     assert!(ram.create(&opening(100)).is_ok());
     assert_eq!(ram.create(&opening(101)).err(), Some(RamError::TooLong));
     assert_eq!((ram.parts(0), ram.open(0, 0).err()), (Ok(0), Some(RamError::NotFound)));
+    // More than was announced is taken, more than there is room for is not.
+    let mut writer = ram.create(&opening(1)).unwrap();
+    let mut write = |len| embedded_io::Write::write(&mut writer, &[7; 100][..len]);
+    assert_eq!(
+        (write(99), write(2), write(1), write(1)),
+        (Ok(99), Err(RamError::TooLong), Ok(1), Err(RamError::TooLong))
+    );
     ram.create(&opening(1)).unwrap();
     ram.commit(&Header { step: 5, ..Header::default() }, &Encoded { len: 1, crc: 0 }).unwrap();
     assert_eq!((ram.parts(5), ram.parts(0)), (Ok(1), Ok(0)));
