@@ -72,7 +72,9 @@ fn every_damage_is_found() {
         (Some(2), Some("damaged"))
     );
     fs::write(&path, [&whole[..], b"more"].concat()).unwrap();
-    assert!(says(dir.path(), &["verify", "run/latest_model_12.ckpt"], 1).contains("4 bytes follow"));
+    let text = says(dir.path(), &["verify", "run/latest_model_12.ckpt"], 1);
+    assert!(text.contains("4 bytes follow"), "{text}");
+    assert_eq!(text.matches("latest_model_12.ckpt").count(), 1, "{text}");
     // What cannot be looked at does not hide the rest, and is no verdict.
     let output = tool(dir.path(), &["verify", "absent", "run", "gone"]);
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

@@ -161,7 +161,9 @@ pub fn counted(count: usize, what: &str) -> String {
 /// Says whether all of it is whole, and what is not.
 pub fn verdict(path: &Path, survey: &Survey) -> Result<()> {
     for other in survey.others.iter().filter(|other| other.verdict.is_loss()) {
-        output::line(format_args!("{} {}: {}: {}", "damaged".red().bold(), path.display(), other.place, other.why))?;
+        // A file that was asked for itself is named by its path alone.
+        let place = if survey.kind == Kind::File { "" } else { &*format!("{}: ", other.place) };
+        output::line(format_args!("{} {}: {place}{}", "damaged".red().bold(), path.display(), other.why))?;
     }
     let count: usize = survey.series.iter().map(|series| series.checkpoints.len()).sum();
     if survey.is_whole() {
