@@ -1,13 +1,12 @@
-//! Is every number finite? The scan behind the NaN guard, and what can be scanned.
+//! Checks that all numbers are finite: the scan of the NaN guard, and the types that can be checked.
 //!
-//! [`all_finite`] is exact on any slice: NaN and both infinities are not finite, everything else is, subnormals and
-//! the largest numbers included. [`Finite`] carries the question into whatever a step function returns: numbers,
-//! slices, arrays, tuples, options, vectors, nested as deep as you like, and types of the user's own.
+//! [`all_finite`] is exact for every slice. NaN and both infinities are not finite; all other values are, including
+//! subnormal numbers and the largest ones. [`Finite`] applies the check to numbers, slices, arrays, tuples, options and
+//! vectors, nested to any depth, and to user-defined types.
 //!
-//! How it scans: where the target adds floats in hardware, it adds first. A sum with a NaN or an infinity in it is
-//! never finite, so a finite sum proves a whole block; a sum that is not finite may be mere overflow, and the block is
-//! looked at again, exactly. Where floats are emulated it looks at exponents as integers from the start.
-//! Nothing here changes or remembers anything.
+//! If the target adds floats in hardware, the scan adds first. A sum that contains a NaN or an infinity is never finite,
+//! so a finite sum proves that the whole block is finite. A non-finite sum can also be an overflow; then the block is
+//! checked again, element by element. If the target emulates floats, the scan compares exponents as integers.
 //!
 //! ```
 //! use training_monitor::finite::{Finite, all_finite, first_non_finite};
@@ -18,7 +17,7 @@
 //! assert!(![&[1.0_f32, 2.0][..], &[f32::INFINITY][..]].is_finite());
 //! ```
 
-/// Adding floats costs an instruction, not a call.
+/// Whether adding floats takes an instruction instead of a call.
 const HARDWARE_FLOAT: bool = cfg!(any(
     target_arch = "x86_64",
     target_arch = "aarch64",
@@ -26,21 +25,21 @@ const HARDWARE_FLOAT: bool = cfg!(any(
     all(any(target_arch = "riscv32", target_arch = "riscv64"), target_feature = "f"),
 ));
 
-/// What is added up before the sum is looked at: enough that looking costs nothing, little enough that a NaN early in a
-/// long slice is found early, and that a second look finds the block in the nearest cache.
+/// The elements per sum. Large enough that checking the sum costs nothing; small enough that a NaN at the start of a long
+/// slice is found early, and that a second scan finds the block in the first-level cache.
 const BLOCK: usize = 2048;
 
-/// Below this many, to call is not quicker than to look at each.
+/// Below this length, calling the scan takes as long as checking each element.
 const CALL: usize = 8;
 
-/// Below this many, to look at each is quicker than to set up sums.
+/// Below this length, checking each element is faster than setting up the sums.
 const SHORT: usize = 32;
 
-/// Whether no element is NaN or infinite. An empty slice is finite.
+/// Whether all elements are finite. True for an empty slice.
 #[must_use]
 #[cfg_attr(target_pointer_width = "64", inline)]
 pub fn all_finite(values: &[f32]) -> bool {
-    // Where a call costs as much as looking, a host's caller looks for itself.
+    // For very short slices the call costs more than the scan, so on 64-bit hosts it is inlined.
     if cfg!(target_pointer_width = "64") && values.len() < CALL {
         return values.iter().all(|value| value.is_finite());
     }
@@ -54,13 +53,13 @@ fn each_is_finite(values: &[f32]) -> bool {
     values.chunks(BLOCK).all(|block| (HARDWARE_FLOAT && sum_is_finite(block)) || exponents_are_finite(block))
 }
 
-/// Where the first NaN or infinity is.
+/// The index of the first NaN or infinity.
 #[must_use]
 pub fn first_non_finite(values: &[f32]) -> Option<usize> {
     if all_finite(values) { None } else { values.iter().position(|value| !value.is_finite()) }
 }
 
-/// One-sided: true proves that all are finite, false proves nothing.
+/// True proves that all elements are finite; false proves nothing.
 #[cfg(target_pointer_width = "64")]
 #[inline]
 fn sum_is_finite(block: &[f32]) -> bool {
@@ -68,11 +67,11 @@ fn sum_is_finite(block: &[f32]) -> bool {
     exponents_are_finite(&sums(chunks)) && exponents_are_finite(rest)
 }
 
-/// Sums kept at once: what vector registers hold and what hides the adder's latency.
+/// The number of parallel sums. They fit into the vector registers and hide the latency of the adder.
 #[cfg(target_pointer_width = "64")]
 const LANES: usize = 32;
 
-/// Not inlined: whoever looks at the sums in the same function keeps the compiler from keeping them in registers.
+/// Not inlined, because the compiler does not keep the sums in registers if the same function also checks them.
 #[cfg(target_pointer_width = "64")]
 #[inline(never)]
 fn sums(chunks: &[[f32; LANES]]) -> [f32; LANES] {
@@ -85,11 +84,11 @@ fn sums(chunks: &[[f32; LANES]]) -> [f32; LANES] {
     sums
 }
 
-/// One-sided: true proves that all are finite, false proves nothing.
+/// True proves that all elements are finite; false proves nothing.
 #[cfg(not(target_pointer_width = "64"))]
 #[inline]
 fn sum_is_finite(block: &[f32]) -> bool {
-    // Written out, so that it stays in registers at -Os too; four sums hide the adder's latency.
+    // Unrolled by hand, so that the sums stay in registers at -Os, too. Four sums hide the latency of the adder.
     let (chunks, rest) = block.as_chunks::<8>();
     let (mut p, mut q, mut r, mut s) = (0.0f32, 0.0f32, 0.0f32, 0.0f32);
     for [a, b, c, d, e, f, g, h] in chunks {
@@ -105,34 +104,34 @@ fn sum_is_finite(block: &[f32]) -> bool {
     (p + q + (r + s)).is_finite() && exponents_are_finite(rest)
 }
 
-/// An exponent of all ones, and only that, carries into the sign bit.
+/// Sets the sign bit if and only if all bits of the exponent are set.
 #[cfg(not(all(target_arch = "arm", target_abi = "eabihf")))]
 #[inline(always)]
 const fn carry(value: f32) -> u32 {
     (value.to_bits() & 0x7FFF_FFFF).wrapping_add(0x0080_0000)
 }
 
-/// Exact, in integers. Where floats are added first only remainders and what overflowed get here: a loop will do.
+/// Exact check. On this target it sees only remainders and blocks whose sum overflowed, so a simple loop is enough.
 #[cfg(all(target_arch = "arm", target_abi = "eabihf"))]
 fn exponents_are_finite(block: &[f32]) -> bool {
     block.iter().all(|value| value.is_finite())
 }
 
-/// Exact, in integers.
+/// Exact check with integer operations.
 #[cfg(not(all(target_arch = "arm", target_abi = "eabihf")))]
 fn exponents_are_finite(block: &[f32]) -> bool {
     let (chunks, rest) = block.as_chunks::<8>();
     let mut any = 0;
     for &[a, b, c, d, e, f, g, h] in chunks {
-        // Written out: as a loop it costs two thirds more on a Cortex-M at -Os.
+        // Unrolled by hand: a loop takes two thirds more instructions on a Cortex-M at -Os.
         any |= carry(a) | carry(b) | carry(c) | carry(d) | carry(e) | carry(f) | carry(g) | carry(h);
     }
     any >> 31 == 0 && rest.iter().all(|value| value.is_finite())
 }
 
-/// Something in which a NaN or an infinity can hide.
+/// A value that can contain a NaN or an infinity.
 pub trait Finite {
-    /// Whether none does.
+    /// Whether all numbers in the value are finite.
     fn is_finite(&self) -> bool;
 }
 
@@ -143,10 +142,10 @@ impl Finite for f32 {
     }
 }
 
-/// As a `f32`, as in Ignite: a number that is too large for one is not finite.
+/// Checked as an `f32`, as in Ignite: a number that is too large for an `f32` is not finite.
 impl Finite for f64 {
     #[inline]
-    #[allow(clippy::cast_possible_truncation, reason = "overflow to infinity is the rule that is wanted")]
+    #[allow(clippy::cast_possible_truncation, reason = "the overflow to infinity is intended")]
     fn is_finite(&self) -> bool {
         (*self as f32).is_finite()
     }
@@ -165,7 +164,7 @@ macro_rules! always_finite {
 
 always_finite!(() bool u8 u16 u32 u64 usize i8 i16 i32 i64 isize str);
 
-/// A slice of numbers is scanned as a whole, any other element by element.
+/// A slice of `f32` is scanned as a whole; any other slice is checked element by element.
 impl<T: FiniteElement> Finite for [T] {
     #[inline]
     fn is_finite(&self) -> bool {
@@ -180,6 +179,8 @@ impl<T: FiniteElement, const N: usize> Finite for [T; N] {
     }
 }
 
+#[cfg(feature = "heapless-vec")]
+#[cfg_attr(docsrs, doc(cfg(feature = "heapless-vec")))]
 impl<T: FiniteElement, const N: usize> Finite for heapless::Vec<T, N> {
     #[inline]
     fn is_finite(&self) -> bool {
@@ -201,7 +202,7 @@ impl<T: Finite + ?Sized> Finite for &mut T {
     }
 }
 
-/// `None` is finite.
+/// `None` counts as finite.
 impl<T: Finite> Finite for Option<T> {
     #[inline]
     fn is_finite(&self) -> bool {
@@ -209,10 +210,10 @@ impl<T: Finite> Finite for Option<T> {
     }
 }
 
-/// What slices, arrays and vectors of can be scanned. A type of the user's own that is [`Finite`] needs one empty `impl`
-/// to be an element, too.
+/// An element type of slices, arrays and vectors that can be checked. A user-defined [`Finite`] type needs one empty
+/// `impl` of this trait.
 pub trait FiniteElement: Finite + Sized {
-    /// Whether all of them are finite.
+    /// Whether all elements are finite.
     #[inline]
     fn all_finite(values: &[Self]) -> bool {
         values.iter().all(Finite::is_finite)
@@ -234,6 +235,7 @@ elements!(f64 bool u8 u16 u32 u64 usize i8 i16 i32 i64 isize);
 
 impl FiniteElement for () {}
 impl<T: FiniteElement, const N: usize> FiniteElement for [T; N] {}
+#[cfg(feature = "heapless-vec")]
 impl<T: FiniteElement, const N: usize> FiniteElement for heapless::Vec<T, N> {}
 impl<T: Finite + ?Sized> FiniteElement for &T {}
 impl<T: Finite> FiniteElement for Option<T> {}

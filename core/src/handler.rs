@@ -1,154 +1,160 @@
-//! What a handler is, and how several are composed.
+//! Handlers: what they are, and how several are composed.
 //!
-//! A handler sees every event in [`Handler::on_event`] and *decides*; only when all handlers have seen the event are
-//! those with something [pending](Handler::pending) asked to [`act`](Handler::act), which is where checkpoints are
-//! written. So what a checkpoint holds never depends on the order in which handlers were attached.
+//! The engine passes every event to every handler ([`Handler::on_event`]), and the handlers *decide*. Only when all
+//! handlers have seen the event does the engine call [`Handler::perform`], where checkpoints are written. The content of
+//! a checkpoint therefore does not depend on the order in which handlers were attached.
 //!
-//! Handlers are composed in tuples (up to twelve, nested as deep as you like), arrays, `Option`s and `&mut`
-//! references. All of it is known to the compiler: an event that a handler does not listen to costs it nothing.
-//! This file holds no state and fires nothing.
+//! Tuples of up to twelve handlers, arrays, `Option`s and `&mut` references are handlers too, and they can be nested.
+//! The composition is static: a handler generates no code at an event that it does not select.
 //!
 //! ```
 //! use training_monitor::{Engine, Event, Handler, State};
 //!
-//! /// Counts iterations whose loss is above a bar.
-//! struct Spikes { bar: f32, seen: u32 }
+//! /// Counts the iterations whose loss exceeds a limit.
+//! struct SpikeCounter { limit: f32, count: u32 }
 //!
-//! impl<T: ?Sized> Handler<T, f32> for Spikes {
-//!     fn on_event(&mut self, event: Event, _: &mut T, state: &mut State<f32>) {
-//!         if event == Event::IterationCompleted && state.output.is_some_and(|loss| loss > self.bar) {
-//!             self.seen += 1;
+//! impl<T: ?Sized> Handler<T, f32> for SpikeCounter {
+//!     fn on_event(&mut self, event: Event, _model: &mut T, state: &mut State<f32>) {
+//!         if event == Event::IterationCompleted && state.output.is_some_and(|loss| loss > self.limit) {
+//!             self.count += 1;
 //!         }
 //!     }
 //! }
 //!
-//! let mut spikes = Spikes { bar: 1.0, seen: 0 };
+//! let mut spikes = SpikeCounter { limit: 1.0, count: 0 };
 //! let losses = [0.5, 2.0, 0.1, 3.0];
 //! Engine::new(1).run(&mut (), &losses[..], &mut spikes, |_, loss, _| *loss)?;
-//! assert_eq!(spikes.seen, 2);
+//! assert_eq!(spikes.count, 2);
 //! # Ok::<(), training_monitor::RunError>(())
 //! ```
+//!
+//! [`Persist`](crate::run_record::Persist) shows a handler whose counter survives a restart.
+//!
+//! The type of a handler can be written down if its closure is a function pointer. A `static`, an RTIC resource or the
+//! return type of a function needs such a name:
+//!
+//! ```
+//! use training_monitor::event::EpochCompleted;
+//! use training_monitor::handlers::early_stopping::{ConfigError, EarlyStoppingHandler};
+//! use training_monitor::{EarlyStopping, State};
+//!
+//! type Stopping = EarlyStoppingHandler<EpochCompleted, fn(&State<f32>) -> f32>;
+//!
+//! fn stopping() -> Result<Stopping, ConfigError> {
+//!     Ok(EarlyStopping::new(3)?.attach(EpochCompleted, |state| -state.output.unwrap_or(f32::INFINITY)))
+//! }
+//! # assert!(stopping().is_ok());
+//! ```
 
-use crate::engine::Engine;
-use crate::event::{Event, When};
-use crate::record::{Record, RecordReader, RecordWriter};
+use crate::event::{Event, EventFilter};
+use crate::run_record::{HandlerStates, RunRecord};
 use crate::state::State;
+use core::marker::PhantomData;
 
-/// Something that watches a run. `T` is the user's own context (the model and what belongs to it), `O` what the step
-/// function returns, `X` the metrics.
+/// Reacts to the events of a run. `T` is the model (any type that the step function and the handlers share), `O` the
+/// output of the step function, `X` the type of the metrics.
 ///
-/// Only [`on_event`](Self::on_event) has to be written. The others are for handlers that write, or whose state must
-/// survive a restart.
+/// Only [`on_event`](Self::on_event) is required. A handler whose state must survive a restart adds
+/// [`persist`](Self::persist). The other methods are for handlers that own checkpoints.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler for an engine with output `{O}` and metrics `{X}`",
+    label = "not a handler",
+    note = "attach it to an event first: `.attach(EpochCompleted, ...)`",
+    note = "the closure of an attached handler must take the state of this engine, `&State<{O}, {X}>`"
+)]
 pub trait Handler<T: ?Sized, O, X = ()> {
-    /// Sees `event` and decides. Called in the order of the tuple.
+    /// Called for every event, in tuple order.
     fn on_event(&mut self, event: Event, model: &mut T, state: &mut State<O, X>);
 
-    /// Whether [`act`](Self::act) has something to do. The engine asks only after [`State::request_act`].
+    /// Saves or restores the handler's state: a handler that implements [`Persist`](crate::run_record::Persist) calls
+    /// [`states.visit(self)`](HandlerStates::visit). `run` is the state of the run; its counters are already restored
+    /// when a handler is restored.
     #[inline(always)]
-    fn pending(&self) -> bool {
-        false
+    fn persist(&mut self, run: &mut State<O, X>, states: &mut HandlerStates<'_>) {
+        let _ = (run, states);
     }
 
-    /// Does what was decided; all handlers have seen the event. `record` is the run at this moment: the engine's
-    /// counters and the state of every handler. Returns whether a checkpoint was committed.
+    /// Performs a deferred action after all handlers have seen the event. The engine calls it only after
+    /// [`State::request_action`], and then for every handler. `record` is the record of the run at this moment. Returns
+    /// whether a checkpoint was committed.
     #[inline(always)]
-    fn act(&mut self, model: &mut T, state: &mut State<O, X>, record: &Record) -> bool {
+    fn perform(&mut self, model: &mut T, state: &mut State<O, X>, record: &RunRecord) -> bool {
         let _ = (model, state, record);
         false
     }
 
-    /// Adds the handler's state, if it has one, to the record of the run. What does not fit there makes the save fail.
-    /// `state` is for handlers that keep a part of the run's own state, as [`keep`](crate::handlers::keep) does.
+    /// The iteration of the newest checkpoint from which a run can resume; only checkpoints with an iteration less than
+    /// `below`, if it is given.
     #[inline(always)]
-    fn save_state(&mut self, state: &State<O, X>, record: &mut RecordWriter<'_>) {
-        let _ = (state, record);
-    }
-
-    /// Takes back what [`save_state`](Self::save_state) added. Called twice: once to check the whole record, when
-    /// [`RecordReader::take`] returns `None`, and once to change things; `state` has the restored counters then.
-    #[inline(always)]
-    fn restore_state(&mut self, state: &mut State<O, X>, record: &mut RecordReader<'_>) {
-        let _ = (state, record);
-    }
-
-    /// The newest checkpoint from which a run can go on, as its iteration; only those before `below`, if given.
-    #[inline(always)]
-    fn newest(&mut self, below: Option<u32>) -> Option<u32> {
+    fn newest_checkpoint(&mut self, below: Option<u32>) -> Option<u32> {
         let _ = below;
         None
     }
 
-    /// Reads the checkpoint that [`newest`](Self::newest) told of to its end and holds it against `model`, which is
-    /// not changed; its run goes to `record`. False when it is damaged, does not fit or has no run.
+    /// Reads and verifies the checkpoint of `iteration`, which [`newest_checkpoint`](Self::newest_checkpoint) returned,
+    /// against the tensors of `model`, without modifying the model. Copies its run record to `record`. Returns false if
+    /// the checkpoint is damaged, does not match the model or has no run record.
     #[inline(always)]
-    fn verify(&mut self, iteration: u32, model: &mut T, record: &mut Record) -> bool {
+    fn verify_checkpoint(&mut self, iteration: u32, model: &mut T, record: &mut RunRecord) -> bool {
         let _ = (iteration, model, record);
         false
     }
 
-    /// Loads into `model` the checkpoint that [`verify`](Self::verify) found good. False when the medium has failed
-    /// since.
+    /// Loads the checkpoint of `iteration`, which [`verify_checkpoint`](Self::verify_checkpoint) accepted, into `model`.
+    /// Returns false if the medium has failed since.
     #[inline(always)]
-    fn load(&mut self, iteration: u32, model: &mut T) -> bool {
+    fn load_checkpoint(&mut self, iteration: u32, model: &mut T) -> bool {
         let _ = (iteration, model);
         false
     }
 }
 
-/// No handler at all.
+/// The empty handler.
 impl<T: ?Sized, O, X> Handler<T, O, X> for () {
     #[inline(always)]
     fn on_event(&mut self, _: Event, _: &mut T, _: &mut State<O, X>) {}
 }
 
-/// Passes every call on to the handlers that `$all` (from `&mut self`) and `$shared` (from `&self`) go through.
+/// Forwards every method to each handler of the iterator `$handlers`.
 macro_rules! forward {
-    ($self:ident, $all:expr, $shared:expr) => {
+    ($self:ident, $handlers:expr) => {
         #[inline(always)]
         fn on_event(&mut $self, event: Event, model: &mut T, state: &mut State<O, X>) {
-            $all.for_each(|handler| handler.on_event(event, model, state));
+            $handlers.for_each(|handler| handler.on_event(event, model, state));
         }
         #[inline(always)]
-        fn pending(&$self) -> bool {
-            $shared.any(|handler| handler.pending())
+        fn persist(&mut $self, run: &mut State<O, X>, states: &mut HandlerStates<'_>) {
+            $handlers.for_each(|handler| handler.persist(run, states));
         }
         #[inline(always)]
-        fn act(&mut $self, model: &mut T, state: &mut State<O, X>, record: &Record) -> bool {
-            $all.fold(false, |saved, handler| (handler.pending() && handler.act(model, state, record)) | saved)
+        fn perform(&mut $self, model: &mut T, state: &mut State<O, X>, record: &RunRecord) -> bool {
+            $handlers.fold(false, |saved, handler| handler.perform(model, state, record) | saved)
         }
         #[inline(always)]
-        fn save_state(&mut $self, state: &State<O, X>, record: &mut RecordWriter<'_>) {
-            $all.for_each(|handler| handler.save_state(state, record));
+        fn newest_checkpoint(&mut $self, below: Option<u32>) -> Option<u32> {
+            $handlers.filter_map(|handler| handler.newest_checkpoint(below)).max()
         }
         #[inline(always)]
-        fn restore_state(&mut $self, state: &mut State<O, X>, record: &mut RecordReader<'_>) {
-            $all.for_each(|handler| handler.restore_state(state, record));
+        fn verify_checkpoint(&mut $self, iteration: u32, model: &mut T, record: &mut RunRecord) -> bool {
+            $handlers.any(|handler| handler.verify_checkpoint(iteration, model, record))
         }
         #[inline(always)]
-        fn newest(&mut $self, below: Option<u32>) -> Option<u32> {
-            $all.filter_map(|handler| handler.newest(below)).max()
-        }
-        #[inline(always)]
-        fn verify(&mut $self, iteration: u32, model: &mut T, record: &mut Record) -> bool {
-            $all.any(|handler| handler.verify(iteration, model, record))
-        }
-        #[inline(always)]
-        fn load(&mut $self, iteration: u32, model: &mut T) -> bool {
-            $all.any(|handler| handler.load(iteration, model))
+        fn load_checkpoint(&mut $self, iteration: u32, model: &mut T) -> bool {
+            $handlers.any(|handler| handler.load_checkpoint(iteration, model))
         }
     };
 }
 
 impl<T: ?Sized, O, X, H: Handler<T, O, X> + ?Sized> Handler<T, O, X> for &mut H {
-    forward!(self, core::iter::once(&mut **self), core::iter::once(&**self));
+    forward!(self, core::iter::once(&mut **self));
 }
 
 impl<T: ?Sized, O, X, H: Handler<T, O, X>> Handler<T, O, X> for Option<H> {
-    forward!(self, self.iter_mut(), self.iter());
+    forward!(self, self.iter_mut());
 }
 
 impl<T: ?Sized, O, X, H: Handler<T, O, X>, const N: usize> Handler<T, O, X> for [H; N] {
-    forward!(self, self.iter_mut(), self.iter());
+    forward!(self, self.iter_mut());
 }
 
 macro_rules! tuples {
@@ -159,36 +165,28 @@ macro_rules! tuples {
                 $(self.$index.on_event(event, model, state);)+
             }
             #[inline(always)]
-            fn pending(&self) -> bool {
-                $(self.$index.pending())||+
+            fn persist(&mut self, run: &mut State<O, X>, states: &mut HandlerStates<'_>) {
+                $(self.$index.persist(run, states);)+
             }
             #[inline(always)]
-            fn act(&mut self, model: &mut T, state: &mut State<O, X>, record: &Record) -> bool {
+            fn perform(&mut self, model: &mut T, state: &mut State<O, X>, record: &RunRecord) -> bool {
                 let mut saved = false;
-                $(saved |= self.$index.pending() && self.$index.act(model, state, record);)+
+                $(saved |= self.$index.perform(model, state, record);)+
                 saved
             }
             #[inline(always)]
-            fn save_state(&mut self, state: &State<O, X>, record: &mut RecordWriter<'_>) {
-                $(self.$index.save_state(state, record);)+
-            }
-            #[inline(always)]
-            fn restore_state(&mut self, state: &mut State<O, X>, record: &mut RecordReader<'_>) {
-                $(self.$index.restore_state(state, record);)+
-            }
-            #[inline(always)]
-            fn newest(&mut self, below: Option<u32>) -> Option<u32> {
+            fn newest_checkpoint(&mut self, below: Option<u32>) -> Option<u32> {
                 let mut newest = None;
-                $(newest = newest.max(self.$index.newest(below));)+
+                $(newest = newest.max(self.$index.newest_checkpoint(below));)+
                 newest
             }
             #[inline(always)]
-            fn verify(&mut self, iteration: u32, model: &mut T, record: &mut Record) -> bool {
-                $(self.$index.verify(iteration, model, record))||+
+            fn verify_checkpoint(&mut self, iteration: u32, model: &mut T, record: &mut RunRecord) -> bool {
+                $(self.$index.verify_checkpoint(iteration, model, record))||+
             }
             #[inline(always)]
-            fn load(&mut self, iteration: u32, model: &mut T) -> bool {
-                $(self.$index.load(iteration, model))||+
+            fn load_checkpoint(&mut self, iteration: u32, model: &mut T) -> bool {
+                $(self.$index.load_checkpoint(iteration, model))||+
             }
         }
     };
@@ -207,73 +205,102 @@ tuples!(A.0 B.1 C.2 D.3 E.4 F.5 G.6 H.7 I.8 J.9);
 tuples!(A.0 B.1 C.2 D.3 E.4 F.5 G.6 H.7 I.8 J.9 K.10);
 tuples!(A.0 B.1 C.2 D.3 E.4 F.5 G.6 H.7 I.8 J.9 K.10 L.11);
 
-/// Calls `call` with the model and the state whenever `when` fires: the shortest way to a handler.
+/// Attaches a function to an event: it is called with the model and the state of the run.
 ///
 /// ```
-/// use training_monitor::{Engine, State, event::EpochCompleted, on};
+/// use training_monitor::{Engine, event::EpochCompleted, on};
 ///
 /// let mut epochs = 0;
-/// let count = on(EpochCompleted, |_: &mut (), _: &mut State<u32>| epochs += 1);
+/// let count = on(EpochCompleted, |_, _| epochs += 1);
 /// Engine::new(3).run(&mut (), 0..5, &mut { count }, |_, batch, _| batch)?;
 /// assert_eq!(epochs, 3);
 /// # Ok::<(), training_monitor::RunError>(())
 /// ```
-pub const fn on<W, F>(when: W, call: F) -> On<W, F> {
-    On { when, call }
+pub const fn on<T, O, X, W, F>(filter: W, call: F) -> On<W, F>
+where
+    T: ?Sized,
+    W: EventFilter,
+    F: FnMut(&mut T, &mut State<O, X>),
+{
+    On { filter, call }
 }
 
-/// A function as a handler; see [`on`].
+/// A function that is called at the events of a filter; created by [`on`].
 #[derive(Clone, Copy, Debug)]
 pub struct On<W, F> {
-    when: W,
+    filter: W,
     call: F,
 }
 
-impl<W, F> On<W, F> {
-    /// Gives the function a second engine and its handlers: an evaluator. The state of those handlers is part of the
-    /// run's record, so an [`EarlyStopping`](crate::EarlyStopping) attached to an evaluator survives a restart.
-    pub fn with<O, X, H>(self, engine: Engine<O, X>, handlers: H) -> OnWith<W, F, O, X, H> {
-        OnWith { when: self.when, call: self.call, engine, handlers }
-    }
-}
-
-impl<T: ?Sized, O, X, W: When, F: FnMut(&mut T, &mut State<O, X>)> Handler<T, O, X> for On<W, F> {
+impl<T: ?Sized, O, X, W: EventFilter, F: FnMut(&mut T, &mut State<O, X>)> Handler<T, O, X> for On<W, F> {
     #[inline(always)]
     fn on_event(&mut self, event: Event, model: &mut T, state: &mut State<O, X>) {
-        if self.when.fires(event, state.counters()) {
+        if self.filter.matches(event, state.counters()) {
             (self.call)(model, state);
         }
     }
 }
 
-/// A function that runs a second engine, with that engine and its handlers; see [`On::with`].
-#[derive(Clone, Debug)]
-pub struct OnWith<W, F, O, X, H> {
-    when: W,
-    call: F,
-    /// The second engine.
-    pub engine: Engine<O, X>,
-    /// Its handlers.
-    pub handlers: H,
+/// The model, output and metrics types of a run, to name them once in a program.
+///
+/// The compiler infers the types of a handler's closure if the closure uses only methods that every type has. A closure
+/// that accesses fields of the model, of an output struct or of the metrics needs the types. The methods of this struct
+/// return their argument unchanged and give it the types of the run:
+///
+/// ```
+/// use training_monitor::event::{EpochCompleted, IterationCompleted};
+/// use training_monitor::handler::RunTypes;
+/// use training_monitor::{EarlyStopping, Engine, TerminateOnNan, on};
+///
+/// struct Net { weights: [f32; 4] }
+/// #[derive(Clone, Copy)]
+/// struct Output { loss: f32 }
+///
+/// let types = RunTypes::<Net, Output>::new();
+/// let mut handlers = (
+///     TerminateOnNan::new().attach(IterationCompleted, types.reference(|net, _| &net.weights)),
+///     EarlyStopping::new(3)?.attach(EpochCompleted, types.score(|state| -state.output.map_or(0.0, |output| output.loss))),
+///     on(EpochCompleted, types.function(|net, _| net.weights[0] *= 0.9)),
+/// );
+/// let mut net = Net { weights: [1.0; 4] };
+/// Engine::new(2).run(&mut net, 0..4, &mut handlers, |net, _, _| Output { loss: net.weights[0] })?;
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct RunTypes<T: ?Sized, O, X = ()>(PhantomData<fn(&T, &O, &X)>);
+
+impl<T: ?Sized, O, X> RunTypes<T, O, X> {
+    /// The types of a run.
+    #[must_use]
+    pub const fn new() -> Self {
+        RunTypes(PhantomData)
+    }
+
+    /// A closure that returns a score, for [`EarlyStopping`](crate::EarlyStopping) and
+    /// [`ModelCheckpoint`](crate::ModelCheckpoint).
+    pub const fn score<F: FnMut(&State<O, X>) -> f32>(&self, score: F) -> F {
+        score
+    }
+
+    /// A closure that returns a reference into the model or the state, for [`TerminateOnNan`](crate::TerminateOnNan).
+    pub const fn reference<R: ?Sized, F: for<'a> FnMut(&'a T, &'a State<O, X>) -> &'a R>(&self, reference: F) -> F {
+        reference
+    }
+
+    /// A closure that passes slices of the model to its argument, for
+    /// [`TerminateOnNan::attach_slices`](crate::TerminateOnNan::attach_slices).
+    pub const fn slices<F: FnMut(&T, &mut dyn FnMut(&[f32]))>(&self, slices: F) -> F {
+        slices
+    }
+
+    /// A closure that receives the model and the state, for [`on`].
+    pub const fn function<F: FnMut(&mut T, &mut State<O, X>)>(&self, function: F) -> F {
+        function
+    }
 }
 
-impl<T, O, X, W, F, O2, X2, H> Handler<T, O, X> for OnWith<W, F, O2, X2, H>
-where
-    T: ?Sized,
-    W: When,
-    F: FnMut(&mut T, &mut State<O, X>, &mut Engine<O2, X2>, &mut H),
-    H: Handler<T, O2, X2>,
-{
-    #[inline(always)]
-    fn on_event(&mut self, event: Event, model: &mut T, state: &mut State<O, X>) {
-        if self.when.fires(event, state.counters()) {
-            (self.call)(model, state, &mut self.engine, &mut self.handlers);
-        }
-    }
-    fn save_state(&mut self, _: &State<O, X>, record: &mut RecordWriter<'_>) {
-        self.handlers.save_state(self.engine.state(), record);
-    }
-    fn restore_state(&mut self, _: &mut State<O, X>, record: &mut RecordReader<'_>) {
-        self.handlers.restore_state(self.engine.state_mut(), record);
+impl<T: ?Sized, O, X> Default for RunTypes<T, O, X> {
+    fn default() -> Self {
+        Self::new()
     }
 }

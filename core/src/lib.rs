@@ -1,27 +1,28 @@
-//! The training monitor for devices that learn on the spot: PyTorch-Ignite's `ModelCheckpoint`, `EarlyStopping`,
-//! `Timer` and `TerminateOnNan`, and the `Engine` and events they attach to, without an allocator and without a panic.
+//! A training monitor for devices that learn in the field: PyTorch-Ignite's `ModelCheckpoint`, `EarlyStopping`, `Timer`
+//! and `TerminateOnNan`, and the `Engine` and events that they attach to. The crate is `no_std`, allocates nothing and
+//! never panics.
 //!
-//! * [`Engine`] fires [events](event) around a step function of the user's own; [`State`] is what handlers see.
-//! * [`EarlyStopping`], [`Timer`], [`TerminateOnNan`], [`ModelCheckpoint`] are state machines that can be used alone, or
-//!   attached: [`Handler`]s, composed in tuples.
-//! * [`checkpoint`] is a checkpoint as bytes, [`store`] where the bytes go.
-//! * [`finite`], [`ranking`], [`time`], [`record`] are what these stand on.
+//! * [`Engine`] fires [events](event) around the user's step function. Handlers see the [`State`] of the run.
+//! * [`EarlyStopping`], [`Timer`], [`TerminateOnNan`] and [`ModelCheckpoint`] are state machines. They can be used alone,
+//!   or attached to an engine as a [`Handler`]. Handlers are composed in tuples.
+//! * [`checkpoint`] converts a model to bytes and back. A [`store`] keeps the bytes.
+//! * [`run_record`] contains what a run needs to resume, beside the model.
 //!
 //! ```
 //! use training_monitor::event::{EpochCompleted, IterationCompleted};
-//! use training_monitor::{EarlyStopping, Engine, State, StopReason, TerminateOnNan};
+//! use training_monitor::{EarlyStopping, Engine, StopReason, TerminateOnNan};
 //!
-//! // One weight, learning to be 3.
+//! // One weight that learns the value 3.
 //! let mut weight = 0.0_f32;
 //! let mut handlers = (
-//!     TerminateOnNan::new().attach(IterationCompleted, |_: &f32, s: &State<f32>| s.output),
-//!     EarlyStopping::new(2)?.attach(EpochCompleted, |s: &State<f32>| -s.output.unwrap_or(f32::INFINITY)),
+//!     TerminateOnNan::new().attach(IterationCompleted, |_, state| &state.output),
+//!     EarlyStopping::new(2)?.attach(EpochCompleted, |state| -state.output.unwrap_or(f32::INFINITY)),
 //! );
 //! let mut engine = Engine::new(100);
 //! let outcome = engine.run(&mut weight, 0..10, &mut handlers, |weight, _batch, _state| {
 //!     let error = *weight - 3.0;
 //!     *weight -= 0.5 * error;
-//!     error * error // the loss is the output
+//!     error * error // the loss is the output of the step
 //! })?;
 //! assert_eq!(outcome.reason, StopReason::EarlyStopping);
 //! assert_eq!(weight, 3.0);
@@ -29,9 +30,14 @@
 //! ```
 //!
 //! # Features
-//! None is on by default. `nor-flash`: checkpoints in NOR flash. `crc-table-4k`: a faster checksum for 4 KiB of
-//! read-only memory. `defmt`: `Format` for what a log line could show. `serde`: for events, settings and outcomes, to
-//! send them elsewhere (what is in a checkpoint has it always).
+//! No feature is on by default.
+//!
+//! * `derive`: `#[derive(StateDict)]` and `#[derive(Objects)]`.
+//! * `nor-flash`: the store for NOR flash, over `embedded_storage::nor_flash`.
+//! * `crc-table-4k`: a faster checksum with 4 KiB of constants instead of 64 bytes.
+//! * `defmt`: `defmt::Format` for events, settings, decisions and errors, and the log lines of [`log`].
+//! * `serde`: `Serialize` and `Deserialize` for events, settings and outcomes, to send them to another program.
+//! * `heapless-vec`: the NaN guard checks `heapless::Vec`.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -40,29 +46,36 @@
 #[cfg(test)]
 extern crate std;
 
+// Lets the code that the derive macros generate refer to this crate in its own tests, too.
+extern crate self as training_monitor;
+
 pub mod checkpoint;
 pub mod engine;
 pub mod event;
 pub mod finite;
 pub mod handler;
 pub mod handlers;
-pub mod name;
-pub mod ranking;
-pub mod record;
+pub mod log;
+pub mod run_record;
 pub mod state;
 pub mod store;
 pub mod time;
+mod varint;
 
 pub use embedded_io;
 #[cfg(feature = "nor-flash")]
 #[cfg_attr(docsrs, doc(cfg(feature = "nor-flash")))]
 pub use embedded_storage;
 
-pub use engine::{Batches, Engine, Outcome, RunError};
-pub use event::{Event, UserEvent, When};
+#[cfg(feature = "derive")]
+#[cfg_attr(docsrs, doc(cfg(feature = "derive")))]
+pub use training_monitor_derive::{Objects, StateDict};
+
+pub use engine::{Batches, Engine, RunError};
+pub use event::{Event, EventFilter, UserEvent};
 pub use handler::{Handler, on};
 pub use handlers::early_stopping::EarlyStopping;
 pub use handlers::model_checkpoint::ModelCheckpoint;
 pub use handlers::terminate_on_nan::TerminateOnNan;
 pub use handlers::timer::Timer;
-pub use state::{State, StopReason};
+pub use state::{Outcome, State, StopReason};

@@ -1,73 +1,90 @@
-//! Where a run stands: what the step function and the handlers see and may change.
+//! The state of a run, as the step function and the handlers see it.
 //!
-//! Shapes: `O` is what the step function returns, `X` the user's metrics (any struct; `()` for none).
-//! The counters are the engine's and can only be read; [`State::terminate`], [`State::terminate_epoch`] and
-//! [`State::fire`] are how a step function or a handler asks for something. This file decides nothing.
+//! `O` is the type that the step function returns; `X` is the type of the user's metrics (any struct, or `()` for none).
+//! Only the engine changes the counters. A step function or a handler makes requests with [`State::terminate`],
+//! [`State::terminate_epoch`] and [`State::fire`]; the engine carries them out.
 
 use crate::event::{Counters, UserEvent};
 use core::fmt;
 
-/// Events of the user's own that may wait to be fired.
+/// The capacity of the queue of user-defined events.
 pub const EVENT_QUEUE: usize = 3;
 
 pub(crate) mod flag {
-    //! Bits of `State::flags`.
+    //! Bits of `State::flags`: requests that the engine must handle before the next iteration.
+
+    /// Terminate the run.
     pub const STOP: u8 = 1;
+    /// Terminate the epoch.
     pub const STOP_EPOCH: u8 = 2;
+    /// Dispatch the queued user-defined events.
     pub const QUEUED: u8 = 4;
-    pub const ACT: u8 = 8;
+    /// Call `Handler::perform`.
+    pub const ACTION: u8 = 8;
 }
 
-/// Why a run ended. Part of the checkpoint format: variants are only ever added at the end.
+/// The reason why a run ended. Part of the checkpoint format: new variants are added at the end only.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum StopReason {
-    /// All epochs were run.
+    /// The run completed all epochs.
     MaxEpochs,
     /// [`EarlyStopping`](crate::EarlyStopping) ran out of patience.
     EarlyStopping,
-    /// [`TerminateOnNan`](crate::TerminateOnNan) met a NaN or an infinity.
+    /// [`TerminateOnNan`](crate::TerminateOnNan) found a NaN or an infinity.
     NonFinite,
-    /// A checkpoint could not be saved, and the policy is to stop.
+    /// A save failed, and the handler's error policy is to stop.
     SaveFailed,
     /// The step function returned an error.
     StepFailed,
-    /// The user's own code asked for it; the number is the user's.
+    /// The program requested it. The number is chosen by the program.
     User(u8),
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Outcome {
+    /// The reason.
+    pub reason: StopReason,
+    /// The last epoch.
+    pub epoch: u32,
+    /// The last iteration.
+    pub iteration: u32,
 }
 
 /// The state of a run.
 #[derive(Clone, Debug)]
 pub struct State<O, X = ()> {
     pub(crate) counters: Counters,
-    /// Iterations done in this epoch.
+    /// Completed iterations of the current epoch.
     pub(crate) offset: u32,
-    /// Batches drawn since the data began or began again.
-    pub(crate) position: u32,
-    /// 0 while unknown.
+    /// Batches fetched since the first batch of the data.
+    pub(crate) data_offset: u32,
+    /// Iterations per epoch; 0 while unknown.
     pub(crate) epoch_length: u32,
-    /// Batches that the data has before it begins again; the most there can be while unknown, or where it is the
-    /// caller's own.
+    /// Batches in the data; `u32::MAX` if unknown or if the caller fetches the batches.
     pub(crate) data_length: u32,
     pub(crate) max_epochs: u32,
     pub(crate) stop: Option<StopReason>,
-    /// What the engine has to look at before it goes on: bits of [`flag`].
+    /// Pending requests: bits of [`flag`].
     pub(crate) flags: u8,
-    /// The offset up to which iterations may follow one another without a look at anything, be it the end of the epoch or
-    /// of the data: 0 while any flag is set, or while the engine has not found out. So one comparison is all that an
-    /// iteration costs.
-    pub(crate) limit: u32,
-    /// In the order in which they are to be fired. (A `Deque` takes 8 bytes more, for a queue that is nearly always empty.)
+    /// Offset at which the engine must leave the fast path: the nearer of epoch end and data end. 0 if a flag is raised
+    /// or the value is not computed yet. With it, one comparison per iteration is enough.
+    pub(crate) fast_until: u32,
+    /// User-defined events in the order of dispatch. (A `Deque` takes 8 bytes more, and the queue is usually empty.)
     queue: heapless::Vec<UserEvent, EVENT_QUEUE, u8>,
-    /// What the step function returned last; `None` before its first call and from the start of each iteration to
-    /// the end of its step, as in Ignite. A resumed run has it only with
-    /// [`KeepOutput`](crate::handlers::keep::KeepOutput) among its handlers: a run that reads it at `EpochCompleted`
-    /// and saves at `IterationCompleted` needs that.
+    /// The last output of the step function. `None` before the first step, and from the start of an iteration to the end
+    /// of its step, as in Ignite. A checkpoint contains it only if the handlers include
+    /// [`KeepOutput`](crate::handlers::keep::KeepOutput). A run that saves at `IterationCompleted` and reads the output
+    /// at `EpochCompleted` needs that handler.
     pub output: Option<O>,
-    /// The user's metrics. An evaluator writes them, a score function reads them. A resumed run begins with those its
-    /// engine was built with, or with [`KeepMetrics`](crate::handlers::keep::KeepMetrics) goes on with those of the checkpoint.
+    /// The user's metrics: an evaluator writes them, a score function reads them. A checkpoint contains them only if the
+    /// handlers include [`KeepMetrics`](crate::handlers::keep::KeepMetrics). Otherwise a resumed run starts with the
+    /// metrics that were passed to its engine.
     pub metrics: X,
 }
 
@@ -76,122 +93,133 @@ impl<O, X> State<O, X> {
         State {
             counters: Counters { epoch: 0, iteration: 0 },
             offset: 0,
-            position: 0,
+            data_offset: 0,
             epoch_length: 0,
             data_length: u32::MAX,
             max_epochs,
             stop: None,
             flags: 0,
-            limit: 0,
+            fast_until: 0,
             queue: heapless::Vec::new(),
             output: None,
             metrics,
         }
     }
 
-    /// The epoch under way or the last one, from 1; 0 before the first.
+    /// The current epoch, or the last one after the run. Starts at 1; 0 before the first epoch.
     #[inline]
     #[must_use]
     pub const fn epoch(&self) -> u32 {
         self.counters.epoch
     }
 
-    /// The iteration under way or the last one, from 1 and over all epochs; 0 before the first.
+    /// The current iteration, or the last one after the run. Starts at 1 and counts over all epochs; 0 before the first
+    /// iteration.
     #[inline]
     #[must_use]
     pub const fn iteration(&self) -> u32 {
         self.counters.iteration
     }
 
-    /// Both counters.
+    /// The epoch and iteration counters.
     #[inline]
     #[must_use]
     pub const fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Iterations done in this epoch: the index, from 0, of the batch that the step function is working on.
+    /// Completed iterations of the current epoch. In the step function, this is the index (from 0) of the batch.
     #[inline]
     #[must_use]
     pub const fn offset(&self) -> u32 {
         self.offset
     }
 
-    /// Iterations an epoch; `None` while not known (data that does not tell its length, before its first end).
+    /// Iterations per epoch. `None` during the first epoch over data of unknown length.
     #[must_use]
     pub const fn epoch_length(&self) -> Option<u32> {
         if self.epoch_length == 0 { None } else { Some(self.epoch_length) }
     }
 
-    /// How many epochs the run has at most.
+    /// Whether the iteration between `IterationStarted` and the end of its step is the last one of its epoch. False
+    /// while the epoch length is unknown. A loop that awaits can use it to schedule slow work before the epoch ends.
+    #[must_use]
+    pub const fn is_last_in_epoch(&self) -> bool {
+        self.epoch_length != 0 && self.offset.saturating_add(1) >= self.epoch_length
+    }
+
+    /// The maximum number of epochs.
     #[must_use]
     pub const fn max_epochs(&self) -> u32 {
         self.max_epochs
     }
 
-    /// Changes how many epochs the run has; read before each epoch, so a handler may lengthen or shorten a run.
+    /// Changes the maximum number of epochs. The engine reads it before each epoch, so a handler can lengthen or shorten
+    /// a run.
     pub fn set_max_epochs(&mut self, max_epochs: u32) {
         self.max_epochs = max_epochs;
     }
 
-    /// Ends the run at once: the other handlers of this event still see it, then [`Terminate`](crate::Event::Terminate)
-    /// and [`Completed`](crate::Event::Completed) fire. The first reason given is kept.
+    /// Terminates the run: the remaining handlers of the current event are still called, then
+    /// [`Terminate`](crate::Event::Terminate) and [`Completed`](crate::Event::Completed) fire. If several callers give a
+    /// reason, the first one is kept.
     #[inline]
     pub fn terminate(&mut self, reason: StopReason) {
-        self.ask(flag::STOP);
+        self.raise(flag::STOP);
         if self.stop.is_none() {
             self.stop = Some(reason);
         }
     }
 
-    /// Ends the epoch at once: [`TerminateSingleEpoch`](crate::Event::TerminateSingleEpoch) and
-    /// [`EpochCompleted`](crate::Event::EpochCompleted) fire, and the data begins again. Outside an epoch it does
-    /// nothing (Ignite raises `RuntimeError`; there is no run to lose here).
+    /// Terminates the current epoch: [`TerminateSingleEpoch`](crate::Event::TerminateSingleEpoch) and
+    /// [`EpochCompleted`](crate::Event::EpochCompleted) fire, and the data restarts. Outside an epoch the call has no
+    /// effect (Ignite raises `RuntimeError`).
     #[inline]
     pub fn terminate_epoch(&mut self) {
-        self.ask(flag::STOP_EPOCH);
+        self.raise(flag::STOP_EPOCH);
     }
 
-    /// Why the run is ending or has ended; `None` while it goes on.
+    /// The reason why the run is ending or has ended; `None` while it is running.
     #[inline]
     #[must_use]
     pub const fn stop_reason(&self) -> Option<StopReason> {
         self.stop
     }
 
-    /// Fires an event of the user's own, as soon as the step function or the event under way is done.
+    /// Queues a user-defined event. The engine dispatches it after the current event or step function.
     ///
     /// # Errors
-    /// [`EventQueueFull`] when [`EVENT_QUEUE`] events are waiting; nothing has changed then.
+    /// [`EventQueueFull`] if [`EVENT_QUEUE`] events are already queued. The queue is unchanged in this case.
     pub fn fire(&mut self, event: UserEvent) -> Result<(), EventQueueFull> {
         self.queue.push(event).map_err(|_| EventQueueFull)?;
-        self.ask(flag::QUEUED);
+        self.raise(flag::QUEUED);
         Ok(())
     }
 
-    /// Iterations an epoch has at most.
-    pub(crate) const fn longest(&self) -> u32 {
+    /// Iterations per epoch, or `u32::MAX` if unknown.
+    pub(crate) const fn epoch_length_or_max(&self) -> u32 {
         if self.epoch_length == 0 { u32::MAX } else { self.epoch_length }
     }
 
-    /// How far iterations may go on, once the next one is sure to come.
-    pub(crate) fn find_limit(&mut self) {
-        if self.position >= self.data_length {
-            // The data begins again. It may also be shorter than that of the run which wrote a record.
-            self.position = self.position.checked_rem(self.data_length).unwrap_or(0);
+    /// Recomputes `fast_until`. Call only if another iteration will run.
+    pub(crate) fn update_fast_until(&mut self) {
+        if self.data_offset >= self.data_length {
+            // The data restarts. `data_offset` can also come from a record of a run with longer data.
+            self.data_offset = self.data_offset.checked_rem(self.data_length).unwrap_or(0);
         }
-        let until_end = self.longest().saturating_sub(self.offset).min(self.data_length.saturating_sub(self.position));
-        self.limit = if self.flags == 0 { self.offset.saturating_add(until_end) } else { 0 };
+        let epoch_rest = self.epoch_length_or_max().saturating_sub(self.offset);
+        let rest = epoch_rest.min(self.data_length.saturating_sub(self.data_offset));
+        self.fast_until = if self.flags == 0 { self.offset.saturating_add(rest) } else { 0 };
     }
 
-    /// Has the engine look at `flag` after this event.
+    /// Raises `flag` and ends the engine's fast path.
     #[inline]
-    pub(crate) const fn ask(&mut self, flag: u8) {
+    pub(crate) const fn raise(&mut self, flag: u8) {
         self.flags |= flag;
-        self.limit = 0;
+        self.fast_until = 0;
     }
 
-    /// The next event of the user's own that waits to be fired.
+    /// Removes the first queued user-defined event.
     pub(crate) fn next_event(&mut self) -> Option<UserEvent> {
         let first = self.queue.first().copied();
         for index in 1..self.queue.len() {
@@ -204,35 +232,36 @@ impl<O, X> State<O, X> {
         first
     }
 
-    /// Forgets what waits to be fired.
+    /// Removes all queued user-defined events.
     pub(crate) fn clear_events(&mut self) {
         self.queue.clear();
     }
 
-    /// For handlers that have something [pending](crate::Handler::pending): makes the engine call
-    /// [`Handler::act`](crate::Handler::act) once all handlers have seen the event.
+    /// Makes the engine call [`Handler::perform`](crate::Handler::perform) of every handler after all handlers have seen
+    /// the current event.
     #[inline]
-    pub fn request_act(&mut self) {
-        self.ask(flag::ACT);
+    pub fn request_action(&mut self) {
+        self.raise(flag::ACTION);
     }
 
-    /// Ends this run as the run of a second engine was ended: an evaluator whose early stopping ran out of patience,
-    /// or which met a NaN, stops its trainer with this. An evaluator that ran to its end stops nothing.
-    pub fn follow(&mut self, evaluation: &crate::Outcome) {
+    /// Terminates this run with the reason of `evaluation`, the outcome of an evaluator's run. An evaluator whose early
+    /// stopping ran out of patience or that found a NaN thereby terminates its trainer. An evaluator that completed all
+    /// its epochs changes nothing.
+    pub fn terminate_if_stopped(&mut self, evaluation: &Outcome) {
         if evaluation.reason != StopReason::MaxEpochs {
             self.terminate(evaluation.reason);
         }
     }
 }
 
-/// [`EVENT_QUEUE`] events are waiting already.
+/// The error of [`State::fire`]: [`EVENT_QUEUE`] events are already queued.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EventQueueFull;
 
 impl fmt::Display for EventQueueFull {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("too many events of the user's own are waiting to be fired")
+        write!(f, "the event was not queued: {EVENT_QUEUE} user-defined events are already waiting")
     }
 }
 

@@ -1,8 +1,9 @@
-//! CRC-32/ISO-HDLC (reflected 0xEDB88320, the CRC of zip and Ethernet): the checksum of the format.
+//! CRC-32/ISO-HDLC (reflected polynomial 0xEDB88320, used by zip and Ethernet): the checksum of the format.
 //!
-//! [`Checksum`] is a trait so that a device can use its CRC unit and a host a vectorised crate; all give the same sums,
-//! which is what makes a file of one readable by the other. [`Crc32`] is the one that is always here: 64 bytes of
-//! table, half a byte a step; with the feature `crc-table-4k` 4 KiB, four bytes a step.
+//! [`Checksum`] is a trait, so that a device can use its CRC unit and a host a vectorised crate. All implementations
+//! must return the same values, because one program reads the files of another. [`Crc32`] is the default implementation.
+//! It uses a table of 64 bytes and processes half a byte per step. With the feature `crc-table-4k` it uses 4 KiB and
+//! processes four bytes per step.
 //!
 //! ```
 //! use training_monitor::checkpoint::{Checksum, Crc32};
@@ -13,15 +14,15 @@
 //! assert_eq!(crc.value(), 0xCBF4_3926);
 //! ```
 
-/// A running CRC-32/ISO-HDLC. `default()` is the sum of nothing.
+/// An incremental CRC-32/ISO-HDLC. `default()` is the checksum of no bytes.
 pub trait Checksum: Default {
-    /// Takes in more bytes.
+    /// Adds bytes.
     fn update(&mut self, bytes: &[u8]);
-    /// The sum of all bytes so far.
+    /// The checksum of all bytes so far.
     fn value(&self) -> u32;
 }
 
-/// The built-in CRC-32.
+/// The default CRC-32 implementation.
 #[derive(Clone, Copy, Debug)]
 pub struct Crc32(u32);
 
@@ -40,7 +41,7 @@ impl Checksum for Crc32 {
     }
 }
 
-/// `index` shifted through `bits` steps of the register.
+/// The register after `bits` steps, starting with `index`.
 const fn shifted(index: u32, bits: u32) -> u32 {
     let mut value = index;
     let mut bit = 0;
@@ -53,7 +54,7 @@ const fn shifted(index: u32, bits: u32) -> u32 {
 
 #[cfg(not(feature = "crc-table-4k"))]
 mod imp {
-    /// What each half byte adds.
+    /// The contribution of each half byte.
     static TABLE: [u32; 16] = {
         let mut table = [0; 16];
         let mut index = 0;
@@ -75,7 +76,7 @@ mod imp {
     }
 
     pub fn update(mut crc: u32, bytes: &[u8]) -> u32 {
-        // A word at a time costs a Cortex-M4 seven instructions a byte, a byte at a time ten.
+        // Reading words takes seven instructions per byte on a Cortex-M4; reading bytes takes ten.
         let (words, rest) = bytes.as_chunks::<4>();
         for word in words {
             crc = byte(byte(byte(byte(crc ^ u32::from_le_bytes(*word)))));
@@ -89,7 +90,7 @@ mod imp {
 
 #[cfg(feature = "crc-table-4k")]
 mod imp {
-    /// What a byte adds when `after` bytes follow it in its word.
+    /// The contribution of each byte that is followed by `after` bytes in its word.
     const fn table(after: u32) -> [u32; 256] {
         let mut table = [0; 256];
         let mut index = 0;
@@ -100,7 +101,8 @@ mod imp {
         table
     }
 
-    // Not an array of four: with a base register for each a look-up is one instruction on Arm, from an array it is two.
+    // Four tables instead of an array of four: with one base register per table, a look-up takes one instruction on Arm
+    // instead of two.
     static LAST: [u32; 256] = table(0);
     static THIRD: [u32; 256] = table(1);
     static SECOND: [u32; 256] = table(2);

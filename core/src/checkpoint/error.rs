@@ -1,6 +1,6 @@
-//! What can go wrong between a checkpoint and its bytes: one enum for each direction, an I/O error with its cause.
+//! The errors of writing and reading a checkpoint.
 
-use super::VERSION;
+use super::format::VERSION;
 use core::fmt;
 
 /// Why a checkpoint could not be written.
@@ -8,31 +8,34 @@ use core::fmt;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum EncodeError<E> {
-    /// The writer's own error.
+    /// The error of the writer or the store.
     Io(E),
-    /// The writer took nothing without an error.
+    /// The writer accepted no bytes and reported no error.
     WriteZero,
-    /// No objects to checkpoint were found.
+    /// The checkpoint has no object.
     NoObjects,
-    /// The name of an object or a tensor is empty, longer than [`MAX_NAME`](super::MAX_NAME) bytes, or has a path
-    /// separator or a control character.
+    /// The name of an object or a tensor is empty, longer than [`MAX_NAME`](super::MAX_NAME) bytes, or contains a path
+    /// separator or a control character. For a tensor of a nested module, the length includes the names of the modules.
     Name,
-    /// A tensor's shape has more than [`MAX_RANK`](super::MAX_RANK) dimensions, or its product is not the tensor's length.
+    /// The shape of a tensor has more than [`MAX_RANK`](super::MAX_RANK) dimensions, or its product is not the number of
+    /// elements.
     Shape,
-    /// More than [`MAX_ITEMS`](super::MAX_ITEMS) tensors and values.
+    /// The checkpoint has more than [`MAX_ITEMS`](super::MAX_ITEMS) tensors and values.
     TooManyItems,
     /// The stream would be longer than 4 GiB.
     TooLong,
-    /// A tensor holds a NaN or an infinity.
+    /// A tensor contains a NaN or an infinity.
     NonFinite,
-    /// A value that postcard cannot write: a sequence that does not know its length.
+    /// postcard cannot serialise a value, for example because it contains a sequence of unknown length.
     Value,
-    /// The states of the run's handlers do not fit into their record.
-    RecordFull,
+    /// A state dict returned [`TensorUnavailable`](super::TensorUnavailable).
+    Unavailable,
+    /// The states of the handlers do not fit into the run record.
+    RunRecordFull,
 }
 
 impl EncodeError<()> {
-    /// With the writer's own error; without one it took nothing.
+    /// Replaces the placeholder of an I/O error by the writer's error. Without one, the writer accepted no bytes.
     pub(super) fn with_io<E>(self, io: Option<E>) -> EncodeError<E> {
         match self {
             EncodeError::Io(()) => io.map_or(EncodeError::WriteZero, EncodeError::Io),
@@ -44,27 +47,29 @@ impl EncodeError<()> {
             EncodeError::TooLong => EncodeError::TooLong,
             EncodeError::NonFinite => EncodeError::NonFinite,
             EncodeError::Value => EncodeError::Value,
-            EncodeError::RecordFull => EncodeError::RecordFull,
+            EncodeError::Unavailable => EncodeError::Unavailable,
+            EncodeError::RunRecordFull => EncodeError::RunRecordFull,
         }
     }
 }
 
 impl<E: fmt::Display> fmt::Display for EncodeError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            EncodeError::Io(error) => write!(f, "the checkpoint could not be written: {error}"),
-            EncodeError::WriteZero => f.write_str("the writer took no bytes"),
-            EncodeError::NoObjects => f.write_str("no objects to checkpoint found"),
+        f.write_str(match self {
+            EncodeError::Io(error) => return write!(f, "the checkpoint could not be written: {error}"),
+            EncodeError::WriteZero => "the writer accepted no bytes of the checkpoint",
+            EncodeError::NoObjects => "the checkpoint contains no object",
             EncodeError::Name => {
-                f.write_str("the name of an object or a tensor is empty, too long, or has a path separator")
+                "the name of an object or a tensor must have 1 to 32 bytes, without path separators and control characters"
             }
-            EncodeError::Shape => f.write_str("a tensor's shape does not give its length"),
-            EncodeError::TooManyItems => f.write_str("too many tensors and values for one checkpoint"),
-            EncodeError::TooLong => f.write_str("the checkpoint would be longer than 4 GiB"),
-            EncodeError::NonFinite => f.write_str("a tensor holds a NaN or an infinity"),
-            EncodeError::Value => f.write_str("an object cannot be written by postcard"),
-            EncodeError::RecordFull => f.write_str("the states of the handlers do not fit into the run's record"),
-        }
+            EncodeError::Shape => "the shape of a tensor does not match its number of elements",
+            EncodeError::TooManyItems => "the checkpoint contains more than 256 tensors and values",
+            EncodeError::TooLong => "the checkpoint would be longer than 4 GiB",
+            EncodeError::NonFinite => "a tensor contains a NaN or an infinity",
+            EncodeError::Value => "postcard cannot serialise a value of the checkpoint",
+            EncodeError::Unavailable => "the elements of a tensor are not available",
+            EncodeError::RunRecordFull => "the states of the handlers do not fit into the run record",
+        })
     }
 }
 
@@ -77,46 +82,53 @@ impl<E: core::error::Error + 'static> core::error::Error for EncodeError<E> {
     }
 }
 
-/// Why bytes are not a checkpoint that can be loaded.
+/// Why a checkpoint could not be loaded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum DecodeError<E> {
-    /// The reader's own error.
+    /// The error of the reader or the store.
     Io(E),
-    /// The bytes end before the checkpoint does.
+    /// The stream ends before the checkpoint is complete.
     Truncated,
-    /// It does not begin as a checkpoint does.
+    /// The stream does not start with the magic bytes of a checkpoint.
     NotACheckpoint,
-    /// It is of another version of the format.
+    /// The stream has another format version.
     Version {
-        /// That version.
+        /// The version of the stream.
         found: u8,
     },
-    /// Its structure cannot be one that was written.
+    /// The stream has an invalid structure.
     Malformed,
-    /// The checksum is wrong: bytes were changed.
+    /// The checksum does not match the bytes.
     Checksum,
-    /// A tensor has another length than the one to load into.
+    /// A tensor of the checkpoint and the tensor of the model with the same name differ in length.
     Length {
-        /// Which of the tensors and values to load into, from 0 in the order of the visit.
+        /// The index of the tensor among all tensors and values of the model, in listing order.
         item: u32,
-        /// Elements to load into.
+        /// The elements of the model's tensor.
         expected: u32,
-        /// Elements in the checkpoint.
+        /// The elements of the checkpoint's tensor.
         found: u32,
     },
-    /// A tensor or value that is to be loaded is not there.
+    /// The checkpoint does not contain a tensor or value of the model.
     Missing {
-        /// Which of the tensors and values to load into, from 0 in the order of the visit.
+        /// The index of the tensor or value among all tensors and values of the model, in listing order.
         item: u32,
     },
-    /// A value's strings and byte arrays have more than 64 bytes together.
+    /// The strings and byte arrays of a value have more than 64 bytes in total.
     ValueTooLarge,
+    /// A tensor of the model is read-only.
+    ReadOnly {
+        /// The index of the tensor among all tensors and values of the model, in listing order.
+        item: u32,
+    },
+    /// A state dict returned [`TensorUnavailable`](super::TensorUnavailable).
+    Unavailable,
 }
 
 impl DecodeError<()> {
-    /// With the reader's own error.
+    /// Replaces the placeholder of an I/O error by the reader's error.
     pub(super) fn with_io<E>(self, io: Option<E>) -> DecodeError<E> {
         match self {
             DecodeError::Io(()) => io.map_or(DecodeError::Truncated, DecodeError::Io),
@@ -128,6 +140,8 @@ impl DecodeError<()> {
             DecodeError::Length { item, expected, found } => DecodeError::Length { item, expected, found },
             DecodeError::Missing { item } => DecodeError::Missing { item },
             DecodeError::ValueTooLarge => DecodeError::ValueTooLarge,
+            DecodeError::ReadOnly { item } => DecodeError::ReadOnly { item },
+            DecodeError::Unavailable => DecodeError::Unavailable,
         }
     }
 }
@@ -136,18 +150,27 @@ impl<E: fmt::Display> fmt::Display for DecodeError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DecodeError::Io(error) => write!(f, "the checkpoint could not be read: {error}"),
-            DecodeError::Truncated => f.write_str("the checkpoint is cut short"),
-            DecodeError::NotACheckpoint => f.write_str("not a checkpoint"),
+            DecodeError::Truncated => f.write_str("the checkpoint is truncated"),
+            DecodeError::NotACheckpoint => f.write_str("the data is not a checkpoint"),
             DecodeError::Version { found } => {
-                write!(f, "format version {found} is not the version {VERSION} that this program reads")
+                write!(f, "the checkpoint has format version {found}; this program reads version {VERSION}")
             }
             DecodeError::Malformed => f.write_str("the checkpoint is malformed"),
-            DecodeError::Checksum => f.write_str("the checkpoint's checksum is wrong"),
-            DecodeError::Length { item, expected, found } => {
-                write!(f, "tensor {item} has {expected} elements, the checkpoint has {found}")
+            DecodeError::Checksum => f.write_str("the checksum of the checkpoint does not match its bytes"),
+            DecodeError::Length { item, expected, found } => write!(
+                f,
+                "tensor number {item} of the model has {expected} elements, but the checkpoint contains {found}"
+            ),
+            DecodeError::Missing { item } => {
+                write!(f, "the checkpoint does not contain tensor or value number {item} of the model")
             }
-            DecodeError::Missing { item } => write!(f, "tensor or value {item} is not in the checkpoint"),
-            DecodeError::ValueTooLarge => f.write_str("a value's strings are too long to be loaded"),
+            DecodeError::ValueTooLarge => {
+                f.write_str("the strings and byte arrays of a value have more than 64 bytes in total")
+            }
+            DecodeError::ReadOnly { item } => {
+                write!(f, "tensor number {item} of the model is read-only, so the checkpoint cannot be loaded into it")
+            }
+            DecodeError::Unavailable => f.write_str("the elements of a tensor of the model are not available"),
         }
     }
 }

@@ -1,191 +1,234 @@
-//! What goes into a checkpoint: named objects, each either named f32 tensors or a whole `serde` value.
+//! What a checkpoint contains: named objects. Each object is either a state dict of named f32 tensors or a whole `serde`
+//! value.
 //!
-//! [`Objects`] is Ignite's `to_save` and `to_load`, the dictionary of what a checkpoint holds. [`StateDict`] is an object
-//! with `state_dict` and `load_state_dict`: it lends its tensors as slices, so they are written from where they are
-//! and loaded to where they belong, without a copy. Whatever is not tensors (a random generator, a schedule) is
-//! saved as a whole, with postcard: Ignite's `save_as_state_dict=False`.
+//! [`Objects`] corresponds to Ignite's `to_save` and `to_load`. A [`StateDict`] lends its tensors as slices. They are
+//! written from their place and loaded into their place, without a copy of the model. A value that is not a tensor, such
+//! as a random generator, is saved with postcard (Ignite's `save_as_state_dict=False`).
 //!
-//! Both traits are visitors, written once for saving and once for loading; the order need not be the same.
+//! Each trait has one method, which lists the tensors or objects once. Saving, loading and checking use the same list.
+//! With the feature `derive`, `#[derive(StateDict)]` and `#[derive(Objects)]` implement both traits.
 //!
 //! ```
-//! use training_monitor::checkpoint::{Objects, StateDict, Visit, VisitMut, VisitTensors, VisitTensorsMut};
+//! use training_monitor::checkpoint::{ObjectVisitor, Objects, StateDict, TensorVisitor};
 //!
 //! struct Dense { weight: [[f32; 4]; 3], bias: [f32; 3] }
 //!
 //! impl StateDict for Dense {
-//!     fn tensors<V: VisitTensors>(&self, v: &mut V) -> Result<(), V::Error> {
-//!         v.tensor("weight", &[3, 4], self.weight.as_flattened())?;
-//!         v.tensor("bias", &[3], &self.bias)
-//!     }
-//!     fn tensors_mut<V: VisitTensorsMut>(&mut self, v: &mut V) -> Result<(), V::Error> {
-//!         v.tensor("weight", self.weight.as_flattened_mut())?;
-//!         v.tensor("bias", &mut self.bias)
+//!     fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+//!         visitor.tensor("weight", &mut self.weight)?; // shape [3, 4]
+//!         visitor.tensor("bias", &mut self.bias)
 //!     }
 //! }
 //!
 //! struct Training { model: Dense, rng: u64 }
 //!
 //! impl Objects for Training {
-//!     fn objects<V: Visit>(&self, v: &mut V) -> Result<(), V::Error> {
-//!         v.state_dict("model", &self.model)?;
-//!         v.value("rng", &self.rng)
-//!     }
-//!     fn objects_mut<V: VisitMut>(&mut self, v: &mut V) -> Result<(), V::Error> {
-//!         v.state_dict("model", &mut self.model)?;
-//!         v.value("rng", &mut self.rng)
+//!     fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+//!         visitor.state_dict("model", &mut self.model)?;
+//!         visitor.value("rng", &mut self.rng)
 //!     }
 //! }
 //! ```
 
+use super::tensor::{NestedArray, TensorUnavailable, TensorView};
+use core::ops::{Deref, DerefMut};
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Bytes that the name of an object or a tensor may have.
+/// The maximum length of the name of an object or a tensor, in bytes.
 pub const MAX_NAME: usize = 32;
 
-/// Dimensions that a tensor may have.
-pub const MAX_RANK: usize = 6;
-
-/// Tensors and values that a checkpoint may have, all objects together.
+/// The maximum number of tensors and values in a checkpoint, over all objects.
 pub const MAX_ITEMS: usize = 256;
 
-/// Named f32 tensors.
+/// An object that consists of named f32 tensors.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not list its tensors",
+    note = "add `#[derive(StateDict)]` (feature `derive`), or implement `StateDict::tensors`"
+)]
 pub trait StateDict {
-    /// Shows each tensor: name, shape (row-major; the product of its dimensions is the slice's length), elements.
+    /// Passes every tensor to `visitor`. The order and the names must be the same at every call.
     ///
     /// # Errors
-    /// The visitor's; to be passed on.
-    fn tensors<V: VisitTensors>(&self, visitor: &mut V) -> Result<(), V::Error>;
+    /// The error of the visitor, or [`TensorUnavailable`].
+    fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error>;
 
-    /// Lends each tensor to be loaded into: name, elements.
+    /// Passes this object to `visitor` as the field `name` of an enclosing module. An array is one tensor with this name;
+    /// any other state dict is a nested module. `#[derive(StateDict)]` calls it for every field.
     ///
     /// # Errors
-    /// The visitor's; to be passed on.
-    fn tensors_mut<V: VisitTensorsMut>(&mut self, visitor: &mut V) -> Result<(), V::Error>;
+    /// The error of the visitor, or [`TensorUnavailable`].
+    fn visit_as_field<V: TensorVisitor>(&mut self, name: &str, visitor: &mut V) -> Result<(), V::Error> {
+        visitor.module(name, self)
+    }
 }
 
 /// The named objects of a checkpoint.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not list the objects of a checkpoint",
+    note = "add `#[derive(Objects)]` (feature `derive`), implement `Objects::objects`, or wrap one model in `Named`"
+)]
 pub trait Objects {
-    /// Shows each object.
+    /// Passes every object to `visitor`. The order and the names must be the same at every call.
     ///
     /// # Errors
-    /// The visitor's; to be passed on.
-    fn objects<V: Visit>(&self, visitor: &mut V) -> Result<(), V::Error>;
-
-    /// Lends each object to be loaded into.
-    ///
-    /// # Errors
-    /// The visitor's; to be passed on.
-    fn objects_mut<V: VisitMut>(&mut self, visitor: &mut V) -> Result<(), V::Error>;
+    /// The error of the visitor, or [`TensorUnavailable`].
+    fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error>;
 }
 
-/// Sees the tensors of an object.
-pub trait VisitTensors {
-    /// What may go wrong.
-    type Error;
-    /// One tensor.
-    ///
-    /// # Errors
-    /// The visitor's.
-    fn tensor(&mut self, name: &str, shape: &[u32], elements: &[f32]) -> Result<(), Self::Error>;
-}
+/// Receives the tensors of a state dict.
+pub trait TensorVisitor {
+    /// The error of the visitor. A state dict can return [`TensorUnavailable`] as this error.
+    type Error: From<TensorUnavailable>;
 
-/// Is lent the tensors of an object.
-pub trait VisitTensorsMut {
-    /// What may go wrong.
-    type Error;
-    /// One tensor.
+    /// Receives one tensor.
     ///
     /// # Errors
-    /// The visitor's.
-    fn tensor(&mut self, name: &str, elements: &mut [f32]) -> Result<(), Self::Error>;
-}
+    /// The error of the visitor.
+    fn visit_tensor(&mut self, name: &str, tensor: TensorView<'_>) -> Result<(), Self::Error>;
 
-/// Sees the objects of a checkpoint.
-pub trait Visit {
-    /// What may go wrong.
-    type Error;
-    /// An object of tensors.
+    /// Passes one tensor to [`visit_tensor`](Self::visit_tensor): a nested array by reference, or a [`TensorView`].
     ///
     /// # Errors
-    /// The visitor's.
-    fn state_dict<D: StateDict + ?Sized>(&mut self, name: &str, object: &D) -> Result<(), Self::Error>;
-    /// An object that is saved as a whole.
-    ///
-    /// # Errors
-    /// The visitor's.
-    fn value<S: Serialize + ?Sized>(&mut self, name: &str, object: &S) -> Result<(), Self::Error>;
-}
-
-/// Is lent the objects of a checkpoint.
-pub trait VisitMut {
-    /// What may go wrong.
-    type Error;
-    /// An object of tensors.
-    ///
-    /// # Errors
-    /// The visitor's.
-    fn state_dict<D: StateDict + ?Sized>(&mut self, name: &str, object: &mut D) -> Result<(), Self::Error>;
-    /// An object that was saved as a whole. Its strings and byte arrays may have 64 bytes together; numbers, arrays
-    /// and structures have no bound.
-    ///
-    /// # Errors
-    /// The visitor's.
-    fn value<S: DeserializeOwned>(&mut self, name: &str, object: &mut S) -> Result<(), Self::Error>;
-}
-
-/// One object of tensors under one name, for a checkpoint of nothing else: `One("model", &mut net)`.
-#[derive(Clone, Copy, Debug)]
-pub struct One<'a, D>(
-    /// Its name.
-    pub &'a str,
-    /// The object, or a `&mut` reference to one.
-    pub D,
-);
-
-impl<D: StateDict> Objects for One<'_, D> {
-    fn objects<V: Visit>(&self, visitor: &mut V) -> Result<(), V::Error> {
-        visitor.state_dict(self.0, &self.1)
+    /// The error of the visitor.
+    #[inline]
+    fn tensor<'t>(&mut self, name: &str, tensor: impl Into<TensorView<'t>>) -> Result<(), Self::Error> {
+        self.visit_tensor(name, tensor.into())
     }
-    fn objects_mut<V: VisitMut>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
-        visitor.state_dict(self.0, &mut self.1)
+
+    /// Passes all tensors of a nested module. Their names get the prefix `name` and a dot, as in PyTorch.
+    ///
+    /// # Errors
+    /// The error of the visitor.
+    fn module<D: StateDict + ?Sized>(&mut self, name: &str, module: &mut D) -> Result<(), Self::Error>
+    where
+        Self: Sized,
+    {
+        module.tensors(&mut Prefixed { visitor: self, prefix: name })
+    }
+}
+
+/// Adds the name of a module to the names of its tensors.
+struct Prefixed<'a, V> {
+    visitor: &'a mut V,
+    prefix: &'a str,
+}
+
+impl<V: TensorVisitor> TensorVisitor for Prefixed<'_, V> {
+    type Error = V::Error;
+
+    fn visit_tensor(&mut self, name: &str, tensor: TensorView<'_>) -> Result<(), V::Error> {
+        let mut full = heapless::String::<MAX_NAME>::new();
+        let fits = full.push_str(self.prefix).is_ok() && full.push('.').is_ok() && full.push_str(name).is_ok();
+        // The visitor rejects an empty name. A name that does not fit must not be truncated to a valid one.
+        self.visitor.visit_tensor(if fits { &full } else { "" }, tensor)
+    }
+}
+
+/// Receives the objects of a checkpoint.
+pub trait ObjectVisitor {
+    /// The error of the visitor. An implementation of [`Objects`] can return [`TensorUnavailable`] as this error.
+    type Error: From<TensorUnavailable>;
+
+    /// Receives an object that consists of tensors.
+    ///
+    /// # Errors
+    /// The error of the visitor.
+    fn state_dict<D: StateDict + ?Sized>(&mut self, name: &str, object: &mut D) -> Result<(), Self::Error>;
+
+    /// Receives an object that is saved as a whole, with postcard. Numbers, arrays and structures have no size limit. The
+    /// strings and byte arrays of one value have at most 64 bytes in total.
+    ///
+    /// # Errors
+    /// The error of the visitor.
+    fn value<S: Serialize + DeserializeOwned>(&mut self, name: &str, object: &mut S) -> Result<(), Self::Error>;
+}
+
+/// A model with a name, for a checkpoint that contains nothing else. It dereferences to the model.
+///
+/// ```
+/// use training_monitor::checkpoint::Named;
+///
+/// let mut weights = [0.0_f32; 4];
+/// let mut model = Named::new("model", &mut weights);
+/// model[0] = 1.0;
+/// assert_eq!(weights[0], 1.0);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Named<'a, D> {
+    /// The name of the object.
+    pub name: &'a str,
+    /// The object, or a `&mut` reference to it.
+    pub object: D,
+}
+
+impl<'a, D> Named<'a, D> {
+    /// Names `object`.
+    pub const fn new(name: &'a str, object: D) -> Self {
+        Named { name, object }
+    }
+}
+
+impl<D> Deref for Named<'_, D> {
+    type Target = D;
+    fn deref(&self) -> &D {
+        &self.object
+    }
+}
+
+impl<D> DerefMut for Named<'_, D> {
+    fn deref_mut(&mut self) -> &mut D {
+        &mut self.object
+    }
+}
+
+impl<D: StateDict> Objects for Named<'_, D> {
+    fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+        visitor.state_dict(self.name, &mut self.object)
     }
 }
 
 impl<D: StateDict + ?Sized> StateDict for &mut D {
-    fn tensors<V: VisitTensors>(&self, visitor: &mut V) -> Result<(), V::Error> {
+    fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
         (**self).tensors(visitor)
     }
-    fn tensors_mut<V: VisitTensorsMut>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
-        (**self).tensors_mut(visitor)
+    fn visit_as_field<V: TensorVisitor>(&mut self, name: &str, visitor: &mut V) -> Result<(), V::Error> {
+        (**self).visit_as_field(name, visitor)
     }
 }
 
 impl<T: Objects + ?Sized> Objects for &mut T {
-    fn objects<V: Visit>(&self, visitor: &mut V) -> Result<(), V::Error> {
+    fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
         (**self).objects(visitor)
     }
-    fn objects_mut<V: VisitMut>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
-        (**self).objects_mut(visitor)
+}
+
+/// A slice is one tensor with one dimension. Its name is "data", or the name of the field that contains it.
+impl StateDict for [f32] {
+    fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+        self.visit_as_field("data", visitor)
+    }
+    fn visit_as_field<V: TensorVisitor>(&mut self, name: &str, visitor: &mut V) -> Result<(), V::Error> {
+        let len = u32::try_from(self.len()).unwrap_or(u32::MAX);
+        visitor.visit_tensor(name, TensorView::new(&[len], self))
     }
 }
 
-/// A slice is one tensor named "data".
-impl StateDict for [f32] {
-    fn tensors<V: VisitTensors>(&self, visitor: &mut V) -> Result<(), V::Error> {
-        let len = u32::try_from(self.len()).unwrap_or(u32::MAX);
-        visitor.tensor("data", &[len], self)
-    }
-    fn tensors_mut<V: VisitTensorsMut>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+/// An array is one tensor. Its name is "data", or the name of the field that contains it.
+impl<T: NestedArray, const N: usize> StateDict for [T; N] {
+    fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
         visitor.tensor("data", self)
     }
+    fn visit_as_field<V: TensorVisitor>(&mut self, name: &str, visitor: &mut V) -> Result<(), V::Error> {
+        visitor.tensor(name, self)
+    }
 }
 
-/// An array is one tensor named "data".
-impl<const N: usize> StateDict for [f32; N] {
-    fn tensors<V: VisitTensors>(&self, visitor: &mut V) -> Result<(), V::Error> {
-        self.as_slice().tensors(visitor)
+/// A number is one tensor without dimensions. Its name is "data", or the name of the field that contains it.
+impl StateDict for f32 {
+    fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+        visitor.tensor("data", self)
     }
-    fn tensors_mut<V: VisitTensorsMut>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
-        self.as_mut_slice().tensors_mut(visitor)
+    fn visit_as_field<V: TensorVisitor>(&mut self, name: &str, visitor: &mut V) -> Result<(), V::Error> {
+        visitor.tensor(name, self)
     }
 }

@@ -1,40 +1,40 @@
-//! Where batches come from: anything that can say which batch is at a position.
+//! Sources of batches.
 //!
-//! A run that was cut asks again for the batch it was at, so data is addressed by position and never remembered by
-//! the engine. Slices, ranges of indices and, with the limits it states, any iterator are data.
+//! A resumed run requests the batch at which it was interrupted once more. Therefore the engine addresses data by
+//! position and remembers no batch. Slices, ranges of indices and (with the stated limits) iterators are sources.
 
-/// Which batch is wanted.
+/// The position of a batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Position {
-    /// The epoch, from 1: what a shuffle that differs from epoch to epoch goes by.
+    /// The epoch, starting at 1. A source that shuffles differently in each epoch uses it as a seed.
     pub epoch: u32,
-    /// The place in the epoch, from 0.
+    /// The index of the iteration within the epoch, starting at 0.
     pub offset: u32,
-    /// Batches drawn since the data began or began again, which it does at its end and after an epoch that was cut: what
-    /// data goes by, be it longer or shorter than an epoch. Less than its length, where that is known.
-    pub drawn: u32,
+    /// The index of the batch within the data, starting at 0. The data restarts when it ends and after a terminated
+    /// epoch; an epoch can be longer or shorter than the data. Less than the length of the data, if that is known.
+    pub data_offset: u32,
 }
 
-/// The batches of an epoch.
+/// A source of batches.
 pub trait Batches {
-    /// What the step function is given: a batch, a reference to one, or an index into data that the model holds.
+    /// The argument of the step function: a batch, a reference to one, or an index into data that the model owns.
     type Batch;
 
-    /// Batches an epoch; `None` when it is only known at the end.
+    /// The number of batches in the data; `None` if it is known only when the data ends.
     fn len(&self) -> Option<u32>;
 
-    /// Whether there are none at all.
+    /// Whether the data contains no batch.
     fn is_empty(&self) -> bool {
         self.len() == Some(0)
     }
 
-    /// The batch at `at`, or `None` where data of unknown length ends. Asked twice for one position, it must give the same
-    /// batch.
-    fn get(&mut self, at: Position) -> Option<Self::Batch>;
+    /// The batch at `position`; `None` where data of unknown length ends. Must return the same batch if it is called
+    /// twice with the same position.
+    fn get(&mut self, position: Position) -> Option<Self::Batch>;
 }
 
-/// One batch an element, over and over.
+/// Each element is one batch. The slice restarts when it ends.
 impl<'a, B> Batches for &'a [B] {
     type Batch = &'a B;
 
@@ -42,12 +42,12 @@ impl<'a, B> Batches for &'a [B] {
         Some(u32::try_from(<[B]>::len(self)).unwrap_or(u32::MAX))
     }
     #[inline]
-    fn get(&mut self, at: Position) -> Option<&'a B> {
-        <[B]>::get(self, at.drawn as usize)
+    fn get(&mut self, position: Position) -> Option<&'a B> {
+        <[B]>::get(self, position.data_offset as usize)
     }
 }
 
-/// Indices, over and over.
+/// Each index is one batch. The range restarts when it ends.
 impl Batches for core::ops::Range<u32> {
     type Batch = u32;
 
@@ -55,17 +55,20 @@ impl Batches for core::ops::Range<u32> {
         Some(self.end.saturating_sub(self.start))
     }
     #[inline]
-    fn get(&mut self, at: Position) -> Option<u32> {
-        Some(self.start.wrapping_add(at.drawn))
+    fn get(&mut self, position: Position) -> Option<u32> {
+        Some(self.start.wrapping_add(position.data_offset))
     }
 }
 
-/// An iterator as data of unknown length: a sensor, a file. It is drawn from in order, whatever position is asked for;
-/// a run that goes on after a restart must be given one that stands where the last one stood.
+/// An iterator as a source of unknown length, such as a sensor or a file. It ignores the position and returns the next
+/// item. A resumed run therefore needs an iterator that continues where the interrupted run stopped.
 #[derive(Clone, Debug)]
-pub struct Stream<I>(pub I);
+pub struct IterBatches<I>(
+    /// The iterator.
+    pub I,
+);
 
-impl<I: Iterator> Batches for Stream<I> {
+impl<I: Iterator> Batches for IterBatches<I> {
     type Batch = I::Item;
 
     fn len(&self) -> Option<u32> {
@@ -84,7 +87,7 @@ impl<D: Batches + ?Sized> Batches for &mut D {
         (**self).len()
     }
     #[inline]
-    fn get(&mut self, at: Position) -> Option<D::Batch> {
-        (**self).get(at)
+    fn get(&mut self, position: Position) -> Option<D::Batch> {
+        (**self).get(position)
     }
 }

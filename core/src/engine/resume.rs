@@ -1,75 +1,34 @@
-//! Going on where a run stopped.
+//! Resuming a run: from a record, or from the newest checkpoint in the handlers' stores.
 
-use super::{After, Engine};
+use super::{Engine, EngineState, Phase};
 use crate::event::Counters;
 use crate::handler::Handler;
-use crate::record::{Record, RecordFull, RecordReader, RestoreError};
-use crate::state::{StopReason, flag};
+use crate::run_record::{HandlerStates, RestoreError, RunRecord, RunRecordFull};
+use crate::state::flag;
 
-/// Where an engine stands: Ignite's `Engine.state_dict`, and what it takes to go on in the middle of an epoch. Part of
-/// the checkpoint format, in this order.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct EngineState {
-    /// The event after which it stands.
-    pub after: After,
-    /// The epoch, from 1; 0 before the first.
-    pub epoch: u32,
-    /// The iteration, from 1 and over all epochs; 0 before the first.
-    pub iteration: u32,
-    /// Iterations done in the epoch.
-    pub offset: u32,
-    /// Batches drawn since the data began or began again.
-    pub drawn: u32,
-    /// Iterations an epoch; 0 while unknown.
-    pub epoch_length: u32,
-    /// Set where a handler changed the number of epochs in the run.
-    pub max_epochs: Option<u32>,
-    /// Set where the run is ending.
-    pub stop: Option<StopReason>,
-    /// Whether the epoch is to be cut.
-    pub stop_epoch: bool,
-}
-
-impl EngineState {
-    /// Before the first event.
-    pub(crate) const NEW: Self = EngineState {
-        after: After::Nothing,
-        epoch: 0,
-        iteration: 0,
-        offset: 0,
-        drawn: 0,
-        epoch_length: 0,
-        max_epochs: None,
-        stop: None,
-        stop_epoch: false,
-    };
-}
-
-/// A run that goes on.
+/// Where a resumed run continues.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Resumed {
-    /// The epoch it stands in.
+    /// The epoch of the checkpoint.
     pub epoch: u32,
-    /// The iteration after which it goes on.
+    /// The iteration of the checkpoint. The run continues after it.
     pub iteration: u32,
-    /// Newer checkpoints that were passed over because they were damaged.
+    /// The number of newer checkpoints that were skipped because they could not be loaded.
     pub skipped: u32,
 }
 
 impl<O, X> Engine<O, X> {
-    /// Where the engine stands.
+    /// The engine's part of the run record.
     #[must_use]
     pub fn engine_state(&self) -> EngineState {
         let state = &self.state;
         EngineState {
-            after: self.after,
+            phase: self.phase,
             epoch: state.counters.epoch,
             iteration: state.counters.iteration,
             offset: state.offset,
-            drawn: state.position,
+            data_offset: state.data_offset,
             epoch_length: state.epoch_length,
             max_epochs: (state.max_epochs != self.max_epochs).then_some(state.max_epochs),
             stop: state.stop,
@@ -77,36 +36,42 @@ impl<O, X> Engine<O, X> {
         }
     }
 
-    /// Starts a run after `epoch` epochs of `epoch_length` iterations, which is what Ignite's `load_state_dict` does
-    /// with an epoch: `Started` fires, then the next epoch begins. Handlers are not touched.
+    /// Starts a run after `epoch` epochs of `epoch_length` iterations each: `Started` fires, then the next epoch starts.
+    /// Ignite's `load_state_dict` does the same with an epoch number. The handlers are unchanged.
     pub fn start_after_epoch(&mut self, epoch: u32, epoch_length: u32) {
-        self.after = After::Nothing;
+        self.phase = Phase::NotStarted;
         self.state.counters = Counters { epoch, iteration: epoch.saturating_mul(epoch_length) };
         self.state.epoch_length = epoch_length;
-        self.state.position = 0;
+        self.state.data_offset = 0;
         self.state.data_length = u32::MAX;
     }
 
-    /// The run at this moment: the engine and the state of every handler.
+    /// The record of the run at this moment: the engine's state and the state of every handler.
     ///
     /// # Errors
-    /// [`RecordFull`] when the states do not fit.
-    pub fn record<T: ?Sized, H: Handler<T, O, X>>(&self, handlers: &mut H) -> Result<Record, RecordFull> {
-        let mut record = Record::new();
-        self.record_now(&mut record, handlers);
-        if record.whole { Ok(record) } else { Err(RecordFull) }
+    /// [`RunRecordFull`] if the states of the handlers do not fit.
+    pub fn record<T: ?Sized, H: Handler<T, O, X>>(&mut self, handlers: &mut H) -> Result<RunRecord, RunRecordFull> {
+        let mut record = RunRecord::new();
+        self.write_record(&mut record, handlers);
+        if record.complete { Ok(record) } else { Err(RunRecordFull) }
     }
 
-    /// Puts engine and handlers where `record` says. The next `run` or `begin_iteration` goes on from there; `Started`
-    /// and `EpochStarted` are not fired again, since for the handlers nothing has happened in between.
+    #[inline(never)] // The code exists once, and its variables are not on the stack during a save.
+    pub(super) fn write_record<T: ?Sized, H: Handler<T, O, X>>(&mut self, record: &mut RunRecord, handlers: &mut H) {
+        self.visit_states(handlers, HandlerStates::save(record));
+        record.engine = self.engine_state();
+    }
+
+    /// Restores the engine and the handlers from `record`. The next `run` or `begin_iteration` continues after the
+    /// recorded event. `Started` and `EpochStarted` do not fire again, because the handlers' states already include them.
     ///
-    /// A run that had done all its epochs goes on if this engine has more of them.
+    /// A completed run continues if `max_epochs` of this engine is larger than the recorded epoch.
     ///
     /// # Errors
-    /// [`RestoreError`] when the record is not of these handlers; nothing has changed then.
+    /// [`RestoreError`] if the record does not match these handlers. Nothing has changed in this case.
     pub fn restore<T: ?Sized, H: Handler<T, O, X>>(
         &mut self,
-        record: &Record,
+        record: &RunRecord,
         handlers: &mut H,
     ) -> Result<(), RestoreError> {
         self.check(record, handlers)?;
@@ -114,74 +79,90 @@ impl<O, X> Engine<O, X> {
         Ok(())
     }
 
-    /// Goes on from the newest checkpoint that any of the handlers' stores has and that is whole: loads it into
-    /// `model` and restores engine and handlers. `Ok(None)` when there is none: the run starts at its beginning.
+    /// Resumes from the newest loadable checkpoint in the handlers' stores: loads it into `model` and restores the engine
+    /// and the handlers. Returns `Ok(None)` if the stores contain no checkpoint; the run then starts at its beginning.
     ///
-    /// Checkpoints that were decided but not written when the power went are written now.
+    /// Saves that were decided but not written before the power failure are performed now.
     ///
     /// # Errors
-    /// [`RestoreError`] when the newest whole checkpoint is of other handlers, or when there are checkpoints and none is
-    /// whole and fits the model: the caller decides whether to start over. Nothing has changed then, except for
-    /// [`RestoreError::Lost`].
+    /// * [`RestoreError::NoneLoadable`] if there are checkpoints, but none can be loaded. The caller decides whether to
+    ///   start over.
+    /// * Another [`RestoreError`] if the newest loadable checkpoint belongs to other handlers.
+    ///
+    /// Nothing has changed in these cases, except after [`RestoreError::BecameUnreadable`].
     pub fn resume<T: ?Sized, H: Handler<T, O, X>>(
         &mut self,
         model: &mut T,
         handlers: &mut H,
     ) -> Result<Option<Resumed>, RestoreError> {
-        let mut record = Record::new();
+        let mut record = RunRecord::new();
         let mut below = None;
         let mut skipped = 0u32;
-        while let Some(iteration) = handlers.newest(below) {
-            if handlers.verify(iteration, model, &mut record) {
+        while let Some(iteration) = handlers.newest_checkpoint(below) {
+            if handlers.verify_checkpoint(iteration, model, &mut record) {
                 self.check(&record, handlers)?;
-                if !handlers.load(iteration, model) {
-                    return Err(RestoreError::Lost { iteration });
+                if !handlers.load_checkpoint(iteration, model) {
+                    return Err(RestoreError::BecameUnreadable { iteration });
                 }
                 self.apply(&record, handlers);
-                self.state.flags |= flag::ACT;
-                self.attend(model, handlers);
+                self.state.flags |= flag::ACTION;
+                self.run_deferred_actions(model, handlers);
                 return Ok(Some(Resumed { epoch: record.engine.epoch, iteration, skipped }));
             }
             skipped = skipped.saturating_add(1);
             below = Some(iteration);
         }
-        if skipped > 0 { Err(RestoreError::NoneFits { skipped }) } else { Ok(None) }
+        if skipped > 0 { Err(RestoreError::NoneLoadable { skipped }) } else { Ok(None) }
     }
 
-    fn check<T: ?Sized, H: Handler<T, O, X>>(&mut self, record: &Record, handlers: &mut H) -> Result<(), RestoreError> {
+    /// Checks that the record is consistent and that its states match the handlers. Changes nothing.
+    fn check<T: ?Sized, H: Handler<T, O, X>>(
+        &mut self,
+        record: &RunRecord,
+        handlers: &mut H,
+    ) -> Result<(), RestoreError> {
         let engine = &record.engine;
-        // Iterations of the epoch; one that has been started is counted and not yet done.
-        let least = engine.offset.checked_add((engine.after == After::IterationStarted).into());
-        let counts = least.is_some_and(|least| {
-            least <= engine.iteration && (engine.epoch_length == 0 || least <= engine.epoch_length)
+        // A started iteration is counted but not completed.
+        let started = engine.offset.checked_add((engine.phase == Phase::IterationStarted).into());
+        let consistent = started.is_some_and(|started| {
+            started <= engine.iteration && (engine.epoch_length == 0 || started <= engine.epoch_length)
         });
-        if !counts || !record.whole {
+        if !consistent || !record.complete {
             return Err(RestoreError::Engine);
         }
-        let mut states = RecordReader::new(record, true);
-        handlers.restore_state(&mut self.state, &mut states);
-        states.finish()
+        self.visit_states(handlers, HandlerStates::check(record)).finish()
     }
 
-    /// Puts engine and handlers where a record says that was checked.
-    fn apply<T: ?Sized, H: Handler<T, O, X>>(&mut self, record: &Record, handlers: &mut H) {
+    /// Restores the engine and the handlers from a record that was checked.
+    fn apply<T: ?Sized, H: Handler<T, O, X>>(&mut self, record: &RunRecord, handlers: &mut H) {
         let engine = &record.engine;
         let state = &mut self.state;
         state.counters = Counters { epoch: engine.epoch, iteration: engine.iteration };
         state.offset = engine.offset;
-        state.position = engine.drawn;
+        state.data_offset = engine.data_offset;
         state.epoch_length = engine.epoch_length;
         state.max_epochs = engine.max_epochs.unwrap_or(self.max_epochs);
         state.stop = engine.stop;
         state.clear_events();
         state.output = None;
-        (state.limit, state.data_length) = (0, u32::MAX);
+        (state.fast_until, state.data_length) = (0, u32::MAX);
         state.flags = if engine.stop.is_some() { flag::STOP } else { 0 };
         if engine.stop_epoch {
             state.flags |= flag::STOP_EPOCH;
         }
-        let longer = engine.after == After::Completed && engine.stop.is_none() && engine.epoch < state.max_epochs;
-        self.after = if longer { After::EpochCompleted } else { engine.after };
-        handlers.restore_state(&mut self.state, &mut RecordReader::new(record, false));
+        let extended = engine.phase == Phase::Completed && engine.stop.is_none() && engine.epoch < state.max_epochs;
+        self.phase = if extended { Phase::EpochCompleted } else { engine.phase };
+        self.resumed_in_iteration = true;
+        self.visit_states(handlers, HandlerStates::restore(record));
+    }
+
+    #[inline(never)] // One copy of the code for saving, checking and restoring.
+    fn visit_states<'a, T: ?Sized, H: Handler<T, O, X>>(
+        &mut self,
+        handlers: &mut H,
+        mut states: HandlerStates<'a>,
+    ) -> HandlerStates<'a> {
+        handlers.persist(&mut self.state, &mut states);
+        states
     }
 }

@@ -1,33 +1,29 @@
-//! `run` over batches.
+//! [`Engine::run`]: iterates over batches.
 
-use super::{After, Batches, Engine, Position};
+use super::{Batches, Engine, Phase, Position, Until};
 use crate::event::Event;
 use crate::handler::Handler;
-use crate::state::{State, StopReason, flag};
+use crate::state::{Outcome, State, StopReason, flag};
 use core::convert::Infallible;
 use core::fmt;
 
-/// How a run ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Outcome {
-    /// Why.
-    pub reason: StopReason,
-    /// The last epoch.
-    pub epoch: u32,
-    /// The last iteration.
-    pub iteration: u32,
+/// The events of an iteration that a resumed run has already fired, in their order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
+enum BatchEvents {
+    None,
+    GetBatchStarted,
+    GetBatchCompleted,
+    IterationStarted,
 }
 
 impl<O, X> Engine<O, X> {
-    /// Runs `step` over `data` until the epochs are done or something ends the run. `step` is given the model, the
-    /// batch and the state, and returns the output.
+    /// Calls `step` for each batch of `data`, until all epochs are complete or the run is terminated. `step` receives
+    /// the model, the batch and the state, and returns the output.
     ///
-    /// A run that was [resumed](Self::resume) goes on where its checkpoint was taken. A finished engine starts again.
+    /// A [resumed](Self::resume) run continues at its checkpoint. A finished engine starts a new run.
     ///
     /// # Errors
-    /// As [`try_run`](Self::try_run), but for the step's.
+    /// As for [`try_run`](Self::try_run), except [`RunError::Step`].
     pub fn run<T, D, H, F>(
         &mut self,
         model: &mut T,
@@ -44,15 +40,14 @@ impl<O, X> Engine<O, X> {
         self.try_run(model, data, handlers, |model, batch, state| Ok(step(model, batch, state)))
     }
 
-    /// As [`run`](Self::run), with a step that can fail.
+    /// As [`run`](Self::run), for a step function that can fail.
     ///
     /// # Errors
-    /// * [`RunError::Step`]: the step's own error. `ExceptionRaised` has fired; nothing else fires after it.
-    /// * [`RunError::NoData`]: there is nothing to train on. Nothing has been fired or changed, unless the data does not
-    ///   know its length and showed only when it was asked.
-    /// * [`RunError::DataExhausted`]: data of unknown length ended before the run did.
-    /// * [`RunError::SaveFailed`]: a checkpoint could not be saved and its handler is set to stop then. The run ended in
-    ///   order; the handler keeps the cause.
+    /// * [`RunError::Step`]: the error of the step function. `ExceptionRaised` was the last event.
+    /// * [`RunError::NoData`]: the data has no batch. If the data knows its length, no event was fired.
+    /// * [`RunError::DataExhausted`]: data of unknown length ended before the run.
+    /// * [`RunError::SaveFailed`]: a checkpoint could not be saved, and its handler's error policy is to stop. The run
+    ///   ended with `Terminate` and `Completed`. The handler's `last_error` returns the cause.
     pub fn try_run<T, D, H, F, E>(
         &mut self,
         model: &mut T,
@@ -74,60 +69,67 @@ impl<O, X> Engine<O, X> {
             self.state.epoch_length = data.len().unwrap_or(0);
         }
         self.state.data_length = data.len().unwrap_or(u32::MAX);
-        'run: while self.advance(model, handlers, false) {
-            // A run that goes on after one of these three has fired it already; only the batch has to be fetched again.
-            let mut begun = match self.after {
-                After::GetBatchStarted => 1,
-                After::GetBatchCompleted => 2,
-                After::IterationStarted => 3,
-                _ => 0u8,
+        'run: while self.advance(model, handlers, Until::NextIteration) {
+            // When resuming in one of these phases, the events up to it have already fired; only the batch is fetched
+            // again.
+            let mut already_fired = match self.phase {
+                Phase::GetBatchStarted => BatchEvents::GetBatchStarted,
+                Phase::GetBatchCompleted => BatchEvents::GetBatchCompleted,
+                Phase::IterationStarted => BatchEvents::IterationStarted,
+                _ => BatchEvents::None,
             };
-            // The offset of an iteration that has been started: none has the greatest.
-            let mut started = u32::MAX;
-            if begun == 3 {
-                started = self.state.offset;
-                // It is counted again below, as every iteration is.
+            // Offset of the resumed iteration; `u32::MAX`, which no iteration has, if there is none.
+            let mut resumed_offset = u32::MAX;
+            if already_fired == BatchEvents::IterationStarted {
+                resumed_offset = self.state.offset;
+                // The loop below counts every iteration, and the resumed one is already counted.
                 self.state.counters.iteration = self.state.counters.iteration.saturating_sub(1);
             }
-            // What stays inside this loop has nothing to ask but whether something was asked for. Where the engine stands
-            // is written down on the way out of it.
+            // Fast path: while no flag is raised, one comparison per iteration is enough. `phase` is written only when
+            // this loop is left.
             loop {
-                if begun < 1 && !self.tell(Event::GetBatchStarted, After::GetBatchStarted, model, handlers) {
+                if already_fired < BatchEvents::GetBatchStarted
+                    && !self.dispatch_fast(Event::GetBatchStarted, Phase::GetBatchStarted, model, handlers)
+                {
                     continue 'run;
                 }
                 let Some(batch) = self.fetch(&mut data) else {
-                    if self.data_ended(started == self.state.offset) {
+                    if self.end_of_data_ends_epoch(resumed_offset == self.state.offset) {
                         continue 'run;
                     }
                     return Err(self.exhausted());
                 };
-                if begun < 2 && !self.tell(Event::GetBatchCompleted, After::GetBatchCompleted, model, handlers) {
+                if already_fired < BatchEvents::GetBatchCompleted
+                    && !self.dispatch_fast(Event::GetBatchCompleted, Phase::GetBatchCompleted, model, handlers)
+                {
                     continue 'run;
                 }
                 self.count_iteration();
-                if begun < 3 && !self.tell(Event::IterationStarted, After::IterationStarted, model, handlers) {
+                if already_fired < BatchEvents::IterationStarted
+                    && !self.dispatch_fast(Event::IterationStarted, Phase::IterationStarted, model, handlers)
+                {
                     continue 'run;
                 }
-                begun = 0;
+                already_fired = BatchEvents::None;
                 match step(model, batch, &mut self.state) {
                     Ok(output) => {
-                        // A request from inside the step waits for `IterationCompleted`: the step has been done.
+                        // A request made inside the step takes effect after `IterationCompleted`, because the step is done.
                         if !self.finish_iteration(output, model, handlers) {
-                            self.after = After::Iteration;
-                            self.attend(model, handlers);
+                            self.phase = Phase::BetweenIterations;
+                            self.run_deferred_actions(model, handlers);
                             continue 'run;
                         }
                     }
                     Err(error) => {
                         self.state.stop = Some(StopReason::StepFailed);
-                        self.after = After::ExceptionRaised;
-                        self.emit(Event::ExceptionRaised, model, handlers);
+                        self.phase = Phase::ExceptionRaised;
+                        self.dispatch(Event::ExceptionRaised, model, handlers);
                         return Err(RunError::Step(error));
                     }
                 }
             }
         }
-        match self.outcome_now() {
+        match self.current_outcome() {
             Outcome { reason: StopReason::SaveFailed, .. } => Err(RunError::SaveFailed),
             outcome => Ok(outcome),
         }
@@ -136,37 +138,37 @@ impl<O, X> Engine<O, X> {
     #[inline(always)]
     fn fetch<D: Batches>(&mut self, data: &mut D) -> Option<D::Batch> {
         match data.get(self.position()) {
-            None => self.fetch_again(data),
+            None => self.fetch_from_start(data),
             batch => batch,
         }
     }
 
-    /// The data is shorter than it said. It begins again, unless that ends the epoch.
+    /// Restarts data that ended before the length it reports. Data of unknown length ends the epoch instead.
     #[cold]
     #[inline(never)]
-    fn fetch_again<D: Batches>(&mut self, data: &mut D) -> Option<D::Batch> {
+    fn fetch_from_start<D: Batches>(&mut self, data: &mut D) -> Option<D::Batch> {
         if self.state.epoch_length == 0 {
             return None;
         }
-        self.state.position = 0;
+        self.state.data_offset = 0;
         data.get(self.position())
     }
 
     fn position(&self) -> Position {
-        Position { epoch: self.state.counters.epoch, offset: self.state.offset, drawn: self.state.position }
+        Position { epoch: self.state.counters.epoch, offset: self.state.offset, data_offset: self.state.data_offset }
     }
 
-    /// The data has ended, for an iteration that had been `started` or for a new one. True when that only ends the epoch,
-    /// whose length is known from now on.
+    /// Handles the end of the data, either for a `resumed` iteration or for a new one. Returns true if it ends only the
+    /// epoch, whose length is known from then on.
     #[cold]
-    fn data_ended(&mut self, started: bool) -> bool {
-        if started {
+    fn end_of_data_ends_epoch(&mut self, resumed: bool) -> bool {
+        if resumed {
             self.count_iteration();
         } else {
-            self.after = After::GetBatchStarted;
+            self.phase = Phase::GetBatchStarted;
         }
-        let known = self.state.epoch_length != 0;
-        if !known && self.state.offset > 0 {
+        let length_known = self.state.epoch_length != 0;
+        if !length_known && self.state.offset > 0 {
             self.state.epoch_length = self.state.offset;
             return true;
         }
@@ -176,7 +178,7 @@ impl<O, X> Engine<O, X> {
     #[cold]
     fn exhausted<E>(&mut self) -> RunError<E> {
         let error = if self.state.counters.iteration == 0 { RunError::NoData } else { self.data_exhausted() };
-        self.after = After::Completed;
+        self.phase = Phase::Completed;
         self.state.flags &= !(flag::STOP | flag::STOP_EPOCH);
         error
     }
@@ -186,35 +188,42 @@ impl<O, X> Engine<O, X> {
     }
 }
 
-/// Why [`Engine::run`] did not come to an end of its own.
+/// Why a run failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum RunError<E = Infallible> {
-    /// The step function's error.
+    /// The error of the step function.
     Step(E),
-    /// There is no batch at all.
+    /// The data has no batch.
     NoData,
-    /// The data ended for good before the run did.
+    /// The data ended before the run, and it cannot be restarted.
     DataExhausted {
-        /// The epoch for which there was none.
+        /// The epoch in which the data ended.
         epoch: u32,
-        /// The last iteration done.
+        /// The last iteration that was completed.
         iteration: u32,
     },
-    /// A checkpoint could not be saved; the handler's `last_error` has the cause.
+    /// A checkpoint could not be saved. The checkpoint handler's `last_error` returns the cause.
     SaveFailed,
+    /// A custom loop called `begin_iteration` twice without calling `end_iteration`.
+    IterationNotEnded,
 }
 
 impl<E: fmt::Display> fmt::Display for RunError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RunError::Step(error) => write!(f, "the step function failed: {error}"),
-            RunError::NoData => f.write_str("there are no batches"),
+            RunError::NoData => f.write_str("the data contains no batch"),
             RunError::DataExhausted { epoch, iteration } => {
-                write!(f, "the data ended in epoch {epoch} after iteration {iteration}")
+                write!(f, "the data ended in epoch {epoch} after iteration {iteration}, before the run was complete")
             }
-            RunError::SaveFailed => f.write_str("a checkpoint could not be saved"),
+            RunError::SaveFailed => {
+                f.write_str("a checkpoint could not be saved; `last_error` of the checkpoint handler returns the cause")
+            }
+            RunError::IterationNotEnded => {
+                f.write_str("`begin_iteration` was called before `end_iteration` of the previous iteration")
+            }
         }
     }
 }

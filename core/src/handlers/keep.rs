@@ -1,15 +1,14 @@
-//! Keeps a part of the run's own state over a restart: the last output, the metrics.
+//! Saves the last output and the metrics of a run with its checkpoints.
 //!
-//! A checkpoint that is taken at `IterationCompleted` of an epoch's last iteration is resumed between that event and
-//! `EpochCompleted`. A handler that asks for the output there, or for metrics of an earlier epoch, finds what the run
-//! that was cut would have found, if one of these is among the handlers. They are handlers of their own because only a
-//! run that needs them should pay for them, and because not every output can be written down: what can is any
-//! [`Serialize`] type, in at most 127 bytes of postcard.
-//! They see every event and do nothing at any; where in the tuple they stand makes no difference.
+//! A checkpoint that is taken at `IterationCompleted` of an epoch's last iteration is resumed before `EpochCompleted`. A
+//! handler that reads the output or the metrics at `EpochCompleted` then needs the values of the interrupted run.
+//! [`KeepOutput`] and [`KeepMetrics`] save and restore them. They are separate handlers, because only some runs need
+//! them and not every output type can be serialised. The postcard encoding of the value has at most 127 bytes. The
+//! position in the tuple makes no difference.
 //!
 //! ```
 //! use training_monitor::handlers::keep::KeepOutput;
-//! use training_monitor::{Engine, Event, event::IterationCompleted};
+//! use training_monitor::Engine;
 //!
 //! let mut engine = Engine::<f32>::new(1);
 //! engine.run(&mut (), &[0.5, 0.25][..], &mut KeepOutput, |_, loss, _| *loss)?;
@@ -23,42 +22,58 @@
 
 use crate::event::Event;
 use crate::handler::Handler;
-use crate::record::{RecordReader, RecordWriter, kind};
+use crate::run_record::{HandlerKind, HandlerStates, Persist};
 use crate::state::State;
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Keeps [`State::output`], what the step function returned last.
+/// Saves and restores [`State::output`], the last output of the step function.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct KeepOutput;
 
-impl<T: ?Sized, O: Serialize + DeserializeOwned, X> Handler<T, O, X> for KeepOutput {
-    #[inline(always)]
-    fn on_event(&mut self, _: Event, _: &mut T, _: &mut State<O, X>) {}
-    fn save_state(&mut self, state: &State<O, X>, record: &mut RecordWriter<'_>) {
-        record.push(kind::OUTPUT, &state.output);
-    }
-    fn restore_state(&mut self, state: &mut State<O, X>, record: &mut RecordReader<'_>) {
-        if let Some(output) = record.take(kind::OUTPUT) {
-            state.output = output;
-        }
-    }
-}
-
-/// Keeps [`State::metrics`], the user's own.
+/// Saves and restores [`State::metrics`], the user's metrics.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct KeepMetrics;
 
-impl<T: ?Sized, O, X: Serialize + DeserializeOwned> Handler<T, O, X> for KeepMetrics {
+impl<T: ?Sized, O: Clone + Serialize + DeserializeOwned, X> Handler<T, O, X> for KeepOutput {
     #[inline(always)]
     fn on_event(&mut self, _: Event, _: &mut T, _: &mut State<O, X>) {}
-    fn save_state(&mut self, state: &State<O, X>, record: &mut RecordWriter<'_>) {
-        record.push(kind::METRICS, &state.metrics);
+    fn persist(&mut self, run: &mut State<O, X>, states: &mut HandlerStates<'_>) {
+        states.visit(&mut SavedOutput(&mut run.output));
     }
-    fn restore_state(&mut self, state: &mut State<O, X>, record: &mut RecordReader<'_>) {
-        if let Some(metrics) = record.take(kind::METRICS) {
-            state.metrics = metrics;
-        }
+}
+
+impl<T: ?Sized, O, X: Clone + Serialize + DeserializeOwned> Handler<T, O, X> for KeepMetrics {
+    #[inline(always)]
+    fn on_event(&mut self, _: Event, _: &mut T, _: &mut State<O, X>) {}
+    fn persist(&mut self, run: &mut State<O, X>, states: &mut HandlerStates<'_>) {
+        states.visit(&mut SavedMetrics(&mut run.metrics));
+    }
+}
+
+struct SavedOutput<'a, O>(&'a mut Option<O>);
+
+impl<O: Clone + Serialize + DeserializeOwned> Persist for SavedOutput<'_, O> {
+    const KIND: HandlerKind = HandlerKind::KEEP_OUTPUT;
+    type State = Option<O>;
+    fn save(&mut self) -> Option<O> {
+        self.0.clone()
+    }
+    fn restore(&mut self, output: Option<O>) {
+        *self.0 = output;
+    }
+}
+
+struct SavedMetrics<'a, X>(&'a mut X);
+
+impl<X: Clone + Serialize + DeserializeOwned> Persist for SavedMetrics<'_, X> {
+    const KIND: HandlerKind = HandlerKind::KEEP_METRICS;
+    type State = X;
+    fn save(&mut self) -> X {
+        self.0.clone()
+    }
+    fn restore(&mut self, metrics: X) {
+        *self.0 = metrics;
     }
 }

@@ -1,103 +1,110 @@
-//! Stops a run whose output, or whose weights, are no longer numbers.
+//! Stops a run whose output or weights contain a NaN or an infinity.
 //!
-//! Ignite's rule: after the step, every number in the output is looked at, however deep it is nested; a NaN or an
-//! infinity ends the run. What can be looked at is [`Finite`]. Unlike Ignite it can also watch parameters and
-//! gradients, and it can do so at a cadence, since at batch size 1 such a scan costs more than a tenth of the step:
-//! every k-th call, or one stripe of the slice a call, so that k calls cover all of it.
-//! It changes nothing, and undoes nothing: a bad update has been made when the output shows it. Checkpoints refuse
-//! non-finite weights, so the last good one is still there.
+//! Ignite's rule: after each step, every number in the output is checked, however deeply it is nested; a NaN or an
+//! infinity terminates the run. Types that can be checked implement [`Finite`]. Unlike Ignite, the guard can also check
+//! parameters and gradients. Such a scan can take more than a tenth of a step at batch size 1. Therefore a schedule can
+//! limit it to every n-th call, or to one n-th of each slice per call.
+//!
+//! The guard changes no weights. When it finds a NaN, the update that produced it has already happened. Checkpoints
+//! refuse non-finite weights, so the last checkpoint is intact.
 //!
 //! ```
-//! use training_monitor::{Engine, State, StopReason, TerminateOnNan, event::IterationCompleted};
+//! use training_monitor::{Engine, StopReason, TerminateOnNan, event::IterationCompleted};
 //!
 //! // Ignite's example: [1.23, torch.tensor(...), torch.tensor(math.nan)]
 //! let output = |x: f32| (1.23_f32, [0.5_f32, 0.25], [x]);
-//! let mut guard = TerminateOnNan::new().attach(IterationCompleted, |_: &(), s: &State<_>| s.output);
+//! let mut guard = TerminateOnNan::new().attach(IterationCompleted, |_, s| &s.output);
 //! let outcome = Engine::new(1).run(&mut (), &[0.0, f32::NAN, 0.0][..], &mut guard, |_, x, _| output(*x))?;
 //! assert_eq!((outcome.reason, outcome.iteration), (StopReason::NonFinite, 2));
+//!
+//! // The weights of the model instead of the output.
+//! let mut guard = TerminateOnNan::new().attach(IterationCompleted, |weights: &[f32; 2], _| weights);
+//! let outcome = Engine::new(1).run(&mut [1.0, 2.0], 0..3, &mut guard, |weights, _, _| weights[0] *= f32::MAX)?;
+//! assert_eq!(outcome.reason, StopReason::NonFinite);
 //! # Ok::<(), training_monitor::RunError>(())
 //! ```
 
-use crate::event::{Event, When};
+use crate::event::{Event, EventFilter};
 use crate::finite::{Finite, first_non_finite};
 use crate::handler::Handler;
-use crate::record::{RecordReader, RecordWriter, kind};
+use crate::run_record::{HandlerKind, HandlerStates, Persist, StateCodec, StateDecoder, StateEncoder};
 use crate::state::{State, StopReason};
+use core::fmt;
 use core::num::NonZeroU32;
 
-/// The guard. `C` says which calls look: [`EachCall`], which costs nothing, or [`EveryNth`].
+/// The guard. `S` is its schedule: [`EveryCall`], which has no state, or [`EveryNthCall`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct TerminateOnNan<C = EachCall> {
-    cadence: C,
+pub struct TerminateOnNan<S = EveryCall> {
+    schedule: S,
 }
 
-/// Each call looks, at everything.
+/// Checks everything at each call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct EachCall;
+pub struct EveryCall;
 
-/// Every n-th call looks, or each at an n-th part.
+/// Checks at every n-th call, or one n-th of each slice per call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct EveryNth {
-    every: NonZeroU32,
-    /// Calls since the last one that looked; less than `every`.
+pub struct EveryNthCall {
+    n: NonZeroU32,
+    /// Calls since the last complete check; less than `n`.
     calls: u32,
 }
 
-/// Which calls look: [`EachCall`] or [`EveryNth`].
-pub trait Cadence: Copy + cadence::Sealed {}
+/// When the guard checks: [`EveryCall`] or [`EveryNthCall`].
+pub trait CheckSchedule: Copy + schedule::Sealed {}
 
-impl Cadence for EachCall {}
-impl Cadence for EveryNth {}
+impl CheckSchedule for EveryCall {}
+impl CheckSchedule for EveryNthCall {}
 
-mod cadence {
-    //! What a cadence does, for this file alone.
+mod schedule {
+    //! The methods of a schedule, private to this crate.
 
-    use super::{EachCall, EveryNth, NonZeroU32};
+    use super::{EveryCall, EveryNthCall, NonZeroU32};
 
     pub trait Sealed {
-        /// How many calls cover everything.
-        fn every(&self) -> NonZeroU32;
-        /// Which of them the next call is, from 0. Part of the checkpoint format.
-        fn phase(&self) -> u32;
-        fn set_phase(&mut self, phase: u32);
-        /// Counts the call. Whether it is one that looks.
-        fn due(&mut self) -> bool;
+        /// The number of calls that together check everything.
+        fn period(&self) -> NonZeroU32;
+        /// The index of the next call within the period. Part of the checkpoint format.
+        fn index(&self) -> u32;
+        fn set_index(&mut self, index: u32);
+        /// Counts a call. Returns whether it is the last one of its period.
+        fn tick(&mut self) -> bool;
     }
 
-    impl Sealed for EachCall {
-        fn every(&self) -> NonZeroU32 {
+    impl Sealed for EveryCall {
+        fn period(&self) -> NonZeroU32 {
             NonZeroU32::MIN
         }
-        fn phase(&self) -> u32 {
+        fn index(&self) -> u32 {
             0
         }
-        fn set_phase(&mut self, _: u32) {}
+        fn set_index(&mut self, _: u32) {}
         #[inline]
-        fn due(&mut self) -> bool {
+        fn tick(&mut self) -> bool {
             true
         }
     }
 
-    impl Sealed for EveryNth {
-        fn every(&self) -> NonZeroU32 {
-            self.every
+    impl Sealed for EveryNthCall {
+        fn period(&self) -> NonZeroU32 {
+            self.n
         }
-        fn phase(&self) -> u32 {
+        fn index(&self) -> u32 {
             self.calls
         }
-        fn set_phase(&mut self, phase: u32) {
-            // The cadence is configuration and may have become shorter.
-            self.calls = phase.min(self.every.get() - 1);
+        fn set_index(&mut self, index: u32) {
+            // The period is a setting of the program and can be shorter than in the run that was saved.
+            self.calls = index.min(self.n.get() - 1);
         }
         #[inline]
-        fn due(&mut self) -> bool {
+        fn tick(&mut self) -> bool {
             let calls = self.calls.wrapping_add(1);
-            let due = calls >= self.every.get();
-            self.calls = if due { 0 } else { calls };
-            due
+            let last = calls >= self.n.get();
+            self.calls = if last { 0 } else { calls };
+            last
         }
     }
 }
@@ -109,165 +116,223 @@ impl Default for TerminateOnNan {
 }
 
 impl TerminateOnNan {
-    /// Looks at every call.
+    /// Creates a guard that checks at every call.
     #[must_use]
     pub const fn new() -> Self {
-        TerminateOnNan { cadence: EachCall }
+        TerminateOnNan { schedule: EveryCall }
     }
 }
 
-impl<C: Cadence> TerminateOnNan<C> {
-    /// Looks at every `every`-th call, or with [`check_stripe`](Self::check_stripe) at an `every`-th part each call.
-    /// A guard with a cadence is of another type, [`TerminateOnNan<EveryNth>`](EveryNth), since it has a counter.
-    #[must_use]
-    pub const fn with_cadence(self, every: NonZeroU32) -> TerminateOnNan<EveryNth> {
-        TerminateOnNan { cadence: EveryNth { every, calls: 0 } }
+impl<S: CheckSchedule> TerminateOnNan<S> {
+    /// Checks at every `n`-th call only. With [`check_stripe`](Self::check_stripe) or
+    /// [`attach_slices`](Self::attach_slices), each call checks one `n`-th of each slice instead.
+    ///
+    /// # Errors
+    /// [`ConfigError::Schedule`] if `n` is 0.
+    pub const fn with_schedule(self, n: u32) -> Result<TerminateOnNan<EveryNthCall>, ConfigError> {
+        match NonZeroU32::new(n) {
+            Some(n) => Ok(TerminateOnNan { schedule: EveryNthCall { n, calls: 0 } }),
+            None => Err(ConfigError::Schedule),
+        }
     }
 
-    /// Counts the call and, when it is due, looks: true when `value` has a NaN or an infinity.
+    /// Counts the call and, if the schedule selects it, checks `value`. Returns true if `value` contains a NaN or an
+    /// infinity.
     #[inline]
     pub fn check<F: Finite + ?Sized>(&mut self, value: &F) -> bool {
-        self.cadence.due() && !value.is_finite()
+        self.schedule.tick() && !value.is_finite()
     }
 
-    /// Looks at the next stripe of `values`: `every` calls cover all of them. True when there is a NaN or an infinity.
+    /// Checks the next stripe of `values`; `n` calls check all of them. Returns true if the stripe contains a NaN or an
+    /// infinity.
     pub fn check_stripe(&mut self, values: &[f32]) -> bool {
         let found = self.find_in_stripe(values);
-        self.cadence.due();
+        self.schedule.tick();
         found.is_some()
     }
 
-    /// Where in `values` the first NaN or infinity of this call's stripe is.
+    /// The index in `values` of the first NaN or infinity in the current stripe.
     fn find_in_stripe(&self, values: &[f32]) -> Option<usize> {
-        let len = values.len().div_ceil(self.cadence.every().get() as usize);
-        let start = len.saturating_mul(self.cadence.phase() as usize);
+        let len = values.len().div_ceil(self.schedule.period().get() as usize);
+        let start = len.saturating_mul(self.schedule.index() as usize);
         let end = start.saturating_add(len).min(values.len());
-        // Where stripes do not come out even the last ones are empty.
+        // If the length is not a multiple of the period, the last stripes are empty.
         first_non_finite(values.get(start..end)?).map(|index| start.saturating_add(index))
     }
 
-    /// Makes it a handler: whenever `when` fires, looks at what `output` makes of the model and the state (Ignite's
-    /// `output_transform`): the state's output, the model's parameters, a part of either. A NaN or an infinity terminates the
-    /// engine with [`StopReason::NonFinite`].
-    pub const fn attach<W, F>(self, when: W, output: F) -> Attached<W, F, C> {
-        Attached { terminate_on_nan: self, when, output }
+    /// Attaches the guard to an event: at each event that `filter` selects, it checks the value that `output` refers to
+    /// (Ignite's `output_transform`). `output` returns a reference into the model or into the state, such as
+    /// `|_, state| &state.output` or `|net: &Net, _| &net.weights`. A NaN or an infinity terminates the run with
+    /// [`StopReason::NonFinite`].
+    pub const fn attach<T, O, X, R, W, F>(self, filter: W, output: F) -> NanGuard<W, F, S>
+    where
+        T: ?Sized,
+        R: Finite + ?Sized,
+        W: EventFilter,
+        F: for<'a> FnMut(&'a T, &'a State<O, X>) -> &'a R,
+    {
+        NanGuard { terminate_on_nan: self, filter, output }
     }
 
-    /// As [`attach`](Self::attach), to look at slices that `slices` passes to its last argument one by one: parameters,
-    /// gradients. Cheaper to write than a returned collection where the model owns them.
-    pub const fn watch<W, F>(self, when: W, slices: F) -> Watching<W, F, C> {
-        Watching { terminate_on_nan: self, when, slices, found: None }
+    /// Attaches the guard to an event, for several slices: at each event that `filter` selects, `slices` passes slices of
+    /// the model, such as parameters and gradients, to its second argument.
+    ///
+    /// ```
+    /// use training_monitor::handlers::terminate_on_nan::NonFinite;
+    /// use training_monitor::{Engine, TerminateOnNan, event::IterationCompleted};
+    ///
+    /// struct Net { weight: [f32; 4], bias: [f32; 2] }
+    ///
+    /// let mut guard = TerminateOnNan::new().attach_slices(IterationCompleted, |net: &Net, check| {
+    ///     check(&net.weight);
+    ///     check(&net.bias);
+    /// });
+    /// let mut net = Net { weight: [0.0; 4], bias: [0.0; 2] };
+    /// Engine::new(1).run(&mut net, 0..3, &mut guard, |net, _, _| net.bias[1] = f32::NAN)?;
+    /// assert_eq!(guard.first_non_finite(), Some(NonFinite { slice: 1, index: 1 }));
+    /// # Ok::<(), training_monitor::RunError>(())
+    /// ```
+    pub const fn attach_slices<T, W, F>(self, filter: W, slices: F) -> SliceNanGuard<W, F, S>
+    where
+        T: ?Sized,
+        W: EventFilter,
+        F: FnMut(&T, &mut dyn FnMut(&[f32])),
+    {
+        SliceNanGuard { terminate_on_nan: self, filter, slices, first_non_finite: None }
     }
 }
 
-/// A [`TerminateOnNan`] that watches an engine.
+/// The state of a [`TerminateOnNan`] in a checkpoint: the index of the next check. Part of the checkpoint format.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ScheduleIndex(u32);
+
+impl StateCodec for ScheduleIndex {
+    fn encode(&self, encoder: &mut StateEncoder<'_>) {
+        encoder.write_u32(self.0);
+    }
+    fn decode(decoder: &mut StateDecoder<'_>) -> Option<Self> {
+        decoder.read_u32().map(ScheduleIndex)
+    }
+}
+
+impl<S: CheckSchedule> Persist for TerminateOnNan<S> {
+    const KIND: HandlerKind = HandlerKind::TERMINATE_ON_NAN;
+    type State = ScheduleIndex;
+    fn save(&mut self) -> ScheduleIndex {
+        ScheduleIndex(self.schedule.index())
+    }
+    fn restore(&mut self, index: ScheduleIndex) {
+        self.schedule.set_index(index.0);
+    }
+}
+
+/// A [`TerminateOnNan`] that checks one value of the model or the state; created by [`TerminateOnNan::attach`].
 #[derive(Clone, Copy, Debug)]
-pub struct Attached<W, F, C = EachCall> {
+pub struct NanGuard<W, F, S = EveryCall> {
     /// The guard.
-    pub terminate_on_nan: TerminateOnNan<C>,
-    when: W,
+    pub terminate_on_nan: TerminateOnNan<S>,
+    filter: W,
     output: F,
 }
 
-impl<T, O, X, R, W, F, C> Handler<T, O, X> for Attached<W, F, C>
+impl<T, O, X, R, W, F, S> Handler<T, O, X> for NanGuard<W, F, S>
 where
     T: ?Sized,
-    R: Finite,
-    W: When,
-    F: FnMut(&T, &State<O, X>) -> R,
-    C: Cadence,
+    R: Finite + ?Sized,
+    W: EventFilter,
+    F: for<'a> FnMut(&'a T, &'a State<O, X>) -> &'a R,
+    S: CheckSchedule,
 {
     #[inline(always)]
     fn on_event(&mut self, event: Event, model: &mut T, state: &mut State<O, X>) {
-        if self.when.fires(event, state.counters())
-            && self.terminate_on_nan.cadence.due()
+        if self.filter.matches(event, state.counters())
+            && self.terminate_on_nan.schedule.tick()
             && !(self.output)(model, state).is_finite()
         {
             state.terminate(StopReason::NonFinite);
         }
     }
-    fn save_state(&mut self, _: &State<O, X>, record: &mut RecordWriter<'_>) {
-        self.terminate_on_nan.save_state(record);
-    }
-    fn restore_state(&mut self, _: &mut State<O, X>, record: &mut RecordReader<'_>) {
-        self.terminate_on_nan.restore_state(record);
+    fn persist(&mut self, _: &mut State<O, X>, states: &mut HandlerStates<'_>) {
+        states.visit(&mut self.terminate_on_nan);
     }
 }
 
-/// A [`TerminateOnNan`] that watches slices of the model, a stripe of each a call.
+/// A [`TerminateOnNan`] that checks slices of the model; created by [`TerminateOnNan::attach_slices`].
 #[derive(Clone, Copy, Debug)]
-pub struct Watching<W, F, C = EachCall> {
+pub struct SliceNanGuard<W, F, S = EveryCall> {
     /// The guard.
-    pub terminate_on_nan: TerminateOnNan<C>,
-    when: W,
+    pub terminate_on_nan: TerminateOnNan<S>,
+    filter: W,
     slices: F,
-    found: Option<NonFinite>,
+    first_non_finite: Option<NonFinite>,
 }
 
-/// Where a NaN or an infinity was.
+/// The position of a NaN or an infinity.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct NonFinite {
-    /// Which slice, from 0 in the order in which they were passed.
+    /// The index of the slice, in the order in which the slices were passed.
     pub slice: u32,
-    /// Which of its elements.
+    /// The index of the element within the slice.
     pub index: u32,
 }
 
-impl<W, F, C> Watching<W, F, C> {
-    /// Where the last one was that ended a run; looked for only then.
+impl<W, F, S> SliceNanGuard<W, F, S> {
+    /// The position of the NaN or infinity that terminated the run; `None` if there was none.
     #[must_use]
-    pub const fn found(&self) -> Option<NonFinite> {
-        self.found
+    pub const fn first_non_finite(&self) -> Option<NonFinite> {
+        self.first_non_finite
     }
 }
 
-impl<T, O, X, W, F, C> Handler<T, O, X> for Watching<W, F, C>
+impl<T, O, X, W, F, S> Handler<T, O, X> for SliceNanGuard<W, F, S>
 where
     T: ?Sized,
-    W: When,
+    W: EventFilter,
     F: FnMut(&T, &mut dyn FnMut(&[f32])),
-    C: Cadence,
+    S: CheckSchedule,
 {
     #[inline(always)]
     fn on_event(&mut self, event: Event, model: &mut T, state: &mut State<O, X>) {
-        if !self.when.fires(event, state.counters()) {
+        if !self.filter.matches(event, state.counters()) {
             return;
         }
-        let now = self.terminate_on_nan;
+        let guard = self.terminate_on_nan;
         let mut slice = 0u32;
         let mut found = None;
-        // Each slice is striped on its own, all from the same phase.
+        // All slices use the same stripe index.
         (self.slices)(model, &mut |values| {
             if found.is_none() {
-                let at = |index| NonFinite { slice, index: u32::try_from(index).unwrap_or(u32::MAX) };
-                found = now.find_in_stripe(values).map(at);
+                let position = |index| NonFinite { slice, index: u32::try_from(index).unwrap_or(u32::MAX) };
+                found = guard.find_in_stripe(values).map(position);
             }
             slice = slice.saturating_add(1);
         });
-        self.terminate_on_nan.cadence.due();
+        self.terminate_on_nan.schedule.tick();
         if found.is_some() {
-            self.found = found;
+            self.first_non_finite = found;
             state.terminate(StopReason::NonFinite);
         }
     }
-    fn save_state(&mut self, _: &State<O, X>, record: &mut RecordWriter<'_>) {
-        self.terminate_on_nan.save_state(record);
-    }
-    fn restore_state(&mut self, _: &mut State<O, X>, record: &mut RecordReader<'_>) {
-        self.terminate_on_nan.restore_state(record);
+    fn persist(&mut self, _: &mut State<O, X>, states: &mut HandlerStates<'_>) {
+        states.visit(&mut self.terminate_on_nan);
     }
 }
 
-impl<C: Cadence> TerminateOnNan<C> {
-    fn save_state(&self, record: &mut RecordWriter<'_>) {
-        record.fields(kind::TERMINATE_ON_NAN, |to| to.number(self.cadence.phase().into()));
-    }
+/// Why a [`TerminateOnNan`] cannot be constructed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The argument of [`with_schedule`](TerminateOnNan::with_schedule) is 0.
+    Schedule,
+}
 
-    fn restore_state(&mut self, record: &mut RecordReader<'_>) {
-        if let Some(phase) = record.fields(kind::TERMINATE_ON_NAN, |from| from.number()) {
-            self.cadence.set_phase(phase);
-        }
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NaN guard: the argument of `with_schedule` is 0; it must be at least 1")
     }
 }
+
+impl core::error::Error for ConfigError {}

@@ -1,125 +1,132 @@
-//! Where checkpoints go.
+//! Stores: where checkpoints are kept.
 //!
-//! A [`Store`] opens a place for a new checkpoint, makes what was written there count ([`Store::commit`]), lists what
-//! counts, reads and removes it. It knows nothing of ranking: what goes is decided by
-//! [`ModelCheckpoint`](crate::ModelCheckpoint), which removes only after the commit. So a store for `n_saved`
-//! checkpoints needs n_saved + 1 places.
+//! A [`Store`] opens a place for a new checkpoint, commits it ([`Store::commit`]), lists the committed checkpoints, reads
+//! them and removes them. It does not rank. [`ModelCheckpoint`](crate::ModelCheckpoint) decides which checkpoint is
+//! evicted, and removes it only after the commit of the next one. Therefore a store for `n_saved` checkpoints needs
+//! `n_saved + 1` places.
 //!
-//! The promise that every store makes: *a checkpoint that [`Store::commit`] returned Ok for is listed and readable after
-//! any power cut, until it is removed; one that was not committed is not listed, or listed whole.*
+//! Every store guarantees: *if [`Store::commit`] returned Ok, the checkpoint is listed and readable after any power
+//! failure, until it is removed. A checkpoint whose commit did not return Ok is either not listed, or listed and
+//! complete.*
 //!
-//! Here: [`ram`], for tests and for devices with battery-backed RAM; `slots`, NOR flash (feature `nor-flash`). The std
-//! adapter has a directory.
+//! This crate contains [`ram`], for tests and battery-backed RAM, and `flash`, for NOR flash (feature `nor-flash`). The
+//! crate `training-monitor-std` contains a store for directories.
 
-pub mod ram;
 #[cfg(feature = "nor-flash")]
 #[cfg_attr(docsrs, doc(cfg(feature = "nor-flash")))]
-pub mod slots;
+pub mod flash;
+pub mod ram;
 
 use crate::checkpoint::{Checksum, Encoded, Header};
 use embedded_io::{Read, Write};
 
-/// A checkpoint that is committed.
+/// The metadata of a committed checkpoint.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Stored {
-    /// Its step number, by which the store knows it.
+pub struct CheckpointMeta {
+    /// The step number, which identifies the checkpoint in its store.
     pub step: u32,
-    /// Counts commits: the highest is the newest.
+    /// The number of the commit. The highest number is the newest commit.
     pub sequence: u32,
-    /// The engine's iteration when it was taken.
+    /// The engine's iteration.
     pub iteration: u32,
-    /// Its signed score.
+    /// The signed score.
     pub score: Option<f32>,
 }
 
-impl From<&Header<'_>> for Stored {
+impl From<&Header<'_>> for CheckpointMeta {
     fn from(header: &Header<'_>) -> Self {
-        Stored { step: header.step, sequence: header.sequence, iteration: header.iteration, score: header.score }
+        CheckpointMeta {
+            step: header.step,
+            sequence: header.sequence,
+            iteration: header.iteration,
+            score: header.score,
+        }
     }
 }
 
-/// What a store is told of a stream before it is written.
+/// The description of a stream that is about to be written.
 #[derive(Clone, Copy, Debug)]
-pub struct Opening<'a> {
-    /// Step, sequence, score.
+pub struct StreamSpec<'a> {
+    /// Step, sequence and score of the checkpoint.
     pub header: Header<'a>,
-    /// The object, where a checkpoint has [a stream for each](Store::STREAM_PER_OBJECT).
+    /// The name of the object in the stream, if the store uses [one stream per object](Store::STREAM_PER_OBJECT).
     pub object: Option<&'a str>,
-    /// Which of the checkpoint's streams this is, from 0.
-    pub part: u32,
-    /// How many streams the checkpoint has.
-    pub parts: u32,
-    /// The exact length in bytes.
+    /// The index of the stream within the checkpoint.
+    pub stream_index: u32,
+    /// The number of streams of the checkpoint.
+    pub stream_count: u32,
+    /// The exact length of the stream, in bytes.
     pub len: u32,
 }
 
 /// A place for checkpoints.
 pub trait Store {
-    /// What can go wrong.
+    /// The error of the medium.
     type Error: embedded_io::Error;
-    /// Takes the bytes of one stream.
+    /// Writes one stream.
     type Writer<'a>: Write<Error = Self::Error>
     where
         Self: 'a;
-    /// Gives them back.
+    /// Reads one stream.
     type Reader<'a>: Read<Error = Self::Error>
     where
         Self: 'a;
-    /// How its streams are summed: [`Crc32`](crate::checkpoint::Crc32), or something faster that gives the same sums.
+    /// The implementation of the checksum: [`Crc32`](crate::checkpoint::Crc32), or a faster one with the same values.
     type Checksum: Checksum;
 
-    /// Whether each object of a checkpoint is written to a stream of its own, as a directory has a file an object.
+    /// Whether each object of a checkpoint has its own stream, as in a directory with one file per object.
     const STREAM_PER_OBJECT: bool = false;
-    /// Whether 16 KiB of stack may be used to read faster.
+    /// Whether a read may use 16 KiB of stack to be faster.
     const LARGE_BUFFER: bool = false;
 
-    /// Opens a place for a stream. A checkpoint that was begun before and not committed is given up.
+    /// Opens a place for a stream. Discards a checkpoint that was started before and not committed.
     ///
     /// # Errors
-    /// The store's: no room, no permission, a device that failed. What is committed is untouched.
-    fn create(&mut self, opening: &Opening<'_>) -> Result<Self::Writer<'_>, Self::Error>;
+    /// The error of the medium, such as a missing free place or permission. Committed checkpoints are unchanged.
+    fn create(&mut self, spec: &StreamSpec<'_>) -> Result<Self::Writer<'_>, Self::Error>;
 
-    /// Makes the checkpoint whose streams were just written count, all at once. In place of one of the same step.
-    /// `last` is what was written to its last stream.
+    /// Commits the checkpoint whose streams were written last, as one atomic operation. It replaces a checkpoint with the
+    /// same step. `last` is the result of its last stream.
     ///
     /// # Errors
-    /// The store's. Whether the checkpoint counts is then known only after the next opening.
+    /// The error of the medium. Whether the checkpoint is committed is then unknown until the store is opened again.
     fn commit(&mut self, header: &Header<'_>, last: &Encoded) -> Result<(), Self::Error>;
 
-    /// The `index`-th committed checkpoint, from the oldest to the newest, `None` beyond the last.
+    /// The committed checkpoint number `index`, counted from the oldest to the newest; `None` after the last one.
     ///
     /// # Errors
-    /// The store's.
-    fn stored(&mut self, index: u32) -> Result<Option<Stored>, Self::Error>;
+    /// The error of the medium.
+    fn checkpoint(&mut self, index: u32) -> Result<Option<CheckpointMeta>, Self::Error>;
 
-    /// How many streams the checkpoint of `step` has; 0 when it is not committed.
+    /// The number of streams of the checkpoint of `step`; 0 if it is not committed.
     ///
     /// # Errors
-    /// The store's.
-    fn parts(&mut self, step: u32) -> Result<u32, Self::Error>;
+    /// The error of the medium.
+    fn stream_count(&mut self, step: u32) -> Result<u32, Self::Error>;
 
-    /// Whether the checkpoint of `step` has its place for good. False for one whose commit was cut short and that came
-    /// out whole nevertheless, if the store may give it up for the next: a run that goes on from it saves it again.
-    fn is_firm(&mut self, step: u32) -> bool {
+    /// Whether the checkpoint of `step` keeps its place until it is removed. False if its commit was interrupted but the
+    /// checkpoint is readable. The store may reuse its place for the next save, so a run that resumes from it must save
+    /// it again.
+    fn is_durable(&mut self, step: u32) -> bool {
         let _ = step;
         true
     }
 
-    /// Opens a stream of the checkpoint of `step` for reading, from its beginning.
+    /// Opens a stream of the checkpoint of `step` for reading from its first byte.
     ///
     /// # Errors
-    /// The store's; `NotFound` for one that is not committed.
-    fn open(&mut self, step: u32, part: u32) -> Result<Self::Reader<'_>, Self::Error>;
+    /// The error of the medium; kind `NotFound` if the checkpoint is not committed.
+    fn open(&mut self, step: u32, stream_index: u32) -> Result<Self::Reader<'_>, Self::Error>;
 
-    /// Gives up the place of the checkpoint of `step`. One that is not there is removed already.
+    /// Removes the checkpoint of `step`. Returns Ok if there is no such checkpoint.
     ///
     /// # Errors
-    /// The store's; it may be tried again.
+    /// The error of the medium. The caller may retry.
     fn remove(&mut self, step: u32) -> Result<(), Self::Error>;
 }
 
-/// A store can be lent.
+/// A borrowed store is a store.
 impl<S: Store> Store for &mut S {
     type Error = S::Error;
     type Writer<'a>
@@ -135,23 +142,23 @@ impl<S: Store> Store for &mut S {
     const STREAM_PER_OBJECT: bool = S::STREAM_PER_OBJECT;
     const LARGE_BUFFER: bool = S::LARGE_BUFFER;
 
-    fn create(&mut self, opening: &Opening<'_>) -> Result<Self::Writer<'_>, Self::Error> {
-        (**self).create(opening)
+    fn create(&mut self, spec: &StreamSpec<'_>) -> Result<Self::Writer<'_>, Self::Error> {
+        (**self).create(spec)
     }
     fn commit(&mut self, header: &Header<'_>, last: &Encoded) -> Result<(), Self::Error> {
         (**self).commit(header, last)
     }
-    fn stored(&mut self, index: u32) -> Result<Option<Stored>, Self::Error> {
-        (**self).stored(index)
+    fn checkpoint(&mut self, index: u32) -> Result<Option<CheckpointMeta>, Self::Error> {
+        (**self).checkpoint(index)
     }
-    fn parts(&mut self, step: u32) -> Result<u32, Self::Error> {
-        (**self).parts(step)
+    fn stream_count(&mut self, step: u32) -> Result<u32, Self::Error> {
+        (**self).stream_count(step)
     }
-    fn is_firm(&mut self, step: u32) -> bool {
-        (**self).is_firm(step)
+    fn is_durable(&mut self, step: u32) -> bool {
+        (**self).is_durable(step)
     }
-    fn open(&mut self, step: u32, part: u32) -> Result<Self::Reader<'_>, Self::Error> {
-        (**self).open(step, part)
+    fn open(&mut self, step: u32, stream_index: u32) -> Result<Self::Reader<'_>, Self::Error> {
+        (**self).open(step, stream_index)
     }
     fn remove(&mut self, step: u32) -> Result<(), Self::Error> {
         (**self).remove(step)

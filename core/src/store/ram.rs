@@ -1,19 +1,19 @@
-//! Checkpoints in RAM: `SLOTS` places of `SIZE` bytes. For tests, and for RAM that outlives a reset.
+//! A store in RAM, with `SLOTS` places of `SIZE` bytes each: for tests, and for RAM that keeps its content over a reset.
 //!
 //! ```
 //! use training_monitor::store::{Store, ram::Ram};
 //!
 //! let mut store = Ram::<2, 256>::new();
-//! assert_eq!(store.stored(0), Ok(None));
+//! assert_eq!(store.checkpoint(0), Ok(None));
 //! ```
 
-use super::{Opening, Store, Stored};
-use crate::checkpoint::{Bytes, Crc32, Encoded, Header};
+use super::{CheckpointMeta, Store, StreamSpec};
+use crate::checkpoint::{Crc32, Encoded, Header, SliceReader};
 use core::fmt;
 use embedded_io::{ErrorKind, ErrorType, Read, Write};
 use heapless::Vec;
 
-/// The store.
+/// The store. It needs one place more than the number of checkpoints that are kept.
 #[derive(Clone, Debug)]
 pub struct Ram<const SLOTS: usize, const SIZE: usize> {
     slots: [Slot<SIZE>; SLOTS],
@@ -22,24 +22,24 @@ pub struct Ram<const SLOTS: usize, const SIZE: usize> {
 #[derive(Clone, Debug)]
 struct Slot<const SIZE: usize> {
     bytes: Vec<u8, SIZE>,
-    /// `None` while free or being written.
-    stored: Option<Stored>,
+    /// `None` if the slot is free or being written.
+    meta: Option<CheckpointMeta>,
     writing: bool,
 }
 
 impl<const SIZE: usize> Slot<SIZE> {
-    const FREE: Self = Slot { bytes: Vec::new(), stored: None, writing: false };
+    const FREE: Self = Slot { bytes: Vec::new(), meta: None, writing: false };
 }
 
 impl<const SLOTS: usize, const SIZE: usize> Ram<SLOTS, SIZE> {
-    /// An empty store.
+    /// Creates an empty store.
     #[must_use]
     pub const fn new() -> Self {
         Ram { slots: [Slot::FREE; SLOTS] }
     }
 
     fn slot(&self, step: u32) -> Option<&Slot<SIZE>> {
-        self.slots.iter().find(|slot| slot.stored.is_some_and(|stored| stored.step == step))
+        self.slots.iter().find(|slot| slot.meta.is_some_and(|meta| meta.step == step))
     }
 }
 
@@ -49,7 +49,7 @@ impl<const SLOTS: usize, const SIZE: usize> Default for Ram<SLOTS, SIZE> {
     }
 }
 
-/// Writes into a slot.
+/// Writes the stream of a slot.
 #[derive(Debug)]
 pub struct Writer<'a, const SIZE: usize>(&'a mut Vec<u8, SIZE>);
 
@@ -69,9 +69,9 @@ impl<const SIZE: usize> Write for Writer<'_, SIZE> {
     }
 }
 
-/// Reads from a slot.
+/// Reads the stream of a slot.
 #[derive(Debug)]
-pub struct Reader<'a>(Bytes<'a>);
+pub struct Reader<'a>(SliceReader<'a>);
 
 impl ErrorType for Reader<'_> {
     type Error = RamError;
@@ -79,8 +79,8 @@ impl ErrorType for Reader<'_> {
 
 impl Read for Reader<'_> {
     fn read(&mut self, into: &mut [u8]) -> Result<usize, RamError> {
-        let Ok(read) = self.0.read(into);
-        Ok(read)
+        let Ok(count) = self.0.read(into);
+        Ok(count)
     }
 }
 
@@ -90,12 +90,12 @@ impl<const SLOTS: usize, const SIZE: usize> Store for Ram<SLOTS, SIZE> {
     type Reader<'a> = Reader<'a>;
     type Checksum = Crc32;
 
-    fn create(&mut self, opening: &Opening<'_>) -> Result<Writer<'_, SIZE>, RamError> {
-        if opening.len as usize > SIZE {
+    fn create(&mut self, spec: &StreamSpec<'_>) -> Result<Writer<'_, SIZE>, RamError> {
+        if spec.len as usize > SIZE {
             return Err(RamError::TooLong);
         }
         self.slots.iter_mut().for_each(|slot| slot.writing = false);
-        let slot = self.slots.iter_mut().find(|slot| slot.stored.is_none()).ok_or(RamError::Full)?;
+        let slot = self.slots.iter_mut().find(|slot| slot.meta.is_none()).ok_or(RamError::Full)?;
         slot.bytes.clear();
         slot.writing = true;
         Ok(Writer(&mut slot.bytes))
@@ -104,62 +104,62 @@ impl<const SLOTS: usize, const SIZE: usize> Store for Ram<SLOTS, SIZE> {
     fn commit(&mut self, header: &Header<'_>, _: &Encoded) -> Result<(), RamError> {
         let slot = self.slots.iter_mut().find(|slot| slot.writing).ok_or(RamError::NotFound)?;
         slot.writing = false;
-        slot.stored = Some(Stored::from(header));
-        let replaced = |stored: Stored| stored.step == header.step && stored.sequence != header.sequence;
+        slot.meta = Some(CheckpointMeta::from(header));
+        let is_replaced = |meta: CheckpointMeta| meta.step == header.step && meta.sequence != header.sequence;
         for slot in &mut self.slots {
-            if slot.stored.is_some_and(replaced) {
-                slot.stored = None;
+            if slot.meta.is_some_and(is_replaced) {
+                slot.meta = None;
             }
         }
         Ok(())
     }
 
-    fn stored(&mut self, index: u32) -> Result<Option<Stored>, RamError> {
-        let older = |sequence: u32| {
-            let earlier = |slot: &&Slot<SIZE>| slot.stored.is_some_and(|stored| stored.sequence < sequence);
-            self.slots.iter().filter(earlier).count()
+    fn checkpoint(&mut self, index: u32) -> Result<Option<CheckpointMeta>, RamError> {
+        let count_older = |sequence: u32| {
+            let is_older = |slot: &&Slot<SIZE>| slot.meta.is_some_and(|meta| meta.sequence < sequence);
+            self.slots.iter().filter(is_older).count()
         };
-        let mut all = self.slots.iter().filter_map(|slot| slot.stored);
-        Ok(all.find(|stored| older(stored.sequence) == index as usize))
+        let mut committed = self.slots.iter().filter_map(|slot| slot.meta);
+        Ok(committed.find(|meta| count_older(meta.sequence) == index as usize))
     }
 
-    fn parts(&mut self, step: u32) -> Result<u32, RamError> {
+    fn stream_count(&mut self, step: u32) -> Result<u32, RamError> {
         Ok(u32::from(self.slot(step).is_some()))
     }
 
     fn open(&mut self, step: u32, _: u32) -> Result<Reader<'_>, RamError> {
-        self.slot(step).map(|slot| Reader(Bytes(&slot.bytes))).ok_or(RamError::NotFound)
+        self.slot(step).map(|slot| Reader(SliceReader(&slot.bytes))).ok_or(RamError::NotFound)
     }
 
     fn remove(&mut self, step: u32) -> Result<(), RamError> {
         for slot in &mut self.slots {
-            if slot.stored.is_some_and(|stored| stored.step == step) {
-                slot.stored = None;
+            if slot.meta.is_some_and(|meta| meta.step == step) {
+                slot.meta = None;
             }
         }
         Ok(())
     }
 }
 
-/// Why RAM could not take or give a checkpoint.
+/// The errors of [`Ram`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum RamError {
     /// The checkpoint is longer than a slot.
     TooLong,
-    /// Every slot is taken: one more than `n_saved` is needed.
+    /// Every slot contains a checkpoint. The store needs `n_saved + 1` slots.
     Full,
-    /// No such checkpoint.
+    /// The checkpoint does not exist.
     NotFound,
 }
 
 impl fmt::Display for RamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            RamError::TooLong => "the checkpoint is longer than a slot",
-            RamError::Full => "every slot is taken",
-            RamError::NotFound => "no such checkpoint",
+            RamError::TooLong => "the checkpoint is longer than a slot of the RAM store",
+            RamError::Full => "every slot of the RAM store contains a checkpoint; it needs n_saved + 1 slots",
+            RamError::NotFound => "the RAM store does not contain the checkpoint",
         })
     }
 }

@@ -1,0 +1,191 @@
+//! The derive macros of `training-monitor`. Use them through its feature `derive`.
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{
+    Attribute, Data, DeriveInput, Error, Field, Fields, Ident, Index, LitStr, Member, Result, parse_macro_input,
+};
+
+/// Implements `StateDict` for a struct: every field is passed to the visitor under its name.
+///
+/// A field that is an `f32` or an array of up to six dimensions is one tensor; its type determines the shape. A field of
+/// any other type must implement `StateDict` and is a nested module: the names of its tensors get the prefix
+/// `field_name.`, as in PyTorch. The fields of a tuple struct are named `0`, `1`, and so on. The full name of a tensor
+/// has at most 32 bytes.
+///
+/// * `#[state_dict(skip)]` excludes a field.
+/// * `#[state_dict(rename = "name")]` changes the name of a field.
+///
+/// ```
+/// use training_monitor::checkpoint::{self, Contents, Named};
+/// use training_monitor::StateDict;
+///
+/// #[derive(StateDict)]
+/// struct Dense { weight: [[f32; 4]; 3], bias: [f32; 3] }
+///
+/// #[derive(StateDict)]
+/// struct Net {
+///     hidden: Dense, // tensors "hidden.weight" of shape [3, 4] and "hidden.bias" of shape [3]
+///     #[state_dict(rename = "out")]
+///     output: Dense,
+///     #[state_dict(skip)]
+///     scratch: Vec<f32>,
+/// }
+///
+/// let dense = || Dense { weight: [[0.0; 4]; 3], bias: [0.0; 3] };
+/// let mut net = Net { hidden: dense(), output: dense(), scratch: vec![] };
+/// assert!(checkpoint::measure(&Contents::new(1), &mut Named::new("net", &mut net)).is_ok());
+/// ```
+#[proc_macro_derive(StateDict, attributes(state_dict))]
+pub fn derive_state_dict(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    expand(&input, Derive::StateDict).unwrap_or_else(Error::into_compile_error).into()
+}
+
+/// Implements `Objects` for a struct: every field is one object of the checkpoint, under its name.
+///
+/// A field must implement `StateDict`, unless it is marked as a value. The name of an object has at most 32 bytes.
+///
+/// * `#[objects(value)]` saves the field as a whole with postcard. Its type must implement `Serialize` and
+///   `DeserializeOwned`.
+/// * `#[objects(skip)]` excludes a field.
+/// * `#[objects(rename = "name")]` changes the name of a field.
+///
+/// ```
+/// use training_monitor::checkpoint::{self, Contents};
+/// use training_monitor::{Objects, StateDict};
+///
+/// #[derive(StateDict)]
+/// struct Net { weight: [[f32; 4]; 3], bias: [f32; 3] }
+///
+/// #[derive(Objects)]
+/// struct Training {
+///     model: Net,
+///     momentum: [f32; 15], // one tensor
+///     #[objects(value)]
+///     rng: u64,
+/// }
+///
+/// let net = Net { weight: [[0.0; 4]; 3], bias: [0.0; 3] };
+/// let mut training = Training { model: net, momentum: [0.0; 15], rng: 7 };
+/// assert!(checkpoint::measure(&Contents::new(1), &mut training).is_ok());
+/// ```
+#[proc_macro_derive(Objects, attributes(objects))]
+pub fn derive_objects(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    expand(&input, Derive::Objects).unwrap_or_else(Error::into_compile_error).into()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Derive {
+    StateDict,
+    Objects,
+}
+
+impl Derive {
+    /// The name of the macro's attribute.
+    fn attribute(self) -> &'static str {
+        match self {
+            Derive::StateDict => "state_dict",
+            Derive::Objects => "objects",
+        }
+    }
+}
+
+/// The attributes of one field.
+#[derive(Default)]
+struct Options {
+    skip: bool,
+    value: bool,
+    rename: Option<LitStr>,
+}
+
+impl Options {
+    fn parse(attributes: &[Attribute], derive: Derive) -> Result<Self> {
+        let mut options = Options::default();
+        for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident(derive.attribute())) {
+            attribute.parse_nested_meta(|meta| {
+                if meta.path.is_ident("skip") {
+                    options.skip = true;
+                } else if meta.path.is_ident("rename") {
+                    options.rename = Some(meta.value()?.parse()?);
+                } else if meta.path.is_ident("value") && derive == Derive::Objects {
+                    options.value = true;
+                } else {
+                    let expected = match derive {
+                        Derive::StateDict => "expected `skip` or `rename = \"name\"`",
+                        Derive::Objects => "expected `value`, `skip` or `rename = \"name\"`",
+                    };
+                    return Err(meta.error(expected));
+                }
+                Ok(())
+            })?;
+        }
+        Ok(options)
+    }
+}
+
+fn expand(input: &DeriveInput, derive: Derive) -> Result<TokenStream> {
+    let Data::Struct(data) = &input.data else {
+        return Err(Error::new(input.span(), "only a struct can list its fields; implement the trait by hand"));
+    };
+    let fields = match &data.fields {
+        Fields::Named(fields) => fields.named.iter().collect::<Vec<_>>(),
+        Fields::Unnamed(fields) => fields.unnamed.iter().collect(),
+        Fields::Unit => Vec::new(),
+    };
+    let visits = fields.iter().enumerate().map(|(index, field)| visit(index, field, derive));
+    let visits = visits.collect::<Result<Vec<_>>>()?;
+    let name: &Ident = &input.ident;
+    let (impl_generics, type_generics, where_clause) = input.generics.split_for_impl();
+    let (target, method, visitor) = match derive {
+        Derive::StateDict => (quote!(StateDict), quote!(tensors), quote!(TensorVisitor)),
+        Derive::Objects => (quote!(Objects), quote!(objects), quote!(ObjectVisitor)),
+    };
+    Ok(quote! {
+        #[automatically_derived]
+        impl #impl_generics ::training_monitor::checkpoint::#target for #name #type_generics #where_clause {
+            fn #method<__V: ::training_monitor::checkpoint::#visitor>(
+                &mut self,
+                visitor: &mut __V,
+            ) -> ::core::result::Result<(), __V::Error> {
+                #(#visits)*
+                ::core::result::Result::Ok(())
+            }
+        }
+    })
+}
+
+/// The statement that passes one field to the visitor.
+fn visit(index: usize, field: &Field, derive: Derive) -> Result<TokenStream> {
+    let options = Options::parse(&field.attrs, derive)?;
+    if options.skip {
+        return Ok(TokenStream::new());
+    }
+    let member = match &field.ident {
+        Some(ident) => Member::Named(ident.clone()),
+        None => Member::Unnamed(Index::from(index)),
+    };
+    let name = options.rename.map_or_else(
+        || match &field.ident {
+            // `r#type` is the field `type`.
+            Some(ident) => ident.to_string().trim_start_matches("r#").to_owned(),
+            None => index.to_string(),
+        },
+        |name| name.value(),
+    );
+    // Errors about the type of a field point to the field.
+    let span = field.ty.span();
+    Ok(match derive {
+        Derive::StateDict => quote_spanned! {span=>
+            ::training_monitor::checkpoint::StateDict::visit_as_field(&mut self.#member, #name, visitor)?;
+        },
+        Derive::Objects if options.value => quote_spanned! {span=>
+            ::training_monitor::checkpoint::ObjectVisitor::value(visitor, #name, &mut self.#member)?;
+        },
+        Derive::Objects => quote_spanned! {span=>
+            ::training_monitor::checkpoint::ObjectVisitor::state_dict(visitor, #name, &mut self.#member)?;
+        },
+    })
+}

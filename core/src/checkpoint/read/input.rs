@@ -1,0 +1,306 @@
+//! The input of the decoder: bytes, varints and postcard values from a [`Read`], with a position and a checksum.
+//!
+//! Every step is bounded by the bytes that the reader returns; no length in a stream is trusted before its bytes have been
+//! read. Errors are sticky: after the first error, all reads return zero, and the error is checked once at the end. A loop
+//! whose number of turns comes from the stream therefore checks [`Input::has_failed`] in each turn.
+
+use crate::checkpoint::Checksum;
+use crate::checkpoint::error::DecodeError;
+use crate::checkpoint::names::is_utf8;
+use crate::checkpoint::objects::MAX_NAME;
+use crate::varint;
+use embedded_io::{ErrorType, Read};
+use postcard::de_flavors::Flavor;
+use serde::de::DeserializeOwned;
+
+/// A checksum and a reader. A trait object of it makes the decoder one piece of code for all types of both.
+pub(super) trait ChecksummedSource {
+    /// Fills `into`.
+    fn read(&mut self, into: &mut [u8]) -> Result<(), ReadFailure>;
+    /// Adds bytes to the checksum.
+    fn sum(&mut self, bytes: &[u8]);
+    /// The checksum so far.
+    fn value(&self) -> u32;
+}
+
+/// Why a source returned fewer bytes than requested.
+pub(super) enum ReadFailure {
+    /// The source has no more bytes.
+    EndOfStream,
+    /// The reader returned an error, which the source keeps.
+    Error,
+}
+
+/// A reader with a checksum.
+pub(super) struct ChecksummedReader<'a, C, R: Read> {
+    pub reader: &'a mut R,
+    pub crc: C,
+    pub error: Option<R::Error>,
+}
+
+impl<C: Checksum, R: Read> ChecksummedSource for ChecksummedReader<'_, C, R> {
+    fn read(&mut self, mut into: &mut [u8]) -> Result<(), ReadFailure> {
+        while !into.is_empty() {
+            let count = match self.reader.read(into) {
+                Ok(0) => return Err(ReadFailure::EndOfStream),
+                Ok(count) => count,
+                Err(error) => {
+                    self.error = Some(error);
+                    return Err(ReadFailure::Error);
+                }
+            };
+            into = into.get_mut(count..).unwrap_or_default();
+        }
+        Ok(())
+    }
+    fn sum(&mut self, bytes: &[u8]) {
+        self.crc.update(bytes);
+    }
+    fn value(&self) -> u32 {
+        self.crc.value()
+    }
+}
+
+/// Bytes in memory whose checksum was verified before. They cannot have changed since, so the checksum is not computed
+/// again.
+pub(super) struct VerifiedSlice<'a> {
+    pub bytes: SliceReader<'a>,
+    pub crc: u32,
+}
+
+impl ChecksummedSource for VerifiedSlice<'_> {
+    fn read(&mut self, into: &mut [u8]) -> Result<(), ReadFailure> {
+        match self.bytes.read(into) {
+            Ok(count) if count == into.len() => Ok(()),
+            _ => Err(ReadFailure::EndOfStream),
+        }
+    }
+    fn sum(&mut self, _: &[u8]) {}
+    fn value(&self) -> u32 {
+        self.crc
+    }
+}
+
+/// A name that was read from a stream.
+#[derive(Default)]
+pub(super) struct Name {
+    bytes: [u8; MAX_NAME],
+    len: usize,
+}
+
+impl Name {
+    /// The bytes, which are valid UTF-8: a stream with other bytes is malformed.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+
+    pub fn as_str(&self) -> &str {
+        core::str::from_utf8(self.bytes()).unwrap_or_default()
+    }
+}
+
+/// The input of the decoder.
+pub(super) struct Input<'a> {
+    source: &'a mut dyn ChecksummedSource,
+    /// The bytes that have been read.
+    pub position: u32,
+    /// The first error.
+    pub failure: Option<DecodeError<()>>,
+}
+
+impl<'a> Input<'a> {
+    pub fn new(source: &'a mut dyn ChecksummedSource) -> Self {
+        Input { source, position: 0, failure: None }
+    }
+
+    /// Records an error, unless an earlier one is recorded.
+    pub fn fail(&mut self, error: DecodeError<()>) {
+        self.failure.get_or_insert(error);
+    }
+
+    #[inline(never)] // Called at many places.
+    pub fn fail_malformed(&mut self) {
+        self.fail(DecodeError::Malformed);
+    }
+
+    pub fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// The checksum of all bytes so far.
+    pub fn checksum(&self) -> u32 {
+        self.source.value()
+    }
+
+    /// Fills `into` without adding the bytes to the checksum.
+    pub fn read_unsummed(&mut self, into: &mut [u8]) {
+        if self.has_failed() {
+            return;
+        }
+        match self.source.read(into) {
+            Ok(()) => (),
+            Err(ReadFailure::EndOfStream) => return self.fail(DecodeError::Truncated),
+            Err(ReadFailure::Error) => return self.fail(DecodeError::Io(())),
+        }
+        match u32::try_from(into.len()).ok().and_then(|len| self.position.checked_add(len)) {
+            Some(position) => self.position = position,
+            None => self.fail_malformed(),
+        }
+    }
+
+    /// Fills `into`.
+    pub fn read_exact(&mut self, into: &mut [u8]) {
+        self.read_unsummed(into);
+        self.source.sum(into);
+    }
+
+    pub fn read_u8(&mut self) -> u8 {
+        let mut byte = [0];
+        self.read_exact(&mut byte);
+        let [byte] = byte;
+        byte
+    }
+
+    pub fn read_bool(&mut self) -> bool {
+        let byte = self.read_u8();
+        if byte > 1 {
+            self.fail_malformed();
+        }
+        byte == 1
+    }
+
+    pub fn read_f32(&mut self) -> f32 {
+        let mut bytes = [0; 4];
+        self.read_exact(&mut bytes);
+        f32::from_le_bytes(bytes)
+    }
+
+    /// Reads a varint.
+    pub fn read_u32(&mut self) -> u32 {
+        let value = varint::read_u32(|| Some(self.read_u8()));
+        if value.is_none() {
+            self.fail_malformed();
+        }
+        value.unwrap_or(0)
+    }
+
+    /// Reads a name into `name`.
+    pub fn read_name(&mut self, name: &mut Name) {
+        name.len = self.read_u32() as usize;
+        match name.bytes.get_mut(..name.len) {
+            Some(bytes) => self.read_exact(bytes),
+            None => self.fail_malformed(),
+        }
+        if !is_utf8(name.bytes()) {
+            self.fail_malformed();
+        }
+    }
+
+    /// Reads `len` bytes in chunks of at most the size of `scratch`, and passes each chunk to `show`.
+    pub fn read_chunks(&mut self, mut len: u32, scratch: &mut [u8], show: &mut dyn FnMut(&[u8])) {
+        while len > 0 && !self.has_failed() {
+            let count = (len as usize).min(scratch.len());
+            let Some(chunk) = scratch.get_mut(..count).filter(|chunk| !chunk.is_empty()) else {
+                return self.fail_malformed();
+            };
+            self.read_exact(chunk);
+            if !self.has_failed() {
+                show(chunk);
+            }
+            len = len.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// Reads elements into their place in the model.
+    pub fn read_elements(&mut self, into: &mut [f32]) {
+        if cfg!(target_endian = "little") {
+            // In blocks, so that the checksum finds each block in the cache.
+            into.chunks_mut(2048).for_each(|block| self.read_exact(bytemuck::cast_slice_mut(block)));
+            return;
+        }
+        into.iter_mut().for_each(|element| *element = self.read_f32());
+    }
+
+    /// Reads a postcard value of `len` bytes. Its strings and byte arrays must fit into `arena` together.
+    pub fn read_value<S: DeserializeOwned>(&mut self, len: u32, arena: &mut [u8]) -> Option<S> {
+        let start = self.position;
+        let flavor = PostcardSource { input: &mut *self, arena, temporary: [0; 16] };
+        let value = S::deserialize(&mut postcard::Deserializer::from_flavor(flavor)).ok();
+        if value.is_none() || self.position.wrapping_sub(start) != len {
+            self.fail_malformed();
+        }
+        value.filter(|_| !self.has_failed())
+    }
+}
+
+/// Connects postcard's deserializer to the input.
+struct PostcardSource<'b, 'a> {
+    input: &'b mut Input<'a>,
+    /// Borrowed strings and byte arrays are copied to the front of this buffer.
+    arena: &'b mut [u8],
+    /// A buffer for numbers.
+    temporary: [u8; 16],
+}
+
+impl PostcardSource<'_, '_> {
+    /// The result for postcard. The input keeps the actual error.
+    fn status(&self) -> postcard::Result<()> {
+        if self.input.has_failed() { Err(postcard::Error::DeserializeUnexpectedEnd) } else { Ok(()) }
+    }
+}
+
+impl<'de, 'b: 'de, 'a: 'de> Flavor<'de> for PostcardSource<'b, 'a> {
+    type Remainder = ();
+    type Source = &'de [u8];
+
+    fn pop(&mut self) -> postcard::Result<u8> {
+        let byte = self.input.read_u8();
+        self.status()?;
+        Ok(byte)
+    }
+
+    fn try_take_n(&mut self, count: usize) -> postcard::Result<&'de [u8]> {
+        let Some((taken, rest)) = core::mem::take(&mut self.arena).split_at_mut_checked(count) else {
+            self.input.fail(DecodeError::ValueTooLarge);
+            return Err(postcard::Error::DeserializeUnexpectedEnd);
+        };
+        self.arena = rest;
+        self.input.read_exact(taken);
+        self.status()?;
+        Ok(taken)
+    }
+
+    fn try_take_n_temp<'t>(&'t mut self, count: usize) -> postcard::Result<&'t [u8]>
+    where
+        'de: 't,
+    {
+        if count > self.temporary.len() {
+            return self.try_take_n(count);
+        }
+        self.input.read_exact(self.temporary.get_mut(..count).unwrap_or_default());
+        self.status()?;
+        Ok(self.temporary.get(..count).unwrap_or_default())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+/// Bytes in memory as a [`Read`]. The implementation of `embedded_io` for slices contains a length check that can panic
+/// at opt-level "z".
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SliceReader<'a>(pub &'a [u8]);
+
+impl ErrorType for SliceReader<'_> {
+    type Error = core::convert::Infallible;
+}
+
+impl Read for SliceReader<'_> {
+    fn read(&mut self, into: &mut [u8]) -> Result<usize, Self::Error> {
+        let count = self.0.len().min(into.len());
+        into.iter_mut().zip(self.0).for_each(|(to, from)| *to = *from);
+        self.0 = self.0.get(count..).unwrap_or_default();
+        Ok(count)
+    }
+}

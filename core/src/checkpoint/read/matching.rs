@@ -1,0 +1,126 @@
+//! Matches the tensors and values of a stream with the user's objects by name, and loads them.
+
+use super::input::Input;
+use crate::checkpoint::error::DecodeError;
+use crate::checkpoint::objects::{ObjectVisitor, Objects, StateDict, TensorVisitor};
+use crate::checkpoint::{TensorUnavailable, TensorView};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// The size of the buffer for the strings and byte arrays of a [value](ObjectVisitor::value), in bytes.
+const ARENA: usize = 64;
+
+/// The tensor or value of the stream that is searched in the user's objects.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub object: &'a [u8],
+    /// The name of the tensor; `None` for a value.
+    pub tensor: Option<&'a [u8]>,
+    pub bytes: u32,
+}
+
+/// A visitor that searches the user's objects for the target and loads it.
+struct Search<'b, 'a> {
+    /// `None` only counts the tensors and values.
+    target: Option<(Target<'b>, &'b mut Input<'a>)>,
+    loading: bool,
+    /// The index of the next tensor or value, in listing order.
+    next_index: u32,
+    /// Whether the visitor is inside the object of the target.
+    in_target_object: bool,
+    /// The index of the tensor or value that matched the target.
+    matched_index: Option<u32>,
+}
+
+/// Searches `objects` for `target`. Returns its index in listing order. A matching value is read from `input`; a matching
+/// tensor is read only if `loading` is true.
+pub(super) fn find<T: Objects + ?Sized>(
+    objects: &mut T,
+    target: Target<'_>,
+    input: &mut Input<'_>,
+    loading: bool,
+) -> Option<u32> {
+    let mut search =
+        Search { target: Some((target, input)), loading, next_index: 0, in_target_object: false, matched_index: None };
+    let result = objects.objects(&mut search);
+    let matched_index = search.matched_index;
+    if let Err(Stop { unavailable: true }) = result {
+        input.fail(DecodeError::Unavailable);
+    }
+    matched_index
+}
+
+/// The number of tensors and values of `objects`.
+pub(super) fn count<T: Objects + ?Sized>(objects: &mut T) -> Result<u32, TensorUnavailable> {
+    let mut search =
+        Search { target: None, loading: false, next_index: 0, in_target_object: false, matched_index: None };
+    objects.objects(&mut search).map_err(|_| TensorUnavailable)?;
+    Ok(search.next_index)
+}
+
+/// Tells a state dict to stop listing. Any other error is in the input.
+struct Stop {
+    unavailable: bool,
+}
+
+impl From<TensorUnavailable> for Stop {
+    fn from(_: TensorUnavailable) -> Self {
+        Stop { unavailable: true }
+    }
+}
+
+impl Search<'_, '_> {
+    /// Counts a tensor or value and returns its index.
+    fn next_item(&mut self) -> u32 {
+        let item = self.next_index;
+        self.next_index = item.saturating_add(1);
+        item
+    }
+}
+
+impl ObjectVisitor for Search<'_, '_> {
+    type Error = Stop;
+
+    fn state_dict<D: StateDict + ?Sized>(&mut self, name: &str, object: &mut D) -> Result<(), Stop> {
+        let is_target = |(target, _): &(Target<'_>, _)| target.tensor.is_some() && target.object == name.as_bytes();
+        self.in_target_object = self.target.as_ref().is_some_and(is_target);
+        object.tensors(self)
+    }
+
+    fn value<S: Serialize + DeserializeOwned>(&mut self, name: &str, object: &mut S) -> Result<(), Stop> {
+        let item = self.next_item();
+        let Some((target, input)) = &mut self.target else { return Ok(()) };
+        if target.tensor.is_some() || target.object != name.as_bytes() || self.matched_index.is_some() {
+            return Ok(());
+        }
+        self.matched_index = Some(item);
+        let value = input.read_value(target.bytes, &mut [0; ARENA]).ok_or(Stop { unavailable: false })?;
+        if self.loading {
+            *object = value;
+        }
+        Ok(())
+    }
+}
+
+impl TensorVisitor for Search<'_, '_> {
+    type Error = Stop;
+
+    fn visit_tensor(&mut self, name: &str, tensor: TensorView<'_>) -> Result<(), Stop> {
+        let item = self.next_item();
+        let Some((target, input)) = &mut self.target else { return Ok(()) };
+        if !self.in_target_object || target.tensor != Some(name.as_bytes()) || self.matched_index.is_some() {
+            return Ok(());
+        }
+        self.matched_index = Some(item);
+        let (expected, found) = (tensor.elements().len(), target.bytes / 4);
+        match tensor.into_elements_mut() {
+            _ if expected != found as usize => {
+                let expected = u32::try_from(expected).unwrap_or(u32::MAX);
+                input.fail(DecodeError::Length { item, expected, found });
+            }
+            None => input.fail(DecodeError::ReadOnly { item }),
+            Some(elements) if self.loading => input.read_elements(elements),
+            Some(_) => (),
+        }
+        if input.has_failed() { Err(Stop { unavailable: false }) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,131 @@
+//! A view of one tensor: its shape and its elements, borrowed from the model.
+
+use core::fmt;
+use core::slice;
+
+/// The maximum number of dimensions of a tensor.
+pub const MAX_RANK: usize = 6;
+
+/// A tensor as a [`StateDict`](super::StateDict) passes it to a visitor: the shape and the elements in row-major order.
+///
+/// A nested array converts to a view, and its type determines the shape:
+///
+/// ```
+/// use training_monitor::checkpoint::TensorView;
+///
+/// let mut weight = [[0.0_f32; 4]; 3];
+/// assert_eq!(TensorView::from(&mut weight).shape(), [3, 4]);
+/// let mut dynamic = vec![0.0_f32; 12];
+/// assert_eq!(TensorView::new(&[3, 4], &mut dynamic).elements().len(), 12);
+/// ```
+#[derive(Debug)]
+pub struct TensorView<'a> {
+    shape: &'a [u32],
+    elements: Elements<'a>,
+}
+
+#[derive(Debug)]
+enum Elements<'a> {
+    Mutable(&'a mut [f32]),
+    ReadOnly(&'a [f32]),
+}
+
+impl<'a> TensorView<'a> {
+    /// A tensor with the dimensions `shape`, whose product must be the number of elements. A scalar has no dimension.
+    pub const fn new(shape: &'a [u32], elements: &'a mut [f32]) -> Self {
+        TensorView { shape, elements: Elements::Mutable(elements) }
+    }
+
+    /// A tensor that can be saved, but not loaded.
+    pub const fn read_only(shape: &'a [u32], elements: &'a [f32]) -> Self {
+        TensorView { shape, elements: Elements::ReadOnly(elements) }
+    }
+
+    /// The dimensions.
+    #[must_use]
+    pub const fn shape(&self) -> &'a [u32] {
+        self.shape
+    }
+
+    /// The elements.
+    #[must_use]
+    pub const fn elements(&self) -> &[f32] {
+        match &self.elements {
+            Elements::Mutable(elements) => elements,
+            Elements::ReadOnly(elements) => elements,
+        }
+    }
+
+    /// The elements, to be replaced. `None` for a read-only tensor.
+    #[must_use]
+    pub fn into_elements_mut(self) -> Option<&'a mut [f32]> {
+        match self.elements {
+            Elements::Mutable(elements) => Some(elements),
+            Elements::ReadOnly(_) => None,
+        }
+    }
+}
+
+/// `f32`, and arrays of at most [`MAX_RANK`] dimensions of it.
+pub trait NestedArray: Sized {
+    /// The dimensions, outermost first.
+    const SHAPE: &'static [u32];
+    /// All elements of a slice of such arrays, in row-major order.
+    fn flatten(arrays: &mut [Self]) -> &mut [f32];
+}
+
+impl NestedArray for f32 {
+    const SHAPE: &'static [u32] = &[];
+    fn flatten(arrays: &mut [f32]) -> &mut [f32] {
+        arrays
+    }
+}
+
+impl<T: NestedArray, const N: usize> NestedArray for [T; N] {
+    const SHAPE: &'static [u32] = {
+        assert!(T::SHAPE.len() < MAX_RANK, "a tensor has at most 6 dimensions");
+        assert!(N <= u32::MAX as usize, "a dimension of a tensor is less than 2^32");
+        ShapeOf::<T, N>::PADDED.split_at(T::SHAPE.len() + 1).0
+    };
+    #[inline]
+    fn flatten(arrays: &mut [[T; N]]) -> &mut [f32] {
+        T::flatten(arrays.as_flattened_mut())
+    }
+}
+
+/// Computes the shape of `[T; N]` at compile time.
+struct ShapeOf<T, const N: usize>(T);
+
+impl<T: NestedArray, const N: usize> ShapeOf<T, N> {
+    const PADDED: &'static [u32; MAX_RANK] = &{
+        let mut shape = [0; MAX_RANK];
+        shape[0] = N as u32;
+        let mut index = 0;
+        while index < T::SHAPE.len() && index + 1 < MAX_RANK {
+            shape[index + 1] = T::SHAPE[index];
+            index += 1;
+        }
+        shape
+    };
+}
+
+impl<'a, T: NestedArray> From<&'a mut T> for TensorView<'a> {
+    #[inline]
+    fn from(array: &'a mut T) -> Self {
+        TensorView::new(T::SHAPE, T::flatten(slice::from_mut(array)))
+    }
+}
+
+/// The elements of a tensor are not available: a [`StateDict`](super::StateDict) or [`Objects`](super::Objects)
+/// implementation returns it if it cannot lend a tensor, for example because it is on another device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct TensorUnavailable;
+
+impl fmt::Display for TensorUnavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the elements of a tensor are not available")
+    }
+}
+
+impl core::error::Error for TensorUnavailable {}

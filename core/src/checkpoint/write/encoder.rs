@@ -1,0 +1,303 @@
+//! Encodes a checkpoint in one pass, through the checksum into any [`Write`].
+//!
+//! [`measure`] runs the same code without a writer. It finds every error that does not come from the writer, and the
+//! exact length. The encoder changes no user data and allocates nothing.
+//!
+//! The encoder is one piece of code for all types of writers and checksums, and one visitor visits the user's objects in
+//! all passes.
+
+use super::output::{ChecksummedSink, ChecksummedWriter, Output};
+use super::run;
+use crate::checkpoint::error::EncodeError;
+use crate::checkpoint::format::{Contents, Encoded, Header, MAGIC, VERSION, padding};
+use crate::checkpoint::names::{is_valid_name, shape_matches_len};
+use crate::checkpoint::objects::{MAX_ITEMS, ObjectVisitor, Objects, StateDict, TensorVisitor};
+use crate::checkpoint::{Checksum, Crc32, TensorUnavailable, TensorView};
+use core::convert::Infallible;
+use embedded_io::Write;
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Writes a checkpoint to `writer`, with the checksum of [`Crc32`], and flushes the writer.
+///
+/// # Errors
+/// [`EncodeError`]. The bytes that were written so far are not a valid checkpoint.
+pub fn encode<W: Write, T: Objects + ?Sized>(
+    writer: &mut W,
+    contents: &Contents<'_>,
+    objects: &mut T,
+) -> Result<Encoded, EncodeError<W::Error>> {
+    encode_with::<Crc32, W, T>(writer, contents, objects)
+}
+
+/// As [`encode`], with another implementation of the checksum.
+///
+/// # Errors
+/// As for [`encode`].
+#[inline(never)] // Keeps the buffer off the stack of a caller that also runs a store.
+pub fn encode_with<C: Checksum, W: Write, T: Objects + ?Sized>(
+    writer: &mut W,
+    contents: &Contents<'_>,
+    objects: &mut T,
+) -> Result<Encoded, EncodeError<W::Error>> {
+    let mut sink = ChecksummedWriter { writer, crc: C::default(), error: None };
+    let mut encoder = Encoder::new(Some(&mut sink), contents);
+    let encoded = encoder.encode(objects);
+    match encoder.output.failure {
+        None => Ok(encoded),
+        Some(failure) => Err(failure.with_io(sink.error)),
+    }
+}
+
+/// The length of the stream in bytes. Also checks all names, shapes and counts, and all elements unless
+/// [`allow_non_finite`](Contents::allow_non_finite) is set.
+///
+/// # Errors
+/// Every [`EncodeError`] except [`Io`](EncodeError::Io) and [`WriteZero`](EncodeError::WriteZero).
+pub fn measure<T: Objects + ?Sized>(contents: &Contents<'_>, objects: &mut T) -> Result<u32, EncodeError<Infallible>> {
+    measure_for(contents, objects)
+}
+
+/// As [`measure`], with the error type of a writer.
+#[inline(never)] // As for `encode_with`.
+pub(crate) fn measure_for<E, T: Objects + ?Sized>(
+    contents: &Contents<'_>,
+    objects: &mut T,
+) -> Result<u32, EncodeError<E>> {
+    let mut encoder = Encoder::new(None, contents);
+    let encoded = encoder.encode(objects);
+    match encoder.output.failure {
+        None => Ok(encoded.len),
+        Some(failure) => Err(failure.with_io(None)),
+    }
+}
+
+/// A pass over the user's objects.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum EncodePass {
+    /// Checks names, shapes and counts; writes nothing.
+    Check,
+    /// Writes the names of all objects.
+    ObjectNames,
+    /// Writes the objects.
+    Objects,
+    /// Counts the tensors of one object.
+    CountTensors,
+}
+
+struct Encoder<'a> {
+    output: Output<'a>,
+    contents: &'a Contents<'a>,
+    pass: EncodePass,
+    /// The objects of the checkpoint.
+    object_count: u32,
+    /// The objects of this stream.
+    selected_count: u32,
+    /// The tensors and values of the checkpoint. During [`EncodePass::CountTensors`], the tensors of one object.
+    item_count: u32,
+}
+
+/// Tells a state dict to stop listing. The error itself is in [`Output::failure`].
+struct Stop {
+    unavailable: bool,
+}
+
+impl From<TensorUnavailable> for Stop {
+    fn from(_: TensorUnavailable) -> Self {
+        Stop { unavailable: true }
+    }
+}
+
+impl<'a> Encoder<'a> {
+    fn new(sink: Option<&'a mut dyn ChecksummedSink>, contents: &'a Contents<'a>) -> Self {
+        Encoder {
+            output: Output::new(sink),
+            contents,
+            pass: EncodePass::Check,
+            object_count: 0,
+            selected_count: 0,
+            item_count: 0,
+        }
+    }
+
+    /// Runs all passes.
+    fn encode<T: Objects + ?Sized>(&mut self, objects: &mut T) -> Encoded {
+        self.visit(EncodePass::Check, objects);
+        if self.selected_count == 0 {
+            self.output.fail(EncodeError::NoObjects);
+        }
+        self.write_header();
+        // A stream that contains all objects needs no list of their names.
+        if self.contents.single_object.is_some() {
+            self.output.write_u32(self.object_count);
+            self.visit(EncodePass::ObjectNames, objects);
+        } else {
+            self.output.write_u8(0);
+        }
+        run::write(&mut self.output, self.contents.record);
+        self.output.write_u32(self.selected_count);
+        self.visit(EncodePass::Objects, objects);
+        self.output.finish()
+    }
+
+    fn visit<T: Objects + ?Sized>(&mut self, pass: EncodePass, objects: &mut T) {
+        self.pass = pass;
+        if self.output.failure.is_none() {
+            let result = objects.objects(self);
+            self.check_listing(result);
+        }
+    }
+
+    /// Records that a state dict stopped because a tensor is unavailable.
+    fn check_listing(&mut self, result: Result<(), Stop>) {
+        if let Err(Stop { unavailable: true }) = result {
+            self.output.fail(EncodeError::Unavailable);
+        }
+    }
+
+    fn write_header(&mut self) {
+        let Header { step, sequence, iteration, score, score_name } = self.contents.header;
+        let output = &mut self.output;
+        output.write_bytes(&MAGIC);
+        output.write_u8(VERSION);
+        output.write_u32(step);
+        output.write_u32(sequence);
+        output.write_u32(iteration);
+        output.write_bool(score.is_some());
+        if let Some(score) = score {
+            output.write_bytes(&score.to_le_bytes());
+        }
+        output.write_bool(score_name.is_some());
+        if let Some(name) = score_name {
+            output.write_text(name);
+        }
+    }
+
+    /// The result for a visited state dict: an error stops its listing.
+    fn status(&self) -> Result<(), Stop> {
+        if self.output.failure.is_none() { Ok(()) } else { Err(Stop { unavailable: false }) }
+    }
+
+    fn serialize<S: Serialize + ?Sized>(output: &mut Output<'_>, value: &S) {
+        if postcard::serialize_with_flavor(value, PostcardSink(output)).is_err() {
+            output.fail(EncodeError::Value);
+        }
+    }
+
+    /// Starts an object. Returns whether its content must be written.
+    fn start_object(&mut self, name: &str) -> bool {
+        let selected = self.contents.single_object.is_none_or(|single| single == name);
+        match self.pass {
+            EncodePass::Check => {
+                self.object_count = self.object_count.saturating_add(1);
+                self.selected_count = self.selected_count.saturating_add(u32::from(selected));
+                if !is_valid_name(name) {
+                    self.output.fail(EncodeError::Name);
+                }
+            }
+            EncodePass::ObjectNames => self.output.write_text(name),
+            EncodePass::Objects if selected => {
+                self.output.write_text(name);
+                return true;
+            }
+            EncodePass::Objects | EncodePass::CountTensors => (),
+        }
+        false
+    }
+
+    /// Counts a tensor or value.
+    fn count_item(&mut self) {
+        self.item_count = self.item_count.saturating_add(1);
+        if self.pass == EncodePass::Check && self.item_count > MAX_ITEMS as u32 {
+            self.output.fail(EncodeError::TooManyItems);
+        }
+    }
+
+    fn write_tensor(&mut self, name: &str, shape: &[u32], elements: &[f32]) {
+        let output = &mut self.output;
+        if output.is_measuring() && !self.contents.allow_non_finite && !crate::finite::all_finite(elements) {
+            return output.fail(EncodeError::NonFinite);
+        }
+        output.write_text(name);
+        output.write_u32(u32::try_from(shape.len()).unwrap_or(u32::MAX));
+        shape.iter().for_each(|side| output.write_u32(*side));
+        let Some(bytes) = u32::try_from(elements.len()).ok().and_then(|len| len.checked_mul(4)) else {
+            return output.fail(EncodeError::TooLong);
+        };
+        let pad = padding(output.len, bytes);
+        output.write_u8(pad);
+        (0..pad).for_each(|_| output.write_u8(0));
+        output.write_u32(bytes);
+        if cfg!(target_endian = "little") {
+            return output.write_bytes(bytemuck::cast_slice(elements));
+        }
+        elements.iter().for_each(|element| output.write_bytes(&element.to_le_bytes()));
+    }
+}
+
+/// Connects postcard's serializer to the output.
+struct PostcardSink<'b, 'a>(&'b mut Output<'a>);
+
+impl postcard::ser_flavors::Flavor for PostcardSink<'_, '_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.try_extend(&[byte])
+    }
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.write_bytes(bytes);
+        if self.0.failure.is_none() { Ok(()) } else { Err(postcard::Error::SerializeBufferFull) }
+    }
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+impl ObjectVisitor for Encoder<'_> {
+    type Error = Stop;
+
+    fn state_dict<D: StateDict + ?Sized>(&mut self, name: &str, object: &mut D) -> Result<(), Stop> {
+        if self.start_object(name) {
+            self.output.write_u8(0); // Content::StateDict
+            self.pass = EncodePass::CountTensors;
+            self.item_count = 0;
+            let result = object.tensors(self);
+            self.check_listing(result);
+            self.pass = EncodePass::Objects;
+            self.output.write_u32(self.item_count);
+            let result = object.tensors(self);
+            self.check_listing(result);
+        } else if self.pass == EncodePass::Check {
+            let result = object.tensors(self);
+            self.check_listing(result);
+        }
+        self.status()
+    }
+
+    fn value<S: Serialize + DeserializeOwned>(&mut self, name: &str, object: &mut S) -> Result<(), Stop> {
+        if self.start_object(name) {
+            self.output.write_u8(1); // Content::Value
+            // The value is preceded by its length, so a dry run measures it first.
+            let len = self.output.measure(|output| Self::serialize(output, object));
+            self.output.write_u32(len);
+            Self::serialize(&mut self.output, object);
+        }
+        self.count_item();
+        self.status()
+    }
+}
+
+impl TensorVisitor for Encoder<'_> {
+    type Error = Stop;
+
+    fn visit_tensor(&mut self, name: &str, tensor: TensorView<'_>) -> Result<(), Stop> {
+        let (shape, elements) = (tensor.shape(), tensor.elements());
+        self.count_item();
+        match self.pass {
+            EncodePass::Objects => self.write_tensor(name, shape, elements),
+            EncodePass::Check if !is_valid_name(name) => self.output.fail(EncodeError::Name),
+            EncodePass::Check if !shape_matches_len(shape, elements.len()) => self.output.fail(EncodeError::Shape),
+            EncodePass::Check | EncodePass::ObjectNames | EncodePass::CountTensors => (),
+        }
+        self.status()
+    }
+}

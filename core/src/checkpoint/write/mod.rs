@@ -1,0 +1,10 @@
+//! Writing a checkpoint.
+
+mod encoder;
+mod output;
+mod run;
+
+pub(crate) use encoder::measure_for;
+pub use encoder::{encode, encode_with, measure};
+pub use output::BUFFER;
+pub(super) use run::{STOP_REASON_USER, STOP_REASONS};

@@ -1,0 +1,44 @@
+//! Writes the run record. It is written field by field, because a generic serializer takes several times the code for the
+//! same bytes. FORMAT.md specifies the fields.
+
+use super::output::Output;
+use crate::run_record::RunRecord;
+use crate::state::StopReason;
+
+/// The code of [`StopReason::User`]. The program's number follows it.
+pub(in crate::checkpoint) const STOP_REASON_USER: u32 = 5;
+
+/// The other stop reasons; the code of each is its index.
+pub(in crate::checkpoint) const STOP_REASONS: [StopReason; STOP_REASON_USER as usize] = [
+    StopReason::MaxEpochs,
+    StopReason::EarlyStopping,
+    StopReason::NonFinite,
+    StopReason::SaveFailed,
+    StopReason::StepFailed,
+];
+
+pub(super) fn write(output: &mut Output<'_>, record: Option<&RunRecord>) {
+    output.write_bool(record.is_some());
+    let Some(record) = record else { return };
+    let engine = &record.engine;
+    output.write_u8(engine.phase as u8);
+    for number in [engine.epoch, engine.iteration, engine.offset, engine.data_offset, engine.epoch_length] {
+        output.write_u32(number);
+    }
+    output.write_bool(engine.max_epochs.is_some());
+    if let Some(epochs) = engine.max_epochs {
+        output.write_u32(epochs);
+    }
+    output.write_bool(engine.stop.is_some());
+    match engine.stop {
+        None => (),
+        Some(StopReason::User(number)) => output.write_bytes(&[STOP_REASON_USER as u8, number]),
+        Some(reason) => {
+            let code = STOP_REASONS.iter().position(|known| *known == reason).unwrap_or(0);
+            output.write_u8(code as u8);
+        }
+    }
+    output.write_bool(engine.stop_epoch);
+    output.write_u8(record.count);
+    output.write_bytes(&record.states);
+}

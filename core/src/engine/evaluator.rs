@@ -1,0 +1,85 @@
+//! An evaluator: a second engine that runs inside a handler of the first one.
+
+use super::Engine;
+use crate::event::{Event, EventFilter};
+use crate::handler::Handler;
+use crate::run_record::HandlerStates;
+use crate::state::State;
+
+/// A second engine with its handlers, for evaluation during a training run.
+///
+/// The states of its handlers are part of the training run's record, so an [`EarlyStopping`](crate::EarlyStopping) that
+/// is attached to an evaluator survives a restart. [`State::terminate_if_stopped`] passes the evaluator's stop reason to
+/// the trainer.
+///
+/// ```
+/// use training_monitor::engine::Evaluator;
+/// use training_monitor::event::{Completed, EpochCompleted};
+/// use training_monitor::{EarlyStopping, Engine, StopReason};
+///
+/// let stopping = EarlyStopping::new(1)?.attach(Completed, |s| -s.output.unwrap_or(f32::INFINITY));
+/// let validate = Evaluator::new(Engine::<f32>::new(1), stopping).run_at(
+///     EpochCompleted,
+///     |weight: &mut f32, trainer, engine, handlers| {
+///         if let Ok(outcome) = engine.run(weight, 0..1, handlers, |weight, _, _| *weight) {
+///             trainer.terminate_if_stopped(&outcome);
+///         }
+///     },
+/// );
+/// let mut trainer = Engine::new(10);
+/// let outcome = trainer.run(&mut 1.0, 0..4, &mut { validate }, |weight, _, _| *weight += 1.0)?;
+/// assert_eq!((outcome.reason, outcome.epoch), (StopReason::EarlyStopping, 2));
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Evaluator<O, X, H> {
+    engine: Engine<O, X>,
+    handlers: H,
+}
+
+impl<O, X, H> Evaluator<O, X, H> {
+    /// Combines an engine with the handlers that are attached to it.
+    pub const fn new(engine: Engine<O, X>, handlers: H) -> Self {
+        Evaluator { engine, handlers }
+    }
+
+    /// Attaches the evaluator to an event of the training run. `call` receives the model, the state of the training run,
+    /// the evaluator's engine and its handlers. Usually it calls [`Engine::run`].
+    pub fn run_at<T, O1, X1, W, F>(self, filter: W, call: F) -> EvaluatorHandler<W, F, O, X, H>
+    where
+        T: ?Sized,
+        W: EventFilter,
+        F: FnMut(&mut T, &mut State<O1, X1>, &mut Engine<O, X>, &mut H),
+    {
+        EvaluatorHandler { filter, call, engine: self.engine, handlers: self.handlers }
+    }
+}
+
+/// An [`Evaluator`] that is attached to an event of a training run.
+#[derive(Clone, Debug)]
+pub struct EvaluatorHandler<W, F, O, X, H> {
+    filter: W,
+    call: F,
+    /// The evaluator's engine.
+    pub engine: Engine<O, X>,
+    /// The evaluator's handlers.
+    pub handlers: H,
+}
+
+impl<T, O, X, W, F, O2, X2, H> Handler<T, O, X> for EvaluatorHandler<W, F, O2, X2, H>
+where
+    T: ?Sized,
+    W: EventFilter,
+    F: FnMut(&mut T, &mut State<O, X>, &mut Engine<O2, X2>, &mut H),
+    H: Handler<T, O2, X2>,
+{
+    #[inline(always)]
+    fn on_event(&mut self, event: Event, model: &mut T, state: &mut State<O, X>) {
+        if self.filter.matches(event, state.counters()) {
+            (self.call)(model, state, &mut self.engine, &mut self.handlers);
+        }
+    }
+    fn persist(&mut self, _: &mut State<O, X>, states: &mut HandlerStates<'_>) {
+        self.handlers.persist(self.engine.state_mut(), states);
+    }
+}

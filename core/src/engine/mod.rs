@@ -1,0 +1,308 @@
+//! The engine: fires events around the user's step function.
+//!
+//! The engine decides which event comes next. It reads no clock, owns no model and stores nothing.
+//! [`Engine::run`] iterates over batches as Ignite's `Engine.run` does. A custom loop (an RTOS task, an interrupt) calls
+//! [`begin_iteration`](Engine::begin_iteration) and [`end_iteration`](Engine::end_iteration) instead. Both use the same
+//! transitions, which follow Ignite 0.5.5: `terminate` takes effect at once and at any event, a terminated epoch has no
+//! `EpochCompleted`, and requests are cleared when a run starts.
+//!
+//! ```
+//! use training_monitor::{Engine, StopReason, event::Any, on};
+//!
+//! let mut engine = Engine::<f32>::new(2); // two epochs
+//! let mut stop_at_3 = on(Any, |_, state| {
+//!     if state.output == Some(3.0) { state.terminate(StopReason::User(7)); }
+//! });
+//! let outcome = engine.run(&mut (), &[1.0, 2.0, 3.0, 4.0][..], &mut stop_at_3, |_, batch, _| *batch)?;
+//! assert_eq!((outcome.reason, outcome.iteration), (StopReason::User(7), 3));
+//!
+//! // The same run in a custom loop.
+//! let mut engine = Engine::new(2).with_epoch_length(4);
+//! while engine.begin_iteration(&mut (), &mut stop_at_3)? {
+//!     let output = (engine.state().offset() + 1) as f32;
+//!     engine.end_iteration(output, &mut (), &mut stop_at_3);
+//! }
+//! assert_eq!(engine.outcome().map(|outcome| outcome.iteration), Some(3));
+//! # Ok::<(), training_monitor::RunError>(())
+//! ```
+
+mod batches;
+mod evaluator;
+mod manual;
+mod resume;
+mod run;
+
+pub use crate::run_record::{EngineState, Phase};
+pub use batches::{Batches, IterBatches, Position};
+pub use evaluator::{Evaluator, EvaluatorHandler};
+pub use resume::Resumed;
+pub use run::RunError;
+
+use crate::event::{Counters, Event, UserEvent};
+use crate::handler::Handler;
+use crate::run_record::RunRecord;
+use crate::state::{Outcome, State, StopReason, flag};
+
+/// The engine of a run. `O` is the output of the step function, `X` the type of the metrics.
+#[derive(Clone, Debug)]
+pub struct Engine<O, X = ()> {
+    state: State<O, X>,
+    /// The last event that the engine fired. Together with `State` it determines the next transition.
+    phase: Phase,
+    /// Whether the phase `IterationStarted` was restored from a record. The next `begin_iteration` then repeats that
+    /// iteration; otherwise it reports a missing `end_iteration`.
+    resumed_in_iteration: bool,
+    /// Configured maximum. `resume` restores this value unless the record contains an override set by a handler.
+    max_epochs: u32,
+    /// Configured iterations per epoch; 0 for the length of the data. A run from the beginning uses this value, because
+    /// its data can have another length than the data of the last run: an evaluator iterates over training data, then
+    /// over validation data.
+    epoch_length: u32,
+}
+
+/// Where [`Engine::advance`] stops.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// Before the next iteration. Starts a new epoch if necessary.
+    NextIteration,
+    /// Before the next iteration or between two epochs.
+    EpochBoundary,
+}
+
+impl<O> Engine<O> {
+    /// Creates an engine for a run of at most `max_epochs` epochs, without metrics.
+    #[must_use]
+    pub const fn new(max_epochs: u32) -> Self {
+        Engine::with_metrics(max_epochs, ())
+    }
+}
+
+impl<O, X> Engine<O, X> {
+    /// Creates an engine for a run of at most `max_epochs` epochs. `metrics` is the initial value of
+    /// [`State::metrics`].
+    #[must_use]
+    pub const fn with_metrics(max_epochs: u32, metrics: X) -> Self {
+        Engine {
+            state: State::new(max_epochs, metrics),
+            phase: Phase::NotStarted,
+            resumed_in_iteration: false,
+            max_epochs,
+            epoch_length: 0,
+        }
+    }
+
+    /// Sets the number of iterations per epoch, independent of the length of the data. As in Ignite, an epoch continues
+    /// with the batch after the last one of the previous epoch, and the data restarts when it ends. 0 selects the length
+    /// of the data.
+    #[must_use]
+    pub fn with_epoch_length(mut self, iterations: u32) -> Self {
+        self.state.epoch_length = iterations;
+        self.state.fast_until = 0;
+        self.epoch_length = iterations;
+        self
+    }
+
+    /// The state of the run.
+    #[inline]
+    #[must_use]
+    pub const fn state(&self) -> &State<O, X> {
+        &self.state
+    }
+
+    /// The state of the run, for writing metrics or for terminating the run from outside.
+    #[inline]
+    pub const fn state_mut(&mut self) -> &mut State<O, X> {
+        &mut self.state
+    }
+
+    /// How the run ended; `None` before its end.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.phase.is_final().then(|| self.current_outcome())
+    }
+
+    fn current_outcome(&self) -> Outcome {
+        Outcome {
+            reason: self.state.stop.unwrap_or(StopReason::MaxEpochs),
+            epoch: self.state.counters.epoch,
+            iteration: self.state.counters.iteration,
+        }
+    }
+
+    /// Dispatches a user-defined event at once. Call it between the iterations of a custom loop. Inside a step function
+    /// or a handler, use [`State::fire`].
+    pub fn fire<T: ?Sized, H: Handler<T, O, X>>(&mut self, event: UserEvent, model: &mut T, handlers: &mut H) {
+        self.dispatch(Event::User(event), model, handlers);
+    }
+
+    /// Prepares a finished engine for a new run; [`run`](Self::run) calls it too. After a run that was terminated, the
+    /// new run starts with the next epoch, as in Ignite. After a run that completed all epochs, it starts with epoch 1.
+    /// An engine whose run has not ended is unchanged.
+    pub fn restart(&mut self) {
+        if self.phase.is_final() {
+            self.phase = Phase::NotStarted;
+            if self.state.counters.epoch >= self.state.max_epochs {
+                self.state.counters = Counters::default();
+                self.state.epoch_length = self.epoch_length;
+            }
+            self.state.data_offset = 0;
+            self.state.data_length = u32::MAX;
+        }
+    }
+
+    /// Dispatches `event` to the handlers. Inlined with a constant event, so that handlers that ignore it compile to
+    /// nothing.
+    #[inline(always)]
+    fn dispatch<T: ?Sized, H: Handler<T, O, X>>(&mut self, event: Event, model: &mut T, handlers: &mut H) {
+        handlers.on_event(event, model, &mut self.state);
+        if self.state.flags != 0 {
+            self.run_deferred_actions(model, handlers);
+        }
+    }
+
+    /// As [`dispatch`](Self::dispatch), for an event between two other events of one iteration. If no handler listens,
+    /// this compiles to nothing. `phase` is stored only if a handler raised a flag. Returns false if the iteration must
+    /// be abandoned.
+    #[inline(always)]
+    fn dispatch_fast<T: ?Sized, H: Handler<T, O, X>>(
+        &mut self,
+        event: Event,
+        phase: Phase,
+        model: &mut T,
+        handlers: &mut H,
+    ) -> bool {
+        let before = self.state.flags;
+        handlers.on_event(event, model, &mut self.state);
+        if self.state.flags == before {
+            return true;
+        }
+        self.phase = phase;
+        self.run_deferred_actions(model, handlers);
+        self.state.flags & (flag::STOP | flag::STOP_EPOCH) == 0
+    }
+
+    /// Slow path after an event that raised a flag: dispatches queued user-defined events, then performs deferred
+    /// actions such as saves.
+    #[cold]
+    #[inline(never)]
+    fn run_deferred_actions<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H) {
+        if self.state.flags & (flag::QUEUED | flag::ACTION) == 0 {
+            return;
+        }
+        self.dispatch_queued(model, handlers);
+        if self.state.flags & flag::ACTION == 0 {
+            return;
+        }
+        self.state.flags &= !flag::ACTION;
+        let mut record = RunRecord::new();
+        self.write_record(&mut record, handlers);
+        if handlers.perform(model, &mut self.state, &record) {
+            handlers.on_event(Event::SavedCheckpoint, model, &mut self.state);
+        }
+        // Actions requested while saving are deferred to the next event. Otherwise a handler that saves on
+        // `SavedCheckpoint` would loop forever. User-defined events are dispatched now, because no event follows the last
+        // one of a run.
+        self.dispatch_queued(model, handlers);
+    }
+
+    fn dispatch_queued<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H) {
+        while let Some(event) = self.state.next_event() {
+            handlers.on_event(Event::User(event), model, &mut self.state);
+        }
+        self.state.flags &= !flag::QUEUED;
+    }
+
+    /// Whether the next transition is the start of an iteration and no event precedes it.
+    #[inline(always)]
+    const fn can_start_iteration(&self) -> bool {
+        self.phase.is_between_iterations() && self.state.offset < self.state.fast_until
+    }
+
+    /// Fires events until the next iteration (returns true) or the end of the run (returns false). With
+    /// [`Until::EpochBoundary`] it also returns true between two epochs.
+    #[inline(never)]
+    fn advance<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H, until: Until) -> bool {
+        loop {
+            let state = &mut self.state;
+            let stop = state.flags & flag::STOP != 0;
+            let stop_epoch = state.flags & flag::STOP_EPOCH != 0;
+            match self.phase {
+                Phase::Completed | Phase::ExceptionRaised => return false,
+                Phase::Terminate => {
+                    self.phase = Phase::Completed;
+                    self.dispatch(Event::Completed, model, handlers);
+                }
+                Phase::NotStarted => {
+                    state.flags &= !(flag::STOP | flag::STOP_EPOCH);
+                    state.stop = None;
+                    self.phase = Phase::Started;
+                    self.dispatch(Event::Started, model, handlers);
+                }
+                _ if stop => {
+                    self.phase = Phase::Terminate;
+                    self.dispatch(Event::Terminate, model, handlers);
+                }
+                Phase::Started | Phase::EpochCompleted => {
+                    if state.counters.epoch >= state.max_epochs {
+                        self.phase = Phase::Completed;
+                        self.dispatch(Event::Completed, model, handlers);
+                    } else if until == Until::EpochBoundary {
+                        return true;
+                    } else {
+                        state.counters.epoch = state.counters.epoch.saturating_add(1);
+                        state.offset = 0;
+                        state.flags &= !flag::STOP_EPOCH;
+                        self.phase = Phase::BetweenIterations;
+                        self.dispatch(Event::EpochStarted, model, handlers);
+                    }
+                }
+                Phase::EpochTerminated => {
+                    self.phase = Phase::EpochCompleted;
+                    self.dispatch(Event::EpochCompleted, model, handlers);
+                }
+                Phase::BetweenIterations
+                | Phase::GetBatchStarted
+                | Phase::GetBatchCompleted
+                | Phase::IterationStarted => {
+                    if stop_epoch {
+                        state.flags &= !flag::STOP_EPOCH;
+                        // As in Ignite, the data restarts after a terminated epoch.
+                        state.data_offset = 0;
+                        self.phase = Phase::EpochTerminated;
+                        self.dispatch(Event::TerminateSingleEpoch, model, handlers);
+                    } else if self.phase == Phase::IterationStarted || state.offset < state.epoch_length_or_max() {
+                        if state.flags & flag::QUEUED == 0 {
+                            state.update_fast_until();
+                            return true;
+                        }
+                        // The program queued an event between two iterations.
+                        self.run_deferred_actions(model, handlers);
+                    } else {
+                        // Changes the length only for an epoch of unknown length that reached `u32::MAX` iterations.
+                        state.epoch_length = state.offset;
+                        self.phase = Phase::EpochCompleted;
+                        self.dispatch(Event::EpochCompleted, model, handlers);
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn count_iteration(&mut self) {
+        self.state.counters.iteration = self.state.counters.iteration.saturating_add(1);
+        self.state.output = None;
+    }
+
+    /// Stores the output of the step function and fires `IterationCompleted`. Returns true if no flag is raised and the
+    /// epoch continues.
+    #[inline(always)]
+    fn finish_iteration<T: ?Sized, H: Handler<T, O, X>>(&mut self, output: O, model: &mut T, handlers: &mut H) -> bool {
+        self.state.output = Some(output);
+        // Cannot overflow: the offset was less than the epoch length.
+        self.state.offset = self.state.offset.wrapping_add(1);
+        self.state.data_offset = self.state.data_offset.wrapping_add(1);
+        handlers.on_event(Event::IterationCompleted, model, &mut self.state);
+        self.state.offset < self.state.fast_until
+    }
+}

@@ -1,0 +1,372 @@
+//! The decisions of a [`ModelCheckpoint`]: which checkpoints are saved, and which one is evicted.
+
+use super::ranking::{Order, RankedCheckpoint, Ranking};
+use crate::event::Counters;
+use crate::state::State;
+use core::fmt;
+use core::num::NonZeroU32;
+
+/// The source of a checkpoint's step number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum StepSource {
+    /// The number of calls of the handler, as in Ignite 0.2.0.
+    #[default]
+    Calls,
+    /// The engine's iteration.
+    Iteration,
+    /// The engine's epoch.
+    Epoch,
+}
+
+/// The decision to save a checkpoint. Part of the checkpoint format.
+#[derive(Clone, Copy, PartialEq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct SaveDecision {
+    /// The step number of the checkpoint.
+    pub step: u32,
+    /// The score of the checkpoint; never NaN.
+    pub score: Option<f32>,
+}
+
+/// The reaction of a handler to a failed save.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum OnError {
+    /// Terminate the run.
+    #[default]
+    Stop,
+    /// Continue the run without this checkpoint.
+    Continue,
+    /// Retry the save up to this many times, then continue without this checkpoint.
+    Retry(u8),
+}
+
+/// Saves the best checkpoints by a score, or the latest ones at an interval, and decides which one is evicted.
+///
+/// This is a state machine: it decides and performs no I/O. [`attach`](Self::attach) combines it with a store. `N` is
+/// the size of its table, from 1 to 255. The [module](super) describes its rules.
+///
+/// ```
+/// use training_monitor::ModelCheckpoint;
+///
+/// // Keeps the best two checkpoints by score.
+/// let mut policy = ModelCheckpoint::<2>::by_score();
+/// let mut stored = Vec::new();
+/// for score in [0.1, 0.5, f32::NAN, 0.3, 0.2] {
+///     if let Some(decision) = policy.update(Some(score)) {
+///         stored.push(decision.step); // The caller writes the checkpoint and then records the commit:
+///         if let Some(evicted) = policy.record_commit(decision) {
+///             stored.retain(|step| *step != evicted.step);
+///         }
+///     }
+/// }
+/// assert_eq!(stored, [2, 4]);
+/// assert_eq!(policy.best().map(|best| best.step), Some(2));
+/// assert_eq!(policy.latest().map(|latest| latest.step), Some(4));
+/// ```
+#[derive(Clone, Debug)]
+pub struct ModelCheckpoint<const N: usize, F = NoScore> {
+    pub(super) score_function: F,
+    pub(super) settings: Settings,
+    interval: Option<NonZeroU32>,
+    /// If true, nothing is evicted and the table contains the best `N` checkpoints.
+    keep_all: bool,
+    calls: u32,
+    ranking: Ranking<N>,
+    /// The newest committed checkpoint, whether or not it is ranked.
+    latest: Option<RankedCheckpoint>,
+}
+
+/// Settings that only the attached handler uses.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    pub step_source: StepSource,
+    pub score_name: Option<&'static str>,
+    pub on_error: OnError,
+    pub allow_non_finite: bool,
+}
+
+/// There is no score; an interval decides. See [`ModelCheckpoint::every`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct NoScore;
+
+/// The caller passes the score to [`ModelCheckpoint::update`]. See [`ModelCheckpoint::by_score`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ScoreArgument;
+
+/// A function returns the score. See [`ModelCheckpoint::best_by`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ScoreFunction<F>(F);
+
+/// A policy that ranks by score: [`ScoreArgument`] or [`ScoreFunction`].
+pub trait Scored {}
+
+impl Scored for ScoreArgument {}
+impl<F> Scored for ScoreFunction<F> {}
+
+/// How an attached handler gets the score: implemented for [`NoScore`], and for [`ScoreFunction`] of a closure
+/// `FnMut(&State<O, X>) -> f32`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not return a score for this engine",
+    note = "construct the `ModelCheckpoint` with `every(n)` or with `best_by(|state| ...)` to attach it"
+)]
+pub trait GetScore<O, X> {
+    /// The current score, or `None` if there is no score.
+    fn score(&mut self, state: &State<O, X>) -> Option<f32>;
+}
+
+impl<O, X> GetScore<O, X> for NoScore {
+    #[inline]
+    fn score(&mut self, _: &State<O, X>) -> Option<f32> {
+        None
+    }
+}
+
+impl<O, X, F: FnMut(&State<O, X>) -> f32> GetScore<O, X> for ScoreFunction<F> {
+    #[inline]
+    fn score(&mut self, state: &State<O, X>) -> Option<f32> {
+        Some((self.0)(state))
+    }
+}
+
+impl<const N: usize> ModelCheckpoint<N> {
+    /// Saves at every `calls`-th call; the first step number is `calls`. The latest `N` checkpoints are kept (Ignite's
+    /// `save_interval`).
+    ///
+    /// # Errors
+    /// [`ConfigError::Interval`] if `calls` is 0.
+    pub fn every(calls: u32) -> Result<Self, ConfigError> {
+        let interval = NonZeroU32::new(calls).ok_or(ConfigError::Interval)?;
+        Ok(Self::new(Some(interval), Order::Step, NoScore))
+    }
+
+    /// Saves each checkpoint that is among the best `N` by the score that `score` returns; a higher score is better
+    /// (Ignite's `score_function`).
+    pub fn best_by<O, X, F: FnMut(&State<O, X>) -> f32>(score: F) -> ModelCheckpoint<N, ScoreFunction<F>> {
+        ModelCheckpoint::new(None, Order::Score, ScoreFunction(score))
+    }
+
+    /// Saves each checkpoint that is among the best `N` by the score that is passed to [`update`](Self::update).
+    #[must_use]
+    pub fn by_score() -> ModelCheckpoint<N, ScoreArgument> {
+        ModelCheckpoint::new(None, Order::Score, ScoreArgument)
+    }
+}
+
+impl<const N: usize, F: Scored> ModelCheckpoint<N, F> {
+    /// Sets the name of the score, which appears in file names and in the checkpoint.
+    ///
+    /// # Errors
+    /// [`ConfigError::ScoreName`] if `name` is empty or longer than [`MAX_NAME`](crate::checkpoint::MAX_NAME) bytes.
+    pub fn with_score_name(mut self, name: &'static str) -> Result<Self, ConfigError> {
+        if name.is_empty() || name.len() > crate::checkpoint::MAX_NAME {
+            return Err(ConfigError::ScoreName);
+        }
+        self.settings.score_name = Some(name);
+        Ok(self)
+    }
+
+    /// Sets whether a checkpoint with the same score as the worst one replaces it. The default is false.
+    #[must_use]
+    pub fn with_greater_or_equal(mut self, or_equal: bool) -> Self {
+        self.ranking.set_greater_or_equal(or_equal);
+        self
+    }
+}
+
+impl<const N: usize, F> ModelCheckpoint<N, F> {
+    fn new(interval: Option<NonZeroU32>, order: Order, score_function: F) -> Self {
+        const { assert!(N >= 1 && N <= 255, "a ModelCheckpoint keeps between 1 and 255 checkpoints") }
+        ModelCheckpoint {
+            score_function,
+            settings: Settings {
+                step_source: StepSource::Calls,
+                score_name: None,
+                on_error: OnError::Stop,
+                allow_non_finite: false,
+            },
+            interval,
+            keep_all: false,
+            calls: 0,
+            ranking: Ranking::new(N, order, false),
+            latest: None,
+        }
+    }
+
+    /// Sets how many checkpoints are kept, if it is less than the table size `N`.
+    ///
+    /// # Errors
+    /// [`ConfigError::NSaved`] if `n_saved` is 0 or greater than `N`.
+    pub fn with_n_saved(mut self, n_saved: u32) -> Result<Self, ConfigError> {
+        match u8::try_from(n_saved) {
+            Ok(places) if places > 0 && usize::from(places) <= N => self.ranking.set_places(places),
+            _ => return Err(ConfigError::NSaved { n_saved, table: N }),
+        }
+        Ok(self)
+    }
+
+    /// Keeps all checkpoints (Ignite's `n_saved=None`).
+    #[must_use]
+    pub fn keep_all(mut self) -> Self {
+        self.keep_all = true;
+        self
+    }
+
+    /// Sets the source of the step numbers. The default is [`StepSource::Calls`].
+    #[must_use]
+    pub fn with_step_source(mut self, source: StepSource) -> Self {
+        self.settings.step_source = source;
+        self
+    }
+
+    /// Sets the reaction to a failed save. The default is [`OnError::Stop`].
+    #[must_use]
+    pub fn with_on_error(mut self, policy: OnError) -> Self {
+        self.settings.on_error = policy;
+        self
+    }
+
+    /// Sets whether checkpoints with NaN or infinite weights may be saved. The default is false.
+    #[must_use]
+    pub fn with_allow_non_finite(mut self, allow: bool) -> Self {
+        self.settings.allow_non_finite = allow;
+        self
+    }
+
+    /// Counts a call and decides whether to save. `score` is ignored if an interval decides.
+    pub fn update(&mut self, score: Option<f32>) -> Option<SaveDecision> {
+        self.update_at(&Counters::default(), score)
+    }
+
+    /// As [`update`](Self::update), with the engine's counters for [`StepSource::Iteration`] and [`StepSource::Epoch`].
+    pub fn update_at(&mut self, counters: &Counters, score: Option<f32>) -> Option<SaveDecision> {
+        self.calls = self.calls.saturating_add(1);
+        if self.interval.is_some_and(|interval| self.calls % interval != 0) {
+            return None;
+        }
+        let step = match self.settings.step_source {
+            StepSource::Calls => self.calls,
+            StepSource::Iteration => counters.iteration,
+            StepSource::Epoch => counters.epoch,
+        };
+        let score = score.filter(|_| self.interval.is_none());
+        let checkpoint = RankedCheckpoint::new(step, score);
+        let save = if self.keep_all {
+            self.interval.is_some() || checkpoint.score().is_some()
+        } else {
+            self.ranking.accepts(&checkpoint)
+        };
+        save.then_some(SaveDecision { step, score: checkpoint.score() })
+    }
+
+    /// Records the commit of `decision` in the ranking. Returns the evicted checkpoint, if any.
+    pub fn record_commit(&mut self, decision: SaveDecision) -> Option<RankedCheckpoint> {
+        let checkpoint = RankedCheckpoint::new(decision.step, decision.score);
+        let evicted = self.ranking.insert(checkpoint);
+        if self.keep_all {
+            self.latest = Some(checkpoint);
+            return None;
+        }
+        if !self.is_kept(decision.step) {
+            // The checkpoint itself is evicted, and the latest one is unchanged.
+            return evicted;
+        }
+        self.latest = Some(checkpoint);
+        // A checkpoint with the same step was overwritten in its place, so there is nothing to remove.
+        evicted.filter(|evicted| evicted.step != decision.step)
+    }
+
+    /// Adds a checkpoint that was found on the medium. Call it in the order from the oldest to the newest. Returns the
+    /// evicted checkpoint, if any.
+    pub fn restore_entry(&mut self, decision: SaveDecision) -> Option<RankedCheckpoint> {
+        if self.settings.step_source == StepSource::Calls {
+            self.calls = self.calls.max(decision.step);
+        }
+        self.record_commit(decision)
+    }
+
+    /// Whether the checkpoint of `step` is ranked.
+    pub(super) fn is_kept(&self, step: u32) -> bool {
+        self.ranking.entries().iter().any(|kept| kept.step == step)
+    }
+
+    /// The best checkpoint. If an interval decides, it is the latest one.
+    #[must_use]
+    pub fn best(&self) -> Option<RankedCheckpoint> {
+        self.ranking.best()
+    }
+
+    /// The newest checkpoint that is kept.
+    #[must_use]
+    pub fn latest(&self) -> Option<RankedCheckpoint> {
+        // Only a later commit evicts the latest checkpoint, so there is none only before the first commit.
+        self.latest.filter(|latest| self.keep_all || self.is_kept(latest.step))
+    }
+
+    /// The ranked checkpoints, from the worst to the best. With [`keep_all`](Self::keep_all) these are the best `N`.
+    #[must_use]
+    pub fn kept(&self) -> &[RankedCheckpoint] {
+        self.ranking.entries()
+    }
+
+    /// The number of calls.
+    #[must_use]
+    pub const fn calls(&self) -> u32 {
+        self.calls
+    }
+
+    /// Whether nothing is ever evicted.
+    pub(super) const fn keeps_all(&self) -> bool {
+        self.keep_all
+    }
+
+    pub(super) const fn set_calls(&mut self, calls: u32) {
+        self.calls = calls;
+    }
+
+    /// Resets the calls and the ranking, for an independent run with the same settings. Stored checkpoints are not
+    /// removed.
+    pub fn reset(&mut self) {
+        self.calls = 0;
+        self.ranking.clear();
+        self.latest = None;
+    }
+}
+
+/// Why a [`ModelCheckpoint`] cannot be constructed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The interval is 0.
+    Interval,
+    /// The score name is empty or longer than [`MAX_NAME`](crate::checkpoint::MAX_NAME) bytes.
+    ScoreName,
+    /// `n_saved` is 0 or greater than the table size.
+    NSaved {
+        /// The requested number of checkpoints.
+        n_saved: u32,
+        /// The table size, `N` of `ModelCheckpoint<N>`.
+        table: usize,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfigError::Interval => {
+                f.write_str("model checkpoint: the interval of `every` is 0; it must be at least 1")
+            }
+            ConfigError::ScoreName => f.write_str("model checkpoint: the score name must have 1 to 32 bytes"),
+            ConfigError::NSaved { n_saved, table } => {
+                write!(f, "model checkpoint: `n_saved` is {n_saved}; it must be between 1 and the table size, {table}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}

@@ -1,0 +1,181 @@
+//! Retention: a table of at most `N` checkpoints that decides which one is evicted.
+//!
+//! Checkpoints are ranked by score, or by step if there is no score. The rules are Ignite's. A new checkpoint enters if
+//! there is a free place or if it is better than the worst one. An equal checkpoint does not enter, unless
+//! `greater_or_equal` is set. Among equal checkpoints the oldest is evicted first. Unlike in Ignite, a NaN score never
+//! enters, so it cannot block the table.
+//!
+//! ```
+//! use training_monitor::handlers::model_checkpoint::ranking::{Order, RankedCheckpoint, Ranking};
+//!
+//! let mut ranking = Ranking::<2>::new(2, Order::Score, false);
+//! let mut add = |step, score| {
+//!     let checkpoint = RankedCheckpoint::new(step, Some(score));
+//!     if ranking.accepts(&checkpoint) { ranking.insert(checkpoint); }
+//!     ranking.entries().iter().map(|kept| kept.step).collect::<Vec<_>>()
+//! };
+//! add(1, 1.0);
+//! add(2, -2.0);
+//! assert_eq!(add(3, 3.0), [1, 3]);
+//! assert_eq!(add(4, f32::NAN), [1, 3]);
+//! assert_eq!(add(5, 1.0), [1, 3]); // an equal score does not enter
+//! ```
+
+use heapless::Vec;
+
+/// A checkpoint in the ranking.
+#[derive(Clone, Copy, PartialEq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct RankedCheckpoint {
+    /// The step number, which identifies the checkpoint.
+    pub step: u32,
+    /// NaN if there is no score. A NaN score is never ranked, so the value is free.
+    score: f32,
+}
+
+impl RankedCheckpoint {
+    /// A checkpoint with an optional score. A NaN score is treated as no score.
+    #[must_use]
+    pub const fn new(step: u32, score: Option<f32>) -> Self {
+        RankedCheckpoint {
+            step,
+            score: match score {
+                Some(score) => score,
+                None => f32::NAN,
+            },
+        }
+    }
+
+    /// The signed score.
+    #[must_use]
+    pub const fn score(&self) -> Option<f32> {
+        if self.score.is_nan() { None } else { Some(self.score) }
+    }
+}
+
+/// The order of the ranking.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Order {
+    /// A higher score is better.
+    Score,
+    /// A later step is better.
+    Step,
+}
+
+/// A table of at most `N` checkpoints, from the worst to the best.
+#[derive(Clone, Debug)]
+pub struct Ranking<const N: usize> {
+    /// In ascending order; among equal checkpoints the older one comes first.
+    entries: Vec<RankedCheckpoint, N, u8>,
+    places: u8,
+    order: Order,
+    or_equal: bool,
+}
+
+impl<const N: usize> Ranking<N> {
+    /// Creates an empty table with `places` places; at most `N` and at most 255.
+    #[must_use]
+    pub fn new(places: usize, order: Order, greater_or_equal: bool) -> Self {
+        let places = u8::try_from(places.min(N)).unwrap_or(u8::MAX);
+        Ranking { entries: Vec::new(), places, order, or_equal: greater_or_equal }
+    }
+
+    /// The checkpoints from the worst to the best.
+    #[must_use]
+    pub fn entries(&self) -> &[RankedCheckpoint] {
+        &self.entries
+    }
+
+    /// The best checkpoint. With [`Order::Step`] it is the latest one.
+    #[must_use]
+    pub fn best(&self) -> Option<RankedCheckpoint> {
+        self.entries.last().copied()
+    }
+
+    /// Whether all places are taken.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.entries.len() >= usize::from(self.places)
+    }
+
+    pub(super) fn set_places(&mut self, places: u8) {
+        self.places = places;
+    }
+
+    pub(super) fn set_greater_or_equal(&mut self, or_equal: bool) {
+        self.or_equal = or_equal;
+    }
+
+    /// Whether `checkpoint` would enter the table: there is a free place, or the worst checkpoint would be evicted.
+    #[must_use]
+    pub fn accepts(&self, checkpoint: &RankedCheckpoint) -> bool {
+        if self.is_nan(checkpoint) {
+            return false;
+        }
+        match self.entries.first() {
+            Some(worst) if self.is_full() => {
+                let (new, worst) = (key(self.order, checkpoint), key(self.order, worst));
+                new > worst || (new == worst && self.or_equal)
+            }
+            _ => true,
+        }
+    }
+
+    /// Inserts `checkpoint` and returns the evicted one: the worst one, or the one with the same step, which it replaces.
+    /// Returns `checkpoint` itself if the table does not [accept](Self::accepts) it. A NaN score never enters, not even in
+    /// place of the same step.
+    pub fn insert(&mut self, checkpoint: RankedCheckpoint) -> Option<RankedCheckpoint> {
+        let same_step = self.entries.iter().position(|kept| kept.step == checkpoint.step);
+        if self.is_nan(&checkpoint) || (same_step.is_none() && !self.accepts(&checkpoint)) {
+            return Some(checkpoint);
+        }
+        let order = self.order;
+        let mut evicted = None;
+        if same_step.is_none() && !self.is_full() {
+            // The push succeeds because a place is free.
+            if self.entries.push(checkpoint).is_err() {
+                return Some(checkpoint);
+            }
+        } else if let Some(place) = self.entries.get_mut(same_step.unwrap_or(0)) {
+            evicted = Some(core::mem::replace(place, checkpoint));
+        }
+        // Moves the new checkpoint behind its equals, so that the oldest of them is evicted first. The rest of the table is
+        // sorted, and the new checkpoint can have to move in either direction.
+        for _ in 0..self.entries.len() {
+            let mut rest = self.entries.iter_mut();
+            let Some(mut below) = rest.next() else { break };
+            for above in rest {
+                let (low, high) = (key(order, below), key(order, above));
+                if low > high || (low == high && below.step == checkpoint.step) {
+                    core::mem::swap(below, above);
+                }
+                below = above;
+            }
+        }
+        evicted
+    }
+
+    /// Removes all checkpoints.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+    }
+
+    fn is_nan(&self, checkpoint: &RankedCheckpoint) -> bool {
+        self.order == Order::Score && checkpoint.score.is_nan()
+    }
+}
+
+/// The rank as an integer with the same order: the step, or the bits of the score in total order.
+#[inline(never)] // Used in four places; inlining takes more code in total.
+fn key(order: Order, checkpoint: &RankedCheckpoint) -> u32 {
+    match order {
+        Order::Step => checkpoint.step,
+        // 0.0 and -0.0 are the same score. A NaN is never in the table.
+        Order::Score if checkpoint.score == 0.0 => 1 << 31,
+        Order::Score => {
+            let bits = checkpoint.score.to_bits();
+            bits ^ if bits >> 31 == 0 { 1 << 31 } else { u32::MAX }
+        }
+    }
+}

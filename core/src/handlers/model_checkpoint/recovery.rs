@@ -1,0 +1,100 @@
+//! What an attached handler does about the content of its store: finding the checkpoint to resume from, removing
+//! unranked checkpoints, and completing a save that a power failure interrupted.
+
+use super::{CheckpointEvent, CheckpointHandler, CheckpointObserver, SaveDecision};
+use crate::store::{CheckpointMeta, Store};
+
+/// How much of a pending save reached the medium before a restart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum PriorWrite {
+    /// No readable checkpoint.
+    None,
+    /// A complete checkpoint whose commit was interrupted. It is saved again with the same sequence number.
+    Provisional,
+    /// A committed checkpoint.
+    Durable,
+}
+
+impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
+    /// Removes every stored checkpoint that is not ranked. Every save does this, too. Call it before an operation of the
+    /// store that needs a free place, such as erasing flash ahead of a save.
+    pub fn evict_unranked(&mut self)
+    where
+        B: CheckpointObserver<S::Error>,
+    {
+        if self.policy.keeps_all() {
+            return;
+        }
+        let mut index = 0;
+        while let Ok(Some(CheckpointMeta { step, .. })) = self.store.checkpoint(index) {
+            if self.policy.is_kept(step) {
+                index += 1;
+            } else if let Err(error) = self.store.remove(step) {
+                self.observer.on_checkpoint_event(&CheckpointEvent::EvictionFailed { step, error: &error });
+                index += 1;
+            } else if self.store.checkpoint(index).is_ok_and(|next| next.is_some_and(|next| next.step == step)) {
+                // The store still lists the checkpoint that it removed.
+                index += 1;
+            }
+        }
+    }
+
+    /// Rebuilds the ranking if the store no longer contains all ranked checkpoints: another program removed one, or its
+    /// commit was interrupted and the store reused its place. `new` is the step of a commit that is not ranked yet.
+    pub(super) fn reconcile(&mut self, new: Option<u32>) {
+        let mut complete = true;
+        for index in 0..self.policy.kept().len() {
+            let Some(step) = self.policy.kept().get(index).map(|kept| kept.step) else { break };
+            complete &= self.store.stream_count(step).map_or(true, |streams| streams > 0);
+        }
+        if complete || self.policy.keeps_all() {
+            return;
+        }
+        let calls = self.policy.calls();
+        self.policy.reset();
+        let mut index = 0;
+        while let Ok(Some(CheckpointMeta { step, score, .. })) = self.store.checkpoint(index) {
+            if Some(step) != new {
+                self.policy.restore_entry(SaveDecision { step, score });
+            }
+            index += 1;
+        }
+        self.policy.set_calls(calls);
+    }
+
+    /// The newest checkpoint with an iteration less than `below`.
+    pub(super) fn newest_before(&mut self, below: Option<u32>) -> Option<CheckpointMeta> {
+        let mut newest: Option<CheckpointMeta> = None;
+        let mut index = 0;
+        while let Ok(Some(meta)) = self.store.checkpoint(index) {
+            let older = below.is_none_or(|below| meta.iteration < below);
+            if older && newest.is_none_or(|newest| newest.iteration <= meta.iteration) {
+                newest = Some(meta);
+            }
+            index += 1;
+        }
+        newest
+    }
+
+    /// The newest checkpoint of `iteration`.
+    pub(super) fn at_iteration(&mut self, iteration: u32) -> Option<CheckpointMeta> {
+        self.newest_before(iteration.checked_add(1)).filter(|meta| meta.iteration == iteration)
+    }
+
+    /// How much of `pending`, a save that was decided at `iteration`, the medium contains.
+    #[inline(never)] // Keeps its copies of checkpoint metadata off the stack of its callers.
+    pub(super) fn find_prior_write(&mut self, pending: Option<SaveDecision>, iteration: u32) -> PriorWrite {
+        match (pending, self.at_iteration(iteration)) {
+            (Some(decision), Some(found)) if decision.step == found.step => {
+                if self.store.is_durable(decision.step) {
+                    PriorWrite::Durable
+                } else if found.sequence == self.sequence {
+                    PriorWrite::Provisional
+                } else {
+                    PriorWrite::None
+                }
+            }
+            _ => PriorWrite::None,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The streams of a checkpoint: one stream for all objects, or one stream per object, as the store requires.
+
+use crate::checkpoint::{
+    self, Contents, DecodeError, EncodeError, Encoded, Info, Loader, MAX_NAME, ObjectVisitor, Objects, StateDict,
+    TensorUnavailable,
+};
+use crate::run_record::RunRecord;
+use crate::store::{Store, StreamSpec};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// The scratch buffer of a store that allows 16 KiB of stack, and of any other store.
+const LARGE_SCRATCH: usize = 16384;
+const SMALL_SCRATCH: usize = 64;
+
+/// What is done with the streams of a checkpoint.
+pub(super) enum ReadPass<'a> {
+    /// Verify the streams against the objects, and copy the run record if it is requested.
+    Verify(Option<&'a mut RunRecord>),
+    /// Load streams that were verified.
+    Load,
+}
+
+/// Reads all streams of the checkpoint of `step`.
+pub(super) fn read<S: Store, T: Objects + ?Sized>(
+    store: &mut S,
+    step: u32,
+    objects: &mut T,
+    pass: ReadPass<'_>,
+) -> Result<Info, DecodeError<S::Error>> {
+    if S::LARGE_BUFFER {
+        read_with(store, step, Loader::new(objects, &mut [0; LARGE_SCRATCH]), pass)
+    } else {
+        read_with(store, step, Loader::new(objects, &mut [0; SMALL_SCRATCH]), pass)
+    }
+}
+
+fn read_with<S: Store, T: Objects + ?Sized>(
+    store: &mut S,
+    step: u32,
+    mut loader: Loader<'_, T>,
+    mut pass: ReadPass<'_>,
+) -> Result<Info, DecodeError<S::Error>> {
+    let mut first = None;
+    let mut info = Err(DecodeError::Truncated);
+    let loading = matches!(pass, ReadPass::Load);
+    for stream in 0..store.stream_count(step).map_err(DecodeError::Io)? {
+        let mut reader = store.open(step, stream).map_err(DecodeError::Io)?;
+        let record = match &mut pass {
+            ReadPass::Verify(record) => record.as_deref_mut(),
+            ReadPass::Load => None,
+        };
+        let next = loader.read::<S::Checksum, _>(&mut reader, record, loading)?;
+        // Streams of two different saves are not one checkpoint.
+        if *first.get_or_insert((next.step, next.sequence)) != (next.step, next.sequence) {
+            return Err(DecodeError::Malformed);
+        }
+        info = Ok(next);
+    }
+    if !loading {
+        loader.check_complete()?;
+    }
+    info
+}
+
+/// Writes all objects to one stream of `len` bytes.
+pub(super) fn write_single_stream<S: Store, T: Objects + ?Sized>(
+    store: &mut S,
+    contents: &Contents<'_>,
+    objects: &mut T,
+    len: u32,
+) -> Result<Encoded, EncodeError<S::Error>> {
+    let spec = StreamSpec { header: contents.header, object: None, stream_index: 0, stream_count: 1, len };
+    let mut writer = store.create(&spec).map_err(EncodeError::Io)?;
+    checkpoint::encode_with::<S::Checksum, _, T>(&mut writer, contents, objects)
+}
+
+/// Writes each object to its own stream. Returns the bytes of all streams and the result of the last one.
+pub(super) fn write_stream_per_object<S: Store, T: Objects + ?Sized>(
+    store: &mut S,
+    contents: &Contents<'_>,
+    objects: &mut T,
+) -> Result<(u32, Encoded), EncodeError<S::Error>> {
+    let stream_count = ObjectName::of(objects, u32::MAX).next_index;
+    let mut bytes = 0u32;
+    let mut last = Err(EncodeError::NoObjects);
+    for stream_index in 0..stream_count {
+        let name = ObjectName::of(objects, stream_index);
+        let contents = Contents { single_object: Some(name.as_str()), ..*contents };
+        let len = checkpoint::measure_for(&contents, objects)?;
+        let spec = StreamSpec { header: contents.header, object: Some(name.as_str()), stream_index, stream_count, len };
+        let mut writer = store.create(&spec).map_err(EncodeError::Io)?;
+        let encoded = checkpoint::encode_with::<S::Checksum, _, T>(&mut writer, &contents, objects)?;
+        bytes = bytes.saturating_add(encoded.len);
+        last = Ok(encoded);
+    }
+    Ok((bytes, last?))
+}
+
+/// A visitor that copies the name of the object with the index `wanted`, and counts the objects.
+struct ObjectName {
+    wanted: u32,
+    next_index: u32,
+    name: heapless::String<MAX_NAME>,
+}
+
+impl ObjectName {
+    fn of<T: Objects + ?Sized>(objects: &mut T, wanted: u32) -> Self {
+        let mut visitor = ObjectName { wanted, next_index: 0, name: heapless::String::new() };
+        // The check before the save already reported an object that is unavailable.
+        let _ = objects.objects(&mut visitor);
+        visitor
+    }
+
+    fn as_str(&self) -> &str {
+        &self.name
+    }
+
+    fn visit(&mut self, name: &str) {
+        if self.next_index == self.wanted {
+            // The name fits: the check before the save rejects longer ones.
+            let _ = self.name.push_str(name);
+        }
+        self.next_index = self.next_index.saturating_add(1);
+    }
+}
+
+impl ObjectVisitor for ObjectName {
+    type Error = TensorUnavailable;
+
+    fn state_dict<D: StateDict + ?Sized>(&mut self, name: &str, _: &mut D) -> Result<(), TensorUnavailable> {
+        self.visit(name);
+        Ok(())
+    }
+    fn value<V: Serialize + DeserializeOwned>(&mut self, name: &str, _: &mut V) -> Result<(), TensorUnavailable> {
+        self.visit(name);
+        Ok(())
+    }
+}

@@ -1,0 +1,94 @@
+//! Errors of saving and restoring a run record.
+
+use super::{CAPACITY, HandlerKind};
+use core::fmt;
+
+/// The states of the handlers do not fit into [`CAPACITY`] bytes, or one of them does not fit into 127 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct RunRecordFull;
+
+impl fmt::Display for RunRecordFull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the states of the handlers do not fit into the run record ({CAPACITY} bytes for all, 127 bytes for each)"
+        )
+    }
+}
+
+impl core::error::Error for RunRecordFull {}
+
+/// Why a run cannot resume from a record. Nothing has changed, except after
+/// [`BecameUnreadable`](RestoreError::BecameUnreadable).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// The record has no state for a handler of the program.
+    Missing {
+        /// The kind of the program's handler.
+        kind: HandlerKind,
+    },
+    /// The record has the state of another handler at this position.
+    OtherHandler {
+        /// The kind of the program's handler.
+        expected: HandlerKind,
+        /// The kind in the record.
+        found: HandlerKind,
+    },
+    /// This version of the handler cannot decode the state.
+    Malformed {
+        /// The kind of the handler.
+        kind: HandlerKind,
+    },
+    /// The record has a state for which the program has no handler.
+    Unclaimed {
+        /// The kind in the record.
+        kind: HandlerKind,
+    },
+    /// The engine's counters contradict each other.
+    Engine,
+    /// The stores contain checkpoints, but none of them can be loaded into this model with a run record.
+    NoneLoadable {
+        /// The number of checkpoints that were tried.
+        skipped: u32,
+    },
+    /// The checkpoint was verified, but could not be read again for loading. Some tensors of the model may have been
+    /// replaced.
+    BecameUnreadable {
+        /// The iteration of that checkpoint.
+        iteration: u32,
+    },
+}
+
+impl fmt::Display for RestoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RestoreError::Missing { kind } => {
+                write!(f, "the checkpoint contains no state for {kind}, which is a handler of this program")
+            }
+            RestoreError::OtherHandler { expected, found } => {
+                write!(f, "the checkpoint contains state for {found}, but this program has {expected} at that position")
+            }
+            RestoreError::Malformed { kind } => write!(f, "the checkpoint's state for {kind} cannot be decoded"),
+            RestoreError::Unclaimed { kind } => write!(
+                f,
+                "the checkpoint contains state for {kind}, but this program has no such handler at that position"
+            ),
+            RestoreError::Engine => f.write_str("the engine's counters in the checkpoint contradict each other"),
+            RestoreError::NoneLoadable { skipped } => write!(
+                f,
+                "the stores contain checkpoints of {skipped} iterations, but each of them is damaged, has no run record \
+                 or does not match the model"
+            ),
+            RestoreError::BecameUnreadable { iteration } => write!(
+                f,
+                "the checkpoint of iteration {iteration} was verified but became unreadable while it was loaded; some \
+                 tensors may have been replaced"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for RestoreError {}

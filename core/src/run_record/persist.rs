@@ -1,0 +1,144 @@
+//! Handlers whose state is saved with the run.
+
+use super::codec::{StateCodec, StateDecoder, StateEncoder};
+use super::{HandlerKind, RestoreError, RunRecord, split_state};
+
+/// A handler whose state survives a restart.
+///
+/// Implement it beside [`Handler`](crate::Handler), and call [`HandlerStates::visit`] in
+/// [`Handler::persist`](crate::Handler::persist). A failed restore changes no handler: `restore` is called only after
+/// the states of all handlers have been decoded.
+///
+/// ```
+/// use training_monitor::run_record::{HandlerKind, HandlerStates, Persist};
+/// use training_monitor::{Engine, Event, Handler, State};
+///
+/// /// Counts the iterations whose loss exceeds a limit.
+/// struct SpikeCounter { limit: f32, count: u32 }
+///
+/// impl<T: ?Sized> Handler<T, f32> for SpikeCounter {
+///     fn on_event(&mut self, event: Event, _model: &mut T, state: &mut State<f32>) {
+///         if event == Event::IterationCompleted && state.output.is_some_and(|loss| loss > self.limit) {
+///             self.count += 1;
+///         }
+///     }
+///     fn persist(&mut self, _run: &mut State<f32>, states: &mut HandlerStates<'_>) {
+///         states.visit(self);
+///     }
+/// }
+///
+/// impl Persist for SpikeCounter {
+///     const KIND: HandlerKind = HandlerKind::user(1);
+///     type State = u32;
+///     fn save(&mut self) -> u32 { self.count }
+///     fn restore(&mut self, count: u32) { self.count = count; }
+/// }
+///
+/// let mut spikes = SpikeCounter { limit: 1.0, count: 0 };
+/// let mut engine = Engine::new(1);
+/// engine.run(&mut (), &[0.5, 2.0][..], &mut spikes, |_, loss, _| *loss)?;
+/// let record = engine.record::<(), _>(&mut spikes)?;
+///
+/// let mut restored = SpikeCounter { limit: 1.0, count: 0 };
+/// engine.restore::<(), _>(&record, &mut restored)?;
+/// assert_eq!(restored.count, 1);
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+pub trait Persist {
+    /// Identifies the kind of handler in the record, so that a state is never restored into another kind.
+    const KIND: HandlerKind;
+    /// The state: any `serde` type whose postcard encoding has at most 127 bytes.
+    type State: StateCodec;
+    /// Returns the current state.
+    fn save(&mut self) -> Self::State;
+    /// Replaces the current state.
+    fn restore(&mut self, state: Self::State);
+}
+
+/// Saves, checks or restores the states of handlers; the argument of [`Handler::persist`](crate::Handler::persist).
+#[derive(Debug)]
+pub struct HandlerStates<'a>(Access<'a>);
+
+#[derive(Debug)]
+enum Access<'a> {
+    Save(&'a mut RunRecord),
+    Read {
+        /// The states that no handler has claimed yet.
+        rest: &'a [u8],
+        /// Whether decoded states are passed to their handlers. The first pass only checks the record.
+        restoring: bool,
+        /// The first error. No state is read after it.
+        error: Option<RestoreError>,
+    },
+}
+
+impl<'a> HandlerStates<'a> {
+    /// Saves the states to `record`, in place of the states that it contains.
+    pub(crate) fn save(record: &'a mut RunRecord) -> Self {
+        record.start(0);
+        HandlerStates(Access::Save(record))
+    }
+
+    /// Decodes the states of `record` without restoring them.
+    pub(crate) fn check(record: &'a RunRecord) -> Self {
+        HandlerStates(Access::Read { rest: &record.states, restoring: false, error: None })
+    }
+
+    /// Restores the states of `record`.
+    pub(crate) fn restore(record: &'a RunRecord) -> Self {
+        HandlerStates(Access::Read { rest: &record.states, restoring: true, error: None })
+    }
+
+    /// Saves or restores the state of `handler`. Returns true if `handler` has just been restored.
+    pub fn visit<P: Persist + ?Sized>(&mut self, handler: &mut P) -> bool {
+        if let Access::Save(record) = &mut self.0 {
+            let state = handler.save();
+            let mut encoder = StateEncoder::start(record, P::KIND.code());
+            state.encode(&mut encoder);
+            encoder.finish();
+            return false;
+        }
+        let Some(mut decoder) = self.next(P::KIND) else { return false };
+        let state = P::State::decode(&mut decoder);
+        if !self.accept(P::KIND, state.is_some() && decoder.rest.is_empty()) {
+            return false;
+        }
+        state.map(|state| handler.restore(state)).is_some()
+    }
+
+    /// The bytes of the next state, which must be of `kind`.
+    #[inline(never)] // One copy of the code for all handlers.
+    fn next(&mut self, kind: HandlerKind) -> Option<StateDecoder<'a>> {
+        let Access::Read { rest, error, .. } = &mut self.0 else { return None };
+        let found = match split_state(rest) {
+            _ if error.is_some() => return None,
+            None => RestoreError::Missing { kind },
+            Some((found, ..)) if found != kind => RestoreError::OtherHandler { expected: kind, found },
+            Some((_, state, tail)) => {
+                *rest = tail;
+                return Some(StateDecoder { rest: state });
+            }
+        };
+        *error = Some(found);
+        None
+    }
+
+    /// Records an error unless the state was `decoded`. Returns whether the handler may be restored.
+    fn accept(&mut self, kind: HandlerKind, decoded: bool) -> bool {
+        let Access::Read { restoring, error, .. } = &mut self.0 else { return false };
+        if !decoded {
+            *error = Some(RestoreError::Malformed { kind });
+        }
+        decoded && *restoring
+    }
+
+    /// The first error, or [`RestoreError::Unclaimed`] if a state is left over.
+    pub(crate) fn finish(&self) -> Result<(), RestoreError> {
+        let Access::Read { rest, error, .. } = &self.0 else { return Ok(()) };
+        match (*error, split_state(rest)) {
+            (Some(error), _) => Err(error),
+            (None, None) => Ok(()),
+            (None, Some((kind, ..))) => Err(RestoreError::Unclaimed { kind }),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The errors of saving and reading.
+
+use core::fmt;
+use embedded_io::ErrorKind;
+use embedded_storage::nor_flash::{NorFlashError, NorFlashErrorKind};
+
+/// Why a checkpoint could not be saved or read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum SlotsError<E> {
+    /// The error of the flash driver.
+    Flash(E),
+    /// The stream is longer than a slot permits, or longer than its announced length.
+    TooLong {
+        /// The length of the stream, in bytes.
+        len: u32,
+        /// The maximum length, in bytes.
+        max: u32,
+    },
+    /// Every slot contains a checkpoint that is kept. The region needs `n_saved + 1` slots.
+    Full,
+    /// The checkpoint does not exist.
+    NotFound,
+    /// The commit was called before the whole stream was written.
+    Incomplete,
+    /// The flash does not contain the bytes that were written. The checkpoint is not committed.
+    VerifyFailed,
+}
+
+impl<E: fmt::Debug> fmt::Display for SlotsError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // The errors of flash drivers are not required to implement `Display`.
+            SlotsError::Flash(error) => write!(f, "the flash driver failed: {error:?}"),
+            SlotsError::TooLong { len, max } => {
+                write!(f, "the checkpoint has {len} bytes, but a slot has room for {max}")
+            }
+            SlotsError::Full => {
+                f.write_str("every slot contains a kept checkpoint; the region needs n_saved + 1 slots")
+            }
+            SlotsError::NotFound => f.write_str("no slot contains the checkpoint"),
+            SlotsError::Incomplete => f.write_str("the checkpoint was committed before its whole stream was written"),
+            SlotsError::VerifyFailed => f.write_str("the flash does not contain the bytes that were written"),
+        }
+    }
+}
+
+impl<E: fmt::Debug> core::error::Error for SlotsError<E> {}
+
+impl<E: NorFlashError> embedded_io::Error for SlotsError<E> {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            SlotsError::Flash(error) => match error.kind() {
+                NorFlashErrorKind::NotAligned | NorFlashErrorKind::OutOfBounds => ErrorKind::InvalidInput,
+                _ => ErrorKind::Other,
+            },
+            SlotsError::TooLong { .. } | SlotsError::Full => ErrorKind::OutOfMemory,
+            SlotsError::NotFound => ErrorKind::NotFound,
+            SlotsError::Incomplete => ErrorKind::InvalidInput,
+            SlotsError::VerifyFailed => ErrorKind::InvalidData,
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Converts a stream to flash operations: the writer collects bytes to whole write granules, and the reader reads whole
+//! read units. Neither accesses bytes outside its stream.
+
+use super::SlotsError;
+use super::layout::MAX_GRANULE;
+use super::region::to_u32;
+use core::fmt;
+use embedded_io::{ErrorType, Read, Write};
+use embedded_storage::nor_flash::{NorFlash, ReadNorFlash};
+
+/// A buffer with the alignment of a word, which some flash drivers require.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(4))]
+pub(super) struct Aligned<const N: usize>(pub [u8; N]);
+
+/// The progress of a stream that is being written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StreamProgress {
+    /// The index of the slot.
+    pub slot: usize,
+    /// The announced length of the stream, in bytes.
+    pub len: u32,
+    /// The bytes that were accepted. Equal to `len` only if all of them were programmed.
+    pub written: u32,
+}
+
+/// Writes a stream to a slot. The last granule is programmed when the stream reaches its announced length.
+pub struct Writer<'a, F> {
+    flash: &'a mut F,
+    progress: &'a mut StreamProgress,
+    /// The address of the stream, a multiple of the granule.
+    address: u32,
+    /// The current granule. Its first `written % WRITE_SIZE` bytes are used.
+    granule: Aligned<MAX_GRANULE>,
+}
+
+impl<'a, F> Writer<'a, F> {
+    pub(super) const fn new(flash: &'a mut F, progress: &'a mut StreamProgress, address: u32) -> Self {
+        Writer { flash, progress, address, granule: Aligned([0; MAX_GRANULE]) }
+    }
+}
+
+impl<F> fmt::Debug for Writer<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer")
+            .field("address", &self.address)
+            .field("progress", &self.progress)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<F: NorFlash> ErrorType for Writer<'_, F> {
+    type Error = SlotsError<F::Error>;
+}
+
+impl<F: NorFlash> Write for Writer<'_, F> {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Self::Error> {
+        let StreamProgress { len, written, .. } = *self.progress;
+        let remaining = len.saturating_sub(written) as usize;
+        if bytes.len() > remaining {
+            return Err(SlotsError::TooLong { len: written.saturating_add(to_u32(bytes.len())), max: len });
+        }
+        let granule = F::WRITE_SIZE.max(1);
+        let used = written as usize % granule;
+        let whole = bytes.len() - bytes.len() % granule;
+        let aligned = granule % 4 != 0 || bytes.as_ptr().cast::<u32>().is_aligned();
+        // The bytes to program now, and the number of bytes to accept.
+        let (programmed, accepted) = if used == 0 && whole > 0 && aligned {
+            (bytes.get(..whole).unwrap_or_default(), whole)
+        } else {
+            if used == 0 {
+                self.granule.0 = [0; MAX_GRANULE];
+            }
+            let free = self.granule.0.get_mut(used..granule).unwrap_or_default();
+            let accepted = free.len().min(bytes.len());
+            for (place, byte) in free.iter_mut().zip(bytes) {
+                *place = *byte;
+            }
+            let complete = used + accepted == granule || accepted == remaining;
+            (if complete { self.granule.0.get(..granule).unwrap_or_default() } else { &[] }, accepted)
+        };
+        if !programmed.is_empty() {
+            let address = self.address.wrapping_add(written.saturating_sub(to_u32(used)));
+            if let Err(error) = self.flash.write(address, programmed) {
+                // The content of the granule is unknown, so the rest of the stream is refused.
+                self.progress.len = 0;
+                return Err(SlotsError::Flash(error));
+            }
+        }
+        self.progress.written = written.saturating_add(to_u32(accepted));
+        Ok(accepted)
+    }
+
+    fn flush(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
+
+/// Reads the stream of a slot.
+pub struct Reader<'a, F> {
+    flash: &'a mut F,
+    address: u32,
+    /// The remaining bytes of the stream.
+    remaining: u32,
+}
+
+impl<'a, F: ReadNorFlash> Reader<'a, F> {
+    pub(super) const fn new(flash: &'a mut F, address: u32, len: u32) -> Self {
+        Reader { flash, address, remaining: len }
+    }
+
+    pub(super) fn read_some(&mut self, into: &mut [u8]) -> Result<usize, F::Error> {
+        let unit = F::READ_SIZE.max(1);
+        let wanted = into.len().min(self.remaining as usize);
+        let into = into.get_mut(..wanted).unwrap_or_default();
+        let before = self.address as usize % unit;
+        let whole = wanted - wanted % unit;
+        let count = if before == 0 && whole > 0 {
+            self.flash.read(self.address, into.get_mut(..whole).unwrap_or_default())?;
+            whole
+        } else if wanted == 0 {
+            0
+        } else {
+            // A part of a read unit. The whole unit is inside the slot, because the slot ends with a whole unit.
+            let mut unit_bytes = Aligned([0; MAX_GRANULE]);
+            let bytes = unit_bytes.0.get_mut(..unit).unwrap_or_default();
+            self.flash.read(self.address.wrapping_sub(to_u32(before)), bytes)?;
+            let bytes = bytes.get(before..).unwrap_or_default();
+            for (place, byte) in into.iter_mut().zip(bytes) {
+                *place = *byte;
+            }
+            bytes.len().min(wanted)
+        };
+        self.address = self.address.wrapping_add(to_u32(count));
+        self.remaining = self.remaining.saturating_sub(to_u32(count));
+        Ok(count)
+    }
+}
+
+impl<F> fmt::Debug for Reader<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader")
+            .field("address", &self.address)
+            .field("remaining", &self.remaining)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<F: NorFlash> ErrorType for Reader<'_, F> {
+    type Error = SlotsError<F::Error>;
+}
+
+impl<F: NorFlash> Read for Reader<'_, F> {
+    fn read(&mut self, into: &mut [u8]) -> Result<usize, Self::Error> {
+        self.read_some(into).map_err(SlotsError::Flash)
+    }
+}

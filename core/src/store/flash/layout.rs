@@ -1,0 +1,159 @@
+//! The layout of a slot: the commit record and the seal as bytes. This module performs no I/O.
+//!
+//! ```text
+//!  region   ┌─ slot 0 ────────┬─ slot 1 ────────┬─ slot 2 ────────┐
+//!           └─────────────────┴─────────────────┴─────────────────┘
+//!  a slot   0        64     96                       96 + length
+//!           │ record │ seal │ the checkpoint's stream │ unused      │
+//!  written    second   last   first
+//!
+//!  record   0  "TMSR"        4 bytes
+//!           4  version       u32, 1
+//!           8  sequence      u32, counts commits; the highest is the newest
+//!          12  length        u32, bytes of the stream
+//!          16  stream CRC    u32, the last four bytes of the stream
+//!          20  step          u32
+//!          24  iteration     u32
+//!          28  score         f32; NaN if there is no score
+//!          32  erases        u32, erases of this slot
+//!          36  total erases  u32, erases of all slots, as far as they were known
+//!          40  record CRC    u32, over the 40 bytes before it, the offset of the slot in the region (u32, bytes)
+//!                            and the size of a slot (u32, bytes)
+//!  seal     0  "TMSK"        4 bytes
+//!           4  !record CRC   u32
+//! ```
+//!
+//! All numbers are little-endian, and all CRCs are CRC-32/ISO-HDLC. The offsets are the same for every flash. If record,
+//! seal or stream end inside a write granule, the rest of the granule is written as zeros.
+
+use crate::checkpoint::Checksum;
+use crate::store::CheckpointMeta;
+
+/// The largest supported write granule, in bytes.
+pub const MAX_GRANULE: usize = 32;
+/// The offset of the seal in a slot.
+pub const SEAL_OFFSET: u32 = 64;
+/// The offset of the stream in a slot.
+pub const STREAM_OFFSET: u32 = 96;
+/// The length of the record, in bytes.
+pub const RECORD_LEN: usize = 44;
+/// The length of the seal, in bytes.
+pub const SEAL_LEN: usize = 8;
+/// The first four bytes of a record.
+pub const RECORD_MAGIC: [u8; 4] = *b"TMSR";
+
+/// The version of the record.
+const VERSION: u32 = 1;
+const SEAL_MAGIC: u32 = u32::from_le_bytes(*b"TMSK");
+/// The index of the record CRC among the 32-bit words of a record.
+const CRC_WORD: usize = 10;
+
+/// The bytes of a slot before its seal: the record, padded with zeros.
+pub type RecordBytes = [u8; SEAL_OFFSET as usize];
+
+/// A commit record.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct CommitRecord {
+    /// The metadata of the checkpoint.
+    pub meta: CheckpointMeta,
+    /// The length of the stream, in bytes.
+    pub len: u32,
+    /// The CRC-32 at the end of the stream.
+    pub crc: u32,
+    /// The erases of the slot.
+    pub erases: u32,
+    /// The erases of all slots, as far as they were known.
+    pub total_erases: u32,
+}
+
+impl CommitRecord {
+    /// The bytes of the record for the slot at `offset` in its region, with slots of `size` bytes.
+    #[must_use]
+    pub fn to_bytes<C: Checksum>(self, offset: u32, size: u32) -> RecordBytes {
+        let score = self.meta.score.unwrap_or(f32::NAN).to_bits();
+        let CheckpointMeta { step, sequence, iteration, .. } = self.meta;
+        let magic = u32::from_le_bytes(RECORD_MAGIC);
+        let fields =
+            [magic, VERSION, sequence, self.len, self.crc, step, iteration, score, self.erases, self.total_erases];
+        let mut bytes = [0; SEAL_OFFSET as usize];
+        let (words, _) = bytes.as_chunks_mut::<4>();
+        for (word, field) in words.iter_mut().zip(fields) {
+            *word = field.to_le_bytes();
+        }
+        let crc = record_crc::<C>(&bytes, offset, size);
+        let (words, _) = bytes.as_chunks_mut::<4>();
+        if let Some(word) = words.get_mut(CRC_WORD) {
+            *word = crc.to_le_bytes();
+        }
+        bytes
+    }
+
+    /// Parses a record whose slot is known. `None` unless the record was written for the slot at `offset` in its region,
+    /// with slots of `size` bytes.
+    #[must_use]
+    pub fn from_bytes<C: Checksum>(bytes: &RecordBytes, offset: u32, size: u32) -> Option<Self> {
+        let record = Self::from_bytes_unverified(bytes)?;
+        (stored_crc(bytes) == record_crc::<C>(bytes, offset, size)).then_some(record)
+    }
+
+    /// Parses the fields of a record without verifying its CRC, which depends on the place of the slot. `None` unless
+    /// magic bytes and version match. A tool uses it to search for slots in a memory dump.
+    #[must_use]
+    pub fn from_bytes_unverified(bytes: &RecordBytes) -> Option<Self> {
+        let (words, _) = bytes.as_chunks::<4>();
+        let words = words.first_chunk::<CRC_WORD>()?.map(u32::from_le_bytes);
+        let [magic, version, sequence, len, crc, step, iteration, score, erases, total_erases] = words;
+        if magic != u32::from_le_bytes(RECORD_MAGIC) || version != VERSION {
+            return None;
+        }
+        let score = Some(f32::from_bits(score)).filter(|score| !score.is_nan());
+        Some(CommitRecord { meta: CheckpointMeta { step, sequence, iteration, score }, len, crc, erases, total_erases })
+    }
+}
+
+/// The CRC over the fields of a record and the place of its slot.
+fn record_crc<C: Checksum>(bytes: &RecordBytes, offset: u32, size: u32) -> u32 {
+    let mut crc = C::default();
+    crc.update(bytes.first_chunk::<{ 4 * CRC_WORD }>().map_or(&[], |fields| fields.as_slice()));
+    crc.update(&offset.to_le_bytes());
+    crc.update(&size.to_le_bytes());
+    crc.value()
+}
+
+fn stored_crc(bytes: &RecordBytes) -> u32 {
+    let (words, _) = bytes.as_chunks::<4>();
+    words.get(CRC_WORD).map_or(0, |word| u32::from_le_bytes(*word))
+}
+
+/// The state of a seal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SealState {
+    /// The eight bytes are equal, as in erased flash of any erased value: the seal was not started.
+    Absent,
+    /// The seal was started but is not complete. The record was complete before, so the checkpoint is durable.
+    Partial,
+    /// The seal is complete.
+    Complete,
+}
+
+impl SealState {
+    /// The state of the seal `bytes` behind the record `record`.
+    #[must_use]
+    pub fn new(bytes: &[u8; SEAL_LEN], record: &RecordBytes) -> Self {
+        Self::compare(bytes, &seal_bytes(record))
+    }
+
+    pub(super) fn compare(bytes: &[u8; SEAL_LEN], complete: &[u8; SEAL_LEN]) -> Self {
+        match bytes {
+            _ if bytes == complete => SealState::Complete,
+            [first, rest @ ..] if rest.iter().all(|byte| byte == first) => SealState::Absent,
+            _ => SealState::Partial,
+        }
+    }
+}
+
+/// The complete seal of a record.
+#[must_use]
+pub fn seal_bytes(record: &RecordBytes) -> [u8; SEAL_LEN] {
+    (u64::from(!stored_crc(record)) << 32 | u64::from(SEAL_MAGIC)).to_le_bytes()
+}

@@ -1,0 +1,98 @@
+//! Finds the committed checkpoints: reads every slot, trusts nothing without its checksum, and resolves conflicts between
+//! slots. It writes nothing, so an interrupted opening has no effect on the next one.
+
+use super::io::{Aligned, Reader};
+use super::layout::{CommitRecord, MAX_GRANULE, SEAL_OFFSET, STREAM_OFFSET, SealState, seal_bytes};
+use super::{CheckpointMeta, Slot, SlotState, Slots};
+use crate::checkpoint::Checksum;
+use embedded_storage::nor_flash::NorFlash;
+
+/// The CRC-32 of any bytes followed by their own CRC-32.
+const RESIDUE: u32 = 0x2144_DF1C;
+
+impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
+    /// Reads the states of all slots from the flash.
+    pub(super) fn mount(&mut self) {
+        let mut newest = None;
+        for index in 0..SLOTS {
+            if let Some((record, seal)) = self.verify_slot(index) {
+                newest = newest.max(Some((record.meta.sequence, record.total_erases)));
+                if let Some(slot) = self.slots.get_mut(index) {
+                    let state = if seal == SealState::Absent { SlotState::Unsealed } else { SlotState::Committed };
+                    *slot = Slot { state, meta: record.meta, len: record.len, erases: record.erases };
+                }
+            }
+        }
+        // An unsealed checkpoint was never acknowledged. Ignore it if a sealed one has the same sequence (reused after the
+        // interruption) or the same step (which the unsealed one would otherwise hide).
+        for index in 0..SLOTS {
+            let Some(slot) = self.slots.get(index).copied() else { break };
+            let CheckpointMeta { step, sequence, .. } = slot.meta;
+            let supersedes = |other: &Slot| {
+                other.state == SlotState::Committed && (other.meta.sequence == sequence || other.meta.step == step)
+            };
+            if slot.state == SlotState::Unsealed && self.slots.iter().any(supersedes) {
+                self.set_state(index, SlotState::Unknown);
+            }
+        }
+        // Of two checkpoints with the same step, the newer one is listed. Two unsealed checkpoints can also have the same
+        // sequence; then either is valid, and the one in the later slot is listed.
+        for index in 0..SLOTS {
+            let Some(slot) = self.slots.get(index).copied() else { break };
+            let is_newer = |(other_index, other): (usize, &Slot)| {
+                let newer = (other.meta.sequence, other_index) > (slot.meta.sequence, index);
+                other.is_listed() && other.meta.step == slot.meta.step && newer
+            };
+            if slot.is_listed() && self.slots.iter().enumerate().any(is_newer) {
+                self.set_state(index, SlotState::Removed);
+            }
+        }
+        // The newest record stores the total erase count. Distribute the part not covered by readable records evenly over
+        // the unreadable slots.
+        let known = self.total_erases();
+        let unaccounted = newest.map_or(0, |(_, total)| total).saturating_sub(known);
+        let unknown_slots = self.slots.iter().filter(|slot| slot.state == SlotState::Unknown).count();
+        let share = u32::try_from(unknown_slots).ok().and_then(|slots| unaccounted.checked_div(slots)).unwrap_or(0);
+        for slot in self.slots.iter_mut().filter(|slot| slot.state == SlotState::Unknown) {
+            slot.erases = share;
+        }
+    }
+
+    /// The commit record and the state of the seal of a slot, if its record and its stream are valid.
+    #[inline(never)] // Its buffer is not on the stack during a save.
+    pub(super) fn verify_slot(&mut self, index: usize) -> Option<(CommitRecord, SealState)> {
+        let address = self.slot_address(index);
+        let mut bytes = Aligned([0; SEAL_OFFSET as usize]);
+        self.flash.read(address, &mut bytes.0).ok()?;
+        let record = CommitRecord::from_bytes::<C>(&bytes.0, address.wrapping_sub(self.start), self.size)?;
+        let seal = seal_bytes(&bytes.0);
+        let body = record.len.checked_sub(4).filter(|_| record.len <= self.max_stream_len())?;
+
+        let stream = address.wrapping_add(STREAM_OFFSET);
+        let mut crc = C::default();
+        self.add_to_crc(stream, body, &mut crc, &mut bytes.0)?;
+        if crc.value() != record.crc {
+            return None;
+        }
+        self.add_to_crc(stream.wrapping_add(body), 4, &mut crc, &mut bytes.0)?;
+        if crc.value() != RESIDUE {
+            return None;
+        }
+        let found = bytes.0.first_chunk_mut::<MAX_GRANULE>()?;
+        let read = self.flash.read(address.wrapping_add(SEAL_OFFSET), found);
+        let state = if read.is_ok() { SealState::compare(found.first_chunk()?, &seal) } else { SealState::Absent };
+        Some((record, state))
+    }
+
+    /// Adds `len` bytes of the flash to `crc`, in pieces of the size of `buffer`. `None` if a read fails.
+    fn add_to_crc(&mut self, from: u32, len: u32, crc: &mut C, buffer: &mut [u8]) -> Option<()> {
+        let mut reader = Reader::new(&mut self.flash, from, len);
+        loop {
+            let count = reader.read_some(buffer).ok()?;
+            match buffer.get(..count) {
+                Some(bytes) if !bytes.is_empty() => crc.update(bytes),
+                _ => return Some(()),
+            }
+        }
+    }
+}
