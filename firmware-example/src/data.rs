@@ -103,7 +103,7 @@ impl Split {
     pub const ALL: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
 
     /// The permutation of all images. Its first 360 images are the test part, then the validation and training parts
-    /// follow. The keys 0 and 0 were not selected for good results.
+    /// follow. The keys are 0 and 0; they were not selected by their results.
     const PERMUTATION: Permutation = Permutation::new(IMAGES, 0, 0);
 
     /// Start and length of this part in [`Split::PERMUTATION`].
