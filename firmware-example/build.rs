@@ -1,4 +1,4 @@
-//! Gives the linker the memory map of the board and the scripts of its runtime. On a host it does nothing.
+//! Passes the memory map of the board and the linker scripts of the runtime to the linker. Does nothing on a host.
 
 use std::{env, error::Error, fs, path::PathBuf};
 
@@ -10,24 +10,25 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some("thumbv7em") => "memory/m4f.x",
         Some("thumbv6m") => "memory/m0.x",
         Some("riscv32imc") => "memory/rv32.x",
-        _ => return Err(format!("no board for {target}: add its memory map to memory/").into()),
+        _ => return Err(format!("no memory map for the target {target}: add one to memory/ and select it here").into()),
     };
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::copy(map, out.join("memory.x"))?;
     println!("cargo::rerun-if-changed={map}");
     println!("cargo::rustc-link-search={}", out.display());
     if target.starts_with("riscv") {
-        // cortex-m-rt's link.x includes memory.x by itself, riscv-rt's needs it before.
+        // The script link.x of cortex-m-rt includes memory.x. The one of riscv-rt requires it as an earlier argument.
         println!("cargo::rustc-link-arg-bins=-Tmemory.x");
     }
     println!("cargo::rustc-link-arg-bins=-Tlink.x");
-    // Sections need no alignment to pages of 4 KiB in flash.
+    // Without `--nmagic` the linker aligns sections to pages of 4 KiB, which wastes flash.
     println!("cargo::rustc-link-arg-bins=--nmagic");
-    // Only programs that log have what this script asks for.
-    for program in ["train", "count", "own-loop", "tasks", "size"] {
+    // The script defmt.x requires symbols that only programs with a defmt logger contain.
+    for program in ["train", "count", "manual-loop", "tasks", "size"] {
         println!("cargo::rustc-link-arg-bin={program}=-Tdefmt.x");
     }
-    // Where the program is to show that nothing panics, defmt's own panic must not be kept for its name's sake.
+    // The script defmt.x would keep defmt's default panic function. The program `no-panic` must not contain a panic, so it
+    // uses a script without that symbol.
     fs::copy("memory/no-panic.x", out.join("no-panic.x"))?;
     println!("cargo::rerun-if-changed=memory/no-panic.x");
     println!("cargo::rustc-link-arg-bin=no-panic=-Tno-panic.x");

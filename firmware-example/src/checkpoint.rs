@@ -1,12 +1,13 @@
-//! What of a [`Trainee`] a checkpoint holds: everything that makes the next step what it is, and nothing else.
+//! The contents of a checkpoint of a [`Trainee`]: everything that determines the next training step.
 //!
-//! | object | kind | what |
+//! | object | kind | contents |
 //! | --- | --- | --- |
 //! | `model` | state dict | the weights, under the names of a PyTorch module with the layers `fc1` and `fc2` |
-//! | `optimizer` | state dict | the velocities, the learning rate as it is now, momentum and decay |
-//! | `seed` | value | what the order of the images follows from |
+//! | `optimizer` | state dict | the velocities, the current learning rate, momentum and decay |
+//! | `seed` | value | the seed from which the image order of every epoch is computed |
 //!
-//! Gradients are made anew by each step and are not saved. Nothing here writes or reads; it only lends.
+//! The gradients are not saved, because each training step recomputes them. This module only gives the encoder and
+//! the decoder access to the tensors. It performs no input or output.
 
 use crate::mlp::{Mlp, Parameters};
 use crate::train::{Sgd, Trainee};
@@ -15,19 +16,19 @@ use training_monitor::checkpoint::{Objects, StateDict, Visit, VisitMut, VisitTen
 impl<const IN: usize, const HIDDEN: usize, const OUT: usize> StateDict for Mlp<IN, HIDDEN, OUT> {
     fn tensors<V: VisitTensors>(&self, visitor: &mut V) -> Result<(), V::Error> {
         let names = Parameters::<IN, HIDDEN, OUT>::NAMES;
-        show(visitor, &names, &Parameters::<IN, HIDDEN, OUT>::SHAPES, &self.parameters.slices())
+        visit_tensors(visitor, &names, &Parameters::<IN, HIDDEN, OUT>::SHAPES, &self.parameters.slices())
     }
     fn tensors_mut<V: VisitTensorsMut>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
-        lend(visitor, &Parameters::<IN, HIDDEN, OUT>::NAMES, self.parameters.slices_mut())
+        visit_tensors_mut(visitor, &Parameters::<IN, HIDDEN, OUT>::NAMES, self.parameters.slices_mut())
     }
 }
 
 impl<const IN: usize, const HIDDEN: usize, const OUT: usize> StateDict for Sgd<IN, HIDDEN, OUT> {
     fn tensors<V: VisitTensors>(&self, visitor: &mut V) -> Result<(), V::Error> {
-        show(visitor, &Self::NAMES, &Self::SHAPES, &self.slices())
+        visit_tensors(visitor, &Self::NAMES, &Self::SHAPES, &self.slices())
     }
     fn tensors_mut<V: VisitTensorsMut>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
-        lend(visitor, &Self::NAMES, self.slices_mut())
+        visit_tensors_mut(visitor, &Self::NAMES, self.slices_mut())
     }
 }
 
@@ -44,17 +45,17 @@ impl<const HIDDEN: usize, const BATCH: usize> Objects for Trainee<HIDDEN, BATCH>
     }
 }
 
-fn show<V: VisitTensors>(
+fn visit_tensors<V: VisitTensors>(
     visitor: &mut V,
     names: &[&str],
     shapes: &[&[u32]],
     slices: &[&[f32]],
 ) -> Result<(), V::Error> {
-    let mut all = names.iter().zip(shapes).zip(slices);
-    all.try_for_each(|((name, shape), elements)| visitor.tensor(name, shape, elements))
+    let mut tensors = names.iter().zip(shapes).zip(slices);
+    tensors.try_for_each(|((name, shape), elements)| visitor.tensor(name, shape, elements))
 }
 
-fn lend<'a, V: VisitTensorsMut>(
+fn visit_tensors_mut<'a, V: VisitTensorsMut>(
     visitor: &mut V,
     names: &[&str],
     slices: impl IntoIterator<Item = &'a mut [f32]>,

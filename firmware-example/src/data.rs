@@ -1,6 +1,6 @@
-//! The handwritten digits: 1 797 images of 8 × 8 pixels, and which of them are for what.
+//! The handwritten digits: 1 797 images of 8 × 8 pixels, split into three parts.
 //!
-//! One record of `digits.bin`, 65 bytes, row after row:
+//! The file `digits.bin` contains one record of 65 bytes per image:
 //!
 //! ```text
 //!     +---------------------------------------------------+-------+
@@ -9,20 +9,20 @@
 //!     0                                                   64      65
 //! ```
 //!
-//! Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine
-//! Learning Repository (1998), CC BY 4.0; its test part, as scikit-learn ships it. Whoever hands
-//! on a program with this module in it hands on the data, and with it this attribution.
+//! Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository
+//! (1998), CC BY 4.0. The file is the test part of that data set, as scikit-learn distributes it. Every program that
+//! links this module contains the data, so its distribution must include this attribution.
 //!
-//! The images are dealt once, by a fixed permutation, into three parts that share none:
+//! A fixed permutation splits the images into three disjoint parts:
 //!
-//! | part | images | for |
+//! | part | images | used for |
 //! | --- | --- | --- |
 //! | [`Split::Train`] | 1 200 | gradients |
 //! | [`Split::Validation`] | 237 | decisions: which checkpoint is best, when to stop |
-//! | [`Split::Test`] | 360 | the number that is reported at the end, and nothing else |
+//! | [`Split::Test`] | 360 | the accuracy that is reported after the run; no decision depends on it |
 //!
-//! The data lies in flash and is never copied as a whole; it never changes, and neither does the
-//! deal: it depends on no seed, so that runs with different seeds can be compared.
+//! The data is stored in flash and is never copied as a whole. The split does not depend on a seed, so runs with
+//! different seeds are comparable.
 //!
 //! ```
 //! use digits_workload::data::{self, Split};
@@ -39,23 +39,22 @@
 
 use crate::random::Permutation;
 
-/// Number of images.
+/// Number of images in all three parts together.
 pub const IMAGES: u32 = 1797;
-/// Pixels of one image, 8 rows of 8.
+/// Number of pixels of one image: 8 rows of 8 pixels.
 pub const PIXELS: usize = 64;
 /// Number of classes: the digits 0 to 9.
 pub const CLASSES: usize = 10;
-/// The largest value of a pixel.
+/// Largest pixel value. The value 0 is white, the largest value is black.
 pub const PIXEL_MAX: u8 = 16;
 
-/// Bytes of one record: the pixels, then the label.
-const RECORD: usize = PIXELS + 1;
+/// Size of one record in bytes: the pixels, then the label.
+const RECORD_SIZE: usize = PIXELS + 1;
 
-/// The records, straight from the file. The array's length makes a file of another size an error
-/// of the compiler.
-static DIGITS: [u8; IMAGES as usize * RECORD] = *include_bytes!("../data/digits.bin");
+/// The content of the file. The length of the array makes a file of any other size a compile-time error.
+static DIGITS: [u8; IMAGES as usize * RECORD_SIZE] = *include_bytes!("../data/digits.bin");
 
-/// One image and what it shows. Two pointers' worth: the pixels stay in flash.
+/// One image and its label. The pixels stay in flash; this type only refers to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Image {
     pixels: &'static [u8; PIXELS],
@@ -68,34 +67,34 @@ impl Image {
         self.pixels
     }
 
-    /// The digit, `0..=9`.
+    /// The digit that the image shows, `0..=9`.
     pub const fn label(&self) -> u8 {
         self.label
     }
 
-    /// The pixels as the network reads them: `-0.5..=0.5`, in sixteenths, so without rounding.
-    /// Centred, because a network learns better from inputs around 0 than from `0.0..=1.0`.
+    /// The pixels as inputs of the network, `-0.5..=0.5`. The values are multiples of 1/16, so the conversion is exact.
+    /// Inputs are centered around 0, because a network learns better from them than from inputs in `0.0..=1.0`.
     pub fn scaled(&self) -> [f32; PIXELS] {
         self.pixels.map(|pixel| f32::from(pixel) * (1.0 / PIXEL_MAX as f32) - 0.5)
     }
 }
 
-/// The image with this number in the file, `None` from [`IMAGES`] on.
+/// The image at position `number` of the file, counted from 0. Returns `None` if `number` is [`IMAGES`] or more.
 pub fn image(number: u32) -> Option<Image> {
-    let start = usize::try_from(number).ok()?.checked_mul(RECORD)?;
-    let record = DIGITS.get(start..)?.get(..RECORD)?;
+    let start = usize::try_from(number).ok()?.checked_mul(RECORD_SIZE)?;
+    let record = DIGITS.get(start..)?.get(..RECORD_SIZE)?;
     let (label, pixels) = record.split_last()?;
     Some(Image { pixels: pixels.try_into().ok()?, label: *label })
 }
 
-/// What an image is for.
+/// One of the three disjoint parts of the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Split {
-    /// Gradients are computed from these.
+    /// Images from which gradients are computed.
     Train,
-    /// Decisions are made on these: the best checkpoint, the end of the run.
+    /// Images whose loss decides which checkpoint is best and when the run stops.
     Validation,
-    /// Held out: measured at the end, decides nothing.
+    /// Held-out images, which are evaluated once after the run.
     Test,
 }
 
@@ -103,12 +102,12 @@ impl Split {
     /// The three parts.
     pub const ALL: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
 
-    /// The deal: where each image of the file lies in the row of test, validation and training
-    /// images. Keys 0 and 0, not chosen for a result.
-    const DEAL: Permutation = Permutation::new(IMAGES, 0, 0);
+    /// The permutation of all images. Its first 360 images are the test part, then the validation and training parts
+    /// follow. The keys are 0 and 0; they were not selected by their results.
+    const PERMUTATION: Permutation = Permutation::new(IMAGES, 0, 0);
 
-    /// The first place in that row, and the number of places.
-    const fn places(self) -> (u32, u32) {
+    /// Start and length of this part in [`Split::PERMUTATION`].
+    const fn range(self) -> (u32, u32) {
         match self {
             Split::Test => (0, 360),
             Split::Validation => (360, 237),
@@ -116,38 +115,38 @@ impl Split {
         }
     }
 
-    /// Number of images in this part; never 0, hence no `is_empty`.
+    /// Number of images in this part. It is never 0, so there is no `is_empty`.
     #[expect(clippy::len_without_is_empty, reason = "no part is empty")]
     pub const fn len(self) -> u32 {
-        self.places().1
+        self.range().1
     }
 
-    /// The number in the file of this part's `index`-th image, `None` from [`Split::len`] on.
+    /// The position in the file of image `index` of this part. Returns `None` if `index` is [`Split::len`] or more.
     pub fn number(self, index: u32) -> Option<u32> {
-        let (first, len) = self.places();
+        let (first, len) = self.range();
         if index >= len {
             return None;
         }
-        Self::DEAL.at(first.checked_add(index)?)
+        Self::PERMUTATION.at(first.checked_add(index)?)
     }
 
-    /// This part's `index`-th image, `None` from [`Split::len`] on.
+    /// Image `index` of this part. Returns `None` if `index` is [`Split::len`] or more.
     pub fn image(self, index: u32) -> Option<Image> {
         image(self.number(index)?)
     }
 
-    /// All images of this part, always in the same order.
+    /// All images of this part, in a fixed order.
     pub fn images(self) -> impl Iterator<Item = Image> {
         (0..self.len()).filter_map(move |index| self.image(index))
     }
 }
 
-/// The images of one batch, and the whole order of one epoch: a function of its arguments, so
-/// that a run continues in the middle of an epoch without having stored anything.
+/// The images of batch `offset` in `epoch`. The result depends only on the arguments, so a run can resume in the middle
+/// of an epoch without a stored position.
 ///
-/// Batch `offset` holds the training images at the places `offset * batch ..` of the order that
-/// belongs to `seed` and `epoch`. The last batch of an epoch is shorter when `batch` does not
-/// divide 1 200, and there is nothing beyond it.
+/// `seed` and `epoch` select the image order. Batch `offset` contains the `batch` training images from position
+/// `offset * batch` of that order. The last batch of an epoch is shorter if `batch` does not divide 1 200. A batch
+/// after the last one is empty.
 ///
 /// ```
 /// use digits_workload::data::batch;

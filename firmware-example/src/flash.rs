@@ -1,8 +1,10 @@
-//! A flash that is held to the rules: every granule programmed at most once between erases.
+//! A flash wrapper that enforces the central rule of NOR flash: a write granule is programmed at most once between two
+//! erases.
 //!
-//! The machines that this example runs on are kinder than flash: a file takes what it is given, and QEMU's NOR flash
-//! replaces where a real one would AND. [`WriteOnce`] refuses instead, and counts what wears flash out. It guards the
-//! boards' drivers as well as the host's image of a flash, so all of them show one behaviour.
+//! The emulated devices of this example accept more than a real flash does. A file accepts any write, and QEMU's NOR
+//! flash replaces the old value where a real flash would combine old and new bits with AND. [`WriteOnce`] returns an
+//! error instead. [`WriteOnce`] also counts erased blocks and programmed bytes. The flash drivers of the boards and the
+//! flash image on the host use the same wrapper, so all of them behave alike.
 //!
 //! ```
 //! use digits_workload::flash::{Violation, WriteOnce};
@@ -26,7 +28,7 @@
 //! #         self.0[at as usize..][..bytes.len()].copy_from_slice(bytes); Ok(())
 //! #     }
 //! # }
-//! // Any `NorFlash`; here 32 bytes of RAM in erase blocks of 16 and granules of 4.
+//! // `WriteOnce` wraps any `NorFlash`. This one has 32 bytes, erase blocks of 16 bytes and write granules of 4 bytes.
 //! let mut flash = WriteOnce::new(Image([0; 32]));
 //! flash.erase(0, 16)?;
 //! flash.write(4, &[1, 2, 3, 4])?;
@@ -41,10 +43,10 @@ use embedded_storage::nor_flash::{
     ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash, check_erase, check_read, check_write,
 };
 
-/// What erased flash reads as, on every device here.
+/// The value of an erased byte. It is the same on all devices of this example.
 const ERASED: u8 = 0xFF;
 
-/// The guard.
+/// A flash that returns [`Violation::NotErased`] for a write to a byte that is not erased.
 #[derive(Debug, Clone)]
 pub struct WriteOnce<F> {
     flash: F,
@@ -53,34 +55,34 @@ pub struct WriteOnce<F> {
 }
 
 impl<F: NorFlash> WriteOnce<F> {
-    /// Guards `flash`.
+    /// Wraps `flash`. Both counters start at 0.
     pub const fn new(flash: F) -> Self {
         Self { flash, erased_blocks: 0, programmed_bytes: 0 }
     }
 
-    /// Blocks erased since this was made.
+    /// Number of erase blocks that were erased through this wrapper.
     pub const fn erased_blocks(&self) -> u32 {
         self.erased_blocks
     }
 
-    /// Bytes programmed since this was made.
+    /// Number of bytes that were programmed through this wrapper.
     pub const fn programmed_bytes(&self) -> u32 {
         self.programmed_bytes
     }
 
-    /// Refuses a range in which anything reads as programmed.
-    fn must_be_erased(&mut self, offset: u32, len: usize) -> Result<(), Violation<F::Error>> {
-        let mut piece = [0; 32];
-        let mut at = offset;
-        let mut left = len;
-        while left > 0 {
-            let Some(piece) = piece.get_mut(..left.min(32)) else { break };
-            self.flash.read(at, piece).map_err(Violation::Flash)?;
-            if let Some(place) = piece.iter().position(|byte| *byte != ERASED) {
-                return Err(Violation::NotErased { offset: at.saturating_add(place as u32) });
+    /// Returns [`Violation::NotErased`] if any byte of the range differs from the erased value.
+    fn check_erased(&mut self, offset: u32, len: usize) -> Result<(), Violation<F::Error>> {
+        let mut buffer = [0; 32];
+        let mut position = offset;
+        let mut remaining = len;
+        while remaining > 0 {
+            let Some(chunk) = buffer.get_mut(..remaining.min(32)) else { break };
+            self.flash.read(position, chunk).map_err(Violation::Flash)?;
+            if let Some(index) = chunk.iter().position(|byte| *byte != ERASED) {
+                return Err(Violation::NotErased { offset: position.saturating_add(index as u32) });
             }
-            at = at.saturating_add(piece.len() as u32);
-            left = left.saturating_sub(piece.len());
+            position = position.saturating_add(chunk.len() as u32);
+            remaining = remaining.saturating_sub(chunk.len());
         }
         Ok(())
     }
@@ -115,22 +117,22 @@ impl<F: NorFlash> NorFlash for WriteOnce<F> {
 
     fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error> {
         check_write(&self.flash, offset, bytes.len()).map_err(Violation::Range)?;
-        self.must_be_erased(offset, bytes.len())?;
+        self.check_erased(offset, bytes.len())?;
         self.programmed_bytes = self.programmed_bytes.saturating_add(bytes.len() as u32);
         self.flash.write(offset, bytes).map_err(Violation::Flash)
     }
 }
 
-/// What the guard did not let through, or what went wrong behind it.
+/// The reason why [`WriteOnce`] refused an operation, or the error of the wrapped flash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Violation<E> {
-    /// The flash's own error.
+    /// The wrapped flash returned this error.
     Flash(E),
-    /// Outside of the flash, or not aligned to its granules.
+    /// The range is outside the flash or is not aligned to the read, write or erase unit.
     Range(NorFlashErrorKind),
-    /// Programmed already since the last erase.
+    /// A byte of the range was programmed after the last erase.
     NotErased {
-        /// The first such byte.
+        /// Offset of the first such byte from the start of the flash.
         offset: u32,
     },
 }
@@ -148,9 +150,11 @@ impl<E: NorFlashError> NorFlashError for Violation<E> {
 impl<E: fmt::Debug> fmt::Display for Violation<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Violation::Flash(error) => write!(f, "the flash failed: {error:?}"),
+            Violation::Flash(error) => write!(f, "the flash driver returned an error: {error:?}"),
             Violation::Range(kind) => kind.fmt(f),
-            Violation::NotErased { offset } => write!(f, "the byte at {offset} is programmed already"),
+            Violation::NotErased { offset } => {
+                write!(f, "write to the byte at offset {offset}, which was programmed after the last erase")
+            }
         }
     }
 }

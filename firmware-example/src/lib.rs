@@ -1,24 +1,27 @@
-//! The workload of the example: a small network that learns to read handwritten digits.
+//! The workload of the firmware example: a small neural network that learns to read handwritten digits.
 //!
-//! One real training program, the same on a microcontroller and on the host, to which the
-//! monitor is attached. This library is the half that trains; only [`checkpoint`] and [`monitored`] know of the monitor.
-//! The firmware and the host simulation are programs of this package that put the two together.
+//! The training program is the same on a microcontroller and on the host. This library contains the network, the data,
+//! the optimizer and the training run. Only the modules [`checkpoint`] and [`monitored`] use the `training-monitor`
+//! crate. The firmware and the host simulation are binaries of this package that call [`monitored::run`].
 //!
-//! | module | what |
+//! | module | contents |
 //! | --- | --- |
-//! | [`data`] | 1 797 images in flash, dealt into training, validation and test |
-//! | [`random`] | first weights and the order of an epoch, as functions of a seed |
+//! | [`data`] | 1 797 images in flash, split into training, validation and test |
+//! | [`random`] | initial weights and the image order of an epoch, as functions of a seed |
 //! | [`mlp`] | the network and its gradients |
-//! | [`train`] | SGD with momentum, one step, one evaluation |
-//! | [`checkpoint`] | what of it a checkpoint holds |
-//! | [`boards`] | where boards keep their checkpoints |
-//! | [`flash`] | the rules of NOR flash, for devices that do not enforce them |
-//! | [`monitored`] | the run under all four handlers, as boards and host make it |
+//! | [`train`] | SGD with momentum, one training step, one evaluation |
+//! | [`checkpoint`] | the objects that a checkpoint contains |
+//! | [`boards`] | the flash regions in which each board stores its checkpoints |
+//! | [`flash`] | a wrapper that enforces the rules of NOR flash on devices that do not enforce them |
+//! | [`monitored`] | the training run with all four handlers, as the boards and the host execute it |
 //!
-//! It holds three promises. **No heap, no panic, no `unsafe`.** **The same bits everywhere:** a
-//! run ends with the same weights on x86-64, on a Cortex-M4F with hardware floats, and on a
-//! Cortex-M0 or RV32IMC without ([`mlp`] says how). **No hidden state:** a step is a function
-//! of what a checkpoint holds and of its place in the run, so a resumed run is exact.
+//! The library gives three guarantees:
+//!
+//! * **No heap, no panic, no `unsafe`.**
+//! * **The same bits everywhere.** A run ends with the same weights on x86-64, on a Cortex-M4F with a floating-point
+//!   unit, and on a Cortex-M0 or RV32IMC without one. The module [`mlp`] explains how.
+//! * **No hidden state.** The result of a training step depends only on the contents of a checkpoint and on the
+//!   epoch and batch offset, so a resumed run is exact.
 //!
 //! ```
 //! use digits_workload::data::Split;
@@ -49,3 +52,8 @@ pub mod mlp;
 pub mod monitored;
 pub mod random;
 pub mod train;
+
+/// `cargo test --doc` compiles the code blocks of BOARDS.md through this type.
+#[cfg(doctest)]
+#[doc = include_str!("../BOARDS.md")]
+pub struct BoardsPage;

@@ -4,18 +4,16 @@
 //!     x[IN] -> fc1 -> ReLU -> hidden[HIDDEN] -> fc2 -> logits[OUT] -> softmax -> cross-entropy
 //! ```
 //!
-//! Every number is an `f32`, and every result is the same bit for bit on every target, with
-//! hardware floats or without:
+//! All numbers are `f32`. Every result is equal bit for bit on every target, with or without a floating-point unit:
 //!
-//! * only `+ - * /` and comparisons, each written once and so in one order;
-//!   Rust neither reorders nor fuses them;
-//! * `exp`, `ln` and `sqrt` from `libm`, which is made of the same operations;
-//! * never `f32::mul_add`, never a vendor's maths library.
+//! * The code uses only `+ - * /` and comparisons in a fixed order. Rust neither reorders nor fuses these operations.
+//! * `exp`, `ln` and `sqrt` come from `libm`, which uses the same operations.
+//! * The code never uses `f32::mul_add` or a vendor's math library.
 //!
-//! (Only the sign and payload of a NaN may differ.)
+//! Only the sign and the payload of a NaN may differ between targets.
 //!
-//! It never allocates, never panics, and never hides a NaN: ReLU lets one pass, as PyTorch's does.
-//! It knows nothing of images, batches or checkpoints: it lends its tensors as named slices.
+//! The module never allocates and never panics. A NaN is never hidden: ReLU passes a NaN through, as in PyTorch. The
+//! network exposes its tensors as named slices and does not depend on images, batches or checkpoints.
 //!
 //! ```
 //! use digits_workload::mlp::Mlp;
@@ -25,7 +23,7 @@
 //! net.parameters.init(&mut Pcg32::new(1));
 //! let before = net.parameters.loss(&[1.0, -1.0], 0);
 //! net.accumulate(&[1.0, -1.0], 0);
-//! // One step against the gradient.
+//! // One gradient descent step lowers the loss.
 //! let weights = net.parameters.slices_mut().into_iter();
 //! for (weights, gradients) in weights.zip(net.gradients.slices()) {
 //!     for (weight, gradient) in weights.iter_mut().zip(gradients) {
@@ -38,58 +36,58 @@
 use crate::random::Pcg32;
 use core::array;
 
-/// One number for each weight of a network: the weights themselves, their gradients, or an
-/// optimizer's velocities.
+/// One number per weight of a network. The same type stores the weights, their gradients and the velocities of the
+/// optimizer.
 ///
-/// The layout is that of PyTorch's `nn.Linear`: a weight is a matrix `[outputs, inputs]`, row
-/// after row, so that a state dict moves to Python and back without transposing.
+/// The layout is that of PyTorch's `nn.Linear`: a weight is a row-major matrix `[outputs, inputs]`. A state dict can be
+/// exported to Python and imported again without transposing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parameters<const IN: usize, const HIDDEN: usize, const OUT: usize> {
-    /// `fc1.weight`: one row of `IN` for each hidden unit.
+    /// `fc1.weight`: one row of `IN` elements per hidden unit.
     pub w1: [[f32; IN]; HIDDEN],
-    /// `fc1.bias`.
+    /// `fc1.bias`: one element per hidden unit.
     pub b1: [f32; HIDDEN],
-    /// `fc2.weight`: one row of `HIDDEN` for each class.
+    /// `fc2.weight`: one row of `HIDDEN` elements per class.
     pub w2: [[f32; HIDDEN]; OUT],
-    /// `fc2.bias`.
+    /// `fc2.bias`: one element per class.
     pub b2: [f32; OUT],
 }
 
 impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Parameters<IN, HIDDEN, OUT> {
-    /// Number of weights.
+    /// Number of weights and biases.
     pub const COUNT: usize = IN * HIDDEN + HIDDEN + HIDDEN * OUT + OUT;
 
-    /// The tensors' names, in the order of [`Parameters::slices`]: those of a PyTorch module
-    /// with the layers `fc1` and `fc2`.
+    /// Names of the tensors, in the order of [`Parameters::slices`]. They are the names in a PyTorch module with the
+    /// layers `fc1` and `fc2`.
     pub const NAMES: [&'static str; 4] = ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"];
 
-    /// The tensors' shapes, in the same order.
+    /// Shapes of the tensors, in the order of [`Parameters::slices`].
     pub const SHAPES: [&'static [u32]; 4] =
         [&[HIDDEN as u32, IN as u32], &[HIDDEN as u32], &[OUT as u32, HIDDEN as u32], &[OUT as u32]];
 
-    /// All zeros: as part of a `static` it lies in `.bss` and takes no flash.
+    /// All elements are 0. A `static` with this value is placed in `.bss` and occupies no flash.
     pub const ZERO: Self =
         Self { w1: [[0.0; IN]; HIDDEN], b1: [0.0; HIDDEN], w2: [[0.0; HIDDEN]; OUT], b2: [0.0; OUT] };
 
-    /// The tensors, flat.
+    /// The tensors as flat slices.
     pub fn slices(&self) -> [&[f32]; 4] {
         [self.w1.as_flattened(), &self.b1, self.w2.as_flattened(), &self.b2]
     }
 
-    /// The tensors, flat, to be written.
+    /// The tensors as flat mutable slices.
     pub fn slices_mut(&mut self) -> [&mut [f32]; 4] {
         [self.w1.as_flattened_mut(), &mut self.b1, self.w2.as_flattened_mut(), &mut self.b2]
     }
 
-    /// Sets every number to `value`, in place.
+    /// Sets every element to `value`, in place.
     pub fn fill(&mut self, value: f32) {
         for slice in self.slices_mut() {
             slice.fill(value);
         }
     }
 
-    /// Draws the first weights: uniform in ±√(6 / inputs) (K. He et al., "Delving Deep into
-    /// Rectifiers", 2015), biases 0.
+    /// Draws the initial weights from a uniform distribution over ±√(6 / inputs) (K. He et al., "Delving Deep into
+    /// Rectifiers", 2015) and sets the biases to 0.
     pub fn init(&mut self, random: &mut Pcg32) {
         let bound = libm::sqrtf(6.0 / IN as f32);
         for weight in self.w1.as_flattened_mut() {
@@ -103,7 +101,7 @@ impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Parameters<IN, HIDD
         self.b2.fill(0.0);
     }
 
-    /// Runs the network: the hidden layer after ReLU, and the logits.
+    /// Evaluates the network for the input `x`. Returns the hidden layer after ReLU, and the logits.
     pub fn forward(&self, x: &[f32; IN]) -> ([f32; HIDDEN], [f32; OUT]) {
         let mut hidden = [0.0; HIDDEN];
         for ((unit, row), bias) in hidden.iter_mut().zip(&self.w1).zip(&self.b1) {
@@ -116,36 +114,35 @@ impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Parameters<IN, HIDD
         (hidden, logits)
     }
 
-    /// The cross-entropy, in nats, of the network's answer to `x` when `label` is right.
+    /// The cross-entropy in nats of the network's output for `x`, where `label` is the correct class.
     ///
-    /// NaN for a label that is not a class, as for weights that are not finite: a guard that
-    /// watches the loss sees both.
+    /// Returns NaN if `label` is not a class or if the weights are not finite, so a check of the loss detects both.
     pub fn loss(&self, x: &[f32; IN], label: u8) -> f32 {
         let (_, logits) = self.forward(x);
         softmax(&logits, label).1
     }
 
-    /// The class with the largest logit, the first of equals. A NaN logit is never the largest.
+    /// The class with the largest logit. Of several equal logits the first wins. A NaN logit is never the largest.
     pub fn predict(&self, x: &[f32; IN]) -> u8 {
         argmax(&self.forward(x).1)
     }
 
-    /// [`Parameters::loss`] and [`Parameters::predict`] from one run of the network.
+    /// The results of [`Parameters::loss`] and [`Parameters::predict`] from one forward pass.
     pub fn loss_and_prediction(&self, x: &[f32; IN], label: u8) -> (f32, u8) {
         let (_, logits) = self.forward(x);
         (softmax(&logits, label).1, argmax(&logits))
     }
 }
 
-/// The network as it is trained: its weights, and the gradients of the current batch.
+/// The network during training: its weights, and the gradients of the current batch.
 ///
-/// The gradients are scratch space. They are not part of a checkpoint, because a batch begins
-/// with [`Mlp::zero_gradients`].
+/// The gradients are scratch memory. They are not part of a checkpoint, because every batch starts with
+/// [`Mlp::zero_gradients`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mlp<const IN: usize, const HIDDEN: usize, const OUT: usize> {
-    /// The weights.
+    /// The weights and biases.
     pub parameters: Parameters<IN, HIDDEN, OUT>,
-    /// The sum of the gradients since [`Mlp::zero_gradients`].
+    /// The sum of all gradients since the last call of [`Mlp::zero_gradients`].
     pub gradients: Parameters<IN, HIDDEN, OUT>,
 }
 
@@ -156,37 +153,36 @@ impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Default for Mlp<IN,
 }
 
 impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Mlp<IN, HIDDEN, OUT> {
-    /// All zeros; [`Parameters::init`] draws the first weights.
+    /// A network whose weights and gradients are 0. [`Parameters::init`] draws the initial weights.
     pub const fn new() -> Self {
         Self { parameters: Parameters::ZERO, gradients: Parameters::ZERO }
     }
 
-    /// Begins a batch.
+    /// Sets all gradients to 0, at the start of a batch.
     pub fn zero_gradients(&mut self) {
         self.gradients.fill(0.0);
     }
 
-    /// Adds one example's gradient of the cross-entropy to the sum; returns its loss, which is
-    /// that of the weights as they are (see [`Parameters::loss`]).
+    /// Adds the gradient of the cross-entropy for one example to the sum. Returns the loss of the example for the current
+    /// weights, as [`Parameters::loss`] does.
     pub fn accumulate(&mut self, x: &[f32; IN], label: u8) -> f32 {
         let Self { parameters, gradients } = self;
         let (hidden, logits) = parameters.forward(x);
-        // By the logits: the probabilities, less one for the right class.
-        let (by_logits, loss) = softmax(&logits, label);
+        let (logit_gradients, loss) = softmax(&logits, label);
 
-        let mut by_hidden = [0.0; HIDDEN];
+        let mut hidden_gradients = [0.0; HIDDEN];
         for (((slope, row), row_gradient), bias_gradient) in
-            by_logits.iter().zip(&parameters.w2).zip(&mut gradients.w2).zip(&mut gradients.b2)
+            logit_gradients.iter().zip(&parameters.w2).zip(&mut gradients.w2).zip(&mut gradients.b2)
         {
             *bias_gradient += slope;
             add_scaled(row_gradient, &hidden, *slope);
-            add_scaled(&mut by_hidden, row, *slope);
+            add_scaled(&mut hidden_gradients, row, *slope);
         }
 
         for (((slope, unit), row_gradient), bias_gradient) in
-            by_hidden.iter().zip(&hidden).zip(&mut gradients.w1).zip(&mut gradients.b1)
+            hidden_gradients.iter().zip(&hidden).zip(&mut gradients.w1).zip(&mut gradients.b1)
         {
-            // ReLU lets no gradient through where it is 0. A NaN goes on.
+            // The gradient of ReLU is 0 for inputs below 0. A NaN fails this comparison, so its gradient is added.
             if *unit <= 0.0 {
                 continue;
             }
@@ -197,27 +193,28 @@ impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Mlp<IN, HIDDEN, OUT
     }
 }
 
-/// `bias + row · x`, from left to right.
+/// `bias + row · x`, summed from left to right.
 fn affine<const N: usize>(row: &[f32; N], x: &[f32; N], bias: f32) -> f32 {
     row.iter().zip(x).fold(bias, |sum, (weight, value)| sum + weight * value)
 }
 
-/// `into += scale * from`.
-fn add_scaled<const N: usize>(into: &mut [f32; N], from: &[f32; N], scale: f32) {
-    for (sum, value) in into.iter_mut().zip(from) {
+/// `sums += scale * values`.
+fn add_scaled<const N: usize>(sums: &mut [f32; N], values: &[f32; N], scale: f32) {
+    for (sum, value) in sums.iter_mut().zip(values) {
         *sum += scale * value;
     }
 }
 
-/// The positive part. Written so that a NaN stays one: `f32::max` would turn it into 0.
+/// ReLU. A NaN input gives a NaN output, because the comparison is false. `f32::max` would turn a NaN into 0.
 fn relu(value: f32) -> f32 {
     if value < 0.0 { 0.0 } else { value }
 }
 
-/// The gradient of the cross-entropy by the logits, and the cross-entropy.
+/// Returns the gradient of the cross-entropy with respect to the logits, and the cross-entropy. The gradient is the
+/// vector of class probabilities, with 1 subtracted from the probability of the correct class.
 ///
-/// The largest logit is taken off first, so that no `exp` overflows. An infinite or NaN logit
-/// makes the loss NaN.
+/// The function subtracts the largest logit from all logits, so that no `exp` overflows. An infinite or NaN logit makes
+/// the loss NaN.
 fn softmax<const OUT: usize>(logits: &[f32; OUT], label: u8) -> ([f32; OUT], f32) {
     let largest =
         logits.iter().fold(f32::NEG_INFINITY, |largest, logit| if *logit > largest { *logit } else { largest });
@@ -226,8 +223,8 @@ fn softmax<const OUT: usize>(logits: &[f32; OUT], label: u8) -> ([f32; OUT], f32
     for exp in &mut exps {
         *exp /= sum;
     }
-    let right = usize::from(label);
-    match (exps.get_mut(right), logits.get(right)) {
+    let label = usize::from(label);
+    match (exps.get_mut(label), logits.get(label)) {
         (Some(probability), Some(logit)) => {
             *probability -= 1.0;
             (exps, libm::logf(sum) - (logit - largest))
@@ -236,15 +233,15 @@ fn softmax<const OUT: usize>(logits: &[f32; OUT], label: u8) -> ([f32; OUT], f32
     }
 }
 
-/// The place of the largest logit, the first of equals; a NaN is never the largest.
+/// The index of the largest logit. Of several equal logits the first wins. A NaN is never the largest.
 fn argmax<const OUT: usize>(logits: &[f32; OUT]) -> u8 {
-    let places: [u8; OUT] = array::from_fn(|place| place as u8);
+    let indices: [u8; OUT] = array::from_fn(|index| index as u8);
     let first = (0, f32::NEG_INFINITY);
-    let (place, _) = places.iter().zip(logits).fold(
+    let (index, _) = indices.iter().zip(logits).fold(
         first,
-        |best, (place, logit)| {
-            if *logit > best.1 { (*place, *logit) } else { best }
+        |best, (index, logit)| {
+            if *logit > best.1 { (*index, *logit) } else { best }
         },
     );
-    place
+    index
 }

@@ -1,19 +1,23 @@
-//! The run that every board and the host make: the digits under all four handlers, resumed if there is a checkpoint.
+//! The training run with all four handlers, as every board and the host execute it.
 //!
-//! | handler | looks at | does |
+//! [`run`] attaches the handlers, resumes from the newest checkpoint if a store contains one, and trains until a handler
+//! or the epoch limit stops the run.
+//!
+//! | handler | input | effect |
 //! | --- | --- | --- |
-//! | [`TerminateOnNan`] | the loss of each step, a stripe of the weights each step | ends the run |
-//! | [`EarlyStopping`] | the validation loss of each epoch | ends the run after [`Plan::patience`] |
-//! | [`Timer`] | steps | says how many |
-//! | [`ModelCheckpoint`] | the validation loss of each epoch | keeps the best, and beside them the latest |
+//! | [`TerminateOnNan`] | the loss of each step; one stripe of the weights per step | stops the run |
+//! | [`EarlyStopping`] | the validation loss of each epoch | stops the run after [`Plan::patience`] epochs |
+//! | [`Timer`] | the events before and after each step | counts steps and measures their duration |
+//! | [`ModelCheckpoint`] | the validation loss of each epoch | saves the best checkpoints; a second one saves the latest |
 //!
-//! So that the checkpoints of two boards can be compared byte by byte, the [`Timer`]'s clock is a logical one: a tick
-//! is a training step. A program that wants to know about time has [`Journal::now`] read a clock, as the host's does.
+//! The default clock of the [`Timer`] is logical: one tick is one training step. The checkpoints of two boards are
+//! therefore equal byte for byte. A program that measures real time implements [`RunObserver::now`], as the host
+//! simulation does.
 //!
-//! This file owns the composition and nothing else. Where the checkpoints go and who is told is its caller's.
+//! The caller provides the two checkpoint stores and the [`RunObserver`] that receives the events of the run.
 //!
 //! ```
-//! use digits_workload::{monitored::{self, Journal, Plan}, train::Trainee};
+//! use digits_workload::{monitored::{self, Plan}, train::Trainee};
 //! use training_monitor::store::ram::Ram;
 //!
 //! let mut trainee = Trainee::<4, 32>::new();
@@ -21,7 +25,7 @@
 //! let summary = monitored::run(&mut trainee, plan, Ram::<2, 8192>::new(), Ram::<3, 8192>::new(), &())?;
 //! assert_eq!((summary.outcome.epoch, summary.steps, summary.ticks), (2, 76, 76));
 //! assert!(summary.test.accuracy > 0.5);
-//! # Ok::<(), monitored::Failed<training_monitor::store::ram::RamError>>(())
+//! # Ok::<(), monitored::Error<training_monitor::store::ram::RamError>>(())
 //! ```
 
 use crate::data::Split;
@@ -39,150 +43,157 @@ use training_monitor::record::{RecordReader, RecordWriter, RestoreError};
 use training_monitor::store::Store;
 use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, Outcome, RunError, State, TerminateOnNan, Timer, on};
 
-/// How many of the best the boards keep.
-pub const BEST: usize = 2;
+/// Number of best checkpoints that the boards keep.
+pub const N_BEST: usize = 2;
 
-/// What is chosen before a run. `TABLE` is how many of the best it has room for.
+/// Settings of a run. `TABLE` is the upper limit of [`Plan::n_best`].
 #[derive(Debug, Clone, Copy)]
-pub struct Plan<const TABLE: usize = BEST> {
-    /// Picks the first weights and the order of the images.
+pub struct Plan<const TABLE: usize = N_BEST> {
+    /// Seed of the initial weights and of the image order.
     pub seed: u32,
-    /// Epochs at most.
+    /// Maximum number of epochs.
     pub max_epochs: u32,
-    /// Epochs without a lower validation loss that are put up with.
+    /// Number of consecutive epochs without a lower validation loss after which the run stops.
     pub patience: u32,
-    /// How many of the best are kept, at most `TABLE`.
-    pub best: u32,
-    /// How many of the latest are kept, 1 or 2.
-    pub latest: u32,
-    /// The iteration whose output is replaced by a NaN, to see the guard work.
+    /// Number of best checkpoints that are kept, at most `TABLE`.
+    pub n_best: u32,
+    /// Number of latest checkpoints that are kept, 1 or 2.
+    pub n_latest: u32,
+    /// Iteration whose loss is replaced by a NaN, to test [`TerminateOnNan`]. `None` replaces no loss.
     pub nan_at: Option<u32>,
 }
 
 impl Plan {
-    /// What the boards run.
-    pub const DEFAULT: Self = Self { seed: 1, max_epochs: 60, patience: 5, best: BEST as u32, latest: 1, nan_at: None };
+    /// The settings of the boards.
+    pub const DEFAULT: Self =
+        Self { seed: 1, max_epochs: 60, patience: 5, n_best: N_BEST as u32, n_latest: 1, nan_at: None };
 }
 
-/// Which of the two checkpoint handlers.
+/// Identifies one of the two checkpoint handlers of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Series {
-    /// The last epoch: what a run goes on from.
+    /// The handler that saves a checkpoint after every epoch. A run resumes from these checkpoints.
     Latest,
-    /// The lowest validation losses: what is used in the end.
+    /// The handler that keeps the checkpoints with the lowest validation losses. The result of the run is one of them.
     Best,
 }
 
-/// Is told what happens. All methods do nothing unless they are written.
-pub trait Journal<E> {
-    /// The run starts, or goes on.
-    fn begins(&self, resumed: Option<Resumed>) {
+/// Receives the events of a run. `E` is the error type of the stores. Every method has a default implementation that
+/// ignores the event.
+pub trait RunObserver<E> {
+    /// The run starts. `resumed` describes the loaded checkpoint, or is `None` if the run starts from the beginning.
+    fn on_start(&self, resumed: Option<Resumed>) {
         let _ = resumed;
     }
-    /// What the timer's clock shows after so many training steps.
+    /// Reads the clock of the timer, in ticks. `steps` is the number of training steps since the program start. By
+    /// default, one step is one tick.
     fn now(&self, steps: u64) -> u64 {
         steps
     }
-    /// A step was made.
-    fn iteration(&self, counters: &Counters, loss: f32) {
+    /// A training step is complete. `loss` is the mean loss of its batch.
+    fn on_iteration(&self, counters: &Counters, loss: f32) {
         let _ = (counters, loss);
     }
-    /// An epoch is over. So many more without a lower validation loss are put up with.
-    fn epoch(&self, epoch: u32, validation: Metrics, patience: u32) {
+    /// An epoch is complete. `patience` is the number of further epochs without a lower validation loss that early
+    /// stopping allows.
+    fn on_epoch(&self, epoch: u32, validation: Metrics, patience: u32) {
         let _ = (epoch, validation, patience);
     }
-    /// A checkpoint was saved, or was not.
-    fn checkpoint(&self, series: Series, report: &Report<'_, E>) {
+    /// A checkpoint handler saved a checkpoint, evicted one, or failed to save, evict or load one.
+    fn on_checkpoint(&self, series: Series, report: &Report<'_, E>) {
         let _ = (series, report);
     }
 }
 
-/// Nobody.
-impl<E> Journal<E> for () {}
+/// An observer that ignores all events.
+impl<E> RunObserver<E> for () {}
 
-/// How a run ended.
+/// The result of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Summary {
-    /// Why, and when.
+    /// The reason why the run stopped, with its last epoch and iteration.
     pub outcome: Outcome,
-    /// Training steps, those before a restart included.
+    /// Number of training steps, including the steps before a restart.
     pub steps: u32,
-    /// What the steps took, in ticks of [`Journal::now`].
+    /// Duration of all training steps, in ticks of [`RunObserver::now`].
     pub ticks: u64,
-    /// [`Trainee::checksum`] of where the training ended.
+    /// [`Trainee::checksum`] after the last training step.
     pub checksum: u64,
     /// Step number of the best checkpoint.
     pub best: u32,
-    /// How good the best checkpoint is on images that decided nothing.
+    /// Loss and accuracy of the best checkpoint on the test images.
     pub test: Metrics,
 }
 
-/// Makes the run, or what is left of it: `latest` and `best` need a place more than they keep. Afterwards `trainee` holds
-/// the best weights.
+/// Trains `trainee`, and resumes from the newest checkpoint of the two stores if there is one.
+///
+/// Each store needs one slot more than the number of checkpoints it keeps. When this function returns `Ok`, `trainee`
+/// contains the weights of the best checkpoint.
 ///
 /// # Errors
-/// [`Failed`]; what is committed in the stores stays.
-pub fn run<const HIDDEN: usize, const BATCH: usize, const TABLE: usize, L, B, J>(
+/// Returns [`Error`]. Checkpoints that are committed in the stores remain there.
+pub fn run<const HIDDEN: usize, const BATCH: usize, const TABLE: usize, L, B, R>(
     trainee: &mut Trainee<HIDDEN, BATCH>,
     plan: Plan<TABLE>,
     latest: L,
     best: B,
-    journal: &J,
-) -> Result<Summary, Failed<B::Error>>
+    observer: &R,
+) -> Result<Summary, Error<B::Error>>
 where
     L: Store<Error = B::Error>,
     B: Store,
-    J: Journal<B::Error>,
+    R: RunObserver<B::Error>,
 {
     trainee.init(plan.seed, Hyper::default());
     let steps = Cell::new(0_u64);
     let latest =
-        ModelCheckpoint::<2>::builder().save_interval(1).n_saved(plan.latest).build()?.attach(EpochCompleted, latest);
-    // Higher is better, so the score is the negative loss; the name shows it without its sign.
+        ModelCheckpoint::<2>::builder().save_interval(1).n_saved(plan.n_latest).build()?.attach(EpochCompleted, latest);
+    // `ModelCheckpoint` keeps the highest scores, so the score is the negated loss.
     let best = ModelCheckpoint::<TABLE>::builder()
         .score_function(|state: &State<f32, Metrics>| -state.metrics.loss)
         .score_name("val_loss")
-        .n_saved(plan.best)
+        .n_saved(plan.n_best)
         .build()?
         .attach(EpochCompleted, best);
     let evaluate = |trainee: &mut Trainee<HIDDEN, BATCH>, state: &mut State<f32, Metrics>| {
         state.metrics = trainee.evaluate(Split::Validation);
     };
-    let weights = |trainee: &Trainee<HIDDEN, BATCH>, look: &mut dyn FnMut(&[f32])| {
-        trainee.net.parameters.slices().into_iter().for_each(look);
+    let check_weights = |trainee: &Trainee<HIDDEN, BATCH>, check: &mut dyn FnMut(&[f32])| {
+        trainee.net.parameters.slices().into_iter().for_each(check);
     };
-    let every = NonZeroU32::new(Trainee::<HIDDEN, BATCH>::BATCHES).unwrap_or(NonZeroU32::MIN);
-    let tell = |_: &mut Trainee<HIDDEN, BATCH>, state: &mut State<f32, Metrics>| {
-        journal.iteration(state.counters(), state.output.unwrap_or(f32::NAN));
+    let steps_per_check = NonZeroU32::new(Trainee::<HIDDEN, BATCH>::BATCHES).unwrap_or(NonZeroU32::MIN);
+    let report_iteration = |_: &mut Trainee<HIDDEN, BATCH>, state: &mut State<f32, Metrics>| {
+        observer.on_iteration(state.counters(), state.output.unwrap_or(f32::NAN));
     };
     let mut handlers = (
-        on(IterationCompleted, tell),
+        on(IterationCompleted, report_iteration),
         TerminateOnNan::new().attach(IterationCompleted, |_: &_, state: &State<f32, _>| state.output),
-        TerminateOnNan::new().with_cadence(every).watch(IterationCompleted, weights),
+        TerminateOnNan::new().with_cadence(steps_per_check).watch(IterationCompleted, check_weights),
         on(EpochCompleted, evaluate),
-        Told {
+        PatienceReporter {
             stopping: EarlyStopping::new(plan.patience)?
                 .attach(EpochCompleted, |state: &State<f32, Metrics>| -state.metrics.loss),
-            epoch: |state: &State<f32, Metrics>, patience| journal.epoch(state.epoch(), state.metrics, patience),
+            report: |state: &State<f32, Metrics>, patience| observer.on_epoch(state.epoch(), state.metrics, patience),
         },
         Timer::new(0).attach(
-            || journal.now(steps.get()),
+            || observer.now(steps.get()),
             Started,
             IterationCompleted,
             IterationStarted,
             IterationCompleted,
         ),
-        best.map_err(Failed::Store)?.observe(|report: &Report<'_, _>| journal.checkpoint(Series::Best, report)),
-        latest.map_err(Failed::Store)?.observe(|report: &Report<'_, _>| journal.checkpoint(Series::Latest, report)),
+        best.map_err(Error::Store)?.observe(|report: &Report<'_, _>| observer.on_checkpoint(Series::Best, report)),
+        latest.map_err(Error::Store)?.observe(|report: &Report<'_, _>| observer.on_checkpoint(Series::Latest, report)),
     );
 
     let mut engine = Engine::with_metrics(plan.max_epochs, Metrics { loss: f32::INFINITY, accuracy: 0.0 });
     let resumed = match engine.resume(trainee, &mut handlers) {
-        // Nobody is there to ask: better to learn again than not at all. The journal was told what is wrong with each.
+        // No stored checkpoint can be loaded. A device has no operator who could decide, so the run starts from the
+        // beginning. The observer has received one load error per checkpoint.
         Err(RestoreError::NoneFits { .. }) => None,
         resumed => resumed?,
     };
-    journal.begins(resumed);
+    observer.on_start(resumed);
     let outcome = engine.run(trainee, 0..Trainee::<HIDDEN, BATCH>::BATCHES, &mut handlers, |trainee, _, state| {
         let loss = trainee.step(state.epoch(), state.offset());
         steps.set(steps.get().wrapping_add(1));
@@ -197,14 +208,14 @@ where
     Ok(Summary { outcome, steps: timer.step_count(), ticks: timer.total(), checksum, best: step, test })
 }
 
-/// Early stopping, which says at the end of each epoch what is left of its patience. A handler inside another: what is to
-/// survive a restart is passed on.
-struct Told<W, F, G> {
+/// Early stopping that also reports the remaining patience after each epoch. [`PatienceReporter`] wraps the early stopping
+/// handler and forwards all events and the saved state to it.
+struct PatienceReporter<W, F, G> {
     stopping: early_stopping::Attached<W, F>,
-    epoch: G,
+    report: G,
 }
 
-impl<T, O, X, W, F, G> Handler<T, O, X> for Told<W, F, G>
+impl<T, O, X, W, F, G> Handler<T, O, X> for PatienceReporter<W, F, G>
 where
     W: When,
     F: FnMut(&State<O, X>) -> f32,
@@ -214,7 +225,7 @@ where
         self.stopping.on_event(event, model, state);
         if event == Event::EpochCompleted {
             let stopping = &self.stopping.early_stopping;
-            (self.epoch)(state, stopping.patience().saturating_sub(stopping.counter()));
+            (self.report)(state, stopping.patience().saturating_sub(stopping.counter()));
         }
     }
     fn save_state(&mut self, state: &State<O, X>, record: &mut RecordWriter<'_>) {
@@ -225,64 +236,64 @@ where
     }
 }
 
-/// Why a run did not come to an end of its own.
+/// The reason why [`run`] failed. `E` is the error type of the stores.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Failed<E> {
-    /// [`Plan::patience`] is 0.
+pub enum Error<E> {
+    /// The early stopping settings are invalid: [`Plan::patience`] is 0.
     EarlyStopping(early_stopping::ConfigError),
-    /// Never, with the settings above.
+    /// The checkpoint settings are invalid: [`Plan::n_best`] or [`Plan::n_latest`] is out of range.
     ModelCheckpoint(model_checkpoint::ConfigError),
-    /// A store cannot list what it has.
+    /// A store cannot list its checkpoints.
     Store(E),
-    /// The stores hold checkpoints of other handlers.
+    /// The stores contain checkpoints of a program with other handlers.
     Resume(RestoreError),
-    /// A checkpoint could not be saved; the [`Journal`] was told why.
+    /// A checkpoint could not be saved. The [`RunObserver`] has received the cause.
     Run(RunError),
-    /// The best checkpoint cannot be read.
+    /// The best checkpoint cannot be loaded.
     Load(DecodeError<E>),
 }
 
-impl<E> From<early_stopping::ConfigError> for Failed<E> {
+impl<E> From<early_stopping::ConfigError> for Error<E> {
     fn from(error: early_stopping::ConfigError) -> Self {
-        Failed::EarlyStopping(error)
+        Error::EarlyStopping(error)
     }
 }
 
-impl<E> From<model_checkpoint::ConfigError> for Failed<E> {
+impl<E> From<model_checkpoint::ConfigError> for Error<E> {
     fn from(error: model_checkpoint::ConfigError) -> Self {
-        Failed::ModelCheckpoint(error)
+        Error::ModelCheckpoint(error)
     }
 }
 
-impl<E> From<RestoreError> for Failed<E> {
+impl<E> From<RestoreError> for Error<E> {
     fn from(error: RestoreError) -> Self {
-        Failed::Resume(error)
+        Error::Resume(error)
     }
 }
 
-impl<E> From<RunError> for Failed<E> {
+impl<E> From<RunError> for Error<E> {
     fn from(error: RunError) -> Self {
-        Failed::Run(error)
+        Error::Run(error)
     }
 }
 
-impl<E> From<DecodeError<E>> for Failed<E> {
+impl<E> From<DecodeError<E>> for Error<E> {
     fn from(error: DecodeError<E>) -> Self {
-        Failed::Load(error)
+        Error::Load(error)
     }
 }
 
-impl<E: fmt::Display> fmt::Display for Failed<E> {
+impl<E: fmt::Display> fmt::Display for Error<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failed::EarlyStopping(error) => error.fmt(f),
-            Failed::ModelCheckpoint(error) => error.fmt(f),
-            Failed::Store(error) => write!(f, "the store cannot be opened: {error}"),
-            Failed::Resume(error) => write!(f, "the run cannot go on: {error}"),
-            Failed::Run(error) => error.fmt(f),
-            Failed::Load(error) => write!(f, "the best checkpoint: {error}"),
+            Error::EarlyStopping(error) => error.fmt(f),
+            Error::ModelCheckpoint(error) => error.fmt(f),
+            Error::Store(error) => write!(f, "cannot list the checkpoints of a store: {error}"),
+            Error::Resume(error) => write!(f, "cannot resume the run: {error}"),
+            Error::Run(error) => error.fmt(f),
+            Error::Load(error) => write!(f, "cannot load the best checkpoint: {error}"),
         }
     }
 }
 
-impl<E: core::error::Error + 'static> core::error::Error for Failed<E> {}
+impl<E: core::error::Error + 'static> core::error::Error for Error<E> {}

@@ -1,15 +1,13 @@
-//! Randomness that is a function: the same numbers on every machine, from any point.
+//! Reproducible randomness: the same numbers on every machine.
 //!
-//! Two things are random in a training run, the first weights and the order of the images, and
-//! a run that is cut and resumed must see both again. So neither has hidden state that would
-//! have to be saved:
+//! A training run uses random initial weights and a random image order. A resumed run must use the same image order as
+//! the interrupted run, without saving the state of a generator:
 //!
-//! * [`Pcg32`] makes the first weights from a seed, once.
-//! * [`Permutation`] is the order of one epoch as a formula: which image stands at a position is
-//!   computed from the seed, the epoch and the position. No table in RAM, nothing to store, and
-//!   an epoch can be entered in its middle.
+//! * [`Pcg32`] generates the initial weights from a seed, once per run.
+//! * [`Permutation`] computes the image order of one epoch. The image at a position is a function of the seed, the epoch
+//!   and the position. It needs no table in RAM, has no state to save, and can start in the middle of an epoch.
 //!
-//! Neither ever reads a clock or a noise source, and neither is fit for cryptography.
+//! Neither type reads a clock or a noise source. Neither type is suitable for cryptography.
 //!
 //! ```
 //! use digits_workload::random::Permutation;
@@ -23,14 +21,13 @@
 //! assert_eq!(order.at(5), None);
 //! ```
 
-/// The permuted congruential generator PCG-XSH-RR 64/32 (M. O'Neill, "PCG: A Family of Simple
-/// Fast Space-Efficient Statistically Good Algorithms", 2014), with the stream of its reference
-/// code.
+/// The permuted congruential generator PCG-XSH-RR 64/32 (M. O'Neill, "PCG: A Family of Simple Fast Space-Efficient
+/// Statistically Good Algorithms", 2014), with the stream number of the reference implementation.
 ///
 /// ```
 /// use digits_workload::random::Pcg32;
 ///
-/// // The first numbers of the reference program `pcg32-demo`.
+/// // The expected values are the first outputs of the reference program `pcg32-demo`.
 /// let mut random = Pcg32::new(42);
 /// assert_eq!(random.next_u32(), 0xa15c_02b7);
 /// assert_eq!(random.next_u32(), 0x7b47_f409);
@@ -42,10 +39,10 @@ pub struct Pcg32 {
 
 impl Pcg32 {
     const MULTIPLIER: u64 = 6_364_136_223_846_793_005;
-    /// Stream 54 of the reference code, as the generator wants it: shifted, and odd.
+    /// Increment of stream 54 of the reference implementation: the stream number, shifted left by one and made odd.
     const INCREMENT: u64 = (54 << 1) | 1;
 
-    /// The generator started from `seed`. Any seed is good, also 0.
+    /// Creates a generator from `seed`. Every seed is valid, including 0.
     pub const fn new(seed: u64) -> Self {
         let mut random = Self { state: 0 };
         random.advance();
@@ -58,7 +55,7 @@ impl Pcg32 {
         self.state = self.state.wrapping_mul(Self::MULTIPLIER).wrapping_add(Self::INCREMENT);
     }
 
-    /// The next 32 bits, each value equally likely.
+    /// The next 32 random bits. All values are equally likely.
     pub const fn next_u32(&mut self) -> u32 {
         let old = self.state;
         self.advance();
@@ -66,34 +63,34 @@ impl Pcg32 {
         shifted.rotate_right((old >> 59) as u32)
     }
 
-    /// The next number, evenly spread over `-bound..bound`.
+    /// The next number from a uniform distribution over `-bound..bound`.
     ///
-    /// 24 random bits become one of 2²⁴ multiples of 2⁻²³, which an `f32` holds exactly, so that
-    /// the product with `bound` is the only rounding.
+    /// The generator maps 24 random bits to one of 2²⁴ multiples of 2⁻²³. An `f32` represents them exactly, so only the
+    /// multiplication by `bound` rounds.
     pub const fn symmetric(&mut self, bound: f32) -> f32 {
         let steps = (self.next_u32() >> 8) as f32;
         (steps * (1.0 / 8_388_608.0) - 1.0) * bound
     }
 }
 
-/// An order of `0..len` that is computed, not stored: a bijection picked by two keys.
+/// A permutation of `0..len` that is computed instead of stored. Two keys, a seed and an epoch, select the permutation.
 ///
-/// A Feistel network of four rounds permutes the smallest even power of two that holds `len`; a
-/// value that falls outside `0..len` is sent through again until it falls inside
-/// (cycle walking: J. Black and P. Rogaway, "Ciphers with Arbitrary Finite Domains", 2002). The
-/// power of two is less than `4 * len`, so fewer than four passes are taken on average.
+/// A Feistel network of four rounds permutes `0..2^(2 * half)`, the smallest such range that contains `0..len`. A result
+/// outside `0..len` passes through the network again until it is inside (cycle walking: J. Black and P. Rogaway, "Ciphers
+/// with Arbitrary Finite Domains", 2002). The range is smaller than `4 * len`, so fewer than four passes are needed on
+/// average.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permutation {
     len: u32,
-    /// Bits in one half of a value; at most 16.
+    /// Number of bits in one half of a value, at most 16.
     half: u32,
     keys: [u32; 4],
 }
 
 impl Permutation {
-    /// The order of `0..len` that belongs to `seed` and `epoch`.
+    /// The permutation of `0..len` for `seed` and `epoch`.
     pub const fn new(len: u32, seed: u32, epoch: u32) -> Self {
-        // Bits of the largest index, in two equal halves, at least one bit each.
+        // The bits of the largest index are split into two equal halves of at least one bit each.
         let bits = u32::BITS - len.saturating_sub(1).leading_zeros();
         let half = if bits < 2 { 1 } else { bits.div_ceil(2) };
         let base = mix(mix(seed ^ 0x9e37_79b9) ^ epoch);
@@ -104,22 +101,22 @@ impl Permutation {
         }
     }
 
-    /// How many indices are ordered.
+    /// Number of permuted indices.
     pub const fn len(&self) -> u32 {
         self.len
     }
 
-    /// Whether there is nothing to order.
+    /// Returns true if the permutation has length 0.
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The index at `position`; `None` from `len` on.
+    /// The index at `position`. Returns `None` if `position` is [`Permutation::len`] or more.
     pub fn at(&self, position: u32) -> Option<u32> {
         if position >= self.len {
             return None;
         }
-        // Ends: a bijection's cycle comes back to `position`, which is inside.
+        // This loop terminates: the cycle of a bijection returns to `position`, which is less than `len`.
         let mut index = self.encipher(position);
         while index >= self.len {
             index = self.encipher(index);
@@ -127,7 +124,7 @@ impl Permutation {
         Some(index)
     }
 
-    /// One pass, a bijection on `0..2^(2 * half)`.
+    /// One pass through the Feistel network, a bijection on `0..2^(2 * half)`.
     fn encipher(&self, value: u32) -> u32 {
         let mask = (1 << self.half) - 1;
         let (mut left, mut right) = (value >> self.half, value & mask);
@@ -138,8 +135,7 @@ impl Permutation {
     }
 }
 
-/// The finaliser of MurmurHash3 (A. Appleby, public domain): every bit of the input reaches
-/// every bit of the output.
+/// The finalizer of MurmurHash3 (A. Appleby, public domain). Every input bit affects every output bit.
 const fn mix(mut value: u32) -> u32 {
     value ^= value >> 16;
     value = value.wrapping_mul(0x85eb_ca6b);
@@ -171,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn permutation_reaches_the_largest_lengths() {
+    fn permutation_supports_the_largest_lengths() {
         for len in [65_535, 65_536, 65_537, 1 << 31, u32::MAX] {
             let order = Permutation::new(len, 3, 4);
             for position in [0, 1, len / 2, len - 1] {
@@ -181,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn every_order_of_three_comes_up() {
+    fn all_six_orders_of_three_indices_occur() {
         let mut orders: Vec<[u32; 3]> = (0..200)
             .map(|epoch| {
                 let order = Permutation::new(3, 0, epoch);
@@ -203,14 +199,15 @@ mod tests {
         for (number, left) in orders.iter().enumerate() {
             for right in orders.iter().skip(number + 1) {
                 let same = left.iter().zip(right).filter(|(a, b)| a == b).count();
-                // One on average if they are unrelated; ten or more is one case in a million.
-                assert!(same < 10, "{same} of 1200 places agree");
+                // Two unrelated orders agree at one position on average. Ten or more equal positions have a probability
+                // of about one in a million.
+                assert!(same < 10, "{same} of 1200 positions agree");
             }
         }
     }
 
     #[test]
-    fn symmetric_stays_inside_and_covers() {
+    fn symmetric_numbers_stay_within_the_bound_and_cover_it() {
         let mut random = Pcg32::new(0);
         let values: Vec<f32> = (0..10_000).map(|_| random.symmetric(0.5)).collect();
         assert!(values.iter().all(|v| (-0.5..0.5).contains(v)));

@@ -1,36 +1,36 @@
 //! The training run itself: minibatch SGD with momentum on the digits.
 //!
-//! A [`Trainee`] is everything that is trained: the network, the optimizer, the seed. It has a
-//! step function for the engine and an evaluation for the handlers that decide, and *what a step
-//! does depends on nothing but its own state and the step's place in the run*:
+//! A [`Trainee`] contains everything that training changes: the network, the optimizer and the seed. It provides
+//! a step function for the engine and an evaluation function for the handlers. *The result of a step depends
+//! only on the state of the trainee, the epoch and the batch offset*:
 //!
 //! ```text
-//!     (parameters, velocity, learning rate, seed)  +  (epoch, offset)  ->  the next ones
+//!     (parameters, velocity, learning rate, seed)  +  (epoch, offset)  ->  next parameters, velocity, learning rate
 //! ```
 //!
-//! So a run that is cut and resumed from a checkpoint of these ends with the same bits as one that
-//! was never cut, on every target.
+//! A run that is interrupted and resumed from a checkpoint of this state therefore ends with the same bits as an
+//! uninterrupted run, on every target.
 //!
-//! It never decides anything: when to stop, what to save and when to measure is its caller's.
-//! It never reads a clock, allocates or panics.
+//! The caller decides when to stop, when to save and when to evaluate. This module never reads a clock, allocates
+//! or panics.
 //!
 //! ```
 //! use digits_workload::data::Split;
 //! use digits_workload::train::{Hyper, Trainee};
 //!
-//! // 64-8-10, eight images a step.
+//! // The network 64-8-10 with eight images per step.
 //! let mut trainee = Trainee::<8, 8>::new();
 //! trainee.init(1, Hyper::default());
 //! let before = trainee.evaluate(Split::Validation);
 //!
-//! // An epoch that is cut in the middle and goes on in a copy, as after a power cut ...
+//! // The clone stands for a trainee that is restored from a checkpoint in the middle of an epoch.
 //! let half = Trainee::<8, 8>::BATCHES / 2;
 //! (0..half).for_each(|offset| _ = trainee.step(0, offset));
 //! let mut resumed = trainee.clone();
 //! (half..Trainee::<8, 8>::BATCHES).for_each(|offset| _ = trainee.step(0, offset));
 //! (half..Trainee::<8, 8>::BATCHES).for_each(|offset| _ = resumed.step(0, offset));
 //!
-//! // ... ends with the same bits, and has learnt.
+//! // Both trainees end with the same bits, and the loss is lower than before.
 //! assert_eq!(trainee.checksum(), resumed.checksum());
 //! let after = trainee.evaluate(Split::Validation);
 //! assert!(after.loss < before.loss && after.accuracy > 0.7);
@@ -41,22 +41,24 @@ use crate::mlp::{Mlp, Parameters};
 use crate::random::Pcg32;
 use core::slice;
 
-/// What is chosen before a run.
+/// Hyperparameters of the optimizer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Hyper {
-    /// How far a step goes.
+    /// Initial learning rate.
     pub learning_rate: f32,
-    /// What share of the last step's velocity is kept, `0.0..1.0`; 0 is plain SGD.
+    /// Fraction of the previous velocity that a step keeps, `0.0..1.0`. The value 0 gives plain SGD.
     pub momentum: f32,
-    /// What the learning rate is multiplied by at the end of an epoch; 1 leaves it.
+    /// Factor that multiplies the learning rate at the end of each epoch. The value 1 keeps it constant.
     pub decay: f32,
 }
 
 impl Hyper {
-    /// For batches of 16: learns within a few epochs, and overfits soon enough that early
-    /// stopping has something to do. With a patience of 5 on the validation loss, the 64-32-10
-    /// network stops after 12 to 28 epochs for the seeds 0 to 9, and its best checkpoint reads
-    /// 96.1 % to 97.8 % of the test right; 64-10-10 reads 95 % on average.
+    /// Hyperparameters for batches of 16 images. The network learns within a few epochs and then overfits, so early
+    /// stopping takes effect.
+    ///
+    /// With a patience of 5 on the validation loss, the network 64-32-10 stops after 12 to 28 epochs for the seeds 0 to
+    /// 9. Its best checkpoint classifies 96.1 % to 97.8 % of the test images correctly. The network 64-10-10 reaches
+    /// 95 % on average.
     pub const DEFAULT: Self = Self { learning_rate: 0.2, momentum: 0.5, decay: 0.95 };
 }
 
@@ -66,21 +68,20 @@ impl Default for Hyper {
     }
 }
 
-/// Stochastic gradient descent with momentum, as PyTorch's `SGD` computes it:
-/// `v = momentum * v + g`, then `w = w - learning_rate * v`; its learning rate falls from epoch to
-/// epoch, as with `ExponentialLR`.
+/// Stochastic gradient descent with momentum, as PyTorch's `SGD` computes it: `v = momentum * v + g`, then
+/// `w = w - learning_rate * v`. The learning rate decays after each epoch, as with PyTorch's `ExponentialLR`.
 ///
-/// A named object of its own in a checkpoint: without its velocity and its learning rate a
-/// resumed run would take another way.
+/// A checkpoint stores the optimizer as a separate object. Without the velocity and the learning rate, a resumed run
+/// would continue with other weights than the original run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sgd<const IN: usize, const HIDDEN: usize, const OUT: usize> {
-    /// One velocity for each weight.
+    /// One velocity per weight.
     pub velocity: Parameters<IN, HIDDEN, OUT>,
-    /// The learning rate now: [`Hyper::learning_rate`], less with every epoch.
+    /// Current learning rate. It starts at [`Hyper::learning_rate`] and decays after each epoch.
     pub learning_rate: f32,
-    /// See [`Hyper::momentum`].
+    /// [`Hyper::momentum`].
     pub momentum: f32,
-    /// See [`Hyper::decay`].
+    /// [`Hyper::decay`].
     pub decay: f32,
 }
 
@@ -91,22 +92,22 @@ impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Default for Sgd<IN,
 }
 
 impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Sgd<IN, HIDDEN, OUT> {
-    /// The tensors' names, in the order of [`Sgd::slices`].
+    /// Names of the tensors, in the order of [`Sgd::slices`].
     pub const NAMES: [&'static str; 7] =
         ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias", "learning_rate", "momentum", "decay"];
 
-    /// The tensors' shapes, in the same order.
+    /// Shapes of the tensors, in the order of [`Sgd::slices`].
     pub const SHAPES: [&'static [u32]; 7] = {
         let [w1, b1, w2, b2] = Parameters::<IN, HIDDEN, OUT>::SHAPES;
         [w1, b1, w2, b2, &[1], &[1], &[1]]
     };
 
-    /// All zeros, which learns nothing; see [`Sgd::init`].
+    /// An optimizer with a learning rate of 0, which changes no weight. [`Sgd::init`] sets the hyperparameters.
     pub const fn new() -> Self {
         Self { velocity: Parameters::ZERO, learning_rate: 0.0, momentum: 0.0, decay: 0.0 }
     }
 
-    /// At rest, with these hyper-parameters.
+    /// Sets all velocities to 0 and copies the hyperparameters.
     pub fn init(&mut self, hyper: Hyper) {
         self.velocity.fill(0.0);
         self.learning_rate = hyper.learning_rate;
@@ -114,8 +115,8 @@ impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Sgd<IN, HIDDEN, OUT
         self.decay = hyper.decay;
     }
 
-    /// Everything that makes the next step what it is, flat: the velocities and, as tensors of
-    /// one number, the hyper-parameters.
+    /// All tensors as flat slices: the velocities, and each hyperparameter as a tensor with one element. Together with
+    /// the weights they determine the next step.
     pub fn slices(&self) -> [&[f32]; 7] {
         let [w1, b1, w2, b2] = self.velocity.slices();
         [
@@ -129,7 +130,7 @@ impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Sgd<IN, HIDDEN, OUT
         ]
     }
 
-    /// The same, to be written.
+    /// The tensors of [`Sgd::slices`] as mutable slices.
     pub fn slices_mut(&mut self) -> [&mut [f32]; 7] {
         let [w1, b1, w2, b2] = self.velocity.slices_mut();
         [
@@ -143,50 +144,49 @@ impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Sgd<IN, HIDDEN, OUT
         ]
     }
 
-    /// One step along the sum of `examples` gradients; none if there were none.
+    /// Updates the weights of `net` with the mean of `examples` accumulated gradients. Does nothing if `examples` is 0.
     pub fn step(&mut self, net: &mut Mlp<IN, HIDDEN, OUT>, examples: u32) {
         if examples == 0 {
             return;
         }
-        let share = 1.0 / examples as f32;
+        let scale = 1.0 / examples as f32;
         let weights = net.parameters.slices_mut().into_iter();
         let gradients = net.gradients.slices();
         let velocities = self.velocity.slices_mut();
         for ((weights, gradients), velocities) in weights.zip(gradients).zip(velocities) {
             for ((weight, gradient), velocity) in weights.iter_mut().zip(gradients).zip(velocities) {
-                *velocity = self.momentum * *velocity + gradient * share;
+                *velocity = self.momentum * *velocity + gradient * scale;
                 *weight -= self.learning_rate * *velocity;
             }
         }
     }
 
-    /// Lowers the learning rate for the next epoch.
+    /// Multiplies the learning rate by the decay factor, for the next epoch.
     pub fn end_epoch(&mut self) {
         self.learning_rate *= self.decay;
     }
 }
 
-/// How good the network is on one part of the data.
+/// Loss and accuracy of the network on one part of the data.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Metrics {
-    /// The mean cross-entropy in nats; ln 10 ≈ 2.3 is guessing.
+    /// Mean cross-entropy in nats. Random guessing among ten classes has a loss of ln 10 ≈ 2.3.
     pub loss: f32,
-    /// The share of right answers, `0.0..=1.0`.
+    /// Fraction of correctly classified images, `0.0..=1.0`.
     pub accuracy: f32,
 }
 
-/// Everything that is trained, with `HIDDEN` hidden units in steps of `BATCH` images.
+/// The network, the optimizer and the seed, with `HIDDEN` hidden units and batches of `BATCH` images.
 ///
-/// A board chooses both: its RAM is [`size_of`] this type, about `12 * (75 * HIDDEN + 10)` bytes
-/// (29 KiB for 32 hidden units, 9 KiB for 10), whatever the batch; the batch is only a matter of
-/// the training.
+/// The program chooses both numbers. The RAM usage is [`size_of`] this type: about `12 * (75 * HIDDEN + 10)` bytes, which
+/// is 29 KiB for 32 hidden units and 9 KiB for 10. The batch size does not change the RAM usage.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trainee<const HIDDEN: usize, const BATCH: usize> {
     /// The network.
     pub net: Mlp<PIXELS, HIDDEN, CLASSES>,
     /// The optimizer.
     pub sgd: Sgd<PIXELS, HIDDEN, CLASSES>,
-    /// Picks the first weights and the order of the images.
+    /// Seed of the initial weights and of the image order.
     pub seed: u32,
 }
 
@@ -197,17 +197,18 @@ impl<const HIDDEN: usize, const BATCH: usize> Default for Trainee<HIDDEN, BATCH>
 }
 
 impl<const HIDDEN: usize, const BATCH: usize> Trainee<HIDDEN, BATCH> {
-    /// Steps in one epoch. (A `BATCH` of 0 does not compile.)
+    /// Number of steps in one epoch. A `BATCH` of 0 is a compile-time error.
     pub const BATCHES: u32 = Split::Train.len().div_ceil(BATCH as u32);
 
-    /// All zeros, so that as a `static` it lies in `.bss` and takes no flash. It learns nothing
-    /// before [`Trainee::init`], which works in place: a device with 16 KiB of RAM has no room to
-    /// pass this type by value.
+    /// A trainee whose fields are all zero. A `static` with this value is placed in `.bss` and occupies no flash.
+    ///
+    /// Call [`Trainee::init`] before training. `init` works in place, because a device with 16 KiB of RAM has no space
+    /// to pass this type by value.
     pub const fn new() -> Self {
         Self { net: Mlp::new(), sgd: Sgd::new(), seed: 0 }
     }
 
-    /// Begins a run: first weights drawn from `seed`, the optimizer at rest.
+    /// Prepares a new run: draws the initial weights from `seed` and resets the optimizer.
     pub fn init(&mut self, seed: u32, hyper: Hyper) {
         self.seed = seed;
         self.net.parameters.init(&mut Pcg32::new(u64::from(seed)));
@@ -215,13 +216,12 @@ impl<const HIDDEN: usize, const BATCH: usize> Trainee<HIDDEN, BATCH> {
         self.sgd.init(hyper);
     }
 
-    /// One step: the gradient of the batch at `offset` of `epoch`, then the update. Returns the
-    /// mean loss of the batch before the update, in nats.
+    /// Executes one training step: computes the gradient of the batch at `offset` in `epoch`, then updates the weights.
+    /// Returns the mean loss of the batch before the update, in nats.
     ///
-    /// `offset` counts the steps of the epoch from 0 and wraps at [`Trainee::BATCHES`]. `epoch`
-    /// only picks the order of the images, so it may count from 0 or 1. The step that takes the
-    /// epoch's last batch ends with [`Sgd::end_epoch`]; an epoch that is cut short does not lower
-    /// the learning rate.
+    /// `offset` counts the steps of the epoch from 0 and wraps at [`Trainee::BATCHES`]. `epoch` only selects the image
+    /// order, so it may count from 0 or from 1. The step with the last batch of an epoch calls [`Sgd::end_epoch`]. An
+    /// epoch that is terminated early does not lower the learning rate.
     pub fn step(&mut self, epoch: u32, offset: u32) -> f32 {
         self.net.zero_gradients();
         let mut loss = 0.0;
@@ -238,29 +238,29 @@ impl<const HIDDEN: usize, const BATCH: usize> Trainee<HIDDEN, BATCH> {
         loss / examples as f32
     }
 
-    /// Measures the network on one part of the data, changing nothing.
+    /// Computes loss and accuracy of the network on one part of the data. Changes nothing.
     pub fn evaluate(&self, split: Split) -> Metrics {
         let mut loss = 0.0;
-        let mut right = 0_u32;
+        let mut correct = 0_u32;
         for image in split.images() {
             let net = &self.net.parameters;
-            let (one, prediction) = net.loss_and_prediction(&image.scaled(), image.label());
-            loss += one;
-            right += u32::from(prediction == image.label());
+            let (image_loss, prediction) = net.loss_and_prediction(&image.scaled(), image.label());
+            loss += image_loss;
+            correct += u32::from(prediction == image.label());
         }
         let images = split.len() as f32;
-        Metrics { loss: loss / images, accuracy: right as f32 / images }
+        Metrics { loss: loss / images, accuracy: correct as f32 / images }
     }
 
-    /// The bits of the weights, then of the optimizer: equal bits, equal runs from here on (with
-    /// one seed).
+    /// The bits of all weights, then of all optimizer tensors. Two trainees with equal bits and equal seeds continue
+    /// with equal results.
     pub fn bits(&self) -> impl Iterator<Item = u32> {
         let weights = self.net.parameters.slices();
         weights.into_iter().chain(self.sgd.slices()).flatten().map(|value| value.to_bits())
     }
 
-    /// FNV-1a, 64 bits, over [`Trainee::bits`] as little-endian bytes: one number to compare a
-    /// run on two machines by.
+    /// The 64-bit FNV-1a hash of [`Trainee::bits`] as little-endian bytes. Equal hashes show that two machines computed
+    /// the same weights.
     pub fn checksum(&self) -> u64 {
         self.bits()
             .flat_map(u32::to_le_bytes)

@@ -1,4 +1,4 @@
-//! That the linked-in data is the published data, and that its parts share nothing.
+//! Tests that the linked data equals the published data, and that its three parts are disjoint.
 
 use digits_workload::data::{self, CLASSES, IMAGES, PIXEL_MAX, Split, batch, image};
 use flate2::read::GzDecoder;
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::io::Read;
 
 #[test]
-fn the_binary_holds_the_numbers_of_the_csv() {
+fn the_binary_file_equals_the_csv_file() {
     let packed: &[u8] = include_bytes!("../data/digits.csv.gz");
     let mut text = String::new();
     GzDecoder::new(packed).read_to_string(&mut text).unwrap();
@@ -38,29 +38,29 @@ fn the_parts_are_disjoint_and_complete() {
 }
 
 #[test]
-fn every_part_has_every_class_in_fair_measure() {
+fn the_classes_are_balanced_in_every_part() {
     for split in Split::ALL {
         let mut counts = [0_u32; CLASSES];
         for image in split.images() {
             counts[usize::from(image.label())] += 1;
         }
-        let fair = split.len() / CLASSES as u32;
-        assert!(counts.iter().all(|n| (fair / 2..=fair * 2).contains(n)), "{split:?}: {counts:?}");
+        let mean = split.len() / CLASSES as u32;
+        assert!(counts.iter().all(|n| (mean / 2..=mean * 2).contains(n)), "{split:?}: {counts:?}");
     }
 }
 
 #[test]
-fn an_epoch_holds_every_training_image_once_whatever_the_batch() {
+fn an_epoch_contains_every_training_image_once_for_every_batch_size() {
     let numbers: BTreeSet<_> = (0..Split::Train.len()).map(|index| Split::Train.number(index).unwrap()).collect();
     let all: BTreeSet<_> = numbers.iter().map(|number| data::image(*number).unwrap().pixels().as_ptr()).collect();
     for size in [1, 7, 16, 1000, 1200, 5000] {
-        let mut left = all.clone();
+        let mut remaining = all.clone();
         for offset in 0..1200_u32.div_ceil(size) {
             for image in batch(3, 5, offset, size) {
-                assert!(left.remove(&image.pixels().as_ptr()), "twice, or not ours");
+                assert!(remaining.remove(&image.pixels().as_ptr()), "a duplicate, or not a training image");
             }
         }
-        assert!(left.is_empty());
+        assert!(remaining.is_empty());
         assert_eq!(batch(3, 5, 1200_u32.div_ceil(size), size).count(), 0);
         assert_eq!(batch(3, 5, u32::MAX, size).count(), 0);
     }

@@ -1,5 +1,5 @@
-//! The host simulation is killed (SIGKILL) at random moments and started again, until the run ends: the same final
-//! weights and the same checkpoint files as a run that was left alone.
+//! Tests of the host simulation as a process. The main test kills the process (SIGKILL) at random moments and starts it
+//! again until the run completes. The final weights and the checkpoint files must equal those of an uninterrupted run.
 //!
 //! `KILL_SEED=n cargo test -p training-monitor-firmware-example --test killed` replays the delays of one seed.
 
@@ -25,7 +25,7 @@ fn start(directory: &Path) -> Child {
         .unwrap()
 }
 
-/// Waits for the end of the run; the checksum it prints.
+/// Waits until the process exits. Returns the line with the checksum of the final weights.
 fn finish(run: Child) -> String {
     let output = run.wait_with_output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -33,20 +33,21 @@ fn finish(run: Child) -> String {
     text.lines().find(|line| line.starts_with("final weights")).unwrap().to_owned()
 }
 
-/// The names of all checkpoints with a checksum of their payloads: the record of the run beside them holds a time.
+/// The names of all checkpoint files, each with a checksum of its tensors. The run record is excluded, because it contains
+/// the measured time.
 fn payloads(directory: &Path) -> BTreeMap<String, u32> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(directory).unwrap() {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
         if name.ends_with(".ckpt") {
-            files.insert(name, tensors(&fs::read(entry.path()).unwrap()));
+            files.insert(name, tensor_checksum(&fs::read(entry.path()).unwrap()));
         }
     }
     files
 }
 
-fn tensors(bytes: &[u8]) -> u32 {
+fn tensor_checksum(bytes: &[u8]) -> u32 {
     struct Payload(Crc32Fast);
     impl Inspect for Payload {
         fn payload(&mut self, bytes: &[u8]) {
@@ -59,26 +60,27 @@ fn tensors(bytes: &[u8]) -> u32 {
 }
 
 #[test]
-fn killed_at_random_moments_it_ends_with_the_same_bits() {
+fn a_run_that_is_killed_at_random_moments_ends_with_the_same_bits() {
     let seed = std::env::var("KILL_SEED").map_or(1, |seed| seed.parse().unwrap());
     println!("KILL_SEED={seed}");
     let mut random = Pcg32::new(seed);
     let home = tempfile::tempdir().unwrap();
-    let uncut = home.path().join("uncut");
+    let uninterrupted = home.path().join("uninterrupted");
     let begin = Instant::now();
-    let expected = finish(start(&uncut));
-    let whole = begin.elapsed();
+    let expected = finish(start(&uninterrupted));
+    let duration = begin.elapsed();
 
     let mut kills = 0;
     let mut run = 0;
     while kills < KILLS {
-        // As many runs as it takes; each is killed until it ends.
+        // A run may complete before it was killed often enough. The loop then starts another run.
         run += 1;
         let directory = home.path().join(format!("killed-{run}"));
         loop {
             let mut child = start(&directory);
-            // Short enough to hit the start of a process, long enough to let the run get on.
-            sleep(whole.mul_f64(f64::from(random.next_u32() % 1000) / 2000.0) + Duration::from_micros(200));
+            // The delay is between 0.2 ms, which interrupts the program start, and half of the run time, which lets the
+            // run make progress.
+            sleep(duration.mul_f64(f64::from(random.next_u32() % 1000) / 2000.0) + Duration::from_micros(200));
             if kills < KILLS && child.try_wait().unwrap().is_none() {
                 child.kill().unwrap();
                 child.wait().unwrap();
@@ -88,13 +90,13 @@ fn killed_at_random_moments_it_ends_with_the_same_bits() {
             assert_eq!(finish(child), expected, "run {run}, KILL_SEED={seed}");
             break;
         }
-        assert_eq!(payloads(&directory), payloads(&uncut), "run {run}, KILL_SEED={seed}");
+        assert_eq!(payloads(&directory), payloads(&uninterrupted), "run {run}, KILL_SEED={seed}");
     }
     println!("{kills} kills over {run} runs");
 }
 
 #[test]
-fn a_poisoned_output_stops_the_run_at_its_iteration() {
+fn a_nan_loss_stops_the_run_at_its_iteration() {
     let home = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_digits"))
         .args(["--quiet", "--epochs", "3", "--nan-at", "100", "--directory"])
@@ -106,8 +108,8 @@ fn a_poisoned_output_stops_the_run_at_its_iteration() {
 }
 
 #[test]
-fn settings_that_make_no_sense_are_refused_and_leave_nothing() {
-    for (option, says) in
+fn invalid_settings_are_rejected_before_a_checkpoint_is_written() {
+    for (option, message) in
         [("--patience", "patience should be a positive"), ("--n-saved", "`n_saved` should be a positive")]
     {
         let home = tempfile::tempdir().unwrap();
@@ -118,7 +120,7 @@ fn settings_that_make_no_sense_are_refused_and_leave_nothing() {
             .unwrap();
         assert!(!output.status.success());
         let text = String::from_utf8(output.stderr).unwrap();
-        assert!(text.contains(says), "{text}");
+        assert!(text.contains(message), "{text}");
         let checkpoints = fs::read_dir(home.path().join("run")).unwrap().flatten();
         assert_eq!(checkpoints.filter(|entry| entry.path().extension().is_some_and(|e| e == "ckpt")).count(), 0);
     }

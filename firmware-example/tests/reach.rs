@@ -1,38 +1,43 @@
-//! The program that proves that nothing panics (`firmware-example/check`) proves it of what it reaches: here, that this
-//! is every public function of the monitor. The sources are read as text, by rules that they keep: one item begins a
-//! line, and what is public says `pub`.
+//! Tests that the program `no-panic` calls every public function of the monitor. `firmware-example/check` links that
+//! program to prove that the called functions cannot panic.
+//!
+//! The test reads the source files as text. It relies on two conventions of the sources: each item starts a new line, and
+//! public items are declared with `pub`.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-fn sources(directory: &Path, into: &mut Vec<(PathBuf, String)>) {
+fn collect_sources(directory: &Path, files: &mut Vec<(PathBuf, String)>) {
     let mut entries: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     entries.sort();
     for path in entries {
         if path.is_dir() {
-            sources(&path, into);
+            collect_sources(&path, files);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).unwrap();
-            into.push((path, text));
+            files.push((path, text));
         }
     }
 }
 
-fn read(directory: &str) -> Vec<(PathBuf, String)> {
-    let mut all = Vec::new();
-    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(directory), &mut all);
-    assert!(!all.is_empty());
-    all
+/// The paths and contents of all Rust source files below `directory`, which is relative to this package.
+fn read_sources(directory: &str) -> Vec<(PathBuf, String)> {
+    let mut files = Vec::new();
+    collect_sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(directory), &mut files);
+    assert!(!files.is_empty());
+    files
 }
 
-fn word(text: &str) -> &str {
+/// The identifier at the start of `text`.
+fn identifier(text: &str) -> &str {
     let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
     &text[..end]
 }
 
-/// The type that an `impl` is of: the first word after the generics, past `for` if there is one.
-fn implements(line: &str) -> Option<&str> {
+/// The type of an `impl` block that starts with `line`: the first identifier after `for`, or after the generic parameters
+/// if there is no `for`.
+fn impl_type(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("impl")?;
     let rest = if rest.starts_with('<') {
         let mut depth = 0;
@@ -44,72 +49,79 @@ fn implements(line: &str) -> Option<&str> {
     } else {
         rest
     };
-    let rest = rest.split_once(" for ").map_or(rest, |(_, of)| of);
-    Some(word(rest.trim_start()))
+    let rest = rest.split_once(" for ").map_or(rest, |(_, type_name)| type_name);
+    Some(identifier(rest.trim_start()))
 }
 
-/// What a caller can name: (type, or nothing for a free function; function; whether it takes `self`).
+/// A public function: the name of its type (empty for a free function), its name, and whether it takes `self`.
 type Function = (String, String, bool);
 
 fn public_functions() -> BTreeSet<Function> {
-    let files = read("../core/src");
-    let mut all = BTreeSet::new();
+    let files = read_sources("../core/src");
+    let mut functions = BTreeSet::new();
     for (path, text) in &files {
-        // Types that only the crate itself can name: declared so, or in a module that is not passed on. Their functions
-        // are in the same file; another file may have a public type of the name.
-        let mut hidden = BTreeSet::new();
-        let inner = path.ends_with("checkpoint/input.rs") || path.ends_with("checkpoint/output.rs");
+        // Types that are not accessible outside the crate: types without `pub`, and `pub` types in private modules. The
+        // set applies to one file, because another file may declare a public type with the same name.
+        let mut private_types = BTreeSet::new();
+        let in_private_module = path.ends_with("checkpoint/input.rs") || path.ends_with("checkpoint/output.rs");
         for line in text.lines() {
             for kind in ["struct ", "enum ", "trait "] {
                 let declared =
                     ["pub(crate) ", "pub(super) ", ""].map(|visible| line.strip_prefix(visible)?.strip_prefix(kind));
-                let public = line.strip_prefix("pub ").and_then(|rest| rest.strip_prefix(kind)).filter(|_| inner);
-                hidden.extend(declared.into_iter().flatten().chain(public).map(|rest| word(rest).to_owned()));
+                let public = line.strip_prefix("pub ").and_then(|rest| rest.strip_prefix(kind));
+                let public = public.filter(|_| in_private_module);
+                let names = declared.into_iter().flatten().chain(public);
+                private_types.extend(names.map(|rest| identifier(rest).to_owned()));
             }
         }
-        let mut of = String::new();
+        let mut type_name = String::new();
         let mut lines = text.lines().peekable();
         while let Some(line) = lines.next() {
-            if let Some(name) = implements(line) {
-                of = name.to_owned();
+            if let Some(name) = impl_type(line) {
+                type_name = name.to_owned();
             } else if line.starts_with('}') {
-                of.clear();
+                type_name.clear();
             }
             let Some(rest) = line.trim_start().strip_prefix("pub ") else { continue };
             let rest = rest.strip_prefix("const ").unwrap_or(rest);
             let Some(rest) = rest.strip_prefix("fn ") else { continue };
-            // Where the arguments do not fit into the line, `self` is the first of the next.
+            // If the arguments do not fit into one line, `self` is at the start of the next line.
             let arguments = format!("{rest}{}", lines.peek().map_or("", |next| next.trim_start()));
             let takes_self = ["self", "mut self", "&self", "&mut self"]
                 .iter()
-                .any(|this| arguments.find('(').is_some_and(|at| arguments[at + 1..].starts_with(this)));
-            let free_and_inner = of.is_empty() && line.starts_with(' ');
-            if !hidden.contains(&of) && !free_and_inner {
-                all.insert((of.clone(), word(rest).to_owned(), takes_self));
+                .any(|this| arguments.find('(').is_some_and(|open| arguments[open + 1..].starts_with(this)));
+            let nested_free_function = type_name.is_empty() && line.starts_with(' ');
+            if !private_types.contains(&type_name) && !nested_free_function {
+                functions.insert((type_name.clone(), identifier(rest).to_owned(), takes_self));
             }
         }
     }
-    all
+    functions
 }
 
 #[test]
-fn the_program_that_proves_that_nothing_panics_calls_every_public_function() {
-    let program: String = read("src/bin/no-panic").into_iter().map(|(_, text)| text).collect();
-    let calls = |name: &str, before: &str| {
-        program.match_indices(name).any(|(at, _)| {
-            let ends = !program[at + name.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_');
-            ends && program[..at].ends_with(before)
+fn the_no_panic_program_calls_every_public_function() {
+    let program: String = read_sources("src/bin/no-panic").into_iter().map(|(_, text)| text).collect();
+    let contains_call = |name: &str, prefix: &str| {
+        program.match_indices(name).any(|(start, _)| {
+            let is_whole_name = !program[start + name.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_');
+            is_whole_name && program[..start].ends_with(prefix)
         })
     };
     let functions = public_functions();
     assert!(functions.len() > 100, "{}", functions.len());
     let missing: Vec<_> = functions
         .iter()
-        .filter(|(of, name, takes_self)| {
-            let named = calls(name, &format!("{of}::")) || program.contains(&format!("{of}::<")) && calls(name, ">::");
-            let called = if of.is_empty() { calls(name, "") } else { named || *takes_self && calls(name, ".") };
-            !called
+        .filter(|(type_name, name, takes_self)| {
+            let by_path = contains_call(name, &format!("{type_name}::"))
+                || program.contains(&format!("{type_name}::<")) && contains_call(name, ">::");
+            let is_called = if type_name.is_empty() {
+                contains_call(name, "")
+            } else {
+                by_path || *takes_self && contains_call(name, ".")
+            };
+            !is_called
         })
         .collect();
-    assert!(missing.is_empty(), "not called: {missing:#?}");
+    assert!(missing.is_empty(), "public functions that the program does not call: {missing:#?}");
 }

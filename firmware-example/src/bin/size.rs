@@ -1,13 +1,14 @@
-//! How much code the monitor is. Built once for each part, named by the environment variable `PART`; the difference to
-//! `PART=nothing`, which has the same weights, the same step and the same runtime, is the part.
+//! Measures the code size of the parts of the monitor.
 //!
-//! It is never run, and does what the part does with what the compiler cannot know.
+//! The environment variable `PART` selects one part at compile time. `PART=nothing` builds the same model, step and
+//! runtime without the monitor. The difference of the two program sizes is the size of the part. The program is never
+//! executed. Its inputs come from `black_box`, so the compiler cannot remove code for particular values.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]
 mod firmware {
-    // For its critical section, which is how a Cortex-M0 hands out a static once.
+    // `static_cell` needs a critical section on processors without atomic instructions. These crates provide it.
     #[cfg(target_arch = "arm")]
     use cortex_m as _;
     #[cfg(target_arch = "riscv32")]
@@ -36,17 +37,17 @@ mod firmware {
         None => "nothing",
     };
 
-    /// Whether this is the part that is built.
-    const fn is(part: &str) -> bool {
+    /// Returns true if `part` is the part that this build measures.
+    const fn is_part(part: &str) -> bool {
         let (a, b) = (PART.as_bytes(), part.as_bytes());
-        let mut at = 0;
-        while at < a.len() && at < b.len() && a[at] == b[at] {
-            at += 1;
+        let mut index = 0;
+        while index < a.len() && index < b.len() && a[index] == b[index] {
+            index += 1;
         }
-        at == a.len() && at == b.len()
+        index == a.len() && index == b.len()
     }
 
-    /// What the compiler does not know.
+    /// A value that the compiler cannot predict.
     fn any<T: Default>() -> T {
         black_box(T::default())
     }
@@ -56,43 +57,43 @@ mod firmware {
     fn main() -> ! {
         let mut model: Model<'_> = One("model", WEIGHTS.take());
         loop {
-            if const { is("nothing") } {
+            if const { is_part("nothing") } {
                 black_box(step(&mut model, any()));
             }
-            if const { is("scan") } {
+            if const { is_part("scan") } {
                 black_box((step(&mut model, any()), all_finite(model.1)));
             }
-            if const { is("ranking") } {
+            if const { is_part("ranking") } {
                 ranking(&mut model);
             }
-            if const { is("early-stopping") } {
+            if const { is_part("early-stopping") } {
                 stopping(&mut model);
             }
-            if const { is("timer") } {
+            if const { is_part("timer") } {
                 timer(&mut model);
             }
-            if const { is("encode") } {
+            if const { is_part("encode") } {
                 encode(&mut model);
             }
-            if const { is("decode") } {
+            if const { is_part("decode") } {
                 decode(&mut model);
             }
-            if const { is("encode-and-decode") } {
+            if const { is_part("encode-and-decode") } {
                 encode(&mut model);
                 decode(&mut model);
             }
-            if const { is("machines") } {
-                machines(&mut model, &mut Port);
+            if const { is_part("machines") } {
+                policies_and_codec(&mut model, &mut OpaqueDevice);
             }
-            if const { is("machines-with-flash-slots") }
+            if const { is_part("machines-with-flash-slots") }
                 && let Ok(mut slots) = Slots::<_, 4>::open(Flash, 0..any())
             {
-                machines(&mut model, &mut slots);
+                policies_and_codec(&mut model, &mut slots);
             }
-            if const { is("four-handlers-and-engine") } {
-                run(&mut model, Port);
+            if const { is_part("four-handlers-and-engine") } {
+                run(&mut model, OpaqueDevice);
             }
-            if const { is("with-flash-slots") }
+            if const { is_part("with-flash-slots") }
                 && let Ok(slots) = Slots::<_, 4>::open(Flash, 0..any())
             {
                 run(&mut model, slots);
@@ -142,20 +143,20 @@ mod firmware {
         black_box(step(model, any()));
         let header = Header { step: any(), sequence: any(), iteration: any(), score: any(), score_name: None };
         let contents = Contents { header, record: None, only: None, allow_non_finite: false };
-        black_box(checkpoint::encode::<Crc32, _, _>(&mut Port, &contents, model).is_ok());
+        black_box(checkpoint::encode::<Crc32, _, _>(&mut OpaqueDevice, &contents, model).is_ok());
     }
 
     fn decode(model: &mut Model<'_>) {
         black_box(step(model, any()));
         let mut scratch = [0; 64];
         let mut loader = checkpoint::Loader::new(model, &mut scratch);
-        if loader.verify::<Crc32, _>(&mut Port, None).is_ok() && loader.verified::<Infallible>().is_ok() {
-            black_box(loader.load::<Crc32, _>(&mut Port).is_ok());
+        if loader.verify::<Crc32, _>(&mut OpaqueDevice, None).is_ok() && loader.verified::<Infallible>().is_ok() {
+            black_box(loader.load::<Crc32, _>(&mut OpaqueDevice).is_ok());
         }
     }
 
-    /// Everything that decides and everything that reads and writes, in a loop of the program's own, without the engine.
-    fn machines<S: Store>(model: &mut Model<'_>, store: &mut S) {
+    /// The part `machines`: all policies, the encoder and the decoder in a custom loop, without the engine.
+    fn policies_and_codec<S: Store>(model: &mut Model<'_>, store: &mut S) {
         let Ok(mut stopping) = EarlyStopping::new(3) else { return };
         let Ok(mut best) = ModelCheckpoint::<3>::builder().scored().n_saved(3).build() else { return };
         let mut guard = TerminateOnNan::new();
@@ -166,7 +167,7 @@ mod firmware {
             index += 1;
         }
         if let Some(latest) = best.latest() {
-            restore(model, store, latest.step);
+            load_step(model, store, latest.step);
         }
         loop {
             timer.resume(any());
@@ -178,9 +179,9 @@ mod firmware {
             }
             if let Some(save) = best.update(Some(-loss))
                 && write(model, store, save)
-                && let Some(gone) = best.committed(save)
+                && let Some(evicted) = best.committed(save)
             {
-                black_box(store.remove(gone.step).is_ok());
+                black_box(store.remove(evicted.step).is_ok());
             }
             if stopping.update(-loss) {
                 break;
@@ -188,7 +189,7 @@ mod firmware {
         }
         black_box(timer.seconds(any(), 1000));
         if let Some(best) = best.best() {
-            restore(model, store, best.step);
+            load_step(model, store, best.step);
         }
     }
 
@@ -205,7 +206,7 @@ mod firmware {
     }
 
     #[inline(never)]
-    fn restore<S: Store>(model: &mut Model<'_>, store: &mut S, step: u32) -> bool {
+    fn load_step<S: Store>(model: &mut Model<'_>, store: &mut S, step: u32) -> bool {
         let mut scratch = [0; 64];
         let mut loader = checkpoint::Loader::new(model, &mut scratch);
         let Ok(mut reader) = store.open(step, 0) else { return false };
@@ -217,7 +218,7 @@ mod firmware {
         loader.load::<S::Checksum, _>(&mut reader).is_ok()
     }
 
-    /// A whole run, as a program would have it: resumed, all four handlers, the best weights in the end.
+    /// A complete run, as in an application: resumes, trains with all four handlers, and loads the best weights.
     fn run<S: Store>(model: &mut Model<'_>, store: S) {
         let Ok(stopping) = EarlyStopping::new(3) else { return };
         let best = ModelCheckpoint::<3>::builder().score_function(|state: &State<f32>| loss(state)).n_saved(3).build();
@@ -240,14 +241,15 @@ mod firmware {
         state.output.unwrap_or(f32::NAN)
     }
 
-    /// A device of the user's own, of which nothing is known: a stream and a store.
-    struct Port;
+    /// A user-defined device that acts as a stream and as a store. `black_box` hides its behavior from the compiler, so
+    /// its own code is negligible and the compiler cannot simplify the callers.
+    struct OpaqueDevice;
 
-    impl embedded_io::ErrorType for Port {
+    impl embedded_io::ErrorType for OpaqueDevice {
         type Error = Infallible;
     }
 
-    impl Write for Port {
+    impl Write for OpaqueDevice {
         #[inline(never)]
         fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
             black_box(bytes.as_ptr());
@@ -258,7 +260,7 @@ mod firmware {
         }
     }
 
-    impl Read for Port {
+    impl Read for OpaqueDevice {
         #[inline(never)]
         fn read(&mut self, bytes: &mut [u8]) -> Result<usize, Infallible> {
             black_box(bytes.as_ptr());
@@ -266,14 +268,14 @@ mod firmware {
         }
     }
 
-    impl Store for Port {
+    impl Store for OpaqueDevice {
         type Error = Infallible;
-        type Writer<'a> = Port;
-        type Reader<'a> = Port;
+        type Writer<'a> = OpaqueDevice;
+        type Reader<'a> = OpaqueDevice;
         type Checksum = Crc32;
 
-        fn create(&mut self, _: &Opening<'_>) -> Result<Port, Infallible> {
-            Ok(Port)
+        fn create(&mut self, _: &Opening<'_>) -> Result<OpaqueDevice, Infallible> {
+            Ok(OpaqueDevice)
         }
         fn commit(&mut self, _: &Header<'_>, _: &checkpoint::Encoded) -> Result<(), Infallible> {
             Ok(())
@@ -287,15 +289,15 @@ mod firmware {
         fn parts(&mut self, _: u32) -> Result<u32, Infallible> {
             Ok(any())
         }
-        fn open(&mut self, _: u32, _: u32) -> Result<Port, Infallible> {
-            Ok(Port)
+        fn open(&mut self, _: u32, _: u32) -> Result<OpaqueDevice, Infallible> {
+            Ok(OpaqueDevice)
         }
         fn remove(&mut self, _: u32) -> Result<(), Infallible> {
             Ok(())
         }
     }
 
-    /// A flash of the user's own, likewise.
+    /// A user-defined flash driver. `black_box` hides its results from the compiler.
     struct Flash;
 
     impl ErrorType for Flash {
@@ -308,7 +310,7 @@ mod firmware {
         #[inline(never)]
         fn read(&mut self, _: u32, bytes: &mut [u8]) -> Result<(), NorFlashErrorKind> {
             black_box(bytes.as_ptr());
-            failed()
+            any_result()
         }
         fn capacity(&self) -> usize {
             any()
@@ -321,16 +323,16 @@ mod firmware {
 
         #[inline(never)]
         fn erase(&mut self, _: u32, _: u32) -> Result<(), NorFlashErrorKind> {
-            failed()
+            any_result()
         }
         #[inline(never)]
         fn write(&mut self, _: u32, bytes: &[u8]) -> Result<(), NorFlashErrorKind> {
             black_box(bytes.as_ptr());
-            failed()
+            any_result()
         }
     }
 
-    fn failed() -> Result<(), NorFlashErrorKind> {
+    fn any_result() -> Result<(), NorFlashErrorKind> {
         if any() { Err(NorFlashErrorKind::Other) } else { Ok(()) }
     }
 
@@ -344,5 +346,5 @@ mod firmware {
 
 #[cfg(not(target_os = "none"))]
 fn main() {
-    eprintln!("This program is for a board: `firmware-example/check` builds it for three of them.");
+    eprintln!("This program runs on a board. `firmware-example/check` builds it for three boards.");
 }

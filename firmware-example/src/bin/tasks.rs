@@ -1,7 +1,7 @@
-//! The handlers under an async executor: a task trains, and gives way to others after each step.
+//! Training under an async executor: one task trains and yields to other tasks during each step.
 //!
-//! The engine does not know of it. `begin_iteration` and `end_iteration` are the halves of a loop of one's own, between
-//! which a task may wait for whatever it likes: a sample, a radio, the flash.
+//! The engine is not asynchronous. The task calls `begin_iteration` and `end_iteration` in a custom loop. Between these
+//! two calls the task may await anything, for example a sensor sample, a radio or a flash operation.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -29,7 +29,7 @@ mod firmware {
 
     static TRAINEE: ConstStaticCell<Small> = ConstStaticCell::new(Small::new());
     static EXECUTOR: StaticCell<Executor> = StaticCell::new();
-    /// What the other task has done.
+    /// Number of times the `blink` task has run.
     static BLINKS: Mutex<Cell<u32>> = Mutex::new(Cell::new(0));
 
     #[embassy_executor::task]
@@ -46,7 +46,7 @@ mod firmware {
         let mut engine = Engine::with_metrics(2, f32::NEG_INFINITY).with_epoch_length(Small::BATCHES);
         while engine.begin_iteration(trainee, &mut handlers) {
             let loss = trainee.step(engine.state().epoch(), engine.state().offset());
-            // The others' turn; here a program would wait for its next samples.
+            // The executor runs the other tasks here. A real program would await its next samples.
             yield_now().await;
             engine.end_iteration(loss, trainee, &mut handlers);
         }
@@ -54,7 +54,7 @@ mod firmware {
         if let Some(outcome) = engine.outcome() {
             defmt::info!("{} after epoch {=u32}; loss {=f32}", outcome.reason, outcome.epoch, -engine.state().metrics);
         }
-        defmt::info!("{=u32} blinks meanwhile", blinks);
+        defmt::info!("{=u32} blinks during training", blinks);
         board::exit(if blinks >= Small::BATCHES { 0 } else { 1 })
     }
 
@@ -90,5 +90,5 @@ mod firmware {
 
 #[cfg(not(target_os = "none"))]
 fn main() {
-    eprintln!("This program is for a board: `firmware-example/check` builds and runs it in emulators.");
+    eprintln!("This program runs on a board. `firmware-example/check` builds it and runs it in emulators.");
 }

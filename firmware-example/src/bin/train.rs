@@ -1,7 +1,10 @@
-//! The digits, learnt by a board: all four handlers, checkpoints in its flash, the log through defmt.
+//! The firmware that trains the network on a board, with all four handlers, checkpoints in flash, and a defmt log.
 //!
-//! Whatever happens to it, it is started again and goes on where its last checkpoint was taken. On a board with room the
-//! network is 64-32-10, with the feature `small` and on the Cortex-M0 64-10-10.
+//! After a reset or a power failure, the program resumes from the newest checkpoint. The network is 64-32-10 by default.
+//! It is 64-10-10 on the Cortex-M0 and with the feature `small-network`.
+//!
+//! The desktop tool's command `watch` parses the log lines of this program. A change of their text must also change the
+//! parser.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -16,7 +19,7 @@ mod log;
 mod firmware {
     use crate::board::{self, Flash};
     use digits_workload::boards::{BEST_SLOTS, LATEST_SLOTS, Region};
-    use digits_workload::monitored::{self, Journal, Plan, Series, Summary};
+    use digits_workload::monitored::{self, Plan, RunObserver, Series, Summary};
     use digits_workload::train::{Metrics, Trainee};
     use embedded_storage::nor_flash::ReadNorFlash;
     use static_cell::ConstStaticCell;
@@ -24,22 +27,23 @@ mod firmware {
     use training_monitor::handlers::saving::Report;
     use training_monitor::store::slots::{RegionError, Slots};
 
-    const HIDDEN: usize = if cfg!(any(target_abi = "eabi", feature = "small")) { 10 } else { 32 };
-    /// Images a step.
+    const HIDDEN: usize = if cfg!(any(target_abi = "eabi", feature = "small-network")) { 10 } else { 32 };
+    /// Number of images per training step.
     const BATCH: usize = 16;
 
-    /// Too large for the stack of the smallest board.
+    /// The trainee is a static variable, because it is too large for the stack of the smallest board.
     static TRAINEE: ConstStaticCell<Trainee<HIDDEN, BATCH>> = ConstStaticCell::new(Trainee::new());
 
-    /// The log lines.
-    struct Log {
-        /// Erases of each place, as the flash is found.
+    /// Writes the events of the run to the log.
+    struct RunLog {
+        /// Erase count of each slot for the latest checkpoint, at the program start.
         latest: [u32; LATEST_SLOTS],
+        /// Erase count of each slot for the best checkpoints, at the program start.
         best: [u32; BEST_SLOTS],
     }
 
-    impl<E> Journal<E> for Log {
-        fn begins(&self, resumed: Option<Resumed>) {
+    impl<E> RunObserver<E> for RunLog {
+        fn on_start(&self, resumed: Option<Resumed>) {
             match resumed {
                 None => defmt::info!("64-{=usize}-10, from the beginning", HIDDEN),
                 Some(run) => defmt::info!(
@@ -53,7 +57,7 @@ mod firmware {
             defmt::info!("latest: slots erased {} times", self.latest);
             defmt::info!("best: slots erased {} times", self.best);
         }
-        fn epoch(&self, epoch: u32, validation: Metrics, patience: u32) {
+        fn on_epoch(&self, epoch: u32, validation: Metrics, patience: u32) {
             defmt::info!(
                 "epoch {=u32}: loss {=f32}, accuracy {=f32}, patience {=u32}",
                 epoch,
@@ -62,7 +66,7 @@ mod firmware {
                 patience
             );
         }
-        fn checkpoint(&self, series: Series, report: &Report<'_, E>) {
+        fn on_checkpoint(&self, series: Series, report: &Report<'_, E>) {
             let series = match series {
                 Series::Latest => "latest",
                 Series::Best => "best",
@@ -70,12 +74,12 @@ mod firmware {
             match report {
                 Report::Saved { save, bytes, removed } => match removed {
                     None => defmt::info!("{=str}: saved {=u32}, {=u32} bytes", series, save.step, bytes),
-                    Some(gone) => defmt::info!(
+                    Some(evicted) => defmt::info!(
                         "{=str}: saved {=u32}, {=u32} bytes, in place of {=u32}",
                         series,
                         save.step,
                         bytes,
-                        gone
+                        evicted
                     ),
                 },
                 Report::SaveFailed { save, .. } => defmt::error!("{=str}: {=u32} was not saved", series, save.step),
@@ -86,7 +90,7 @@ mod firmware {
         }
     }
 
-    /// The whole program: 0 when the run came to its end.
+    /// Runs the program. Returns the exit code: 0 if the run completed, 1 if it failed.
     fn program() -> i32 {
         let trainee = TRAINEE.take();
         match train(trainee) {
@@ -103,25 +107,25 @@ mod firmware {
         }
     }
 
-    /// Why there is no result.
+    /// The reason why the program failed.
     #[derive(defmt::Format)]
     enum Error {
-        /// The board has no flash.
+        /// The flash of the board cannot be opened.
         NoFlash,
-        /// The flash cannot be divided so.
+        /// The flash region cannot be divided into slots.
         Region(RegionError),
-        /// The log has said what went wrong.
+        /// The run failed. The log contains the cause.
         Run,
     }
 
     fn train(trainee: &mut Trainee<HIDDEN, BATCH>) -> Result<Summary, Error> {
         let latest = slots::<LATEST_SLOTS>(Region::Latest)?;
         let best = slots::<BEST_SLOTS>(Region::Best)?;
-        let log = Log { latest: latest.erases(), best: best.erases() };
+        let log = RunLog { latest: latest.erases(), best: best.erases() };
         monitored::run(trainee, Plan::DEFAULT, latest, best, &log).map_err(|_| Error::Run)
     }
 
-    /// A region of the flash in so many places.
+    /// Opens a flash region and divides it into `N` slots.
     fn slots<const N: usize>(region: Region) -> Result<Slots<Flash, N>, Error> {
         let flash = board::flash(region).map_err(|_| Error::NoFlash)?;
         let end = u32::try_from(flash.capacity()).unwrap_or(u32::MAX);
@@ -142,5 +146,5 @@ mod firmware {
 
 #[cfg(not(target_os = "none"))]
 fn main() {
-    eprintln!("This program is for a board: `firmware-example/check` builds and runs it in emulators.");
+    eprintln!("This program runs on a board. `firmware-example/check` builds it and runs it in emulators.");
 }

@@ -1,32 +1,32 @@
-//! A driver for parallel NOR flash with the Intel command set (CFI 0001): two 16-bit chips side by side, so that every
-//! command and every status goes to both halves of a 32-bit word.
+//! A driver for parallel NOR flash with the Intel command set (CFI 0001). Two 16-bit chips form one 32-bit word, so each
+//! half of a command word or status word belongs to one chip.
 //!
-//! It erases blocks and programs words, waits for each, and leaves the chips in the state in which they can be read.
-//! That a word is programmed once is enforced by `WriteOnce` around it.
+//! The driver waits until each erase or program operation is complete, and returns the chips to read mode. The wrapper
+//! `WriteOnce` enforces that each word is programmed at most once.
 
 use core::ops::Range;
 use core::ptr;
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash};
 
-/// Bytes of an erase block, of both chips together.
+/// Size in bytes of an erase block of both chips together.
 pub const BLOCK: u32 = 256 * 1024;
 
-/// The same for both chips.
-const fn both(half: u16) -> u32 {
-    (half as u32) << 16 | half as u32
+/// Repeats a 16-bit value in both halves of a word, one for each chip.
+const fn both_chips(value: u16) -> u32 {
+    (value as u32) << 16 | value as u32
 }
 
-const READ_ARRAY: u32 = both(0xFF);
-const QUERY: u32 = both(0x98);
-const CLEAR_STATUS: u32 = both(0x50);
-const PROGRAM: u32 = both(0x40);
-const ERASE: u32 = both(0x20);
-const CONFIRM: u32 = both(0xD0);
-const READY: u32 = both(0x80);
-/// Erase failed, program failed, voltage too low, block locked.
-const FAILED: u32 = both(0x20 | 0x10 | 0x08 | 0x02);
+const READ_ARRAY: u32 = both_chips(0xFF);
+const QUERY: u32 = both_chips(0x98);
+const CLEAR_STATUS: u32 = both_chips(0x50);
+const PROGRAM: u32 = both_chips(0x40);
+const ERASE: u32 = both_chips(0x20);
+const CONFIRM: u32 = both_chips(0xD0);
+const READY: u32 = both_chips(0x80);
+/// The four error bits of the status: erase error, program error, voltage too low, block locked.
+const ERROR_BITS: u32 = both_chips(0x20 | 0x10 | 0x08 | 0x02);
 
-/// Some blocks of a flash.
+/// A range of erase blocks of the flash.
 #[derive(Debug)]
 pub struct CfiFlash {
     base: *mut u32,
@@ -34,22 +34,24 @@ pub struct CfiFlash {
 }
 
 impl CfiFlash {
-    /// The bytes `range` of the chips at `chips`.
+    /// Creates a driver for the bytes `range` of the two chips at the address `chips`.
     ///
     /// # Safety
-    /// `chips` is the address of two chips as above, `range` is of whole blocks of them and this driver's alone, no other
-    /// driver of the same chips is at work while this one is, and nothing runs from them.
+    /// * `chips` must be the address of two chips with the Intel command set.
+    /// * `range` must consist of whole erase blocks, and no other driver may use these blocks.
+    /// * No other driver of the same chips may run an operation at the same time.
+    /// * The processor must not execute code from the chips.
     ///
     /// # Errors
-    /// [`CfiError::NoFlash`] when nothing answers the query.
+    /// Returns [`CfiError::NoFlash`] if the chips do not answer the CFI query.
     pub unsafe fn new(chips: usize, range: Range<u32>) -> Result<Self, CfiError> {
         let chips = ptr::with_exposed_provenance_mut::<u32>(chips);
-        let all = Self { base: chips, len: range.end };
-        all.command(0, QUERY);
-        let answer = [0x40, 0x44, 0x48].map(|offset| all.word(offset));
-        all.command(0, READ_ARRAY);
-        // "QRY", from both chips.
-        if answer != [both(b'Q' as u16), both(b'R' as u16), both(b'Y' as u16)] {
+        let flash = Self { base: chips, len: range.end };
+        flash.command(0, QUERY);
+        let answer = [0x40, 0x44, 0x48].map(|offset| flash.word(offset));
+        flash.command(0, READ_ARRAY);
+        // A chip in query mode answers with the letters "QRY".
+        if answer != [both_chips(b'Q' as u16), both_chips(b'R' as u16), both_chips(b'Y' as u16)] {
             return Err(CfiError::NoFlash);
         }
         Ok(Self { base: chips.wrapping_byte_add(range.start as usize), len: range.end.saturating_sub(range.start) })
@@ -60,12 +62,14 @@ impl CfiFlash {
     }
 
     fn word(&self, offset: u32) -> u32 {
-        // SAFETY: `offset` was checked against `len`, all of which is flash (`new`); reading it changes nothing.
+        // SAFETY: the caller has checked `offset` against `len`, and `new` requires that this range is flash. A read of
+        // the flash has no side effect.
         unsafe { self.address(offset).read_volatile() }
     }
 
     fn command(&self, offset: u32, word: u32) {
-        // SAFETY: as in `word`; a write to flash is a command, and this driver is its only sender.
+        // SAFETY: the address is valid, as in `word`. A write to the flash is a command to the chips, and `new` requires
+        // that no other driver sends commands at the same time.
         unsafe { self.address(offset).write_volatile(word) };
     }
 
@@ -73,11 +77,11 @@ impl CfiFlash {
         loop {
             let status = self.word(offset);
             if status & READY == READY {
-                if status & FAILED == 0 {
+                if status & ERROR_BITS == 0 {
                     return Ok(());
                 }
                 self.command(offset, CLEAR_STATUS);
-                return Err(CfiError::Failed);
+                return Err(CfiError::OperationFailed);
             }
         }
     }
@@ -133,8 +137,8 @@ impl NorFlash for CfiFlash {
 
     fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), CfiError> {
         self.check(offset, bytes.len())?;
-        let (words, rest) = bytes.as_chunks::<4>();
-        if !offset.is_multiple_of(4) || !rest.is_empty() {
+        let (words, remainder) = bytes.as_chunks::<4>();
+        if !offset.is_multiple_of(4) || !remainder.is_empty() {
             return Err(CfiError::NotAligned);
         }
         let mut result = Ok(());
@@ -151,16 +155,16 @@ impl NorFlash for CfiFlash {
     }
 }
 
-/// Why the flash did not do it.
+/// The reason why a flash operation failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CfiError {
-    /// Nothing there answers as such a flash does.
+    /// There is no flash with the Intel command set at the given address.
     NoFlash,
-    /// The chips say that an erase or a program failed.
-    Failed,
-    /// Not on a word.
+    /// A chip set an error bit in its status after an erase or program operation.
+    OperationFailed,
+    /// The offset or the length of a write is not a multiple of 4 bytes.
     NotAligned,
-    /// Beyond the end.
+    /// The range exceeds the size of the flash.
     OutOfBounds,
 }
 
@@ -169,7 +173,7 @@ impl NorFlashError for CfiError {
         match self {
             CfiError::NotAligned => NorFlashErrorKind::NotAligned,
             CfiError::OutOfBounds => NorFlashErrorKind::OutOfBounds,
-            CfiError::NoFlash | CfiError::Failed => NorFlashErrorKind::Other,
+            CfiError::NoFlash | CfiError::OperationFailed => NorFlashErrorKind::Other,
         }
     }
 }

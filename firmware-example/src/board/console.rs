@@ -1,13 +1,14 @@
-//! The emulator's console, through semihosting: text for the programs that measure, bytes for the log.
+//! The console of the emulator, accessed through semihosting. The measuring programs print text, and the logger writes
+//! the bytes of its frames.
 //!
-//! A real board has a debug probe here (RTT). Nothing is buffered, nothing fails: what the emulator does not take is
-//! lost.
+//! On a real board a debug probe with RTT replaces this module. Output is not buffered, and errors are ignored: the
+//! emulator may discard bytes.
 
 use core::fmt;
 use semihosting::fd::AsFd;
 use semihosting::sys::arm_compat::{OpenMode, sys_open, sys_write_orig};
 
-/// Text, a write a call.
+/// Text output to the console. Every call of `write_str` is one semihosting write.
 pub struct Console;
 
 impl fmt::Write for Console {
@@ -17,9 +18,10 @@ impl fmt::Write for Console {
     }
 }
 
-/// Writes `bytes` to the console, all at once.
+/// Writes `bytes` to the console in one semihosting call.
 pub fn write_console(bytes: &[u8]) {
-    // Opened each time, so that there is no state to guard; ":tt" is semihosting's name for it.
+    // ":tt" is the semihosting name of the console. The console is opened for each write, so that no shared handle
+    // needs protection against interrupts.
     if let Ok(console) = sys_open(c":tt", OpenMode::WRONLY_TRUNC) {
         let _ = sys_write_orig(console.as_fd(), bytes);
     }

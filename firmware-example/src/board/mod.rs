@@ -1,10 +1,11 @@
-//! The board under a program: console, log, flash, clock, stack, exit.
+//! Board support for the firmware programs: console, log, flash, instruction counter, stack measurement and exit.
 //!
-//! One of three machines, known from the target: `arm` (Cortex-M4F as mps2-an386, Cortex-M0 as micro:bit) or `riscv`
-//! (RV32IMC as QEMU's virt). A program for a real board replaces this directory by its HAL, and nothing else
-//! (BOARDS.md). What needs `unsafe` because hardware does is here, and only here.
+//! The compilation target selects one of three emulated machines. The module `arm` supports a Cortex-M4F (QEMU machine
+//! mps2-an386) and a Cortex-M0 (micro:bit). The module `riscv` supports an RV32IMC (virt). A program for a real board
+//! replaces this directory with a HAL, as BOARDS.md describes. All hardware access that requires `unsafe` is in this
+//! directory.
 
-#![allow(dead_code, unused_imports, reason = "each program takes what it needs")]
+#![allow(dead_code, unused_imports, reason = "each program uses a part of this module")]
 
 #[cfg(target_arch = "arm")]
 mod arm;
@@ -23,7 +24,7 @@ pub use console::{Console, write_console};
 #[cfg(target_arch = "riscv32")]
 pub use riscv::{BOARD, Flash, elapsed, flash, instructions, start_counter};
 
-/// Ends the program and the emulator: 0 is success.
+/// Ends the program and the emulator with the exit code `code`. The code 0 means success.
 pub fn exit(code: i32) -> ! {
     semihosting::process::exit(code)
 }

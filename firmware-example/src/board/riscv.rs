@@ -1,37 +1,39 @@
-//! RV32IMC as QEMU's virt, with its second emulated NOR flash: 32 MiB at 0x2200_0000.
+//! Board support for the RV32IMC (QEMU machine virt). Checkpoints are stored in the second emulated NOR flash of the
+//! machine: 32 MiB at address 0x2200_0000.
 
 use super::cfi::{CfiError, CfiFlash};
 use digits_workload::boards::{self, Board, Region};
 use digits_workload::flash::WriteOnce;
 
-/// This board.
+/// The board for which the program is compiled.
 pub const BOARD: Board = boards::RV32;
 
-/// Where the flash is.
+/// Address of the flash.
 const BASE: usize = 0x2200_0000;
 
-/// The flash of this board.
+/// The flash driver of this board.
 pub type Flash = WriteOnce<CfiFlash>;
 
-/// Opens a region of the flash.
+/// Opens one region of the flash. The returned flash starts at offset 0 of the region.
 ///
 /// # Errors
-/// [`CfiError::NoFlash`] when the machine was started without one.
+/// Returns [`CfiError::NoFlash`] if the emulator was started without the flash.
 pub fn flash(region: Region) -> Result<Flash, CfiError> {
-    // SAFETY: BASE is the flash of this machine, in which nothing else lies. The two regions share no block, and they
-    // are used one after the other: there is one core, and no interrupt saves checkpoints.
+    // SAFETY: `BASE` is the address of the machine's flash, which contains nothing but checkpoints. The two regions do
+    // not share an erase block. They are never accessed at the same time: there is one core, and no interrupt handler
+    // accesses the flash.
     unsafe { CfiFlash::new(BASE, BOARD.range(region)) }.map(WriteOnce::new)
 }
 
-/// Nothing to start: the core counts by itself.
+/// Does nothing: the core always counts its instructions. The function exists because the Arm boards need it.
 pub fn start_counter() {}
 
-/// A reading, for [`elapsed`].
+/// Reads the instruction counter. The result is an argument of [`elapsed`].
 pub fn instructions() -> u32 {
     riscv::register::minstret::read() as u32
 }
 
-/// Instructions since `before`, at most 2^32 of them.
+/// Number of instructions since the reading `before`. The result is valid for less than 2^32 instructions.
 pub fn elapsed(before: u32) -> u32 {
     instructions().wrapping_sub(before)
 }

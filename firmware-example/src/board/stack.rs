@@ -1,47 +1,51 @@
-//! How deep the stack has been: painted before, looked at after.
+//! Measures the stack usage of a call. The program fills the free stack with a known pattern ("stack painting") before
+//! the call, and counts the overwritten words after it.
 
-const PAINT: u32 = 0x5AFE_57AC;
-/// More than any call here needs. The free stack of some machines is megabytes.
-const WORDS: usize = 2048;
-/// Left alone above the painted words: what the painting itself stands on.
+const PATTERN: u32 = 0x5AFE_57AC;
+/// Maximum number of painted words. It is more than any measured call needs; the free stack of some machines is
+/// megabytes.
+const MAX_WORDS: usize = 2048;
+/// Number of words below the caller's frame that are not painted. The painting function itself uses them.
 const MARGIN: usize = 32;
 
 unsafe extern "C" {
-    /// Where the runtime's linker script ends the statics; the stack comes down towards it.
+    /// The symbol after the last static variable, from the linker script of the runtime. The stack grows down towards it.
     #[cfg_attr(target_arch = "arm", link_name = "__sheap")]
     #[cfg_attr(target_arch = "riscv32", link_name = "__ebss")]
     static mut END_OF_STATICS: u32;
 }
 
-/// A painted stack.
-pub struct Painted {
+/// A range of the stack that was filled with the pattern.
+pub struct PaintedStack {
     low: *mut u32,
     words: usize,
 }
 
-/// Paints the free stack below the caller.
+/// Fills the free stack below the caller's frame with the pattern.
 #[inline(never)]
-pub fn paint() -> Painted {
-    let here = core::hint::black_box(0_u32);
-    let top = (&raw const here).cast_mut().wrapping_sub(MARGIN);
+pub fn paint() -> PaintedStack {
+    let local = core::hint::black_box(0_u32);
+    let top = (&raw const local).cast_mut().wrapping_sub(MARGIN);
     let end = &raw mut END_OF_STATICS;
-    let words = (top.addr().saturating_sub(end.addr()) / size_of::<u32>()).min(WORDS);
+    let words = (top.addr().saturating_sub(end.addr()) / size_of::<u32>()).min(MAX_WORDS);
     let low = top.wrapping_sub(words);
     for word in 0..words {
-        // SAFETY: between the statics and this frame there is free stack and nothing else; MARGIN words below the
-        // local above are left to this function itself. Interrupts, which would use that stack, are off.
-        unsafe { low.add(word).write_volatile(PAINT) };
+        // SAFETY: the range between the static variables and this frame is free stack. The frame of this function lies
+        // within the `MARGIN` words below `local`, which the loop does not write. Interrupts, which would use the same
+        // stack, are disabled.
+        unsafe { low.add(word).write_volatile(PATTERN) };
     }
-    Painted { low, words }
+    PaintedStack { low, words }
 }
 
-impl Painted {
-    /// Bytes of stack used below the caller of [`paint`] since it painted. Nothing is told of the first MARGIN words:
-    /// less than those counts as those.
+impl PaintedStack {
+    /// Bytes of stack that were used below the caller's frame since [`paint`] returned.
+    ///
+    /// The result is at least `MARGIN` words, because the words of the margin are not painted.
     #[inline(never)]
     pub fn depth(&self) -> usize {
-        // SAFETY: as in `paint`; reading what was painted there or written over.
-        let untouched = (0..self.words).take_while(|word| unsafe { self.low.add(*word).read_volatile() } == PAINT);
+        // SAFETY: `paint` checked that the range is stack memory. This closure only reads it.
+        let untouched = (0..self.words).take_while(|word| unsafe { self.low.add(*word).read_volatile() } == PATTERN);
         (self.words - untouched.count() + MARGIN) * size_of::<u32>()
     }
 }

@@ -1,6 +1,6 @@
-//! What a board's program is made of: its sections and its functions.
+//! Reads the sections, functions, stack frames and log strings of a board's program from its ELF file.
 
-use crate::Done;
+use crate::CheckResult;
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -8,26 +8,27 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
-/// Prints code, constants, data and zeroed data, without the memory that is left for the stack; then how much of the
-/// code is the compiler's own `memcpy` and its like.
-pub fn sizes(path: &Path) -> Done {
+/// Prints five sizes in bytes: code, constants, initialized data, zero-initialized data, and the part of the code that
+/// consists of the compiler's memory functions, such as `memcpy`. The stack is not included.
+pub fn print_sizes(path: &Path) -> CheckResult {
     let bytes = fs::read(path)?;
     let elf = object::File::parse(&*bytes)?;
     let size = |prefix: &str| -> u64 {
-        let mine = |name: &str| name == prefix || name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
-        elf.sections().filter(|section| section.name().is_ok_and(mine)).map(|section| section.size()).sum()
+        let matches =
+            |name: &str| name == prefix || name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
+        elf.sections().filter(|section| section.name().is_ok_and(matches)).map(|section| section.size()).sum()
     };
     let functions = functions(&elf)?;
     let of_mem: u64 = functions.values().filter(|function| is_mem(&function.name)).map(|function| function.size).sum();
-    // RISC-V's runtime fills the constants with zeros up to where data begins: no constants of anybody's.
+    // The RISC-V runtime pads the constants with zeros up to the start of the data section. The padding is not counted.
     let constants = elf.section_by_name(".rodata").map(|section| section.data()).transpose()?.unwrap_or_default();
     let constants = constants.iter().rposition(|byte| *byte != 0).map_or(0, |last| last / 4 * 4 + 4);
     println!("{} {constants} {} {} {of_mem}", size(".text"), size(".data"), size(".bss"));
     Ok(())
 }
 
-/// Whether a function copies, fills or compares memory for the compiler: what nearly every program has, and a part that is
-/// measured alone may be the first to bring in.
+/// Returns true if the function `name` copies, fills or compares memory on behalf of the compiler. Nearly every program
+/// links these functions, so their size is reported separately from the size of a part of the monitor.
 fn is_mem(name: &str) -> bool {
     let plain = name.strip_prefix("__aeabi_").map(|name| name.trim_end_matches(['4', '8']));
     match plain {
@@ -41,13 +42,14 @@ fn is_mem(name: &str) -> bool {
 
 /// A function of a program.
 pub struct Function {
-    /// Readable, without a hash.
+    /// Demangled name without the hash.
     pub name: String,
-    /// In bytes. It ends where the next one begins if the program does not say.
+    /// Size in bytes. If the ELF file does not contain a size, the function extends to the start of the next one.
     pub size: u64,
 }
 
-/// All of them, by address. The lowest bit of a Thumb function's address is not part of it.
+/// All functions of the program by address. The lowest bit of a Thumb function address is removed, because it only marks
+/// the instruction set.
 pub fn functions(elf: &object::File<'_>) -> Result<BTreeMap<u64, Function>, Box<dyn Error>> {
     let mut functions = BTreeMap::<u64, Function>::new();
     for symbol in elf.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text) {
@@ -58,7 +60,7 @@ pub fn functions(elf: &object::File<'_>) -> Result<BTreeMap<u64, Function>, Box<
         let name = format!("{:#}", rustc_demangle::demangle(name));
         let function = functions.entry(symbol.address() & !1).or_insert(Function { name: name.clone(), size: 0 });
         function.size = function.size.max(symbol.size());
-        // Of several names for one function, that which says what it is.
+        // A memory function may have several names. The table uses the name that `is_mem` recognizes.
         if is_mem(&name) {
             function.name = name;
         }
@@ -66,8 +68,8 @@ pub fn functions(elf: &object::File<'_>) -> Result<BTreeMap<u64, Function>, Box<
     // Functions written in assembly may have no size.
     let starts: Vec<u64> = functions.keys().copied().collect();
     let end = elf.section_by_name(".text").map_or(0, |text| text.address() + text.size());
-    for (at, start) in starts.iter().enumerate() {
-        let next = starts.get(at + 1).copied().unwrap_or(end);
+    for (index, start) in starts.iter().enumerate() {
+        let next = starts.get(index + 1).copied().unwrap_or(end);
         if let Some(function) = functions.get_mut(start)
             && function.size == 0
         {
@@ -77,13 +79,14 @@ pub fn functions(elf: &object::File<'_>) -> Result<BTreeMap<u64, Function>, Box<
     Ok(functions)
 }
 
-/// Stack frames by address, from what the compiler wrote with `-Z emit-stack-sizes`.
+/// Frame sizes in bytes by function address, as the compiler records them with `-Z emit-stack-sizes`.
 pub fn frames(elf: &object::File<'_>) -> Result<BTreeMap<u64, u64>, Box<dyn Error>> {
-    let section = elf.section_by_name(".stack_sizes").ok_or("not built with -Z emit-stack-sizes")?;
+    let section = elf.section_by_name(".stack_sizes");
+    let section = section.ok_or("the program has no section .stack_sizes; build it with -Z emit-stack-sizes")?;
     let mut frames = BTreeMap::new();
     let mut rest = section.data()?;
     while let Some((address, tail)) = rest.split_first_chunk::<4>() {
-        // A LEB128 number.
+        // The frame size is encoded as a LEB128 number.
         let mut size = 0_u64;
         let mut shift = 0;
         rest = tail;
@@ -100,7 +103,8 @@ pub fn frames(elf: &object::File<'_>) -> Result<BTreeMap<u64, u64>, Box<dyn Erro
     Ok(frames)
 }
 
-/// Where in a program there is data between instructions: literals, tables. Marked by `$d`, as code is by `$t` and `$x`.
+/// Address ranges that contain data between the instructions, such as literals and jump tables. The ELF symbol `$d` marks
+/// the start of data, `$t` and `$x` mark the start of code.
 pub fn data_in_code(elf: &object::File<'_>) -> Vec<Range<u64>> {
     let mut marks = BTreeMap::new();
     for symbol in elf.symbols() {
@@ -111,16 +115,16 @@ pub fn data_in_code(elf: &object::File<'_>) -> Vec<Range<u64>> {
         }
     }
     let marks: Vec<(u64, bool)> = marks.into_iter().collect();
-    let ends = marks.iter().skip(1).map(|(at, _)| *at).chain([u64::MAX]);
+    let ends = marks.iter().skip(1).map(|(address, _)| *address).chain([u64::MAX]);
     marks.iter().zip(ends).filter(|((_, data), _)| *data).map(|((from, _), to)| *from..to).collect()
 }
 
-/// Prints defmt's table: address, size and name of each of its symbols. The desktop tool's tests make a program of it
-/// again, to read a board's log without a compiler for boards.
-pub fn table(path: &Path) -> Done {
+/// Prints the defmt table: address, size and name of each defmt symbol. The tests of the desktop tool rebuild an ELF file
+/// from this table, so that they can decode a board's log without a cross-compiler.
+pub fn print_log_table(path: &Path) -> CheckResult {
     let bytes = fs::read(path)?;
     let elf = object::File::parse(&*bytes)?;
-    let section = elf.section_by_name(".defmt").ok_or("the program has no log")?.index();
+    let section = elf.section_by_name(".defmt").ok_or("the program has no defmt log")?.index();
     let mut lines = BTreeMap::new();
     for symbol in elf.symbols().filter(|symbol| symbol.section_index() == Some(section)) {
         let name = symbol.name()?;

@@ -1,9 +1,11 @@
-//! Pulls the plug: starts a program, kills it at a random moment, starts it again, until it ends by itself.
+//! Simulates power failures: starts an emulator, kills it at a random moment and starts it again, until the program
+//! completes.
 //!
-//! Half of the moments are anywhere. A save takes a hundredth of the time, so the other half come just after the flash
-//! has begun to change. The moments follow from the seed; what the program was doing then depends on the machine.
+//! A save takes about one hundredth of the run time, so random kills would rarely interrupt one. Therefore half of the
+//! kills happen at a random time, and the other half happen shortly after the flash file changes. The seed determines the
+//! delays. The operation that a kill interrupts also depends on the speed of the host.
 
-use crate::Done;
+use crate::CheckResult;
 use digits_workload::random::Pcg32;
 use std::fs;
 use std::path::Path;
@@ -11,56 +13,60 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-/// How long the flash goes on changing after a save has begun, about.
-const SAVE: Duration = Duration::from_millis(12);
+/// Approximate duration of a save.
+const SAVE_TIME: Duration = Duration::from_millis(12);
 
-/// How long the last start may take, on a busy machine.
-const LAST: Duration = Duration::from_secs(300);
+/// Time limit of the last start, which is not killed. It allows for a busy host.
+const LAST_START_LIMIT: Duration = Duration::from_secs(300);
 
-/// How long a save is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time limit of the wait for a change of the flash file.
+const CHANGE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Kills it at most `kills` times, then lets it run to its end. How often it was, and how often of those while the flash was
-/// changing, is written to `killed`: a run may come to its end before.
-pub fn kill(kills: u32, seed: u64, life: u64, flash: &Path, killed: &Path, program: &[String]) -> Done {
+/// Starts `program` until it completes, and kills it at most `kills` times before. `mean_life` is the mean time in
+/// milliseconds before a kill.
+///
+/// Writes two numbers to the file `killed`: the number of kills, and how many of them happened while the flash changed.
+/// The number of kills is smaller than `kills` if the program completes earlier.
+pub fn kill(kills: u32, seed: u64, mean_life: u64, flash: &Path, killed: &Path, program: &[String]) -> CheckResult {
     let mut random = Pcg32::new(seed);
-    let (mut times, mut in_flash) = (0, 0);
+    let (mut count, mut during_save) = (0, 0);
     let status = loop {
         let mut child = start(program)?;
-        if times == kills {
-            if let Some(status) = live(&mut child, LAST, || false)? {
+        if count == kills {
+            if let Some(status) = wait_for_exit(&mut child, LAST_START_LIMIT, || false)? {
                 break status;
             }
             child.kill()?;
             child.wait()?;
-            return Err("it does not come to its end".into());
+            let limit = LAST_START_LIMIT.as_secs();
+            return Err(format!("the program did not complete within {limit} s after its last start").into());
         }
-        // Up to twice the average.
-        let life = Duration::from_millis(life * 2).mul_f32(random.symmetric(0.5) + 0.5);
-        let watch = random.symmetric(1.0) > 0.0;
-        let delay = SAVE.mul_f32(random.symmetric(0.5) + 0.5);
-        let mut ended = live(&mut child, life, || false)?;
-        if watch && ended.is_none() {
-            let before = changed(flash);
-            ended = live(&mut child, PATIENCE, || changed(flash) != before)?;
-            if ended.is_none() {
+        // The lifetime is uniformly distributed between 0 and twice the mean.
+        let life = Duration::from_millis(mean_life * 2).mul_f32(random.symmetric(0.5) + 0.5);
+        let await_save = random.symmetric(1.0) > 0.0;
+        let delay = SAVE_TIME.mul_f32(random.symmetric(0.5) + 0.5);
+        let mut exited = wait_for_exit(&mut child, life, || false)?;
+        if await_save && exited.is_none() {
+            let before = modified(flash);
+            exited = wait_for_exit(&mut child, CHANGE_LIMIT, || modified(flash) != before)?;
+            if exited.is_none() {
                 thread::sleep(delay);
             }
         }
-        if let Some(status) = ended {
+        if let Some(status) = exited {
             break status;
         }
         child.kill()?;
-        // It may have come to its end in the meantime; then it was not killed.
+        // A process that exited before the kill has an exit code. It does not count as killed.
         let status = child.wait()?;
         if status.code().is_some() {
             break status;
         }
-        times += 1;
-        in_flash += u32::from(watch);
+        count += 1;
+        during_save += u32::from(await_save);
     };
-    fs::write(killed, format!("{times} {in_flash}\n"))?;
-    if status.success() { Ok(()) } else { Err(format!("after {times} kills the run failed: {status}").into()) }
+    fs::write(killed, format!("{count} {during_save}\n"))?;
+    if status.success() { Ok(()) } else { Err(format!("the run failed after {count} kills: {status}").into()) }
 }
 
 fn start(program: &[String]) -> std::io::Result<Child> {
@@ -68,10 +74,11 @@ fn start(program: &[String]) -> std::io::Result<Child> {
     Command::new(name).args(arguments).stdin(Stdio::null()).spawn()
 }
 
-/// Lets it live so long, or until `enough`; its status if it ended before.
-fn live(child: &mut Child, life: Duration, enough: impl Fn() -> bool) -> std::io::Result<Option<ExitStatus>> {
-    let end = Instant::now() + life;
-    while Instant::now() < end && !enough() {
+/// Waits until the process exits, the time `limit` has passed, or `stop` returns true. Returns the exit status if the
+/// process exited.
+fn wait_for_exit(child: &mut Child, limit: Duration, stop: impl Fn() -> bool) -> std::io::Result<Option<ExitStatus>> {
+    let end = Instant::now() + limit;
+    while Instant::now() < end && !stop() {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
@@ -80,6 +87,6 @@ fn live(child: &mut Child, life: Duration, enough: impl Fn() -> bool) -> std::io
     Ok(None)
 }
 
-fn changed(path: &Path) -> Option<SystemTime> {
+fn modified(path: &Path) -> Option<SystemTime> {
     fs::metadata(path).ok()?.modified().ok()
 }

@@ -1,19 +1,20 @@
-//! A board's log, from defmt's frames to lines.
+//! Decodes the defmt log of a board.
 
-use crate::Done;
+use crate::CheckResult;
 use defmt_decoder::{DecodeError, Table};
 use std::fs;
 use std::path::Path;
 
-/// Prints a line a frame. A frame that was cut, by a plug that was pulled, is passed over.
-pub fn decode(elf: &Path, frames: &Path) -> Done {
-    let table = Table::parse(&fs::read(elf)?)?.ok_or("the program has no log")?;
+/// Prints one line per log frame. Prints `(malformed frame)` for a malformed frame, and ignores a truncated frame at the
+/// end of the log.
+pub fn decode(elf: &Path, frames: &Path) -> CheckResult {
+    let table = Table::parse(&fs::read(elf)?)?.ok_or("the program has no defmt log")?;
     let mut decoder = table.new_stream_decoder();
     decoder.received(&fs::read(frames)?);
     loop {
         match decoder.decode() {
             Ok(frame) => println!("{}", frame.display_message()),
-            Err(DecodeError::Malformed) => println!("(a broken frame)"),
+            Err(DecodeError::Malformed) => println!("(malformed frame)"),
             Err(DecodeError::UnexpectedEof) => return Ok(()),
         }
     }

@@ -1,7 +1,7 @@
-//! The host's part of `firmware-example/check`: what it takes to say that a board did what it should.
+//! The host part of `firmware-example/check`: checks the results of the boards.
 //!
-//! It reads a board's flash image with the code that wrote it, makes the same run without a board, decodes the log,
-//! pulls the plug, and compares tables of numbers. It builds and starts nothing by itself but what it is told to.
+//! The commands decode the log of a board, read its flash image, simulate its run on the host, kill its emulator at random
+//! moments, and compare tables of numbers. Only the command `kill` starts another program.
 
 mod calls;
 mod elf;
@@ -18,114 +18,114 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Holds a board against the host.
+/// Check the results of a board on the host
 #[derive(Parser)]
 enum Command {
-    /// Makes a board's run on the host: its flash image and the lines of its log.
+    /// Simulate the run of a board: write its flash image and print its log
     Simulate {
-        /// Whose flash it has.
-        board: Name,
-        /// The network: 10 or 32 hidden units.
+        /// Board whose flash geometry is used
+        board: BoardName,
+        /// Number of hidden units: 10 or 32
         hidden: u32,
-        /// Where the image goes.
+        /// Output file for the flash image
         image: PathBuf,
     },
-    /// Lists what a flash image holds, and writes each checkpoint to a file.
+    /// Print the checkpoints in a flash image and write each one to a file
     Contents {
-        /// Whose image it is.
-        board: Name,
-        /// The image.
+        /// Board that wrote the image
+        board: BoardName,
+        /// Flash image
         image: PathBuf,
-        /// Where the checkpoints go.
+        /// Output directory for the checkpoints
         directory: PathBuf,
     },
-    /// Decodes a log.
+    /// Decode a defmt log
     Log {
-        /// The program that wrote it.
+        /// ELF file of the program that wrote the log
         elf: PathBuf,
-        /// What it wrote.
+        /// File with the log frames
         frames: PathBuf,
     },
-    /// Prints the table with which a program's log is decoded.
+    /// Print the defmt table of a program
     LogTable {
-        /// The program.
+        /// ELF file of the program
         elf: PathBuf,
     },
-    /// Starts a program again and again until it ends by itself; kills it at random moments before.
+    /// Start a program until it completes, and kill it at random moments before
     Kill {
-        /// How often.
+        /// Maximum number of kills
         kills: u32,
-        /// Which moments.
+        /// Seed of the random delays
         seed: u64,
-        /// Milliseconds that a program may live, on average.
-        life: u64,
-        /// The file that is watched: half of the kills come just after it begins to change.
+        /// Mean time in milliseconds between a start and a kill
+        mean_life: u64,
+        /// Flash file of the program: half of the kills happen shortly after it changes
         flash: PathBuf,
-        /// Where it writes how often it did so, and how often of those the flash was changing.
+        /// Output file for the number of kills and the number of kills during a flash change
         killed: PathBuf,
-        /// The program and its arguments.
+        /// The program and its arguments
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         program: Vec<String>,
     },
-    /// Prints the sizes of a program's sections in bytes: code, constants, data, zeroed data; and what of the code is
-    /// `memcpy` and its like.
+    /// Print the sizes of a program in bytes: code, constants, initialized data, zero-initialized data, and the part of
+    /// the code that consists of memory functions such as `memcpy`
     Sizes {
-        /// The program.
+        /// ELF file of the program
         elf: PathBuf,
     },
-    /// Prints how deep the stack of some calls can be, by the frames in a program built with `-Z emit-stack-sizes`.
+    /// Print the maximum stack depth of the measured calls of the program `count`
     Stack {
-        /// Whose program it is.
+        /// Board name for the printed lines
         board: String,
-        /// The program.
+        /// ELF file of the program, built with `-Z emit-stack-sizes`
         elf: PathBuf,
-        /// What painting the stack has shown of the same calls, which may not be more.
+        /// Table with the stack depths that the program measured by painting. They must not exceed the computed ones
         painted: PathBuf,
     },
-    /// Prints a table of numbers, a column a board.
+    /// Print a table of numbers with one column per board
     Show {
-        /// The numbers.
+        /// Table of numbers
         now: PathBuf,
     },
-    /// Compares a table of numbers with the committed one: more than 2 % above it fails.
+    /// Compare a table of numbers with the committed one. Fail if a number is more than 2 % larger
     Table {
-        /// This one may lack some.
+        /// Allow numbers of the committed table to be missing in the new one
         #[arg(long)]
         partial: bool,
-        /// The committed one.
+        /// Committed table
         committed: PathBuf,
-        /// This one.
+        /// New table
         now: PathBuf,
     },
-    /// Holds a table of numbers against budgets.
+    /// Compare a table of numbers with the budgets
     Budgets {
-        /// The budgets: name, limit, and for one that is missed what it is put up with.
+        /// Budget file. Each line has a name, a limit and, for a known miss, the accepted value
         budgets: PathBuf,
-        /// The numbers.
+        /// Table of numbers
         now: PathBuf,
     },
-    /// Writes into the budgets by how much they are missed.
+    /// Write the accepted values of all known misses to the budget file
     Accept {
-        /// The budgets.
+        /// Budget file
         budgets: PathBuf,
-        /// The committed tables, of all compilers.
+        /// Committed tables of all compilers
         tables: Vec<PathBuf>,
     },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Name {
+enum BoardName {
     M4f,
     M0,
     Rv32,
 }
 
-impl Name {
+impl BoardName {
     fn board(self) -> Board {
         match self {
-            Name::M4f => boards::M4F,
-            Name::M0 => boards::M0,
-            Name::Rv32 => boards::RV32,
+            BoardName::M4f => boards::M4F,
+            BoardName::M0 => boards::M0,
+            BoardName::Rv32 => boards::RV32,
         }
     }
 }
@@ -135,15 +135,15 @@ fn main() -> ExitCode {
         Command::Simulate { board, hidden, image } => image::simulate(board.board(), hidden, &image),
         Command::Contents { board, image, directory } => image::contents(board.board(), &image, &directory),
         Command::Log { elf, frames } => log::decode(&elf, &frames),
-        Command::LogTable { elf } => elf::table(&elf),
-        Command::Kill { kills, seed, life, flash, killed, program } => {
-            kill::kill(kills, seed, life, &flash, &killed, &program)
+        Command::LogTable { elf } => elf::print_log_table(&elf),
+        Command::Kill { kills, seed, mean_life, flash, killed, program } => {
+            kill::kill(kills, seed, mean_life, &flash, &killed, &program)
         }
-        Command::Sizes { elf } => elf::sizes(&elf),
-        Command::Stack { board, elf, painted } => calls::deepest(&board, &elf, &painted),
+        Command::Sizes { elf } => elf::print_sizes(&elf),
+        Command::Stack { board, elf, painted } => calls::print_depths(&board, &elf, &painted),
         Command::Show { now } => table::show(&now),
         Command::Table { committed, now, partial } => table::compare(&committed, &now, partial),
-        Command::Budgets { budgets, now } => table::budgets(&budgets, &now),
+        Command::Budgets { budgets, now } => table::check_budgets(&budgets, &now),
         Command::Accept { budgets, tables } => table::accept(&budgets, &tables),
     };
     match result {
@@ -155,4 +155,5 @@ fn main() -> ExitCode {
     }
 }
 
-type Done = Result<(), Box<dyn Error>>;
+/// The result of a command.
+type CheckResult = Result<(), Box<dyn Error>>;

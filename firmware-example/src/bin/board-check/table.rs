@@ -1,27 +1,28 @@
-//! Tables of numbers, `board/name value` a line: shown, held against the committed one and against budgets.
+//! Reads tables of numbers with lines `board/name value`, prints them, and compares them with a committed table and with
+//! budgets.
 
-use crate::Done;
+use crate::CheckResult;
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// How much more than the committed number is put up with.
-const SLACK: f64 = 1.02;
+/// Allowed ratio between a new number and the committed number.
+const TOLERANCE: f64 = 1.02;
 
 /// Numbers by their names.
 type Table = BTreeMap<String, f64>;
 
-/// Prints one line a number, with a column for each board. Numbers that are zero on all boards are named together.
-pub fn show(now: &Path) -> Done {
+/// Prints one line per number, with one column per board. Numbers that are 0 on all boards are only counted.
+pub fn show(now: &Path) -> CheckResult {
     let text = fs::read_to_string(now)?;
     let mut boards: Vec<&str> = Vec::new();
     let mut names: Vec<&str> = Vec::new();
     let mut cells = BTreeMap::new();
     for line in text.lines() {
-        let (name, value) = line.rsplit_once(' ').ok_or("a line without a number")?;
-        let (board, name) = name.split_once('/').ok_or("a number without a board")?;
+        let (name, value) = line.rsplit_once(' ').ok_or_else(|| format!("no number in the line {line:?}"))?;
+        let (board, name) = name.split_once('/').ok_or_else(|| format!("no board in the name {name:?}"))?;
         if !boards.contains(&board) {
             boards.push(board);
         }
@@ -44,53 +45,57 @@ pub fn show(now: &Path) -> Done {
         row.for_each(|cell| print!(" {cell:>10}"));
         println!();
     }
-    println!("and {zeros} that are 0 on every board");
+    println!("{zeros} more numbers are 0 on every board");
     Ok(())
 }
 
-/// Fails when a number of `now` is more than [`SLACK`] times that of `committed`, or when one has no counterpart in the
-/// other. `partial`: `now` may lack some.
-pub fn compare(committed: &Path, now: &Path, partial: bool) -> Done {
+/// Compares two tables. Fails if a number of `now` is larger than [`TOLERANCE`] times the number in `committed`, or if a
+/// number exists in only one table. With `partial`, numbers may be missing in `now`.
+pub fn compare(committed: &Path, now: &Path, partial: bool) -> CheckResult {
     let committed = read(committed)?;
     let now = read(now)?;
-    let mut worse = 0;
-    let mut same = 0;
+    let mut failures = 0;
+    let mut unchanged = 0;
     for name in committed.keys().chain(now.keys()).collect::<BTreeSet<_>>() {
         match (committed.get(name), now.get(name)) {
-            (Some(before), Some(value)) if *value > before + before.abs() * (SLACK - 1.0) => {
-                println!("{name:48} {value:>10}, was {before}: WORSE{}", by(*before, *value));
-                worse += 1;
+            (Some(before), Some(value)) if *value > before + before.abs() * (TOLERANCE - 1.0) => {
+                println!("{name:48} {value:>10}, was {before}: WORSE{}", percent_change(*before, *value));
+                failures += 1;
             }
-            (Some(before), Some(value)) if value + before.abs() * (SLACK - 1.0) < *before => {
-                println!("{name:48} {value:>10}, was {before}: better{}", by(*before, *value));
+            (Some(before), Some(value)) if value + before.abs() * (TOLERANCE - 1.0) < *before => {
+                println!("{name:48} {value:>10}, was {before}: better{}", percent_change(*before, *value));
             }
             (Some(_), None) if partial => (),
             (Some(before), None) => {
                 println!("{name:48} {:>10}, was {before}: NOT MEASURED", "");
-                worse += 1;
+                failures += 1;
             }
             (None, Some(value)) => {
                 println!("{name:48} {value:>10}: NOT IN THE TABLE");
-                worse += 1;
+                failures += 1;
             }
-            _ => same += 1,
+            _ => unchanged += 1,
         }
     }
-    println!("{same} numbers are within {:.0} % of the table", (SLACK - 1.0) * 100.0);
-    if worse == 0 { Ok(()) } else { Err(format!("{worse} numbers are not as good as the committed ones").into()) }
+    println!("{unchanged} numbers are within {:.0} % of the table", (TOLERANCE - 1.0) * 100.0);
+    if failures == 0 {
+        Ok(())
+    } else {
+        Err(format!("{failures} numbers are worse than in the committed table, or exist in only one table").into())
+    }
 }
 
-/// How much that is, where it can be said.
-fn by(before: f64, value: f64) -> String {
+/// The relative change as text, or an empty string if the old number is 0.
+fn percent_change(before: f64, value: f64) -> String {
     if before > 0.0 { format!(" by {:.1} %", (value / before - 1.0).abs() * 100.0) } else { String::new() }
 }
 
-/// One line of the budgets.
+/// One line of the budget file.
 struct Budget {
     name: String,
     limit: f64,
-    /// What is put up with where the limit is known to be missed.
-    known: Option<f64>,
+    /// Accepted value of a number that is known to exceed its limit.
+    accepted: Option<f64>,
 }
 
 impl Budget {
@@ -99,41 +104,45 @@ impl Budget {
             return Ok(None);
         }
         let mut words = line.split_whitespace();
-        let name = words.next().ok_or("a budget without a name")?.to_owned();
-        let limit = words.next().ok_or("a budget without a number")?.parse()?;
-        Ok(Some(Self { name, limit, known: words.next().map(str::parse).transpose()? }))
+        let name = words.next().ok_or("no name in a budget line")?.to_owned();
+        let limit = words.next().ok_or_else(|| format!("no limit for the budget {name}"))?.parse()?;
+        Ok(Some(Self { name, limit, accepted: words.next().map(str::parse).transpose()? }))
     }
 }
 
-/// Fails when a number is over its limit, or, where the limit is known to be missed, over what is put up with, and when a
-/// number that has a limit was not measured. What is missed comes last, whether it is put up with or not.
-pub fn budgets(budgets: &Path, now: &Path) -> Done {
+/// Compares the numbers of `now` with the budgets. Fails if a number exceeds its limit and its accepted value, or if a
+/// number with a limit is missing. Prints the numbers within their limits first, then the known misses, then the new
+/// misses.
+pub fn check_budgets(budgets: &Path, now: &Path) -> CheckResult {
     let now = read(now)?;
-    let (mut known, mut new) = (String::new(), String::new());
-    println!("{:48} {:>10} {:>10}", "within", "limit", "now");
+    let (mut known_misses, mut new_misses) = (String::new(), String::new());
+    println!("{:48} {:>10} {:>10}", "WITHIN THE LIMIT", "limit", "now");
     for line in fs::read_to_string(budgets)?.lines() {
-        let Some(Budget { name, limit, known: put_up_with }) = Budget::parse(line)? else { continue };
+        let Some(Budget { name, limit, accepted }) = Budget::parse(line)? else { continue };
         let Some(value) = now.get(&name) else {
-            writeln!(new, "{name:48} {limit:>10}   NOT MEASURED")?;
+            writeln!(new_misses, "{name:48} {limit:>10}   NOT MEASURED")?;
             continue;
         };
         if *value <= limit {
             println!("{name:48} {limit:>10} {value:>10}");
             continue;
         }
-        let missed = if put_up_with.is_some_and(|known| *value <= known * SLACK) { &mut known } else { &mut new };
-        writeln!(missed, "{name:48} {limit:>10} {value:>10} {:>10.2}", value / limit)?;
+        let is_accepted = accepted.is_some_and(|accepted| *value <= accepted * TOLERANCE);
+        let misses = if is_accepted { &mut known_misses } else { &mut new_misses };
+        writeln!(misses, "{name:48} {limit:>10} {value:>10} {:>10.2}", value / limit)?;
     }
-    for (title, missed) in [("MISSED, AS KNOWN", &known), ("MISSED", &new)].iter().filter(|(_, some)| !some.is_empty())
-    {
-        println!("\n{title:48} {:>10} {:>10} {:>10}\n{missed}", "limit", "now", "times");
+    for (title, misses) in [("KNOWN MISSES", &known_misses), ("NEW MISSES", &new_misses)] {
+        if !misses.is_empty() {
+            println!("\n{title:48} {:>10} {:>10} {:>10}\n{misses}", "limit", "now", "ratio");
+        }
     }
-    let missed = new.lines().count();
-    if missed == 0 { Ok(()) } else { Err(format!("{missed} budgets do not hold").into()) }
+    let count = new_misses.lines().count();
+    if count == 0 { Ok(()) } else { Err(format!("{count} budgets are exceeded").into()) }
 }
 
-/// Writes into the budgets what each committed table misses them by, at most, and takes out what none misses.
-pub fn accept(budgets: &Path, tables: &[PathBuf]) -> Done {
+/// Updates the accepted values in the budget file. The accepted value of a number is the largest value of all tables if
+/// that exceeds the limit. A number within its limit in all tables has no accepted value.
+pub fn accept(budgets: &Path, tables: &[PathBuf]) -> CheckResult {
     let tables = tables.iter().map(|table| read(table)).collect::<Result<Vec<_>, _>>()?;
     let mut text = String::new();
     for line in fs::read_to_string(budgets)?.lines() {
@@ -142,7 +151,7 @@ pub fn accept(budgets: &Path, tables: &[PathBuf]) -> Done {
             continue;
         };
         let worst = tables.iter().filter_map(|table| table.get(&name)).copied().reduce(f64::max);
-        match worst.ok_or(format!("{name} is in no table"))? {
+        match worst.ok_or(format!("no table contains the number {name}"))? {
             worst if worst > limit => writeln!(text, "{name} {limit} {worst}")?,
             _ => writeln!(text, "{name} {limit}")?,
         }
@@ -154,9 +163,10 @@ pub fn accept(budgets: &Path, tables: &[PathBuf]) -> Done {
 fn read(path: &Path) -> Result<Table, Box<dyn Error>> {
     let mut table = Table::new();
     for line in fs::read_to_string(path)?.lines().filter(|line| !line.starts_with('#')) {
-        let (name, value) = line.rsplit_once(char::is_whitespace).ok_or("a line without a number")?;
+        let (name, value) =
+            line.rsplit_once(char::is_whitespace).ok_or_else(|| format!("no number in the line {line:?}"))?;
         if table.insert(name.trim().to_owned(), value.parse()?).is_some() {
-            return Err(format!("{name} is there twice").into());
+            return Err(format!("the table {} contains the number {name} twice", path.display()).into());
         }
     }
     Ok(table)

@@ -1,14 +1,14 @@
-//! That what should fail does, and that calls are read as a disassembler reads them.
+//! Tests of the table comparison and of the instruction decoder.
 
 use crate::calls::{Call, pushed, riscv_call, thumb_call};
 use crate::table;
 use std::fs;
 use tempfile::TempDir;
 
-/// Files of a directory that goes away with it.
-struct Files(TempDir);
+/// Test files in a temporary directory, which is deleted when this value is dropped.
+struct TestFiles(TempDir);
 
-impl Files {
+impl TestFiles {
     fn new(files: &[(&str, &str)]) -> Self {
         let directory = TempDir::new().unwrap();
         files.iter().for_each(|(name, text)| fs::write(directory.path().join(name), text).unwrap());
@@ -18,13 +18,13 @@ impl Files {
         table::compare(&self.0.path().join("before"), &self.0.path().join("now"), partial).is_ok()
     }
     fn budgets(&self) -> bool {
-        table::budgets(&self.0.path().join("budgets"), &self.0.path().join("now")).is_ok()
+        table::check_budgets(&self.0.path().join("budgets"), &self.0.path().join("now")).is_ok()
     }
 }
 
 #[test]
 fn a_table_may_grow_by_two_per_cent() {
-    let compare = |before, now| Files::new(&[("before", before), ("now", now)]).compare(false);
+    let compare = |before, now| TestFiles::new(&[("before", before), ("now", now)]).compare(false);
     assert!(compare("m4f/a 100\n", "m4f/a 102\n"));
     assert!(!compare("m4f/a 100\n", "m4f/a 103\n"));
     assert!(compare("m4f/a 100\n", "m4f/a 50\n"));
@@ -32,17 +32,17 @@ fn a_table_may_grow_by_two_per_cent() {
 }
 
 #[test]
-fn a_number_that_is_missing_is_no_good_number() {
-    let missing = Files::new(&[("before", "m4f/a 1\nm4f/b 1\n"), ("now", "m4f/a 1\n"), ("budgets", "m4f/b 1\n")]);
+fn a_missing_number_is_a_failure() {
+    let missing = TestFiles::new(&[("before", "m4f/a 1\nm4f/b 1\n"), ("now", "m4f/a 1\n"), ("budgets", "m4f/b 1\n")]);
     assert!(!missing.compare(false));
     assert!(missing.compare(true));
     assert!(!missing.budgets());
-    assert!(!Files::new(&[("before", ""), ("now", "m4f/a 1\n")]).compare(true), "not in the table");
+    assert!(!TestFiles::new(&[("before", ""), ("now", "m4f/a 1\n")]).compare(true), "not in the table");
 }
 
 #[test]
-fn budgets_hold_or_are_known_to_be_missed() {
-    let budgets = |line, now| Files::new(&[("budgets", line), ("now", now)]).budgets();
+fn a_number_may_exceed_its_limit_up_to_the_accepted_value() {
+    let budgets = |line, now| TestFiles::new(&[("budgets", line), ("now", now)]).budgets();
     assert!(budgets("m4f/a 10\n", "m4f/a 10\n"));
     assert!(!budgets("m4f/a 10\n", "m4f/a 11\n"));
     assert!(budgets("m4f/a 10 100\n", "m4f/a 100\n"));
@@ -50,29 +50,29 @@ fn budgets_hold_or_are_known_to_be_missed() {
 }
 
 #[test]
-fn what_is_accepted_is_the_worst_of_the_tables() {
-    let files = Files::new(&[
-        ("budgets", "# words\nm4f/a 10\nm4f/b 10 99\n"),
+fn the_accepted_value_is_the_largest_value_of_all_tables() {
+    let files = TestFiles::new(&[
+        ("budgets", "# comment\nm4f/a 10\nm4f/b 10 99\n"),
         ("one", "m4f/a 20\nm4f/b 9\n"),
         ("two", "m4f/a 30\nm4f/b 10\n"),
     ]);
     let path = |name| files.0.path().join(name);
     table::accept(&path("budgets"), &[path("one"), path("two")]).unwrap();
-    assert_eq!(fs::read_to_string(path("budgets")).unwrap(), "# words\nm4f/a 10 30\nm4f/b 10\n");
+    assert_eq!(fs::read_to_string(path("budgets")).unwrap(), "# comment\nm4f/a 10 30\nm4f/b 10\n");
 }
 
-/// The instructions and the places as `llvm-objdump` shows them.
+/// The expected addresses come from the output of `llvm-objdump`.
 #[test]
-fn calls_of_thumb() {
-    let seen = [
+fn thumb_calls_have_the_targets_of_the_disassembler() {
+    let calls = [
         (0x0620, 0xF009_F875, 0x970E),
         (0x2CE0, 0xF7FF_FA24, 0x212C),
         (0x4D6C, 0xF7FF_BF81, 0x4C72),
         (0x058A, 0xE012, 0x05B2),
         (0x3BD8, 0xE6CF, 0x397A),
     ];
-    for (at, word, to) in seen {
-        assert_eq!(thumb_call(at, word), Some(Call::To(to)), "{word:08x}");
+    for (address, word, target) in calls {
+        assert_eq!(thumb_call(address, word), Some(Call::To(target)), "{word:08x}");
     }
     assert_eq!(thumb_call(0, 0x4770), None, "bx lr");
     assert_eq!(thumb_call(0, 0x4798), Some(Call::Pointer), "blx r3");
@@ -81,9 +81,10 @@ fn calls_of_thumb() {
     assert_eq!([0xB570, 0xE92D_4FF0, 0xB084, 0x4770].map(|word| pushed(true, word)), [16, 36, 16, 0]);
 }
 
+/// The expected addresses come from the output of `llvm-objdump`.
 #[test]
-fn calls_of_riscv() {
-    let seen = [
+fn riscv_calls_have_the_targets_of_the_disassembler() {
+    let calls = [
         (0x8000_03C0, 0xA015, 0, 0x8000_03E4),
         (1000, 0xBFFD, 0, 998),
         (1000, 0x2011, 0, 1004),
@@ -93,14 +94,14 @@ fn calls_of_riscv() {
         (0x8000_0070, 0x0780_80E7, 0x0000_0097, 0x8000_00E4),
         (0x8000_01CE, 0x0223_0067, 0x0000_0317, 0x8000_01EC),
     ];
-    for (at, word, before, to) in seen {
-        assert_eq!(riscv_call(at, word, before), Some(Call::To(to)), "{word:08x}");
+    for (address, word, previous, target) in calls {
+        assert_eq!(riscv_call(address, word, previous), Some(Call::To(target)), "{word:08x}");
     }
     assert_eq!(riscv_call(0, 0x8082, 0), None, "ret");
     assert_eq!(riscv_call(0, 0x9502, 0), Some(Call::Pointer), "jalr a0");
     assert_eq!(riscv_call(0, 0x8502, 0), Some(Call::Pointer), "jr a0");
     assert_eq!(riscv_call(0, 0x1141, 0), None, "addi sp, sp, -16");
-    let down = [0x1141, 0x1101, 0x7119, 0x7141, 0x8301_0113];
-    assert_eq!(down.map(|word| pushed(false, word)), [16, 32, 128, 496, 2000]);
-    assert_eq!([0x6121, 0x8082].map(|word| pushed(false, word)), [0, 0], "upwards, ret");
+    let allocations = [0x1141, 0x1101, 0x7119, 0x7141, 0x8301_0113];
+    assert_eq!(allocations.map(|word| pushed(false, word)), [16, 32, 128, 496, 2000]);
+    assert_eq!([0x6121, 0x8082].map(|word| pushed(false, word)), [0, 0], "c.addi16sp with a positive immediate, ret");
 }

@@ -1,13 +1,13 @@
-//! A flash in RAM: what a save costs beside the time of the flash itself.
+//! A flash in RAM. With it, the instructions of a save are measured without the duration of real flash operations.
 
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 
-/// Bytes of an erase block.
+/// Size of an erase block in bytes.
 pub const BLOCK: usize = 512;
-/// Bytes of the whole: two slots of three blocks.
+/// Size of the flash in bytes: two slots of three erase blocks each.
 pub const BYTES: usize = 2 * 3 * BLOCK;
 
-/// The flash.
+/// The content of the flash.
 pub struct Chip(pub [u8; BYTES]);
 
 impl ErrorType for Chip {
@@ -18,8 +18,8 @@ impl ReadNorFlash for Chip {
     const READ_SIZE: usize = 1;
 
     fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), NorFlashErrorKind> {
-        let from = self.0.get(offset as usize..).and_then(|from| from.get(..bytes.len()));
-        bytes.copy_from_slice(from.ok_or(NorFlashErrorKind::OutOfBounds)?);
+        let source = self.0.get(offset as usize..).and_then(|tail| tail.get(..bytes.len()));
+        bytes.copy_from_slice(source.ok_or(NorFlashErrorKind::OutOfBounds)?);
         Ok(())
     }
     fn capacity(&self) -> usize {
@@ -36,8 +36,8 @@ impl NorFlash for Chip {
         Ok(())
     }
     fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), NorFlashErrorKind> {
-        let to = self.0.get_mut(offset as usize..).and_then(|to| to.get_mut(..bytes.len()));
-        to.ok_or(NorFlashErrorKind::OutOfBounds)?.copy_from_slice(bytes);
+        let target = self.0.get_mut(offset as usize..).and_then(|tail| tail.get_mut(..bytes.len()));
+        target.ok_or(NorFlashErrorKind::OutOfBounds)?.copy_from_slice(bytes);
         Ok(())
     }
 }

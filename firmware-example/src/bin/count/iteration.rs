@@ -1,4 +1,5 @@
-//! An iteration under the engine with the four handlers, and the same checks written by hand.
+//! Measures the instructions of one iteration: under the engine with the four handlers, and in a hand-written loop with
+//! the same checks.
 
 use crate::instructions::{count, print};
 use core::hint::black_box;
@@ -7,14 +8,15 @@ use training_monitor::event::{Completed, EpochCompleted, IterationCompleted, Nev
 use training_monitor::store::ram::Ram;
 use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, State, TerminateOnNan, Timer};
 
-/// Iterations between which the slope is taken.
-const FEW: u32 = 2000;
+/// Number of iterations of the shorter measured run. The longer run has twice as many; the cost per iteration is the
+/// difference divided by this number.
+const ITERATIONS: u32 = 2000;
 
-/// What is trained here is of no matter; that it can be saved is.
+/// A minimal model that can be saved in a checkpoint.
 type Model<'a> = One<'a, &'a mut [f32; 4]>;
 
-/// Prints both, and returns the first, in hundredths of an instruction.
-pub fn all() -> u32 {
+/// Prints both costs and their ratio. Returns the cost under the engine, in hundredths of an instruction.
+pub fn measure() -> u32 {
     let engine = per_iteration(under_engine);
     let hand = per_iteration(by_hand);
     print("iteration-four-handlers", engine);
@@ -24,11 +26,11 @@ pub fn all() -> u32 {
 }
 
 fn per_iteration(run: impl Fn(u32)) -> u32 {
-    let (short, long) = (count(|| run(FEW)), count(|| run(2 * FEW)));
-    (u64::from(long - short) * 100 / u64::from(FEW)) as u32
+    let (short, long) = (count(|| run(ITERATIONS)), count(|| run(2 * ITERATIONS)));
+    (u64::from(long - short) * 100 / u64::from(ITERATIONS)) as u32
 }
 
-/// The training step: a call, some work, a loss.
+/// A minimal training step: changes one weight and returns it as the loss.
 #[inline(never)]
 fn step(model: &mut Model<'_>, batch: u32) -> f32 {
     if let Some(weight) = model.1.first_mut() {
@@ -64,20 +66,21 @@ fn loss(state: &State<f32>) -> f32 {
     state.output.unwrap_or(f32::NAN)
 }
 
-/// What one would write without the monitor: the counters that a log line or a checkpoint would need, the check, the
-/// count for the average; stopping and saving are for the end of the epoch.
+/// The loop that a programmer would write without the engine. Each iteration updates the counters that a log line or a
+/// checkpoint needs and checks the loss. Early stopping runs once, after the epoch.
 #[inline(never)]
 fn by_hand(iterations: u32) {
     let mut weights = [0.0; 4];
     let mut model: Model<'_> = One("model", &mut weights);
-    let mut run = Run::default();
+    let mut run = ManualState::default();
     let Ok(mut stopping) = EarlyStopping::new(3) else { return };
     while run.offset < iterations {
         run.iteration = run.iteration.saturating_add(1);
-        // The step sees where the run stands, as under the engine.
+        // `black_box` makes the counters observable by the step, as the engine's state is. The compiler must therefore
+        // keep them in memory.
         let loss = step(&mut model, black_box(&mut run).offset);
         run.offset += 1;
-        run.drawn += 1;
+        run.data_offset += 1;
         run.steps = run.steps.saturating_add(1);
         run.loss = Some(loss);
         if !loss.is_finite() {
@@ -88,13 +91,17 @@ fn by_hand(iterations: u32) {
     black_box(run);
 }
 
-/// What a run by hand remembers.
+/// The counters and the last loss of the hand-written loop.
 #[derive(Default)]
-struct Run {
+struct ManualState {
+    /// Number of the current iteration, counted over all epochs.
     iteration: u32,
+    /// Batch offset in the current epoch.
     offset: u32,
-    /// Batches, over all epochs: what data that goes on from epoch to epoch is drawn by.
-    drawn: u32,
+    /// Number of batches taken from the data over all epochs. Data without epoch boundaries is indexed by it.
+    data_offset: u32,
+    /// Number of steps, for the average step time.
     steps: u32,
+    /// Loss of the last step.
     loss: Option<f32>,
 }

@@ -1,8 +1,9 @@
-//! What the monitor costs: instructions, stack, RAM. One line a number, `name value`, the same at each run.
+//! Measures the cost of the monitor: instructions, stack and RAM. Prints one number per line as `board/name value`. Every
+//! run prints the same numbers.
 //!
-//! Instructions are counted by the emulator, which makes virtual time a nanosecond an instruction (`-icount shift=0`).
-//! They are not cycles. What is given per element is the slope between two lengths, so that what a call costs once is
-//! not in it.
+//! The emulator option `-icount shift=0` makes one instruction last one nanosecond of virtual time, so a timer counts
+//! instructions. Instructions are not cycles. A number per element is the slope between two lengths, so it excludes the
+//! fixed cost of a call.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -24,7 +25,7 @@ mod firmware {
     use digits_workload::train::{Hyper, Trainee};
     use static_cell::ConstStaticCell;
 
-    /// Hidden units of the network that is trained here.
+    /// Number of hidden units of the measured network.
     pub const HIDDEN: usize = if cfg!(target_abi = "eabi") { 10 } else { 32 };
 
     static TRAINEE: ConstStaticCell<Trainee<HIDDEN, 16>> = ConstStaticCell::new(Trainee::new());
@@ -35,10 +36,10 @@ mod firmware {
         board::start_counter();
         let trainee = TRAINEE.take();
         trainee.init(1, Hyper::default());
-        instructions::all(trainee);
-        let engine = iteration::all();
-        instructions::shares(trainee, engine);
-        memory::all(trainee);
+        instructions::measure_per_element(trainee);
+        let engine = iteration::measure();
+        instructions::measure_shares(trainee, engine);
+        memory::measure(trainee);
         board::exit(0)
     }
 
@@ -50,5 +51,5 @@ mod firmware {
 
 #[cfg(not(target_os = "none"))]
 fn main() {
-    eprintln!("This program is for a board: `firmware-example/check` builds and runs it in emulators.");
+    eprintln!("This program runs on a board. `firmware-example/check` builds it and runs it in emulators.");
 }

@@ -1,9 +1,9 @@
-//! A save to flash, the stack of the deepest calls, and the size of what is kept in RAM.
+//! Measures a save to flash, the stack usage of the deepest calls, and the RAM of the engine and the handlers.
 
 use crate::board::{self, Console, stack};
 use crate::chip::{BLOCK, BYTES, Chip};
 use crate::firmware::HIDDEN;
-use crate::instructions::{Nowhere, count};
+use crate::instructions::{NullWriter, count};
 use core::fmt::Write;
 use core::hint::black_box;
 use digits_workload::flash::WriteOnce;
@@ -19,21 +19,21 @@ use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, State, TerminateO
 
 static CHIP: ConstStaticCell<WriteOnce<Chip>> = ConstStaticCell::new(WriteOnce::new(Chip([0; BYTES])));
 
-/// What is saved here: 1 KiB of weights.
+/// The model of this measurement: one tensor with 1 KiB of weights.
 type Model<'a> = One<'a, &'a mut [f32]>;
 
 fn print(name: &str, value: usize) {
     let _ = writeln!(Console, "{}/{name} {value}", board::BOARD.name);
 }
 
-/// All of them.
-pub fn all(trainee: &mut Trainee<HIDDEN, 16>) {
+/// Measures and prints all numbers of this module.
+pub fn measure(trainee: &mut Trainee<HIDDEN, 16>) {
     let Some(weights) = trainee.net.parameters.w1.as_flattened_mut().get_mut(..256) else { return };
     let mut model: Model<'_> = One("model", weights);
 
     let contents = Contents { header: Header::default(), record: None, only: None, allow_non_finite: false };
     let painted = stack::paint();
-    let encoded = deepest_encode(|| checkpoint::encode::<Crc32, _, _>(&mut Nowhere, &contents, &model).is_ok());
+    let encoded = deepest_encode(|| checkpoint::encode::<Crc32, _, _>(&mut NullWriter, &contents, &model).is_ok());
     print("stack-encode", painted.depth());
     black_box(encoded);
 
@@ -43,7 +43,8 @@ pub fn all(trainee: &mut Trainee<HIDDEN, 16>) {
     sizes();
 }
 
-// The calls whose stack is told go through these: `board-check` adds up the frames below the functions of such names.
+// Each measured call goes through one of the `deepest_` functions. `board-check` finds these functions by their names and
+// adds up the stack frames below them.
 
 #[inline(never)]
 fn deepest_encode<R>(call: impl FnOnce() -> R) -> R {
@@ -75,8 +76,9 @@ fn deepest_load<R>(call: impl FnOnce() -> R) -> R {
     call()
 }
 
-/// A run of one epoch over two iterations that saves once. The second time it goes on from what the first has saved.
-fn run(model: &mut Model<'_>, flash: &mut WriteOnce<Chip>, again: bool) {
+/// Runs one iteration that saves one checkpoint, and measures each step of the run. With `resume_saved`, the flash
+/// contains the checkpoint of an earlier call, and the run resumes from it.
+fn run(model: &mut Model<'_>, flash: &mut WriteOnce<Chip>, resume_saved: bool) {
     let (erased, programmed) = (flash.erased_blocks(), flash.programmed_bytes());
     let painted = stack::paint();
     let Ok(slots) = deepest_open(|| Slots::<_, 2>::open(&mut *flash, 0..BYTES as u32)) else { return };
@@ -97,21 +99,21 @@ fn run(model: &mut Model<'_>, flash: &mut WriteOnce<Chip>, again: bool) {
     let resume = painted.depth();
 
     let painted = stack::paint();
-    let mut begun = deepest_iteration(|| engine.begin_iteration(model, &mut handlers));
-    let begin = painted.depth();
+    let mut can_continue = deepest_iteration(|| engine.begin_iteration(model, &mut handlers));
+    let iteration = painted.depth();
     let painted = stack::paint();
-    let saved = count(|| begun &= deepest_save(|| engine.end_iteration(black_box(0.5), model, &mut handlers)));
+    let saved = count(|| can_continue &= deepest_save(|| engine.end_iteration(black_box(0.5), model, &mut handlers)));
     let save = painted.depth();
     let painted = stack::paint();
     black_box(deepest_load(|| handlers.3.load_best(model).is_ok()));
     let load = painted.depth();
-    black_box(begun);
+    black_box(can_continue);
 
-    if again {
+    if resume_saved {
         print("resume-1KiB-instructions", resumed as usize);
         print("stack-open", open);
         print("stack-resume", resume);
-        print("stack-iteration", begin);
+        print("stack-iteration", iteration);
         print("stack-save", save);
         print("stack-load", load);
     } else {
@@ -122,7 +124,7 @@ fn run(model: &mut Model<'_>, flash: &mut WriteOnce<Chip>, again: bool) {
     }
 }
 
-/// RAM of the engine and of each handler, n_saved = 3, beside the store.
+/// Prints the RAM of the engine and of each handler, without the store. The checkpoint ranking has three entries.
 fn sizes() {
     type Score = fn(&State<f32>) -> f32;
     type Output = fn(&(), &State<f32>) -> f32;
@@ -141,14 +143,15 @@ fn sizes() {
         ("ram-timer", timer),
         ("ram-model-checkpoint", saving),
         ("ram-slots-4", size_of::<Store>()),
-        // Closures that capture nothing, as most do, have no size; the pointers above have.
+        // The sizes above use function pointers in place of closures. A closure that captures nothing has size 0, so
+        // the sum subtracts the size of the pointers.
         ("ram-engine-and-handlers", engine + nan + stopping + timer + saving - closures),
     ] {
         print(name, size);
     }
 }
 
-/// A flash driver of no size: as a type only.
+/// A flash driver without fields. Only its type is used, to compute the size of the store.
 struct Flash;
 
 impl ErrorType for Flash {

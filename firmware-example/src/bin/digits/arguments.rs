@@ -3,35 +3,35 @@
 use clap::Parser;
 use std::path::PathBuf;
 
-/// Trains a small network on handwritten digits under ModelCheckpoint, EarlyStopping, Timer and TerminateOnNan.
+/// Train a small network on handwritten digits with ModelCheckpoint, EarlyStopping, Timer and TerminateOnNan
 ///
-/// Checkpoints, history and chart go to a directory. Kill it at any moment and start it again with --resume: it ends with
-/// the same weights, bit for bit.
+/// The program writes checkpoints, a history and a chart to the output directory. If the process is killed, start it
+/// again with --resume. The resumed run ends with the same weights as an uninterrupted run, bit for bit.
 #[derive(Parser, Debug)]
 #[command(name = "digits", version)]
 pub struct Arguments {
-    /// Epochs at most
+    /// Maximum number of epochs
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     pub epochs: u32,
-    /// Epochs without a lower validation loss before the run stops
+    /// Stop after this number of epochs without a lower validation loss
     #[arg(long, default_value_t = 5)]
     pub patience: u32,
-    /// How many of the best checkpoints are kept, up to 64
+    /// Number of best checkpoints to keep, 1 to 64
     #[arg(long, default_value_t = 3)]
     pub n_saved: u32,
-    /// Picks the first weights and the order of the images
+    /// Seed of the initial weights and of the image order
     #[arg(long, default_value_t = 1)]
     pub seed: u32,
-    /// Where checkpoints, history and chart go
+    /// Output directory for checkpoints, history and chart. Without --resume, a directory that is not empty is renamed
     #[arg(long, default_value = "runs/digits")]
     pub directory: PathBuf,
-    /// Go on from the newest checkpoint in the directory, if there is one
+    /// Resume from the newest checkpoint in the output directory, if there is one
     #[arg(long)]
     pub resume: bool,
-    /// Replace the output of this iteration by a NaN, to see the guard work
+    /// Replace the loss of this iteration with a NaN, to demonstrate TerminateOnNan
     #[arg(long, value_name = "ITERATION")]
     pub nan_at: Option<u32>,
-    /// Only the summary; without a terminal there is no progress bar in any case
+    /// Do not show a progress bar. If standard error is not a terminal, there is no progress bar either
     #[arg(long)]
     pub quiet: bool,
 }

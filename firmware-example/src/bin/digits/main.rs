@@ -1,27 +1,27 @@
-//! The host simulation, and the main job of this repository: a network learns to read handwritten digits under all four
-//! handlers, in the very run that the boards make, with its checkpoints in a directory.
+//! The host simulation: trains the digits network with all four handlers. It executes the same run as the boards, and
+//! stores the checkpoints in a directory.
 //!
-//! Killed at any moment and started again with `--resume`, it ends with the same weights, bit for bit; the checksum at
-//! the end is there to be compared.
+//! If the process is killed and started again with `--resume`, the run ends with the same weights, bit for bit. The
+//! program prints a checksum of the final weights, so that two runs can be compared.
 
 mod arguments;
-mod show;
+mod observer;
 
 use arguments::Arguments;
 use clap::Parser;
 use digits_workload::monitored::{self, Plan};
 use digits_workload::train::Trainee;
-use show::Show;
+use observer::TerminalObserver;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{fs, io};
 use training_monitor_std::{Directory, History, chart};
 
-/// The network and the batches of the host's run.
-type Host = Trainee<32, 16>;
+/// The trainee of the host simulation: the network 64-32-10 with batches of 16 images.
+type HostTrainee = Trainee<32, 16>;
 
-/// Room for so many best checkpoints.
+/// Maximum number of best checkpoints.
 const TABLE: usize = 64;
 
 fn main() -> ExitCode {
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
             eprintln!("error: {error}");
             let mut cause = error.source();
             while let Some(error) = cause {
-                eprintln!("  because {error}");
+                eprintln!("  caused by: {error}");
                 cause = error.source();
             }
             ExitCode::FAILURE
@@ -42,35 +42,36 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let directory = &arguments.directory;
     if !arguments.resume {
-        set_aside(directory)?;
+        rename_existing(directory)?;
     }
     let best = Directory::builder(directory, "best").require_empty(false).open()?;
     let latest = Directory::builder(directory, "latest").require_empty(false).open()?;
     let history = History::open(directory.join("history.jsonl"))?;
-    let show = Show::new(&history, arguments);
+    let observer = TerminalObserver::new(&history, arguments);
 
     let plan = Plan::<TABLE> {
         seed: arguments.seed,
         max_epochs: arguments.epochs,
         patience: arguments.patience,
-        best: arguments.n_saved,
-        latest: 2,
+        n_best: arguments.n_saved,
+        n_latest: 2,
         nan_at: arguments.nan_at,
     };
-    let mut trainee = Box::new(Host::new());
-    let result = monitored::run(&mut trainee, plan, latest, best, &show);
-    show.finish();
+    let mut trainee = Box::new(HostTrainee::new());
+    let result = monitored::run(&mut trainee, plan, latest, best, &observer);
+    observer.finish();
     let summary = result?;
     history.stopped(&summary.outcome);
     history.flush()?;
     let chart = directory.join("run.svg");
     fs::write(&chart, chart::draw(&History::read(directory.join("history.jsonl"))?, "Handwritten digits"))?;
-    show::summary(&summary, directory, &chart);
+    observer::print_summary(&summary, directory, &chart);
     Ok(())
 }
 
-/// Moves what an earlier run left out of the way: a new run neither mixes with it nor destroys it.
-fn set_aside(directory: &Path) -> io::Result<()> {
+/// Renames `directory` if it is not empty, so that a new run does not overwrite the files of an earlier run. The new name
+/// is the old one with the first unused number appended, for example `digits.1`.
+fn rename_existing(directory: &Path) -> io::Result<()> {
     let is_used = fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some());
     if !is_used {
         return Ok(());
@@ -82,6 +83,6 @@ fn set_aside(directory: &Path) -> io::Result<()> {
     };
     let free = (1..).map(numbered).find(|path| !path.exists()).unwrap_or_else(|| numbered(u32::MAX));
     fs::rename(directory, &free)?;
-    println!("the earlier run is now in {}", free.display());
+    println!("renamed the directory of the earlier run to {}", free.display());
     Ok(())
 }

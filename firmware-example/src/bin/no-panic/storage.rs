@@ -1,7 +1,7 @@
-//! Checkpoints: encode, decode, the stores, the handler that saves.
+//! Calls the public functions of the checkpoint encoder and decoder, the stores, and the checkpoint handler.
 
-use crate::machines::any;
-use crate::tell::{error, show};
+use crate::format::{display, error};
+use crate::policies::any;
 use core::hint::black_box;
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash};
 use training_monitor::checkpoint::{self, Checksum, Contents, Crc32, Header, Inspect, Loader, One, Tensor};
@@ -19,18 +19,18 @@ use training_monitor::{Engine, Event, Handler, ModelCheckpoint, State};
 /// A model with two tensors.
 type Model<'a> = One<'a, &'a mut [f32; 40]>;
 
-/// All of them.
-pub fn all() {
+/// Calls all functions of this group.
+pub fn call_all() {
     let mut weights = black_box([0.0_f32; 40]);
     let mut model: Model<'_> = One("model", &mut weights);
-    bytes(&mut model);
-    with_store(&mut model, Ram::<3, 1024>::new());
-    with_store(&mut model, &mut Ram::<3, 1024>::default());
-    slots::<4>(&mut model);
-    slots::<8>(&mut model);
+    call_codec(&mut model);
+    call_store(&mut model, Ram::<3, 1024>::new());
+    call_store(&mut model, &mut Ram::<3, 1024>::default());
+    call_slots::<4>(&mut model);
+    call_slots::<8>(&mut model);
 }
 
-fn bytes(model: &mut Model<'_>) {
+fn call_codec(model: &mut Model<'_>) {
     let mut crc = Crc32::default();
     crc.update(black_box(&[1, 2, 3]));
     black_box(crc.value());
@@ -38,7 +38,7 @@ fn bytes(model: &mut Model<'_>) {
     let header =
         Header { step: any(), sequence: any(), iteration: any(), score: any(), score_name: black_box(Some("score")) };
     let contents = Contents { header, record: None, only: black_box(None), allow_non_finite: any() };
-    let mut buffer = Memory { bytes: [0; 512], at: 0 };
+    let mut buffer = Buffer { bytes: [0; 512], position: 0 };
     let mut record = Record::new();
     black_box(checkpoint::measure::<core::convert::Infallible, _>(&contents, model).is_ok());
     match checkpoint::encode::<Crc32, _, _>(&mut buffer, &contents, model) {
@@ -50,7 +50,7 @@ fn bytes(model: &mut Model<'_>) {
         Err(failed) => error(&failed),
     }
     let mut scratch = [0; 64];
-    match checkpoint::inspect::<Crc32, _, _>(&mut buffer, &mut scratch, &mut See) {
+    match checkpoint::inspect::<Crc32, _, _>(&mut buffer, &mut scratch, &mut Inspector) {
         Ok(info) => drop(black_box(info)),
         Err(failed) => error(&failed),
     }
@@ -60,21 +60,21 @@ fn bytes(model: &mut Model<'_>) {
     black_box(loader.load::<Crc32, _>(&mut buffer).is_ok());
 }
 
-/// Memory to write to and to read from.
-struct Memory {
+/// A byte buffer that acts as a writer and as a reader.
+struct Buffer {
     bytes: [u8; 512],
-    at: usize,
+    position: usize,
 }
 
-impl embedded_io::ErrorType for Memory {
+impl embedded_io::ErrorType for Buffer {
     type Error = core::convert::Infallible;
 }
 
-impl Write for Memory {
+impl Write for Buffer {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Self::Error> {
-        let room = self.bytes.iter_mut().skip(self.at);
-        let written = room.zip(bytes).map(|(to, from)| *to = *from).count();
-        self.at += written;
+        let free = self.bytes.iter_mut().skip(self.position);
+        let written = free.zip(bytes).map(|(to, from)| *to = *from).count();
+        self.position += written;
         Ok(written)
     }
     fn flush(&mut self) -> Result<(), Self::Error> {
@@ -82,18 +82,18 @@ impl Write for Memory {
     }
 }
 
-impl Read for Memory {
+impl Read for Buffer {
     fn read(&mut self, into: &mut [u8]) -> Result<usize, Self::Error> {
-        let read = into.iter_mut().zip(self.bytes.iter().skip(self.at)).map(|(to, from)| *to = *from).count();
-        self.at += read;
+        let read = into.iter_mut().zip(self.bytes.iter().skip(self.position)).map(|(to, from)| *to = *from).count();
+        self.position += read;
         Ok(read)
     }
 }
 
-/// Looks at everything in a stream.
-struct See;
+/// Receives all parts of a checkpoint stream.
+struct Inspector;
 
-impl Inspect for See {
+impl Inspect for Inspector {
     fn score_name(&mut self, name: &str) {
         black_box(name);
     }
@@ -114,22 +114,22 @@ impl Inspect for See {
     }
 }
 
-fn slots<const GRANULE: usize>(model: &mut Model<'_>) {
+fn call_slots<const GRANULE: usize>(model: &mut Model<'_>) {
     match Slots::<_, 3>::open(Chip::<GRANULE>([0; 3 * 1024]), any()..any()) {
-        Err(refused) => error(&refused),
+        Err(failed) => error(&failed),
         Ok(mut slots) => {
             black_box((slots.erases(), slots.room(), slots.flash().0.len(), slots.flash_mut().0.len()));
             match slots.erase_ahead(any()) {
                 Ok(done) => drop(black_box(done)),
                 Err(failed) => error(&failed),
             }
-            with_store(model, &mut slots);
+            call_store(model, &mut slots);
             black_box(slots.into_inner());
         }
     }
 }
 
-fn with_store<S>(model: &mut Model<'_>, mut store: S)
+fn call_store<S>(model: &mut Model<'_>, mut store: S)
 where
     S: Store,
     S::Error: core::error::Error + defmt::Format + 'static,
@@ -140,50 +140,51 @@ where
     black_box((store.parts(any()).is_ok(), store.remove(any()).is_ok(), store.open(any(), any()).is_ok()));
     black_box(Stored::from(&header));
 
-    let Ok(machine) = ModelCheckpoint::<2>::builder().score_function(|_: &State<f32>| any()).n_saved(2).build() else {
+    let Ok(policy) = ModelCheckpoint::<2>::builder().score_function(|_: &State<f32>| any()).n_saved(2).build() else {
         return;
     };
-    let observer = |report: &Report<'_, S::Error>| tell(report);
-    match machine.attach(EpochCompleted, store) {
+    let observer = |report: &Report<'_, S::Error>| format_report(report);
+    match policy.attach(EpochCompleted, store) {
         Err(failed) => error(&failed),
-        Ok(saving) => {
-            let mut handlers = (saving.observe(observer).min_interval(any()), Own(any()), KeepOutput, KeepMetrics);
+        Ok(checkpoint) => {
+            let checkpoint = checkpoint.observe(observer).min_interval(any());
+            let mut handlers = (checkpoint, UserHandler(any()), KeepOutput, KeepMetrics);
             let mut engine = Engine::new(any());
             match engine.resume(model, &mut handlers) {
                 Ok(resumed) => drop(black_box(resumed)),
-                Err(refused) => error(&refused),
+                Err(failed) => error(&failed),
             }
             black_box(engine.run(model, 0..any(), &mut handlers, |_, _, _| any()).is_ok());
-            by_hand(model, &mut handlers.0);
-            let (saving, ..) = handlers;
-            black_box(saving.into_store());
+            call_checkpoint_handler(model, &mut handlers.0);
+            let (checkpoint, ..) = handlers;
+            black_box(checkpoint.into_store());
         }
     }
 }
 
-fn by_hand<W, S, F, B>(model: &mut Model<'_>, saving: &mut Saving<2, W, S, F, B>)
+fn call_checkpoint_handler<W, S, F, B>(model: &mut Model<'_>, handler: &mut Saving<2, W, S, F, B>)
 where
     S: Store,
     S::Error: core::error::Error + defmt::Format + 'static,
     B: training_monitor::handlers::saving::Observer<S::Error>,
 {
-    if let Err(failed) = saving.save(Save { step: any(), score: any() }, any(), None, model) {
+    if let Err(failed) = handler.save(Save { step: any(), score: any() }, any(), None, model) {
         error(&failed);
     }
-    if let Err(failed) = saving.load_best(model) {
+    if let Err(failed) = handler.load_best(model) {
         error(&failed);
     }
-    if let Err(failed) = saving.load_step(any(), model) {
+    if let Err(failed) = handler.load_step(any(), model) {
         error(&failed);
     }
-    black_box((saving.machine().best(), saving.last_error().is_some()));
-    black_box(saving.store_mut().stored(any()).is_ok());
-    saving.sweep();
-    black_box(saving.store());
+    black_box((handler.machine().best(), handler.last_error().is_some()));
+    black_box(handler.store_mut().stored(any()).is_ok());
+    handler.sweep();
+    black_box(handler.store());
 }
 
-fn tell<E: core::error::Error + defmt::Format + 'static>(report: &Report<'_, E>) {
-    show(report);
+fn format_report<E: core::error::Error + defmt::Format + 'static>(report: &Report<'_, E>) {
+    display(report);
     match report {
         Report::SaveFailed { error: failed, .. } => error(*failed),
         Report::RemovalFailed { error: failed, .. } => error(*failed),
@@ -192,10 +193,10 @@ fn tell<E: core::error::Error + defmt::Format + 'static>(report: &Report<'_, E>)
     }
 }
 
-/// A handler of the user's own, with a state.
-struct Own(u32);
+/// A user-defined handler with a saved state.
+struct UserHandler(u32);
 
-impl<T: ?Sized> Handler<T, f32> for Own {
+impl<T: ?Sized> Handler<T, f32> for UserHandler {
     fn on_event(&mut self, _: Event, _: &mut T, _: &mut State<f32>) {}
     fn act(&mut self, _: &mut T, _: &mut State<f32>, record: &Record) -> bool {
         record.handlers().count() > 3
@@ -210,19 +211,19 @@ impl<T: ?Sized> Handler<T, f32> for Own {
     }
 }
 
-/// A flash in RAM, in granules of `GRANULE` bytes.
+/// A flash in RAM with write granules of `GRANULE` bytes.
 struct Chip<const GRANULE: usize>([u8; 3 * 1024]);
 
 impl<const GRANULE: usize> ErrorType for Chip<GRANULE> {
-    type Error = Beyond;
+    type Error = OutOfBounds;
 }
 
 impl<const GRANULE: usize> ReadNorFlash for Chip<GRANULE> {
     const READ_SIZE: usize = 1;
 
-    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Beyond> {
-        let from = self.0.get(offset as usize..).ok_or(Beyond)?;
-        bytes.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), OutOfBounds> {
+        let source = self.0.get(offset as usize..).ok_or(OutOfBounds)?;
+        bytes.iter_mut().zip(source).for_each(|(to, from)| *to = *from);
         Ok(())
     }
     fn capacity(&self) -> usize {
@@ -234,22 +235,22 @@ impl<const GRANULE: usize> NorFlash for Chip<GRANULE> {
     const WRITE_SIZE: usize = GRANULE;
     const ERASE_SIZE: usize = 512;
 
-    fn erase(&mut self, from: u32, to: u32) -> Result<(), Beyond> {
-        self.0.get_mut(from as usize..to as usize).ok_or(Beyond)?.fill(0xFF);
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), OutOfBounds> {
+        self.0.get_mut(from as usize..to as usize).ok_or(OutOfBounds)?.fill(0xFF);
         Ok(())
     }
-    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Beyond> {
-        let to = self.0.get_mut(offset as usize..).ok_or(Beyond)?;
-        to.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), OutOfBounds> {
+        let target = self.0.get_mut(offset as usize..).ok_or(OutOfBounds)?;
+        target.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
         Ok(())
     }
 }
 
-/// Its error.
+/// The error of [`Chip`]: the range exceeds the size of the flash.
 #[derive(Debug, defmt::Format)]
-struct Beyond;
+struct OutOfBounds;
 
-impl NorFlashError for Beyond {
+impl NorFlashError for OutOfBounds {
     fn kind(&self) -> NorFlashErrorKind {
         NorFlashErrorKind::OutOfBounds
     }

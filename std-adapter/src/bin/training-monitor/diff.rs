@@ -1,165 +1,173 @@
-//! `diff`: which tensors of two checkpoints differ, and by how much.
+//! `diff`: which tensors and values of two checkpoints differ, and by how much.
 
-use crate::failure::Result;
-use crate::inspect::table;
+use crate::error::Result;
+use crate::inspect::table::new_table;
+use crate::inventory::flash_dump::Geometry;
+use crate::inventory::{Inventory, Selection};
+use crate::numbers::{rounded, rounded_or, shape};
 use crate::output;
-use crate::states::hex;
-use crate::stats::{Change, short};
+use crate::stats::TensorDifference;
 use crate::stream::{Stream, Tensor};
-use crate::survey::image::Geometry;
-use crate::survey::{Choice, Survey};
 use comfy_table::{Cell, CellAlignment, Color};
 use owo_colors::OwoColorize;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Shows which tensors of two checkpoints differ, and by how much
+/// Shows which tensors and values of two checkpoints differ
 ///
-/// Exit code 0 without a difference, 1 with one. Bits are compared, so 0 and -0 differ; only what is trained counts, not
-/// the step number or the state of the run.
+/// Exit code 0: no difference; 1: at least one difference. Elements are compared bit by bit, so 0 and -0 differ. Step
+/// number, score and the state of the run are not compared.
 #[derive(clap::Args, Debug)]
 pub struct Diff {
-    /// A checkpoint, a directory of checkpoints or a flash dump: its newest, or the one chosen
+    /// The first checkpoint: a file, a directory of checkpoints or a flash dump
     pub a: PathBuf,
-    /// Another
+    /// The second checkpoint
     pub b: PathBuf,
-    /// One JSON object
+    /// Print one JSON object
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
-    pub choice: Choice,
-    /// The step number of the second, if it is another than the first's
+    pub selection: Selection,
+    /// The step number of the second checkpoint, if it differs from that of the first
     #[arg(long, value_name = "NUMBER")]
     pub step_b: Option<u32>,
     #[command(flatten)]
     pub geometry: Geometry,
 }
 
-/// What is to be said about one name.
-enum Row<'a> {
-    Both(String, Change),
-    Shapes(String, &'a Tensor, &'a Tensor),
-    Only(String, &'static str),
-    Value(String, bool),
+/// The result of comparing one tensor or value.
+enum Comparison<'a> {
+    /// Both checkpoints have a tensor of this name and shape.
+    Tensors { name: String, difference: TensorDifference },
+    /// Both checkpoints have a tensor of this name, with different shapes.
+    Shapes { name: String, a: &'a Tensor, b: &'a Tensor },
+    /// Both checkpoints have a value of this name.
+    Values { name: String, is_equal: bool },
+    /// Only the "first" or the "second" checkpoint has this tensor or value.
+    OnlyIn { name: String, checkpoint: &'static str },
 }
 
 /// Runs `diff`.
 pub fn diff(arguments: &Diff) -> Result<ExitCode> {
     let load = |path: &Path, step: Option<u32>| -> Result<Stream> {
-        let choice = Choice { step, ..arguments.choice.clone() };
-        Ok(Survey::new(path, &arguments.geometry)?.choose(&choice)?.stream())
+        let selection = Selection { step, ..arguments.selection.clone() };
+        Ok(Inventory::new(path, &arguments.geometry)?.select(&selection)?.merged_stream())
     };
-    let a = load(&arguments.a, arguments.choice.step)?;
-    let b = load(&arguments.b, arguments.step_b.or(arguments.choice.step))?;
-    let rows = compare(&a, &b);
-    let differ = rows.iter().any(Row::differs);
+    let a = load(&arguments.a, arguments.selection.step)?;
+    let b = load(&arguments.b, arguments.step_b.or(arguments.selection.step))?;
+    let comparisons = compare(&a, &b);
+    let is_equal = comparisons.iter().all(Comparison::is_equal);
     let printed = if arguments.json {
-        let rows: Vec<_> = rows.iter().map(Row::json).collect();
-        output::json(&json!({ "equal": !differ, "items": rows }))
+        let items: Vec<_> = comparisons.iter().map(Comparison::json).collect();
+        output::print_json(&json!({ "equal": is_equal, "items": items }))
     } else {
-        print(&a, &b, &rows)
+        print(&a, &b, &comparisons)
     };
-    output::answered(printed, !differ)
+    output::exit_code(printed, is_equal)
 }
 
-fn compare<'a>(a: &'a Stream, b: &'a Stream) -> Vec<Row<'a>> {
-    let mut rows = Vec::new();
+fn compare<'a>(a: &'a Stream, b: &'a Stream) -> Vec<Comparison<'a>> {
+    let mut comparisons = Vec::new();
+    let only_in = |name: String, checkpoint| Comparison::OnlyIn { name, checkpoint };
     let find = |stream: &'a Stream, object: &str, name: &str| {
         stream.tensors().find(|(o, tensor)| *o == object && tensor.name == name).map(|(_, tensor)| tensor)
     };
     for (object, tensor) in a.tensors() {
-        let key = format!("{object}.{}", tensor.name);
-        rows.push(match find(b, object, &tensor.name) {
+        let name = format!("{object}.{}", tensor.name);
+        comparisons.push(match find(b, object, &tensor.name) {
             Some(other) if other.shape == tensor.shape => {
-                Row::Both(key, Change::between(&tensor.elements, &other.elements))
+                let difference = TensorDifference::new(&tensor.elements, &other.elements);
+                Comparison::Tensors { name, difference }
             }
-            Some(other) => Row::Shapes(key, tensor, other),
-            None => Row::Only(key, "first"),
+            Some(other) => Comparison::Shapes { name, a: tensor, b: other },
+            None => only_in(name, "first"),
         });
     }
     for (object, tensor) in b.tensors() {
         if find(a, object, &tensor.name).is_none() {
-            rows.push(Row::Only(format!("{object}.{}", tensor.name), "second"));
+            comparisons.push(only_in(format!("{object}.{}", tensor.name), "second"));
         }
     }
     for (name, bytes) in a.values() {
-        match b.values().find(|(other, _)| *other == name) {
-            Some((_, other)) => rows.push(Row::Value(name.to_owned(), hex(bytes) == hex(other))),
-            None => rows.push(Row::Only(name.to_owned(), "first")),
-        }
+        let name = name.to_owned();
+        comparisons.push(match b.values().find(|(other, _)| *other == name) {
+            Some((_, other)) => Comparison::Values { name, is_equal: bytes == other },
+            None => only_in(name, "first"),
+        });
     }
     for (name, _) in b.values() {
         if !a.values().any(|(other, _)| other == name) {
-            rows.push(Row::Only(name.to_owned(), "second"));
+            comparisons.push(only_in(name.to_owned(), "second"));
         }
     }
-    rows
+    comparisons
 }
 
-impl Row<'_> {
-    fn differs(&self) -> bool {
+impl Comparison<'_> {
+    fn is_equal(&self) -> bool {
         match self {
-            Row::Both(_, change) => change.changed > 0,
-            Row::Value(_, same) => !same,
-            Row::Shapes(..) | Row::Only(..) => true,
+            Comparison::Tensors { difference, .. } => difference.changed == 0,
+            Comparison::Values { is_equal, .. } => *is_equal,
+            Comparison::Shapes { .. } | Comparison::OnlyIn { .. } => false,
         }
     }
 
     fn json(&self) -> serde_json::Value {
         match self {
-            Row::Both(name, change) => json!({ "name": name, "change": change }),
-            Row::Shapes(name, a, b) => json!({ "name": name, "shapes": [a.shape, b.shape] }),
-            Row::Only(name, place) => json!({ "name": name, "only_in": place }),
-            Row::Value(name, same) => json!({ "name": name, "equal": same }),
+            Comparison::Tensors { name, difference } => json!({ "name": name, "change": difference }),
+            Comparison::Shapes { name, a, b } => json!({ "name": name, "shapes": [a.shape, b.shape] }),
+            Comparison::OnlyIn { name, checkpoint } => json!({ "name": name, "only_in": checkpoint }),
+            Comparison::Values { name, is_equal } => json!({ "name": name, "equal": is_equal }),
+        }
+    }
+
+    fn row(&self) -> Vec<Cell> {
+        let warning = |text: String| Cell::new(text).fg(Color::Yellow);
+        match self {
+            Comparison::Tensors { name, difference } if difference.changed == 0 => {
+                vec![Cell::new(name), Cell::new(format!("0 of {}", difference.elements))]
+            }
+            Comparison::Tensors { name, difference } => {
+                let TensorDifference { changed, elements, max_abs, l2, relative } = difference;
+                let relative = relative.map_or("-".to_owned(), |share| format!("{} %", rounded(share * 100.0)));
+                vec![
+                    Cell::new(name).fg(Color::Cyan),
+                    Cell::new(format!("{changed} of {elements}")),
+                    Cell::new(rounded_or(*max_abs, "not finite")),
+                    Cell::new(rounded_or(*l2, "not finite")),
+                    Cell::new(relative),
+                ]
+            }
+            Comparison::Shapes { name, a, b } => {
+                vec![Cell::new(name), warning(format!("shape {} and {}", shape(&a.shape), shape(&b.shape)))]
+            }
+            Comparison::OnlyIn { name, checkpoint } => {
+                vec![Cell::new(name), warning(format!("only in the {checkpoint}"))]
+            }
+            Comparison::Values { name, is_equal: true } => vec![Cell::new(name), Cell::new("equal")],
+            Comparison::Values { name, is_equal: false } => vec![Cell::new(name), warning("different".to_owned())],
         }
     }
 }
 
-fn print(a: &Stream, b: &Stream, rows: &[Row<'_>]) -> Result<()> {
-    output::line(format_args!(
+fn print(a: &Stream, b: &Stream, comparisons: &[Comparison<'_>]) -> Result<()> {
+    output::print_line(format_args!(
         "step {} (iteration {}) and step {} (iteration {})\n",
-        a.head.step, a.head.iteration, b.head.step, b.head.iteration
+        a.header.step, a.header.iteration, b.header.step, b.header.iteration
     ))?;
-    let mut table = table::table(&["tensor", "changed", "max |Δ|", "L2 of Δ", "L2 of Δ / L2"]);
+    let mut table = new_table(&["tensor", "changed", "max |Δ|", "L2 of Δ", "L2 of Δ / L2"]);
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    let number = |value: Option<f64>| value.map_or("not finite".to_owned(), short);
-    let only = |text: String| Cell::new(text).fg(Color::Yellow);
-    for row in rows {
-        match row {
-            Row::Both(name, change) if change.changed == 0 => {
-                table.add_row([Cell::new(name), Cell::new(format!("0 of {}", change.elements))]);
-            }
-            Row::Both(name, change) => {
-                let changed = format!("{} of {}", change.changed, change.elements);
-                let relative = change.relative.map_or("-".to_owned(), |share| format!("{} %", short(share * 100.0)));
-                table.add_row([
-                    Cell::new(name).fg(Color::Cyan),
-                    Cell::new(changed),
-                    Cell::new(number(change.max_abs)),
-                    Cell::new(number(change.l2)),
-                    Cell::new(relative),
-                ]);
-            }
-            Row::Shapes(name, a, b) => {
-                table.add_row([Cell::new(name), only(format!("shape {:?} and {:?}", a.shape, b.shape))]);
-            }
-            Row::Only(name, place) => {
-                table.add_row([Cell::new(name), only(format!("only in the {place}"))]);
-            }
-            Row::Value(name, same) => {
-                let told = if *same { Cell::new("the same") } else { only("another value".to_owned()) };
-                table.add_row([Cell::new(name), told]);
-            }
-        }
+    for comparison in comparisons {
+        table.add_row(comparison.row());
     }
-    output::line(&table)?;
-    let count = rows.iter().filter(|row| row.differs()).count();
-    if count == 0 {
-        output::line(format_args!("\n{}", "no difference".green()))
+    output::print_line(&table)?;
+    let different = comparisons.iter().filter(|comparison| !comparison.is_equal()).count();
+    if different == 0 {
+        output::print_line(format_args!("\n{}", "no difference".green()))
     } else {
-        output::line(format_args!("\n{count} of {} differ", rows.len()))
+        output::print_line(format_args!("\n{different} of {} differ", comparisons.len()))
     }
 }

@@ -1,43 +1,45 @@
-//! `training-monitor`: looks into devices and directories, takes weights to Python and back, shows runs.
+//! `training-monitor`: a command line tool for checkpoints, flash dumps, run histories and device logs.
 //!
-//! Each command is a module; this file only knows their names and what the exit codes mean:
+//! Each command is a module. This file defines the list of commands and the exit codes:
 //!
 //! | code | meaning |
 //! | --- | --- |
-//! | 0 | done; for `verify`: all is whole; for `diff`: no difference |
-//! | 1 | the answer is no: `verify` found damage, `diff` a difference |
-//! | 2 | there is no answer: wrong arguments, a wrong file, an I/O error |
+//! | 0 | success; `verify`: no damage; `diff`: no difference |
+//! | 1 | `verify` found damage, or `diff` found a difference |
+//! | 2 | error: invalid arguments, a file of the wrong kind, or an I/O error |
 
 #![forbid(unsafe_code)]
 
 mod diff;
+mod error;
 mod exchange;
-mod failure;
+mod files;
+mod handler_state;
 mod inspect;
+mod inventory;
+mod numbers;
 mod output;
 mod plot;
-mod states;
 mod stats;
 mod stream;
-mod survey;
 mod watch;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use failure::{Failure, Result};
+use error::{CliError, Result};
 use owo_colors::OwoColorize;
 use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// The exit code of a negative answer.
-const NO: u8 = 1;
-/// The exit code where there is no answer.
-const TROUBLE: u8 = 2;
+/// The exit code if `verify` found damage or `diff` found a difference.
+const EXIT_NEGATIVE: u8 = 1;
+/// The exit code for all errors.
+const EXIT_ERROR: u8 = 2;
 
-/// Looks into training runs of small devices: checkpoints, flash dumps, histories
+/// Inspects and converts training runs of small devices: checkpoints, flash dumps, histories, logs
 ///
-/// Exit codes: 0 done; 1 the answer is no (`verify` found damage, `diff` a difference); 2 there is no answer (wrong
-/// arguments, a wrong file, an I/O error). Colours go where a terminal is, unless NO_COLOR is set.
+/// Exit codes: 0: success; 1: damage (`verify`) or differences (`diff`) found; 2: usage or I/O error. Output is coloured
+/// only on a terminal, and not if NO_COLOR is set.
 #[derive(Parser, Debug)]
 #[command(name = "training-monitor", version, max_term_width = 100)]
 struct Arguments {
@@ -54,9 +56,11 @@ enum Command {
     Diff(diff::Diff),
     Plot(plot::Plot),
     Watch(watch::Watch),
-    /// Prints the completions for a shell, to be put where it looks for them
+    /// Prints a completion script for a shell
+    ///
+    /// Save the script in the directory from which your shell loads completions.
     Completions {
-        /// Which shell
+        /// The shell that will run the script
         shell: clap_complete::Shell,
     },
 }
@@ -72,21 +76,22 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Watch(arguments) => watch::watch(arguments),
         Command::Completions { shell } => {
             let mut command = Arguments::command();
-            // By way of memory, since it panics where it cannot write.
+            // `generate` panics if a write fails, so it writes to memory first.
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut command, "training-monitor", &mut script);
-            output::bytes(&script).map(|()| ExitCode::SUCCESS)
+            output::write_bytes(&script).map(|()| ExitCode::SUCCESS)
         }
     }
 }
 
-/// Says what went wrong. Whether anybody can be told is not asked.
-fn tell(failure: &Failure) {
-    let mut to = anstream::stderr().lock();
-    let _ = writeln!(to, "{} {failure}", "error:".red().bold());
-    let mut cause = failure.source();
+/// Prints an error and its causes to standard error. A failure of this write is ignored: there is no other place to
+/// report it.
+fn report(error: &CliError) {
+    let mut stderr = anstream::stderr().lock();
+    let _ = writeln!(stderr, "{} {error}", "error:".red().bold());
+    let mut cause = error.source();
     while let Some(error) = cause {
-        let _ = writeln!(to, "  because {error}");
+        let _ = writeln!(stderr, "  caused by: {error}");
         cause = error.source();
     }
 }
@@ -94,10 +99,10 @@ fn tell(failure: &Failure) {
 fn main() -> ExitCode {
     match run(&Arguments::parse().command) {
         Ok(code) => code,
-        Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
-        Err(failure) => {
-            tell(&failure);
-            ExitCode::from(TROUBLE)
+        Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::from(EXIT_ERROR)
         }
     }
 }

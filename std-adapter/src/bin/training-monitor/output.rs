@@ -1,36 +1,36 @@
-//! Standard output, to which writing may fail: a reader that has seen enough, a full disk. `println!` would panic.
+//! Writing to standard output with error handling. `println!` would panic on a closed pipe or a full disk.
 
-use crate::failure::{Failure, Result};
+use crate::error::{CliError, Result};
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// Prints a line. Colours are left out where they do not belong.
-pub fn line(text: impl fmt::Display) -> Result<()> {
-    written(writeln!(anstream::stdout().lock(), "{text}"))
+/// Prints a line. Colour codes are removed if standard output is not a terminal with colours.
+pub fn print_line(text: impl fmt::Display) -> Result<()> {
+    check_write(writeln!(anstream::stdout().lock(), "{text}"))
 }
 
-/// Writes bytes as they are.
-pub fn bytes(bytes: &[u8]) -> Result<()> {
+/// Writes bytes unchanged.
+pub fn write_bytes(bytes: &[u8]) -> Result<()> {
     let mut out = io::stdout().lock();
-    written(out.write_all(bytes).and_then(|()| out.flush()))
+    check_write(out.write_all(bytes).and_then(|()| out.flush()))
 }
 
-/// Prints JSON, indented.
-pub fn json(value: &serde_json::Value) -> Result<()> {
-    line(serde_json::to_string_pretty(value).map_err(Failure::other)?)
+/// Prints JSON with indentation.
+pub fn print_json(value: &serde_json::Value) -> Result<()> {
+    print_line(serde_json::to_string_pretty(value).map_err(CliError::other)?)
 }
 
-/// The failure of whoever writes there by itself.
-pub fn written(result: io::Result<()>) -> Result<()> {
-    result.map_err(Failure::io("write", "standard output".as_ref()))
+/// Converts the result of a write to standard output that a command makes itself.
+pub fn check_write(result: io::Result<()>) -> Result<()> {
+    result.map_err(CliError::io("write", "standard output".as_ref()))
 }
 
-/// The exit code of an answer, which is the same where nobody reads it.
-pub fn answered(printed: Result<()>, yes: bool) -> Result<ExitCode> {
+/// The exit code of a command that answers a question. A closed pipe does not change the answer.
+pub fn exit_code(printed: Result<()>, is_positive: bool) -> Result<ExitCode> {
     match printed {
-        Err(failure) if !failure.is_broken_pipe() => Err(failure),
-        _ if yes => Ok(ExitCode::SUCCESS),
-        _ => Ok(ExitCode::from(crate::NO)),
+        Err(error) if !error.is_broken_pipe() => Err(error),
+        _ if is_positive => Ok(ExitCode::SUCCESS),
+        _ => Ok(ExitCode::from(crate::EXIT_NEGATIVE)),
     }
 }

@@ -1,23 +1,25 @@
-//! Numbers about a tensor: range, mean, zeros, and what is not a number.
+//! Statistics of a tensor, and of the difference between two tensors.
 
 use serde::Serialize;
 
-/// Over the finite elements, but for the counts.
+/// Statistics of one tensor. Minimum, maximum and mean are over the finite elements.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize)]
-pub struct Stats {
+pub struct TensorStats {
     pub elements: usize,
     pub min: Option<f32>,
     pub max: Option<f32>,
     pub mean: Option<f64>,
-    /// The share of elements that are 0 (or -0).
+    /// The share of elements that are 0 or -0, from 0 to 1.
     pub zeros: f64,
+    /// The number of elements that are NaN.
     pub nan: usize,
+    /// The number of elements that are infinite.
     pub infinite: usize,
 }
 
-impl Stats {
-    pub fn of(elements: &[f32]) -> Stats {
-        let mut stats = Stats { elements: elements.len(), ..Stats::default() };
+impl TensorStats {
+    pub fn new(elements: &[f32]) -> TensorStats {
+        let mut stats = TensorStats { elements: elements.len(), ..TensorStats::default() };
         let mut sum = 0.0;
         let mut zeros = 0;
         for &element in elements {
@@ -32,7 +34,7 @@ impl Stats {
                 stats.max = Some(stats.max.map_or(element, |max| max.max(element)));
             }
         }
-        let finite = elements.len() - stats.nan - stats.infinite;
+        let finite = elements.len() - stats.non_finite();
         if finite > 0 {
             stats.mean = Some(sum / finite as f64);
         }
@@ -40,61 +42,48 @@ impl Stats {
         stats
     }
 
+    /// The number of elements that are NaN or infinite.
     pub const fn non_finite(&self) -> usize {
         self.nan + self.infinite
     }
 }
 
-/// What tells two tensors of one name apart.
+/// The difference between two tensors of the same name and shape.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
-pub struct Change {
-    /// Elements whose bits differ.
+pub struct TensorDifference {
+    /// The number of elements whose bits differ.
     pub changed: usize,
+    /// The number of elements of each tensor.
     pub elements: usize,
-    /// The largest difference; none where a NaN or an infinity makes it meaningless.
+    /// The largest absolute difference of an element; `None` if it is not finite.
     pub max_abs: Option<f64>,
-    /// The length of the difference as a vector.
+    /// The Euclidean norm of the difference; `None` if it is not finite.
     pub l2: Option<f64>,
-    /// The same, as a share of the length of the first.
+    /// The Euclidean norm of the difference divided by that of the first tensor; `None` if it is not finite.
     pub relative: Option<f64>,
 }
 
-impl Change {
-    /// Of two tensors of one length.
-    pub fn between(a: &[f32], b: &[f32]) -> Change {
-        let mut change = Change { changed: 0, elements: a.len(), max_abs: None, l2: None, relative: None };
+impl TensorDifference {
+    /// Compares two slices of the same length.
+    pub fn new(a: &[f32], b: &[f32]) -> TensorDifference {
+        let mut difference =
+            TensorDifference { changed: 0, elements: a.len(), max_abs: None, l2: None, relative: None };
         let (mut max, mut squares, mut length) = (0.0_f64, 0.0_f64, 0.0_f64);
         for (a, b) in a.iter().zip(b) {
-            // The same NaN has not changed.
+            // NaN - NaN is NaN, so elements with equal bits are compared before they are subtracted.
             let same = a.to_bits() == b.to_bits();
-            change.changed += usize::from(!same);
-            let difference = if same { 0.0 } else { f64::from(*b) - f64::from(*a) };
-            // `max` alone would lose a NaN.
-            max = if difference.is_finite() { max.max(difference.abs()) } else { f64::INFINITY };
-            squares += difference * difference;
+            difference.changed += usize::from(!same);
+            let delta = if same { 0.0 } else { f64::from(*b) - f64::from(*a) };
+            // `f64::max` ignores a NaN, so a difference that is not finite is replaced by infinity.
+            max = if delta.is_finite() { max.max(delta.abs()) } else { f64::INFINITY };
+            squares += delta * delta;
             length += f64::from(*a) * f64::from(*a);
         }
         let finite = |value: f64| value.is_finite().then_some(value);
-        change.max_abs = finite(max);
-        change.l2 = finite(squares.sqrt());
-        change.relative = finite((squares / length).sqrt());
-        change
-    }
-}
-
-/// A number for people: at most five digits, short where it is round.
-pub fn short(value: f64) -> String {
-    let magnitude = value.abs();
-    if value == 0.0 {
-        "0".to_owned()
-    } else if !value.is_finite() {
-        format!("{value}")
-    } else if !(1e-4..1e6).contains(&magnitude) {
-        format!("{value:.3e}")
-    } else {
-        let digits = (4 - magnitude.log10().floor() as i32).clamp(0, 8) as usize;
-        let text = format!("{value:.digits$}");
-        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+        difference.max_abs = finite(max);
+        difference.l2 = finite(squares.sqrt());
+        difference.relative = finite((squares / length).sqrt());
+        difference
     }
 }
 
@@ -103,25 +92,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_finite_is_counted_and_left_out() {
-        let stats = Stats::of(&[1.0, -3.0, 0.0, -0.0, f32::NAN, f32::INFINITY]);
+    fn non_finite_elements_are_counted_separately() {
+        let stats = TensorStats::new(&[1.0, -3.0, 0.0, -0.0, f32::NAN, f32::INFINITY]);
         assert_eq!((stats.min, stats.max, stats.mean), (Some(-3.0), Some(1.0), Some(-0.5)));
         assert_eq!((stats.zeros, stats.nan, stats.infinite), (2.0 / 6.0, 1, 1));
-        let nothing = Stats::of(&[]);
-        assert_eq!((nothing.min, nothing.mean, nothing.zeros), (None, None, 0.0));
+        let empty = TensorStats::new(&[]);
+        assert_eq!((empty.min, empty.mean, empty.zeros), (None, None, 0.0));
     }
 
     #[test]
-    fn changes_are_of_bits() {
-        let change = Change::between(&[3.0, 4.0, 0.0, f32::NAN], &[3.0, 4.5, -0.0, f32::NAN]);
-        assert_eq!((change.changed, change.max_abs, change.l2), (2, Some(0.5), Some(0.5)));
-        let broken = Change::between(&[1.0, 1.0], &[f32::NAN, 2.0]);
+    fn differences_compare_bits() {
+        let difference = TensorDifference::new(&[3.0, 4.0, 0.0, f32::NAN], &[3.0, 4.5, -0.0, f32::NAN]);
+        assert_eq!((difference.changed, difference.max_abs, difference.l2), (2, Some(0.5), Some(0.5)));
+        let broken = TensorDifference::new(&[1.0, 1.0], &[f32::NAN, 2.0]);
         assert_eq!((broken.changed, broken.max_abs, broken.l2), (2, None, None));
-    }
-
-    #[test]
-    fn short_numbers() {
-        let all = [0.0, 1.0, -0.080_738_98, 123_456.0, 1e-9, 0.5, 1e9].map(short);
-        assert_eq!(all, ["0", "1", "-0.080739", "123456", "1.000e-9", "0.5", "1.000e9"]);
     }
 }

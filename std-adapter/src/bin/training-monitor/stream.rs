@@ -1,7 +1,7 @@
-//! A checkpoint's stream as plain data, and back to the very same bytes.
+//! A checkpoint stream as plain data, with conversion from and to the same bytes.
 //!
-//! Firmware knows its tensors when it is compiled; this tool learns them from the stream. Reading goes through the
-//! core's `inspect`, writing through its `encode`: the format is known there and nowhere here.
+//! Firmware knows the names and shapes of its tensors at compile time; this tool reads them from the stream. Reading uses
+//! `inspect` of the core, writing uses `encode`, so this module does not know the format itself.
 
 use std::convert::Infallible;
 use training_monitor::checkpoint::{
@@ -11,23 +11,24 @@ use training_monitor::checkpoint::{
 use training_monitor::record::Record;
 use training_monitor_std::Crc32Fast;
 
-/// A stream that was read to its end and whose checksum is right, or one that is to be written.
+/// A complete stream with a valid checksum, or a stream that will be written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stream {
-    pub head: Head,
-    /// All objects of the checkpoint, where this stream is one of several.
-    pub set: Vec<String>,
+    pub header: StreamHeader,
+    /// The names of all objects of the checkpoint, if each object has its own stream. Empty if one stream holds all objects.
+    pub object_names: Vec<String>,
     pub objects: Vec<Object>,
 }
 
-/// What a stream says before its objects.
+/// The fields of a stream that precede its objects.
 #[derive(Clone, Debug, PartialEq, Default)]
-pub struct Head {
+pub struct StreamHeader {
     pub step: u32,
     pub sequence: u32,
     pub iteration: u32,
     pub score: Option<f32>,
     pub score_name: Option<String>,
+    /// The state of the engine and of the handlers; `None` if the checkpoint cannot be resumed from.
     pub record: Option<Record>,
 }
 
@@ -40,20 +41,21 @@ pub struct Object {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content {
     Tensors(Vec<Tensor>),
-    /// A whole value, in its own postcard encoding.
+    /// A serde value, as the bytes of its postcard encoding.
     Value(Vec<u8>),
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
     pub name: String,
-    /// Row-major.
     pub shape: Vec<u32>,
+    /// The elements in row-major order.
     pub elements: Vec<f32>,
 }
 
-impl Head {
-    pub fn header(&self) -> Header<'_> {
+impl StreamHeader {
+    /// The header in the form that the encoder of the core takes.
+    pub fn as_core(&self) -> Header<'_> {
         Header {
             step: self.step,
             sequence: self.sequence,
@@ -65,14 +67,14 @@ impl Head {
 }
 
 impl Stream {
-    /// Reads `bytes`, from which the rest behind the stream is returned, too.
+    /// Reads the stream that `bytes` start with. Also returns the bytes that follow it.
     pub fn read(mut bytes: &[u8]) -> Result<(Stream, &[u8]), DecodeError<Infallible>> {
-        let mut see = Seen::default();
-        let info = inspect::<Crc32Fast, _, _>(&mut bytes, &mut [0; 8192], &mut see)?;
-        Ok((see.finish(info), bytes))
+        let mut collector = StreamCollector::default();
+        let info = inspect::<Crc32Fast, _, _>(&mut bytes, &mut [0; 8192], &mut collector)?;
+        Ok((collector.finish(info), bytes))
     }
 
-    /// Reads `bytes`, which end with the stream.
+    /// Reads a stream that must end where `bytes` end.
     pub fn read_all(bytes: &[u8]) -> Result<Stream, DecodeError<Infallible>> {
         match Stream::read(bytes)? {
             (stream, []) => Ok(stream),
@@ -80,20 +82,25 @@ impl Stream {
         }
     }
 
-    /// The bytes of the stream. Those that were read come out as they were. Non-finite elements are allowed: what may
-    /// be saved was decided by whoever trained.
+    /// Encodes the stream. Encoding a stream that was read yields the bytes that were read. Non-finite elements are
+    /// allowed, because the program that saved the checkpoint already applied its own rule about them.
     pub fn write(&self) -> Result<Vec<u8>, EncodeError<Infallible>> {
-        let only = self.objects.first().filter(|_| !self.set.is_empty()).map(|object| object.name.as_str());
-        let contents =
-            Contents { header: self.head.header(), record: self.head.record.as_ref(), only, allow_non_finite: true };
-        // Finds names and shapes that cannot be saved before anything is written.
+        let single_object =
+            self.objects.first().filter(|_| !self.object_names.is_empty()).map(|object| object.name.as_str());
+        let contents = Contents {
+            header: self.header.as_core(),
+            record: self.header.record.as_ref(),
+            only: single_object,
+            allow_non_finite: true,
+        };
+        // `measure` reports invalid names and shapes before the first byte is written.
         measure(&contents, self)?;
-        let mut bytes = Sink(Vec::new());
+        let mut bytes = VecWriter(Vec::new());
         encode::<Crc32Fast, _, _>(&mut bytes, &contents, self)?;
         Ok(bytes.0)
     }
 
-    /// Each tensor with the name of its object.
+    /// All tensors, each with the name of its object.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &Tensor)> {
         self.objects.iter().flat_map(|object| {
             let tensors = match &object.content {
@@ -104,7 +111,7 @@ impl Stream {
         })
     }
 
-    /// Each whole value with the name of its object.
+    /// The encoded bytes of all serde values, each with the name of its object.
     pub fn values(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.objects.iter().filter_map(|object| match &object.content {
             Content::Value(bytes) => Some((object.name.as_str(), bytes.as_slice())),
@@ -112,10 +119,11 @@ impl Stream {
         })
     }
 
-    /// The same without its elements: what a file of tensors has no place for.
-    pub fn skeleton(&self) -> Stream {
-        let mut bare = self.clone();
-        for object in &mut bare.objects {
+    /// A copy in which all tensors have the shape `[0]` and no elements. It holds everything that a file of tensors cannot
+    /// express: the run, the handlers, the values, and the order of the objects.
+    pub fn template(&self) -> Stream {
+        let mut template = self.clone();
+        for object in &mut template.objects {
             if let Content::Tensors(tensors) = &mut object.content {
                 for tensor in tensors {
                     tensor.shape = vec![0];
@@ -123,29 +131,29 @@ impl Stream {
                 }
             }
         }
-        bare
+        template
     }
 
-    /// The streams of one checkpoint as one.
-    pub fn merged(parts: &[Stream]) -> Option<Stream> {
-        let (first, rest) = parts.split_first()?;
-        let mut whole = first.clone();
+    /// Merges the streams of one checkpoint into a single stream with all objects.
+    pub fn merged(streams: &[Stream]) -> Option<Stream> {
+        let (first, rest) = streams.split_first()?;
+        let mut merged = first.clone();
         if !rest.is_empty() {
-            whole.set.clear();
-            whole.objects.extend(rest.iter().flat_map(|part| part.objects.iter().cloned()));
+            merged.object_names.clear();
+            merged.objects.extend(rest.iter().flat_map(|stream| stream.objects.iter().cloned()));
         }
-        Some(whole)
+        Some(merged)
     }
 }
 
-/// Takes bytes without an end.
-struct Sink(Vec<u8>);
+/// A writer into memory for the encoder of the core.
+struct VecWriter(Vec<u8>);
 
-impl training_monitor::embedded_io::ErrorType for Sink {
+impl training_monitor::embedded_io::ErrorType for VecWriter {
     type Error = Infallible;
 }
 
-impl training_monitor::embedded_io::Write for Sink {
+impl training_monitor::embedded_io::Write for VecWriter {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
         self.0.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -155,21 +163,22 @@ impl training_monitor::embedded_io::Write for Sink {
     }
 }
 
-/// Gathers what a stream shows.
+/// Collects the items that `inspect` reports while it reads a stream.
 #[derive(Default)]
-struct Seen {
+struct StreamCollector {
     score_name: Option<String>,
     record: Option<Record>,
-    set: Vec<String>,
+    object_names: Vec<String>,
     objects: Vec<Object>,
-    /// Payload of the tensor or value under way.
-    bytes: Vec<u8>,
+    /// The payload received so far of the last tensor or value.
+    payload: Vec<u8>,
 }
 
-impl Seen {
-    /// Gives the payload to what it belongs to.
-    fn settle(&mut self) {
-        let bytes = std::mem::take(&mut self.bytes);
+impl StreamCollector {
+    /// Moves the received payload into the last tensor or value. Called when the next item starts and at the end of the
+    /// stream.
+    fn finish_item(&mut self) {
+        let bytes = std::mem::take(&mut self.payload);
         match self.objects.last_mut().map(|object| &mut object.content) {
             Some(Content::Value(value)) if value.is_empty() => *value = bytes,
             Some(Content::Tensors(tensors)) => {
@@ -183,8 +192,8 @@ impl Seen {
     }
 
     fn finish(mut self, info: Info) -> Stream {
-        self.settle();
-        let head = Head {
+        self.finish_item();
+        let header = StreamHeader {
             step: info.step,
             sequence: info.sequence,
             iteration: info.iteration,
@@ -192,11 +201,11 @@ impl Seen {
             score_name: self.score_name,
             record: self.record,
         };
-        Stream { head, set: self.set, objects: self.objects }
+        Stream { header, object_names: self.object_names, objects: self.objects }
     }
 }
 
-impl Inspect for Seen {
+impl Inspect for StreamCollector {
     fn score_name(&mut self, name: &str) {
         self.score_name = Some(name.to_owned());
     }
@@ -206,11 +215,11 @@ impl Inspect for Seen {
     }
 
     fn set(&mut self, name: &str) {
-        self.set.push(name.to_owned());
+        self.object_names.push(name.to_owned());
     }
 
     fn tensor(&mut self, tensor: training_monitor::checkpoint::Tensor<'_>) {
-        self.settle();
+        self.finish_item();
         let new = Tensor { name: tensor.name.to_owned(), shape: tensor.shape.to_vec(), elements: Vec::new() };
         match self.objects.last_mut() {
             Some(Object { name, content: Content::Tensors(tensors) }) if name == tensor.object => tensors.push(new),
@@ -219,46 +228,47 @@ impl Inspect for Seen {
     }
 
     fn payload(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+        self.payload.extend_from_slice(bytes);
     }
 
     fn value(&mut self, object: &str, _: u32) {
-        self.settle();
+        self.finish_item();
         self.objects.push(Object { name: object.to_owned(), content: Content::Value(Vec::new()) });
     }
 }
 
 impl Objects for Stream {
     fn objects<V: Visit>(&self, visitor: &mut V) -> Result<(), V::Error> {
-        // One of several: the others are there by name only, so that the stream can say what its set is.
-        if !self.set.is_empty() {
-            for name in &self.set {
+        // If each object has its own stream, the encoder still needs the names of the others, because each stream lists
+        // all objects of its checkpoint. The others are visited as empty state dicts.
+        if !self.object_names.is_empty() {
+            for name in &self.object_names {
                 match self.objects.iter().find(|object| object.name == *name) {
-                    Some(object) => show(object, visitor)?,
-                    None => visitor.state_dict(name, &Dict(&[]))?,
+                    Some(object) => visit_object(object, visitor)?,
+                    None => visitor.state_dict(name, &TensorDict(&[]))?,
                 }
             }
             return Ok(());
         }
-        self.objects.iter().try_for_each(|object| show(object, visitor))
+        self.objects.iter().try_for_each(|object| visit_object(object, visitor))
     }
 
     fn objects_mut<V: VisitMut>(&mut self, _: &mut V) -> Result<(), V::Error> {
-        // Never loaded into: `read` learns what there is.
+        // The tool never loads a checkpoint into a `Stream`: `Stream::read` creates one from the bytes.
         Ok(())
     }
 }
 
-fn show<V: Visit>(object: &Object, visitor: &mut V) -> Result<(), V::Error> {
+fn visit_object<V: Visit>(object: &Object, visitor: &mut V) -> Result<(), V::Error> {
     match &object.content {
-        Content::Tensors(tensors) => visitor.state_dict(&object.name, &Dict(tensors)),
-        Content::Value(bytes) => visitor.value(&object.name, &Raw(bytes)),
+        Content::Tensors(tensors) => visitor.state_dict(&object.name, &TensorDict(tensors)),
+        Content::Value(bytes) => visitor.value(&object.name, &EncodedValue(bytes)),
     }
 }
 
-struct Dict<'a>(&'a [Tensor]);
+struct TensorDict<'a>(&'a [Tensor]);
 
-impl StateDict for Dict<'_> {
+impl StateDict for TensorDict<'_> {
     fn tensors<V: VisitTensors>(&self, visitor: &mut V) -> Result<(), V::Error> {
         self.0.iter().try_for_each(|tensor| visitor.tensor(&tensor.name, &tensor.shape, &tensor.elements))
     }
@@ -267,10 +277,10 @@ impl StateDict for Dict<'_> {
     }
 }
 
-/// Bytes that are a value's postcard encoding already: a tuple of bytes is written as they are.
-struct Raw<'a>(&'a [u8]);
+/// The postcard encoding of a value. It serializes as a tuple of bytes, because postcard writes such a tuple unchanged.
+struct EncodedValue<'a>(&'a [u8]);
 
-impl serde::Serialize for Raw<'_> {
+impl serde::Serialize for EncodedValue<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeTuple;
         let mut tuple = serializer.serialize_tuple(self.0.len())?;

@@ -1,29 +1,33 @@
-//! `export`: a checkpoint as a file of tensors.
+//! `export`: writes the tensors of a checkpoint to a file.
 
-use super::{Bundle, Format};
-use crate::failure::{self, Result};
+use super::{Format, TensorFile};
+use crate::error::Result;
+use crate::files;
+use crate::inventory::flash_dump::Geometry;
+use crate::inventory::{Inventory, Selection};
+use crate::numbers::count;
 use crate::output;
-use crate::survey::image::Geometry;
-use crate::survey::{Choice, Survey};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Writes a checkpoint's tensors to a file for Python, a spreadsheet, or anything else
+/// Writes the tensors of a checkpoint to a file for Python or other programs
 ///
-/// Tensors are called object.tensor there; shapes and every bit of every value are kept. Run, handlers and whole values
-/// travel in a note that `import` reads (not in CSV). From a directory or a flash dump the newest checkpoint is taken.
+/// Tensors have the names object.tensor in the file. Shapes and all bits of all elements are preserved. Except for CSV, the
+/// file also holds the state of the run, so that `import` can restore the whole checkpoint. From a directory or a flash
+/// dump, the newest checkpoint is exported unless another one is selected.
 #[derive(clap::Args, Debug)]
 pub struct Export {
-    /// A checkpoint, a directory of checkpoints, or a flash dump
+    /// A checkpoint file, a directory of checkpoints, or a flash dump
     pub path: PathBuf,
     /// The format of the file
     #[arg(long, value_name = "FORMAT")]
     pub to: Format,
-    /// The file, `-` for standard output; if not given, named after PATH, in the current directory
+    /// The file to write, `-` for standard output; by default a name made of PATH and the step number, in the current
+    /// directory
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     #[command(flatten)]
-    pub choice: Choice,
+    pub selection: Selection,
     #[command(flatten)]
     pub geometry: Geometry,
 }
@@ -31,18 +35,21 @@ pub struct Export {
 /// Runs `export`.
 pub fn export(arguments: &Export) -> Result<ExitCode> {
     let Export { path, to, .. } = arguments;
-    let survey = Survey::new(path, &arguments.geometry)?;
-    let stream = survey.choose(&arguments.choice)?.stream();
-    let bytes = Bundle::of(path, &stream)?.write(*to)?;
+    let inventory = Inventory::new(path, &arguments.geometry)?;
+    let stream = inventory.select(&arguments.selection)?.merged_stream();
+    let bytes = TensorFile::from_stream(path, &stream)?.write(*to)?;
     if arguments.output.as_deref() == Some(Path::new("-")) {
-        return output::bytes(&bytes).map(|()| ExitCode::SUCCESS);
+        return output::write_bytes(&bytes).map(|()| ExitCode::SUCCESS);
     }
+    let step = stream.header.step;
     let file = arguments.output.clone().unwrap_or_else(|| {
         let stem = path.file_stem().unwrap_or("checkpoint".as_ref()).to_string_lossy();
-        PathBuf::from(format!("{stem}_{}.{}", stream.head.step, to.extension()))
+        PathBuf::from(format!("{stem}_{step}.{}", to.extension()))
     });
-    failure::write(&file, &bytes)?;
-    let (count, elements) = stream.tensors().fold((0, 0), |(n, sum), (_, tensor)| (n + 1, sum + tensor.elements.len()));
-    output::line(format_args!("step {}: {count} tensors, {elements} values, to {}", stream.head.step, file.display()))?;
+    files::write(&file, &bytes)?;
+    let (tensors, elements) =
+        stream.tensors().fold((0, 0), |(n, sum), (_, tensor)| (n + 1, sum + tensor.elements.len()));
+    let (tensors, elements) = (count(tensors, "tensor"), count(elements, "element"));
+    output::print_line(format_args!("wrote step {step} ({tensors}, {elements}) to {}", file.display()))?;
     Ok(ExitCode::SUCCESS)
 }

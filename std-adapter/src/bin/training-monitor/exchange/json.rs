@@ -1,10 +1,12 @@
-//! `{"tensors": {"model.bias": {"shape": [2], "data": [0.5, "NaN"]}}, "training_monitor": {…}}`.
+//! JSON: `{"tensors": {"model.bias": {"shape": [2], "data": [0.5, "NaN"]}}, "training_monitor": {…}}`.
 //!
-//! Each number is the exact value, as a double: any parser that rounds correctly gives the same bits back.
+//! Each element is the exact value as a double, so each parser that rounds correctly yields the same bits.
 
-use super::note::Note;
-use super::{Bundle, Named, from_word, word};
-use crate::failure::{self, Failure, Result};
+use super::metadata::RunMetadata;
+use super::{NamedTensor, TensorFile};
+use crate::error::{CliError, Result};
+use crate::files::describe_content;
+use crate::numbers::{json_f32, parse_json_f32};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
@@ -13,58 +15,45 @@ use std::path::Path;
 struct File {
     tensors: serde_json::Map<String, Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    training_monitor: Option<Note>,
+    training_monitor: Option<RunMetadata>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Array {
     shape: Vec<usize>,
-    /// Each a number, or a word for one that JSON has none for. Not an untagged enum: with serde_json's
-    /// `arbitrary_precision`, which a dependency may turn on, that refuses numbers.
+    /// The elements, as numbers or as names of special values. The type is `Value`, because an untagged enum cannot read
+    /// numbers if a dependency enables the feature `arbitrary_precision` of serde_json.
     data: Vec<Value>,
 }
 
-fn of(value: f32) -> Value {
-    word(value).map_or_else(|| Value::from(f64::from(value)), Value::String)
-}
-
-fn value(of: &Value) -> Option<f32> {
-    match of {
-        Value::Number(number) => number.as_f64().map(|value| value as f32),
-        Value::String(word) => from_word(word),
-        _ => None,
-    }
-}
-
-pub fn write(bundle: &Bundle) -> Result<Vec<u8>> {
+pub fn write(file: &TensorFile) -> Result<Vec<u8>> {
     let mut tensors = serde_json::Map::new();
-    for tensor in &bundle.tensors {
-        let data = tensor.elements.iter().map(|element| of(*element)).collect();
+    for tensor in &file.tensors {
+        let data = tensor.elements.iter().map(|element| json_f32(*element)).collect();
         let array = Array { shape: tensor.shape.clone(), data };
-        tensors.insert(tensor.key.clone(), serde_json::to_value(array).map_err(Failure::other)?);
+        tensors.insert(tensor.name.clone(), serde_json::to_value(array).map_err(CliError::other)?);
     }
-    let note = bundle.note.as_ref().map(Note::text).transpose()?;
-    let training_monitor = note.map(|text| serde_json::from_str(&text)).transpose().map_err(Failure::other)?;
-    let mut bytes = serde_json::to_vec(&File { tensors, training_monitor }).map_err(Failure::other)?;
+    let file = File { tensors, training_monitor: file.metadata.clone() };
+    let mut bytes = serde_json::to_vec(&file).map_err(CliError::other)?;
     bytes.push(b'\n');
     Ok(bytes)
 }
 
-pub fn read(path: &Path, bytes: &[u8]) -> Result<Bundle> {
-    let wrong = |error: serde_json::Error| Failure::content(path, format!("not a JSON file of tensors: {error}"));
+pub fn read(path: &Path, bytes: &[u8]) -> Result<TensorFile> {
     if bytes.starts_with(br#"{"schema":"training-monitor-history""#) {
-        let (wanted, found) = ("a file of tensors", failure::looks_like(bytes));
-        return Err(Failure::WrongFile { path: path.to_owned(), wanted, found });
+        let (expected, found) = ("a file of tensors", describe_content(bytes));
+        return Err(CliError::WrongFile { path: path.to_owned(), expected, found });
     }
-    let file: File = serde_json::from_slice(bytes).map_err(wrong)?;
+    let file: File = serde_json::from_slice(bytes)
+        .map_err(|error| CliError::content(path, format!("not a JSON file of tensors: {error}")))?;
     let mut tensors = Vec::new();
-    for (key, array) in file.tensors {
+    for (name, array) in file.tensors {
         let Array { shape, data } =
-            serde_json::from_value(array).map_err(|error| Failure::content(path, format!("{key}: {error}")))?;
-        let elements: Option<Vec<f32>> = data.iter().map(value).collect();
+            serde_json::from_value(array).map_err(|error| CliError::content(path, format!("{name}: {error}")))?;
+        let elements: Option<Vec<f32>> = data.iter().map(parse_json_f32).collect();
         let elements =
-            elements.ok_or_else(|| Failure::content(path, format!("{key} has an element that is no number")))?;
-        tensors.push(Named::new(path, key, shape, elements)?);
+            elements.ok_or_else(|| CliError::content(path, format!("{name} has an element that is not a number")))?;
+        tensors.push(NamedTensor::new(path, name, shape, elements)?);
     }
-    Ok(Bundle { tensors, note: file.training_monitor })
+    Ok(TensorFile { tensors, metadata: file.training_monitor })
 }

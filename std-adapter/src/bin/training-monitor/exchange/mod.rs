@@ -1,33 +1,35 @@
-//! Weights out of checkpoints into the files of other programs, and back: names, shapes and every bit of every value.
+//! Conversion of checkpoints to and from the tensor files of other programs. Names, shapes and all bits of all elements are
+//! preserved.
 //!
-//! A tensor is called `object.tensor` there. What such files have no place for, the run and its handlers, whole values,
-//! the score, travels as one note beside the tensors: a *skeleton*, the checkpoint without its elements. With it, what
-//! is imported unchanged is the same file again, byte for byte. Where a program has dropped the note (and in CSV, which
-//! has no place for it) `import --template` takes the rest from a checkpoint.
+//! In such a file, a tensor has the name `object.tensor`. The run, the handlers, the serde values and the score have no place
+//! in a file of tensors. `export` stores them beside the tensors as [`RunMetadata`]: a *template*, which is the checkpoint
+//! without its elements. With this metadata, exporting and importing a checkpoint yields the same bytes. If another program
+//! dropped the metadata, and for CSV, which cannot hold it, `import --template` takes the template from a checkpoint.
 
 mod csv;
 pub mod export;
 pub mod import;
 mod json;
-mod note;
+mod metadata;
 mod npz;
 mod safetensors;
 
-use crate::failure::{Failure, Result, looks_like};
+use crate::error::{CliError, Result};
+use crate::files::describe_content;
 use crate::stream::{Stream, Tensor};
-use note::Note;
+use metadata::RunMetadata;
 use std::path::Path;
 
-/// A file of tensors.
+/// The format of a file of tensors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub enum Format {
-    /// Hugging Face's safetensors: `safetensors.numpy.load_file`
+    /// Hugging Face safetensors, for `safetensors.numpy.load_file`
     Safetensors,
-    /// NumPy's archive: `numpy.load`
+    /// NumPy archive, for `numpy.load`
     Npz,
-    /// One JSON object; NaN and infinities as strings
+    /// One JSON object; NaN and infinities are strings
     Json,
-    /// A line an element: tensor, shape, index, value
+    /// One line for each element: tensor, shape, index, value
     Csv,
 }
 
@@ -42,52 +44,54 @@ impl Format {
     }
 }
 
-/// What is in such a file.
-struct Bundle {
-    tensors: Vec<Named>,
-    note: Option<Note>,
+/// The content of a file of tensors.
+struct TensorFile {
+    tensors: Vec<NamedTensor>,
+    metadata: Option<RunMetadata>,
 }
 
-/// A tensor under the name it has outside.
-struct Named {
-    key: String,
+/// A tensor with the name `object.tensor` that it has in the file.
+struct NamedTensor {
+    name: String,
     shape: Vec<usize>,
     elements: Vec<f32>,
 }
 
-impl Named {
-    /// The bytes of its elements.
-    fn bytes(&self) -> Vec<u8> {
-        self.elements.iter().flat_map(|element| element.to_le_bytes()).collect()
+impl NamedTensor {
+    /// Fails if the shape does not match the number of elements.
+    fn new(path: &Path, name: String, shape: Vec<usize>, elements: Vec<f32>) -> Result<NamedTensor> {
+        let expected = shape.iter().try_fold(1_usize, |product, side| product.checked_mul(*side));
+        if expected != Some(elements.len()) {
+            let reason =
+                format!("{name} has the shape {shape:?}, which does not match its {} elements", elements.len());
+            return Err(CliError::content(path, reason));
+        }
+        Ok(NamedTensor { name, shape, elements })
     }
 
-    /// Fails where a shape is not that of so many elements.
-    fn new(path: &Path, key: String, shape: Vec<usize>, elements: Vec<f32>) -> Result<Named> {
-        let product = shape.iter().try_fold(1_usize, |product, side| product.checked_mul(*side));
-        if product != Some(elements.len()) {
-            let why = format!("{key} has {} elements, which is not the shape {shape:?}", elements.len());
-            return Err(Failure::content(path, why));
-        }
-        Ok(Named { key, shape, elements })
+    /// The elements in little-endian byte order.
+    fn to_bytes(&self) -> Vec<u8> {
+        self.elements.iter().flat_map(|element| element.to_le_bytes()).collect()
     }
 }
 
-fn key(object: &str, tensor: &Tensor) -> String {
+/// The name of a tensor in a file of tensors.
+fn file_name_of(object: &str, tensor: &Tensor) -> String {
     format!("{object}.{}", tensor.name)
 }
 
-impl Bundle {
-    fn of(path: &Path, stream: &Stream) -> Result<Bundle> {
-        let mut tensors = Vec::<Named>::new();
+impl TensorFile {
+    fn from_stream(path: &Path, stream: &Stream) -> Result<TensorFile> {
+        let mut tensors = Vec::<NamedTensor>::new();
         for (object, tensor) in stream.tensors() {
-            let key = key(object, tensor);
-            if tensors.iter().any(|other| other.key == key) {
-                return Err(Failure::content(path, format!("two tensors would be called {key}")));
+            let name = file_name_of(object, tensor);
+            if tensors.iter().any(|other| other.name == name) {
+                return Err(CliError::content(path, format!("two tensors would have the name {name} in the file")));
             }
             let shape = tensor.shape.iter().map(|side| *side as usize).collect();
-            tensors.push(Named { key, shape, elements: tensor.elements.clone() });
+            tensors.push(NamedTensor { name, shape, elements: tensor.elements.clone() });
         }
-        Ok(Bundle { tensors, note: Some(Note::of(path, stream)?) })
+        Ok(TensorFile { tensors, metadata: Some(RunMetadata::new(path, stream)?) })
     }
 
     fn write(&self, format: Format) -> Result<Vec<u8>> {
@@ -99,45 +103,20 @@ impl Bundle {
         }
     }
 
-    /// Reads a file of any of the formats, told by its content.
-    fn read(path: &Path, bytes: &[u8]) -> Result<Bundle> {
-        let text = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+    /// Reads a file of any format. The content determines the format.
+    fn read(path: &Path, bytes: &[u8]) -> Result<TensorFile> {
+        let first_visible = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
         if bytes.starts_with(b"PK\x03\x04") {
             npz::read(path, bytes)
-        } else if bytes.get(8) == Some(&b'{') && text != Some(&b'{') {
+        } else if bytes.get(8) == Some(&b'{') && first_visible != Some(&b'{') {
             safetensors::read(path, bytes)
-        } else if text == Some(&b'{') {
+        } else if first_visible == Some(&b'{') {
             json::read(path, bytes)
         } else if bytes.starts_with(csv::HEADER.as_bytes()) {
             csv::read(path, bytes)
         } else {
-            let wanted = "a file of tensors (safetensors, npz, json or csv)";
-            Err(Failure::WrongFile { path: path.to_owned(), wanted, found: looks_like(bytes) })
-        }
-    }
-}
-
-/// What is not a number that JSON or a table has a word for. The bits of a NaN that are not the usual ones are kept.
-fn word(value: f32) -> Option<String> {
-    let bits = value.to_bits();
-    match value {
-        _ if value == f32::INFINITY => Some("Infinity".to_owned()),
-        _ if value == f32::NEG_INFINITY => Some("-Infinity".to_owned()),
-        _ if bits == f32::NAN.to_bits() => Some("NaN".to_owned()),
-        _ if value.is_nan() => Some(format!("NaN({bits:#010x})")),
-        _ => None,
-    }
-}
-
-/// And back; also in the words of other programs.
-fn from_word(word: &str) -> Option<f32> {
-    match word.to_ascii_lowercase().as_str() {
-        "nan" => Some(f32::NAN),
-        "inf" | "infinity" => Some(f32::INFINITY),
-        "-inf" | "-infinity" => Some(f32::NEG_INFINITY),
-        word => {
-            let bits = word.strip_prefix("nan(0x")?.strip_suffix(')')?;
-            Some(f32::from_bits(u32::from_str_radix(bits, 16).ok()?)).filter(|value| value.is_nan())
+            let expected = "a file of tensors (safetensors, npz, json or csv)";
+            Err(CliError::WrongFile { path: path.to_owned(), expected, found: describe_content(bytes) })
         }
     }
 }
@@ -145,10 +124,10 @@ fn from_word(word: &str) -> Option<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::{Content, Head, Object};
+    use crate::stream::{Content, Object, StreamHeader};
 
     fn stream() -> Stream {
-        // Every kind of f32, from a generator that goes through all bits.
+        // A linear congruential generator yields f32 values of all kinds: normal, subnormal, NaN with various payloads.
         let mut seed = 1_u32;
         let mut next = || {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -161,50 +140,47 @@ mod tests {
             tensor("z.weight", &[100, 20], (0..2000).map(|_| next()).collect()),
             tensor("a.bias", &[2, 3], special),
             tensor("scalar", &[], vec![f32::MIN_POSITIVE / 4.0]),
-            tensor("none", &[0, 4], vec![]),
+            tensor("empty", &[0, 4], vec![]),
         ];
         let objects = vec![
             Object { name: "net.2".to_owned(), content: Content::Tensors(net) },
             Object { name: "seed".to_owned(), content: Content::Value(vec![1, 2, 3]) },
         ];
-        let head =
-            Head { step: 7, sequence: 3, score: Some(-0.5), score_name: Some("loss".to_owned()), ..Head::default() };
-        Stream { head, set: vec![], objects }
+        let header = StreamHeader {
+            step: 7,
+            sequence: 3,
+            score: Some(-0.5),
+            score_name: Some("loss".to_owned()),
+            ..StreamHeader::default()
+        };
+        Stream { header, object_names: vec![], objects }
     }
 
     #[test]
-    fn every_bit_comes_back_from_every_format() {
+    fn each_format_preserves_all_bits() {
         let path = Path::new("test");
         let stream = stream();
         for format in [Format::Safetensors, Format::Npz, Format::Json] {
-            let bytes = Bundle::of(path, &stream).unwrap().write(format).unwrap();
-            let bundle = Bundle::read(path, &bytes).unwrap();
-            let back = import::assemble(path, bundle, None, "model").unwrap();
-            assert_eq!(back.write().unwrap(), stream.write().unwrap(), "{format:?}");
+            let bytes = TensorFile::from_stream(path, &stream).unwrap().write(format).unwrap();
+            let file = TensorFile::read(path, &bytes).unwrap();
+            let imported = import::to_stream(path, file, None, "model").unwrap();
+            assert_eq!(imported.write().unwrap(), stream.write().unwrap(), "{format:?}");
         }
-        let bytes = Bundle::of(path, &stream).unwrap().write(Format::Csv).unwrap();
-        let bundle = Bundle::read(path, &bytes).unwrap();
-        // What has no elements has no lines, so it comes from the template.
-        let back = import::assemble(path, bundle, Some(stream.clone()), "model").unwrap();
-        assert_eq!(back.write().unwrap(), stream.write().unwrap());
+        let bytes = TensorFile::from_stream(path, &stream).unwrap().write(Format::Csv).unwrap();
+        let file = TensorFile::read(path, &bytes).unwrap();
+        // A CSV file has no line for a tensor without elements, so that tensor comes from the template.
+        let imported = import::to_stream(path, file, Some(stream.clone()), "model").unwrap();
+        assert_eq!(imported.write().unwrap(), stream.write().unwrap());
     }
 
     #[test]
-    fn without_a_note_objects_are_told_by_the_first_dot() {
+    fn without_metadata_the_first_dot_ends_the_object_name() {
         let path = Path::new("test");
-        let named = |key: &str| Named { key: key.to_owned(), shape: vec![1], elements: vec![1.5] };
-        let tensors = vec![named("net.fc.weight"), named("bias"), named("net.fc.bias")];
-        let back = import::assemble(path, Bundle { tensors, note: None }, None, "model").unwrap();
-        let names: Vec<(&str, &str)> = back.tensors().map(|(object, tensor)| (object, tensor.name.as_str())).collect();
+        let tensor = |name: &str| NamedTensor { name: name.to_owned(), shape: vec![1], elements: vec![1.5] };
+        let tensors = vec![tensor("net.fc.weight"), tensor("bias"), tensor("net.fc.bias")];
+        let imported = import::to_stream(path, TensorFile { tensors, metadata: None }, None, "model").unwrap();
+        let names: Vec<(&str, &str)> =
+            imported.tensors().map(|(object, tensor)| (object, tensor.name.as_str())).collect();
         assert_eq!(names, [("net", "fc.weight"), ("net", "fc.bias"), ("model", "bias")]);
-    }
-
-    #[test]
-    fn words_for_what_is_not_finite() {
-        for bits in [0x7FC0_0000, 0x7F80_0001, 0xFFFF_FFFF, 0x7F80_0000, 0xFF80_0000] {
-            let value = f32::from_bits(bits);
-            assert_eq!(from_word(&word(value).unwrap()).map(f32::to_bits), Some(bits));
-        }
-        assert_eq!((word(1.0), from_word("nan(0x0)"), from_word("one")), (None, None, None));
     }
 }

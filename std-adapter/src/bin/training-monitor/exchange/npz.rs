@@ -1,46 +1,49 @@
-//! NumPy's `.npz`: a zip archive of arrays. The note is an array of bytes among them; `numpy.savez` keeps what it is given.
+//! NumPy's `.npz`: a zip archive of arrays. The run metadata is an additional array of bytes, which `numpy.savez` can write
+//! unchanged.
 
-use super::note::{NAME, Note};
-use super::{Bundle, Named};
-use crate::failure::{Failure, Result};
+use super::metadata::{NAME, RunMetadata};
+use super::{NamedTensor, TensorFile};
+use crate::error::{CliError, Result};
 use ndarray::{Array1, ArrayD, ArrayViewD, IxDyn};
 use ndarray_npy::{NpzReader, NpzWriter, ReadNpyError, ReadNpzError};
 use std::io::Cursor;
 use std::path::Path;
 
-pub fn write(bundle: &Bundle) -> Result<Vec<u8>> {
+pub fn write(file: &TensorFile) -> Result<Vec<u8>> {
     let mut npz = NpzWriter::new(Cursor::new(Vec::new()));
-    for tensor in &bundle.tensors {
-        let array = ArrayViewD::from_shape(IxDyn(&tensor.shape), &tensor.elements).map_err(Failure::other)?;
-        npz.add_array(tensor.key.as_str(), &array).map_err(Failure::other)?;
+    for tensor in &file.tensors {
+        let array = ArrayViewD::from_shape(IxDyn(&tensor.shape), &tensor.elements).map_err(CliError::other)?;
+        npz.add_array(tensor.name.as_str(), &array).map_err(CliError::other)?;
     }
-    if let Some(note) = &bundle.note {
-        npz.add_array(NAME, &Array1::from(note.text()?.into_bytes())).map_err(Failure::other)?;
+    if let Some(metadata) = &file.metadata {
+        npz.add_array(NAME, &Array1::from(metadata.to_json()?.into_bytes())).map_err(CliError::other)?;
     }
-    npz.finish().map(Cursor::into_inner).map_err(Failure::other)
+    npz.finish().map(Cursor::into_inner).map_err(CliError::other)
 }
 
-pub fn read(path: &Path, bytes: &[u8]) -> Result<Bundle> {
-    let wrong = |error: ReadNpzError| Failure::content(path, format!("not a whole npz file: {error}"));
-    let mut npz = NpzReader::new(Cursor::new(bytes)).map_err(wrong)?;
-    let mut bundle = Bundle { tensors: vec![], note: None };
-    for (index, key) in npz.names().map_err(wrong)?.into_iter().enumerate() {
-        if key == NAME {
-            let note: Array1<u8> = npz.by_index(index).map_err(wrong)?;
-            let text = String::from_utf8(note.to_vec()).map_err(|error| Failure::content(path, error))?;
-            bundle.note = Some(Note::parse(path, &text)?);
+pub fn read(path: &Path, bytes: &[u8]) -> Result<TensorFile> {
+    let invalid = |error: ReadNpzError| CliError::content(path, format!("invalid or truncated npz file: {error}"));
+    let mut npz = NpzReader::new(Cursor::new(bytes)).map_err(invalid)?;
+    let mut file = TensorFile { tensors: vec![], metadata: None };
+    for (index, name) in npz.names().map_err(invalid)?.into_iter().enumerate() {
+        if name == NAME {
+            let metadata: Array1<u8> = npz.by_index(index).map_err(invalid)?;
+            let json = String::from_utf8(metadata.to_vec()).map_err(|error| CliError::content(path, error))?;
+            file.metadata = Some(RunMetadata::parse(path, &json)?);
             continue;
         }
         let array: ArrayD<f32> = npz.by_index(index).map_err(|error| match error {
             ReadNpzError::Npy(ReadNpyError::WrongDescriptor(found)) => {
-                let why = format!("{key} is {found}; checkpoints hold float32: `{key}.astype(\"<f4\")`");
-                Failure::content(path, why)
+                let reason = format!(
+                    "{name} has the type {found}, but checkpoints hold float32; convert it with `{name}.astype(\"<f4\")`"
+                );
+                CliError::content(path, reason)
             }
-            error => Failure::content(path, format!("{key}: {error}")),
+            error => CliError::content(path, format!("{name}: {error}")),
         })?;
-        // In the order of the indices, whatever the order in memory.
+        // `iter` visits the elements in row-major order, also if the file stores them in column-major order.
         let (shape, elements) = (array.shape().to_vec(), array.iter().copied().collect());
-        bundle.tensors.push(Named::new(path, key, shape, elements)?);
+        file.tensors.push(NamedTensor::new(path, name, shape, elements)?);
     }
-    Ok(bundle)
+    Ok(file)
 }

@@ -1,41 +1,42 @@
-//! safetensors, by its own library. The note is the metadata's one entry, so that the file has one form.
+//! The safetensors format, written and read by the library of the same name. The run metadata is the only entry of the file's
+//! metadata, because the library writes several entries in an unspecified order.
 
-use super::note::{NAME, Note};
-use super::{Bundle, Named};
-use crate::failure::{Failure, Result};
+use super::metadata::{NAME, RunMetadata};
+use super::{NamedTensor, TensorFile};
+use crate::error::{CliError, Result};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::HashMap;
 use std::path::Path;
 
-pub fn write(bundle: &Bundle) -> Result<Vec<u8>> {
-    let payloads: Vec<Vec<u8>> = bundle.tensors.iter().map(Named::bytes).collect();
-    let views = bundle.tensors.iter().zip(&payloads).map(|(tensor, bytes)| {
-        let view = TensorView::new(Dtype::F32, tensor.shape.clone(), bytes).map_err(Failure::other)?;
-        Ok((tensor.key.as_str(), view))
+pub fn write(file: &TensorFile) -> Result<Vec<u8>> {
+    let payloads: Vec<Vec<u8>> = file.tensors.iter().map(NamedTensor::to_bytes).collect();
+    let views = file.tensors.iter().zip(&payloads).map(|(tensor, bytes)| {
+        let view = TensorView::new(Dtype::F32, tensor.shape.clone(), bytes).map_err(CliError::other)?;
+        Ok((tensor.name.as_str(), view))
     });
     let views = views.collect::<Result<Vec<_>>>()?;
-    let note = bundle.note.as_ref().map(Note::text).transpose()?;
-    let metadata = note.map(|note| HashMap::from([(NAME.to_owned(), note)]));
-    safetensors::serialize(views, metadata).map_err(Failure::other)
+    let metadata = file.metadata.as_ref().map(RunMetadata::to_json).transpose()?;
+    let metadata = metadata.map(|json| HashMap::from([(NAME.to_owned(), json)]));
+    safetensors::serialize(views, metadata).map_err(CliError::other)
 }
 
-pub fn read(path: &Path, bytes: &[u8]) -> Result<Bundle> {
-    let wrong = |error| Failure::content(path, format!("not a whole safetensors file: {error}"));
-    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(wrong)?;
-    let note = metadata.metadata().as_ref().and_then(|metadata| metadata.get(NAME));
-    let note = note.map(|note| Note::parse(path, note)).transpose()?;
-    let file = SafeTensors::deserialize(bytes).map_err(wrong)?;
+pub fn read(path: &Path, bytes: &[u8]) -> Result<TensorFile> {
+    let invalid = |error| CliError::content(path, format!("invalid or truncated safetensors file: {error}"));
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(invalid)?;
+    let metadata = header.metadata().as_ref().and_then(|entries| entries.get(NAME));
+    let metadata = metadata.map(|json| RunMetadata::parse(path, json)).transpose()?;
+    let file = SafeTensors::deserialize(bytes).map_err(invalid)?;
     let mut tensors = Vec::new();
-    for key in metadata.offset_keys() {
-        let view = file.tensor(&key).map_err(wrong)?;
+    for name in header.offset_keys() {
+        let view = file.tensor(&name).map_err(invalid)?;
         if view.dtype() != Dtype::F32 {
-            let why = format!("{key} is {:?}; checkpoints hold float32", view.dtype());
-            return Err(Failure::content(path, why));
+            let reason = format!("{name} has the type {:?}, but checkpoints hold float32", view.dtype());
+            return Err(CliError::content(path, reason));
         }
         let (words, _) = view.data().as_chunks::<4>();
         let elements = words.iter().map(|word| f32::from_le_bytes(*word)).collect();
-        tensors.push(Named::new(path, key, view.shape().to_vec(), elements)?);
+        tensors.push(NamedTensor::new(path, name, view.shape().to_vec(), elements)?);
     }
-    Ok(Bundle { tensors, note })
+    Ok(TensorFile { tensors, metadata })
 }

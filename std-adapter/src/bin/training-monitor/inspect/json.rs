@@ -1,55 +1,61 @@
-//! A survey as JSON, for machines.
+//! An inventory as JSON, for other programs.
 //!
-//! Stable: names are only ever added. Non-finite scores cannot occur, sizes and places are in bytes.
+//! The field names are stable: releases add fields, but do not rename or remove any. Sizes and offsets are in bytes. Scores
+//! that are not finite are strings.
 
-use crate::failure::Failure;
-use crate::states::{State, hex};
-use crate::stats::Stats;
-use crate::survey::{Checkpoint, Kind, Other, Series, Survey};
+use crate::error::CliError;
+use crate::handler_state::HandlerState;
+use crate::inventory::{Checkpoint, Inventory, Leftover, Medium, Series, StoredStream};
+use crate::numbers::{crc, hex, json_f32};
+use crate::stats::TensorStats;
+use crate::stream::Tensor;
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// Whether all of it is whole, and what is not.
-pub fn verdict(path: &Path, survey: &Survey) -> Value {
-    let lost = survey.others.iter().filter(|other| other.verdict.is_loss()).map(other);
+/// The result of `verify` for a path.
+pub fn verdict(path: &Path, inventory: &Inventory) -> Value {
     json!({
         "path": path.display().to_string(),
-        "whole": survey.is_whole(),
-        "checkpoints": survey.series.iter().map(|series| series.checkpoints.len()).sum::<usize>(),
-        "damaged": lost.collect::<Vec<_>>(),
+        "intact": inventory.is_intact(),
+        "checkpoints": inventory.checkpoint_count(),
+        "damaged": inventory.losses().map(leftover).collect::<Vec<_>>(),
     })
 }
 
-/// For what cannot be looked at.
-pub fn no_verdict(path: &Path, failure: &Failure) -> Value {
-    json!({ "path": path.display().to_string(), "error": failure.to_string() })
+/// The result of `verify` for a path that cannot be read.
+pub fn unreadable(path: &Path, error: &CliError) -> Value {
+    json!({ "path": path.display().to_string(), "error": error.to_string() })
 }
 
-fn other(other: &Other) -> Value {
-    json!({ "place": other.place, "state": other.verdict.word(), "why": other.why })
+fn leftover(item: &Leftover) -> Value {
+    json!({ "place": item.place, "state": item.verdict.label(), "reason": item.reason })
 }
 
-/// All of it.
-pub fn value(survey: &Survey) -> Value {
-    let kind = match survey.kind {
-        Kind::File => "checkpoint",
-        Kind::Directory => "directory",
-        Kind::Flash => "flash",
+/// The whole inventory.
+pub fn inventory(inventory: &Inventory) -> Value {
+    let kind = match inventory.medium {
+        Medium::File => "checkpoint",
+        Medium::Directory => "directory",
+        Medium::Flash => "flash",
     };
     json!({
-        "path": survey.path.display().to_string(),
+        "path": inventory.path.display().to_string(),
         "kind": kind,
-        "whole": survey.is_whole(),
-        "series": survey.series.iter().map(series).collect::<Vec<_>>(),
-        "others": survey.others.iter().map(other).collect::<Vec<_>>(),
+        "intact": inventory.is_intact(),
+        "series": inventory.series.iter().map(series).collect::<Vec<_>>(),
+        "leftovers": inventory.leftovers.iter().map(leftover).collect::<Vec<_>>(),
     })
 }
 
 fn series(series: &Series) -> Value {
     let mut value = json!({ "name": series.name });
     if let Some(region) = series.region {
-        let (start, slot, slots, erases) = (region.start, region.slot, region.slots, region.erases);
-        value["region"] = json!({ "start": start, "slot_size": slot, "slots": slots, "erases": erases });
+        value["region"] = json!({
+            "start": region.start,
+            "slot_size": region.slot_size,
+            "slots": region.slot_count,
+            "erases": region.erases,
+        });
     }
     let ranked = series.checkpoints.iter().zip(series.ranks());
     value["checkpoints"] = ranked.map(|(found, rank)| checkpoint(found, rank)).collect();
@@ -57,40 +63,40 @@ fn series(series: &Series) -> Value {
 }
 
 fn checkpoint(found: &Checkpoint, rank: usize) -> Value {
-    let head = &found.head;
-    let part = |part: &crate::survey::Part| json!({ "place": part.place, "bytes": part.len, "crc": format!("{:08x}", part.crc) });
-    let stream = found.stream();
-    let tensor = |(object, tensor): (&str, &crate::stream::Tensor)| {
-        let mut value = json!({ "object": object, "name": tensor.name, "shape": tensor.shape });
-        value["stats"] = json!(Stats::of(&tensor.elements));
-        value
+    let header = &found.header;
+    let stored = |stored: &StoredStream| json!({ "place": stored.place, "bytes": stored.len, "crc": crc(stored.crc) });
+    let stream = found.merged_stream();
+    let tensor = |(object, tensor): (&str, &Tensor)| {
+        let stats = TensorStats::new(&tensor.elements);
+        json!({ "object": object, "name": tensor.name, "shape": tensor.shape, "stats": stats })
     };
-    let mut value = json!({
-        "step": head.step,
-        "sequence": head.sequence,
-        "iteration": head.iteration,
-        "score": head.score,
-        "score_name": head.score_name,
+    let value = |(object, bytes): (&str, &[u8])| json!({ "object": object, "bytes": hex(bytes) });
+    let mut json = json!({
+        "step": header.step,
+        "sequence": header.sequence,
+        "iteration": header.iteration,
+        "score": header.score.map(json_f32),
+        "score_name": header.score_name,
         "rank": rank,
         "bytes": found.len(),
-        "parts": found.parts.iter().map(part).collect::<Vec<_>>(),
+        "streams": found.streams.iter().map(stored).collect::<Vec<_>>(),
         "tensors": stream.tensors().map(tensor).collect::<Vec<_>>(),
-        "values": stream.values().map(|(name, bytes)| json!({ "object": name, "bytes": hex(bytes) })).collect::<Vec<_>>(),
+        "values": stream.values().map(value).collect::<Vec<_>>(),
     });
     if let Some(slot) = found.slot {
-        value["slot"] = json!({ "index": slot.index, "erases": slot.erases, "sealed": slot.sealed });
+        json["slot"] = json!({ "index": slot.index, "erases": slot.erases, "sealed": slot.is_sealed });
     }
-    if let Some(record) = &head.record {
+    if let Some(record) = &header.record {
         let engine = &record.engine;
-        value["run"] = json!({
+        json["run"] = json!({
             "epoch": engine.epoch,
             "iteration": engine.iteration,
             "offset": engine.offset,
             "epoch_length": engine.epoch_length,
-            "after": format!("{:?}", engine.after),
+            "phase": format!("{:?}", engine.after),
             "stop": engine.stop.map(|stop| format!("{stop:?}")),
-            "handlers": State::all(record),
+            "handlers": HandlerState::all(record),
         });
     }
-    value
+    json
 }

@@ -1,46 +1,47 @@
-//! `inspect`: what there is, shown to people or as JSON. `verify`: whether all of it is whole.
-//!
-//! Whatever is damaged is shown, first of all to people; neither command ever changes anything.
+//! `inspect` shows all checkpoints and leftovers at a path, as tables or as JSON. `verify` checks that all committed
+//! checkpoints are intact. Neither command changes a file.
 
 mod json;
 pub mod table;
 
-use crate::failure::Result;
+use crate::error::Result;
+use crate::inventory::flash_dump::Geometry;
+use crate::inventory::{Inventory, Selection};
 use crate::output;
-use crate::survey::image::Geometry;
-use crate::survey::{Choice, Survey};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Shows what a checkpoint, a directory of them or a flash dump holds
+/// Shows the content of a checkpoint, a directory of checkpoints or a flash dump
 ///
-/// Steps, scores, ranking and sizes of all; of one of them (the newest, if not chosen) also the run, the handlers' states
-/// and every tensor. Files and slots that are damaged, and saves that were cut, are listed as such.
+/// Lists step, score, rank and size of each checkpoint. Shows one checkpoint in detail: the state of the run and of its
+/// handlers, and statistics of each tensor. Damaged files and slots, interrupted saves and interrupted removals are listed
+/// separately.
 #[derive(clap::Args, Debug)]
 pub struct Inspect {
-    /// A checkpoint, a directory of checkpoints, or a flash dump
+    /// A checkpoint file, a directory of checkpoints, or a flash dump
     pub path: PathBuf,
-    /// Everything as one JSON object, the tensors of all checkpoints included
+    /// Print one JSON object with the details of all checkpoints
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
-    pub choice: Choice,
+    pub selection: Selection,
     #[command(flatten)]
     pub geometry: Geometry,
 }
 
-/// Exit code 0 only if everything that claims to be committed is whole
+/// Checks that all committed checkpoints are intact
 ///
-/// Reads every byte and checks every checksum. A save that was cut before its commit is no damage: it never counted.
+/// Reads every byte and verifies every checksum. Exit code 0: all committed checkpoints are intact; 1: at least one is
+/// damaged; 2: a path cannot be read. An interrupted save is not damage, because it was never committed.
 #[derive(clap::Args, Debug)]
 pub struct Verify {
-    /// Checkpoints, directories of checkpoints, flash dumps
+    /// Checkpoint files, directories of checkpoints, or flash dumps
     #[arg(required = true)]
     pub paths: Vec<PathBuf>,
-    /// Only the exit code
+    /// Print nothing; only set the exit code
     #[arg(short, long)]
     pub quiet: bool,
-    /// The verdicts as a JSON array, one for each path
+    /// Print a JSON array with one result for each path
     #[arg(long, conflicts_with = "quiet")]
     pub json: bool,
     #[command(flatten)]
@@ -49,39 +50,39 @@ pub struct Verify {
 
 /// Runs `inspect`.
 pub fn inspect(arguments: &Inspect) -> Result<ExitCode> {
-    let survey = Survey::new(&arguments.path, &arguments.geometry)?;
+    let inventory = Inventory::new(&arguments.path, &arguments.geometry)?;
     if arguments.json {
-        return output::json(&json::value(&survey)).map(|()| ExitCode::SUCCESS);
+        return output::print_json(&json::inventory(&inventory)).map(|()| ExitCode::SUCCESS);
     }
-    table::print(&survey, &arguments.choice)?;
+    table::print(&inventory, &arguments.selection)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs `verify`. What cannot be looked at does not keep it from the rest.
+/// Runs `verify`. An unreadable path does not stop the others from being checked.
 pub fn verify(arguments: &Verify) -> Result<ExitCode> {
-    let (mut whole, mut trouble, mut verdicts, mut printed) = (true, None, Vec::new(), Ok(()));
+    let (mut is_intact, mut last_error, mut results, mut printed) = (true, None, Vec::new(), Ok(()));
     for path in &arguments.paths {
-        let survey = match Survey::new(path, &arguments.geometry) {
-            Ok(survey) => survey,
-            Err(failure) => {
-                verdicts.push(json::no_verdict(path, &failure));
-                // All but the last are told here; that one `main` tells.
-                trouble.replace(failure).iter().for_each(crate::tell);
+        let inventory = match Inventory::new(path, &arguments.geometry) {
+            Ok(inventory) => inventory,
+            Err(error) => {
+                results.push(json::unreadable(path, &error));
+                // `main` reports the error that this function returns: the last one. The others are reported now.
+                last_error.replace(error).iter().for_each(crate::report);
                 continue;
             }
         };
-        whole &= survey.is_whole();
+        is_intact &= inventory.is_intact();
         if arguments.json {
-            verdicts.push(json::verdict(path, &survey));
+            results.push(json::verdict(path, &inventory));
         } else if !arguments.quiet {
-            printed = printed.and_then(|()| table::verdict(path, &survey));
+            printed = printed.and_then(|()| table::print_verdict(path, &inventory));
         }
     }
     if arguments.json {
-        printed = output::json(&verdicts.into());
+        printed = output::print_json(&results.into());
     }
-    match (trouble, output::answered(printed, whole)) {
-        (Some(trouble), Ok(_)) => Err(trouble),
-        (_, answered) => answered,
+    match (last_error, output::exit_code(printed, is_intact)) {
+        (Some(error), Ok(_)) => Err(error),
+        (_, result) => result,
     }
 }

@@ -1,173 +1,181 @@
-//! A survey for people: tables, with colour where there is a terminal.
+//! An inventory as tables for people, with colours if standard output is a terminal.
 
-use crate::failure::Result;
-use crate::output;
-use crate::states::{self, State, hex};
-use crate::stats::{Stats, short};
+use crate::error::Result;
+use crate::handler_state::{HandlerState, describe_engine};
+use crate::inventory::flash_dump::describe_region;
+use crate::inventory::{Checkpoint, Inventory, Medium, Selection, Series, Verdict};
+use crate::numbers::{count, crc, exact, hex, percent, rounded_or, shape};
+use crate::output::print_line;
+use crate::stats::TensorStats;
 use crate::stream::Stream;
-use crate::survey::{Checkpoint, Choice, Kind, Series, Survey, Verdict};
 use comfy_table::presets::NOTHING;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, Table};
 use owo_colors::OwoColorize;
 use std::path::Path;
 
-/// Prints all of a survey, and one checkpoint of it in detail.
-pub fn print(survey: &Survey, choice: &Choice) -> Result<()> {
-    let count: usize = survey.series.iter().map(|series| series.checkpoints.len()).sum();
-    let what = match survey.kind {
-        Kind::File => "checkpoint file",
-        Kind::Directory => "directory",
-        Kind::Flash => "flash dump",
+/// Values with more bytes than this are abbreviated.
+const MAX_VALUE_BYTES: usize = 32;
+
+/// Prints all series and leftovers, and the selected checkpoint in detail.
+pub fn print(inventory: &Inventory, selection: &Selection) -> Result<()> {
+    let checkpoints = inventory.checkpoint_count();
+    let medium = match inventory.medium {
+        Medium::File => "checkpoint file",
+        Medium::Directory => "directory",
+        Medium::Flash => "flash dump",
     };
-    let whole = if survey.is_whole() { "whole".green().to_string() } else { "DAMAGED".red().bold().to_string() };
-    output::line(format_args!("{} ({what}): {}, {whole}", survey.path.display().bold(), counted(count, "checkpoint")))?;
-    for series in &survey.series {
-        print_series(survey.kind, series)?;
+    let verdict = if inventory.is_intact() { "intact".green().to_string() } else { "DAMAGED".red().bold().to_string() };
+    let path = inventory.path.display();
+    print_line(format_args!("{} ({medium}): {}, {verdict}", path.bold(), count(checkpoints, "checkpoint")))?;
+    for series in &inventory.series {
+        print_series(inventory.medium, series)?;
     }
-    let (free, others): (Vec<_>, Vec<_>) = survey.others.iter().partition(|other| other.verdict == Verdict::Free);
-    if !others.is_empty() {
-        output::line(format_args!("\n{}", "not checkpoints".bold()))?;
-        let mut table = table(&["state", "place", "why"]);
-        for other in others {
-            let color = if other.verdict.is_loss() { Color::Red } else { Color::Yellow };
-            table.add_row([Cell::new(other.verdict.word()).fg(color), Cell::new(&other.place), Cell::new(&other.why)]);
-        }
-        output::line(&table)?;
-    }
-    if !free.is_empty() {
-        let places: Vec<&str> = free.iter().map(|other| other.place.as_str()).collect();
-        output::line(format_args!("\nfree: {}", places.join(", ")))?;
-    }
-    if count == 0 {
+    print_leftovers(inventory)?;
+    if checkpoints == 0 {
         return Ok(());
     }
-    let chosen = survey.choose(choice)?;
-    if count > 1 {
-        output::line(format_args!("\n{} ({})", format!("step {}", chosen.head.step).bold(), chosen.parts[0].place))?;
+    let selected = inventory.select(selection)?;
+    if checkpoints > 1 {
+        let title = format!("step {}", selected.header.step);
+        print_line(format_args!("\n{} ({})", title.bold(), selected.streams[0].place))?;
     }
-    detail(chosen)
+    print_details(selected)
 }
 
-fn print_series(kind: Kind, series: &Series) -> Result<()> {
-    let mut title = series.name.bold().to_string();
-    if let Some(region) = series.region {
-        title = format!(
-            "{} {title}: {} of {} bytes, {} in all",
-            "region".bold(),
-            counted(region.slots, "slot"),
-            region.slot,
-            counted(region.erases as usize, "erase"),
-        );
-    }
-    if kind != Kind::File {
-        output::line(format_args!("\n{title}"))?;
-    }
-    let flash = series.region.is_some();
-    let mut columns = vec!["step", "score", "rank", "iteration", "sequence", "bytes", "CRC"];
-    columns.extend(if flash { ["slot", "erases"].as_slice() } else { &["files"] });
-    let mut table = table(&columns);
-    for (found, rank) in series.checkpoints.iter().zip(series.ranks()) {
-        let head = &found.head;
-        let score = match (&head.score_name, head.score) {
-            (Some(name), Some(score)) => format!("{name} {score}"),
-            (_, Some(score)) => score.to_string(),
-            (_, None) => "-".to_owned(),
-        };
-        let best = rank == 1 && head.score.is_some();
-        let crc: Vec<String> = found.parts.iter().map(|part| format!("{:08x}", part.crc)).collect();
-        let mut row = vec![
-            Cell::new(head.step).add_attribute(Attribute::Bold),
-            Cell::new(score),
-            if best { Cell::new("1").fg(Color::Green) } else { Cell::new(rank) },
-            Cell::new(head.iteration),
-            Cell::new(head.sequence),
-            Cell::new(found.len()),
-            Cell::new(crc.join(" ")),
-        ];
-        match found.slot {
-            Some(slot) => {
-                let seal = if slot.sealed { "" } else { ", without its seal: the power went as its commit ended" };
-                row.push(Cell::new(format!("{}{seal}", slot.index)));
-                row.push(Cell::new(slot.erases));
-            }
-            None => row.push(Cell::new(found.parts.len())),
+fn print_leftovers(inventory: &Inventory) -> Result<()> {
+    let (free, others): (Vec<_>, Vec<_>) = inventory.leftovers.iter().partition(|item| item.verdict == Verdict::Free);
+    if !others.is_empty() {
+        print_line(format_args!("\n{}", "not checkpoints".bold()))?;
+        let mut table = new_table(&["state", "place", "reason"]);
+        for item in others {
+            let color = if item.verdict.is_loss() { Color::Red } else { Color::Yellow };
+            table.add_row([Cell::new(item.verdict.label()).fg(color), Cell::new(&item.place), Cell::new(&item.reason)]);
         }
-        table.add_row(row);
+        print_line(&table)?;
     }
-    if series.checkpoints.is_empty() { Ok(()) } else { output::line(&table) }
-}
-
-/// Run, handlers, tensors and values.
-fn detail(found: &Checkpoint) -> Result<()> {
-    let stream = found.stream();
-    if let Some(record) = &found.head.record {
-        output::line(format_args!("{}  {}", "run".bold(), states::engine(record)))?;
-        let mut table = table(&["handler", "state"]);
-        for state in State::all(record) {
-            let (handler, words) = state.words();
-            table.add_row([handler, words]);
-        }
-        output::line(format_args!("\n{table}"))?;
-    }
-    if stream.tensors().next().is_some() {
-        output::line(format_args!("\n{}", tensors(&stream)))?;
-    }
-    for (name, bytes) in stream.values() {
-        let shown = if bytes.len() > 32 { format!("{} …", hex(&bytes[..32])) } else { hex(bytes) };
-        output::line(format_args!("\n{} (value)  {}  {shown}", name.bold(), counted(bytes.len(), "byte")))?;
+    if !free.is_empty() {
+        let places: Vec<&str> = free.iter().map(|item| item.place.as_str()).collect();
+        print_line(format_args!("\nfree: {}", places.join(", ")))?;
     }
     Ok(())
 }
 
-fn tensors(stream: &Stream) -> Table {
-    let mut table = table(&["tensor", "shape", "min", "max", "mean", "zeros", "NaN, inf"]);
+fn print_series(medium: Medium, series: &Series) -> Result<()> {
+    let mut title = series.name.bold().to_string();
+    if let Some(region) = &series.region {
+        title = format!("{} {title}: {}", "region".bold(), describe_region(region));
+    }
+    if medium != Medium::File {
+        print_line(format_args!("\n{title}"))?;
+    }
+    if series.checkpoints.is_empty() {
+        return Ok(());
+    }
+    let mut columns = vec!["step", "score", "rank", "iteration", "sequence", "bytes", "CRC"];
+    columns.extend(if series.region.is_some() { ["slot", "erases"].as_slice() } else { &["files"] });
+    let mut table = new_table(&columns);
+    for (found, rank) in series.checkpoints.iter().zip(series.ranks()) {
+        table.add_row(checkpoint_row(found, rank));
+    }
+    print_line(&table)
+}
+
+fn checkpoint_row(found: &Checkpoint, rank: usize) -> Vec<Cell> {
+    let header = &found.header;
+    let score = match (&header.score_name, header.score) {
+        (Some(name), Some(score)) => format!("{name} {}", exact(score)),
+        (_, Some(score)) => exact(score),
+        (_, None) => "-".to_owned(),
+    };
+    let is_best = rank == 1 && header.score.is_some();
+    let checksums: Vec<String> = found.streams.iter().map(|stored| crc(stored.crc)).collect();
+    let mut row = vec![
+        Cell::new(header.step).add_attribute(Attribute::Bold),
+        Cell::new(score),
+        if is_best { Cell::new(rank).fg(Color::Green) } else { Cell::new(rank) },
+        Cell::new(header.iteration),
+        Cell::new(header.sequence),
+        Cell::new(found.len()),
+        Cell::new(checksums.join(" ")),
+    ];
+    match found.slot {
+        Some(slot) => {
+            let seal = if slot.is_sealed { "" } else { " (without seal: power failed at the end of its commit)" };
+            row.push(Cell::new(format!("{}{seal}", slot.index)));
+            row.push(Cell::new(slot.erases));
+        }
+        None => row.push(Cell::new(found.streams.len())),
+    }
+    row
+}
+
+/// Prints the run, the handlers, the tensors and the values of a checkpoint.
+fn print_details(found: &Checkpoint) -> Result<()> {
+    let stream = found.merged_stream();
+    if let Some(record) = &found.header.record {
+        print_line(format_args!("{}  {}", "run".bold(), describe_engine(record)))?;
+        let mut table = new_table(&["handler", "state"]);
+        for state in HandlerState::all(record) {
+            let (handler, text) = state.describe();
+            table.add_row([handler, text]);
+        }
+        print_line(format_args!("\n{table}"))?;
+    }
+    if stream.tensors().next().is_some() {
+        print_line(format_args!("\n{}", tensor_table(&stream)))?;
+    }
+    for (name, bytes) in stream.values() {
+        let shown = match bytes.get(..MAX_VALUE_BYTES) {
+            Some(start) if bytes.len() > MAX_VALUE_BYTES => format!("{} …", hex(start)),
+            _ => hex(bytes),
+        };
+        print_line(format_args!("\n{} (value)  {}  {shown}", name.bold(), count(bytes.len(), "byte")))?;
+    }
+    Ok(())
+}
+
+fn tensor_table(stream: &Stream) -> Table {
+    let mut table = new_table(&["tensor", "shape", "min", "max", "mean", "zeros", "NaN, inf"]);
     for column in table.column_iter_mut().skip(2) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    let number = |value: Option<f64>| value.map_or("-".to_owned(), short);
     for (object, tensor) in stream.tensors() {
-        let stats = Stats::of(&tensor.elements);
-        let shape: Vec<String> = tensor.shape.iter().map(u32::to_string).collect();
-        let bad = match stats.non_finite() {
+        let stats = TensorStats::new(&tensor.elements);
+        let non_finite = match stats.non_finite() {
             0 => Cell::new("0"),
             _ => Cell::new(format!("{}, {}", stats.nan, stats.infinite)).fg(Color::Red),
         };
         table.add_row([
             Cell::new(format!("{object}.{}", tensor.name)),
-            Cell::new(if shape.is_empty() { "scalar".to_owned() } else { shape.join("×") }),
-            Cell::new(number(stats.min.map(f64::from))),
-            Cell::new(number(stats.max.map(f64::from))),
-            Cell::new(number(stats.mean)),
-            Cell::new(format!("{:.1} %", stats.zeros * 100.0)),
-            bad,
+            Cell::new(shape(&tensor.shape)),
+            Cell::new(rounded_or(stats.min.map(f64::from), "-")),
+            Cell::new(rounded_or(stats.max.map(f64::from), "-")),
+            Cell::new(rounded_or(stats.mean, "-")),
+            Cell::new(percent(stats.zeros)),
+            non_finite,
         ]);
     }
     table
 }
 
-/// An empty table.
-pub fn table(columns: &[&str]) -> Table {
+/// Creates a table without rows.
+pub fn new_table(columns: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING);
     table.set_header(columns.iter().map(|name| Cell::new(name).add_attribute(Attribute::Dim)));
     table
 }
 
-/// "1 checkpoint", "2 checkpoints".
-pub fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
-/// Says whether all of it is whole, and what is not.
-pub fn verdict(path: &Path, survey: &Survey) -> Result<()> {
-    for other in survey.others.iter().filter(|other| other.verdict.is_loss()) {
-        // A file that was asked for itself is named by its path alone.
-        let place = if survey.kind == Kind::File { "" } else { &*format!("{}: ", other.place) };
-        output::line(format_args!("{} {}: {place}{}", "damaged".red().bold(), path.display(), other.why))?;
+/// Prints the result of `verify` for a path.
+pub fn print_verdict(path: &Path, inventory: &Inventory) -> Result<()> {
+    for item in inventory.losses() {
+        // The path of a single file already names the place.
+        let place = if inventory.medium == Medium::File { "" } else { &*format!("{}: ", item.place) };
+        print_line(format_args!("{} {}: {place}{}", "damaged".red().bold(), path.display(), item.reason))?;
     }
-    let count: usize = survey.series.iter().map(|series| series.checkpoints.len()).sum();
-    if survey.is_whole() {
-        output::line(format_args!("{} {}: {}", "whole".green(), path.display(), counted(count, "checkpoint")))?;
+    if inventory.is_intact() {
+        let checkpoints = count(inventory.checkpoint_count(), "checkpoint");
+        print_line(format_args!("{} {}: {checkpoints}", "intact".green(), path.display()))?;
     }
     Ok(())
 }

@@ -1,33 +1,34 @@
-//! SVG to PNG.
+//! Renders SVG to PNG.
 //!
-//! Text is set in the fonts of the system, if it has one of those that the chart asks for, and in one that is built
-//! in where it has none: a machine in a cellar often has none.
+//! Text uses the first font of the chart's font list that is installed. A machine without any of these fonts, such as a
+//! build server, uses a font that is part of this program.
 
-use crate::failure::{Failure, Result};
+use crate::error::{CliError, Result};
 use resvg::tiny_skia::{Pixmap, Transform};
 use resvg::usvg::fontdb::{Database, Family, Query, Source};
 use resvg::usvg::{Options, Tree};
 use std::sync::Arc;
 
 pub fn render(svg: &str, width: u32) -> Result<Vec<u8>> {
-    let options = Options { fontdb: Arc::new(fonts()), ..Options::default() };
-    let tree = Tree::from_str(svg, &options).map_err(Failure::other)?;
+    let options = Options { fontdb: Arc::new(load_fonts()), ..Options::default() };
+    let tree = Tree::from_str(svg, &options).map_err(CliError::other)?;
     let scale = width as f32 / tree.size().width();
     let height = (tree.size().height() * scale).ceil() as u32;
-    let mut picture = Pixmap::new(width, height).ok_or_else(|| Failure::usage("the picture is too large"))?;
+    let too_large = || CliError::usage(format!("a picture of {width} × {height} pixels is too large; reduce --width"));
+    let mut picture = Pixmap::new(width, height).ok_or_else(too_large)?;
     resvg::render(&tree, Transform::from_scale(scale, scale), &mut picture.as_mut());
-    picture.encode_png().map_err(Failure::other)
+    picture.encode_png().map_err(CliError::other)
 }
 
-fn fonts() -> Database {
+fn load_fonts() -> Database {
     let mut fonts = Database::new();
     fonts.load_system_fonts();
-    let wanted = ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"];
-    let found = wanted.iter().copied().find(|name| {
+    let preferred = ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"];
+    let installed = preferred.iter().copied().find(|name| {
         let families = [Family::Name(name)];
         fonts.query(&Query { families: &families, ..Query::default() }).is_some()
     });
-    let sans = match found {
+    let sans_serif = match installed {
         Some(name) => name.to_owned(),
         None => {
             let ids = fonts.load_font_source(Source::Binary(Arc::new(epaint_default_fonts::UBUNTU_LIGHT)));
@@ -35,6 +36,6 @@ fn fonts() -> Database {
             face.and_then(|face| face.families.first()).map_or(String::new(), |(name, _)| name.clone())
         }
     };
-    fonts.set_sans_serif_family(sans);
+    fonts.set_sans_serif_family(sans_serif);
     fonts
 }

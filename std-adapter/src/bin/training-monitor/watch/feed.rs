@@ -1,122 +1,133 @@
-//! Lines of a file that grows, of a pipe or of a serial port, from a thread of their own.
+//! Reads lines from a growing file, a pipe or a serial port in a separate thread.
 //!
-//! A file that became shorter, or another file of the same name, is read from its beginning: that is how a run that goes on
-//! from a checkpoint takes back what had happened after it.
+//! A file that became shorter, or was replaced by another file, is read again from its start. A resumed run replaces its
+//! history in this way, because it removes the events after its checkpoint.
 
-use super::frames::{Format, Lines};
-use crate::failure::{self, Failure, Result};
+use super::frames::{LineDecoder, LogFormat};
+use crate::error::{CliError, Result};
+use crate::files;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-/// What a feed brings.
+/// An event of a feed.
 #[derive(Debug, PartialEq)]
-pub enum News {
+pub enum FeedEvent {
     Line(String),
-    /// Everything so far is void.
+    /// The file was replaced. All lines so far are void.
     Restart,
-    /// Nothing more will come.
+    /// No more events follow.
     End,
 }
 
+/// The sending end of a feed, in the thread that reads.
+type EventSender = Sender<io::Result<FeedEvent>>;
+
+/// The receiving end of a feed.
 pub struct Feed {
     path: PathBuf,
-    news: Receiver<io::Result<News>>,
+    events: Receiver<io::Result<FeedEvent>>,
 }
 
 impl Feed {
-    /// Reads `path`, `-` for standard input; a file is followed if `follow`, a serial port has `baud` bits a second.
-    pub fn start(path: &Path, follow: bool, format: Format, baud: u32) -> Result<Feed> {
-        let (to, news) = channel();
-        let from = path.to_owned();
+    /// Starts to read `path`, or standard input for `-`. With `follow`, the feed waits for new data at the end of a file.
+    /// `baud` is the bit rate of a serial port.
+    pub fn start(path: &Path, follow: bool, format: LogFormat, baud: u32) -> Result<Feed> {
+        let (sender, events) = channel();
+        let file_path = path.to_owned();
         if path == Path::new("-") {
-            std::thread::spawn(move || report(&to, pipe(io::stdin(), &format, &to)));
-        } else if let Some(port) = serial(path, baud)? {
-            std::thread::spawn(move || report(&to, pipe(port, &format, &to)));
+            std::thread::spawn(move || send_end(&sender, read_stream(io::stdin(), &format, &sender)));
+        } else if let Some(port) = open_serial_port(path, baud)? {
+            std::thread::spawn(move || send_end(&sender, read_stream(port, &format, &sender)));
         } else {
-            let mut file = File::open(path).map_err(Failure::io("read", path))?;
-            let meta = file.metadata().map_err(Failure::io("read", path))?;
+            let mut file = File::open(path).map_err(CliError::io("read", path))?;
+            let meta = file.metadata().map_err(CliError::io("read", path))?;
             if meta.is_dir() {
-                let (wanted, found) = ("a history or a log", "it is a directory".to_owned());
-                return Err(Failure::WrongFile { path: path.to_owned(), wanted, found });
+                let (expected, found) = ("a history or a log", "it is a directory".to_owned());
+                return Err(CliError::WrongFile { path: path.to_owned(), expected, found });
             }
-            let grows = meta.is_file();
-            if grows {
-                refuse_others(&mut file, path).map_err(Failure::io("read", path))??;
+            let is_regular = meta.is_file();
+            if is_regular {
+                reject_binary_file(&mut file, path).map_err(CliError::io("read", path))??;
             }
             std::thread::spawn(move || {
-                let done = if grows { tail(file, &from, follow, &format, &to) } else { pipe(file, &format, &to) };
-                report(&to, done);
+                let result = if is_regular {
+                    read_file(file, &file_path, follow, &format, &sender)
+                } else {
+                    read_stream(file, &format, &sender)
+                };
+                send_end(&sender, result);
             });
         }
-        Ok(Feed { path: path.to_owned(), news })
+        Ok(Feed { path: path.to_owned(), events })
     }
 
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Waits for the next, but not longer than `patience`.
-    pub fn next(&self, patience: Duration) -> Option<io::Result<News>> {
-        match self.news.recv_timeout(patience) {
-            Ok(news) => Some(news),
+    /// Waits for the next event, but not longer than `timeout`.
+    pub fn next(&self, timeout: Duration) -> Option<io::Result<FeedEvent>> {
+        match self.events.recv_timeout(timeout) {
+            Ok(event) => Some(event),
             Err(RecvTimeoutError::Timeout) => None,
-            // A thread tells of its end; one that panicked has not.
-            Err(RecvTimeoutError::Disconnected) => Some(Err(io::Error::other("what was read cannot be decoded"))),
+            // The thread always sends `End` before it exits, so it must have panicked in the decoder.
+            Err(RecvTimeoutError::Disconnected) => Some(Err(io::Error::other("the log cannot be decoded"))),
         }
     }
 }
 
-/// Nobody wants to see the bytes of a checkpoint as lines.
-fn refuse_others(file: &mut File, path: &Path) -> io::Result<Result<()>> {
+/// Returns an error if the file has a known binary format, such as a checkpoint, instead of showing its bytes as lines.
+fn reject_binary_file(file: &mut File, path: &Path) -> io::Result<Result<()>> {
     let mut start = Vec::new();
     file.take(64).read_to_end(&mut start)?;
     file.rewind()?;
-    if !failure::is_known_binary(&start) {
+    if !files::is_known_binary(&start) {
         return Ok(Ok(()));
     }
-    let (wanted, found) = ("a history or a log", failure::looks_like(&start));
-    Ok(Err(Failure::WrongFile { path: path.to_owned(), wanted, found }))
+    let (expected, found) = ("a history or a log", files::describe_content(&start));
+    Ok(Err(CliError::WrongFile { path: path.to_owned(), expected, found }))
 }
 
-/// The serial port at `path`, set to pass every byte as it is; `None` if that is something else.
-fn serial(path: &Path, baud: u32) -> Result<Option<impl Read + Send + use<>>> {
-    if !may_be_a_port(path) {
+/// Opens the serial port at `path` in raw mode, in which it passes all bytes unchanged. Returns `None` if `path` is not a
+/// serial port.
+fn open_serial_port(path: &Path, baud: u32) -> Result<Option<impl Read + Send + use<>>> {
+    if !may_be_serial_port(path) {
         return Ok(None);
     }
     let name = path.to_string_lossy();
-    // Without a timeout of its own a read would return at once.
+    // Without a timeout, a read without data would fail immediately.
     match serialport::new(name, baud).timeout(Duration::from_secs(1)).open() {
-        Ok(port) => Ok(Some(Port(port))),
-        // /dev/null and the like.
+        Ok(port) => Ok(Some(BlockingPort(port))),
+        // A character device that is not a serial port, such as /dev/null, is read as a stream.
         Err(_) if File::open(path).is_ok_and(|file| !io::IsTerminal::is_terminal(&file)) => Ok(None),
-        Err(error) => Err(Failure::io("open", path)(error.into())),
+        Err(error) => Err(CliError::io("open", path)(error.into())),
     }
 }
 
 #[cfg(unix)]
-fn may_be_a_port(path: &Path) -> bool {
+fn may_be_serial_port(path: &Path) -> bool {
     use std::os::unix::fs::FileTypeExt;
     path.metadata().is_ok_and(|meta| meta.file_type().is_char_device())
 }
 
 #[cfg(windows)]
-fn may_be_a_port(path: &Path) -> bool {
+fn may_be_serial_port(path: &Path) -> bool {
     let name = path.to_string_lossy().to_ascii_uppercase();
     name.trim_start_matches(r"\\.\").strip_prefix("COM").is_some_and(|number| number.parse::<u8>().is_ok())
 }
 
-/// A port that waits as long as it takes.
-struct Port(Box<dyn serialport::SerialPort>);
+/// A serial port whose reads wait for data without a time limit.
+struct BlockingPort(Box<dyn serialport::SerialPort>);
 
-impl Read for Port {
+impl Read for BlockingPort {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.0.read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => continue,
-                // The other side of a pseudo terminal is gone; the system calls it an error.
+                // The other side of a pseudo terminal was closed. The system reports an error instead of the end.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(0),
                 read => return read,
             }
@@ -124,60 +135,62 @@ impl Read for Port {
     }
 }
 
-/// The end, or why there is one. Nobody may be listening any more.
-fn report(to: &Sender<io::Result<News>>, done: io::Result<()>) {
-    let _ = to.send(done.map(|()| News::End));
+/// Sends the end of the feed or the error that ended it. Sending fails if the receiver was dropped, which needs no action.
+fn send_end(sender: &EventSender, result: io::Result<()>) {
+    let _ = sender.send(result.map(|()| FeedEvent::End));
 }
 
-/// Reads once: how many bytes came, and whether anybody still listens.
-fn step(from: &mut impl Read, lines: &mut Lines<'_>, to: &Sender<io::Result<News>>) -> io::Result<(usize, bool)> {
+/// Reads once and sends the completed lines. Returns the number of bytes read, and whether the receiver still exists.
+fn read_once(source: &mut impl Read, decoder: &mut LineDecoder<'_>, sender: &EventSender) -> io::Result<(usize, bool)> {
     let mut buffer = [0; 4096];
     let read = loop {
-        match from.read(&mut buffer) {
+        match source.read(&mut buffer) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             read => break read?,
         }
     };
-    let mut heard = true;
-    lines.push(&buffer[..read], |line| heard &= to.send(Ok(News::Line(line))).is_ok())?;
-    Ok((read, heard))
+    let mut has_receiver = true;
+    decoder.push(&buffer[..read], |line| has_receiver &= sender.send(Ok(FeedEvent::Line(line))).is_ok())?;
+    Ok((read, has_receiver))
 }
 
-fn pipe(mut from: impl Read, format: &Format, to: &Sender<io::Result<News>>) -> io::Result<()> {
-    let mut lines = format.lines();
-    while let (1.., heard) = step(&mut from, &mut lines, to)? {
-        if !heard {
+/// Reads a pipe, a terminal or a serial port until it ends.
+fn read_stream(mut source: impl Read, format: &LogFormat, sender: &EventSender) -> io::Result<()> {
+    let mut decoder = format.decoder();
+    while let (1.., has_receiver) = read_once(&mut source, &mut decoder, sender)? {
+        if !has_receiver {
             return Ok(());
         }
     }
-    if let Some(line) = lines.finish()? {
-        let _ = to.send(Ok(News::Line(line)));
+    if let Some(line) = decoder.finish()? {
+        let _ = sender.send(Ok(FeedEvent::Line(line)));
     }
     Ok(())
 }
 
-fn tail(mut file: File, path: &Path, follow: bool, format: &Format, to: &Sender<io::Result<News>>) -> io::Result<()> {
-    let mut lines = format.lines();
-    let mut read = 0_u64;
+/// Reads a file. With `follow`, waits for new data at its end.
+fn read_file(mut file: File, path: &Path, follow: bool, format: &LogFormat, sender: &EventSender) -> io::Result<()> {
+    let mut decoder = format.decoder();
+    let mut position = 0_u64;
     loop {
-        let (count, heard) = step(&mut file, &mut lines, to)?;
-        read += count as u64;
-        if !heard {
+        let (count, has_receiver) = read_once(&mut file, &mut decoder, sender)?;
+        position += count as u64;
+        if !has_receiver {
             return Ok(());
         }
         if count > 0 {
             continue;
         }
         if !follow {
-            // A line is only a line when it has its end, so the rest is left; but there may have been nothing at all.
-            return lines.finish().map(drop);
+            // A last line without a line end is incomplete and is dropped. `finish` still reports a log without any frame.
+            return decoder.finish().map(drop);
         }
-        std::thread::sleep(super::TICK);
-        let Ok(now) = path.metadata() else { continue };
-        if now.len() < read || !is_same(&now, &file.metadata()?) {
+        std::thread::sleep(super::POLL_INTERVAL);
+        let Ok(current) = path.metadata() else { continue };
+        if current.len() < position || !is_same_file(&current, &file.metadata()?) {
             file = File::open(path)?;
-            (read, lines) = (0, format.lines());
-            if to.send(Ok(News::Restart)).is_err() {
+            (position, decoder) = (0, format.decoder());
+            if sender.send(Ok(FeedEvent::Restart)).is_err() {
                 return Ok(());
             }
         }
@@ -185,13 +198,13 @@ fn tail(mut file: File, path: &Path, follow: bool, format: &Format, to: &Sender<
 }
 
 #[cfg(unix)]
-fn is_same(a: &Metadata, b: &Metadata) -> bool {
+fn is_same_file(a: &Metadata, b: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;
     a.ino() == b.ino() && a.dev() == b.dev()
 }
 
 #[cfg(not(unix))]
-fn is_same(_: &Metadata, _: &Metadata) -> bool {
+fn is_same_file(_: &Metadata, _: &Metadata) -> bool {
     true
 }
 
@@ -201,41 +214,41 @@ mod tests {
     use std::io::Write;
 
     #[test]
-    fn a_file_that_grows_and_is_replaced() {
+    fn a_growing_file_is_followed_and_a_replaced_file_is_read_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         std::fs::write(&path, "one\ntw").unwrap();
-        let feed = Feed::start(&path, true, Format::Text, 0).unwrap();
+        let feed = Feed::start(&path, true, LogFormat::Text, 0).unwrap();
         let next = || feed.next(Duration::from_secs(20)).unwrap().unwrap();
-        assert_eq!(next(), News::Line("one".to_owned()));
+        assert_eq!(next(), FeedEvent::Line("one".to_owned()));
         File::options().append(true).open(&path).unwrap().write_all(b"o\r\n").unwrap();
-        assert_eq!(next(), News::Line("two".to_owned()));
-        // Another file under its name, and longer than the first.
+        assert_eq!(next(), FeedEvent::Line("two".to_owned()));
+        // The file is replaced by a longer one, so only its identity shows the replacement.
         let other = dir.path().join("other");
         std::fs::write(&other, "three and a half\n").unwrap();
         std::fs::rename(&other, &path).unwrap();
-        assert_eq!(next(), News::Restart);
-        assert_eq!(next(), News::Line("three and a half".to_owned()));
+        assert_eq!(next(), FeedEvent::Restart);
+        assert_eq!(next(), FeedEvent::Line("three and a half".to_owned()));
     }
 
     #[cfg(unix)]
     #[test]
-    fn a_serial_port_passes_every_byte() {
+    fn a_serial_port_passes_all_bytes_unchanged() {
         use serialport::{SerialPort, TTYPort};
-        let (mut device, here) = TTYPort::pair().unwrap();
-        let path = PathBuf::from(here.name().unwrap());
-        let mut port = serial(&path, 115_200).unwrap().unwrap();
-        // A terminal as it comes would wait for whole lines, echo them and change some bytes.
+        let (mut device, host) = TTYPort::pair().unwrap();
+        let path = PathBuf::from(host.name().unwrap());
+        let mut port = open_serial_port(&path, 115_200).unwrap().unwrap();
+        // A terminal in its default mode would wait for complete lines, echo them and change some bytes.
         let sent: Vec<u8> = (0..=255).collect();
         device.write_all(&sent).unwrap();
-        let mut came = [0; 256];
-        port.read_exact(&mut came).unwrap();
-        assert_eq!(came[..], sent);
+        let mut received = [0; 256];
+        port.read_exact(&mut received).unwrap();
+        assert_eq!(received[..], sent);
         drop(port);
-        let feed = Feed::start(&path, true, Format::Text, 115_200).unwrap();
+        let feed = Feed::start(&path, true, LogFormat::Text, 115_200).unwrap();
         device.write_all(b"\x1b[31mred\x07\tend\r\n").unwrap();
-        assert_eq!(feed.next(Duration::from_secs(20)).unwrap().unwrap(), News::Line("red\tend".to_owned()));
-        let null = Feed::start(Path::new("/dev/null"), true, Format::Text, 115_200).unwrap();
-        assert_eq!(null.next(Duration::from_secs(20)).unwrap().unwrap(), News::End);
+        assert_eq!(feed.next(Duration::from_secs(20)).unwrap().unwrap(), FeedEvent::Line("red\tend".to_owned()));
+        let null = Feed::start(Path::new("/dev/null"), true, LogFormat::Text, 115_200).unwrap();
+        assert_eq!(null.next(Duration::from_secs(20)).unwrap().unwrap(), FeedEvent::End);
     }
 }

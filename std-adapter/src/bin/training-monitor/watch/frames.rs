@@ -1,113 +1,109 @@
-//! What a device sends, as lines: lines as they are, or defmt's frames, decoded with the table in the program that sent them.
+//! Decodes the bytes of a log to lines: plain text, or defmt frames with the table in the program that sent them.
 //!
-//! A frame that was cut, because the power went or because the tool came in the middle, is told of and passed over where
-//! the encoding allows it (rzCOBS, defmt's default). What can never be frames of that program ends with an error instead
-//! of silence: text, or another encoding.
+//! Truncated frames occur if power fails, or if the tool starts to read in the middle of a frame. With the encoding rzCOBS, the
+//! default of defmt, such a frame is reported and skipped. Other encodings cannot find the start of the next frame, so a
+//! truncated frame is an error. A log that contains no frame at all, such as text, is also an error.
 
-use crate::failure::{self, Failure, Result};
+use crate::error::{CliError, Result};
+use crate::files;
 use defmt_decoder::{DecodeError, Frame, StreamDecoder, Table};
 use std::io;
 use std::path::Path;
 
-/// Bytes in which there must have been a frame; defmt's are rarely longer than a hundred.
-const LONGEST: usize = 64 * 1024;
+/// The maximum number of bytes without a frame. defmt frames rarely have more than a hundred bytes.
+const MAX_FRAME_LEN: usize = 64 * 1024;
 
-/// In what form lines come.
-pub enum Format {
+/// The format of a log.
+pub enum LogFormat {
     Text,
     Defmt(Table),
 }
 
-impl Format {
-    /// That of the program at `elf`.
-    pub fn of(elf: Option<&Path>) -> Result<Format> {
-        let Some(path) = elf else { return Ok(Format::Text) };
-        let bytes = failure::read(path)?;
+impl LogFormat {
+    /// The format of the program at `elf`, or text without a program.
+    pub fn new(elf: Option<&Path>) -> Result<LogFormat> {
+        let Some(path) = elf else { return Ok(LogFormat::Text) };
+        let wrong_file = |expected, found| CliError::WrongFile { path: path.to_owned(), expected, found };
+        let bytes = files::read(path)?;
         if !bytes.starts_with(b"\x7fELF") {
-            let (wanted, found) = ("a device's program (ELF)", failure::looks_like(&bytes));
-            return Err(Failure::WrongFile { path: path.to_owned(), wanted, found });
+            return Err(wrong_file("a program for a device (ELF)", files::describe_content(&bytes)));
         }
-        let table = Table::parse(&bytes).map_err(|error| Failure::content(path, format!("{error:#}")))?;
-        table.map(Format::Defmt).ok_or_else(|| {
-            let (wanted, found) = ("a program that logs with defmt", "it has no section .defmt".to_owned());
-            Failure::WrongFile { path: path.to_owned(), wanted, found }
-        })
+        let table = Table::parse(&bytes).map_err(|error| CliError::content(path, format!("{error:#}")))?;
+        table
+            .map(LogFormat::Defmt)
+            .ok_or_else(|| wrong_file("a program that logs with defmt", "it has no section .defmt".to_owned()))
     }
 
-    /// From the beginning of what is sent.
-    pub fn lines(&self) -> Lines<'_> {
+    /// Creates a decoder for the start of a log.
+    pub fn decoder(&self) -> LineDecoder<'_> {
         match self {
-            Format::Text => Lines::Text { rest: Vec::new(), told: false },
-            Format::Defmt(table) => Lines::Defmt {
+            LogFormat::Text => LineDecoder::Text { incomplete: Vec::new(), has_warned: false },
+            LogFormat::Defmt(table) => LineDecoder::Defmt {
                 decoder: table.new_stream_decoder(),
-                recovers: table.encoding().can_recover(),
-                waiting: 0,
-                good: false,
+                can_recover: table.encoding().can_recover(),
+                pending_len: 0,
+                has_decoded: false,
             },
         }
     }
 }
 
-/// Puts lines together from bytes that come in pieces.
-pub enum Lines<'t> {
+/// Assembles lines from bytes that arrive in pieces.
+pub enum LineDecoder<'t> {
     Text {
-        /// What has no end yet.
-        rest: Vec<u8>,
-        /// Whether it was told that this is no text.
-        told: bool,
+        /// The bytes after the last line end.
+        incomplete: Vec<u8>,
+        /// Whether the warning about binary data was shown.
+        has_warned: bool,
     },
     Defmt {
         decoder: Box<dyn StreamDecoder + Send + Sync + 't>,
-        /// Whether a broken frame can be passed over.
-        recovers: bool,
-        /// Bytes since the last frame, whole or broken.
-        waiting: usize,
-        /// Whether any frame was whole.
-        good: bool,
+        /// Whether the encoding allows to skip a broken frame.
+        can_recover: bool,
+        /// The number of bytes since the last complete or broken frame.
+        pending_len: usize,
+        /// Whether a complete frame was decoded.
+        has_decoded: bool,
     },
 }
 
-impl Lines<'_> {
-    /// Takes the next bytes, and hands on the lines that they end.
+impl LineDecoder<'_> {
+    /// Decodes the next bytes and passes each completed line to `line`.
     ///
     /// # Errors
-    /// What never will be lines.
+    /// The bytes cannot be frames of the program.
     pub fn push(&mut self, bytes: &[u8], mut line: impl FnMut(String)) -> io::Result<()> {
         match self {
-            Lines::Text { rest, told } => {
-                if bytes.contains(&0) && !*told {
-                    *told = true;
-                    line(
-                        "(there are bytes here that are no text; if they are defmt's frames, give --elf PROGRAM)"
-                            .into(),
-                    );
+            LineDecoder::Text { incomplete, has_warned } => {
+                if bytes.contains(&0) && !*has_warned {
+                    *has_warned = true;
+                    line("(the log contains binary data; if it consists of defmt frames, use --elf PROGRAM)".into());
                 }
-                rest.extend_from_slice(bytes);
-                let whole = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-                let ended = rest.drain(..whole).collect::<Vec<u8>>();
-                ended.split_inclusive(|byte| *byte == b'\n').map(text).for_each(line);
+                incomplete.extend_from_slice(bytes);
+                let complete = incomplete.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+                let lines = incomplete.drain(..complete).collect::<Vec<u8>>();
+                lines.split_inclusive(|byte| *byte == b'\n').map(decode_text).for_each(line);
                 Ok(())
             }
-            Lines::Defmt { decoder, recovers, waiting, good } => {
+            LineDecoder::Defmt { decoder, can_recover, pending_len, has_decoded } => {
                 decoder.received(bytes);
-                *waiting += bytes.len();
+                *pending_len += bytes.len();
                 loop {
                     match decoder.decode() {
                         Ok(frame) => {
-                            (*waiting, *good) = (0, true);
-                            line(told(&frame));
+                            (*pending_len, *has_decoded) = (0, true);
+                            line(format_frame(&frame));
                         }
-                        Err(DecodeError::UnexpectedEof) if *waiting > LONGEST => {
-                            return Err(wrong("there is no end to a frame; if the log is text, leave --elf out"));
+                        Err(DecodeError::UnexpectedEof) if *pending_len > MAX_FRAME_LEN => {
+                            return Err(invalid_log("a frame has no end; if the log is text, omit --elf"));
                         }
                         Err(DecodeError::UnexpectedEof) => return Ok(()),
-                        Err(DecodeError::Malformed) if *recovers => {
-                            *waiting = 0;
+                        Err(DecodeError::Malformed) if *can_recover => {
+                            *pending_len = 0;
                             line("(a broken frame)".into());
                         }
-                        // Where the next one begins is not known.
                         Err(DecodeError::Malformed) => {
-                            return Err(wrong("a frame is broken, and this encoding ends with it"));
+                            return Err(invalid_log("a frame is broken, and the encoding cannot skip broken frames"));
                         }
                     }
                 }
@@ -115,38 +111,39 @@ impl Lines<'_> {
         }
     }
 
-    /// Nothing more will come: a last line of text may have no end.
+    /// Ends the log. Returns a last line of text that has no line end.
     ///
     /// # Errors
-    /// There was something, but no frame in it.
+    /// The log contains bytes, but no complete frame.
     pub fn finish(&mut self) -> io::Result<Option<String>> {
         match self {
-            Lines::Text { rest, .. } => Ok((!rest.is_empty()).then(|| text(rest))),
-            Lines::Defmt { waiting, good: false, .. } if *waiting > 0 => {
-                Err(wrong("there is no frame in it; if the log is text, leave --elf out"))
+            LineDecoder::Text { incomplete, .. } => Ok((!incomplete.is_empty()).then(|| decode_text(incomplete))),
+            LineDecoder::Defmt { pending_len, has_decoded: false, .. } if *pending_len > 0 => {
+                Err(invalid_log("the log contains no frame; if it is text, omit --elf"))
             }
-            Lines::Defmt { .. } => Ok(None),
+            LineDecoder::Defmt { .. } => Ok(None),
         }
     }
 }
 
-fn wrong(why: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, why)
+fn invalid_log(reason: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason)
 }
 
-fn text(bytes: &[u8]) -> String {
-    shown(String::from_utf8_lossy(bytes).trim_end())
+fn decode_text(bytes: &[u8]) -> String {
+    remove_controls(String::from_utf8_lossy(bytes).trim_end())
 }
 
-/// Without what would move the cursor or change colours: loggers have colours, and a torn line may hold anything.
-fn shown(line: &str) -> String {
+/// Removes colour codes and replaces control characters. Loggers print colours, and a truncated line can contain any bytes;
+/// neither may change the state of the user's terminal.
+fn remove_controls(line: &str) -> String {
     let plain = anstream::adapter::strip_str(line).to_string();
     plain.chars().map(|c| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-/// Time, if the program has one, level and message, in the way of `probe-rs run`.
-fn told(frame: &Frame<'_>) -> String {
+/// Formats a frame as `probe-rs run` does: time (if the program has a clock), level, message.
+fn format_frame(frame: &Frame<'_>) -> String {
     let time = frame.display_timestamp().map_or(String::new(), |time| format!("{time} "));
     let level = frame.level().map_or(String::new(), |level| format!("{:<5} ", level.as_str().to_uppercase()));
-    shown(&format!("{time}{level}{}", frame.display_message()))
+    remove_controls(&format!("{time}{level}{}", frame.display_message()))
 }

@@ -1,162 +1,246 @@
-//! Lines of a device's log as entries of a history.
+//! Converts the log lines of a device to events of a history.
 //!
-//! What is understood is what the example firmware says, with whatever its logger puts before it: levels, times,
-//! colours. Lines that say nothing known are shown as they are.
+//! The tables in `lines` define the format strings and their meaning. A logger may put levels, times and colours before a
+//! line, and may add text after it. `watch` shows lines that match no format string unchanged.
 
+use super::lines::{FIRMWARE_LINES, Field, LineKind, LogLine, OTHER_LINES};
+use super::pattern::{Pattern, Suffix};
+use std::str::FromStr;
+use std::sync::LazyLock;
 use training_monitor_std::history::Entry;
 
-/// Names of `StopReason`, with which a run ends.
-const REASONS: [&str; 6] = ["MaxEpochs", "EarlyStopping", "NonFinite", "SaveFailed", "StepFailed", "User"];
+/// The names of the variants of `StopReason`.
+const STOP_REASONS: [&str; 6] = ["MaxEpochs", "EarlyStopping", "NonFinite", "SaveFailed", "StepFailed", "User"];
 
-/// What is no metric among an epoch's numbers: how many more without improvement are put up with.
+/// The name of the value of an epoch that is not a metric: the epochs without improvement that `EarlyStopping` still allows.
 pub const PATIENCE: &str = "patience";
 
-/// What a line says. `iteration` is the one that the device stands at, as far as that is known.
-pub fn parse(line: &str, iteration: u32) -> Option<Entry> {
+/// The cause of a failure in an event, because a log line does not contain the cause.
+const UNKNOWN_CAUSE: &str = "see the log of the device";
+
+/// The meaning of a log line.
+#[derive(PartialEq, Debug)]
+pub enum LogEvent {
+    /// A run starts without a checkpoint.
+    Started,
+    /// The total erase count of a store's slots when the device starts.
+    SlotErases { store: String, erases: u32 },
+    /// An event that a history can hold.
+    History(Entry),
+    /// Text without a meaning for the tool.
+    Message,
+}
+
+static PATTERNS: LazyLock<Vec<(Pattern, &LogLine)>> =
+    LazyLock::new(|| FIRMWARE_LINES.iter().chain(OTHER_LINES).map(|line| (Pattern::new(line.format), line)).collect());
+
+/// Parses a line. `iteration` is the current iteration of the run, or 0 if it is not known: most log lines do not contain it.
+pub fn parse(line: &str, iteration: u32) -> Option<LogEvent> {
     if line.starts_with('{') {
-        return line.parse().ok();
+        return line.parse().ok().map(LogEvent::History);
     }
-    epoch(line, iteration)
-        .or_else(|| step(line))
-        .or_else(|| resumed(line))
-        .or_else(|| stopped(line, iteration))
-        .or_else(|| store(line, iteration))
+    // A line that matches a format string to its end has precedence. Otherwise a short format string would hide a longer one
+    // with the same start.
+    [Suffix::None, Suffix::Any].into_iter().find_map(|suffix| {
+        PATTERNS.iter().find_map(|(pattern, line_format)| {
+            // A new run discards the state of the run before, so its line must match to the end.
+            if line_format.kind == LineKind::Started && suffix == Suffix::Any {
+                return None;
+            }
+            let values = pattern.captures(line, suffix)?;
+            Values { fields: line_format.fields, values }.to_event(line_format.kind, iteration)
+        })
+    })
 }
 
-/// What follows `word` in `text`.
-fn after<'a>(text: &'a str, word: &str) -> Option<&'a str> {
-    text.find(word).and_then(|at| text.get(at + word.len()..))
+/// The captured values of a line with their meanings.
+struct Values<'l> {
+    fields: &'static [Field],
+    values: Vec<&'l str>,
 }
 
-/// The number that `text` begins with, and the rest.
-fn number<T: std::str::FromStr>(text: &str) -> Option<(T, &str)> {
-    let text = text.trim_start();
-    let end = text.find(|c: char| c == ',' || c == ':' || c.is_whitespace()).unwrap_or(text.len());
-    let (digits, rest) = text.split_at(end);
-    Some((digits.parse().ok()?, rest))
-}
-
-/// `loss 0.1, accuracy 0.9`
-fn pairs(text: &str) -> Vec<(String, Option<f64>)> {
-    let pair = |part: &str| {
-        let (name, value) = part.trim().rsplit_once(' ')?;
-        let value: f64 = value.parse().ok()?;
-        Some((name.trim().replace(' ', "_"), Some(value).filter(|value| value.is_finite())))
-    };
-    text.split(',').filter_map(pair).collect()
-}
-
-/// `epoch 3: loss 0.1, accuracy 0.9, patience 5`
-fn epoch(line: &str, iteration: u32) -> Option<Entry> {
-    let (epoch, rest) = number::<u32>(after(line, "epoch ")?)?;
-    let metrics = pairs(rest.strip_prefix(':')?);
-    // Without iterations of its own the run is told by its epochs.
-    (!metrics.is_empty()).then_some(Entry::Epoch { epoch, iteration: iteration.max(epoch), metrics })
-}
-
-/// `iteration 12: loss 0.1`
-fn step(line: &str) -> Option<Entry> {
-    let (iteration, rest) = number::<u32>(after(line, "iteration ")?)?;
-    let (loss, _) = number::<f32>(after(rest, "loss ")?)?;
-    Some(Entry::Iteration { iteration, loss: Some(loss).filter(|loss| loss.is_finite()), seconds: None })
-}
-
-/// `resumed in epoch 3 after iteration 225, 0 damaged`
-fn resumed(line: &str) -> Option<Entry> {
-    let (epoch, rest) = number(after(line, "resumed in epoch ")?)?;
-    let (iteration, rest) = number(after(rest, "after iteration ")?)?;
-    let skipped = rest.strip_prefix(',').and_then(number).map_or(0, |(skipped, _)| skipped);
-    Some(Entry::Resumed { epoch, iteration, skipped })
-}
-
-/// `EarlyStopping after epoch 12`
-fn stopped(line: &str, iteration: u32) -> Option<Entry> {
-    let (before, rest) = line.split_once(" after epoch ")?;
-    let reason = before.split_whitespace().last()?;
-    let known = REASONS.iter().any(|known| reason.starts_with(known));
-    let (epoch, _) = number::<u32>(rest)?;
-    known.then(|| Entry::Stopped { reason: reason.to_owned(), epoch, iteration: iteration.max(epoch) })
-}
-
-/// `best: saved 7, 19580 bytes, in place of 3`, `best: 7 was not saved`, `latest: 4 is damaged`
-fn store(line: &str, iteration: u32) -> Option<Entry> {
-    let (before, rest) = line.rsplit_once(": ")?;
-    let store = before.split_whitespace().last()?.to_owned();
-    if let Some(rest) = rest.strip_prefix("saved ") {
-        let (step, rest) = number(rest)?;
-        let (bytes, rest) = number(rest.strip_prefix(',')?)?;
-        let removed = after(rest, "in place of ").and_then(number).map(|(removed, _)| removed);
-        return Some(Entry::Saved { store, step, iteration, score: None, bytes, removed });
+impl<'l> Values<'l> {
+    fn text(&self, field: Field) -> Option<&'l str> {
+        let index = self.fields.iter().position(|other| *other == field)?;
+        self.values.get(index).copied()
     }
-    let (step, rest) = number(rest)?;
-    // The device does not say why.
-    let error = "see its log".to_owned();
-    match rest.trim() {
-        "was not saved" => Some(Entry::SaveFailed { store, step, iteration, error, retrying: false }),
-        "was not removed" => Some(Entry::RemovalFailed { store, step, iteration, error }),
-        "is damaged" => Some(Entry::LoadFailed { store, step, error }),
-        _ => None,
-    }
-}
 
-/// `best: slots erased [3, 2, 2] times`: the store, and erases of all its slots.
-pub fn wear(line: &str) -> Option<(&str, u32)> {
-    let (before, rest) = line.rsplit_once(": slots erased [")?;
-    let (counts, _) = rest.split_once(']')?;
-    let counts = counts.split(',').map(|count| count.trim().parse::<u32>());
-    let all = counts.collect::<Result<Vec<_>, _>>().ok()?;
-    Some((before.split_whitespace().last()?, all.iter().fold(0, |sum, count| sum.saturating_add(*count))))
+    fn number<T: FromStr>(&self, field: Field) -> Option<T> {
+        self.text(field)?.parse().ok()
+    }
+
+    /// All metrics of the line. The value of a metric that is not finite is `None`, as in a history.
+    fn metrics(&self) -> Vec<(String, Option<f64>)> {
+        let parse = |value: &str| value.parse().ok().map(|value: f64| Some(value).filter(|value| value.is_finite()));
+        let mut metrics = Vec::new();
+        for (field, text) in self.fields.iter().zip(&self.values) {
+            match field {
+                Field::Metric(name) => metrics.extend(parse(text).map(|value| ((*name).to_owned(), value))),
+                Field::Metrics => metrics.extend(text.split(',').filter_map(|pair| {
+                    let (name, value) = pair.trim().rsplit_once(' ')?;
+                    Some((name.trim().replace(' ', "_"), parse(value)?))
+                })),
+                _ => (),
+            }
+        }
+        metrics
+    }
+
+    /// The event that the values describe. Returns `None` if a value does not fit, for example an unknown stop reason.
+    fn to_event(&self, kind: LineKind, iteration: u32) -> Option<LogEvent> {
+        let store = || self.text(Field::Store).map(str::to_owned);
+        let step = || self.number(Field::Step);
+        let error = UNKNOWN_CAUSE.to_owned();
+        Some(LogEvent::History(match kind {
+            LineKind::Message => return Some(LogEvent::Message),
+            LineKind::Started => return Some(LogEvent::Started),
+            LineKind::SlotErases => {
+                let counts = self.text(Field::EraseCounts)?.strip_prefix('[')?.strip_suffix(']')?;
+                let counts: Result<Vec<u32>, _> = counts.split(',').map(|count| count.trim().parse()).collect();
+                let erases = counts.ok()?.into_iter().fold(0, u32::saturating_add);
+                return Some(LogEvent::SlotErases { store: store()?, erases });
+            }
+            LineKind::Epoch => {
+                let (epoch, metrics) = (self.number(Field::Epoch)?, self.metrics());
+                // A log without iterations uses the epoch as the horizontal position in charts.
+                let iteration = iteration.max(epoch);
+                (!metrics.is_empty()).then_some(Entry::Epoch { epoch, iteration, metrics })?
+            }
+            LineKind::Iteration => {
+                let loss = self.number(Field::Loss).filter(|loss: &f32| loss.is_finite());
+                Entry::Iteration { iteration: self.number(Field::Iteration)?, loss, seconds: None }
+            }
+            LineKind::Resumed => Entry::Resumed {
+                epoch: self.number(Field::Epoch)?,
+                iteration: self.number(Field::Iteration)?,
+                skipped: self.number(Field::Skipped).unwrap_or(0),
+            },
+            LineKind::Saved => Entry::Saved {
+                store: store()?,
+                step: step()?,
+                iteration,
+                score: None,
+                bytes: self.number(Field::Bytes)?,
+                removed: self.number(Field::EvictedStep),
+            },
+            LineKind::SaveFailed => {
+                Entry::SaveFailed { store: store()?, step: step()?, iteration, error, retrying: false }
+            }
+            LineKind::RemovalFailed => Entry::RemovalFailed { store: store()?, step: step()?, iteration, error },
+            LineKind::LoadFailed => Entry::LoadFailed { store: store()?, step: step()?, error },
+            LineKind::Stopped => {
+                let reason = self.text(Field::Reason)?.to_owned();
+                let is_known = STOP_REASONS.iter().any(|known| reason.starts_with(known));
+                let epoch = self.number(Field::Epoch)?;
+                is_known.then_some(Entry::Stopped { reason, epoch, iteration: iteration.max(epoch) })?
+            }
+        }))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn saved(removed: Option<u32>) -> Entry {
+        Entry::Saved { store: "best".to_owned(), step: 7, iteration: 5, score: None, bytes: 19580, removed }
+    }
+
+    fn stopped(reason: &str) -> Entry {
+        Entry::Stopped { reason: reason.to_owned(), epoch: 12, iteration: 12 }
+    }
+
+    fn epoch(epoch: u32, iteration: u32, metrics: &[(&str, Option<f64>)]) -> Entry {
+        let metrics = metrics.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+        Entry::Epoch { epoch, iteration, metrics }
+    }
+
+    fn resumed(skipped: u32) -> Entry {
+        Entry::Resumed { epoch: 3, iteration: 225, skipped }
+    }
+
+    fn failures() -> [Entry; 3] {
+        let (store, error) = ("latest".to_owned(), UNKNOWN_CAUSE.to_owned());
+        [
+            Entry::SaveFailed { store: store.clone(), step: 4, iteration: 5, error: error.clone(), retrying: false },
+            Entry::RemovalFailed { store: store.clone(), step: 4, iteration: 5, error: error.clone() },
+            Entry::LoadFailed { store, step: 4, error },
+        ]
+    }
+
     #[test]
-    fn what_the_firmware_says() {
-        let saved = |removed| Entry::Saved {
-            store: "best".to_owned(),
-            step: 7,
-            iteration: 5,
-            score: None,
-            bytes: 19580,
-            removed,
-        };
-        let metrics = vec![("loss".to_owned(), Some(0.25)), ("accuracy".to_owned(), None)];
-        let patient = [&metrics[..], &[(PATIENCE.to_owned(), Some(4.0))]].concat();
-        let stopped = |reason: &str| Entry::Stopped { reason: reason.to_owned(), epoch: 12, iteration: 12 };
-        let lines = [
-            ("epoch 9: loss 0.25, accuracy NaN", Entry::Epoch { epoch: 9, iteration: 9, metrics: metrics.clone() }),
-            ("12.5 [INFO ] epoch 2: loss 0.25, accuracy inf", Entry::Epoch { epoch: 2, iteration: 5, metrics }),
-            ("epoch 9: loss 0.25, accuracy inf, patience 4", Entry::Epoch { epoch: 9, iteration: 9, metrics: patient }),
-            ("INFO best: saved 7, 19580 bytes", saved(None)),
+    fn lines_of_the_firmware() {
+        let [save_failed, removal_failed, load_failed] = failures();
+        let metrics = [("loss", Some(0.25)), ("accuracy", None), (PATIENCE, Some(4.0))];
+        for (line, event) in [
+            ("64-32-10, resumed in epoch 3 after iteration 225, 1 damaged", resumed(1)),
+            ("epoch 9: loss 0.25, accuracy inf, patience 4", epoch(9, 9, &metrics)),
+            ("best: saved 7, 19580 bytes", saved(None)),
             ("best: saved 7, 19580 bytes, in place of 3", saved(Some(3))),
-            (
-                "64-32-10, resumed in epoch 3 after iteration 225, 1 damaged",
-                Entry::Resumed { epoch: 3, iteration: 225, skipped: 1 },
-            ),
-            ("INFO  EarlyStopping after epoch 12", stopped("EarlyStopping")),
+            ("latest: 4 was not saved", save_failed),
+            ("latest: 4 was not removed", removal_failed),
+            ("latest: 4 is damaged", load_failed),
+            ("EarlyStopping after epoch 12", stopped("EarlyStopping")),
             ("User(3) after epoch 12", stopped("User(3)")),
-            ("iteration 12: loss 0.5", Entry::Iteration { iteration: 12, loss: Some(0.5), seconds: None }),
-            (
-                "latest: 4 is damaged",
-                Entry::LoadFailed { store: "latest".to_owned(), step: 4, error: "see its log".to_owned() },
-            ),
-        ];
-        for (line, entry) in lines {
-            assert_eq!(parse(line, 5), Some(entry), "{line}");
+        ] {
+            // Loggers add a level and a time before the line.
+            for prefix in ["", "INFO  ", "12.5 [INFO ] "] {
+                let line = format!("{prefix}{line}");
+                assert_eq!(parse(&line, 5), Some(LogEvent::History(event.clone())), "{line}");
+            }
         }
-        assert_eq!(wear("INFO  best: slots erased [3, 20, 2] times"), Some(("best", 25)));
-        for other in [
-            "best: slots erased [] times",
+        let erases = LogEvent::SlotErases { store: "best".to_owned(), erases: 25 };
+        assert_eq!(parse("INFO  best: slots erased [3, 20, 2] times", 5), Some(erases));
+        assert_eq!(parse("64-32-10, from the beginning", 5), Some(LogEvent::Started));
+        for message in ["900 steps, the best is 7", "test: loss 0.1, accuracy 0.9", "the run failed: NoFlash"] {
+            assert_eq!(parse(message, 5), Some(LogEvent::Message), "{message}");
+        }
+    }
+
+    #[test]
+    fn lines_of_other_programs() {
+        let iteration = |loss| Entry::Iteration { iteration: 12, loss, seconds: None };
+        for (line, event) in [
+            ("epoch 9: loss 0.25, accuracy NaN", epoch(9, 9, &[("loss", Some(0.25)), ("accuracy", None)])),
+            ("INFO epoch 2: val loss 0.25", epoch(2, 5, &[("val_loss", Some(0.25))])),
+            (
+                "epoch 2: loss 1, accuracy 0.5, patience 4, lr 0.1",
+                epoch(2, 5, &[("loss", Some(1.0)), ("accuracy", Some(0.5)), (PATIENCE, Some(4.0)), ("lr", Some(0.1))]),
+            ),
+            ("iteration 12: loss 0.5", iteration(Some(0.5))),
+            ("iteration 12, loss inf", iteration(None)),
+            ("iteration 12: loss 0.5, lr 0.1", iteration(Some(0.5))),
+            ("resumed in epoch 3 after iteration 225", resumed(0)),
+            ("best: saved 7, 19580 bytes (src/main.rs:12)", saved(None)),
+            ("best: saved 7, 19580 bytes, in place of 3 (src/main.rs:12)", saved(Some(3))),
+            ("EarlyStopping after epoch 12, done", stopped("EarlyStopping")),
+            (r#"{"event":"iteration","iteration":12,"loss":0.5}"#, iteration(Some(0.5))),
+        ] {
+            assert_eq!(parse(line, 5), Some(LogEvent::History(event)), "{line}");
+        }
+        assert_eq!(parse("my network, from the beginning", 5), Some(LogEvent::Started));
+    }
+
+    #[test]
+    fn lines_without_a_meaning() {
+        for line in [
             "",
-            "900 steps, the best is 7",
-            "test: loss 0.1, accuracy 0.9",
+            "best: slots erased [] times",
             "epoch: 7",
             "{not json",
             "a: saved x, 1 bytes",
+            "Lunch after epoch 12",
+            "read it, from the beginning to the end",
         ] {
-            assert_eq!((parse(other, 5), wear(other)), (None, None), "{other}");
+            assert_eq!(parse(line, 5), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_tables_give_each_placeholder_a_meaning() {
+        for line in FIRMWARE_LINES.iter().chain(OTHER_LINES) {
+            let placeholders = line.format.matches('{').count();
+            assert_eq!(line.fields.len(), placeholders, "{}", line.format);
         }
     }
 }

@@ -1,118 +1,80 @@
-//! `watch`: a run while it goes on, from its history or from the log of a device.
+//! `watch`: follows a run by its history or by the log of its device. The command never writes to the run.
 //!
-//! Lines come from a thread of their own ([`feed`]), put together from text or from defmt's frames ([`frames`]), become what is known of the run ([`live`]), and are shown, in a terminal
-//! as a view that is redrawn, elsewhere as plain lines. Nothing is ever sent to the run.
+//! Data flows through the modules in this order: a thread reads bytes (`feed`), which are decoded to lines of text (`frames`).
+//! Each line is converted to an event (`log`, with the patterns in `lines`), which updates the status of the run
+//! (`run_status`). The status is shown as a live view (`view`) or as plain lines (`plain`).
 
+mod checkpoints;
 mod feed;
 mod frames;
-mod live;
+mod lines;
 mod log;
+mod pattern;
 mod plain;
+mod run_status;
 mod view;
 
-use crate::failure::{Failure, Result};
-use crate::states::State;
-use crate::survey::image::Geometry;
-use crate::survey::{Choice, Survey};
-use feed::{Feed, News};
-use frames::Format;
-use live::Live;
+use crate::error::{CliError, Result};
+use checkpoints::CheckpointWatcher;
+use feed::{Feed, FeedEvent};
+use frames::LogFormat;
+use run_status::RunStatus;
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Follows a run: loss, metrics, checkpoints, handlers, flash wear
 ///
-/// PATH is a run's directory or history, or a device's log: a file that grows, a pipe, a serial port, or `-` for standard
-/// input. The log is lines of text (`probe-rs run … | training-monitor watch -`) or, with --elf, defmt's frames as the
-/// device sends them. In a terminal: q quits, l switches the loss to a logarithm. Elsewhere, and with --plain, a line for
-/// each thing that happens.
+/// PATH is the directory or the history of a run, or the log of a device: a file that grows, a pipe, a serial port, or `-`
+/// for standard input. A log consists of lines of text (`probe-rs run … | training-monitor watch -`) or, with --elf, of
+/// defmt frames. In a terminal the command shows a live view; the key q quits, the key l switches the loss to a logarithmic
+/// axis. Otherwise, and with --plain, it prints one line for each event.
 #[derive(clap::Args, Debug)]
 pub struct Watch {
-    /// A run's directory, its history, a device's log, or `-`
+    /// The directory of a run, its history, the log of a device, or `-`
     pub path: PathBuf,
-    /// The log is raw defmt frames of this program
+    /// Decode the log as raw defmt frames of this program
     #[arg(long, value_name = "PROGRAM")]
     pub elf: Option<PathBuf>,
-    /// Bits a second, if PATH is a serial port
+    /// The bit rate, if PATH is a serial port
     #[arg(long, value_name = "NUMBER", default_value_t = 115_200)]
     pub baud: u32,
-    /// Lines instead of a view
+    /// Print lines instead of a live view
     #[arg(long)]
     pub plain: bool,
-    /// Only what is there already; do not wait for more
+    /// Stop at the end of the file instead of waiting for more
     #[arg(long)]
     pub once: bool,
-    /// The patience of the run's EarlyStopping, to show what is left of it
+    /// The patience of the run's EarlyStopping, to show the remaining patience
     #[arg(long, value_name = "NUMBER")]
     pub patience: Option<u32>,
-    /// Where the run's checkpoints are, a directory or a flash dump, for handler states and wear; if not given, the
-    /// history's directory
+    /// Show handler states and flash wear from the checkpoints in this directory or flash dump; by default the directory of
+    /// the history
     #[arg(long, value_name = "PATH")]
     pub checkpoints: Option<PathBuf>,
 }
 
-/// How often a file is looked at.
-const TICK: Duration = Duration::from_millis(200);
+/// The interval at which the command checks a file for new data.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Runs `watch`.
 pub fn watch(arguments: &Watch) -> Result<ExitCode> {
-    let path = crate::plot::history(&arguments.path);
-    let feed = Feed::start(&path, !arguments.once, Format::of(arguments.elf.as_deref())?, arguments.baud)?;
-    let mut live = Live::new(&path, arguments.patience);
+    let path = crate::plot::history_file(&arguments.path);
+    let format = LogFormat::new(arguments.elf.as_deref())?;
+    let feed = Feed::start(&path, !arguments.once, format, arguments.baud)?;
+    let mut status = RunStatus::new(&path, arguments.patience);
     if arguments.plain || !std::io::stdout().is_terminal() {
-        plain::run(&feed, &mut live)?;
+        plain::run(&feed, &mut status)?;
     } else {
-        let directory = path.parent().filter(|_| path.extension().is_some_and(|ext| ext == "jsonl"));
+        let directory = path.parent().filter(|_| path.extension().is_some_and(|extension| extension == "jsonl"));
         let checkpoints = arguments.checkpoints.as_deref().or(directory);
-        view::run(&feed, &mut live, checkpoints.map(Medium::new))?;
+        view::run(&feed, &mut status, checkpoints.map(CheckpointWatcher::new))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The checkpoints of the run, looked at again after a save.
-struct Medium {
-    path: PathBuf,
-    /// Saves that were known when it was looked at, and when that was.
-    looked: Option<(usize, Instant)>,
-}
-
-/// What they say.
-#[derive(Default)]
-struct Peek {
-    handlers: Vec<State>,
-    /// Erases of all slots of each region.
-    wear: Vec<(String, u32)>,
-    damaged: usize,
-}
-
-impl Medium {
-    fn new(path: &Path) -> Medium {
-        Medium { path: path.to_owned(), looked: None }
-    }
-
-    /// Looks again if there was a save, but not all the time: everything is read.
-    fn peek(&mut self, saves: usize) -> Option<Peek> {
-        let due = self.looked.is_none_or(|(known, when)| known != saves && when.elapsed() > Duration::from_secs(1));
-        if !due {
-            return None;
-        }
-        self.looked = Some((saves, Instant::now()));
-        // In the middle of a save there may be nothing to see; that is told after the next.
-        let survey = Survey::new(&self.path, &Geometry::default()).ok()?;
-        let newest = survey.choose(&Choice::default()).ok();
-        let record = newest.and_then(|found| found.head.record.as_ref());
-        let regions = survey.series.iter().filter_map(|series| Some((series.name.clone(), series.region?.erases)));
-        Some(Peek {
-            handlers: record.map(State::all).unwrap_or_default(),
-            wear: regions.collect(),
-            damaged: survey.others.iter().filter(|other| other.verdict.is_loss()).count(),
-        })
-    }
-}
-
-/// The next news within a tick; `None` when there are none yet.
-fn next(feed: &Feed) -> Option<Result<News>> {
-    feed.next(TICK).map(|news| news.map_err(Failure::io("read", feed.path())))
+/// Waits for the next event, but not longer than the poll interval. Returns `None` if no event arrived.
+fn next_event(feed: &Feed) -> Option<Result<FeedEvent>> {
+    feed.next(POLL_INTERVAL).map(|event| event.map_err(CliError::io("read", feed.path())))
 }

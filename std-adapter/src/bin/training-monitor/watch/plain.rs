@@ -1,25 +1,26 @@
-//! A line for each thing that happens, for pipes, files and logs. Ends with the run, or with the feed.
+//! Prints a line for each message, for pipes, files and logs.
 
-use super::feed::{Feed, News};
-use super::live::Live;
-use crate::failure::Result;
-use crate::output;
+use super::feed::{Feed, FeedEvent};
+use super::run_status::RunStatus;
+use crate::error::Result;
+use crate::output::print_line;
 
-pub fn run(feed: &Feed, live: &mut Live) -> Result<()> {
+/// Prints messages until the run has stopped and no more lines arrive, or until the feed ends.
+pub fn run(feed: &Feed, status: &mut RunStatus) -> Result<()> {
     loop {
-        match super::next(feed).transpose()? {
+        match super::next_event(feed).transpose()? {
             None => {
-                // What follows may be a run that goes on, so its end is only believed when nothing more comes.
-                if live.stop.is_some() {
+                // A log can contain several runs, so a stopped run ends the command only if no line follows.
+                if status.stop_reason.is_some() {
                     return Ok(());
                 }
             }
-            Some(News::Line(line)) => live.line(&line).iter().try_for_each(output::line)?,
-            Some(News::Restart) => {
-                live.restart();
-                output::line("the run is told again from its beginning")?;
+            Some(FeedEvent::Line(line)) => status.apply_line(&line).iter().try_for_each(print_line)?,
+            Some(FeedEvent::Restart) => {
+                status.restart();
+                print_line("(the file was replaced; reading it from the start)")?;
             }
-            Some(News::End) => return Ok(()),
+            Some(FeedEvent::End) => return Ok(()),
         }
     }
 }

@@ -1,180 +1,221 @@
-//! The live view in a terminal: the loss and a metric on the left, everything else on the right, messages below.
+//! The live view in a terminal: charts of the loss and the metrics on the left, facts on the right, messages below.
 //!
-//! Leaves the terminal as it was found, also after a panic (ratatui's own hook).
+//! ratatui restores the terminal at the end, also after a panic.
 
-use super::feed::{Feed, News};
-use super::live::Live;
-use super::{Medium, Peek};
-use crate::failure::{Failure, Result};
-use crate::plot::smoothed;
-use crate::plot::terminal::{Named, chart};
-use crate::states::State;
-use crate::stats::short;
+use super::checkpoints::{CheckpointStatus, CheckpointWatcher};
+use super::feed::{Feed, FeedEvent};
+use super::run_status::{RunStatus, StoreStatus};
+use crate::error::{CliError, Result};
+use crate::handler_state::HandlerState;
+use crate::numbers::{count, duration, kibibytes, rounded};
+use crate::plot::series::{Panel, Points, smoothed};
+use crate::plot::terminal::chart;
 use ratatui::Frame;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Style, Stylize};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Paragraph, Wrap};
+use std::io;
 use std::time::{Duration, Instant};
 
-/// How often it is redrawn at most.
-const FRAME: Duration = Duration::from_millis(100);
+/// The minimum time between two redraws.
+const FRAME_INTERVAL: Duration = Duration::from_millis(100);
 
-pub fn run(feed: &Feed, live: &mut Live, mut medium: Option<Medium>) -> Result<()> {
-    let mut terminal = ratatui::try_init().map_err(Failure::io("open", "the terminal".as_ref()))?;
-    let result = follow(feed, live, medium.as_mut(), &mut terminal);
+/// Everything that a frame shows.
+struct View<'a> {
+    status: &'a RunStatus,
+    checkpoints: &'a CheckpointStatus,
+    /// Whether the chart of the loss has a logarithmic axis.
+    is_log: bool,
+    /// Whether no more lines follow.
+    has_ended: bool,
+}
+
+pub fn run(feed: &Feed, status: &mut RunStatus, mut watcher: Option<CheckpointWatcher>) -> Result<()> {
+    let mut terminal = ratatui::try_init().map_err(CliError::io("open", "the terminal".as_ref()))?;
+    let result = run_until_quit(feed, status, watcher.as_mut(), &mut terminal);
     ratatui::restore();
     result
 }
 
-fn follow(
+fn run_until_quit(
     feed: &Feed,
-    live: &mut Live,
-    mut medium: Option<&mut Medium>,
+    status: &mut RunStatus,
+    mut watcher: Option<&mut CheckpointWatcher>,
     terminal: &mut ratatui::DefaultTerminal,
 ) -> Result<()> {
-    let (mut peek, mut log, mut over) = (Peek::default(), false, false);
+    let terminal_error = |cause| CliError::io("draw to", "the terminal".as_ref())(cause);
+    let (mut checkpoints, mut is_log, mut has_ended) = (CheckpointStatus::default(), false, false);
     loop {
-        let drawn = Instant::now();
-        // Whatever comes until the next frame; a long history at once.
-        while let Some(left) = FRAME.checked_sub(drawn.elapsed()).filter(|_| !over) {
-            match feed.next(left) {
+        let last_frame = Instant::now();
+        // All lines that arrive before the next frame are applied at once, so a long history appears immediately.
+        while let Some(timeout) = FRAME_INTERVAL.checked_sub(last_frame.elapsed()).filter(|_| !has_ended) {
+            match feed.next(timeout) {
                 None => break,
-                Some(Ok(News::Line(line))) => drop(live.line(&line)),
-                Some(Ok(News::Restart)) => live.restart(),
-                Some(Ok(News::End)) => over = true,
-                Some(Err(cause)) => return Err(Failure::io("read", feed.path())(cause)),
+                Some(Ok(FeedEvent::Line(line))) => drop(status.apply_line(&line)),
+                Some(Ok(FeedEvent::Restart)) => status.restart(),
+                Some(Ok(FeedEvent::End)) => has_ended = true,
+                Some(Err(cause)) => return Err(CliError::io("read", feed.path())(cause)),
             }
         }
-        if let Some(seen) = medium.as_mut().and_then(|medium| medium.peek(live.saves)) {
-            peek = seen;
+        if let Some(read) = watcher.as_mut().and_then(|watcher| watcher.read_after_save(status.saves)) {
+            checkpoints = read;
         }
-        let wrong = |cause| Failure::io("draw to", "the terminal".as_ref())(cause);
-        terminal.draw(|frame| draw(frame, live, &peek, log, over)).map_err(wrong)?;
-        let wait = if over { FRAME } else { Duration::ZERO };
-        while event::poll(wait).map_err(wrong)? {
-            let Event::Key(key) = event::read().map_err(wrong)? else { break };
-            if key.kind != KeyEventKind::Press {
-                continue;
-            }
-            match key.code {
-                KeyCode::Char('q') | KeyCode::Esc => return Ok(()),
-                KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return Ok(()),
-                KeyCode::Char('l') => log = !log,
-                _ => (),
-            }
-            break;
+        let view = View { status, checkpoints: &checkpoints, is_log, has_ended };
+        terminal.draw(|frame| view.draw(frame)).map_err(terminal_error)?;
+        let timeout = if has_ended { FRAME_INTERVAL } else { Duration::ZERO };
+        match next_key(timeout).map_err(terminal_error)? {
+            Some((KeyCode::Char('q') | KeyCode::Esc, _)) => return Ok(()),
+            Some((KeyCode::Char('c'), modifiers)) if modifiers.contains(KeyModifiers::CONTROL) => return Ok(()),
+            Some((KeyCode::Char('l'), _)) => is_log = !is_log,
+            _ => (),
         }
     }
 }
 
-fn draw(frame: &mut Frame<'_>, live: &Live, peek: &Peek, log: bool, over: bool) {
-    let [head, middle, messages, keys] =
-        Layout::vertical([Constraint::Length(1), Constraint::Min(8), Constraint::Length(7), Constraint::Length(1)])
-            .areas(frame.area());
-    frame.render_widget(title(live, over), head);
-    let wide = frame.area().width >= 70;
-    let side = if wide { Constraint::Length(38) } else { Constraint::Percentage(45) };
-    let [charts, facts] = Layout::horizontal([Constraint::Min(20), side]).areas(middle);
-    draw_charts(frame, charts, live, log);
-    let facts_of = Paragraph::new(lines(live, peek)).wrap(Wrap { trim: false });
-    frame.render_widget(facts_of.block(Block::bordered().border_style(Color::DarkGray)), facts);
-    let shown = usize::from(messages.height.saturating_sub(2));
-    let last = live.messages.iter().skip(live.messages.len().saturating_sub(shown));
-    let text: Vec<Line<'_>> = last.map(|message| Line::from(message.as_str())).collect();
-    frame.render_widget(Paragraph::new(text).block(Block::bordered().border_style(Color::DarkGray)), messages);
-    frame.render_widget(Line::from(" q quit   l logarithm of the loss").fg(Color::DarkGray), keys);
-}
-
-fn title(live: &Live, over: bool) -> Line<'_> {
-    let state = match &live.stop {
-        Some(reason) => Span::from(format!(" stopped: {reason} ")).black().on_yellow(),
-        None if over => Span::from(" no more news ").black().on_gray(),
-        None => Span::from(" running ").black().on_green(),
-    };
-    let iteration = if live.counts { format!(", iteration {}", live.iteration) } else { String::new() };
-    let place = format!("  epoch {}{iteration}", live.epoch);
-    Line::from(vec![Span::from(format!(" {}  ", live.name)).bold(), state, Span::from(place)])
-}
-
-/// The loss, and below it the metrics that have room.
-fn draw_charts(frame: &mut Frame<'_>, area: Rect, live: &Live, log: bool) {
-    let room = usize::from(area.height / 8).clamp(1, 3);
-    let mut charts: Vec<(String, Vec<Named>)> = Vec::new();
-    if !live.losses.is_empty() {
-        let points = smoothed(&live.losses, live.losses.len());
-        let logs = || points.iter().filter(|(_, loss)| *loss > 0.0).map(|(at, loss)| (*at, loss.log10())).collect();
-        let (title, points) =
-            if log { ("log10 of the training loss", logs()) } else { ("training loss", points.clone()) };
-        charts.push((title.to_owned(), vec![(title.to_owned(), points)]));
-    }
-    charts.extend(live.metrics.iter().map(|(name, points)| (name.clone(), vec![(name.clone(), points.clone())])));
-    charts.truncate(room);
-    if charts.is_empty() {
-        charts.push(("nothing to draw yet".to_owned(), vec![]));
-    }
-    let rows = Layout::vertical(charts.iter().map(|_| Constraint::Fill(1))).split(area);
-    for ((title, lines), area) in charts.iter().zip(rows.iter()) {
-        frame.render_widget(chart(title, lines, false), *area);
-    }
-}
-
-/// Facts, a line each.
-fn lines<'a>(live: &'a Live, peek: &'a Peek) -> Vec<Line<'a>> {
-    let fact = |name: &'a str, value: String| {
-        Line::from(vec![Span::from(format!("{name:<10} ")).fg(Color::DarkGray), Span::from(value)])
-    };
-    let mut lines = Vec::new();
-    if let Some((_, loss)) = live.losses.last() {
-        lines.push(fact("loss", short(*loss)));
-    }
-    for (name, points) in &live.metrics {
-        if let Some((_, value)) = points.last() {
-            lines.push(fact(name, short(*value)));
+/// The next key press within `timeout`. Other events, such as a change of the window size, end the wait early.
+fn next_key(timeout: Duration) -> io::Result<Option<(KeyCode, KeyModifiers)>> {
+    while event::poll(timeout)? {
+        let Event::Key(key) = event::read()? else { break };
+        if key.kind == KeyEventKind::Press {
+            return Ok(Some((key.code, key.modifiers)));
         }
     }
-    if let Some(pace) = live.pace() {
-        lines.push(fact("a batch", format!("{} µs", short(pace * 1e6))));
+    Ok(None)
+}
+
+impl View<'_> {
+    fn draw(&self, frame: &mut Frame<'_>) {
+        let [head, middle, messages, keys] =
+            Layout::vertical([Constraint::Length(1), Constraint::Min(8), Constraint::Length(7), Constraint::Length(1)])
+                .areas(frame.area());
+        frame.render_widget(self.title(), head);
+        let is_wide = frame.area().width >= 70;
+        let facts_width = if is_wide { Constraint::Length(38) } else { Constraint::Percentage(45) };
+        let [charts, facts] = Layout::horizontal([Constraint::Min(20), facts_width]).areas(middle);
+        self.draw_charts(frame, charts);
+        let block = || Block::bordered().border_style(Color::DarkGray);
+        frame.render_widget(Paragraph::new(self.facts()).wrap(Wrap { trim: false }).block(block()), facts);
+        let visible = usize::from(messages.height.saturating_sub(2));
+        let skipped = self.status.messages.len().saturating_sub(visible);
+        let last = self.status.messages.iter().skip(skipped);
+        let text: Vec<Line<'_>> = last.map(|message| Line::from(message.as_str())).collect();
+        frame.render_widget(Paragraph::new(text).block(block()), messages);
+        frame.render_widget(Line::from(" q quit   l logarithmic loss").fg(Color::DarkGray), keys);
     }
-    lines.push(match live.not_finite {
-        None => fact("NaN guard", "nothing found".to_owned()),
-        Some((first, count)) => fact("NaN guard", format!("{count} since iteration {first}")).fg(Color::Red),
-    });
-    // The log is ahead of what was saved.
-    let counters = peek.handlers.iter().filter_map(|state| match state {
-        State::EarlyStopping { counter, .. } if live.left.is_none() => Some(*counter),
-        _ => None,
-    });
-    let told = counters.map(|counter| match live.patience {
-        Some(patience) => format!("{} of {patience} left", patience.saturating_sub(counter)),
-        None => format!("{counter} without improvement"),
-    });
-    let left = live.left.map(|left| match live.patience {
-        Some(patience) => format!("{left} of {patience} left"),
-        None => format!("{left} left"),
-    });
-    lines.extend(left.into_iter().chain(told).map(|text| fact("patience", text)));
-    for store in &live.stores {
-        let kept = |(step, score): &(u32, Option<f32>)| match score {
-            Some(score) => format!("{step} ({})", short(f64::from(*score))),
-            None => step.to_string(),
+
+    fn title(&self) -> Line<'_> {
+        let RunStatus { name, epoch, iteration, has_iterations, stop_reason, .. } = self.status;
+        let state = match stop_reason {
+            Some(reason) => Span::from(format!(" stopped: {reason} ")).black().on_yellow(),
+            None if self.has_ended => Span::from(" end of the log ").black().on_gray(),
+            None => Span::from(" running ").black().on_green(),
         };
-        let kept: Vec<String> = store.kept.iter().map(kept).collect();
-        lines.push(fact(&store.name, kept.join(", ")));
-        lines.push(fact("", format!("{} saves, {:.1} KiB", store.saves, store.bytes as f64 / 1024.0)).dim());
+        let iteration = if *has_iterations { format!(", iteration {iteration}") } else { String::new() };
+        let position = format!("  epoch {epoch}{iteration}");
+        Line::from(vec![Span::from(format!(" {name}  ")).bold(), state, Span::from(position)])
     }
-    for store in live.stores.iter().filter(|_| peek.wear.is_empty()) {
-        lines.extend(store.erases.map(|erases| fact("wear", format!("{erases} erases, {}", store.name))));
-    }
-    for (region, erases) in &peek.wear {
-        lines.push(fact("wear", format!("{erases} erases in region {region}")));
-    }
-    for (count, name) in [(live.resumed, "resumed"), (live.failures, "failures"), (peek.damaged, "damaged")] {
-        if count > 0 {
-            let line = fact(name, format!("{count} times"));
-            lines.push(if name == "resumed" { line } else { line.style(Style::new().fg(Color::Red)) });
+
+    /// Draws the loss, and below it as many metrics as the height allows.
+    fn draw_charts(&self, frame: &mut Frame<'_>, area: Rect) {
+        let max_charts = usize::from(area.height / 8).clamp(1, 3);
+        let mut panels: Vec<Panel> = Vec::new();
+        if !self.status.losses.is_empty() {
+            let points = smoothed(&self.status.losses, self.status.losses.len());
+            panels.push(if self.is_log {
+                Panel::single("log10 of the training loss", logarithms(&points))
+            } else {
+                Panel::single("training loss", points)
+            });
+        }
+        panels.extend(self.status.metrics.iter().map(|(name, points)| Panel::single(name, points.clone())));
+        panels.truncate(max_charts);
+        if panels.is_empty() {
+            panels.push(Panel::single("no data yet", vec![]));
+        }
+        let rows = Layout::vertical(panels.iter().map(|_| Constraint::Fill(1))).split(area);
+        for (panel, area) in panels.iter().zip(rows.iter()) {
+            frame.render_widget(chart(panel, false), *area);
         }
     }
-    lines
+
+    /// The facts about the run, one line each.
+    fn facts(&self) -> Vec<Line<'_>> {
+        let status = self.status;
+        let mut lines = Vec::new();
+        lines.extend(status.losses.last().map(|(_, loss)| fact("loss", rounded(*loss))));
+        for (name, points) in &status.metrics {
+            lines.extend(points.last().map(|(_, value)| fact(name, rounded(*value))));
+        }
+        lines.extend(status.iteration_seconds().map(|seconds| fact("iteration", duration(seconds))));
+        lines.push(match status.non_finite {
+            None => fact("NaN guard", "all losses are finite".to_owned()),
+            Some((first, count)) => fact("NaN guard", format!("{count} since iteration {first}")).fg(Color::Red),
+        });
+        lines.extend(self.patience().map(|text| fact("patience", text)));
+        status.stores.iter().for_each(|store| lines.extend(store_facts(store)));
+        lines.extend(self.wear());
+        if status.resumes > 0 {
+            lines.push(fact("resumed", count(status.resumes, "time")));
+        }
+        for (number, name) in [(status.failures, "failures"), (self.checkpoints.damaged, "damaged")] {
+            if number > 0 {
+                lines.push(fact(name, number.to_string()).style(Style::new().fg(Color::Red)));
+            }
+        }
+        lines
+    }
+
+    /// The remaining patience. The log is more recent than the checkpoints, so its number has precedence.
+    fn patience(&self) -> Option<String> {
+        let patience = self.status.patience;
+        if let Some(left) = self.status.patience_left {
+            return Some(match patience {
+                Some(patience) => format!("{left} of {patience} left"),
+                None => format!("{left} left"),
+            });
+        }
+        self.checkpoints.handlers.iter().find_map(|state| match (state, patience) {
+            (HandlerState::EarlyStopping { counter, .. }, Some(patience)) => {
+                Some(format!("{} of {patience} left", patience.saturating_sub(*counter)))
+            }
+            (HandlerState::EarlyStopping { counter, .. }, None) => Some(format!("{counter} without improvement")),
+            _ => None,
+        })
+    }
+
+    /// The erase counts. The checkpoints have exact numbers; those of the log are used only without checkpoints.
+    fn wear(&self) -> Vec<Line<'_>> {
+        let erases = |number: u32| count(number as usize, "erase");
+        if self.checkpoints.erases.is_empty() {
+            let of_store =
+                |store: &StoreStatus| Some(fact("wear", format!("{}, {}", erases(store.erases?), store.name)));
+            return self.status.stores.iter().filter_map(of_store).collect();
+        }
+        let of_region =
+            |(region, number): &(String, u32)| fact("wear", format!("{}, region {region}", erases(*number)));
+        self.checkpoints.erases.iter().map(of_region).collect()
+    }
+}
+
+/// A line with a name and a value.
+fn fact(name: &str, value: String) -> Line<'static> {
+    Line::from(vec![Span::from(format!("{name:<10} ")).fg(Color::DarkGray), Span::from(value)])
+}
+
+/// The kept checkpoints and the number of saves of a store.
+fn store_facts(store: &StoreStatus) -> [Line<'static>; 2] {
+    let describe = |(step, score): &(u32, Option<f32>)| match score {
+        Some(score) => format!("{step} ({})", rounded(f64::from(*score))),
+        None => step.to_string(),
+    };
+    let kept: Vec<String> = store.kept.iter().map(describe).collect();
+    let saves = format!("{}, {}", count(store.saves, "save"), kibibytes(store.bytes));
+    [fact(&store.name, kept.join(", ")), fact("", saves).dim()]
+}
+
+/// The decimal logarithms of the positive values.
+fn logarithms(points: &[(f64, f64)]) -> Points {
+    points.iter().filter(|(_, value)| *value > 0.0).map(|(iteration, value)| (*iteration, value.log10())).collect()
 }

@@ -1,7 +1,7 @@
-//! The handlers in a loop of one's own: no engine, no events, no closures.
+//! A custom training loop without the engine: no events and no handler closures.
 //!
-//! The state machines are asked where they are needed, and a checkpoint is written by hand: what a program does that has
-//! its own idea of a training loop.
+//! The loop calls the policies (early stopping, NaN check, timer, checkpoint ranking) directly and encodes the
+//! checkpoints itself. Programs with an existing training loop can use the crate in this way.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -26,14 +26,14 @@ mod firmware {
 
     static TRAINEE: ConstStaticCell<Small> = ConstStaticCell::new(Small::new());
 
-    /// Where a program would have its flash or its radio. This one takes everything and keeps nothing.
-    struct Port;
+    /// A writer that discards all bytes. A real program writes to its flash or its radio instead.
+    struct NullWriter;
 
-    impl embedded_io::ErrorType for Port {
+    impl embedded_io::ErrorType for NullWriter {
         type Error = ErrorKind;
     }
 
-    impl embedded_io::Write for Port {
+    impl embedded_io::Write for NullWriter {
         fn write(&mut self, bytes: &[u8]) -> Result<usize, ErrorKind> {
             Ok(bytes.len())
         }
@@ -42,12 +42,14 @@ mod firmware {
         }
     }
 
-    /// Trains for at most three epochs; the loss of the best, or `None` for a network that was lost.
+    /// Trains for at most three epochs. Returns the loss of the best checkpoint, or `None` if the loss became NaN or
+    /// infinite.
     fn train(trainee: &mut Small) -> Option<f32> {
         let mut guard = TerminateOnNan::new();
         let mut stopping = EarlyStopping::new(2).ok()?;
         let mut best = ModelCheckpoint::<2>::builder().scored().n_saved(2).build().ok()?;
-        // The emulators have no clock worth reading: a tick is a step. A board reads its timer where this says `ticks`.
+        // The emulators have no usable real-time clock, so one tick is one training step. A program for a real board
+        // reads its hardware timer instead of `ticks`.
         let mut ticks = 0_u64;
         let mut timer = Timer::new(ticks);
 
@@ -60,20 +62,21 @@ mod firmware {
                     return None;
                 }
             }
-            // The evaluation is not training: its time does not count.
+            // The timer measures training only, so it is paused during the evaluation.
             timer.pause(ticks);
             let score = -trainee.evaluate(Split::Validation).loss;
             timer.resume(ticks);
-            // What ranks is written first, and counts only once it is: a save that failed has changed nothing.
+            // `update` only decides whether to save. `committed` updates the ranking after the write, so a failed write
+            // leaves the ranking unchanged.
             if let Some(save) = best.update(Some(score)) {
                 let header = Header { step: save.step, score: save.score, ..Header::default() };
                 let contents = Contents { header, record: None, only: None, allow_non_finite: false };
-                match checkpoint::encode::<Crc32, _, _>(&mut Port, &contents, trainee) {
+                match checkpoint::encode::<Crc32, _, _>(&mut NullWriter, &contents, trainee) {
                     Ok(encoded) => {
-                        let gone = best.committed(save);
+                        let evicted = best.committed(save);
                         defmt::info!("saved {=u32}: {=u32} bytes, CRC {=u32:08x}", save.step, encoded.len, encoded.crc);
-                        if let Some(gone) = gone {
-                            defmt::info!("{=u32} can go", gone.step);
+                        if let Some(evicted) = evicted {
+                            defmt::info!("evicted {=u32}", evicted.step);
                         }
                     }
                     Err(error) => defmt::error!("{=u32} was not saved: {}", save.step, error),
@@ -110,5 +113,5 @@ mod firmware {
 
 #[cfg(not(target_os = "none"))]
 fn main() {
-    eprintln!("This program is for a board: `firmware-example/check` builds and runs it in emulators.");
+    eprintln!("This program runs on a board. `firmware-example/check` builds it and runs it in emulators.");
 }

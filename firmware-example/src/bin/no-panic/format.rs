@@ -1,9 +1,9 @@
-//! Shows a value in every way it can be shown: as text, through defmt, through serde.
+//! Formats values in all supported ways: as text, through defmt and through serde.
 
 use core::fmt::{self, Write};
 use core::hint::black_box;
 
-/// Takes text and keeps none.
+/// A text writer that discards the text and may fail.
 pub struct Sink;
 
 impl Write for Sink {
@@ -13,19 +13,19 @@ impl Write for Sink {
     }
 }
 
-/// As text.
-pub fn show(value: impl fmt::Display) {
+/// Formats a value as text.
+pub fn display(value: impl fmt::Display) {
     let _ = black_box(write!(Sink, "{value}"));
 }
 
-/// As text, with its cause, and through defmt.
+/// Formats an error as text and through defmt, and requests its source.
 pub fn error<E: core::error::Error + defmt::Format>(error: &E) {
-    show(error);
+    display(error);
     black_box(error.source().is_some());
     defmt::error!("{}", error);
 }
 
-/// Through serde, there and back.
+/// Serializes a value with serde and deserializes it again.
 pub fn serde<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) {
     let mut bytes = [0; 64];
     if let Ok(written) = postcard::to_slice(value, &mut bytes) {
@@ -33,12 +33,12 @@ pub fn serde<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) {
     }
 }
 
-/// Frames that go nowhere.
+/// A defmt logger that discards all frames.
 #[defmt::global_logger]
-struct Nowhere;
+struct NullLogger;
 
-// SAFETY: there is no state that two contexts could share, and nothing is sent.
-unsafe impl defmt::Logger for Nowhere {
+// SAFETY: the logger has no state that two contexts could share, and it sends nothing.
+unsafe impl defmt::Logger for NullLogger {
     fn acquire() {}
     unsafe fn flush() {}
     unsafe fn release() {}

@@ -1,8 +1,8 @@
-//! What the host simulation tells a person: a progress bar while it runs, a summary at its end, and a history on disk.
+//! The output of the host simulation: a progress bar during the run, a summary after it, and a history file.
 
-use crate::Host;
+use crate::HostTrainee;
 use crate::arguments::Arguments;
-use digits_workload::monitored::{Journal, Series, Summary};
+use digits_workload::monitored::{RunObserver, Series, Summary};
 use digits_workload::train::Metrics;
 use std::cell::{Cell, RefCell};
 use std::io::{self, IsTerminal};
@@ -15,32 +15,33 @@ use training_monitor_std::directory::DirectoryError;
 use training_monitor_std::history::HistoryObserver;
 use training_monitor_std::{History, Progress, StdClock};
 
-/// Listens to the run.
-pub struct Show {
+/// Writes the events of the run to the history and to the terminal.
+pub struct TerminalObserver {
     history: History,
     best: RefCell<HistoryObserver>,
     latest: RefCell<HistoryObserver>,
+    /// `None` if the progress bar is disabled.
     progress: Option<Progress>,
     clock: Cell<StdClock>,
     epochs: u32,
-    /// When the last step ended, in ticks of the clock.
-    last: Cell<u64>,
+    /// Time at which the current step started, in ticks of the clock.
+    step_start: Cell<u64>,
 }
 
-impl Show {
+impl TerminalObserver {
     pub fn new(history: &History, arguments: &Arguments) -> Self {
-        Show {
+        TerminalObserver {
             best: RefCell::new(history.observer("best")),
             latest: RefCell::new(history.observer("latest")),
             history: history.clone(),
             progress: (!arguments.quiet && io::stderr().is_terminal()).then(Progress::new),
             clock: Cell::new(StdClock::new()),
             epochs: arguments.epochs,
-            last: Cell::new(0),
+            step_start: Cell::new(0),
         }
     }
 
-    /// Leaves the terminal as it was found.
+    /// Removes the progress bar and restores the terminal settings.
     pub fn finish(&self) {
         if let Some(progress) = &self.progress {
             progress.finish(None);
@@ -55,21 +56,21 @@ impl Show {
     }
 }
 
-impl Journal<DirectoryError> for Show {
-    fn begins(&self, resumed: Option<Resumed>) {
+impl RunObserver<DirectoryError> for TerminalObserver {
+    fn on_start(&self, resumed: Option<Resumed>) {
         if let Err(error) = self.history.resumed(resumed) {
             self.warn(&format!("warning: {error}"));
         }
         if let Some(Resumed { epoch, iteration, skipped, .. }) = resumed {
-            println!("going on after iteration {iteration} (epoch {epoch})");
+            println!("resumed after iteration {iteration} (epoch {epoch})");
             if skipped > 0 {
-                self.warn(&format!("warning: {skipped} newer checkpoints are damaged and were passed over"));
+                self.warn(&format!("warning: skipped {skipped} newer checkpoints, because they are damaged"));
             }
         }
         if let Some(progress) = &self.progress {
-            progress.start(self.epochs, Some(Host::BATCHES));
+            progress.start(self.epochs, Some(HostTrainee::BATCHES));
         }
-        self.last.set(self.now(0));
+        self.step_start.set(self.now(0));
     }
 
     fn now(&self, _steps: u64) -> u64 {
@@ -77,27 +78,27 @@ impl Journal<DirectoryError> for Show {
         clock.now()
     }
 
-    fn iteration(&self, counters: &Counters, loss: f32) {
+    fn on_iteration(&self, counters: &Counters, loss: f32) {
         let now = self.now(0);
-        let seconds = StdClock::seconds(now.saturating_sub(self.last.replace(now)));
+        let seconds = StdClock::seconds(now.saturating_sub(self.step_start.replace(now)));
         self.history.iteration(counters.iteration, loss, Some(seconds));
         if let Some(progress) = &self.progress {
-            let batch = (counters.iteration - 1) % Host::BATCHES + 1;
+            let batch = (counters.iteration - 1) % HostTrainee::BATCHES + 1;
             progress.batch(counters.epoch, batch, counters.iteration, loss);
         }
     }
 
-    fn epoch(&self, epoch: u32, validation: Metrics, _patience: u32) {
+    fn on_epoch(&self, epoch: u32, validation: Metrics, _patience: u32) {
         let metrics = [("val_loss", f64::from(validation.loss)), ("accuracy", f64::from(validation.accuracy))];
         self.history.epoch(epoch, &metrics);
         if let Some(progress) = &self.progress {
             progress.score("val_loss", f64::from(validation.loss));
         }
-        // The evaluation is no part of the next step.
-        self.last.set(self.now(0));
+        // The duration of the next step must not include the evaluation.
+        self.step_start.set(self.now(0));
     }
 
-    fn checkpoint(&self, series: Series, report: &Report<'_, DirectoryError>) {
+    fn on_checkpoint(&self, series: Series, report: &Report<'_, DirectoryError>) {
         match series {
             Series::Best => self.best.borrow_mut().observe(report),
             Series::Latest => self.latest.borrow_mut().observe(report),
@@ -105,18 +106,19 @@ impl Journal<DirectoryError> for Show {
         if !matches!(report, Report::Saved { .. }) {
             self.warn(&format!("warning: {report}"));
         }
-        self.last.set(self.now(0));
+        // The duration of the next step must not include the save.
+        self.step_start.set(self.now(0));
     }
 }
 
-/// The end of the run.
-pub fn summary(summary: &Summary, directory: &Path, chart: &Path) {
+/// Prints the result of the run.
+pub fn print_summary(summary: &Summary, directory: &Path, chart: &Path) {
     let Summary { outcome, steps, ticks, checksum, best, test } = summary;
-    let each = StdClock::seconds(*ticks) / f64::from((*steps).max(1));
+    let seconds_per_step = StdClock::seconds(*ticks) / f64::from((*steps).max(1));
     println!("stopped       {:?}, after epoch {} (iteration {})", outcome.reason, outcome.epoch, outcome.iteration);
-    println!("a batch       {:.1} µs on average over {steps}", each * 1e6);
+    println!("step time     {:.1} µs on average over {steps} steps", seconds_per_step * 1e6);
     println!(
-        "best          step {best}, {:.2} % of the test images right, loss {:.4}",
+        "best          step {best}, {:.2} % of the test images correct, loss {:.4}",
         test.accuracy * 100.0,
         test.loss
     );

@@ -1,6 +1,6 @@
-//! The state machines, the engine, events, the scan.
+//! Calls the public functions of the policies, the engine, the events and the NaN scan.
 
-use crate::tell::{error, serde, show};
+use crate::format::{display, error, serde};
 use core::hint::black_box;
 use core::num::NonZeroU32;
 use training_monitor::engine::{Position, Stream};
@@ -18,13 +18,13 @@ use training_monitor::{
     UserEvent, When, on,
 };
 
-/// A number that the compiler does not know.
+/// A value that the compiler cannot predict.
 pub fn any<T: Default>() -> T {
     black_box(T::default())
 }
 
-/// All of them.
-pub fn all() {
+/// Calls all functions of this group.
+pub fn call_all() {
     early_stopping();
     timer();
     model_checkpoint();
@@ -36,14 +36,14 @@ pub fn all() {
 
 fn early_stopping() {
     match EarlyStopping::new(any()) {
-        Err(refused) => error(&refused),
+        Err(failed) => error(&failed),
         Ok(stopping) => {
             let mode = if any() { Mode::Max } else { Mode::Min };
             let kind = if any() { ThresholdMode::Abs } else { ThresholdMode::Rel };
             serde(&mode);
             serde(&kind);
             match stopping.with_mode(mode).with_cumulative(any()).with_threshold(any(), kind) {
-                Err(refused) => error(&refused),
+                Err(failed) => error(&failed),
                 Ok(mut stopping) => {
                     while stopping.update(any()) {
                         defmt::info!("{}", stopping);
@@ -82,20 +82,20 @@ fn model_checkpoint() {
         .allow_non_finite(any());
     let builder = if any() { builder.keep_all() } else { builder.save_interval(any()) };
     match builder.build() {
-        Err(refused) => error(&refused),
-        Ok(machine) => drop(black_box(machine)),
+        Err(failed) => error(&failed),
+        Ok(policy) => drop(black_box(policy)),
     }
     match builder.scored().build() {
-        Err(refused) => error(&refused),
-        Ok(mut machine) => {
-            let save = machine.update(any()).or(machine.update_at(&counters(), any()));
+        Err(failed) => error(&failed),
+        Ok(mut policy) => {
+            let save = policy.update(any()).or(policy.update_at(&counters(), any()));
             let save = save.unwrap_or(Save { step: any(), score: any() });
             defmt::info!("{}", save);
             serde(&save);
-            black_box((machine.committed(save), machine.found(save), machine.best(), machine.latest()));
-            black_box((machine.kept(), machine.calls()));
-            machine.reset();
-            black_box(machine);
+            black_box((policy.committed(save), policy.found(save), policy.best(), policy.latest()));
+            black_box((policy.kept(), policy.calls()));
+            policy.reset();
+            black_box(policy);
         }
     }
 
@@ -134,7 +134,7 @@ fn events() {
     let narrowed =
         EpochCompleted.every(any()).and_then(|when| when.every(any())).map(|when| when.after(any()).before(any()));
     match narrowed {
-        Err(refused) => error(&refused),
+        Err(failed) => error(&failed),
         Ok(when) => {
             let mut when = when.or(User(any())).or(Any).or(Never).or(event).filter(|value| value > any());
             black_box(when.fires(event, &counters()));
@@ -146,10 +146,11 @@ fn events() {
 }
 
 fn names() {
-    // Text of floats is core's, and core's can panic in the compiler's eyes: see `check`.
+    // The standard library formats floats with code in which the compiler cannot rule out a panic. The feature
+    // `float-text` includes that code, so that `check` can verify that this program then fails to link.
     if cfg!(feature = "float-text") {
-        show(ScoreText(any()));
-        show(FileName { prefix: "", object: "model", step: any(), score: Some(("s", any())), extension: "tmck" });
+        display(ScoreText(any()));
+        display(FileName { prefix: "", object: "model", step: any(), score: Some(("s", any())), extension: "tmck" });
     }
 }
 
@@ -164,11 +165,11 @@ fn engine(model: &mut u32, weights: &mut [f32]) {
         });
     let mut handlers = (
         TerminateOnNan::new().attach(IterationCompleted, |_: &u32, state: &State<f32>| state.output),
-        TerminateOnNan::new().watch(IterationCompleted, |_: &u32, look: &mut dyn FnMut(&[f32])| look(weights)),
+        TerminateOnNan::new().watch(IterationCompleted, |_: &u32, check: &mut dyn FnMut(&[f32])| check(weights)),
         stopping.attach(EpochCompleted, |state: &State<f32>| state.output.unwrap_or(0.0)),
         Timer::new(0).attach(any::<u64>, Started, Completed, IterationCompleted, IterationStarted),
         Timer::new(0).attach_to_run(any::<u64>),
-        Some(on(Any, |_: &mut u32, state: &mut State<f32>| ask(state))),
+        Some(on(Any, |_: &mut u32, state: &mut State<f32>| call_state(state))),
         [on(Any, |_: &mut u32, _: &mut State<f32>| ()); 2],
         evaluator.with(Engine::new(1), evaluator_stopping),
     );
@@ -186,8 +187,8 @@ fn engine(model: &mut u32, weights: &mut [f32]) {
         Err(full) => error(&full),
         Ok(record) => {
             record.handlers().for_each(|state| _ = black_box(state));
-            if let Err(refused) = engine.restore::<u32, _>(&record, &mut handlers) {
-                error(&refused);
+            if let Err(failed) = engine.restore::<u32, _>(&record, &mut handlers) {
+                error(&failed);
             }
         }
     }
@@ -201,7 +202,7 @@ fn engine(model: &mut u32, weights: &mut [f32]) {
     black_box(engine);
 }
 
-fn ask(state: &mut State<f32>) {
+fn call_state(state: &mut State<f32>) {
     state.terminate_epoch();
     state.terminate(StopReason::User(any()));
     state.set_max_epochs(any());
@@ -219,7 +220,7 @@ fn run<D: Batches, H: Handler<u32, f32>>(engine: &mut Engine<f32>, model: &mut u
         data.is_empty(),
         data.get(Position { epoch: any(), offset: any(), drawn: any() }).is_some(),
     ));
-    let result = engine.try_run(model, data, handlers, |_, _, _| if any() { Ok(any()) } else { Err(Refused) });
+    let result = engine.try_run(model, data, handlers, |_, _, _| if any() { Ok(any()) } else { Err(StepError) });
     match result {
         Ok(outcome) => {
             defmt::info!("{}", outcome);
@@ -229,14 +230,14 @@ fn run<D: Batches, H: Handler<u32, f32>>(engine: &mut Engine<f32>, model: &mut u
     }
 }
 
-/// A step's own error.
+/// The error type of a step function.
 #[derive(Debug, defmt::Format)]
-pub struct Refused;
+pub struct StepError;
 
-impl core::fmt::Display for Refused {
+impl core::fmt::Display for StepError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("refused")
+        f.write_str("the step failed")
     }
 }
 
-impl core::error::Error for Refused {}
+impl core::error::Error for StepError {}

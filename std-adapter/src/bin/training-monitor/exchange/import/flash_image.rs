@@ -1,0 +1,167 @@
+//! Writes a checkpoint into a flash image with `Slots`, the same code that a device uses.
+//!
+//! The image follows the rules of NOR flash: whole slots are erased, and each byte is programmed once. Writes have a
+//! granularity of 32 bytes, the largest of all supported devices, which devices with a smaller granularity read as well.
+
+use super::Import;
+use crate::error::{CliError, Result};
+use crate::files;
+use crate::inventory::{Inventory, Region, Series};
+use crate::numbers::address;
+use crate::stream::Stream;
+use training_monitor::checkpoint::{Contents, Header, encode, measure};
+use training_monitor::embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
+use training_monitor::store::slots::Slots;
+use training_monitor::store::{Opening, Store};
+use training_monitor_std::Crc32Fast;
+
+/// The value of an erased byte in a new image. The store does not depend on this value.
+const ERASED: u8 = 0xFF;
+
+/// Builds the image. Returns it with a summary of the checkpoint and its slot.
+pub fn build(arguments: &Import, mut stream: Stream) -> Result<(Vec<u8>, String)> {
+    stream.object_names.clear();
+    let (mut image, region, evicted) = match (&arguments.into, arguments.slot_size) {
+        (Some(dump), _) => {
+            let image = files::read(dump)?;
+            let inventory = Inventory::new(dump, &arguments.geometry)?;
+            let series = choose_region(&inventory, arguments)?;
+            let region =
+                series.region.ok_or_else(|| CliError::usage(format!("{} is not a flash dump", dump.display())))?;
+            let evicted = step_to_evict(series, region, stream.header.step);
+            make_newest(&inventory, &mut stream);
+            (image, region, evicted)
+        }
+        (None, Some(slot_size)) => {
+            let slot_count = arguments.geometry.slots.unwrap_or(2) as usize;
+            let len = slot_size.checked_mul(slot_count).ok_or_else(|| CliError::usage("the image is too large"))?;
+            stream.header.sequence = 1;
+            (vec![ERASED; len], Region { start: 0, slot_size, slot_count, erases: 0 }, None)
+        }
+        (None, None) => {
+            let reason = "a flash image needs --into DUMP, or --slots NUMBER and --slot-size BYTES for a new image";
+            return Err(CliError::usage(reason));
+        }
+    };
+    let end = region.start + region.slot_size * region.slot_count;
+    let index = save_to_region(&mut image[region.start..end], region.slot_count, &stream, evicted)?;
+    let header = &stream.header;
+    let address = address(region.start + index * region.slot_size);
+    let summary = format!("step {} (iteration {}) in slot {index} at {address}", header.step, header.iteration);
+    Ok((image, summary))
+}
+
+/// The region of the dump that receives the checkpoint.
+fn choose_region<'a>(inventory: &'a Inventory, arguments: &Import) -> Result<&'a Series> {
+    // With a template, --series selects the template's series and not the region.
+    let name = arguments.selection.series.as_deref().filter(|_| arguments.template.is_none());
+    let mut candidates = inventory.series.iter().filter(|series| name.is_none_or(|name| name == series.name));
+    let error = |reason: String| Err(CliError::content(&inventory.path, reason));
+    match (candidates.next(), candidates.next()) {
+        (Some(series), None) => Ok(series),
+        (None, _) => error("no region found; use --region and --slots to say where the slots are".to_owned()),
+        (Some(_), Some(_)) => {
+            let names: Vec<&str> = inventory.series.iter().map(|series| series.name.as_str()).collect();
+            error(format!("there are several regions ({}); use --region and --slots to choose one", names.join(", ")))
+        }
+    }
+}
+
+/// The step of the checkpoint to evict if no slot is free: a checkpoint of the same step, otherwise the lowest ranked one.
+/// This is the choice that the device would make.
+fn step_to_evict(series: &Series, region: Region, step: u32) -> Option<u32> {
+    let is_full = series.checkpoints.len() >= region.slot_count;
+    let ranked = series.checkpoints.iter().zip(series.ranks());
+    let worst = ranked.max_by_key(|(found, rank)| (found.header.step == step, *rank));
+    worst.filter(|_| is_full).map(|(found, _)| found.header.step)
+}
+
+/// Gives the checkpoint the highest sequence and the highest iteration of the dump, so that the device resumes from it.
+fn make_newest(inventory: &Inventory, stream: &mut Stream) {
+    let all = || inventory.series.iter().flat_map(|series| &series.checkpoints);
+    stream.header.sequence = all().map(|found| found.header.sequence).max().unwrap_or(0).saturating_add(1);
+    let newest = all().map(|found| found.header.iteration).max().unwrap_or(0);
+    if stream.header.iteration <= newest {
+        stream.header.iteration = newest.saturating_add(1);
+    }
+}
+
+/// Calls [`save`] with the number of slots as a constant, because `Slots` has it as a const parameter.
+fn save_to_region(region: &mut [u8], slot_count: usize, stream: &Stream, evicted: Option<u32>) -> Result<usize> {
+    macro_rules! with_slots {
+        ($($n:literal)*) => {
+            match slot_count {
+                $($n => save::<$n>(region, stream, evicted),)*
+                _ => Err(CliError::usage(format!("{slot_count} slots; from 2 to 17 are supported"))),
+            }
+        };
+    }
+    with_slots!(2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17)
+}
+
+/// Removes the evicted checkpoint and saves the new one, as `ModelCheckpoint` does. Returns the index of the slot.
+fn save<const SLOTS: usize>(region: &mut [u8], stream: &Stream, evicted: Option<u32>) -> Result<usize> {
+    let failed = |reason: String| CliError::usage(format!("cannot write the flash image: {reason}"));
+    let end = u32::try_from(region.len()).map_err(|_| failed("the region is larger than 4 GiB".to_owned()))?;
+    let slot_size = region.len() / SLOTS;
+    let image = RegionImage { bytes: region, slot_size };
+    let mut slots = Slots::<_, SLOTS, Crc32Fast>::open(image, 0..end).map_err(|e| failed(e.to_string()))?;
+    if let Some(step) = evicted {
+        slots.remove(step).map_err(|e| failed(e.to_string()))?;
+    }
+    let header: Header<'_> = stream.header.as_core();
+    let contents = Contents { header, record: stream.header.record.as_ref(), only: None, allow_non_finite: true };
+    let len = measure::<core::convert::Infallible, _>(&contents, stream).map_err(|e| failed(e.to_string()))?;
+    let before = slots.erases();
+    let opening = Opening { header, object: None, part: 0, parts: 1, len };
+    let mut writer = slots.create(&opening).map_err(|e| failed(e.to_string()))?;
+    let encoded = encode::<Crc32Fast, _, _>(&mut writer, &contents, stream).map_err(|e| failed(e.to_string()))?;
+    slots.commit(&header, &encoded).map_err(|e| failed(e.to_string()))?;
+    let after = slots.erases();
+    // The save erased exactly one slot.
+    Ok(before.iter().zip(after).position(|(before, after)| *before != after).unwrap_or(0))
+}
+
+/// The region of an image as a NOR flash. An erase always erases whole slots, so the erase block size of the device does
+/// not matter.
+struct RegionImage<'a> {
+    bytes: &'a mut [u8],
+    /// The size of a slot in bytes.
+    slot_size: usize,
+}
+
+impl ErrorType for RegionImage<'_> {
+    type Error = NorFlashErrorKind;
+}
+
+impl ReadNorFlash for RegionImage<'_> {
+    const READ_SIZE: usize = 1;
+
+    fn read(&mut self, offset: u32, buffer: &mut [u8]) -> std::result::Result<(), NorFlashErrorKind> {
+        let source = self.bytes.get(offset as usize..).and_then(|source| source.get(..buffer.len()));
+        buffer.copy_from_slice(source.ok_or(NorFlashErrorKind::OutOfBounds)?);
+        Ok(())
+    }
+    fn capacity(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+impl NorFlash for RegionImage<'_> {
+    const WRITE_SIZE: usize = 32;
+    const ERASE_SIZE: usize = 32;
+
+    fn erase(&mut self, from: u32, to: u32) -> std::result::Result<(), NorFlashErrorKind> {
+        // The store erases the required part of a slot before it programs any byte of the slot, so erasing the whole slot
+        // does not lose data.
+        let from = from as usize / self.slot_size * self.slot_size;
+        let to = (to as usize).next_multiple_of(self.slot_size);
+        self.bytes.get_mut(from..to).ok_or(NorFlashErrorKind::OutOfBounds)?.fill(ERASED);
+        Ok(())
+    }
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> std::result::Result<(), NorFlashErrorKind> {
+        let target = self.bytes.get_mut(offset as usize..).and_then(|target| target.get_mut(..bytes.len()));
+        target.ok_or(NorFlashErrorKind::OutOfBounds)?.copy_from_slice(bytes);
+        Ok(())
+    }
+}

@@ -1,0 +1,58 @@
+//! The parts of a checkpoint that are not tensors, as text that is stored beside the tensors.
+//!
+//! The metadata holds the step, the iteration and the score for people and for other programs. `import` uses only the
+//! template: the stream of the checkpoint in which all tensors are empty.
+
+use crate::error::{CliError, Result};
+use crate::numbers::{hex, json_f32, parse_hex};
+use crate::stream::Stream;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::Path;
+
+/// The name of the metadata in each file format.
+pub const NAME: &str = "training_monitor";
+
+#[derive(Clone, Serialize, Deserialize)]
+pub struct RunMetadata {
+    step: u32,
+    iteration: u32,
+    /// The score in the form of `json_f32`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    score: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    score_name: Option<String>,
+    /// The stream without tensor elements, in hexadecimal digits.
+    template: String,
+}
+
+impl RunMetadata {
+    pub fn new(path: &Path, stream: &Stream) -> Result<RunMetadata> {
+        let header = &stream.header;
+        let template = stream.template().write().map_err(|error| CliError::content(path, error))?;
+        Ok(RunMetadata {
+            step: header.step,
+            iteration: header.iteration,
+            score: header.score.map(json_f32),
+            score_name: header.score_name.clone(),
+            template: hex(&template),
+        })
+    }
+
+    /// The checkpoint in which all tensors are empty.
+    pub fn template(&self, path: &Path) -> Result<Stream> {
+        let damaged =
+            || CliError::content(path, "the run metadata is damaged; use --template to replace it with a checkpoint");
+        let bytes = parse_hex(&self.template).ok_or_else(damaged)?;
+        Stream::read_all(&bytes).map_err(|_| damaged())
+    }
+
+    pub fn to_json(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(CliError::other)
+    }
+
+    pub fn parse(path: &Path, json: &str) -> Result<RunMetadata> {
+        serde_json::from_str(json)
+            .map_err(|error| CliError::content(path, format!("the run metadata is not readable: {error}")))
+    }
+}

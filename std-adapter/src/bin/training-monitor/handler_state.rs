@@ -1,0 +1,151 @@
+//! The run record of a checkpoint in readable form: the position of the engine, and the state of each handler.
+//!
+//! The layouts of the states are the tables in the format's documentation (`FORMAT.md`, section "Run"). A state of an unknown
+//! kind, or one that does not decode, is shown as hexadecimal bytes.
+
+use crate::numbers::{count, exact, hex, serialize_f32};
+use serde::{Deserialize, Serialize};
+use training_monitor::record::{Record, kind};
+
+/// The state of a handler.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(tag = "handler")]
+pub enum HandlerState {
+    EarlyStopping {
+        /// Updates without an improvement since the best score.
+        counter: u32,
+        #[serde(serialize_with = "serialize_f32")]
+        best_score: Option<f32>,
+    },
+    Timer {
+        total_ticks: u64,
+        steps: u32,
+        running: bool,
+    },
+    ModelCheckpoint {
+        calls: u32,
+        /// A save that was decided but not committed.
+        pending: Option<PendingSave>,
+    },
+    TerminateOnNan {
+        calls_since_check: u32,
+    },
+    /// The last output: the postcard encoding of a user-defined type, in hexadecimal digits.
+    KeepOutput {
+        bytes: String,
+    },
+    /// The metrics: the postcard encoding of a user-defined type, in hexadecimal digits.
+    KeepMetrics {
+        bytes: String,
+    },
+    /// A user-defined handler, or a state that does not decode.
+    Other {
+        kind: u8,
+        bytes: String,
+    },
+}
+
+/// A save that a `ModelCheckpoint` decided but did not commit.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct PendingSave {
+    step: u32,
+    #[serde(serialize_with = "serialize_f32")]
+    score: Option<f32>,
+}
+
+impl HandlerState {
+    fn decode(kind: u8, bytes: &[u8]) -> HandlerState {
+        fn decode_all<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
+            postcard::take_from_bytes(bytes).ok().filter(|(_, rest)| rest.is_empty()).map(|(value, _)| value)
+        }
+        let known = match kind {
+            kind::EARLY_STOPPING => {
+                decode_all(bytes).map(|(counter, best_score)| HandlerState::EarlyStopping { counter, best_score })
+            }
+            kind::TIMER => decode_all(bytes).map(|(total_ticks, steps, running)| HandlerState::Timer {
+                total_ticks,
+                steps,
+                running,
+            }),
+            kind::MODEL_CHECKPOINT => {
+                decode_all(bytes).map(|(calls, pending)| HandlerState::ModelCheckpoint { calls, pending })
+            }
+            kind::TERMINATE_ON_NAN => {
+                decode_all(bytes).map(|calls_since_check| HandlerState::TerminateOnNan { calls_since_check })
+            }
+            kind::OUTPUT => Some(HandlerState::KeepOutput { bytes: hex(bytes) }),
+            kind::METRICS => Some(HandlerState::KeepMetrics { bytes: hex(bytes) }),
+            _ => None,
+        };
+        known.unwrap_or_else(|| HandlerState::Other { kind, bytes: hex(bytes) })
+    }
+
+    /// The states of all handlers in a run record, in the order of the record.
+    pub fn all(record: &Record) -> Vec<HandlerState> {
+        record.handlers().map(|(kind, bytes)| HandlerState::decode(kind, bytes)).collect()
+    }
+
+    /// The name of the handler, and its state as text.
+    pub fn describe(&self) -> (String, String) {
+        let (name, text) = match self {
+            HandlerState::EarlyStopping { counter, best_score } => {
+                let best = best_score.map_or("no score yet".to_owned(), |best| format!("best score {}", exact(best)));
+                ("EarlyStopping", format!("{} without improvement, {best}", count(*counter as usize, "update")))
+            }
+            HandlerState::Timer { total_ticks, steps, running } => {
+                let running = if *running { "running" } else { "paused" };
+                ("Timer", format!("{total_ticks} ticks over {}, {running}", count(*steps as usize, "step")))
+            }
+            HandlerState::ModelCheckpoint { calls, pending } => {
+                let pending = pending.as_ref().map_or(String::new(), |PendingSave { step, score }| {
+                    let score = score.map_or(String::new(), |score| format!(" (score {})", exact(score)));
+                    format!(", save of step {step}{score} pending")
+                });
+                ("ModelCheckpoint", format!("{}{pending}", count(*calls as usize, "call")))
+            }
+            HandlerState::TerminateOnNan { calls_since_check } => {
+                ("TerminateOnNan", format!("{} since the last check", count(*calls_since_check as usize, "call")))
+            }
+            HandlerState::KeepOutput { bytes } => ("KeepOutput", bytes.clone()),
+            HandlerState::KeepMetrics { bytes } => ("KeepMetrics", bytes.clone()),
+            HandlerState::Other { kind, bytes } => return (format!("handler of kind {kind}"), bytes.clone()),
+        };
+        (name.to_owned(), text)
+    }
+}
+
+/// The position of the engine as text.
+pub fn describe_engine(record: &Record) -> String {
+    let engine = &record.engine;
+    let length = match engine.epoch_length {
+        0 => "?".to_owned(),
+        length => length.to_string(),
+    };
+    let mut text = format!(
+        "epoch {}, iteration {} ({} of {length} in the epoch), phase {:?}",
+        engine.epoch, engine.iteration, engine.offset, engine.after
+    );
+    if let Some(stop) = engine.stop {
+        text += &format!(", stopped: {stop:?}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn undecodable_states_are_shown_as_bytes() {
+        let state = HandlerState::decode(kind::EARLY_STOPPING, &[3, 0]);
+        assert_eq!(state, HandlerState::EarlyStopping { counter: 3, best_score: None });
+        let longer = HandlerState::decode(kind::EARLY_STOPPING, &[3, 0, 7]);
+        assert_eq!(longer, HandlerState::Other { kind: kind::EARLY_STOPPING, bytes: "030007".to_owned() });
+        assert_eq!(HandlerState::decode(kind::OUTPUT, &[1, 2]), HandlerState::KeepOutput { bytes: "0102".to_owned() });
+        assert_eq!(HandlerState::decode(kind::METRICS, &[]), HandlerState::KeepMetrics { bytes: String::new() });
+        assert_eq!(HandlerState::decode(200, &[1]), HandlerState::Other { kind: 200, bytes: "01".to_owned() });
+        let pending = HandlerState::decode(kind::MODEL_CHECKPOINT, &[4, 1, 9, 0]);
+        let save = PendingSave { step: 9, score: None };
+        assert_eq!(pending, HandlerState::ModelCheckpoint { calls: 4, pending: Some(save) });
+    }
+}

@@ -1,0 +1,224 @@
+//! The inventory of a flash dump. Regions and slots come from the arguments, or are found by their commit records.
+//!
+//! A checkpoint counts as committed exactly if the store on the device would accept it when it opens the flash. Slots that
+//! the store ignores are listed as leftovers: damaged records, interrupted saves and free slots.
+
+use super::commit_record::{CommitRecord, STREAM_OFFSET, SealState};
+use super::{Checkpoint, Inventory, Leftover, Medium, Region, Series, Slot, Verdict, classify_error, stored_stream};
+use crate::error::{CliError, Result};
+use crate::numbers::{address, count, parse_byte_count};
+use crate::stream::Stream;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+
+/// The search for slots assumes that slot sizes are multiples of this number of bytes. All known flash memories have erase
+/// blocks that are multiples of 64 bytes.
+const SLOT_GRANULARITY: usize = 64;
+
+/// The arguments that say where the slots of a flash are.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Geometry {
+    /// The region of a flash dump that holds the slots, as START..END in bytes; 0x for hexadecimal, K and M for 1024 and
+    /// 1024². Without --region and --slots, the tool finds regions by their commit records
+    #[arg(long, value_name = "START..END", value_parser = parse_range, requires = "slots")]
+    pub region: Option<Range<usize>>,
+    /// The number of slots in the region
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(2..))]
+    pub slots: Option<u32>,
+}
+
+impl Geometry {
+    pub fn is_given(&self) -> bool {
+        self.slots.is_some()
+    }
+
+    /// The region that the arguments describe in a dump of `len` bytes; `None` if they do not describe any.
+    pub fn region(&self, len: usize) -> Result<Option<Region>> {
+        let Some(slots) = self.slots else { return Ok(None) };
+        let slot_count = slots as usize;
+        let Range { start, end } = self.region.clone().unwrap_or(0..len);
+        if start >= end || end > len {
+            return Err(CliError::usage(format!("the region {start}..{end} is not inside the dump of {len} bytes")));
+        }
+        let slot_size = (end - start) / slot_count;
+        if slot_size * slot_count != end - start || slot_size < STREAM_OFFSET {
+            return Err(CliError::usage(format!(
+                "{} bytes cannot be divided into {slot_count} slots of equal size with at least {STREAM_OFFSET} bytes",
+                end - start
+            )));
+        }
+        Ok(Some(Region { start, slot_size, slot_count, erases: 0 }))
+    }
+}
+
+/// Parses a range of bytes, such as `0x1000..16K`.
+fn parse_range(text: &str) -> std::result::Result<Range<usize>, String> {
+    let (start, end) = text.split_once("..").ok_or("a range is START..END")?;
+    Ok(parse_byte_count(start)?..parse_byte_count(end)?)
+}
+
+/// Takes the inventory of a flash dump.
+pub fn read(path: &Path, dump: &[u8], geometry: &Geometry) -> Result<Inventory> {
+    let mut inventory = Inventory { path: path.to_owned(), medium: Medium::Flash, series: vec![], leftovers: vec![] };
+    match geometry.region(dump.len())? {
+        Some(region) => {
+            let records = (0..region.slot_count).filter_map(|index| {
+                let slot_offset = index * region.slot_size;
+                let record = CommitRecord::parse(dump, region.start + slot_offset)?;
+                record.matches_slot(slot_offset, region.slot_size).then_some(record)
+            });
+            read_region(dump, region, &records.collect::<Vec<_>>(), &mut inventory);
+        }
+        None => find_regions(dump, &mut inventory),
+    }
+    Ok(inventory)
+}
+
+/// Finds regions: records belong to one region if they agree about its start and about the slot size.
+fn find_regions(dump: &[u8], inventory: &mut Inventory) {
+    let mut regions = BTreeMap::<(usize, usize), Vec<CommitRecord>>::new();
+    let mut damaged = Vec::new();
+    let offsets = (0..dump.len()).step_by(4).filter(|offset| dump[*offset..].starts_with(b"TMSR"));
+    for record in offsets.filter_map(|offset| CommitRecord::parse(dump, offset)) {
+        let known = regions.keys().copied().find(|(start, slot_size)| {
+            let slot_offset = record.offset.checked_sub(*start);
+            slot_offset.is_some_and(|offset| offset % slot_size == 0 && record.matches_slot(offset, *slot_size))
+        });
+        let region = known.or_else(|| {
+            let (slot_offset, slot_size) = record.find_slot(dump.len(), SLOT_GRANULARITY)?;
+            Some((record.offset - slot_offset, slot_size))
+        });
+        match region {
+            Some(region) => regions.entry(region).or_default().push(record),
+            None => damaged.push(record),
+        }
+    }
+    let ends: Vec<usize> = regions.keys().map(|(start, _)| *start).skip(1).chain([dump.len()]).collect();
+    for (((start, slot_size), records), end) in regions.iter().zip(ends) {
+        let (start, slot_size) = (*start, *slot_size);
+        let used = records.iter().map(|record| (record.offset - start) / slot_size + 1).max().unwrap_or(0);
+        // No record says how many slots a region has. Slots after the last record are recognised by their content.
+        let slots_before_end = (end.max(start) - start) / slot_size;
+        let unused = (used..slots_before_end)
+            .take_while(|index| is_unused_slot(dump, start + index * slot_size, slot_size))
+            .count();
+        let region = Region { start, slot_size, slot_count: used + unused, erases: 0 };
+        read_region(dump, region, records, inventory);
+    }
+    // `read_region` already lists the damaged records that are at the start of a slot of a known region.
+    damaged.retain(|record| !inventory.leftovers.iter().any(|item| item.place.ends_with(&address(record.offset))));
+    inventory.leftovers.extend(damaged.iter().map(|record| classify_damaged_record(record, None)));
+}
+
+/// Whether the bytes at `offset` look like a slot without a record: blank, or with the start of a stream.
+fn is_unused_slot(dump: &[u8], offset: usize, slot_size: usize) -> bool {
+    dump.get(offset..offset + slot_size).is_some_and(|bytes| is_blank(bytes) || has_stream_start(bytes))
+}
+
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|first| matches!(first, 0xFF | 0) && bytes.iter().all(|byte| byte == first))
+}
+
+fn has_stream_start(slot: &[u8]) -> bool {
+    slot.get(STREAM_OFFSET..).is_some_and(|stream| stream.starts_with(b"TMCK"))
+}
+
+/// Adds the slots of a region to the inventory. `records` are the records with valid checksums.
+fn read_region(dump: &[u8], mut region: Region, records: &[CommitRecord], inventory: &mut Inventory) {
+    let newest = records.iter().max_by_key(|record| record.meta.sequence);
+    region.erases = newest.map_or(0, |record| record.total_erases);
+    let mut checkpoints = Vec::new();
+    for index in 0..region.slot_count {
+        let offset = region.start + index * region.slot_size;
+        let place = format!("slot {index} at {}", address(offset));
+        let Some(slot) = dump.get(offset..offset + region.slot_size) else { continue };
+        match records.iter().find(|record| record.offset == offset) {
+            Some(record) => match read_committed_slot(slot, record, index, &place) {
+                Ok(checkpoint) => checkpoints.push(checkpoint),
+                Err(leftover) => inventory.leftovers.push(leftover),
+            },
+            None => inventory.leftovers.push(classify_uncommitted_slot(dump, slot, offset, place)),
+        }
+    }
+    checkpoints.sort_by_key(|found| found.header.sequence);
+    inventory.series.push(Series { name: address(region.start), region: Some(region), checkpoints });
+}
+
+/// The checkpoint in a slot whose record is valid.
+fn read_committed_slot(
+    slot: &[u8],
+    record: &CommitRecord,
+    index: usize,
+    place: &str,
+) -> std::result::Result<Checkpoint, Leftover> {
+    let damaged = |reason: String| Leftover {
+        place: place.to_owned(),
+        verdict: Verdict::Damaged,
+        reason: format!("step {}: {reason}", record.meta.step),
+    };
+    let Some(bytes) = slot.get(STREAM_OFFSET..STREAM_OFFSET + record.len) else {
+        let (len, available) = (record.len, slot.len().saturating_sub(STREAM_OFFSET));
+        return Err(damaged(format!("the record gives a length of {len} bytes, but the slot has {available}")));
+    };
+    let stream = Stream::read_all(bytes).map_err(|error| {
+        let (verdict, reason) = classify_error(&error, bytes);
+        Leftover { verdict, ..damaged(reason) }
+    })?;
+    let stored = stored_stream(place.to_owned(), bytes, stream);
+    let header = stored.stream.header.clone();
+    if stored.crc != record.crc || header.step != record.meta.step || header.sequence != record.meta.sequence {
+        return Err(damaged("the record belongs to another checkpoint than the stream".to_owned()));
+    }
+    let slot = Slot { index, erases: record.erases, is_sealed: record.seal == SealState::Complete };
+    Ok(Checkpoint { header, streams: vec![stored], slot: Some(slot) })
+}
+
+/// The verdict about a slot without a valid record.
+fn classify_uncommitted_slot(dump: &[u8], slot: &[u8], offset: usize, place: String) -> Leftover {
+    if let Some(record) = CommitRecord::parse(dump, offset) {
+        return classify_damaged_record(&record, Some(place));
+    }
+    let (verdict, reason) = if is_blank(slot) {
+        (Verdict::Free, "blank")
+    } else if has_stream_start(slot) {
+        (Verdict::Interrupted, "the save was interrupted before the commit record was written")
+    } else {
+        (Verdict::Free, "no checkpoint")
+    };
+    Leftover { place, verdict, reason: reason.to_owned() }
+}
+
+/// The verdict about a record with an invalid checksum. The store writes the seal after the record, so the record of a
+/// sealed slot was complete once.
+fn classify_damaged_record(record: &CommitRecord, place: Option<String>) -> Leftover {
+    let place = place.unwrap_or_else(|| format!("a slot at {}", address(record.offset)));
+    let (verdict, reason) = match record.seal {
+        SealState::Absent => (Verdict::Interrupted, "the commit was interrupted while its record was written"),
+        SealState::Complete | SealState::Mismatched => (Verdict::Damaged, "the commit record is sealed but damaged"),
+    };
+    Leftover { place, verdict, reason: reason.to_owned() }
+}
+
+/// A region as text: its slots and its wear.
+pub fn describe_region(region: &Region) -> String {
+    format!(
+        "{} of {} bytes, {} in total",
+        count(region.slot_count, "slot"),
+        region.slot_size,
+        count(region.erases as usize, "erase")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_of_bytes() {
+        assert_eq!(parse_range("0x1000..16K"), Ok(4096..16384));
+        for invalid in ["", "1..", "4096", "a..b"] {
+            assert!(parse_range(invalid).is_err(), "{invalid}");
+        }
+    }
+}

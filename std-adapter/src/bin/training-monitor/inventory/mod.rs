@@ -1,0 +1,293 @@
+//! The inventory of a path: all checkpoints in a file, a directory or a flash dump, and all leftovers beside them.
+//!
+//! The three media yield the same [`Inventory`], so each command reads each medium. Taking an inventory never changes a file.
+//! In particular it does not open a directory with `Directory`, which would finish interrupted operations: after a failure
+//! the user wants to see the files as the failure left them.
+
+mod commit_record;
+pub mod directory;
+pub mod flash_dump;
+
+use crate::error::{CliError, Result};
+use crate::files;
+use crate::stream::{Stream, StreamHeader};
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use training_monitor::checkpoint::DecodeError;
+
+/// Everything found at a path.
+#[derive(Debug)]
+pub struct Inventory {
+    pub path: PathBuf,
+    pub medium: Medium,
+    pub series: Vec<Series>,
+    /// Files and flash slots that hold no committed, readable checkpoint.
+    pub leftovers: Vec<Leftover>,
+}
+
+/// What kind of storage a path is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Medium {
+    /// A single checkpoint file.
+    File,
+    /// A directory of checkpoint files.
+    Directory,
+    /// The dump of a flash memory.
+    Flash,
+}
+
+/// Checkpoints that one handler saved and ranks together: those with one prefix in a directory, or in one flash region.
+#[derive(Debug)]
+pub struct Series {
+    /// The prefix of the file names, or the start address of the flash region.
+    pub name: String,
+    /// The flash region; `None` for files.
+    pub region: Option<Region>,
+    /// The checkpoints, from the oldest to the newest.
+    pub checkpoints: Vec<Checkpoint>,
+}
+
+/// A flash region that is divided into slots of equal size.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Region {
+    /// The offset of the region in the dump, in bytes.
+    pub start: usize,
+    /// The size of a slot in bytes.
+    pub slot_size: usize,
+    pub slot_count: usize,
+    /// The total erase count of all slots, from the newest commit record.
+    pub erases: u32,
+}
+
+/// A committed checkpoint whose checksums are all valid.
+#[derive(Debug)]
+pub struct Checkpoint {
+    pub header: StreamHeader,
+    /// Either one stream with all objects, or one stream for each object.
+    pub streams: Vec<StoredStream>,
+    /// The flash slot; `None` for files.
+    pub slot: Option<Slot>,
+}
+
+/// A stream together with the place where it is stored.
+#[derive(Debug)]
+pub struct StoredStream {
+    /// The file name, or the flash slot and its address.
+    pub place: String,
+    /// The size in bytes.
+    pub len: usize,
+    /// The CRC-32 at the end of the stream.
+    pub crc: u32,
+    pub stream: Stream,
+}
+
+/// The flash slot of a checkpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct Slot {
+    /// The index of the slot in its region, from 0.
+    pub index: usize,
+    /// The erase count of the slot.
+    pub erases: u32,
+    /// Whether the seal, the last write of a commit, is present.
+    pub is_sealed: bool,
+}
+
+/// A file or a flash slot that holds no committed, readable checkpoint.
+#[derive(Debug, PartialEq)]
+pub struct Leftover {
+    /// The file name, or the flash slot and its address.
+    pub place: String,
+    pub verdict: Verdict,
+    pub reason: String,
+}
+
+/// Why a file or a flash slot does not count as a checkpoint.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// The checkpoint was committed, and its bytes are damaged.
+    Damaged,
+    /// A save was interrupted before its commit. No committed data is lost.
+    Interrupted,
+    /// A removal was interrupted. The store finishes the removal when it opens the directory.
+    Removing,
+    /// The checkpoint has a format version that this tool does not read.
+    Newer,
+    /// The slot is free.
+    Free,
+}
+
+impl Verdict {
+    /// The name of the verdict in tables and in JSON.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Verdict::Damaged => "damaged",
+            Verdict::Interrupted => "interrupted",
+            Verdict::Removing => "removing",
+            Verdict::Newer => "newer",
+            Verdict::Free => "free",
+        }
+    }
+
+    /// Whether a committed checkpoint cannot be read.
+    pub const fn is_loss(self) -> bool {
+        matches!(self, Verdict::Damaged | Verdict::Newer)
+    }
+}
+
+impl Checkpoint {
+    /// A single stream with the objects of all streams.
+    pub fn merged_stream(&self) -> Stream {
+        let streams: Vec<Stream> = self.streams.iter().map(|stored| stored.stream.clone()).collect();
+        // `merged` returns `None` only without any stream, and each checkpoint has at least one.
+        Stream::merged(&streams).unwrap_or_else(|| Stream {
+            header: self.header.clone(),
+            object_names: vec![],
+            objects: vec![],
+        })
+    }
+
+    /// The size of all streams in bytes.
+    pub fn len(&self) -> usize {
+        self.streams.iter().map(|stored| stored.len).sum()
+    }
+}
+
+impl Series {
+    /// The rank of each checkpoint, in the order of the checkpoints: 1 for the highest score. Checkpoints with equal scores,
+    /// or without scores, are ranked by age with the newest first.
+    pub fn ranks(&self) -> Vec<usize> {
+        let key = |index: &usize| {
+            let header = &self.checkpoints[*index].header;
+            (header.score.unwrap_or(f32::NEG_INFINITY), header.step, header.sequence)
+        };
+        let mut order: Vec<usize> = (0..self.checkpoints.len()).collect();
+        order.sort_by(|a, b| {
+            let ((a, a_step, a_seq), (b, b_step, b_seq)) = (key(a), key(b));
+            b.total_cmp(&a).then(b_step.cmp(&a_step)).then(b_seq.cmp(&a_seq))
+        });
+        let mut ranks = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(place, index)| ranks[*index] = place + 1);
+        ranks
+    }
+}
+
+/// The arguments that select one of several checkpoints.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Selection {
+    /// Select the checkpoint with this step number
+    #[arg(long, value_name = "NUMBER", conflicts_with = "best")]
+    pub step: Option<u32>,
+    /// Select the checkpoint with the highest score instead of the newest
+    #[arg(long)]
+    pub best: bool,
+    /// Select from this series only: a file name prefix in a directory ("best"), or the address of a flash region ("0x0")
+    #[arg(long, value_name = "NAME")]
+    pub series: Option<String>,
+}
+
+impl Inventory {
+    /// Takes the inventory of `path`.
+    pub fn new(path: &Path, geometry: &flash_dump::Geometry) -> Result<Inventory> {
+        if path.is_dir() {
+            return directory::read(path);
+        }
+        let bytes = files::read(path)?;
+        if bytes.starts_with(b"TMCK") && !geometry.is_given() {
+            return Ok(read_file(path, &bytes));
+        }
+        let inventory = flash_dump::read(path, &bytes, geometry)?;
+        let is_empty =
+            inventory.series.is_empty() && inventory.leftovers.iter().all(|item| item.verdict == Verdict::Free);
+        if is_empty && !geometry.is_given() {
+            let expected = "a checkpoint, a directory of checkpoints or a flash dump";
+            return Err(CliError::WrongFile {
+                path: path.to_owned(),
+                expected,
+                found: files::describe_content(&bytes),
+            });
+        }
+        Ok(inventory)
+    }
+
+    /// The checkpoint that `selection` selects. Without any criterion it is the newest of all series.
+    pub fn select(&self, selection: &Selection) -> Result<&Checkpoint> {
+        let in_series = |series: &&Series| selection.series.as_ref().is_none_or(|name| *name == series.name);
+        let has_step = |found: &&Checkpoint| selection.step.is_none_or(|step| step == found.header.step);
+        let candidates = self.series.iter().filter(in_series).flat_map(|series| &series.checkpoints).filter(has_step);
+        let selected = if selection.best {
+            let scored = candidates.filter(|found| found.header.score.is_some());
+            scored.reduce(|best, found| if found.header.score > best.header.score { found } else { best })
+        } else {
+            // The iteration comes first, because each series has its own sequence numbers.
+            candidates.max_by_key(|found| (found.header.iteration, found.header.sequence, found.header.step))
+        };
+        selected.ok_or_else(|| CliError::content(&self.path, format!("no such checkpoint: {}", self.available())))
+    }
+
+    /// The checkpoints that a selection can choose from, for the error message of a selection without a match.
+    fn available(&self) -> String {
+        let describe = |series: &Series| {
+            let steps: Vec<u32> = series.checkpoints.iter().map(|found| found.header.step).collect();
+            format!("{} (steps {})", series.name, crate::numbers::join(&steps, ", "))
+        };
+        let series: Vec<String> =
+            self.series.iter().filter(|series| !series.checkpoints.is_empty()).map(describe).collect();
+        if series.is_empty() {
+            return "there is no intact checkpoint".to_owned();
+        }
+        format!("available are {}", series.join(", "))
+    }
+
+    /// The number of intact checkpoints.
+    pub fn checkpoint_count(&self) -> usize {
+        self.series.iter().map(|series| series.checkpoints.len()).sum()
+    }
+
+    /// The leftovers that are losses of committed checkpoints.
+    pub fn losses(&self) -> impl Iterator<Item = &Leftover> {
+        self.leftovers.iter().filter(|item| item.verdict.is_loss())
+    }
+
+    /// Whether all committed checkpoints can be read.
+    pub fn is_intact(&self) -> bool {
+        self.losses().next().is_none()
+    }
+}
+
+/// The inventory of a file that starts with the magic bytes of a checkpoint.
+fn read_file(path: &Path, bytes: &[u8]) -> Inventory {
+    let place = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut inventory = Inventory { path: path.to_owned(), medium: Medium::File, series: vec![], leftovers: vec![] };
+    match Stream::read_all(bytes) {
+        Ok(stream) => {
+            let header = stream.header.clone();
+            let streams = vec![stored_stream(place.clone(), bytes, stream)];
+            let checkpoints = vec![Checkpoint { header, streams, slot: None }];
+            inventory.series.push(Series { name: place, region: None, checkpoints });
+        }
+        Err(error) => {
+            let (verdict, reason) = classify_error(&error, bytes);
+            inventory.leftovers.push(Leftover { place, verdict, reason });
+        }
+    }
+    inventory
+}
+
+/// Combines a decoded stream with its size and checksum.
+fn stored_stream(place: String, bytes: &[u8], stream: Stream) -> StoredStream {
+    let crc = bytes.last_chunk::<4>().map_or(0, |end| u32::from_le_bytes(*end));
+    StoredStream { place, len: bytes.len(), crc, stream }
+}
+
+/// The verdict and the reason for bytes that failed to decode as a stream.
+fn classify_error(error: &DecodeError<Infallible>, bytes: &[u8]) -> (Verdict, String) {
+    let verdict = match error {
+        DecodeError::Version { .. } => Verdict::Newer,
+        _ => Verdict::Damaged,
+    };
+    let reason = match (error, Stream::read(bytes)) {
+        (DecodeError::Malformed, Ok((_, rest))) => format!("{} bytes follow the end of the checkpoint", rest.len()),
+        _ => error.to_string(),
+    };
+    (verdict, reason)
+}

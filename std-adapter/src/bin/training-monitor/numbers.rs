@@ -1,0 +1,203 @@
+//! Text forms of numbers. All tables, messages, charts, JSON values and CSV fields of the tool use these functions.
+//!
+//! | function | used for | example |
+//! | --- | --- | --- |
+//! | [`rounded`] | measured values in tables, charts and messages | `0.080739` |
+//! | [`exact`] | values that must parse to the same f32: CSV, scores | `0.08073898` |
+//! | [`json_f32`] | the same in JSON, as a double | `0.08073897659778595` |
+//! | [`count`] | numbers of things, sizes in bytes | `19580 bytes` |
+//! | [`kibibytes`], [`percent`], [`duration`] | short forms for narrow columns | `19.1 KiB`, `12.5 %`, `1.5 ms` |
+//! | [`shape`], [`hex`], [`crc`], [`address`] | shapes, raw bytes, checksums, positions in a dump | `2×3`, `ac02`, `0000ac02`, `0x400` |
+
+use serde_json::Value;
+use std::fmt::Display;
+
+/// A value with at most five significant digits, without trailing zeros.
+pub fn rounded(value: f64) -> String {
+    let magnitude = value.abs();
+    if value == 0.0 {
+        "0".to_owned()
+    } else if !value.is_finite() {
+        format!("{value}")
+    } else if !(1e-4..1e6).contains(&magnitude) {
+        format!("{value:.3e}")
+    } else {
+        let digits = (4 - magnitude.log10().floor() as i32).clamp(0, 8) as usize;
+        let text = format!("{value:.digits$}");
+        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+    }
+}
+
+/// The [`rounded`] value, or `missing` if there is none.
+pub fn rounded_or(value: Option<f64>, missing: &str) -> String {
+    value.map_or_else(|| missing.to_owned(), rounded)
+}
+
+/// The shortest text that [`parse_f32`] reads as the same bits.
+pub fn exact(value: f32) -> String {
+    format_special(value).unwrap_or_else(|| format!("{value:?}"))
+}
+
+/// Reads what [`exact`] writes, and the usual notations of other programs.
+pub fn parse_f32(text: &str) -> Option<f32> {
+    parse_special(text).or_else(|| text.trim().parse().ok())
+}
+
+/// An f32 in JSON: the exact value as a double, or a string for NaN and infinities, which JSON numbers cannot express.
+pub fn json_f32(value: f32) -> Value {
+    format_special(value).map_or_else(|| Value::from(f64::from(value)), Value::String)
+}
+
+/// Reads what [`json_f32`] writes.
+pub fn parse_json_f32(value: &Value) -> Option<f32> {
+    match value {
+        Value::Number(number) => number.as_f64().map(|value| value as f32),
+        Value::String(text) => parse_special(text),
+        _ => None,
+    }
+}
+
+/// Serializes an optional f32 as [`json_f32`] or `null`, for `#[serde(serialize_with)]`.
+pub fn serialize_f32<S: serde::Serializer>(value: &Option<f32>, serializer: S) -> Result<S::Ok, S::Error> {
+    serde::Serialize::serialize(&value.map(json_f32), serializer)
+}
+
+/// The name of a value that is not finite; `None` for a finite one. A NaN with an unusual payload keeps its bits.
+pub fn format_special(value: f32) -> Option<String> {
+    let bits = value.to_bits();
+    match value {
+        _ if value == f32::INFINITY => Some("Infinity".to_owned()),
+        _ if value == f32::NEG_INFINITY => Some("-Infinity".to_owned()),
+        _ if bits == f32::NAN.to_bits() => Some("NaN".to_owned()),
+        _ if value.is_nan() => Some(format!("NaN({bits:#010x})")),
+        _ => None,
+    }
+}
+
+/// Reads what [`format_special`] writes, in upper or lower case, and the `inf` of other programs.
+pub fn parse_special(text: &str) -> Option<f32> {
+    match text.to_ascii_lowercase().as_str() {
+        "nan" => Some(f32::NAN),
+        "inf" | "infinity" => Some(f32::INFINITY),
+        "-inf" | "-infinity" => Some(f32::NEG_INFINITY),
+        text => {
+            let bits = text.strip_prefix("nan(0x")?.strip_suffix(')')?;
+            Some(f32::from_bits(u32::from_str_radix(bits, 16).ok()?)).filter(|value| value.is_nan())
+        }
+    }
+}
+
+/// A number of things: "1 checkpoint", "2 checkpoints".
+pub fn count(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// A size in KiB, with one digit after the point.
+pub fn kibibytes(bytes: u64) -> String {
+    format!("{:.1} KiB", bytes as f64 / 1024.0)
+}
+
+/// A share of 1 in percent, with one digit after the point.
+pub fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+/// The unit in which a time of this many seconds is shown, and how many of these units make a second.
+pub fn time_unit(seconds: f64) -> (&'static str, f64) {
+    match seconds {
+        seconds if seconds < 1e-3 => ("µs", 1e6),
+        seconds if seconds < 1.0 => ("ms", 1e3),
+        _ => ("s", 1.0),
+    }
+}
+
+/// A time in the unit that [`time_unit`] selects.
+pub fn duration(seconds: f64) -> String {
+    let (unit, per_second) = time_unit(seconds);
+    format!("{} {unit}", rounded(seconds * per_second))
+}
+
+/// A tensor shape for people: `2×3`.
+pub fn shape(sides: &[u32]) -> String {
+    if sides.is_empty() { "scalar".to_owned() } else { join(sides, "×") }
+}
+
+/// Numbers with a separator between them.
+pub fn join(numbers: &[impl Display], separator: &str) -> String {
+    let texts: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+    texts.join(separator)
+}
+
+/// A CRC-32 as eight hexadecimal digits.
+pub fn crc(crc: u32) -> String {
+    format!("{crc:08x}")
+}
+
+/// A position in a flash dump.
+pub fn address(offset: usize) -> String {
+    format!("{offset:#x}")
+}
+
+/// Bytes as hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Reads what [`hex`] writes.
+pub fn parse_hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> = text.chars().map(|digit| digit.to_digit(16).map(|digit| digit as u8)).collect();
+    let (pairs, rest) = digits.as_deref()?.as_chunks::<2>();
+    rest.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
+}
+
+/// Reads a number of bytes: decimal, or hexadecimal with `0x`; the suffixes K and M multiply by 1024 and 1024².
+pub fn parse_byte_count(text: &str) -> Result<usize, String> {
+    let text = text.trim().replace('_', "");
+    let (digits, unit) = match text.strip_suffix(['K', 'k']) {
+        Some(digits) => (digits, 1024),
+        None => text.strip_suffix(['M', 'm']).map_or((text.as_str(), 1), |digits| (digits, 1024 * 1024)),
+    };
+    let parsed = match digits.strip_prefix("0x") {
+        Some(digits) => usize::from_str_radix(digits, 16),
+        None => digits.parse(),
+    };
+    parsed.ok().and_then(|n| n.checked_mul(unit)).ok_or_else(|| format!("{text:?} is not a number of bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounded_numbers_have_at_most_five_digits() {
+        let all = [0.0, 1.0, -0.080_738_98, 123_456.0, 1e-9, 0.5, 1e9].map(rounded);
+        assert_eq!(all, ["0", "1", "-0.080739", "123456", "1.000e-9", "0.5", "1.000e9"]);
+        assert_eq!([2e-6, 0.0015, 2.5].map(duration), ["2 µs", "1.5 ms", "2.5 s"]);
+    }
+
+    #[test]
+    fn special_values_round_trip() {
+        for bits in [0x7FC0_0000, 0x7F80_0001, 0xFFFF_FFFF, 0x7F80_0000, 0xFF80_0000] {
+            let value = f32::from_bits(bits);
+            assert_eq!(parse_f32(&exact(value)).map(f32::to_bits), Some(bits));
+            assert_eq!(parse_json_f32(&json_f32(value)).map(f32::to_bits), Some(bits));
+        }
+        assert_eq!((format_special(1.0), parse_f32("nan(0x0)"), parse_f32("one")), (None, None, None));
+    }
+
+    #[test]
+    fn hexadecimal_digits_round_trip() {
+        assert_eq!(parse_hex(&hex(&[0, 0x7F, 0xFF])), Some(vec![0, 0x7F, 0xFF]));
+        assert_eq!(parse_hex("abc"), None);
+        assert_eq!(parse_hex("zz"), None);
+    }
+
+    #[test]
+    fn byte_counts_have_prefixes_and_suffixes() {
+        assert_eq!(parse_byte_count("2M"), Ok(2 << 20));
+        assert_eq!(parse_byte_count("0x1000"), Ok(4096));
+        for invalid in ["", "0x", "K", "-1", "99999999999999999999"] {
+            assert!(parse_byte_count(invalid).is_err(), "{invalid}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! A run as its history records it, and the series of values in it.
+
+use super::series::Points;
+use crate::error::{CliError, Result};
+use crate::files;
+use std::io;
+use std::path::{Path, PathBuf};
+use training_monitor_std::History;
+use training_monitor_std::history::{Entry, HistoryError};
+
+/// The history of a run.
+pub struct Run {
+    /// The name of the run's directory.
+    pub name: String,
+    pub events: Vec<Entry>,
+}
+
+impl Run {
+    pub fn read(path: &Path) -> Result<Run> {
+        let file = history_file(path);
+        let events = History::read(&file).map_err(|error| history_error(path, &file, error))?;
+        Ok(Run { name: run_name(path), events })
+    }
+
+    /// Iteration and loss of each iteration with a finite loss.
+    pub fn losses(&self) -> Points {
+        let loss = |event: &Entry| match event {
+            Entry::Iteration { iteration, loss, .. } => Some((f64::from(*iteration), f64::from((*loss)?))),
+            _ => None,
+        };
+        self.events.iter().filter_map(loss).collect()
+    }
+
+    /// Iteration and duration in seconds of each iteration with a recorded duration.
+    pub fn seconds(&self) -> Points {
+        let seconds = |event: &Entry| match event {
+            Entry::Iteration { iteration, seconds, .. } => Some((f64::from(*iteration), (*seconds)?)),
+            _ => None,
+        };
+        self.events.iter().filter_map(seconds).collect()
+    }
+
+    /// The metrics of the epochs, in the order in which the history first mentions them.
+    pub fn metrics(&self) -> Vec<(String, Points)> {
+        let mut metrics = Vec::<(String, Points)>::new();
+        for event in &self.events {
+            let Entry::Epoch { iteration, metrics: values, .. } = event else { continue };
+            for (name, value) in values {
+                let Some(value) = value else { continue };
+                let point = (f64::from(*iteration), *value);
+                match metrics.iter_mut().find(|(known, _)| known == name) {
+                    Some((_, points)) => points.push(point),
+                    None => metrics.push((name.clone(), vec![point])),
+                }
+            }
+        }
+        metrics
+    }
+
+    /// The iteration at which the run stopped, and the reason.
+    pub fn stop(&self) -> Option<(f64, &str)> {
+        self.events.iter().rev().find_map(|event| match event {
+            Entry::Stopped { reason, iteration, .. } => Some((f64::from(*iteration), reason.as_str())),
+            _ => None,
+        })
+    }
+
+    /// The last iteration in the history.
+    pub fn last_iteration(&self) -> u32 {
+        self.events.iter().filter_map(Entry::iteration).max().unwrap_or(0)
+    }
+}
+
+/// The history file of a run's directory. A path that is not a directory is the history file itself.
+pub fn history_file(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join("history.jsonl") } else { path.to_owned() }
+}
+
+/// Converts the error of reading `file` to one about `path`, the path that the user passed.
+fn history_error(path: &Path, file: &Path, error: HistoryError) -> CliError {
+    match error {
+        HistoryError::Io { cause, .. } if cause.kind() == io::ErrorKind::NotFound && path.is_dir() => {
+            let found = "it is a directory without a history.jsonl".to_owned();
+            CliError::WrongFile { path: path.to_owned(), expected: "a run", found }
+        }
+        HistoryError::Io { cause, .. } => CliError::io("read", file)(cause),
+        HistoryError::NotAHistory { .. } => {
+            let content = files::read(file).map(|bytes| files::describe_content(&bytes));
+            let found = content.unwrap_or_else(|error| error.to_string());
+            CliError::WrongFile { path: file.to_owned(), expected: "the history of a run", found }
+        }
+        other => CliError::content(file, other),
+    }
+}
+
+/// The name of a run: the name of its directory.
+fn run_name(path: &Path) -> String {
+    let directory = if path.is_dir() { Some(path) } else { path.parent() };
+    let name = directory.and_then(Path::file_name).or(path.file_stem());
+    name.unwrap_or("run".as_ref()).to_string_lossy().into_owned()
+}

@@ -1,0 +1,53 @@
+//! Reads the checkpoints of the watched run, for values that a log does not contain.
+
+use crate::handler_state::HandlerState;
+use crate::inventory::flash_dump::Geometry;
+use crate::inventory::{Inventory, Selection};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// The minimum time between two reads, because each read loads all checkpoints completely.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The checkpoints of a run in a directory or in a flash dump.
+pub struct CheckpointWatcher {
+    path: PathBuf,
+    /// The number of saves at the last read, and the time of that read.
+    last_read: Option<(usize, Instant)>,
+}
+
+/// The values from the checkpoints.
+#[derive(Default)]
+pub struct CheckpointStatus {
+    /// The handler states in the newest checkpoint.
+    pub handlers: Vec<HandlerState>,
+    /// The name and the total erase count of each flash region.
+    pub erases: Vec<(String, u32)>,
+    /// The number of damaged checkpoints.
+    pub damaged: usize,
+}
+
+impl CheckpointWatcher {
+    pub fn new(path: &Path) -> CheckpointWatcher {
+        CheckpointWatcher { path: path.to_owned(), last_read: None }
+    }
+
+    /// Reads the checkpoints if `saves`, the number of saves so far, has changed. Returns `None` if it did not read them.
+    pub fn read_after_save(&mut self, saves: usize) -> Option<CheckpointStatus> {
+        let is_due = self.last_read.is_none_or(|(known, time)| known != saves && time.elapsed() > MIN_INTERVAL);
+        if !is_due {
+            return None;
+        }
+        self.last_read = Some((saves, Instant::now()));
+        // During a save the inventory can fail. The status is then updated after the next save.
+        let inventory = Inventory::new(&self.path, &Geometry::default()).ok()?;
+        let newest = inventory.select(&Selection::default()).ok();
+        let record = newest.and_then(|found| found.header.record.as_ref());
+        let erases = inventory.series.iter().filter_map(|series| Some((series.name.clone(), series.region?.erases)));
+        Some(CheckpointStatus {
+            handlers: record.map(HandlerState::all).unwrap_or_default(),
+            erases: erases.collect(),
+            damaged: inventory.losses().count(),
+        })
+    }
+}

@@ -1,0 +1,275 @@
+//! The status of a run, built from the lines of its history or of its log.
+
+use super::log::{self, LogEvent};
+use crate::numbers::{count, exact, rounded};
+use crate::plot::series::Points;
+use std::collections::VecDeque;
+use std::path::Path;
+use training_monitor_std::history::Entry;
+
+/// The number of messages that are kept for the live view.
+const MAX_MESSAGES: usize = 100;
+/// The number of iterations whose durations are kept.
+const MAX_DURATIONS: usize = 100;
+
+pub struct RunStatus {
+    pub name: String,
+    /// The patience of the run's `EarlyStopping`, if the user gave it.
+    pub patience: Option<u32>,
+    /// The epochs without improvement that `EarlyStopping` still allows, if the log contains this number.
+    pub patience_left: Option<u32>,
+    pub epoch: u32,
+    pub iteration: u32,
+    /// Whether the lines contain iterations. If they do not, charts use the epoch as their horizontal position.
+    pub has_iterations: bool,
+    pub losses: Points,
+    pub metrics: Vec<(String, Points)>,
+    pub stores: Vec<StoreStatus>,
+    /// The first iteration with a loss that is not finite, and the number of such iterations.
+    pub non_finite: Option<(u32, usize)>,
+    pub failures: usize,
+    pub resumes: usize,
+    pub stop_reason: Option<String>,
+    pub saves: usize,
+    /// The last messages.
+    pub messages: VecDeque<String>,
+    /// The durations of the last iterations in seconds.
+    durations: VecDeque<f64>,
+}
+
+/// The checkpoints of one handler.
+pub struct StoreStatus {
+    pub name: String,
+    /// Step and score of each kept checkpoint.
+    pub kept: Vec<(u32, Option<f32>)>,
+    /// The total size of all saves in bytes.
+    pub bytes: u64,
+    pub saves: usize,
+    /// The total erase count of all slots: the number in the log, plus one for each save since then.
+    pub erases: Option<u32>,
+}
+
+impl RunStatus {
+    pub fn new(path: &Path, patience: Option<u32>) -> RunStatus {
+        let name = match path.parent().and_then(Path::file_name) {
+            Some(directory) if path.ends_with("history.jsonl") => directory.to_string_lossy().into_owned(),
+            _ if path == Path::new("-") => "standard input".to_owned(),
+            _ => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        };
+        RunStatus {
+            name,
+            patience,
+            patience_left: None,
+            epoch: 0,
+            iteration: 0,
+            has_iterations: false,
+            losses: vec![],
+            metrics: vec![],
+            stores: vec![],
+            non_finite: None,
+            failures: 0,
+            resumes: 0,
+            stop_reason: None,
+            saves: 0,
+            messages: VecDeque::new(),
+            durations: VecDeque::new(),
+        }
+    }
+
+    /// Discards everything except the name, because the history will be read again from its start.
+    pub fn restart(&mut self) {
+        let fresh = RunStatus::new(Path::new(&self.name), self.patience);
+        *self = RunStatus { name: std::mem::take(&mut self.name), saves: self.saves, ..fresh };
+    }
+
+    /// Applies a line. Returns the message to show, if there is one.
+    pub fn apply_line(&mut self, line: &str) -> Option<String> {
+        self.has_iterations |= line.starts_with('{');
+        let iteration = if self.has_iterations { self.iteration } else { 0 };
+        let message = match log::parse(line, iteration) {
+            Some(LogEvent::History(event)) => self.apply_event(&event),
+            // The first line of a history, and empty lines, are not shown.
+            None if line.trim().is_empty() || line.starts_with(r#"{"schema""#) => None,
+            Some(LogEvent::SlotErases { store, erases }) => {
+                self.store_mut(&store).erases = Some(erases);
+                Some(line.to_owned())
+            }
+            Some(LogEvent::Started) => {
+                self.start_new_run();
+                Some(line.to_owned())
+            }
+            Some(LogEvent::Message) | None => Some(line.to_owned()),
+        };
+        if let Some(message) = &message {
+            push_limited(&mut self.messages, message.clone(), MAX_MESSAGES);
+        }
+        message
+    }
+
+    /// A log can contain several runs of a device. A new run discards the state of the run before, but keeps its messages.
+    fn start_new_run(&mut self) {
+        if !self.has_iterations && self.epoch > 0 {
+            let messages = std::mem::take(&mut self.messages);
+            self.restart();
+            self.messages = messages;
+        }
+    }
+
+    fn apply_event(&mut self, event: &Entry) -> Option<String> {
+        self.iteration = self.iteration.max(event.iteration().unwrap_or(0));
+        match event {
+            Entry::Iteration { iteration, loss, seconds } => {
+                self.has_iterations = true;
+                if let Some(seconds) = seconds {
+                    push_limited(&mut self.durations, *seconds, MAX_DURATIONS);
+                }
+                self.apply_loss(*iteration, *loss)
+            }
+            Entry::Epoch { epoch, iteration, metrics } => {
+                self.epoch = *epoch;
+                let mut message = format!("epoch {epoch}{}", self.at_iteration(*iteration));
+                for (name, value) in metrics {
+                    message += &format!("  {name} {}", self.apply_metric(name, *value, *iteration));
+                }
+                Some(message)
+            }
+            Entry::Saved { store, step, score, bytes, removed, .. } => {
+                self.saves += 1;
+                let status = self.store_mut(store);
+                status.saves += 1;
+                status.erases = status.erases.map(|erases| erases.saturating_add(1));
+                status.bytes += u64::from(*bytes);
+                status.kept.retain(|(kept, _)| Some(*kept) != *removed && kept != step);
+                status.kept.push((*step, *score));
+                let score = score.map_or(String::new(), |score| format!(", score {}", exact(score)));
+                let removed = removed.map_or(String::new(), |removed| format!(", evicted step {removed}"));
+                Some(format!("{store}: saved step {step}{score}, {}{removed}", count(*bytes as usize, "byte")))
+            }
+            Entry::SaveFailed { store, step, error, retrying, .. } => {
+                self.failures += 1;
+                let retrying = if *retrying { "; retrying" } else { "" };
+                Some(format!("{store}: cannot save step {step}: {error}{retrying}"))
+            }
+            Entry::RemovalFailed { store, step, error, .. } => {
+                self.failures += 1;
+                Some(format!("{store}: cannot remove step {step}: {error}"))
+            }
+            Entry::LoadFailed { store, step, error } => {
+                self.failures += 1;
+                Some(format!("{store}: cannot load step {step}: {error}"))
+            }
+            Entry::Resumed { epoch, iteration, skipped } => {
+                self.resumes += 1;
+                self.epoch = *epoch;
+                self.stop_reason = None;
+                let skipped = count(*skipped as usize, "damaged checkpoint");
+                Some(format!("resumed in epoch {epoch} after iteration {iteration}, skipped {skipped}"))
+            }
+            Entry::Stopped { reason, epoch, iteration } => {
+                self.epoch = *epoch;
+                self.stop_reason = Some(reason.clone());
+                Some(format!("stopped: {reason}, after epoch {epoch}{}", self.at_iteration(*iteration)))
+            }
+            _ => None,
+        }
+    }
+
+    fn apply_loss(&mut self, iteration: u32, loss: Option<f32>) -> Option<String> {
+        let Some(loss) = loss else {
+            let (first, count) = self.non_finite.unwrap_or((iteration, 0));
+            self.non_finite = Some((first, count + 1));
+            return Some(format!("iteration {iteration}: the loss is not finite"));
+        };
+        push_point(&mut self.losses, iteration, f64::from(loss));
+        None
+    }
+
+    /// Applies a value of an epoch. Returns it as text.
+    fn apply_metric(&mut self, name: &str, value: Option<f64>, iteration: u32) -> String {
+        let Some(value) = value else { return "not finite".to_owned() };
+        if name == log::PATIENCE {
+            self.patience_left = Some(value as u32);
+        } else {
+            push_point(self.metric_mut(name), iteration, value);
+        }
+        rounded(value)
+    }
+
+    /// The iteration as part of a message, if the lines contain iterations.
+    fn at_iteration(&self, iteration: u32) -> String {
+        if self.has_iterations { format!(" (iteration {iteration})") } else { String::new() }
+    }
+
+    fn metric_mut(&mut self, name: &str) -> &mut Points {
+        let index = self.metrics.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
+            self.metrics.push((name.to_owned(), vec![]));
+            self.metrics.len() - 1
+        });
+        &mut self.metrics[index].1
+    }
+
+    fn store_mut(&mut self, name: &str) -> &mut StoreStatus {
+        let index = self.stores.iter().position(|known| known.name == name).unwrap_or_else(|| {
+            self.stores.push(StoreStatus { name: name.to_owned(), kept: vec![], bytes: 0, saves: 0, erases: None });
+            self.stores.len() - 1
+        });
+        &mut self.stores[index]
+    }
+
+    /// The median duration of the last iterations in seconds. The median ignores the few iterations with a save, which take
+    /// much longer.
+    pub fn iteration_seconds(&self) -> Option<f64> {
+        let mut durations: Vec<f64> = self.durations.iter().copied().collect();
+        durations.sort_by(f64::total_cmp);
+        durations.get(durations.len() / 2).copied()
+    }
+}
+
+/// Appends an item and drops the oldest items beyond the limit.
+fn push_limited<T>(items: &mut VecDeque<T>, item: T, limit: usize) {
+    items.push_back(item);
+    if items.len() > limit {
+        items.pop_front();
+    }
+}
+
+/// Appends a point. A resumed run repeats iterations, so points at or after the new one are removed first.
+fn push_point(points: &mut Points, iteration: u32, value: f64) {
+    let iteration = f64::from(iteration);
+    while points.pop_if(|(last, _)| *last >= iteration).is_some() {}
+    points.push((iteration, value));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_log_with_a_resume_and_a_new_run() {
+        let mut status = RunStatus::new(Path::new("-"), None);
+        let mut apply = |lines: &[&str]| lines.iter().for_each(|line| drop(status.apply_line(line)));
+        apply(&[
+            "INFO  64-32-10, from the beginning",
+            "epoch 1: loss 0.5",
+            "INFO  best: slots erased [4, 0, 3] times",
+            "best: saved 1, 9 bytes",
+            "epoch 2: loss 0.4, patience 1",
+        ]);
+        // The device lost power before epoch 2 was saved, so it repeats epoch 2. The charts show epochs, so the iteration of
+        // the resume must not become a position in them.
+        apply(&[
+            "64-32-10, resumed in epoch 1 after iteration 75, 0 damaged",
+            "epoch 2: loss 0.25, patience 2",
+            "epoch 3: loss 0.125, patience 1",
+        ]);
+        assert_eq!(status.metrics, [("loss".to_owned(), vec![(1.0, 0.5), (2.0, 0.25), (3.0, 0.125)])]);
+        assert_eq!((status.resumes, status.stores[0].kept.len()), (1, 1));
+        assert_eq!((status.patience_left, status.stores[0].erases), (Some(1), Some(8)));
+        // The flash was erased, so the device starts a new run. The messages of the run before stay.
+        drop(status.apply_line("64-32-10, from the beginning"));
+        drop(status.apply_line("epoch 1: loss 1"));
+        assert_eq!(status.metrics, [("loss".to_owned(), vec![(1.0, 1.0)])]);
+        assert_eq!((status.resumes, status.stores.len(), status.messages.len()), (0, 0, 10));
+        assert_eq!(status.patience_left, None);
+    }
+}
