@@ -70,7 +70,7 @@ pub trait EventFilter {
     }
 }
 
-/// Selects this event. An [`Event::User`] selects every user-defined event with the same `id`, whatever its `value`.
+/// Selects this event. An [`Event::User`] selects every user-defined event with the same `id` and any `value`.
 impl EventFilter for Event {
     #[inline]
     fn matches(&mut self, event: Event, _: &Counters) -> bool {
