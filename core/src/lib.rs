@@ -67,10 +67,8 @@ pub use embedded_io;
 #[cfg_attr(docsrs, doc(cfg(feature = "nor-flash")))]
 pub use embedded_storage;
 
-#[cfg(feature = "derive")]
-#[cfg_attr(docsrs, doc(cfg(feature = "derive")))]
-pub use training_monitor_derive::{Objects, StateDict};
-
+// The traits, and with the feature `derive` the macros of the same names.
+pub use checkpoint::{Objects, StateDict};
 pub use engine::{Batches, Engine, RunError};
 pub use event::{Event, EventFilter, UserEvent};
 pub use handler::{Handler, on};

@@ -49,10 +49,10 @@ pub const CLASSES: usize = 10;
 pub const PIXEL_MAX: u8 = 16;
 
 /// Size of one record in bytes: the pixels, then the label.
-const RECORD_SIZE: usize = PIXELS + 1;
+const CAPACITY: usize = PIXELS + 1;
 
 /// The content of the file. The length of the array makes a file of any other size a compile-time error.
-static DIGITS: [u8; IMAGES as usize * RECORD_SIZE] = *include_bytes!("../data/digits.bin");
+static DIGITS: [u8; IMAGES as usize * CAPACITY] = *include_bytes!("../data/digits.bin");
 
 /// One image and its label. The pixels stay in flash; this type only refers to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,8 +81,8 @@ impl Image {
 
 /// The image at position `number` of the file, counted from 0. Returns `None` if `number` is [`IMAGES`] or more.
 pub fn image(number: u32) -> Option<Image> {
-    let start = usize::try_from(number).ok()?.checked_mul(RECORD_SIZE)?;
-    let record = DIGITS.get(start..)?.get(..RECORD_SIZE)?;
+    let start = usize::try_from(number).ok()?.checked_mul(CAPACITY)?;
+    let record = DIGITS.get(start..)?.get(..CAPACITY)?;
     let (label, pixels) = record.split_last()?;
     Some(Image { pixels: pixels.try_into().ok()?, label: *label })
 }

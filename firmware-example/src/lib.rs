@@ -1,8 +1,8 @@
 //! The workload of the firmware example: a small neural network that learns to read handwritten digits.
 //!
 //! The training program is the same on a microcontroller and on the host. This library contains the network, the data,
-//! the optimizer and the training run. Only the modules [`checkpoint`] and [`monitored`] use the `training-monitor`
-//! crate. The firmware and the host simulation are binaries of this package that call [`monitored::run`].
+//! the optimizer and the training run. [`monitored`] attaches the handlers of `training-monitor`; [`mlp`] and [`train`] use
+//! its derive macros to list what a checkpoint contains. The firmware and the host simulation are binaries of this package that call [`monitored::run`].
 //!
 //! | module | contents |
 //! | --- | --- |
@@ -10,7 +10,6 @@
 //! | [`random`] | initial weights and the image order of an epoch, as functions of a seed |
 //! | [`mlp`] | the network and its gradients |
 //! | [`train`] | SGD with momentum, one training step, one evaluation |
-//! | [`checkpoint`] | the objects that a checkpoint contains |
 //! | [`boards`] | the flash regions in which each board stores its checkpoints |
 //! | [`flash`] | a wrapper that enforces the rules of NOR flash on devices that do not enforce them |
 //! | [`monitored`] | the training run with all four handlers, as the boards and the host execute it |
@@ -45,7 +44,6 @@
 extern crate std;
 
 pub mod boards;
-pub mod checkpoint;
 pub mod data;
 pub mod flash;
 pub mod mlp;

@@ -13,7 +13,8 @@
 //! Only the sign and the payload of a NaN may differ between targets.
 //!
 //! The module never allocates and never panics. A NaN is never hidden: ReLU passes a NaN through, as in PyTorch. The
-//! network exposes its tensors as named slices and does not depend on images, batches or checkpoints.
+//! network does not depend on images or batches. `#[derive(StateDict)]` lists its weights for a checkpoint, under the names
+//! of a PyTorch module with the layers `fc1` and `fc2`.
 //!
 //! ```
 //! use digits_workload::mlp::Mlp;
@@ -35,35 +36,32 @@
 
 use crate::random::Pcg32;
 use core::array;
+use training_monitor::StateDict;
 
 /// One number per weight of a network. The same type stores the weights, their gradients and the velocities of the
 /// optimizer.
 ///
 /// The layout is that of PyTorch's `nn.Linear`: a weight is a row-major matrix `[outputs, inputs]`. A state dict can be
 /// exported to Python and imported again without transposing.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, StateDict)]
 pub struct Parameters<const IN: usize, const HIDDEN: usize, const OUT: usize> {
     /// `fc1.weight`: one row of `IN` elements per hidden unit.
+    #[state_dict(rename = "fc1.weight")]
     pub w1: [[f32; IN]; HIDDEN],
     /// `fc1.bias`: one element per hidden unit.
+    #[state_dict(rename = "fc1.bias")]
     pub b1: [f32; HIDDEN],
     /// `fc2.weight`: one row of `HIDDEN` elements per class.
+    #[state_dict(rename = "fc2.weight")]
     pub w2: [[f32; HIDDEN]; OUT],
     /// `fc2.bias`: one element per class.
+    #[state_dict(rename = "fc2.bias")]
     pub b2: [f32; OUT],
 }
 
 impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Parameters<IN, HIDDEN, OUT> {
     /// Number of weights and biases.
     pub const COUNT: usize = IN * HIDDEN + HIDDEN + HIDDEN * OUT + OUT;
-
-    /// Names of the tensors, in the order of [`Parameters::slices`]. They are the names in a PyTorch module with the
-    /// layers `fc1` and `fc2`.
-    pub const NAMES: [&'static str; 4] = ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"];
-
-    /// Shapes of the tensors, in the order of [`Parameters::slices`].
-    pub const SHAPES: [&'static [u32]; 4] =
-        [&[HIDDEN as u32, IN as u32], &[HIDDEN as u32], &[OUT as u32, HIDDEN as u32], &[OUT as u32]];
 
     /// All elements are 0. A `static` with this value is placed in `.bss` and occupies no flash.
     pub const ZERO: Self =
@@ -138,11 +136,13 @@ impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Parameters<IN, HIDD
 ///
 /// The gradients are scratch memory. They are not part of a checkpoint, because every batch starts with
 /// [`Mlp::zero_gradients`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, StateDict)]
 pub struct Mlp<const IN: usize, const HIDDEN: usize, const OUT: usize> {
     /// The weights and biases.
+    #[state_dict(flatten)]
     pub parameters: Parameters<IN, HIDDEN, OUT>,
     /// The sum of all gradients since the last call of [`Mlp::zero_gradients`].
+    #[state_dict(skip)]
     pub gradients: Parameters<IN, HIDDEN, OUT>,
 }
 

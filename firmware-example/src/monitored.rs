@@ -32,16 +32,15 @@ use crate::data::Split;
 use crate::train::{Hyper, Metrics, Trainee};
 use core::cell::Cell;
 use core::fmt;
-use core::num::NonZeroU32;
 use training_monitor::checkpoint::DecodeError;
 use training_monitor::engine::Resumed;
-use training_monitor::event::{Counters, EpochCompleted, Event, IterationCompleted, IterationStarted, Started, When};
-use training_monitor::handler::Handler;
-use training_monitor::handlers::saving::Report;
-use training_monitor::handlers::{early_stopping, model_checkpoint};
-use training_monitor::record::{RecordReader, RecordWriter, RestoreError};
+use training_monitor::event::{Counters, EpochCompleted, IterationCompleted, IterationStarted};
+use training_monitor::handler::RunTypes;
+use training_monitor::handlers::model_checkpoint::CheckpointEvent;
+use training_monitor::handlers::{early_stopping, model_checkpoint, terminate_on_nan};
+use training_monitor::run_record::RestoreError;
 use training_monitor::store::Store;
-use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, Outcome, RunError, State, TerminateOnNan, Timer, on};
+use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, Outcome, RunError, TerminateOnNan, Timer, on};
 
 /// Number of best checkpoints that the boards keep.
 pub const N_BEST: usize = 2;
@@ -100,8 +99,8 @@ pub trait RunObserver<E> {
         let _ = (epoch, validation, patience);
     }
     /// A checkpoint handler saved a checkpoint, evicted one, or failed to save, evict or load one.
-    fn on_checkpoint(&self, series: Series, report: &Report<'_, E>) {
-        let _ = (series, report);
+    fn on_checkpoint(&self, series: Series, event: &CheckpointEvent<'_, E>) {
+        let _ = (series, event);
     }
 }
 
@@ -146,51 +145,42 @@ where
 {
     trainee.init(plan.seed, Hyper::default());
     let steps = Cell::new(0_u64);
-    let latest =
-        ModelCheckpoint::<2>::builder().save_interval(1).n_saved(plan.n_latest).build()?.attach(EpochCompleted, latest);
+    let types = RunTypes::<Trainee<HIDDEN, BATCH>, f32, Metrics>::new();
+    let latest = ModelCheckpoint::<2>::every(1)?.with_n_saved(plan.n_latest)?.attach(EpochCompleted, latest);
     // `ModelCheckpoint` keeps the highest scores, so the score is the negated loss.
-    let best = ModelCheckpoint::<TABLE>::builder()
-        .score_function(|state: &State<f32, Metrics>| -state.metrics.loss)
-        .score_name("val_loss")
-        .n_saved(plan.n_best)
-        .build()?
+    let best = ModelCheckpoint::<TABLE>::best_by(types.score(|state| -state.metrics.loss))
+        .with_score_name("val_loss")?
+        .with_n_saved(plan.n_best)?
         .attach(EpochCompleted, best);
-    let evaluate = |trainee: &mut Trainee<HIDDEN, BATCH>, state: &mut State<f32, Metrics>| {
-        state.metrics = trainee.evaluate(Split::Validation);
-    };
-    let check_weights = |trainee: &Trainee<HIDDEN, BATCH>, check: &mut dyn FnMut(&[f32])| {
-        trainee.net.parameters.slices().into_iter().for_each(check);
-    };
-    let steps_per_check = NonZeroU32::new(Trainee::<HIDDEN, BATCH>::BATCHES).unwrap_or(NonZeroU32::MIN);
-    let report_iteration = |_: &mut Trainee<HIDDEN, BATCH>, state: &mut State<f32, Metrics>| {
-        observer.on_iteration(state.counters(), state.output.unwrap_or(f32::NAN));
-    };
+    let check_weights = types.slices(|trainee, check| trainee.net.parameters.slices().into_iter().for_each(check));
+    let steps_per_check = Trainee::<HIDDEN, BATCH>::BATCHES;
     let mut handlers = (
-        on(IterationCompleted, report_iteration),
-        TerminateOnNan::new().attach(IterationCompleted, |_: &_, state: &State<f32, _>| state.output),
-        TerminateOnNan::new().with_cadence(steps_per_check).watch(IterationCompleted, check_weights),
-        on(EpochCompleted, evaluate),
-        PatienceReporter {
-            stopping: EarlyStopping::new(plan.patience)?
-                .attach(EpochCompleted, |state: &State<f32, Metrics>| -state.metrics.loss),
-            report: |state: &State<f32, Metrics>, patience| observer.on_epoch(state.epoch(), state.metrics, patience),
-        },
-        Timer::new(0).attach(
-            || observer.now(steps.get()),
-            Started,
-            IterationCompleted,
-            IterationStarted,
-            IterationCompleted,
-        ),
-        best.map_err(Error::Store)?.observe(|report: &Report<'_, _>| observer.on_checkpoint(Series::Best, report)),
-        latest.map_err(Error::Store)?.observe(|report: &Report<'_, _>| observer.on_checkpoint(Series::Latest, report)),
+        on(IterationCompleted, |_, state| {
+            observer.on_iteration(state.counters(), state.output.unwrap_or(f32::NAN));
+        }),
+        TerminateOnNan::new().attach(IterationCompleted, |_, state| &state.output),
+        TerminateOnNan::new().with_schedule(steps_per_check)?.attach_slices(IterationCompleted, check_weights),
+        on(EpochCompleted, types.function(|trainee, state| state.metrics = trainee.evaluate(Split::Validation))),
+        EarlyStopping::new(plan.patience)?
+            .attach(EpochCompleted, types.score(|state| -state.metrics.loss))
+            .observe(|stopping, state| observer.on_epoch(state.epoch(), state.metrics, stopping.remaining_patience())),
+        Timer::new(0)
+            .attach(|| observer.now(steps.get()))
+            .pause(IterationCompleted)
+            .resume(IterationStarted)
+            .step(IterationCompleted),
+        best.map_err(Error::Store)?
+            .observe(|event: &CheckpointEvent<'_, _>| observer.on_checkpoint(Series::Best, event)),
+        latest
+            .map_err(Error::Store)?
+            .observe(|event: &CheckpointEvent<'_, _>| observer.on_checkpoint(Series::Latest, event)),
     );
 
     let mut engine = Engine::with_metrics(plan.max_epochs, Metrics { loss: f32::INFINITY, accuracy: 0.0 });
     let resumed = match engine.resume(trainee, &mut handlers) {
         // No stored checkpoint can be loaded. A device has no operator who could decide, so the run starts from the
         // beginning. The observer has received one load error per checkpoint.
-        Err(RestoreError::NoneFits { .. }) => None,
+        Err(RestoreError::NoneLoadable { .. }) => None,
         resumed => resumed?,
     };
     observer.on_start(resumed);
@@ -208,39 +198,13 @@ where
     Ok(Summary { outcome, steps: timer.step_count(), ticks: timer.total(), checksum, best: step, test })
 }
 
-/// Early stopping that also reports the remaining patience after each epoch. [`PatienceReporter`] wraps the early stopping
-/// handler and forwards all events and the saved state to it.
-struct PatienceReporter<W, F, G> {
-    stopping: early_stopping::Attached<W, F>,
-    report: G,
-}
-
-impl<T, O, X, W, F, G> Handler<T, O, X> for PatienceReporter<W, F, G>
-where
-    W: When,
-    F: FnMut(&State<O, X>) -> f32,
-    G: FnMut(&State<O, X>, u32),
-{
-    fn on_event(&mut self, event: Event, model: &mut T, state: &mut State<O, X>) {
-        self.stopping.on_event(event, model, state);
-        if event == Event::EpochCompleted {
-            let stopping = &self.stopping.early_stopping;
-            (self.report)(state, stopping.patience().saturating_sub(stopping.counter()));
-        }
-    }
-    fn save_state(&mut self, state: &State<O, X>, record: &mut RecordWriter<'_>) {
-        Handler::<T, O, X>::save_state(&mut self.stopping, state, record);
-    }
-    fn restore_state(&mut self, state: &mut State<O, X>, record: &mut RecordReader<'_>) {
-        Handler::<T, O, X>::restore_state(&mut self.stopping, state, record);
-    }
-}
-
 /// The reason why [`run`] failed. `E` is the error type of the stores.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Error<E> {
     /// The early stopping settings are invalid: [`Plan::patience`] is 0.
     EarlyStopping(early_stopping::ConfigError),
+    /// The schedule of the NaN guard is invalid: there are no training batches.
+    NanGuard(terminate_on_nan::ConfigError),
     /// The checkpoint settings are invalid: [`Plan::n_best`] or [`Plan::n_latest`] is out of range.
     ModelCheckpoint(model_checkpoint::ConfigError),
     /// A store cannot list its checkpoints.
@@ -256,6 +220,12 @@ pub enum Error<E> {
 impl<E> From<early_stopping::ConfigError> for Error<E> {
     fn from(error: early_stopping::ConfigError) -> Self {
         Error::EarlyStopping(error)
+    }
+}
+
+impl<E> From<terminate_on_nan::ConfigError> for Error<E> {
+    fn from(error: terminate_on_nan::ConfigError) -> Self {
+        Error::NanGuard(error)
     }
 }
 
@@ -287,6 +257,7 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::EarlyStopping(error) => error.fmt(f),
+            Error::NanGuard(error) => error.fmt(f),
             Error::ModelCheckpoint(error) => error.fmt(f),
             Error::Store(error) => write!(f, "cannot list the checkpoints of a store: {error}"),
             Error::Resume(error) => write!(f, "cannot resume the run: {error}"),

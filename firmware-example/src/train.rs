@@ -39,7 +39,7 @@
 use crate::data::{self, CLASSES, PIXELS, Split};
 use crate::mlp::{Mlp, Parameters};
 use crate::random::Pcg32;
-use core::slice;
+use training_monitor::{Objects, StateDict};
 
 /// Hyperparameters of the optimizer.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -73,9 +73,10 @@ impl Default for Hyper {
 ///
 /// A checkpoint stores the optimizer as a separate object. Without the velocity and the learning rate, a resumed run
 /// would continue with other weights than the original run.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, StateDict)]
 pub struct Sgd<const IN: usize, const HIDDEN: usize, const OUT: usize> {
     /// One velocity per weight.
+    #[state_dict(flatten)]
     pub velocity: Parameters<IN, HIDDEN, OUT>,
     /// Current learning rate. It starts at [`Hyper::learning_rate`] and decays after each epoch.
     pub learning_rate: f32,
@@ -92,16 +93,6 @@ impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Default for Sgd<IN,
 }
 
 impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Sgd<IN, HIDDEN, OUT> {
-    /// Names of the tensors, in the order of [`Sgd::slices`].
-    pub const NAMES: [&'static str; 7] =
-        ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias", "learning_rate", "momentum", "decay"];
-
-    /// Shapes of the tensors, in the order of [`Sgd::slices`].
-    pub const SHAPES: [&'static [u32]; 7] = {
-        let [w1, b1, w2, b2] = Parameters::<IN, HIDDEN, OUT>::SHAPES;
-        [w1, b1, w2, b2, &[1], &[1], &[1]]
-    };
-
     /// An optimizer with a learning rate of 0, which changes no weight. [`Sgd::init`] sets the hyperparameters.
     pub const fn new() -> Self {
         Self { velocity: Parameters::ZERO, learning_rate: 0.0, momentum: 0.0, decay: 0.0 }
@@ -113,35 +104,6 @@ impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Sgd<IN, HIDDEN, OUT
         self.learning_rate = hyper.learning_rate;
         self.momentum = hyper.momentum;
         self.decay = hyper.decay;
-    }
-
-    /// All tensors as flat slices: the velocities, and each hyperparameter as a tensor with one element. Together with
-    /// the weights they determine the next step.
-    pub fn slices(&self) -> [&[f32]; 7] {
-        let [w1, b1, w2, b2] = self.velocity.slices();
-        [
-            w1,
-            b1,
-            w2,
-            b2,
-            slice::from_ref(&self.learning_rate),
-            slice::from_ref(&self.momentum),
-            slice::from_ref(&self.decay),
-        ]
-    }
-
-    /// The tensors of [`Sgd::slices`] as mutable slices.
-    pub fn slices_mut(&mut self) -> [&mut [f32]; 7] {
-        let [w1, b1, w2, b2] = self.velocity.slices_mut();
-        [
-            w1,
-            b1,
-            w2,
-            b2,
-            slice::from_mut(&mut self.learning_rate),
-            slice::from_mut(&mut self.momentum),
-            slice::from_mut(&mut self.decay),
-        ]
     }
 
     /// Updates the weights of `net` with the mean of `examples` accumulated gradients. Does nothing if `examples` is 0.
@@ -180,13 +142,16 @@ pub struct Metrics {
 ///
 /// The program chooses both numbers. The RAM usage is [`size_of`] this type: about `12 * (75 * HIDDEN + 10)` bytes, which
 /// is 29 KiB for 32 hidden units and 9 KiB for 10. The batch size does not change the RAM usage.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Objects)]
 pub struct Trainee<const HIDDEN: usize, const BATCH: usize> {
     /// The network.
+    #[objects(rename = "model")]
     pub net: Mlp<PIXELS, HIDDEN, CLASSES>,
     /// The optimizer.
+    #[objects(rename = "optimizer")]
     pub sgd: Sgd<PIXELS, HIDDEN, CLASSES>,
     /// Seed of the initial weights and of the image order.
+    #[objects(value)]
     pub seed: u32,
 }
 
@@ -256,7 +221,9 @@ impl<const HIDDEN: usize, const BATCH: usize> Trainee<HIDDEN, BATCH> {
     /// with equal results.
     pub fn bits(&self) -> impl Iterator<Item = u32> {
         let weights = self.net.parameters.slices();
-        weights.into_iter().chain(self.sgd.slices()).flatten().map(|value| value.to_bits())
+        let Sgd { velocity, learning_rate, momentum, decay } = &self.sgd;
+        let optimizer = velocity.slices().into_iter().flatten().chain([learning_rate, momentum, decay]);
+        weights.into_iter().flatten().chain(optimizer).map(|value| value.to_bits())
     }
 
     /// The 64-bit FNV-1a hash of [`Trainee::bits`] as little-endian bytes. Equal hashes show that two machines computed

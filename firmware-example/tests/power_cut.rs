@@ -14,9 +14,9 @@ use training_monitor::embedded_io::Read;
 use training_monitor::event::{EpochCompleted, IterationCompleted};
 use training_monitor::handlers::keep::KeepOutput;
 use training_monitor::handlers::model_checkpoint::OnError;
-use training_monitor::handlers::saving::Saving;
+use training_monitor::handlers::model_checkpoint::Saving;
 use training_monitor::store::Store;
-use training_monitor::store::slots::Slots;
+use training_monitor::store::flash::Slots;
 use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, Outcome, State, TerminateOnNan};
 use training_monitor_std::Directory;
 use training_monitor_std::test_support::disk::{Disk, Image};
@@ -61,7 +61,7 @@ impl<const W: usize, const E: usize> NorFlash for Shared<'_, W, E> {
 type Checkpoints = Vec<(u32, Vec<u8>)>;
 
 fn read_checkpoints<W, S: Store, F>(mut handler: Saving<2, W, S, F>) -> Option<Checkpoints> {
-    let steps: Vec<u32> = handler.machine().kept().iter().map(|entry| entry.step).collect();
+    let steps: Vec<u32> = handler.policy().kept().iter().map(|entry| entry.step).collect();
     let stream = |step: u32| {
         let mut reader = handler.store_mut().open(step, 0).ok()?;
         let (mut bytes, mut buffer) = (Vec::new(), [0; 256]);
@@ -77,7 +77,7 @@ fn read_checkpoints<W, S: Store, F>(mut handler: Saving<2, W, S, F>) -> Option<C
 
 /// The checkpoints in the two stores that a restarted program would keep.
 fn stored_checkpoints(latest: impl Store, best: impl Store) -> Option<(Checkpoints, Checkpoints)> {
-    let policy = ModelCheckpoint::<2>::builder().save_interval(1).build().unwrap();
+    let policy = ModelCheckpoint::<2>::every(1)?.build().unwrap();
     let latest = policy.attach::<_, _>(EpochCompleted, latest).ok()?;
     let score = |state: &State<f32, Metrics>| -state.metrics.loss;
     let policy = ModelCheckpoint::<2>::builder().score_function(score).n_saved(2).build().unwrap();
@@ -191,8 +191,7 @@ fn run_with_iteration_saves<S: Store, const HIDDEN: usize, const BATCH: usize>(
     epochs: u32,
     interval: u32,
 ) -> Option<IterationSaveResult> {
-    let checkpoint =
-        ModelCheckpoint::<2>::builder().save_interval(interval).n_saved(2).on_error(OnError::Stop).build().unwrap();
+    let checkpoint = ModelCheckpoint::<2>::every(interval)?.n_saved(2).on_error(OnError::Stop).build().unwrap();
     let loss = |state: &State<f32>| -state.output.unwrap();
     let nan = TerminateOnNan::new().attach(IterationCompleted, |_: &_, state: &State<f32>| state.output);
     let stopping = EarlyStopping::new(4).unwrap().attach(EpochCompleted, loss);

@@ -16,6 +16,7 @@ use syn::{
 ///
 /// * `#[state_dict(skip)]` excludes a field.
 /// * `#[state_dict(rename = "name")]` changes the name of a field.
+/// * `#[state_dict(flatten)]` lists the tensors of a nested module without a prefix.
 ///
 /// ```
 /// use training_monitor::checkpoint::{self, Contents, Named};
@@ -97,6 +98,7 @@ impl Derive {
 #[derive(Default)]
 struct Options {
     skip: bool,
+    flatten: bool,
     value: bool,
     rename: Option<LitStr>,
 }
@@ -110,11 +112,13 @@ impl Options {
                     options.skip = true;
                 } else if meta.path.is_ident("rename") {
                     options.rename = Some(meta.value()?.parse()?);
+                } else if meta.path.is_ident("flatten") && derive == Derive::StateDict {
+                    options.flatten = true;
                 } else if meta.path.is_ident("value") && derive == Derive::Objects {
                     options.value = true;
                 } else {
                     let expected = match derive {
-                        Derive::StateDict => "expected `skip` or `rename = \"name\"`",
+                        Derive::StateDict => "expected `skip`, `flatten` or `rename = \"name\"`",
                         Derive::Objects => "expected `value`, `skip` or `rename = \"name\"`",
                     };
                     return Err(meta.error(expected));
@@ -178,6 +182,9 @@ fn visit(index: usize, field: &Field, derive: Derive) -> Result<TokenStream> {
     // Errors about the type of a field point to the field.
     let span = field.ty.span();
     Ok(match derive {
+        Derive::StateDict if options.flatten => quote_spanned! {span=>
+            ::training_monitor::checkpoint::StateDict::tensors(&mut self.#member, visitor)?;
+        },
         Derive::StateDict => quote_spanned! {span=>
             ::training_monitor::checkpoint::StateDict::visit_as_field(&mut self.#member, #name, visitor)?;
         },

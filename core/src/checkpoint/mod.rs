@@ -46,5 +46,8 @@ pub use objects::{MAX_ITEMS, MAX_NAME, Named, ObjectVisitor, Objects, StateDict,
 pub(crate) use read::SliceReader;
 pub use read::{Inspect, Loader, Tensor, inspect, inspect_with, load, load_with};
 pub use tensor::{MAX_RANK, NestedArray, TensorUnavailable, TensorView};
+#[cfg(feature = "derive")]
+#[cfg_attr(docsrs, doc(cfg(feature = "derive")))]
+pub use training_monitor_derive::{Objects, StateDict};
 pub(crate) use write::measure_for;
 pub use write::{BUFFER, encode, encode_with, measure};

@@ -18,7 +18,7 @@ mod firmware {
     use digits_workload::data::Split;
     use digits_workload::train::{Hyper, Trainee};
     use static_cell::ConstStaticCell;
-    use training_monitor::checkpoint::{self, Contents, Crc32, Header};
+    use training_monitor::checkpoint::{self, Contents};
     use training_monitor::embedded_io::{self, ErrorKind};
     use training_monitor::{EarlyStopping, ModelCheckpoint, TerminateOnNan, Timer};
 
@@ -47,7 +47,7 @@ mod firmware {
     fn train(trainee: &mut Small) -> Option<f32> {
         let mut guard = TerminateOnNan::new();
         let mut stopping = EarlyStopping::new(2).ok()?;
-        let mut best = ModelCheckpoint::<2>::builder().scored().n_saved(2).build().ok()?;
+        let mut best = ModelCheckpoint::<2>::by_score();
         // The emulators have no usable real-time clock, so one tick is one training step. A program for a real board
         // reads its hardware timer instead of `ticks`.
         let mut ticks = 0_u64;
@@ -66,20 +66,25 @@ mod firmware {
             timer.pause(ticks);
             let score = -trainee.evaluate(Split::Validation).loss;
             timer.resume(ticks);
-            // `update` only decides whether to save. `committed` updates the ranking after the write, so a failed write
+            // `update` only decides whether to save. `record_commit` updates the ranking after the write, so a failed write
             // leaves the ranking unchanged.
-            if let Some(save) = best.update(Some(score)) {
-                let header = Header { step: save.step, score: save.score, ..Header::default() };
-                let contents = Contents { header, record: None, only: None, allow_non_finite: false };
-                match checkpoint::encode::<Crc32, _, _>(&mut NullWriter, &contents, trainee) {
+            if let Some(decision) = best.update(Some(score)) {
+                let mut contents = Contents::new(decision.step);
+                contents.header.score = decision.score;
+                match checkpoint::encode(&mut NullWriter, &contents, trainee) {
                     Ok(encoded) => {
-                        let evicted = best.committed(save);
-                        defmt::info!("saved {=u32}: {=u32} bytes, CRC {=u32:08x}", save.step, encoded.len, encoded.crc);
+                        let evicted = best.record_commit(decision);
+                        defmt::info!(
+                            "saved {=u32}: {=u32} bytes, CRC {=u32:08x}",
+                            decision.step,
+                            encoded.len,
+                            encoded.crc
+                        );
                         if let Some(evicted) = evicted {
                             defmt::info!("evicted {=u32}", evicted.step);
                         }
                     }
-                    Err(error) => defmt::error!("{=u32} was not saved: {}", save.step, error),
+                    Err(error) => defmt::error!("{=u32} was not saved: {}", decision.step, error),
                 }
             }
             if stopping.update(score) {

@@ -18,19 +18,19 @@ mod firmware {
     use core::hint::black_box;
     use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
     use static_cell::ConstStaticCell;
-    use training_monitor::checkpoint::{self, Contents, Crc32, Header, One};
+    use training_monitor::checkpoint::{self, Contents, Crc32, Header, Named};
     use training_monitor::embedded_io::{self, Read, Write};
-    use training_monitor::event::{Completed, EpochCompleted, IterationCompleted, Never, Started};
+    use training_monitor::event::{EpochCompleted, IterationCompleted};
     use training_monitor::finite::all_finite;
-    use training_monitor::handlers::model_checkpoint::Save;
-    use training_monitor::ranking::{Entry, Order, Ranking};
-    use training_monitor::store::slots::Slots;
-    use training_monitor::store::{Opening, Store, Stored};
+    use training_monitor::handlers::model_checkpoint::SaveDecision;
+    use training_monitor::handlers::model_checkpoint::ranking::{Order, RankedCheckpoint, Ranking};
+    use training_monitor::store::flash::Slots;
+    use training_monitor::store::{CheckpointMeta, Store, StreamSpec};
     use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, State, TerminateOnNan, Timer};
 
     static WEIGHTS: ConstStaticCell<[f32; 64]> = ConstStaticCell::new([0.0; 64]);
 
-    type Model<'a> = One<'a, &'a mut [f32; 64]>;
+    type Model<'a> = Named<'a, &'a mut [f32; 64]>;
 
     const PART: &str = match option_env!("PART") {
         Some(part) => part,
@@ -55,13 +55,13 @@ mod firmware {
     #[cfg_attr(target_arch = "arm", cortex_m_rt::entry)]
     #[cfg_attr(target_arch = "riscv32", riscv_rt::entry)]
     fn main() -> ! {
-        let mut model: Model<'_> = One("model", WEIGHTS.take());
+        let mut model: Model<'_> = Named::new("model", WEIGHTS.take());
         loop {
             if const { is_part("nothing") } {
                 black_box(step(&mut model, any()));
             }
             if const { is_part("scan") } {
-                black_box((step(&mut model, any()), all_finite(model.1)));
+                black_box((step(&mut model, any()), all_finite(&model[..])));
             }
             if const { is_part("ranking") } {
                 ranking(&mut model);
@@ -104,7 +104,7 @@ mod firmware {
     #[inline(never)]
     fn step(model: &mut Model<'_>, batch: u32) -> f32 {
         let mut loss = 0.0;
-        for weight in model.1.iter_mut() {
+        for weight in model.iter_mut() {
             *weight = black_box(f32::from_bits(0x3F00_0000 | batch));
             loss += *weight;
         }
@@ -114,7 +114,7 @@ mod firmware {
     fn ranking(model: &mut Model<'_>) {
         let mut ranking = Ranking::<3>::new(3, Order::Score, false);
         loop {
-            let entry = Entry::new(any(), Some(step(model, any())));
+            let entry = RankedCheckpoint::new(any(), Some(step(model, any())));
             if ranking.accepts(&entry) {
                 black_box(ranking.insert(entry));
             }
@@ -142,15 +142,15 @@ mod firmware {
     fn encode(model: &mut Model<'_>) {
         black_box(step(model, any()));
         let header = Header { step: any(), sequence: any(), iteration: any(), score: any(), score_name: None };
-        let contents = Contents { header, record: None, only: None, allow_non_finite: false };
-        black_box(checkpoint::encode::<Crc32, _, _>(&mut OpaqueDevice, &contents, model).is_ok());
+        let contents = Contents { header, record: None, single_object: None, allow_non_finite: false };
+        black_box(checkpoint::encode(&mut OpaqueDevice, &contents, model).is_ok());
     }
 
     fn decode(model: &mut Model<'_>) {
         black_box(step(model, any()));
         let mut scratch = [0; 64];
         let mut loader = checkpoint::Loader::new(model, &mut scratch);
-        if loader.verify::<Crc32, _>(&mut OpaqueDevice, None).is_ok() && loader.verified::<Infallible>().is_ok() {
+        if loader.verify::<Crc32, _>(&mut OpaqueDevice, None).is_ok() && loader.check_complete::<Infallible>().is_ok() {
             black_box(loader.load::<Crc32, _>(&mut OpaqueDevice).is_ok());
         }
     }
@@ -158,12 +158,12 @@ mod firmware {
     /// The part `machines`: all policies, the encoder and the decoder in a custom loop, without the engine.
     fn policies_and_codec<S: Store>(model: &mut Model<'_>, store: &mut S) {
         let Ok(mut stopping) = EarlyStopping::new(3) else { return };
-        let Ok(mut best) = ModelCheckpoint::<3>::builder().scored().n_saved(3).build() else { return };
+        let mut best = ModelCheckpoint::<3>::by_score();
         let mut guard = TerminateOnNan::new();
         let mut timer = Timer::new(any());
         let mut index = 0;
-        while let Ok(Some(stored)) = store.stored(index) {
-            best.found(Save { step: stored.step, score: stored.score });
+        while let Ok(Some(meta)) = store.checkpoint(index) {
+            best.restore_entry(SaveDecision { step: meta.step, score: meta.score });
             index += 1;
         }
         if let Some(latest) = best.latest() {
@@ -174,12 +174,12 @@ mod firmware {
             let loss = step(model, any());
             timer.pause(any());
             timer.step();
-            if guard.check(&loss) || guard.check(model.1.as_slice()) {
+            if guard.check(&loss) || guard.check(model.as_slice()) {
                 break;
             }
             if let Some(save) = best.update(Some(-loss))
                 && write(model, store, save)
-                && let Some(evicted) = best.committed(save)
+                && let Some(evicted) = best.record_commit(save)
             {
                 black_box(store.remove(evicted.step).is_ok());
             }
@@ -193,14 +193,14 @@ mod firmware {
         }
     }
 
-    fn write<S: Store>(model: &Model<'_>, store: &mut S, save: Save) -> bool {
+    fn write<S: Store>(model: &mut Model<'_>, store: &mut S, save: SaveDecision) -> bool {
         let header =
             Header { step: save.step, sequence: save.step, iteration: any(), score: save.score, score_name: None };
-        let contents = Contents { header, record: None, only: None, allow_non_finite: true };
-        let Ok(len) = checkpoint::measure::<S::Error, _>(&contents, model) else { return false };
-        let opening = Opening { header, object: None, part: 0, parts: 1, len };
-        let Ok(mut writer) = store.create(&opening) else { return false };
-        let encoded = checkpoint::encode::<S::Checksum, _, _>(&mut writer, &contents, model);
+        let contents = Contents { header, record: None, single_object: None, allow_non_finite: true };
+        let Ok(len) = checkpoint::measure(&contents, model) else { return false };
+        let spec = StreamSpec { header, object: None, stream_index: 0, stream_count: 1, len };
+        let Ok(mut writer) = store.create(&spec) else { return false };
+        let encoded = checkpoint::encode_with::<S::Checksum, _, _>(&mut writer, &contents, model);
         drop(writer);
         encoded.is_ok_and(|encoded| store.commit(&header, &encoded).is_ok())
     }
@@ -210,7 +210,8 @@ mod firmware {
         let mut scratch = [0; 64];
         let mut loader = checkpoint::Loader::new(model, &mut scratch);
         let Ok(mut reader) = store.open(step, 0) else { return false };
-        if loader.verify::<S::Checksum, _>(&mut reader, None).is_err() || loader.verified::<Infallible>().is_err() {
+        if loader.verify::<S::Checksum, _>(&mut reader, None).is_err() || loader.check_complete::<Infallible>().is_err()
+        {
             return false;
         }
         drop(reader);
@@ -221,13 +222,11 @@ mod firmware {
     /// A complete run, as in an application: resumes, trains with all four handlers, and loads the best weights.
     fn run<S: Store>(model: &mut Model<'_>, store: S) {
         let Ok(stopping) = EarlyStopping::new(3) else { return };
-        let best = ModelCheckpoint::<3>::builder().score_function(|state: &State<f32>| loss(state)).n_saved(3).build();
-        let Ok(best) = best else { return };
-        let Ok(best) = best.attach(EpochCompleted, store) else { return };
+        let Ok(best) = ModelCheckpoint::<3>::best_by(|state| loss(state)).attach(EpochCompleted, store) else { return };
         let mut handlers = (
-            TerminateOnNan::new().attach(IterationCompleted, |_: &_, state: &State<f32>| state.output),
-            stopping.attach(EpochCompleted, |state: &State<f32>| loss(state)),
-            Timer::new(any()).attach(any::<u64>, Started, Completed, Never, IterationCompleted),
+            TerminateOnNan::new().attach(IterationCompleted, |_, state| &state.output),
+            stopping.attach(EpochCompleted, |state| loss(state)),
+            Timer::new(any()).attach(any::<u64>).step(IterationCompleted),
             best,
         );
         let mut engine = Engine::new(10);
@@ -274,19 +273,19 @@ mod firmware {
         type Reader<'a> = OpaqueDevice;
         type Checksum = Crc32;
 
-        fn create(&mut self, _: &Opening<'_>) -> Result<OpaqueDevice, Infallible> {
+        fn create(&mut self, _: &StreamSpec<'_>) -> Result<OpaqueDevice, Infallible> {
             Ok(OpaqueDevice)
         }
         fn commit(&mut self, _: &Header<'_>, _: &checkpoint::Encoded) -> Result<(), Infallible> {
             Ok(())
         }
         #[inline(never)]
-        fn stored(&mut self, _: u32) -> Result<Option<Stored>, Infallible> {
-            let stored = Stored { step: any(), sequence: any(), iteration: any(), score: any() };
-            Ok(any::<bool>().then_some(stored))
+        fn checkpoint(&mut self, _: u32) -> Result<Option<CheckpointMeta>, Infallible> {
+            let meta = CheckpointMeta { step: any(), sequence: any(), iteration: any(), score: any() };
+            Ok(any::<bool>().then_some(meta))
         }
         #[inline(never)]
-        fn parts(&mut self, _: u32) -> Result<u32, Infallible> {
+        fn stream_count(&mut self, _: u32) -> Result<u32, Infallible> {
             Ok(any())
         }
         fn open(&mut self, _: u32, _: u32) -> Result<OpaqueDevice, Infallible> {

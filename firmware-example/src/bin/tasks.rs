@@ -37,14 +37,14 @@ mod firmware {
         trainee.init(1, Hyper::default());
         let Ok(stopping) = EarlyStopping::new(2) else { board::exit(1) };
         let mut handlers = (
-            TerminateOnNan::new().attach(IterationCompleted, |_: &Small, state: &State<f32, f32>| state.output),
+            TerminateOnNan::new().attach(IterationCompleted, |_, state| &state.output),
             on(EpochCompleted, |trainee: &mut Small, state: &mut State<f32, f32>| {
                 state.metrics = -trainee.evaluate(Split::Validation).loss;
             }),
-            stopping.attach(EpochCompleted, |state: &State<f32, f32>| state.metrics),
+            stopping.attach(EpochCompleted, |state| state.metrics),
         );
         let mut engine = Engine::with_metrics(2, f32::NEG_INFINITY).with_epoch_length(Small::BATCHES);
-        while engine.begin_iteration(trainee, &mut handlers) {
+        while engine.begin_iteration(trainee, &mut handlers) == Ok(true) {
             let loss = trainee.step(engine.state().epoch(), engine.state().offset());
             // The executor runs the other tasks here. A real program would await its next samples.
             yield_now().await;

@@ -24,8 +24,9 @@ mod firmware {
     use embedded_storage::nor_flash::ReadNorFlash;
     use static_cell::ConstStaticCell;
     use training_monitor::engine::Resumed;
-    use training_monitor::handlers::saving::Report;
-    use training_monitor::store::slots::{RegionError, Slots};
+    use training_monitor::handlers::model_checkpoint::{CheckpointEvent, CheckpointObserver};
+    use training_monitor::log::{self, DefmtObserver};
+    use training_monitor::store::flash::{RegionError, Slots};
 
     const HIDDEN: usize = if cfg!(any(target_abi = "eabi", feature = "small-network")) { 10 } else { 32 };
     /// Number of images per training step.
@@ -44,49 +45,23 @@ mod firmware {
 
     impl<E> RunObserver<E> for RunLog {
         fn on_start(&self, resumed: Option<Resumed>) {
+            defmt::info!("network 64-{=usize}-10", HIDDEN);
             match resumed {
-                None => defmt::info!("64-{=usize}-10, from the beginning", HIDDEN),
-                Some(run) => defmt::info!(
-                    "64-{=usize}-10, resumed in epoch {=u32} after iteration {=u32}, {=u32} damaged",
-                    HIDDEN,
-                    run.epoch,
-                    run.iteration,
-                    run.skipped
-                ),
+                None => log::started(),
+                Some(run) => log::resumed(run.epoch, run.iteration, run.skipped),
             }
-            defmt::info!("latest: slots erased {} times", self.latest);
-            defmt::info!("best: slots erased {} times", self.best);
+            log::erases("latest", &self.latest);
+            log::erases("best", &self.best);
         }
         fn on_epoch(&self, epoch: u32, validation: Metrics, patience: u32) {
-            defmt::info!(
-                "epoch {=u32}: loss {=f32}, accuracy {=f32}, patience {=u32}",
-                epoch,
-                validation.loss,
-                validation.accuracy,
-                patience
-            );
+            log::epoch(epoch, validation.loss, validation.accuracy, patience);
         }
-        fn on_checkpoint(&self, series: Series, report: &Report<'_, E>) {
+        fn on_checkpoint(&self, series: Series, event: &CheckpointEvent<'_, E>) {
             let series = match series {
                 Series::Latest => "latest",
                 Series::Best => "best",
             };
-            match report {
-                Report::Saved { save, bytes, removed } => match removed {
-                    None => defmt::info!("{=str}: saved {=u32}, {=u32} bytes", series, save.step, bytes),
-                    Some(evicted) => defmt::info!(
-                        "{=str}: saved {=u32}, {=u32} bytes, in place of {=u32}",
-                        series,
-                        save.step,
-                        bytes,
-                        evicted
-                    ),
-                },
-                Report::SaveFailed { save, .. } => defmt::error!("{=str}: {=u32} was not saved", series, save.step),
-                Report::RemovalFailed { step, .. } => defmt::warn!("{=str}: {=u32} was not removed", series, step),
-                Report::LoadFailed { step, .. } => defmt::warn!("{=str}: {=u32} is damaged", series, step),
-                _ => (),
-            }
+            DefmtObserver { series }.on_checkpoint_event(event);
         }
     }
 
@@ -95,7 +70,7 @@ mod firmware {
         let trainee = TRAINEE.take();
         match train(trainee) {
             Ok(summary) => {
-                defmt::info!("{} after epoch {=u32}", summary.outcome.reason, summary.outcome.epoch);
+                log::stopped(summary.outcome.reason, summary.outcome.epoch);
                 defmt::info!("{=u32} steps, the best is {=u32}", summary.steps, summary.best);
                 defmt::info!("test: loss {=f32}, accuracy {=f32}", summary.test.loss, summary.test.accuracy);
                 0

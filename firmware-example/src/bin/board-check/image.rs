@@ -13,9 +13,9 @@ use training_monitor::ModelCheckpoint;
 use training_monitor::checkpoint::{self, Crc32};
 use training_monitor::embedded_io::Read;
 use training_monitor::engine::Resumed;
-use training_monitor::handlers::saving::Report;
+use training_monitor::handlers::model_checkpoint::Report;
 use training_monitor::store::Store;
-use training_monitor::store::slots::Slots;
+use training_monitor::store::flash::Slots;
 
 /// A flash image in RAM with erase blocks of `BLOCK` bytes and write granules of `GRANULE` bytes.
 struct Image<'a, const BLOCK: usize, const GRANULE: usize>(&'a mut [u8]);
@@ -78,14 +78,16 @@ impl<E> RunObserver<E> for LogPrinter {
     fn on_epoch(&self, epoch: u32, validation: Metrics, patience: u32) {
         println!("epoch {epoch}: loss {}, accuracy {}, patience {patience}", validation.loss, validation.accuracy);
     }
-    fn on_checkpoint(&self, series: Series, report: &Report<'_, E>) {
+    fn on_checkpoint(&self, series: Series, report: &CheckpointEvent<'_, E>) {
         let series = match series {
             Series::Latest => "latest",
             Series::Best => "best",
         };
         match report {
-            Report::Saved { save, bytes, removed: None } => println!("{series}: saved {}, {bytes} bytes", save.step),
-            Report::Saved { save, bytes, removed: Some(evicted) } => {
+            CheckpointEvent::Saved { save, bytes, removed: None } => {
+                println!("{series}: saved {}, {bytes} bytes", save.step)
+            }
+            CheckpointEvent::Saved { save, bytes, removed: Some(evicted) } => {
                 println!("{series}: saved {}, {bytes} bytes, in place of {evicted}", save.step);
             }
             _ => println!("{series}: failed"),
@@ -165,15 +167,15 @@ fn list<const BLOCK: usize, const GRANULE: usize>(board: Board, image: &mut [u8]
     let (latest, best) = image.split_at_mut(board.range(Region::Best).start as usize);
 
     let latest = open::<BLOCK, GRANULE, LATEST_SLOTS>(latest)?;
-    let policy = ModelCheckpoint::<1>::builder().save_interval(1).build()?;
+    let policy = ModelCheckpoint::<1>::every(1)?.build()?;
     let mut latest = policy.attach(training_monitor::event::Never, latest)?;
-    let steps: Vec<u32> = latest.machine().kept().iter().map(|entry| entry.step).collect();
+    let steps: Vec<u32> = latest.policy().kept().iter().map(|entry| entry.step).collect();
     write_streams("latest", &steps, latest.store_mut(), directory)?;
 
     let best = open::<BLOCK, GRANULE, BEST_SLOTS>(best)?;
     let policy = ModelCheckpoint::<N_BEST>::builder().scored().n_saved(N_BEST as u32).build()?;
     let mut best = policy.attach(training_monitor::event::Never, best)?;
-    let steps: Vec<u32> = best.machine().kept().iter().map(|entry| entry.step).collect();
+    let steps: Vec<u32> = best.policy().kept().iter().map(|entry| entry.step).collect();
     write_streams("best", &steps, best.store_mut(), directory)
 }
 

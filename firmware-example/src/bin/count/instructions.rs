@@ -9,7 +9,7 @@ use core::hint::black_box;
 use critical_section::Mutex;
 use digits_workload::data;
 use digits_workload::train::Trainee;
-use training_monitor::checkpoint::{self, Checksum, Contents, Crc32, Header, One};
+use training_monitor::checkpoint::{self, Checksum, Contents, Crc32, Named};
 use training_monitor::embedded_io;
 use training_monitor::finite::all_finite;
 
@@ -47,10 +47,10 @@ pub fn measure_per_element(trainee: &mut Trainee<HIDDEN, 16>) {
     };
     print("crc-per-byte", slope(32, 1000, sum));
 
-    let contents = Contents { header: Header::default(), record: None, only: None, allow_non_finite: false };
+    let contents = Contents::new(0);
     let encode = |len: usize| {
         let Some(weights) = weights.get_mut(..len) else { return };
-        let written = checkpoint::encode::<Crc32, _, _>(&mut NullWriter, &contents, &One("model", weights));
+        let written = checkpoint::encode(&mut NullWriter, &contents, &mut Named::new("model", weights));
         let _ = black_box(written.map(|written| written.crc));
     };
     print("encode-per-f32", slope(256, 100, encode));

@@ -3,8 +3,8 @@
 
 use crate::instructions::{count, print};
 use core::hint::black_box;
-use training_monitor::checkpoint::One;
-use training_monitor::event::{Completed, EpochCompleted, IterationCompleted, Never, Started};
+use training_monitor::checkpoint::Named;
+use training_monitor::event::{EpochCompleted, IterationCompleted};
 use training_monitor::store::ram::Ram;
 use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, State, TerminateOnNan, Timer};
 
@@ -13,7 +13,7 @@ use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, State, TerminateO
 const ITERATIONS: u32 = 2000;
 
 /// A minimal model that can be saved in a checkpoint.
-type Model<'a> = One<'a, &'a mut [f32; 4]>;
+type Model<'a> = Named<'a, &'a mut [f32; 4]>;
 
 /// Prints both costs and their ratio. Returns the cost under the engine, in hundredths of an instruction.
 pub fn measure() -> u32 {
@@ -33,26 +33,25 @@ fn per_iteration(run: impl Fn(u32)) -> u32 {
 /// A minimal training step: changes one weight and returns it as the loss.
 #[inline(never)]
 fn step(model: &mut Model<'_>, batch: u32) -> f32 {
-    if let Some(weight) = model.1.first_mut() {
+    if let Some(weight) = model.first_mut() {
         *weight = black_box(f32::from_bits(0x3F00_0000 | batch));
     }
-    model.1[0]
+    model[0]
 }
 
 #[inline(never)]
 fn under_engine(iterations: u32) {
     let mut weights = [0.0; 4];
-    let mut model: Model<'_> = One("model", &mut weights);
+    let mut model: Model<'_> = Named::new("model", &mut weights);
     let Ok(stopping) = EarlyStopping::new(3) else { return };
-    let Ok(best) = ModelCheckpoint::<2>::builder().score_function(|state: &State<f32>| loss(state)).n_saved(2).build()
+    let Ok(best) = ModelCheckpoint::<2>::best_by(|state| loss(state)).attach(EpochCompleted, Ram::<3, 160>::new())
     else {
         return;
     };
-    let Ok(best) = best.attach(EpochCompleted, Ram::<3, 160>::new()) else { return };
     let mut handlers = (
-        TerminateOnNan::new().attach(IterationCompleted, |_: &_, state: &State<f32>| state.output),
-        stopping.attach(EpochCompleted, |state: &State<f32>| loss(state)),
-        Timer::new(0).attach(|| black_box(7_u64), Started, Completed, Never, IterationCompleted),
+        TerminateOnNan::new().attach(IterationCompleted, |_, state| &state.output),
+        stopping.attach(EpochCompleted, |state| loss(state)),
+        Timer::new(0).attach(|| black_box(7_u64)).step(IterationCompleted),
         best,
     );
     let result = Engine::new(1).run(&mut model, 0..iterations, &mut handlers, |model, batch, state| {
@@ -71,7 +70,7 @@ fn loss(state: &State<f32>) -> f32 {
 #[inline(never)]
 fn by_hand(iterations: u32) {
     let mut weights = [0.0; 4];
-    let mut model: Model<'_> = One("model", &mut weights);
+    let mut model: Model<'_> = Named::new("model", &mut weights);
     let mut run = ManualState::default();
     let Ok(mut stopping) = EarlyStopping::new(3) else { return };
     while run.offset < iterations {

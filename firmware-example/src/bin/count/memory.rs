@@ -10,17 +10,19 @@ use digits_workload::flash::WriteOnce;
 use digits_workload::train::Trainee;
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 use static_cell::ConstStaticCell;
-use training_monitor::checkpoint::{self, Contents, Crc32, Header, One};
+use training_monitor::checkpoint::{self, Contents, Named};
 use training_monitor::event::{Completed, EpochCompleted, IterationCompleted, Never, Started};
-use training_monitor::handlers::saving::Saving;
-use training_monitor::handlers::{early_stopping, terminate_on_nan, timer};
-use training_monitor::store::slots::Slots;
+use training_monitor::handlers::early_stopping::EarlyStoppingHandler;
+use training_monitor::handlers::model_checkpoint::{CheckpointHandler, ScoreFunction};
+use training_monitor::handlers::terminate_on_nan::NanGuard;
+use training_monitor::handlers::timer::TimerHandler;
+use training_monitor::store::flash::Slots;
 use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, State, TerminateOnNan, Timer};
 
 static CHIP: ConstStaticCell<WriteOnce<Chip>> = ConstStaticCell::new(WriteOnce::new(Chip([0; BYTES])));
 
 /// The model of this measurement: one tensor with 1 KiB of weights.
-type Model<'a> = One<'a, &'a mut [f32]>;
+type Model<'a> = Named<'a, &'a mut [f32]>;
 
 fn print(name: &str, value: usize) {
     let _ = writeln!(Console, "{}/{name} {value}", board::BOARD.name);
@@ -29,11 +31,11 @@ fn print(name: &str, value: usize) {
 /// Measures and prints all numbers of this module.
 pub fn measure(trainee: &mut Trainee<HIDDEN, 16>) {
     let Some(weights) = trainee.net.parameters.w1.as_flattened_mut().get_mut(..256) else { return };
-    let mut model: Model<'_> = One("model", weights);
+    let mut model: Model<'_> = Named::new("model", weights);
 
-    let contents = Contents { header: Header::default(), record: None, only: None, allow_non_finite: false };
+    let contents = Contents::new(0);
     let painted = stack::paint();
-    let encoded = deepest_encode(|| checkpoint::encode::<Crc32, _, _>(&mut NullWriter, &contents, &model).is_ok());
+    let encoded = deepest_encode(|| checkpoint::encode(&mut NullWriter, &contents, &mut model).is_ok());
     print("stack-encode", painted.depth());
     black_box(encoded);
 
@@ -84,13 +86,13 @@ fn run(model: &mut Model<'_>, flash: &mut WriteOnce<Chip>, resume_saved: bool) {
     let Ok(slots) = deepest_open(|| Slots::<_, 2>::open(&mut *flash, 0..BYTES as u32)) else { return };
     let open = painted.depth();
 
-    let Ok(latest) = ModelCheckpoint::<1>::builder().save_interval(1).build() else { return };
+    let Ok(latest) = ModelCheckpoint::<1>::every(1) else { return };
     let Ok(latest) = latest.attach(IterationCompleted, slots) else { return };
     let Ok(stopping) = EarlyStopping::new(3) else { return };
     let mut handlers = (
-        TerminateOnNan::new().attach(IterationCompleted, |_: &_, state: &State<f32>| state.output),
-        stopping.attach(EpochCompleted, |state: &State<f32>| state.output.unwrap_or(f32::NAN)),
-        Timer::new(0).attach(|| black_box(7_u64), Started, Completed, Never, IterationCompleted),
+        TerminateOnNan::new().attach(IterationCompleted, |_, state| &state.output),
+        stopping.attach(EpochCompleted, |state| state.output.unwrap_or(f32::NAN)),
+        Timer::new(0).attach(|| black_box(7_u64)).step(IterationCompleted),
         latest,
     );
     let mut engine = Engine::new(1);
@@ -99,7 +101,7 @@ fn run(model: &mut Model<'_>, flash: &mut WriteOnce<Chip>, resume_saved: bool) {
     let resume = painted.depth();
 
     let painted = stack::paint();
-    let mut can_continue = deepest_iteration(|| engine.begin_iteration(model, &mut handlers));
+    let mut can_continue = deepest_iteration(|| engine.begin_iteration(model, &mut handlers).unwrap_or(false));
     let iteration = painted.depth();
     let painted = stack::paint();
     let saved = count(|| can_continue &= deepest_save(|| engine.end_iteration(black_box(0.5), model, &mut handlers)));
@@ -127,15 +129,15 @@ fn run(model: &mut Model<'_>, flash: &mut WriteOnce<Chip>, resume_saved: bool) {
 /// Prints the RAM of the engine and of each handler, without the store. The checkpoint ranking has three entries.
 fn sizes() {
     type Score = fn(&State<f32>) -> f32;
-    type Output = fn(&(), &State<f32>) -> f32;
+    type Output = for<'a> fn(&'a (), &'a State<f32>) -> &'a Option<f32>;
     type Clock = fn() -> u64;
     type Store = Slots<Flash, 4>;
     let closures = 3 * size_of::<Score>() + size_of::<Clock>();
     let engine = size_of::<Engine<f32>>();
-    let nan = size_of::<terminate_on_nan::Attached<IterationCompleted, Output>>();
-    let stopping = size_of::<early_stopping::Attached<EpochCompleted, Score>>();
-    let timer = size_of::<timer::Attached<Clock, Started, Completed, Never, IterationCompleted>>();
-    let saving = size_of::<Saving<3, EpochCompleted, Store, Score>>() - size_of::<Store>();
+    let nan = size_of::<NanGuard<IterationCompleted, Output>>();
+    let stopping = size_of::<EarlyStoppingHandler<EpochCompleted, Score>>();
+    let timer = size_of::<TimerHandler<Clock, Started, Completed, Never, IterationCompleted>>();
+    let saving = size_of::<CheckpointHandler<3, EpochCompleted, Store, ScoreFunction<Score>>>() - size_of::<Store>();
     for (name, size) in [
         ("ram-engine", engine),
         ("ram-terminate-on-nan", nan),

@@ -9,7 +9,7 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 use training_monitor::engine::Resumed;
 use training_monitor::event::Counters;
-use training_monitor::handlers::saving::{Observer, Report};
+use training_monitor::handlers::model_checkpoint::{CheckpointEvent, Observer};
 use training_monitor::time::Clock;
 use training_monitor_std::directory::DirectoryError;
 use training_monitor_std::history::HistoryObserver;
@@ -98,12 +98,12 @@ impl RunObserver<DirectoryError> for TerminalObserver {
         self.step_start.set(self.now(0));
     }
 
-    fn on_checkpoint(&self, series: Series, report: &Report<'_, DirectoryError>) {
+    fn on_checkpoint(&self, series: Series, report: &CheckpointEvent<'_, DirectoryError>) {
         match series {
             Series::Best => self.best.borrow_mut().observe(report),
             Series::Latest => self.latest.borrow_mut().observe(report),
         }
-        if !matches!(report, Report::Saved { .. }) {
+        if !matches!(report, CheckpointEvent::Saved { .. }) {
             self.warn(&format!("warning: {report}"));
         }
         // The duration of the next step must not include the save.

@@ -2,20 +2,19 @@
 
 use crate::format::{display, error, serde};
 use core::hint::black_box;
-use core::num::NonZeroU32;
-use training_monitor::engine::{Position, Stream};
+use training_monitor::engine::{Evaluator, IterBatches, Position};
 use training_monitor::event::{
     Any, Completed, Counters, EpochCompleted, IterationCompleted, IterationStarted, Never, Started, User,
 };
 use training_monitor::finite::{self, Finite};
+use training_monitor::handler::RunTypes;
 use training_monitor::handlers::early_stopping::{Mode, ThresholdMode};
-use training_monitor::handlers::model_checkpoint::{OnError, Save, Step};
-use training_monitor::name::{FileName, ScoreText};
-use training_monitor::ranking::{Entry, Order, Ranking};
-use training_monitor::time::{Clock, Extend};
+use training_monitor::handlers::model_checkpoint::ranking::{Order, RankedCheckpoint, Ranking};
+use training_monitor::handlers::model_checkpoint::{OnError, SaveDecision, StepSource};
+use training_monitor::time::{Clock, WrappingClock};
 use training_monitor::{
-    Batches, EarlyStopping, Engine, Event, Handler, ModelCheckpoint, State, StopReason, TerminateOnNan, Timer,
-    UserEvent, When, on,
+    Batches, EarlyStopping, Engine, Event, EventFilter, Handler, ModelCheckpoint, State, StopReason, TerminateOnNan,
+    Timer, UserEvent, on,
 };
 
 /// A value that the compiler cannot predict.
@@ -30,7 +29,7 @@ pub fn call_all() {
     model_checkpoint();
     terminate_on_nan();
     events();
-    names();
+    float_text();
     engine(&mut any(), &mut [0.0; 24]);
 }
 
@@ -48,7 +47,12 @@ fn early_stopping() {
                     while stopping.update(any()) {
                         defmt::info!("{}", stopping);
                     }
-                    black_box((stopping.counter(), stopping.best_score(), stopping.patience()));
+                    black_box((
+                        stopping.counter(),
+                        stopping.best_score(),
+                        stopping.patience(),
+                        stopping.remaining_patience(),
+                    ));
                     stopping.reset();
                     black_box(stopping);
                 }
@@ -58,7 +62,7 @@ fn early_stopping() {
 }
 
 fn timer() {
-    let mut clock = Extend::new(any::<u32>);
+    let mut clock = WrappingClock::new(any::<u32>);
     let mut timer = Timer::new(clock.now());
     if any() {
         timer = timer.without_average();
@@ -69,30 +73,28 @@ fn timer() {
     timer.step();
     defmt::info!("{}", timer);
     black_box((timer.total(), timer.elapsed(any()), timer.value(any()), timer.seconds(any(), any())));
-    black_box((timer.step_count(), timer.running()));
+    black_box((timer.step_count(), timer.is_running()));
 }
 
 fn model_checkpoint() {
-    let builder = ModelCheckpoint::<3>::builder()
-        .score_name(black_box("score"))
-        .n_saved(any())
-        .greater_or_equal(any())
-        .step(if any() { Step::Calls } else { Step::Epoch })
-        .on_error(if any() { OnError::Stop } else { OnError::Retry(any()) })
-        .allow_non_finite(any());
-    let builder = if any() { builder.keep_all() } else { builder.save_interval(any()) };
-    match builder.build() {
+    match ModelCheckpoint::<3>::every(any()) {
         Err(failed) => error(&failed),
-        Ok(policy) => drop(black_box(policy)),
+        Ok(policy) => drop(black_box(if any() { policy.keep_all() } else { policy })),
     }
-    match builder.scored().build() {
+    let policy = ModelCheckpoint::<3>::by_score()
+        .with_greater_or_equal(any())
+        .with_step_source(if any() { StepSource::Calls } else { StepSource::Epoch })
+        .with_on_error(if any() { OnError::Stop } else { OnError::Retry(any()) })
+        .with_allow_non_finite(any());
+    let named = policy.with_score_name(black_box("score"));
+    match named.and_then(|policy| policy.with_n_saved(any())) {
         Err(failed) => error(&failed),
         Ok(mut policy) => {
             let save = policy.update(any()).or(policy.update_at(&counters(), any()));
-            let save = save.unwrap_or(Save { step: any(), score: any() });
+            let save = save.unwrap_or(SaveDecision { step: any(), score: any() });
             defmt::info!("{}", save);
             serde(&save);
-            black_box((policy.committed(save), policy.found(save), policy.best(), policy.latest()));
+            black_box((policy.record_commit(save), policy.restore_entry(save), policy.best(), policy.latest()));
             black_box((policy.kept(), policy.calls()));
             policy.reset();
             black_box(policy);
@@ -101,7 +103,7 @@ fn model_checkpoint() {
 
     let order = if any() { Order::Score } else { Order::Step };
     let mut ranking = Ranking::<3>::new(any(), order, any());
-    let entry = Entry::new(any(), any());
+    let entry = RankedCheckpoint::new(any(), any());
     black_box((ranking.accepts(&entry), ranking.insert(entry), ranking.best(), ranking.is_full(), entry.score()));
     black_box(ranking.entries());
     ranking.clear();
@@ -117,9 +119,13 @@ fn terminate_on_nan() {
     let mut guard = TerminateOnNan::default();
     black_box((guard.check(&deep), guard.check(values), guard.check_stripe(values)));
     defmt::info!("{}", guard);
-    let mut guard = guard.with_cadence(NonZeroU32::new(any()).unwrap_or(NonZeroU32::MIN));
-    black_box((guard.check(&deep), guard.check(values), guard.check_stripe(values)));
-    defmt::info!("{}", guard);
+    match guard.with_schedule(any()) {
+        Err(failed) => error(&failed),
+        Ok(mut guard) => {
+            black_box((guard.check(&deep), guard.check(values), guard.check_stripe(values)));
+            defmt::info!("{}", guard);
+        }
+    }
 }
 
 fn counters() -> Counters {
@@ -137,48 +143,61 @@ fn events() {
         Err(failed) => error(&failed),
         Ok(when) => {
             let mut when = when.or(User(any())).or(Any).or(Never).or(event).filter(|value| value > any());
-            black_box(when.fires(event, &counters()));
+            black_box(when.matches(event, &counters()));
         }
     }
     if let Ok(mut once) = IterationCompleted.once(any()) {
-        black_box(once.fires(event, &counters()));
+        black_box(once.matches(event, &counters()));
     }
 }
 
-fn names() {
-    // The standard library formats floats with code in which the compiler cannot rule out a panic. The feature
-    // `float-text` includes that code, so that `check` can verify that this program then fails to link.
+/// The standard library formats floats with code in which the compiler cannot rule out a panic. The feature `float-text`
+/// includes that code, so that `check` can verify that this program then fails to link.
+fn float_text() {
     if cfg!(feature = "float-text") {
-        display(ScoreText(any()));
-        display(FileName { prefix: "", object: "model", step: any(), score: Some(("s", any())), extension: "tmck" });
+        display(any::<f32>());
     }
 }
 
 fn engine(model: &mut u32, weights: &mut [f32]) {
     let Ok(stopping) = EarlyStopping::new(3) else { return };
-    let evaluator_stopping = stopping.attach(Completed, |state: &State<f32>| state.output.unwrap_or(0.0));
-    let evaluator =
-        on(EpochCompleted, |model: &mut u32, state: &mut State<f32>, engine: &mut Engine<f32>, handlers: &mut _| {
-            if let Ok(outcome) = engine.run(model, 0..any(), handlers, |_, _, _| any()) {
-                state.follow(&outcome);
-            }
-        });
+    let evaluator_stopping = stopping.attach(Completed, |state| state.output.unwrap_or(0.0));
+    let evaluator = Evaluator::new(Engine::<f32>::new(1), evaluator_stopping);
+    let evaluator = evaluator.run_at(EpochCompleted, |model: &mut u32, state: &mut State<f32>, engine, handlers| {
+        if let Ok(outcome) = engine.run(model, 0..any(), handlers, |_, _, _| any()) {
+            state.terminate_if_stopped(&outcome);
+        }
+    });
+    let types = RunTypes::<u32, f32>::default();
     let mut handlers = (
-        TerminateOnNan::new().attach(IterationCompleted, |_: &u32, state: &State<f32>| state.output),
-        TerminateOnNan::new().watch(IterationCompleted, |_: &u32, check: &mut dyn FnMut(&[f32])| check(weights)),
-        stopping.attach(EpochCompleted, |state: &State<f32>| state.output.unwrap_or(0.0)),
-        Timer::new(0).attach(any::<u64>, Started, Completed, IterationCompleted, IterationStarted),
-        Timer::new(0).attach_to_run(any::<u64>),
-        Some(on(Any, |_: &mut u32, state: &mut State<f32>| call_state(state))),
+        TerminateOnNan::new().attach(IterationCompleted, types.reference(|_, state| &state.output)),
+        TerminateOnNan::new().attach_slices(IterationCompleted, types.slices(|_, check| check(weights))),
+        stopping
+            .attach(EpochCompleted, types.score(|state| state.output.unwrap_or(0.0)))
+            .observe(|stopping, _| defmt::info!("{=u32}", stopping.remaining_patience())),
+        Timer::new(0)
+            .attach(any::<u64>)
+            .start(Started)
+            .pause(Completed)
+            .resume(IterationCompleted)
+            .step(IterationStarted)
+            .observe(Completed, |timer: &Timer, now| _ = black_box(timer.value(now))),
+        Timer::new(0).attach(any::<u64>),
+        Some(on(Any, types.function(|_, state| call_state(state)))),
         [on(Any, |_: &mut u32, _: &mut State<f32>| ()); 2],
-        evaluator.with(Engine::new(1), evaluator_stopping),
+        evaluator,
     );
     let mut engine = Engine::with_metrics(any(), ()).with_epoch_length(any());
     engine.start_after_epoch(any(), any());
     run(&mut engine, model, &[1.0, 2.0][..], &mut handlers);
     run(&mut engine, model, 0..any(), &mut handlers);
-    run(&mut engine, model, Stream([1.0_f32].iter()), &mut handlers);
-    while engine.begin_iteration(model, &mut handlers) {
+    run(&mut engine, model, IterBatches([1.0_f32].iter()), &mut handlers);
+    loop {
+        match engine.begin_iteration(model, &mut handlers) {
+            Ok(true) => (),
+            Ok(false) => break,
+            Err(failed) => error(&failed),
+        }
         engine.end_iteration(any(), model, &mut handlers);
         engine.end_data(model, &mut handlers);
         engine.fire(UserEvent { id: any(), value: any() }, model, &mut handlers);
@@ -206,19 +225,19 @@ fn call_state(state: &mut State<f32>) {
     state.terminate_epoch();
     state.terminate(StopReason::User(any()));
     state.set_max_epochs(any());
-    state.request_act();
+    state.request_action();
     if let Err(full) = state.fire(UserEvent { id: any(), value: any() }) {
         error(&full);
     }
     black_box((state.epoch(), state.iteration(), state.offset(), state.epoch_length(), state.max_epochs()));
-    black_box((state.counters(), state.stop_reason()));
+    black_box((state.counters(), state.stop_reason(), state.is_last_in_epoch()));
 }
 
 fn run<D: Batches, H: Handler<u32, f32>>(engine: &mut Engine<f32>, model: &mut u32, mut data: D, handlers: &mut H) {
     black_box((
         data.len(),
         data.is_empty(),
-        data.get(Position { epoch: any(), offset: any(), drawn: any() }).is_some(),
+        data.get(Position { epoch: any(), offset: any(), data_offset: any() }).is_some(),
     ));
     let result = engine.try_run(model, data, handlers, |_, _, _| if any() { Ok(any()) } else { Err(StepError) });
     match result {

@@ -4,59 +4,65 @@ use crate::format::{display, error};
 use crate::policies::any;
 use core::hint::black_box;
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash};
-use training_monitor::checkpoint::{self, Checksum, Contents, Crc32, Header, Inspect, Loader, One, Tensor};
+use training_monitor::checkpoint::{
+    self, Checksum, Contents, Crc32, Header, Inspect, Loader, Named, ObjectVisitor, Objects, StateDict, Tensor,
+    TensorUnavailable, TensorView, TensorVisitor,
+};
 use training_monitor::embedded_io::{self, Read, Write};
 use training_monitor::event::EpochCompleted;
 use training_monitor::handlers::keep::{KeepMetrics, KeepOutput};
-use training_monitor::handlers::model_checkpoint::Save;
-use training_monitor::handlers::saving::{Report, Saving};
-use training_monitor::record::{Record, RecordReader, RecordWriter, kind};
+use training_monitor::handlers::model_checkpoint::{
+    CheckpointEvent, CheckpointHandler, CheckpointObserver, SaveDecision,
+};
+use training_monitor::log::DefmtObserver;
+use training_monitor::run_record::{HandlerKind, HandlerStates, Persist, RunRecord};
+use training_monitor::store::flash::Slots;
 use training_monitor::store::ram::Ram;
-use training_monitor::store::slots::Slots;
-use training_monitor::store::{Opening, Store, Stored};
+use training_monitor::store::{CheckpointMeta, Store, StreamSpec};
 use training_monitor::{Engine, Event, Handler, ModelCheckpoint, State};
 
 /// A model with two tensors.
-type Model<'a> = One<'a, &'a mut [f32; 40]>;
+type Model<'a> = Named<'a, &'a mut [f32; 40]>;
 
 /// Calls all functions of this group.
 pub fn call_all() {
     let mut weights = black_box([0.0_f32; 40]);
-    let mut model: Model<'_> = One("model", &mut weights);
+    let mut model: Model<'_> = Named::new("model", &mut weights);
     call_codec(&mut model);
+    call_codec(&mut Nested { layer: Layer { weight: any(), scale: any() }, bias: any() });
     call_store(&mut model, Ram::<3, 1024>::new());
     call_store(&mut model, &mut Ram::<3, 1024>::default());
     call_slots::<4>(&mut model);
     call_slots::<8>(&mut model);
 }
 
-fn call_codec(model: &mut Model<'_>) {
+fn call_codec<T: Objects>(model: &mut T) {
     let mut crc = Crc32::default();
     crc.update(black_box(&[1, 2, 3]));
     black_box(crc.value());
 
     let header =
         Header { step: any(), sequence: any(), iteration: any(), score: any(), score_name: black_box(Some("score")) };
-    let contents = Contents { header, record: None, only: black_box(None), allow_non_finite: any() };
+    let contents = Contents { header, record: None, single_object: black_box(None), allow_non_finite: any() };
     let mut buffer = Buffer { bytes: [0; 512], position: 0 };
-    let mut record = Record::new();
-    black_box(checkpoint::measure::<core::convert::Infallible, _>(&contents, model).is_ok());
-    match checkpoint::encode::<Crc32, _, _>(&mut buffer, &contents, model) {
+    let mut record = RunRecord::new();
+    black_box(checkpoint::measure(&contents, model).is_ok());
+    match checkpoint::encode(&mut buffer, &contents, model) {
         Ok(encoded) => defmt::info!("{}", encoded),
         Err(failed) => defmt::error!("{}", failed),
     }
-    match checkpoint::load::<Crc32, _>(&black_box(buffer.bytes), model, Some(&mut record)) {
+    match checkpoint::load(&black_box(buffer.bytes), model, Some(&mut record)) {
         Ok(info) => drop(black_box(info)),
         Err(failed) => error(&failed),
     }
     let mut scratch = [0; 64];
-    match checkpoint::inspect::<Crc32, _, _>(&mut buffer, &mut scratch, &mut Inspector) {
+    match checkpoint::inspect(&mut buffer, &mut scratch, &mut Inspector) {
         Ok(info) => drop(black_box(info)),
         Err(failed) => error(&failed),
     }
     let mut loader = Loader::new(model, &mut scratch);
     black_box(loader.verify::<Crc32, _>(&mut buffer, None).is_ok());
-    black_box(loader.verified::<core::convert::Infallible>().is_ok());
+    black_box(loader.check_complete::<core::convert::Infallible>().is_ok());
     black_box(loader.load::<Crc32, _>(&mut buffer).is_ok());
 }
 
@@ -97,10 +103,10 @@ impl Inspect for Inspector {
     fn score_name(&mut self, name: &str) {
         black_box(name);
     }
-    fn run(&mut self, record: &Record) {
+    fn run(&mut self, record: &RunRecord) {
         black_box(record);
     }
-    fn set(&mut self, name: &str) {
+    fn object_name(&mut self, name: &str) {
         black_box(name);
     }
     fn tensor(&mut self, tensor: Tensor<'_>) {
@@ -118,7 +124,7 @@ fn call_slots<const GRANULE: usize>(model: &mut Model<'_>) {
     match Slots::<_, 3>::open(Chip::<GRANULE>([0; 3 * 1024]), any()..any()) {
         Err(failed) => error(&failed),
         Ok(mut slots) => {
-            black_box((slots.erases(), slots.room(), slots.flash().0.len(), slots.flash_mut().0.len()));
+            black_box((slots.erases(), slots.max_stream_len(), slots.flash().0.len(), slots.flash_mut().0.len()));
             match slots.erase_ahead(any()) {
                 Ok(done) => drop(black_box(done)),
                 Err(failed) => error(&failed),
@@ -135,15 +141,13 @@ where
     S::Error: core::error::Error + defmt::Format + 'static,
 {
     let header = Header { step: any(), ..Header::default() };
-    let opening = Opening { header, object: None, part: any(), parts: any(), len: any() };
-    black_box(store.create(&opening).is_ok());
-    black_box((store.parts(any()).is_ok(), store.remove(any()).is_ok(), store.open(any(), any()).is_ok()));
-    black_box(Stored::from(&header));
+    let spec = StreamSpec { header, object: None, stream_index: any(), stream_count: any(), len: any() };
+    black_box(store.create(&spec).is_ok());
+    black_box((store.stream_count(any()).is_ok(), store.remove(any()).is_ok(), store.open(any(), any()).is_ok()));
+    black_box(CheckpointMeta::from(&header));
 
-    let Ok(policy) = ModelCheckpoint::<2>::builder().score_function(|_: &State<f32>| any()).n_saved(2).build() else {
-        return;
-    };
-    let observer = |report: &Report<'_, S::Error>| format_report(report);
+    let policy = ModelCheckpoint::<2>::best_by(|_: &State<f32>| any());
+    let observer = |event: &CheckpointEvent<'_, S::Error>| format_event(event);
     match policy.attach(EpochCompleted, store) {
         Err(failed) => error(&failed),
         Ok(checkpoint) => {
@@ -162,13 +166,13 @@ where
     }
 }
 
-fn call_checkpoint_handler<W, S, F, B>(model: &mut Model<'_>, handler: &mut Saving<2, W, S, F, B>)
+fn call_checkpoint_handler<W, S, F, B>(model: &mut Model<'_>, handler: &mut CheckpointHandler<2, W, S, F, B>)
 where
     S: Store,
     S::Error: core::error::Error + defmt::Format + 'static,
-    B: training_monitor::handlers::saving::Observer<S::Error>,
+    B: CheckpointObserver<S::Error>,
 {
-    if let Err(failed) = handler.save(Save { step: any(), score: any() }, any(), None, model) {
+    if let Err(failed) = handler.save(SaveDecision { step: any(), score: any() }, any(), None, model) {
         error(&failed);
     }
     if let Err(failed) = handler.load_best(model) {
@@ -177,18 +181,20 @@ where
     if let Err(failed) = handler.load_step(any(), model) {
         error(&failed);
     }
-    black_box((handler.machine().best(), handler.last_error().is_some()));
-    black_box(handler.store_mut().stored(any()).is_ok());
-    handler.sweep();
+    black_box((handler.policy().best(), handler.last_error().is_some()));
+    black_box(handler.store_mut().checkpoint(any()).is_ok());
+    handler.evict_unranked();
     black_box(handler.store());
 }
 
-fn format_report<E: core::error::Error + defmt::Format + 'static>(report: &Report<'_, E>) {
-    display(report);
-    match report {
-        Report::SaveFailed { error: failed, .. } => error(*failed),
-        Report::RemovalFailed { error: failed, .. } => error(*failed),
-        Report::LoadFailed { error: failed, .. } => error(*failed),
+fn format_event<E: core::error::Error + defmt::Format + 'static>(event: &CheckpointEvent<'_, E>) {
+    display(event);
+    defmt::info!("{}", event);
+    DefmtObserver { series: "best" }.on_checkpoint_event(event);
+    match event {
+        CheckpointEvent::SaveFailed { error: failed, .. } => error(*failed),
+        CheckpointEvent::EvictionFailed { error: failed, .. } => error(*failed),
+        CheckpointEvent::LoadFailed { error: failed, .. } => error(*failed),
         _ => (),
     }
 }
@@ -198,16 +204,56 @@ struct UserHandler(u32);
 
 impl<T: ?Sized> Handler<T, f32> for UserHandler {
     fn on_event(&mut self, _: Event, _: &mut T, _: &mut State<f32>) {}
-    fn act(&mut self, _: &mut T, _: &mut State<f32>, record: &Record) -> bool {
+    fn perform(&mut self, _: &mut T, _: &mut State<f32>, record: &RunRecord) -> bool {
         record.handlers().count() > 3
     }
-    fn save_state(&mut self, _: &State<f32>, record: &mut RecordWriter<'_>) {
-        record.push(kind::USER, &self.0);
+    fn persist(&mut self, _: &mut State<f32>, states: &mut HandlerStates<'_>) {
+        black_box(states.visit(self));
     }
-    fn restore_state(&mut self, _: &mut State<f32>, record: &mut RecordReader<'_>) {
-        if let Some(value) = record.take(kind::USER) {
-            self.0 = value;
+}
+
+impl Persist for UserHandler {
+    const KIND: HandlerKind = HandlerKind::user(0);
+    type State = u32;
+    fn save(&mut self) -> u32 {
+        self.0
+    }
+    fn restore(&mut self, value: u32) {
+        self.0 = value;
+    }
+}
+
+/// A model with nested modules and a tensor that may be unavailable.
+struct Nested {
+    layer: Layer,
+    bias: [f32; 3],
+}
+
+#[derive(StateDict)]
+struct Layer {
+    weight: [[f32; 2]; 3],
+    scale: f32,
+}
+
+/// Lists the tensors of [`Nested`].
+struct Tensors<'a>(&'a mut Nested);
+
+impl StateDict for Tensors<'_> {
+    fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+        if any() {
+            return Err(TensorUnavailable.into());
         }
+        visitor.module(black_box("layer"), &mut self.0.layer)?;
+        visitor.tensor("view", TensorView::new(black_box(&[3]), &mut self.0.bias))?;
+        visitor.tensor("read-only", TensorView::read_only(black_box(&[1]), black_box(&[0.0])))
+    }
+}
+
+impl Objects for Nested {
+    fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+        visitor.state_dict("tensors", &mut Tensors(self))?;
+        visitor.state_dict("layer", &mut self.layer)?;
+        visitor.value("bias", &mut self.bias)
     }
 }
 
