@@ -1,5 +1,8 @@
-//! The tool on the log of a device as it comes: defmt's frames.
+//! `watch` with the log of a device in its original form: defmt frames.
 
+#[allow(dead_code)] // Only the format strings are used here.
+#[path = "../src/bin/training-monitor/watch/lines.rs"]
+mod lines;
 mod tool;
 
 use object::write::Object;
@@ -8,110 +11,137 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use tool::device::{FRAMES, TABLE, program};
-use tool::says;
+use tool::check_output;
+use tool::device::{FRAMES, SYMBOLS, program};
 
-/// A directory with the program, and with `frames` as `log`.
+/// A directory with the program as `train` and with `frames` as `log`.
 fn device(frames: &[u8]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("train"), program(TABLE)).unwrap();
+    fs::write(dir.path().join("train"), program(SYMBOLS)).unwrap();
     fs::write(dir.path().join("log"), frames).unwrap();
     dir
 }
 
 fn watch(dir: &Path) -> String {
-    says(dir, &["watch", "log", "--elf", "train", "--once"], 0)
+    check_output(dir, &["watch", "log", "--elf", "train", "--once"], 0)
 }
 
-/// What the tool makes of the same log as text.
-fn as_text() -> String {
+/// The output of `watch` for the same log as text.
+fn watch_text_log() -> String {
     let dir = tempfile::tempdir().unwrap();
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware-example/golden/64-32-10.log");
     fs::copy(golden, dir.path().join("log")).unwrap();
-    says(dir.path(), &["watch", "log", "--once"], 0)
+    check_output(dir.path(), &["watch", "log", "--once"], 0)
 }
 
 #[test]
-fn frames_say_what_the_text_says() {
+fn the_table_of_log_lines_matches_the_firmware() {
+    // Each symbol is a JSON object with a format string and the log level as its tag.
+    let symbol = |line: &str| serde_json::from_str::<serde_json::Value>(line.splitn(3, ' ').nth(2)?).ok();
+    let is_line = |symbol: &serde_json::Value| {
+        symbol["crate_name"] == "train"
+            && ["defmt_info", "defmt_warn", "defmt_error"].iter().any(|tag| symbol["tag"] == *tag)
+    };
+    let printed: Vec<String> = SYMBOLS
+        .lines()
+        .filter_map(symbol)
+        .filter(is_line)
+        .map(|symbol| symbol["data"].as_str().unwrap().to_owned())
+        .collect();
+    let known: Vec<&str> = lines::FIRMWARE_LINES.iter().map(|line| line.format).collect();
+    // The firmware prints the name of a store as literal text in some lines.
+    let equals = |line: &str, format: &str| {
+        line == format || ["best", "latest"].iter().any(|store| line == format.replace("{=str}", store))
+    };
+    assert!(!printed.is_empty());
+    for line in &printed {
+        assert!(known.iter().any(|format| equals(line, format)), "not in watch/lines.rs: {line}");
+    }
+    for format in known {
+        assert!(printed.iter().any(|line| equals(line, format)), "not printed by the firmware: {format}");
+    }
+}
+
+#[test]
+fn frames_and_text_have_the_same_output() {
     let dir = device(FRAMES);
-    let told = watch(dir.path());
-    assert!(told.starts_with("INFO  64-32-10, from the beginning\n"), "{told}");
-    assert!(told.contains("\nepoch 1  loss 0.28987  accuracy"), "{told}");
-    assert!(
-        told.contains("\nlatest: saved step 12, 19576 bytes, in place of 11\nstopped: EarlyStopping, after epoch 12")
-    );
-    // Lines that mean nothing to the tool have their level; the others are the same.
-    assert_eq!(told.replace("INFO  ", ""), as_text());
+    let shown = watch(dir.path());
+    assert!(shown.starts_with("INFO  64-32-10, from the beginning\n"), "{shown}");
+    assert!(shown.contains("\nepoch 1  loss 0.28987  accuracy"), "{shown}");
+    let end = "\nlatest: saved step 12, 19576 bytes, evicted step 11\nstopped: EarlyStopping, after epoch 12";
+    assert!(shown.contains(end), "{shown}");
+    // Lines without a meaning for the tool are shown with their level; the text log has no levels.
+    assert_eq!(shown.replace("INFO  ", ""), watch_text_log());
 }
 
 #[test]
-fn frames_in_pieces_through_a_pipe() {
+fn frames_can_arrive_in_pieces() {
     let dir = device(FRAMES);
     for piece in [1, 7] {
         let mut watch = Command::new(env!("CARGO_BIN_EXE_training-monitor"));
         watch.args(["watch", "-", "--elf", "train"]).current_dir(dir.path());
         let mut watch = watch.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut to = watch.stdin.take().unwrap();
-        FRAMES.chunks(piece).for_each(|bytes| to.write_all(bytes).unwrap());
-        drop(to);
+        let mut stdin = watch.stdin.take().unwrap();
+        FRAMES.chunks(piece).for_each(|bytes| stdin.write_all(bytes).unwrap());
+        drop(stdin);
         let output = watch.wait_with_output().unwrap();
         assert!(output.status.success());
-        assert_eq!(String::from_utf8(output.stdout).unwrap().replace("INFO  ", ""), as_text(), "{piece}");
+        let shown = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(shown.replace("INFO  ", ""), watch_text_log(), "pieces of {piece} bytes");
     }
 }
 
 #[test]
-fn a_stream_that_was_cut_or_joined_late() {
-    let whole = watch(device(FRAMES).path());
-    let lines: Vec<&str> = whole.lines().collect();
-    // The power went in the middle of the last frame, and the device started again.
-    let cut = &FRAMES[..FRAMES.len() - 4];
-    let told = watch(device(&[cut, FRAMES].concat()).path());
+fn truncated_frames_are_reported_and_skipped() {
+    let complete = watch(device(FRAMES).path());
+    let lines: Vec<&str> = complete.lines().collect();
+    // Power fails in the middle of the last frame, and the device starts again.
+    let truncated = &FRAMES[..FRAMES.len() - 4];
+    let shown = watch(device(&[truncated, FRAMES].concat()).path());
     let before = lines[..lines.len() - 1].join("\n");
-    assert_eq!(told, format!("{before}\n(a broken frame)\n{whole}"));
-    // Joined anywhere: at most the first line is lost, and never is there one that the device did not send.
-    for from in 1..FRAMES.len() / 2 {
-        let told = watch(device(&FRAMES[from..]).path());
-        let rest: Vec<&str> = told.lines().filter(|line| *line != "(a broken frame)").collect();
+    assert_eq!(shown, format!("{before}\n(a broken frame)\n{complete}"));
+    // The tool starts to read at any byte. At most the first line is wrong, and no other line is lost.
+    for start in 1..FRAMES.len() / 2 {
+        let shown = watch(device(&FRAMES[start..]).path());
+        let rest: Vec<&str> = shown.lines().filter(|line| *line != "(a broken frame)").collect();
         let wrong = rest.iter().filter(|line| !lines.contains(line)).count();
-        assert!(wrong <= 1 && rest.len() + from / 4 >= lines.len() - 1, "from byte {from}:\n{told}");
+        assert!(wrong <= 1 && rest.len() + start / 4 >= lines.len() - 1, "from byte {start}:\n{shown}");
     }
 }
 
 #[test]
-fn damaged_bytes_never_end_it() {
-    // Every byte once, in another way each: whatever the decoder makes of it, the tool comes to the end.
+fn damaged_frames_never_crash_the_tool() {
+    // Each byte is changed once, each by another amount. The decoder may report anything, but the tool must exit normally.
     let mut damaged = FRAMES.to_vec();
-    for at in 0..damaged.len() {
-        damaged[at] = damaged[at].wrapping_add(1 + at as u8 % 251);
-        if at % 8 == 7 {
+    for index in 0..damaged.len() {
+        damaged[index] = damaged[index].wrapping_add(1 + index as u8 % 251);
+        if index % 8 == 7 {
             watch(device(&damaged).path());
         }
     }
 }
 
 #[test]
-fn wrong_programs_and_wrong_logs() {
+fn unsuitable_programs_and_logs_are_rejected() {
     let dir = device(FRAMES);
     let write = |name: &str, bytes: &[u8]| fs::write(dir.path().join(name), bytes).unwrap();
     write("text", b"epoch 1: loss 0.5\n");
     write("empty", b"");
     write("silent", &Object::new(BinaryFormat::Elf, Architecture::Arm, Endianness::Little).write().unwrap());
-    write("newer", &program(&TABLE.replace("_defmt_version_ = 4", "_defmt_version_ = 99")));
-    write("raw", &program(&TABLE.replace("rzcobs", "raw")));
-    let fails = |log: &str, elf: &str| says(dir.path(), &["watch", log, "--elf", elf, "--once"], 2);
-    for (log, elf, why) in [
-        ("log", "text", "text is not a device's program (ELF)"),
+    write("newer", &program(&SYMBOLS.replace("_defmt_version_ = 4", "_defmt_version_ = 99")));
+    write("raw", &program(&SYMBOLS.replace("rzcobs", "raw")));
+    for (log, elf, reason) in [
+        ("log", "text", "text is not a program for a device (ELF)"),
         ("log", "absent", "cannot read absent"),
         ("log", "silent", "no section .defmt"),
         ("log", "newer", "version mismatch: firmware is using 99"),
-        ("text", "train", "leave --elf out"),
+        ("text", "train", "if it is text, omit --elf"),
         ("log", "raw", "a frame is broken"),
     ] {
-        let told = fails(log, elf);
-        assert!(told.contains(why), "{log} {elf}: {told}");
+        let error = check_output(dir.path(), &["watch", log, "--elf", elf, "--once"], 2);
+        assert!(error.contains(reason), "{log} {elf}: {error}");
     }
-    assert_eq!(says(dir.path(), &["watch", "empty", "--elf", "train", "--once"], 0), "");
-    // And frames without a program are told of, not shown as rubbish only.
-    assert!(says(dir.path(), &["watch", "log", "--once", "--plain"], 0).contains("give --elf"));
+    assert_eq!(check_output(dir.path(), &["watch", "empty", "--elf", "train", "--once"], 0), "");
+    // Frames without --elf are reported with a hint.
+    assert!(check_output(dir.path(), &["watch", "log", "--once", "--plain"], 0).contains("use --elf PROGRAM"));
 }

@@ -1,4 +1,4 @@
-//! The tool with an output that takes nothing: a reader that is gone, a full disk.
+//! The tool with a standard output that accepts no data: a closed pipe, and a full disk.
 
 #![cfg(unix)]
 
@@ -7,13 +7,13 @@ mod tool;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use tool::{Chip, train};
+use tool::{MemoryFlash, train};
 use training_monitor::checkpoint::Crc32;
 use training_monitor::store::slots::Slots;
 use training_monitor_std::{Directory, History};
 
-/// A run with its history, the dump of a flash, and a directory with a checkpoint that is damaged.
-fn prepare(dir: &Path) {
+/// Creates a run with its history, a run with a damaged checkpoint, a flash dump, and a device log.
+fn create_files(dir: &Path) {
     for run in ["run", "damaged"] {
         let open = |prefix: &str| Directory::builder(dir.join(run), prefix).require_empty(false).open().unwrap();
         train(open("best"), open("latest"));
@@ -32,19 +32,19 @@ fn prepare(dir: &Path) {
     bytes[100] ^= 1;
     fs::write(latest, bytes).unwrap();
     let mut flash = vec![0xFF; 4096];
-    let slots = Slots::<_, 2, Crc32>::open(Chip::<256>(&mut flash), 0..4096).unwrap();
+    let slots = Slots::<_, 2, Crc32>::open(MemoryFlash::<256>(&mut flash), 0..4096).unwrap();
     train(training_monitor::store::ram::Ram::<3, 512>::new(), slots);
     fs::write(dir.join("dump.bin"), flash).unwrap();
     fs::write(dir.join("device.log"), "INFO epoch 1: loss 0.5\nhello\n").unwrap();
 }
 
-/// Every way to print something, and its exit code where nobody reads.
-const ALL: [(&str, i32); 18] = [
+/// Each command that prints to standard output, and its exit code if the pipe is closed. The answers of `verify` and `diff`
+/// do not depend on whether their output is read.
+const COMMANDS: [(&str, i32); 18] = [
     ("inspect run", 0),
     ("inspect run --json", 0),
     ("inspect dump.bin", 0),
     ("verify run dump.bin", 0),
-    // The verdict does not depend on who reads it.
     ("verify damaged run", 1),
     ("verify damaged --json", 1),
     ("export run --to npz -o run.npz", 0),
@@ -61,38 +61,39 @@ const ALL: [(&str, i32); 18] = [
     ("completions bash", 0),
 ];
 
-fn run(dir: &Path, line: &str, to: impl Into<Stdio>) -> Output {
+fn run(dir: &Path, line: &str, stdout: impl Into<Stdio>) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_training-monitor"));
-    let child = command.args(line.split(' ')).current_dir(dir).stdout(to).stderr(Stdio::piped()).spawn().unwrap();
+    let child = command.args(line.split(' ')).current_dir(dir).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
     child.wait_with_output().unwrap()
 }
 
 #[test]
-fn a_reader_that_is_gone_ends_it_quietly() {
+fn a_closed_pipe_ends_commands_without_an_error() {
     let dir = tempfile::tempdir().unwrap();
-    prepare(dir.path());
-    for (line, code) in ALL {
+    create_files(dir.path());
+    for (line, code) in COMMANDS {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let output = run(dir.path(), line, writer);
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert_eq!((output.status.code(), &*told), (Some(code), ""), "{line}");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*error), (Some(code), ""), "{line}");
     }
-    // What was asked for was done all the same.
-    for made in ["run.npz", "run.ckpt", "run.svg", "logs/run"] {
-        assert!(dir.path().join(made).exists(), "{made}");
+    // The commands still write their files.
+    for file in ["run.npz", "run.ckpt", "run.svg", "logs/run"] {
+        assert!(dir.path().join(file).exists(), "{file}");
     }
 }
 
 #[test]
-fn an_output_that_is_full_is_told() {
-    let Ok(full) = File::options().write(true).open("/dev/full") else { return };
+#[cfg_attr(not(target_os = "linux"), ignore = "needs /dev/full")]
+fn a_full_disk_is_reported() {
+    let full = File::options().write(true).open("/dev/full").expect("the test needs /dev/full");
     let dir = tempfile::tempdir().unwrap();
-    prepare(dir.path());
-    for (line, _) in ALL {
+    create_files(dir.path());
+    for (line, _) in COMMANDS {
         let output = run(dir.path(), line, full.try_clone().unwrap());
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{line}\n{told}");
-        assert!(told.starts_with("error: cannot write standard output: No space left"), "{line}\n{told}");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{line}\n{error}");
+        assert!(error.starts_with("error: cannot write standard output: No space left"), "{line}\n{error}");
     }
 }

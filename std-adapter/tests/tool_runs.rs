@@ -1,4 +1,4 @@
-//! The tool on runs: pictures of their histories, and following them.
+//! `plot` and `watch` with histories and with device logs as text.
 
 mod tool;
 
@@ -6,12 +6,12 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use tool::says;
+use tool::check_output;
 use training_monitor::{Outcome, StopReason};
 use training_monitor_std::History;
 
-/// A run of `epochs` epochs; the loss of one iteration is not a number.
-fn history(path: &Path, epochs: u32) {
+/// Writes the history of a run with `epochs` epochs of ten iterations. The loss of iteration 7 is NaN.
+fn write_history(path: &Path, epochs: u32) {
     fs::create_dir_all(path).unwrap();
     let history = History::create(path.join("history.jsonl")).unwrap();
     for epoch in 1..=epochs {
@@ -26,12 +26,12 @@ fn history(path: &Path, epochs: u32) {
 }
 
 #[test]
-fn pictures_of_one_run_and_of_several() {
+fn pictures_of_one_run_and_of_two_runs() {
     let dir = tempfile::tempdir().unwrap();
-    history(&dir.path().join("one"), 5);
-    history(&dir.path().join("two"), 9);
+    write_history(&dir.path().join("one"), 5);
+    write_history(&dir.path().join("two"), 9);
     let picture = |arguments: &[&str], file: &str| {
-        says(dir.path(), &[&["plot", "one"], arguments, &["-o", file]].concat(), 0);
+        check_output(dir.path(), &[&["plot", "one"], arguments, &["-o", file]].concat(), 0);
         fs::read(dir.path().join(file)).unwrap()
     };
     let one = String::from_utf8(picture(&["--title", "a < b"], "one.svg")).unwrap();
@@ -45,37 +45,37 @@ fn pictures_of_one_run_and_of_several() {
         let wide = u32::from_be_bytes(*png[16..].first_chunk().unwrap());
         assert_eq!(wide.to_string(), width);
     }
-    let text = says(dir.path(), &["plot", "one", "--terminal"], 0);
+    let text = check_output(dir.path(), &["plot", "one", "--terminal"], 0);
     assert!(text.contains("training loss") && text.contains("accuracy") && !text.contains('\x1b'), "{text}");
     assert!(text.chars().any(|c| ('\u{2801}'..='\u{28FF}').contains(&c)), "{text}");
 }
 
 #[test]
-fn a_history_line_by_line() {
+fn a_complete_history_is_printed() {
     let dir = tempfile::tempdir().unwrap();
-    history(&dir.path().join("run"), 2);
-    let text = says(dir.path(), &["watch", "run", "--plain"], 0);
-    let wanted = [
+    write_history(&dir.path().join("run"), 2);
+    let text = check_output(dir.path(), &["watch", "run", "--plain"], 0);
+    let expected = [
         "iteration 7: the loss is not finite",
         "epoch 1 (iteration 10)  accuracy 0.5",
         "epoch 2 (iteration 20)  accuracy 0.75",
         "stopped: EarlyStopping, after epoch 2 (iteration 20)",
     ];
-    assert_eq!(text.lines().collect::<Vec<_>>(), wanted);
+    assert_eq!(text.lines().collect::<Vec<_>>(), expected);
 }
 
 #[test]
-fn a_history_that_grows() {
+fn a_growing_history_is_followed_until_the_run_stops() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.jsonl");
-    let growing = History::create(&path).unwrap();
-    growing.epoch(1, &[("accuracy", 0.5)]);
+    let history = History::create(&path).unwrap();
+    history.epoch(1, &[("accuracy", 0.5)]);
     let mut watch = Command::new(env!("CARGO_BIN_EXE_training-monitor"));
     let watch = watch.arg("watch").arg(dir.path()).stdout(Stdio::piped()).spawn().unwrap();
-    growing.epoch(2, &[("accuracy", 0.75)]);
-    growing.stopped(&Outcome { reason: StopReason::MaxEpochs, epoch: 2, iteration: 0 });
-    growing.flush().unwrap();
-    // It ends by itself, some time after the run has.
+    history.epoch(2, &[("accuracy", 0.75)]);
+    history.stopped(&Outcome { reason: StopReason::MaxEpochs, epoch: 2, iteration: 0 });
+    history.flush().unwrap();
+    // The command ends soon after the run has stopped.
     let output = watch.wait_with_output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success());
@@ -84,10 +84,10 @@ fn a_history_that_grows() {
 }
 
 #[test]
-fn the_log_of_a_device_through_a_pipe() {
+fn a_device_log_is_read_from_standard_input() {
     let mut watch = Command::new(env!("CARGO_BIN_EXE_training-monitor"));
     let mut watch = watch.args(["watch", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    // With the colours that a logger for terminals has.
+    // A logger for terminals adds colours to its lines.
     let log = b"\x1b[32mINFO\x1b[39m  64-32-10, from the beginning\r\n\
         \x1b[32mINFO\x1b[39m  epoch 1: loss 0.3, accuracy 0.9\r\n\
         \x1b[32mINFO\x1b[0m  best: saved 1, 19580 bytes\r\n\
@@ -96,12 +96,12 @@ fn the_log_of_a_device_through_a_pipe() {
     watch.stdin.take().unwrap().write_all(log).unwrap();
     let output = watch.wait_with_output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let wanted = [
+    let expected = [
         "INFO  64-32-10, from the beginning",
         "epoch 1  loss 0.3  accuracy 0.9",
         "best: saved step 1, 19580 bytes",
-        "latest: step 1 was not saved: see its log",
+        "latest: cannot save step 1: see the log of the device",
         "stopped: NonFinite, after epoch 1",
     ];
-    assert_eq!(text.lines().collect::<Vec<_>>(), wanted);
+    assert_eq!(text.lines().collect::<Vec<_>>(), expected);
 }

@@ -1,17 +1,17 @@
-//! Event files of TensorBoard: read record by record here, and by TensorBoard's own reader where it is installed.
+//! TensorBoard event files. One test decodes each record itself, another uses the reader of TensorBoard.
 
 mod tool;
 
 use std::fs;
 use std::path::Path;
-use tool::{python_with, says};
+use tool::{check_output, python_with};
 use training_monitor::{Outcome, StopReason};
 use training_monitor_std::History;
 
 const FILE: &str = "logs/run/events.out.tfevents.training-monitor";
 
-/// A directory with the history of a run of three iterations, one of them without a loss.
-fn run() -> tempfile::TempDir {
+/// A directory with the history of a run of three iterations. The loss of the second iteration is NaN.
+fn create_run() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("run");
     fs::create_dir(&path).unwrap();
@@ -28,8 +28,8 @@ fn run() -> tempfile::TempDir {
     dir
 }
 
-/// What the file must hold: step, tag, value.
-const EVENTS: [(u64, &str, f32); 8] = [
+/// The expected events: step, tag, value.
+const EXPECTED: [(u64, &str, f32); 8] = [
     (1, "train/loss", 0.75),
     (1, "train/seconds", 0.5),
     (2, "train/loss", f32::NAN),
@@ -40,8 +40,8 @@ const EVENTS: [(u64, &str, f32); 8] = [
     (300, "checkpoints/best_score", -1.5),
 ];
 
-/// CRC-32C bit by bit, turned and shifted as the format wants it.
-fn masked(bytes: &[u8]) -> u32 {
+/// The masked CRC-32C of the format, calculated bit by bit.
+fn masked_checksum(bytes: &[u8]) -> u32 {
     let mut crc = !0_u32;
     for byte in bytes {
         crc ^= u32::from(*byte);
@@ -53,23 +53,23 @@ fn masked(bytes: &[u8]) -> u32 {
     crc.rotate_right(15).wrapping_add(0xA282_EAD8)
 }
 
-/// The data of each record, after its checksums were looked at.
+/// The data of each record. Panics if a checksum is wrong.
 fn records(mut file: &[u8]) -> Vec<&[u8]> {
     let mut records = Vec::new();
     while !file.is_empty() {
         let (length, rest) = file.split_first_chunk::<8>().unwrap();
         let (crc, rest) = rest.split_first_chunk::<4>().unwrap();
-        assert_eq!(u32::from_le_bytes(*crc), masked(length));
+        assert_eq!(u32::from_le_bytes(*crc), masked_checksum(length));
         let (data, rest) = rest.split_at(u64::from_le_bytes(*length) as usize);
         let (crc, rest) = rest.split_first_chunk::<4>().unwrap();
-        assert_eq!(u32::from_le_bytes(*crc), masked(data));
+        assert_eq!(u32::from_le_bytes(*crc), masked_checksum(data));
         records.push(data);
         file = rest;
     }
     records
 }
 
-/// The fields of a message of protobuf: number, and the bytes of the value; those of a varint as eight.
+/// The fields of a Protocol Buffers message: number, and the bytes of the value. A varint has eight bytes.
 fn fields(mut message: &[u8]) -> Vec<(u64, Vec<u8>)> {
     fn varint(message: &mut &[u8]) -> u64 {
         let end = message.iter().position(|byte| byte & 0x80 == 0).unwrap();
@@ -98,16 +98,16 @@ fn fields(mut message: &[u8]) -> Vec<(u64, Vec<u8>)> {
 }
 
 #[test]
-fn every_record_and_every_field() {
-    assert_eq!(masked(b"123456789"), 0xE306_9283_u32.rotate_right(15).wrapping_add(0xA282_EAD8));
-    let dir = run();
-    assert_eq!(says(dir.path(), &["plot", "run", "--tensorboard", "logs"], 0), format!("{FILE}\n"));
+fn each_record_and_field_has_the_expected_value() {
+    assert_eq!(masked_checksum(b"123456789"), 0xE306_9283_u32.rotate_right(15).wrapping_add(0xA282_EAD8));
+    let dir = create_run();
+    assert_eq!(check_output(dir.path(), &["plot", "run", "--tensorboard", "logs"], 0), format!("wrote {FILE}\n"));
     let file = fs::read(dir.path().join(FILE)).unwrap();
     let records = records(&file);
     let time = |data: &[u8]| f64::from_le_bytes(fields(data)[0].1[..].try_into().unwrap());
     assert_eq!(fields(records[0])[1], (3, b"brain.Event:2".to_vec()));
-    assert_eq!(records.len(), 1 + EVENTS.len());
-    for (data, (step, tag, value)) in records[1..].iter().zip(EVENTS) {
+    assert_eq!(records.len(), 1 + EXPECTED.len());
+    for (data, (step, tag, value)) in records[1..].iter().zip(EXPECTED) {
         let event = fields(data);
         assert_eq!(event.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1, 2, 5]);
         assert_eq!(event[1].1, step.to_le_bytes());
@@ -117,40 +117,41 @@ fn every_record_and_every_field() {
         assert_eq!(scalar[0], (1, tag.as_bytes().to_vec()));
         assert_eq!((scalar[1].0, &scalar[1].1[..]), (2, &value.to_le_bytes()[..]), "{tag}");
     }
-    // The run ended when its history was last written, three quarters of a second after it began.
+    // The run ended at the modification time of its history. Its iterations took 0.75 seconds.
     let modified = fs::metadata(dir.path().join("run/history.jsonl")).unwrap().modified().unwrap();
     let end = modified.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
     assert!((time(records[8]) - end).abs() < 1e-3 && (time(records[8]) - time(records[0]) - 0.75).abs() < 1e-3);
 
-    // Written again it is one file, not two; and a picture is drawn as well if it is asked for.
-    fs::write(dir.path().join(FILE), b"of an earlier day").unwrap();
-    says(dir.path(), &["plot", "run", "--tensorboard", "logs", "-o", "run.svg"], 0);
+    // A second call replaces the file instead of adding one. It also draws the requested picture.
+    fs::write(dir.path().join(FILE), b"an older file").unwrap();
+    check_output(dir.path(), &["plot", "run", "--tensorboard", "logs", "-o", "run.svg"], 0);
     assert!(fs::read(dir.path().join(FILE)).unwrap() == file && dir.path().join("run.svg").exists());
     assert_eq!(fs::read_dir(dir.path().join("logs/run")).unwrap().count(), 1);
 }
 
 #[test]
-fn runs_of_one_name_do_not_meet() {
-    let dir = run();
+fn runs_with_equal_names_have_separate_directories() {
+    let dir = create_run();
     fs::create_dir_all(dir.path().join("old/run")).unwrap();
     fs::copy(dir.path().join("run/history.jsonl"), dir.path().join("old/run/history.jsonl")).unwrap();
-    let told = says(dir.path(), &["plot", "run", "--compare", "old/run", "--tensorboard", "logs"], 0);
-    assert_eq!(told, format!("{FILE}\n{}\n", FILE.replace("run", "old_run")));
+    let printed = check_output(dir.path(), &["plot", "run", "--compare", "old/run", "--tensorboard", "logs"], 0);
+    assert_eq!(printed, format!("wrote {FILE}\nwrote {}\n", FILE.replace("run", "old_run")));
 }
 
 #[test]
-fn tensorboards_own_reader_reads_it() {
+#[ignore = "needs Python with tensorboard"]
+fn tensorboard_reads_the_file() {
     let module = "tensorboard.backend.event_processing.event_accumulator";
-    let Some(mut python) = python_with(module, "tensorboard") else { return };
-    let dir = run();
-    says(dir.path(), &["plot", "run", "--tensorboard", "logs"], 0);
+    let mut python = python_with(module, "tensorboard");
+    let dir = create_run();
+    check_output(dir.path(), &["plot", "run", "--tensorboard", "logs"], 0);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/python/read_events.py");
     let output = python.arg("-B").arg(script).arg(dir.path().join("logs/run")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let mut told: Vec<String> = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
-    let mut wanted: Vec<String> =
-        EVENTS.iter().map(|(step, tag, value)| format!("{tag} {step} {:08x}", value.to_bits())).collect();
-    told.sort();
-    wanted.sort();
-    assert_eq!(told, wanted);
+    let mut read: Vec<String> = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
+    let mut expected: Vec<String> =
+        EXPECTED.iter().map(|(step, tag, value)| format!("{tag} {step} {:08x}", value.to_bits())).collect();
+    read.sort();
+    expected.sort();
+    assert_eq!(read, expected);
 }

@@ -1,16 +1,19 @@
-//! The example firmware's log as it comes: `train.frames` is what it sent in an emulator, `train.defmt` the table in its
-//! program; `firmware-example/check --accept` writes both. Of the table a program is made here that has nothing else in it.
+//! The log of the example firmware in defmt's encoding, and a program to decode it with.
+//!
+//! `train.frames` is the output of the firmware in an emulator. `train.defmt` is the symbol table of its section `.defmt`.
+//! `firmware-example/check --accept` writes both files. The tests build an ELF file from the symbol table, so that the
+//! repository does not contain the binary of the firmware.
 
-#![allow(dead_code)] // Each test uses a part of it.
+#![allow(dead_code)] // Each test crate uses a different part of this module.
 
 use object::write::{Object, StandardSegment, Symbol, SymbolSection};
 use object::{Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope};
 
 pub const FRAMES: &[u8] = include_bytes!("../device/train.frames");
-pub const TABLE: &str = include_str!("../device/train.defmt");
+pub const SYMBOLS: &str = include_str!("../device/train.defmt");
 
-/// A program with this table and no code.
-pub fn program(table: &str) -> Vec<u8> {
+/// An ELF file with these symbols in its section `.defmt`, and without code. Each line of `symbols` is value, size and name.
+pub fn program(symbols: &str) -> Vec<u8> {
     let mut elf = Object::new(BinaryFormat::Elf, Architecture::Arm, Endianness::Little);
     let section = elf.add_section(
         elf.segment_name(StandardSegment::Data).to_vec(),
@@ -18,12 +21,12 @@ pub fn program(table: &str) -> Vec<u8> {
         SectionKind::ReadOnlyData,
     );
     elf.append_section_data(section, &[0; 64], 1);
-    for line in table.lines() {
-        let mut parts = line.splitn(3, ' ');
-        let mut number = || parts.next().unwrap().parse().unwrap();
+    for line in symbols.lines() {
+        let mut columns = line.splitn(3, ' ');
+        let mut number = || columns.next().unwrap().parse().unwrap();
         let (value, size) = (number(), number());
         elf.add_symbol(Symbol {
-            name: parts.next().unwrap().as_bytes().to_vec(),
+            name: columns.next().unwrap().as_bytes().to_vec(),
             value,
             size,
             kind: SymbolKind::Data,

@@ -1,6 +1,6 @@
-//! Runs the tool, and makes the files that it reads. Shared by the tests of the tool.
+//! Helpers that all tests of the tool share: they run the tool and create the files that it reads.
 
-#![allow(dead_code)] // Each test uses a part of it.
+#![allow(dead_code)] // Each test crate uses a different part of this module.
 
 pub mod device;
 
@@ -12,26 +12,26 @@ use training_monitor::event::{EpochCompleted, IterationCompleted};
 use training_monitor::store::Store;
 use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, State};
 
-/// The tool, in `directory`.
-pub fn tool(directory: &Path, arguments: &[&str]) -> Output {
+/// Runs the tool in `directory`.
+pub fn run_tool(directory: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_training-monitor"));
     command.args(arguments).current_dir(directory).env("NO_COLOR", "1").output().unwrap()
 }
 
-/// What it prints, when it ends with `code`.
-pub fn says(directory: &Path, arguments: &[&str], code: i32) -> String {
-    let output = tool(directory, arguments);
+/// Runs the tool and checks its exit code. Returns its standard error for exit code 2, otherwise its standard output.
+pub fn check_output(directory: &Path, arguments: &[&str], code: i32) -> String {
+    let output = run_tool(directory, arguments);
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{out}{err}");
     if code == 2 { err.into_owned() } else { out.into_owned() }
 }
 
-/// What it prints as JSON.
-pub fn json(directory: &Path, arguments: &[&str]) -> serde_json::Value {
-    serde_json::from_slice(&tool(directory, arguments).stdout).unwrap()
+/// Runs the tool and parses its standard output as JSON.
+pub fn json_output(directory: &Path, arguments: &[&str]) -> serde_json::Value {
+    serde_json::from_slice(&run_tool(directory, arguments).stdout).unwrap()
 }
 
-/// Tensors and a value.
+/// A model with two tensors and a serde value.
 pub struct Model {
     pub weight: [f32; 6],
     pub bias: [f32; 2],
@@ -69,7 +69,7 @@ impl Objects for Model {
     }
 }
 
-/// Three epochs of four iterations, with the best two by score and the latest kept.
+/// Trains three epochs of four iterations. `best` keeps the two checkpoints with the highest scores, `latest` the newest.
 pub fn train<B: Store, L: Store>(best: B, latest: L) {
     let score = |state: &State<f32>| [0.5, 0.25, 0.75][state.epoch() as usize - 1];
     let mut handlers = (
@@ -92,14 +92,14 @@ pub fn train<B: Store, L: Store>(best: B, latest: L) {
     Engine::new(3).run(&mut model, 0..4, &mut handlers, step).unwrap();
 }
 
-/// A flash in memory with blocks of `BLOCK` bytes, programmed 8 at a time.
-pub struct Chip<'a, const BLOCK: usize>(pub &'a mut [u8]);
+/// A NOR flash in memory, with erase blocks of `BLOCK` bytes and writes of 8 bytes.
+pub struct MemoryFlash<'a, const BLOCK: usize>(pub &'a mut [u8]);
 
-impl<const BLOCK: usize> ErrorType for Chip<'_, BLOCK> {
+impl<const BLOCK: usize> ErrorType for MemoryFlash<'_, BLOCK> {
     type Error = NorFlashErrorKind;
 }
 
-impl<const BLOCK: usize> ReadNorFlash for Chip<'_, BLOCK> {
+impl<const BLOCK: usize> ReadNorFlash for MemoryFlash<'_, BLOCK> {
     const READ_SIZE: usize = 1;
     fn read(&mut self, at: u32, to: &mut [u8]) -> Result<(), NorFlashErrorKind> {
         to.copy_from_slice(&self.0[at as usize..][..to.len()]);
@@ -110,7 +110,7 @@ impl<const BLOCK: usize> ReadNorFlash for Chip<'_, BLOCK> {
     }
 }
 
-impl<const BLOCK: usize> NorFlash for Chip<'_, BLOCK> {
+impl<const BLOCK: usize> NorFlash for MemoryFlash<'_, BLOCK> {
     const WRITE_SIZE: usize = 8;
     const ERASE_SIZE: usize = BLOCK;
     fn erase(&mut self, from: u32, to: u32) -> Result<(), NorFlashErrorKind> {
@@ -123,18 +123,24 @@ impl<const BLOCK: usize> NorFlash for Chip<'_, BLOCK> {
     }
 }
 
-/// A Python with numpy and safetensors. Where there is none the test is over, and says so.
-pub fn python() -> Option<Command> {
+/// A Python interpreter with numpy and safetensors.
+///
+/// # Panics
+/// There is none.
+pub fn python() -> Command {
     python_with("numpy, safetensors.numpy", "numpy safetensors")
 }
 
-/// A Python that can import `modules`, which `packages` bring.
-pub fn python_with(modules: &str, packages: &str) -> Option<Command> {
+/// A Python interpreter that can import `modules`, which are in the pip `packages`. The environment variable `PYTHON` selects
+/// the interpreter; the default is `python3`.
+///
+/// # Panics
+/// The interpreter does not exist or cannot import the modules. Tests that need Python are ignored by default, so that they
+/// run only on request and then fail without it.
+pub fn python_with(modules: &str, packages: &str) -> Command {
     let python = || Command::new(std::env::var_os("PYTHON").unwrap_or("python3".into()));
-    let has = python().args(["-c", &format!("import {modules}")]).output();
-    if has.is_ok_and(|output| output.status.success()) {
-        return Some(python());
-    }
-    eprintln!("SKIPPED: no Python that can import {modules} (`pip install {packages}`; PYTHON=… picks one)");
-    None
+    let output = python().args(["-c", &format!("import {modules}")]).output();
+    let is_usable = output.is_ok_and(|output| output.status.success());
+    assert!(is_usable, "no Python that can import {modules}: run `pip install {packages}`, or set PYTHON");
+    python()
 }
