@@ -3,25 +3,7 @@
 //!
 //! The only implementation in the crate; the checkpoint stream and the run record both use it.
 
-/// The largest last byte of a `u32`, which is its fifth byte.
-const U32_LAST_BYTE: (u32, u8) = (28, 0x0F);
-
-/// The largest last byte of a `u64`, which is its tenth byte.
-const U64_LAST_BYTE: (u32, u8) = (63, 0x01);
-
-/// Passes the bytes of `value` to `push`.
-#[inline(always)]
-pub(crate) fn write(mut value: u64, mut push: impl FnMut(u8)) {
-    while value >= 0x80 {
-        let [low, ..] = value.to_le_bytes();
-        push(low | 0x80);
-        value >>= 7;
-    }
-    let [low, ..] = value.to_le_bytes();
-    push(low);
-}
-
-/// The number of bytes that [`write`] produces for `value`.
+/// The number of bytes of `value`.
 pub(crate) const fn len(value: u32) -> u32 {
     let mut len = 1;
     let mut rest = value >> 7;
@@ -32,40 +14,44 @@ pub(crate) const fn len(value: u32) -> u32 {
     len
 }
 
-/// Reads a `u32`. `None` if `next` returns `None` or if the number does not fit.
-#[inline(always)]
-pub(crate) fn read_u32(mut next: impl FnMut() -> Option<u8>) -> Option<u32> {
-    let (last_shift, last_max) = U32_LAST_BYTE;
-    let mut value = 0;
-    for shift in (0..=last_shift).step_by(7) {
-        let byte = next()?;
-        if shift == last_shift && byte > last_max {
-            return None;
+macro_rules! varint {
+    ($number:ident, $write:ident, $read:ident) => {
+        #[doc = concat!("Passes the bytes of a `", stringify!($number), "` to `push`.")]
+        #[inline(always)]
+        pub(crate) fn $write(mut value: $number, mut push: impl FnMut(u8)) {
+            while value >= 0x80 {
+                let [low, ..] = value.to_le_bytes();
+                push(low | 0x80);
+                value >>= 7;
+            }
+            let [low, ..] = value.to_le_bytes();
+            push(low);
         }
-        value |= u32::from(byte & 0x7F) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
+
+        #[doc = concat!("Reads a `", stringify!($number), "`. `None` if `next` returns `None` or if the number does not fit.")]
+        #[inline(always)]
+        pub(crate) fn $read(mut next: impl FnMut() -> Option<u8>) -> Option<$number> {
+            // The last byte contains the bits that seven bits per byte leave over.
+            const LAST_SHIFT: u32 = ($number::BITS - 1) / 7 * 7;
+            const LAST_MAX: u8 = ((1 << ($number::BITS - LAST_SHIFT)) - 1) as u8;
+            let (mut value, mut shift) = (0, 0);
+            loop {
+                let byte = next()?;
+                if shift == LAST_SHIFT && byte > LAST_MAX {
+                    return None;
+                }
+                value |= $number::from(byte & 0x7F) << shift;
+                if byte & 0x80 == 0 {
+                    return Some(value);
+                }
+                shift += 7;
+            }
         }
-    }
-    None
+    };
 }
 
-/// Reads a `u64`. `None` if `next` returns `None` or if the number does not fit.
-pub(crate) fn read_u64(mut next: impl FnMut() -> Option<u8>) -> Option<u64> {
-    let (last_shift, last_max) = U64_LAST_BYTE;
-    let mut value = 0;
-    for shift in (0..=last_shift).step_by(7) {
-        let byte = next()?;
-        if shift == last_shift && byte > last_max {
-            return None;
-        }
-        value |= u64::from(byte & 0x7F) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
-}
+varint!(u32, write_u32, read_u32);
+varint!(u64, write_u64, read_u64);
 
 #[cfg(test)]
 mod tests {
@@ -77,7 +63,7 @@ mod tests {
         for bits in 0..64 {
             for value in [1u64 << bits, (1u64 << bits) - 1, u64::MAX >> bits] {
                 let mut bytes = Vec::new();
-                write(value, |byte| bytes.push(byte));
+                write_u64(value, |byte| bytes.push(byte));
                 let mut rest = bytes.iter().copied();
                 assert_eq!(read_u64(|| rest.next()), Some(value));
                 let mut rest = bytes.iter().copied();

@@ -42,7 +42,7 @@ mod write;
 pub use crc::{Checksum, Crc32};
 pub use error::{DecodeError, EncodeError};
 pub use format::{Contents, Encoded, Header, Info, MAGIC, VERSION};
-pub use objects::{MAX_ITEMS, MAX_NAME, Named, ObjectVisitor, Objects, StateDict, TensorVisitor};
+pub use objects::{MAX_ITEMS, MAX_NAME, Named, ObjectVisitor, Objects, ReadOnly, StateDict, TensorVisitor};
 pub(crate) use read::SliceReader;
 pub use read::{Inspect, Loader, Tensor, inspect, inspect_with, load, load_with};
 pub use tensor::{MAX_RANK, NestedArray, TensorUnavailable, TensorView};

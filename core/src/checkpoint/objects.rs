@@ -86,6 +86,12 @@ pub trait TensorVisitor {
     /// The error of the visitor.
     fn visit_tensor(&mut self, name: &str, tensor: TensorView<'_>) -> Result<(), Self::Error>;
 
+    /// Receives one tensor that can be saved, but not loaded.
+    ///
+    /// # Errors
+    /// The error of the visitor.
+    fn visit_read_only(&mut self, name: &str, shape: &[u32], elements: &[f32]) -> Result<(), Self::Error>;
+
     /// Passes one tensor to [`visit_tensor`](Self::visit_tensor): a nested array by reference, or a [`TensorView`].
     ///
     /// # Errors
@@ -117,10 +123,50 @@ impl<V: TensorVisitor> TensorVisitor for Prefixed<'_, V> {
     type Error = V::Error;
 
     fn visit_tensor(&mut self, name: &str, tensor: TensorView<'_>) -> Result<(), V::Error> {
-        let mut full = heapless::String::<MAX_NAME>::new();
-        let fits = full.push_str(self.prefix).is_ok() && full.push('.').is_ok() && full.push_str(name).is_ok();
-        // The visitor rejects an empty name. A name that does not fit must not be truncated to a valid one.
-        self.visitor.visit_tensor(if fits { &full } else { "" }, tensor)
+        self.visitor.visit_tensor(&prefixed(self.prefix, name), tensor)
+    }
+    fn visit_read_only(&mut self, name: &str, shape: &[u32], elements: &[f32]) -> Result<(), V::Error> {
+        self.visitor.visit_read_only(&prefixed(self.prefix, name), shape, elements)
+    }
+}
+
+/// The name of a tensor in a nested module. Empty, which every visitor rejects, if the name is too long: it must not be
+/// truncated to a valid name.
+fn prefixed(prefix: &str, name: &str) -> heapless::String<MAX_NAME> {
+    let mut full = heapless::String::new();
+    if full.push_str(prefix).and_then(|()| full.push('.')).and_then(|()| full.push_str(name)).is_err() {
+        full.clear();
+    }
+    full
+}
+
+/// A read-only slice as a state dict: one tensor that can be saved, but not loaded. Its name is "data", or the name of the
+/// field that contains it.
+///
+/// ```
+/// use training_monitor::checkpoint::{self, Contents, Named, ReadOnly};
+///
+/// static PRETRAINED: [f32; 12] = [0.5; 12];
+/// let mut bytes = [0; 128];
+/// let mut model = Named::new("model", ReadOnly { shape: &[3, 4], elements: &PRETRAINED });
+/// let encoded = checkpoint::encode(&mut &mut bytes[..], &Contents::new(1), &mut model)?;
+/// assert_eq!(encoded.len, 92);
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct ReadOnly<'a> {
+    /// The dimensions, outermost first.
+    pub shape: &'a [u32],
+    /// The elements in row-major order.
+    pub elements: &'a [f32],
+}
+
+impl StateDict for ReadOnly<'_> {
+    fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+        self.visit_as_field("data", visitor)
+    }
+    fn visit_as_field<V: TensorVisitor>(&mut self, name: &str, visitor: &mut V) -> Result<(), V::Error> {
+        visitor.visit_read_only(name, self.shape, self.elements)
     }
 }
 

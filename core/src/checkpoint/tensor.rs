@@ -14,55 +14,22 @@ pub const MAX_RANK: usize = 6;
 /// use training_monitor::checkpoint::TensorView;
 ///
 /// let mut weight = [[0.0_f32; 4]; 3];
-/// assert_eq!(TensorView::from(&mut weight).shape(), [3, 4]);
+/// assert_eq!(TensorView::from(&mut weight).shape, [3, 4]);
 /// let mut dynamic = vec![0.0_f32; 12];
-/// assert_eq!(TensorView::new(&[3, 4], &mut dynamic).elements().len(), 12);
+/// assert_eq!(TensorView::new(&[3, 4], &mut dynamic).elements.len(), 12);
 /// ```
 #[derive(Debug)]
 pub struct TensorView<'a> {
-    shape: &'a [u32],
-    elements: Elements<'a>,
-}
-
-#[derive(Debug)]
-enum Elements<'a> {
-    Mutable(&'a mut [f32]),
-    ReadOnly(&'a [f32]),
+    /// The dimensions, outermost first. Their product is the number of elements; a scalar has no dimension.
+    pub shape: &'a [u32],
+    /// The elements in row-major order.
+    pub elements: &'a mut [f32],
 }
 
 impl<'a> TensorView<'a> {
-    /// A tensor with the dimensions `shape`, whose product must be the number of elements. A scalar has no dimension.
+    /// A tensor with the dimensions `shape`.
     pub const fn new(shape: &'a [u32], elements: &'a mut [f32]) -> Self {
-        TensorView { shape, elements: Elements::Mutable(elements) }
-    }
-
-    /// A tensor that can be saved, but not loaded.
-    pub const fn read_only(shape: &'a [u32], elements: &'a [f32]) -> Self {
-        TensorView { shape, elements: Elements::ReadOnly(elements) }
-    }
-
-    /// The dimensions.
-    #[must_use]
-    pub const fn shape(&self) -> &'a [u32] {
-        self.shape
-    }
-
-    /// The elements.
-    #[must_use]
-    pub const fn elements(&self) -> &[f32] {
-        match &self.elements {
-            Elements::Mutable(elements) => elements,
-            Elements::ReadOnly(elements) => elements,
-        }
-    }
-
-    /// The elements, to be replaced. `None` for a read-only tensor.
-    #[must_use]
-    pub fn into_elements_mut(self) -> Option<&'a mut [f32]> {
-        match self.elements {
-            Elements::Mutable(elements) => Some(elements),
-            Elements::ReadOnly(_) => None,
-        }
+        TensorView { shape, elements }
     }
 }
 

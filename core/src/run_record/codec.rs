@@ -70,13 +70,13 @@ impl<'a> StateEncoder<'a> {
         self.write_u8(u8::from(value));
     }
 
-    #[inline(never)] // As for `start`.
     pub(crate) fn write_u64(&mut self, value: u64) {
-        varint::write(value, |byte| self.record.append(byte));
+        varint::write_u64(value, |byte| self.record.append(byte));
     }
 
+    #[inline(never)] // As for `start`.
     pub(crate) fn write_u32(&mut self, value: u32) {
-        self.write_u64(value.into());
+        varint::write_u32(value, |byte| self.record.append(byte));
     }
 
     pub(crate) fn write_opt_f32(&mut self, value: Option<f32>) {

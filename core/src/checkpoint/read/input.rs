@@ -177,11 +177,13 @@ impl<'a> Input<'a> {
 
     /// Reads a varint.
     pub fn read_u32(&mut self) -> u32 {
-        let value = varint::read_u32(|| Some(self.read_u8()));
-        if value.is_none() {
-            self.fail_malformed();
+        match varint::read_u32(|| Some(self.read_u8())) {
+            Some(value) => value,
+            None => {
+                self.fail_malformed();
+                0
+            }
         }
-        value.unwrap_or(0)
     }
 
     /// Reads a name into `name`.

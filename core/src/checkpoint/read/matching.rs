@@ -43,7 +43,8 @@ pub(super) fn find<T: Objects + ?Sized>(
         Search { target: Some((target, input)), loading, next_index: 0, in_target_object: false, matched_index: None };
     let result = objects.objects(&mut search);
     let matched_index = search.matched_index;
-    if let Err(Stop { unavailable: true }) = result {
+    if result.is_err() {
+        // `fail` keeps the first error. Without one, a state dict stopped because a tensor is unavailable.
         input.fail(DecodeError::Unavailable);
     }
     matched_index
@@ -57,14 +58,12 @@ pub(super) fn count<T: Objects + ?Sized>(objects: &mut T) -> Result<u32, TensorU
     Ok(search.next_index)
 }
 
-/// Tells a state dict to stop listing. Any other error is in the input.
-struct Stop {
-    unavailable: bool,
-}
+/// Tells a state dict to stop listing. The error itself is in the input.
+struct Stop;
 
 impl From<TensorUnavailable> for Stop {
     fn from(_: TensorUnavailable) -> Self {
-        Stop { unavailable: true }
+        Stop
     }
 }
 
@@ -74,6 +73,18 @@ impl Search<'_, '_> {
         let item = self.next_index;
         self.next_index = item.saturating_add(1);
         item
+    }
+
+    /// Counts a tensor. Returns its index if it is the target.
+    #[inline(always)]
+    fn match_tensor(&mut self, name: &str) -> Option<u32> {
+        let item = self.next_item();
+        let (target, _) = self.target.as_ref()?;
+        if !self.in_target_object || target.tensor != Some(name.as_bytes()) || self.matched_index.is_some() {
+            return None;
+        }
+        self.matched_index = Some(item);
+        Some(item)
     }
 }
 
@@ -93,7 +104,7 @@ impl ObjectVisitor for Search<'_, '_> {
             return Ok(());
         }
         self.matched_index = Some(item);
-        let value = input.read_value(target.bytes, &mut [0; ARENA]).ok_or(Stop { unavailable: false })?;
+        let value = input.read_value(target.bytes, &mut [0; ARENA]).ok_or(Stop)?;
         if self.loading {
             *object = value;
         }
@@ -105,22 +116,22 @@ impl TensorVisitor for Search<'_, '_> {
     type Error = Stop;
 
     fn visit_tensor(&mut self, name: &str, tensor: TensorView<'_>) -> Result<(), Stop> {
-        let item = self.next_item();
+        let Some(item) = self.match_tensor(name) else { return Ok(()) };
         let Some((target, input)) = &mut self.target else { return Ok(()) };
-        if !self.in_target_object || target.tensor != Some(name.as_bytes()) || self.matched_index.is_some() {
-            return Ok(());
+        let found = target.bytes / 4;
+        if found as usize != tensor.elements.len() {
+            let expected = u32::try_from(tensor.elements.len()).unwrap_or(u32::MAX);
+            input.fail(DecodeError::Length { item, expected, found });
+        } else if self.loading {
+            input.read_elements(tensor.elements);
         }
-        self.matched_index = Some(item);
-        let (expected, found) = (tensor.elements().len(), target.bytes / 4);
-        match tensor.into_elements_mut() {
-            _ if expected != found as usize => {
-                let expected = u32::try_from(expected).unwrap_or(u32::MAX);
-                input.fail(DecodeError::Length { item, expected, found });
-            }
-            None => input.fail(DecodeError::ReadOnly { item }),
-            Some(elements) if self.loading => input.read_elements(elements),
-            Some(_) => (),
-        }
-        if input.has_failed() { Err(Stop { unavailable: false }) } else { Ok(()) }
+        if input.has_failed() { Err(Stop) } else { Ok(()) }
+    }
+
+    fn visit_read_only(&mut self, name: &str, _: &[u32], _: &[f32]) -> Result<(), Stop> {
+        let Some(item) = self.match_tensor(name) else { return Ok(()) };
+        let Some((_, input)) = &mut self.target else { return Ok(()) };
+        input.fail(DecodeError::ReadOnly { item });
+        Err(Stop)
     }
 }

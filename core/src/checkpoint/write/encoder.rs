@@ -97,13 +97,11 @@ struct Encoder<'a> {
 }
 
 /// Tells a state dict to stop listing. The error itself is in [`Output::failure`].
-struct Stop {
-    unavailable: bool,
-}
+struct Stop;
 
 impl From<TensorUnavailable> for Stop {
     fn from(_: TensorUnavailable) -> Self {
-        Stop { unavailable: true }
+        Stop
     }
 }
 
@@ -142,15 +140,10 @@ impl<'a> Encoder<'a> {
     fn visit<T: Objects + ?Sized>(&mut self, pass: EncodePass, objects: &mut T) {
         self.pass = pass;
         if self.output.failure.is_none() {
-            let result = objects.objects(self);
-            self.check_listing(result);
-        }
-    }
-
-    /// Records that a state dict stopped because a tensor is unavailable.
-    fn check_listing(&mut self, result: Result<(), Stop>) {
-        if let Err(Stop { unavailable: true }) = result {
-            self.output.fail(EncodeError::Unavailable);
+            // `fail` keeps the first error. Without one, a state dict stopped because a tensor is unavailable.
+            if objects.objects(self).is_err() {
+                self.output.fail(EncodeError::Unavailable);
+            }
         }
     }
 
@@ -174,7 +167,7 @@ impl<'a> Encoder<'a> {
 
     /// The result for a visited state dict: an error stops its listing.
     fn status(&self) -> Result<(), Stop> {
-        if self.output.failure.is_none() { Ok(()) } else { Err(Stop { unavailable: false }) }
+        if self.output.failure.is_none() { Ok(()) } else { Err(Stop) }
     }
 
     fn serialize<S: Serialize + ?Sized>(output: &mut Output<'_>, value: &S) {
@@ -260,15 +253,12 @@ impl ObjectVisitor for Encoder<'_> {
             self.output.write_u8(0); // Content::StateDict
             self.pass = EncodePass::CountTensors;
             self.item_count = 0;
-            let result = object.tensors(self);
-            self.check_listing(result);
+            object.tensors(self)?;
             self.pass = EncodePass::Objects;
             self.output.write_u32(self.item_count);
-            let result = object.tensors(self);
-            self.check_listing(result);
+            object.tensors(self)?;
         } else if self.pass == EncodePass::Check {
-            let result = object.tensors(self);
-            self.check_listing(result);
+            object.tensors(self)?;
         }
         self.status()
     }
@@ -290,7 +280,10 @@ impl TensorVisitor for Encoder<'_> {
     type Error = Stop;
 
     fn visit_tensor(&mut self, name: &str, tensor: TensorView<'_>) -> Result<(), Stop> {
-        let (shape, elements) = (tensor.shape(), tensor.elements());
+        self.visit_read_only(name, tensor.shape, tensor.elements)
+    }
+
+    fn visit_read_only(&mut self, name: &str, shape: &[u32], elements: &[f32]) -> Result<(), Stop> {
         self.count_item();
         match self.pass {
             EncodePass::Objects => self.write_tensor(name, shape, elements),

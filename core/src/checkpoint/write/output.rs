@@ -165,7 +165,7 @@ impl<'a> Output<'a> {
 
     /// Appends a varint.
     pub fn write_u32(&mut self, value: u32) {
-        varint::write(value.into(), |byte| self.write_u8(byte));
+        varint::write_u32(value, |byte| self.write_u8(byte));
     }
 
     /// Appends a length and the bytes of `text`.
