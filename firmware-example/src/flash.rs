@@ -43,7 +43,7 @@ use embedded_storage::nor_flash::{
     ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash, check_erase, check_read, check_write,
 };
 
-/// The value of an erased byte. It is the same on all devices of this example.
+/// The value of an erased byte on all devices of this example.
 const ERASED: u8 = 0xFF;
 
 /// A flash that returns [`Violation::NotErased`] for a write to a byte that is not erased.

@@ -102,8 +102,8 @@ impl<const W: usize, const E: usize> Board<W, E> {
     /// Executes the run from power-on to its completion. Returns `None` if the power failed before.
     fn session<const HIDDEN: usize, const BATCH: usize>(&self, flash: &RefCell<Flash<W, E>>) -> Option<RunResult> {
         let result = self.run::<HIDDEN, BATCH>(flash);
-        // The run can succeed although the power failed, because the last operation is allowed to fail. Such a session
-        // does not count as completed.
+        // If the power fails in the last operation of the run, for example in an eviction, the run still returns `Ok`. A
+        // session therefore counts as completed only if the power is still on.
         result.filter(|_| !flash.borrow().is_off())
     }
 

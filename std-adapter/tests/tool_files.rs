@@ -167,7 +167,7 @@ fn errors_state_what_a_wrong_file_is() {
         (&["inspect", "model.pth"], "zip archive"),
         (&["import", "old.pth", "--to", "checkpoint", "-o", "x"], "pickle"),
         (&["inspect", "nothing"], "none of its files is a checkpoint"),
-        (&["inspect", "run", "--step", "77"], "no such checkpoint: available are best (steps 1, 3), latest (steps 12)"),
+        (&["inspect", "run", "--step", "77"], "no such checkpoint: available are best (steps 1, 3), latest (step 12)"),
         (
             &["import", "f64.json", "--to", "checkpoint", "-o", "x"],
             "model.w has the shape [2], which does not match its 1 elements",

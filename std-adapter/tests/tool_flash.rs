@@ -125,7 +125,7 @@ fn the_device_resumes_from_an_imported_image() {
     let mut model = Model::new();
     let info = latest.load_best(&mut model).unwrap().unwrap();
     assert_eq!((model.weight[5], model.weight[0].to_bits(), model.seed), (42.5, (0.1_f32 + 0.1 + 0.1).to_bits(), 300));
-    // The run comes from the template. The import raised the iteration above that of the other region, to be the newest.
+    // The run comes from the template. The import raised the iteration above that of the other region, so that the checkpoint is the newest of the dump.
     let mut run = RunIteration(None);
     inspect::<Crc32, _, _>(&mut latest.store_mut().open(info.step, 0).unwrap(), &mut [0; 64], &mut run).unwrap();
     assert_eq!((info.iteration, run.0), (13, Some(12)));

@@ -155,20 +155,3 @@ fn the_ranking_over_every_short_sequence() {
         }
     }
 }
-
-/// Found by the target `model-checkpoint`: what is found on the medium and does not rank was not reported as what has
-/// to go, and hid the newest that is kept.
-#[test]
-fn what_is_found_and_does_not_rank_has_to_go() {
-    let mut machine = ModelCheckpoint::<1>::builder().scored().build().expect("good settings");
-    let found = |step, score| Save { step, score: Some(score) };
-    assert_eq!(machine.found(found(1, 5.0)), None);
-    assert_eq!(machine.found(found(2, 1.0)).map(|gone| gone.step), Some(2));
-    assert_eq!(machine.latest().map(|latest| latest.step), Some(1));
-    // As many calls as there were steps, whether or not they are kept.
-    assert_eq!(machine.calls(), 2);
-    let mut machine = ModelCheckpoint::<1>::builder().scored().keep_all().build().expect("good settings");
-    machine.found(found(1, 5.0));
-    assert_eq!(machine.found(found(2, 1.0)), None);
-    assert_eq!(machine.latest().map(|latest| latest.step), Some(2));
-}

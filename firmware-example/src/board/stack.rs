@@ -44,7 +44,7 @@ impl PaintedStack {
     /// The result is at least `MARGIN` words, because the words of the margin are not painted.
     #[inline(never)]
     pub fn depth(&self) -> usize {
-        // SAFETY: `paint` checked that the range is stack memory. This closure only reads it.
+        // SAFETY: `paint` created this value for a range of the free stack, and the closure only reads words of that range.
         let untouched = (0..self.words).take_while(|word| unsafe { self.low.add(*word).read_volatile() } == PATTERN);
         (self.words - untouched.count() + MARGIN) * size_of::<u32>()
     }

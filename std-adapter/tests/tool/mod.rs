@@ -123,10 +123,7 @@ impl<const BLOCK: usize> NorFlash for MemoryFlash<'_, BLOCK> {
     }
 }
 
-/// A Python interpreter with numpy and safetensors.
-///
-/// # Panics
-/// There is none.
+/// A Python interpreter that can import numpy and safetensors. See [`python_with`].
 pub fn python() -> Command {
     python_with("numpy, safetensors.numpy", "numpy safetensors")
 }

@@ -1,8 +1,8 @@
 //! Replays recorded traces of pytorch-ignite: `conformance FILE...`.
 //!
-//! Prints a line for each trace that the library does not reproduce, with the first difference, and closes with the
-//! number of traces that passed and failed. Exit code 0: all passed; 1: some failed; 2: nothing to judge.
-//! What is judged and how is the business of `training_monitor_tests::conformance`.
+//! Prints one line for each trace that the library does not reproduce, with the first difference. The last line is
+//! `N passed, M failed`. Exit code 0: all traces passed; 1: a trace failed; 2: usage or I/O error.
+//! The module `training_monitor_tests::conformance` replays the traces.
 
 use std::env;
 use std::ffi::OsString;
@@ -10,7 +10,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::panic;
 use std::process::ExitCode;
-use training_monitor_tests::conformance::judge;
+use training_monitor_tests::conformance;
 
 const USAGE: &str = "usage: conformance FILE...\n\
     Replays trace files (JSON lines, see tests/traces/README.md) and reports each trace that differs.";
@@ -25,13 +25,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// Judges all files; how many traces failed, or why there is nothing to judge.
+/// Replays all files. Returns the number of failed traces, or a usage or I/O error.
 fn run(arguments: Vec<OsString>) -> Result<usize, String> {
     let files = arguments.iter().filter(|argument| *argument != "--");
     if let Some(option) = files.clone().find(|argument| argument.to_string_lossy().starts_with('-')) {
         return Err(format!("conformance: unknown option {}\n{USAGE}", option.display()));
     }
-    // All are read before any is judged: a result over some of them would look like one over all.
+    // Read all files first, so that an unreadable file is an error instead of a result for a part of the files.
     let mut traces = Vec::new();
     for file in files {
         let text = fs::read(file).map_err(|error| format!("conformance: {}: {error}", file.display()))?;
@@ -43,25 +43,25 @@ fn run(arguments: Vec<OsString>) -> Result<usize, String> {
     if traces.is_empty() {
         return Err(USAGE.into());
     }
-    // A panic is a verdict here, told on its trace's own line.
+    // The replay catches panics and reports each one in the line of its trace.
     panic::set_hook(Box::new(|_| ()));
     let mut out = io::stdout().lock();
     let (mut passed, mut failed) = (0, 0);
     for (file, text) in traces {
-        for verdict in judge(&text) {
-            match verdict.result {
+        for trace in conformance::run(&text) {
+            match trace.result {
                 Ok(()) => passed += 1,
                 Err(failure) => {
                     failed += 1;
-                    tell(writeln!(out, "FAIL {} {}: {failure}", file.display(), verdict.id))?;
+                    check_output(writeln!(out, "FAIL {} {}: {failure}", file.display(), trace.id))?;
                 }
             }
         }
     }
-    tell(writeln!(out, "{passed} passed, {failed} failed"))?;
+    check_output(writeln!(out, "{passed} passed, {failed} failed"))?;
     Ok(failed)
 }
 
-fn tell(written: io::Result<()>) -> Result<(), String> {
-    written.map_err(|error| format!("conformance: the result could not be written: {error}"))
+fn check_output(result: io::Result<()>) -> Result<(), String> {
+    result.map_err(|error| format!("conformance: cannot write the result: {error}"))
 }

@@ -1,11 +1,10 @@
-//! `retention` and `model_checkpoint` traces: which checkpoints a [`ModelCheckpoint`] keeps, and what their files are
-//! called.
+//! Replays `retention` and `model_checkpoint` traces: the checkpoints that a [`ModelCheckpoint`] keeps, and their file names.
 //!
-//! Both play against a medium that is nothing but the set of what is on it: what the machine decides to save is added,
-//! what it says has to go is taken away. `model_checkpoint` is replayed a second time in a real directory.
+//! The medium of both replays is a set. The replay adds each checkpoint that the policy saves, and removes each checkpoint
+//! that the policy evicts. A second replay of `model_checkpoint` traces uses a real directory.
 
-use super::wire::Number;
-use super::{Failure, directory, refused, same};
+use super::trace_values::Number;
+use super::{Failure, directory, expect_equal, rejected};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -15,74 +14,78 @@ use training_monitor::name::FileName;
 use training_monitor::ranking::Entry;
 use training_monitor::{ModelCheckpoint, handlers::model_checkpoint::Save};
 
-/// Places of the table: as many as it can have, since a trace says only at run time how many it needs.
-pub const PLACES: usize = 255;
+/// The table size of the policy. It is the maximum, because the number of kept checkpoints is known only at run time.
+pub const TABLE_SIZE: usize = 255;
 
 #[derive(Deserialize)]
-pub struct Retention {
-    config: Kept,
-    calls: Vec<Ranked>,
+pub struct RetentionTrace {
+    config: RetentionConfig,
+    calls: Vec<RetentionCall>,
 }
 
 #[derive(Deserialize)]
-struct Kept {
+struct RetentionConfig {
     n_saved: Option<u32>,
     greater_or_equal: bool,
     scored: bool,
 }
 
 #[derive(Deserialize)]
-struct Ranked {
+struct RetentionCall {
     step: u32,
     score: Option<Number>,
     kept_steps: Vec<u32>,
 }
 
-pub fn retention(trace: &Retention) -> Result<(), Failure> {
-    let Kept { n_saved, greater_or_equal, scored } = trace.config;
-    let builder = ModelCheckpoint::<PLACES>::builder().step(Step::Iteration).greater_or_equal(greater_or_equal);
+pub fn retention(trace: &RetentionTrace) -> Result<(), Failure> {
+    let RetentionConfig { n_saved, greater_or_equal, scored } = trace.config;
+    let builder = ModelCheckpoint::<TABLE_SIZE>::builder().step(Step::Iteration).greater_or_equal(greater_or_equal);
     let builder = match n_saved {
         Some(n_saved) => builder.n_saved(n_saved),
         None => builder.keep_all(),
     };
     if scored {
-        keep(builder.scored(), n_saved.is_none(), &trace.calls)
+        replay_retention(builder.scored(), n_saved.is_none(), &trace.calls)
     } else {
-        // Ranked by the step, and every call counts.
-        keep(builder.save_interval(1), n_saved.is_none(), &trace.calls)
+        // Without a score, every call saves, and the step ranks the checkpoints.
+        replay_retention(builder.save_interval(1), n_saved.is_none(), &trace.calls)
     }
 }
 
-fn keep<F>(builder: Builder<PLACES, F>, all: bool, calls: &[Ranked]) -> Result<(), Failure> {
-    let mut machine = builder.build().map_err(refused)?;
+fn replay_retention<F>(
+    builder: Builder<TABLE_SIZE, F>,
+    keeps_all: bool,
+    calls: &[RetentionCall],
+) -> Result<(), Failure> {
+    let mut policy = builder.build().map_err(rejected)?;
     let mut medium = BTreeSet::new();
-    for (at, call) in calls.iter().enumerate() {
+    for (index, call) in calls.iter().enumerate() {
         let counters = Counters { epoch: 0, iteration: call.step };
-        if let Some(save) = machine.update_at(&counters, call.score.map(Number::narrow)) {
+        if let Some(save) = policy.update_at(&counters, call.score.map(Number::as_f32)) {
             medium.insert(save.step);
-            if let Some(gone) = machine.committed(save) {
-                medium.remove(&gone.step);
+            if let Some(evicted) = policy.committed(save) {
+                medium.remove(&evicted.step);
             }
         }
         let expected: BTreeSet<u32> = call.kept_steps.iter().copied().collect();
-        same(at, "kept_steps", &expected, &medium)?;
-        // What the machine says of itself; where all are kept, its table is only of the best.
-        if !all || medium.len() <= PLACES {
-            let told: BTreeSet<u32> = machine.kept().iter().map(|entry| entry.step).collect();
-            same(at, "kept_steps, as the handler tells them,", &expected, &told)?;
+        expect_equal(index, "kept_steps", &expected, &medium)?;
+        // If all checkpoints are kept, the table of the policy contains only the best of them.
+        if !keeps_all || medium.len() <= TABLE_SIZE {
+            let table: BTreeSet<u32> = policy.kept().iter().map(|entry| entry.step).collect();
+            expect_equal(index, "kept_steps of the policy", &expected, &table)?;
         }
     }
     Ok(())
 }
 
 #[derive(Deserialize)]
-pub struct Files {
-    pub config: Named,
-    pub calls: Vec<Listed>,
+pub struct FilesTrace {
+    pub config: FilesConfig,
+    pub calls: Vec<FilesCall>,
 }
 
 #[derive(Deserialize)]
-pub struct Named {
+pub struct FilesConfig {
     pub filename_prefix: String,
     pub extension: String,
     pub names: Vec<String>,
@@ -93,22 +96,22 @@ pub struct Named {
 }
 
 #[derive(Deserialize)]
-pub struct Listed {
+pub struct FilesCall {
     pub score: Option<Number>,
     pub files: Vec<String>,
 }
 
-impl Named {
-    /// Everything but what decides when to save.
-    pub fn builder(&self) -> Builder<PLACES> {
-        let builder = ModelCheckpoint::<PLACES>::builder().n_saved(self.n_saved);
+impl FilesConfig {
+    /// The settings of the policy, without an interval or a score function.
+    pub fn builder(&self) -> Builder<TABLE_SIZE> {
+        let builder = ModelCheckpoint::<TABLE_SIZE>::builder().n_saved(self.n_saved);
         match &self.score_name {
-            Some(name) => builder.score_name(literal(name)),
+            Some(name) => builder.score_name(static_name(name)),
             None => builder,
         }
     }
 
-    /// The files of one checkpoint.
+    /// The file names of one checkpoint.
     fn files<'a>(&'a self, step: u32, score: Option<f32>) -> impl Iterator<Item = String> + 'a {
         let score = self.score_name.as_deref().zip(score);
         self.names.iter().map(move |object| {
@@ -118,47 +121,47 @@ impl Named {
     }
 }
 
-/// A program has its score's name as a literal. Here it comes from a file: each is kept for good, but once.
-fn literal(name: &str) -> &'static str {
+/// Leaks each score name once. The library takes the name as a static string, but the trace contains it as text.
+fn static_name(name: &str) -> &'static str {
     static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
-    // A set is whole whatever the thread that poisoned its lock was about to put there.
+    // A panic of another thread leaves the set valid, so a poisoned lock can be used.
     let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
     match names.get(name) {
         Some(known) => known,
         None => {
-            let kept: &'static str = name.to_owned().leak();
-            names.insert(kept);
-            kept
+            let leaked: &'static str = name.to_owned().leak();
+            names.insert(leaked);
+            leaked
         }
     }
 }
 
-pub fn model_checkpoint(trace: &Files) -> Result<(), Failure> {
+pub fn model_checkpoint(trace: &FilesTrace) -> Result<(), Failure> {
     let config = &trace.config;
     match (config.save_interval, config.scored) {
-        (None, true) => list(trace, config.builder().scored())?,
-        (Some(calls), false) => list(trace, config.builder().save_interval(calls))?,
-        // The library's own refusal is the verdict.
-        (Some(calls), true) => list(trace, config.builder().save_interval(calls).scored())?,
-        (None, false) => list(trace, config.builder())?,
+        (None, true) => replay_files(trace, config.builder().scored())?,
+        (Some(calls), false) => replay_files(trace, config.builder().save_interval(calls))?,
+        // The library rejects these settings, and the replay reports its error.
+        (Some(calls), true) => replay_files(trace, config.builder().save_interval(calls).scored())?,
+        (None, false) => replay_files(trace, config.builder())?,
     }
     directory::replay(trace)
 }
 
-fn list<F>(trace: &Files, builder: Builder<PLACES, F>) -> Result<(), Failure> {
+fn replay_files<F>(trace: &FilesTrace, builder: Builder<TABLE_SIZE, F>) -> Result<(), Failure> {
     let config = &trace.config;
-    let mut machine = builder.build().map_err(refused)?;
+    let mut policy = builder.build().map_err(rejected)?;
     let mut medium = BTreeSet::new();
-    for (at, call) in trace.calls.iter().enumerate() {
-        if let Some(save @ Save { step, score }) = machine.update(call.score.map(Number::narrow)) {
+    for (index, call) in trace.calls.iter().enumerate() {
+        if let Some(save @ Save { step, score }) = policy.update(call.score.map(Number::as_f32)) {
             medium.extend(config.files(step, score));
-            if let Some(gone) = machine.committed(save) {
-                let Entry { step, .. } = gone;
-                config.files(step, gone.score()).for_each(|file| _ = medium.remove(&file));
+            if let Some(evicted) = policy.committed(save) {
+                let Entry { step, .. } = evicted;
+                config.files(step, evicted.score()).for_each(|file| _ = medium.remove(&file));
             }
         }
         let expected: BTreeSet<String> = call.files.iter().cloned().collect();
-        same(at, "files", &expected, &medium)?;
+        expect_equal(index, "files", &expected, &medium)?;
     }
     Ok(())
 }

@@ -1,12 +1,12 @@
-//! `model_checkpoint` traces in a real directory: the handler attached to an engine, its files written by the std
-//! adapter, the names on the disk after each call.
+//! Replays `model_checkpoint` traces in a real directory: the handler is attached to an engine, the std adapter writes the
+//! files, and the replay compares the file names after each call.
 //!
-//! Nothing of the library is left out on this way, so a trace judges what a user's program would leave behind. Files are
-//! not synced: what a trace can see does not depend on it, and thousands of traces are judged in seconds.
+//! The replay uses all parts of the library that a program would use. It does not sync the files, because a trace cannot
+//! observe that, and thousands of traces then take seconds.
 
-use super::checkpoints::{Files, Listed, PLACES};
-use super::wire::Number;
-use super::{Failure, refused, same};
+use super::checkpoints::{FilesCall, FilesTrace, TABLE_SIZE};
+use super::trace_values::Number;
+use super::{Failure, expect_equal, rejected};
 use std::collections::BTreeSet;
 use std::path::Path;
 use tempfile::TempDir;
@@ -16,13 +16,13 @@ use training_monitor::handlers::model_checkpoint::{Builder, ScoreFunction};
 use training_monitor::{Engine, State};
 use training_monitor_std::Directory;
 
-/// The objects of a trace: their names are all that it knows of them, so each is one number.
-struct Named<'a> {
+/// The objects of a trace. A trace contains only their names, so each object is one number.
+struct NamedObjects<'a> {
     names: &'a [String],
     contents: [f32; 1],
 }
 
-impl Objects for Named<'_> {
+impl Objects for NamedObjects<'_> {
     fn objects<V: Visit>(&self, visitor: &mut V) -> Result<(), V::Error> {
         self.names.iter().try_for_each(|name| visitor.state_dict(name, &self.contents))
     }
@@ -31,44 +31,49 @@ impl Objects for Named<'_> {
     }
 }
 
-/// Plays a trace whose settings the handler has accepted.
-pub fn replay(trace: &Files) -> Result<(), Failure> {
+/// Replays a trace with settings that the policy has accepted.
+pub fn replay(trace: &FilesTrace) -> Result<(), Failure> {
     let builder = trace.config.builder();
     match trace.config.save_interval {
-        Some(calls) => play(trace, builder.save_interval(calls)),
-        None => play(trace, builder.score_function(|state: &State<f32>| state.output.unwrap_or(f32::NAN))),
+        Some(calls) => replay_in_directory(trace, builder.save_interval(calls)),
+        None => {
+            replay_in_directory(trace, builder.score_function(|state: &State<f32>| state.output.unwrap_or(f32::NAN)))
+        }
     }
 }
 
-fn play<F: ScoreFunction<State<f32>>>(trace: &Files, builder: Builder<PLACES, F>) -> Result<(), Failure> {
+fn replay_in_directory<F: ScoreFunction<State<f32>>>(
+    trace: &FilesTrace,
+    builder: Builder<TABLE_SIZE, F>,
+) -> Result<(), Failure> {
     let config = &trace.config;
-    let directory = TempDir::new().map_err(refused)?;
+    let directory = TempDir::new().map_err(rejected)?;
     let files = Directory::builder(directory.path(), &config.filename_prefix)
         .extension(&config.extension)
         .durable(false)
         .open()
-        .map_err(refused)?;
-    let machine = builder.build().map_err(refused)?;
-    let mut checkpoint = machine.attach(IterationCompleted, files).map_err(refused)?;
-    let mut model = Named { names: &config.names, contents: [0.5] };
+        .map_err(rejected)?;
+    let policy = builder.build().map_err(rejected)?;
+    let mut handler = policy.attach(IterationCompleted, files).map_err(rejected)?;
+    let mut model = NamedObjects { names: &config.names, contents: [0.5] };
     let mut engine = Engine::new(u32::MAX);
-    for (at, call) in trace.calls.iter().enumerate() {
-        engine.begin_iteration(&mut model, &mut checkpoint);
-        // The output of the iteration is its score.
-        engine.end_iteration(call.score.map_or(0.0, Number::narrow), &mut model, &mut checkpoint);
-        if let Some(error) = checkpoint.last_error() {
-            return Err(refused(error));
+    for (index, call) in trace.calls.iter().enumerate() {
+        engine.begin_iteration(&mut model, &mut handler);
+        // The score function returns the output of the iteration.
+        engine.end_iteration(call.score.map_or(0.0, Number::as_f32), &mut model, &mut handler);
+        if let Some(error) = handler.last_error() {
+            return Err(rejected(error));
         }
-        compare(at, call, directory.path())?;
+        compare(index, call, directory.path())?;
     }
     Ok(())
 }
 
-fn compare(at: usize, call: &Listed, directory: &Path) -> Result<(), Failure> {
+fn compare(index: usize, call: &FilesCall, directory: &Path) -> Result<(), Failure> {
     let mut found = BTreeSet::new();
-    for entry in directory.read_dir().map_err(refused)? {
-        found.insert(entry.map_err(refused)?.file_name().to_string_lossy().into_owned());
+    for entry in directory.read_dir().map_err(rejected)? {
+        found.insert(entry.map_err(rejected)?.file_name().to_string_lossy().into_owned());
     }
     let expected: BTreeSet<String> = call.files.iter().cloned().collect();
-    same(at, "files in the directory", &expected, &found)
+    expect_equal(index, "files in the directory", &expected, &found)
 }

@@ -1,7 +1,7 @@
-//! `early_stopping` traces: one [`EarlyStopping`], score by score.
+//! Replays `early_stopping` traces: one [`EarlyStopping`] with a sequence of scores.
 
-use super::wire::Number;
-use super::{Failure, refused, same};
+use super::trace_values::Number;
+use super::{Failure, expect_equal, rejected};
 use serde::Deserialize;
 use training_monitor::EarlyStopping;
 use training_monitor::handlers::early_stopping::{Mode, ThresholdMode};
@@ -17,20 +17,20 @@ struct Config {
     patience: u32,
     threshold: Number,
     cumulative: bool,
-    threshold_mode: Share,
-    mode: Better,
+    threshold_mode: TraceThresholdMode,
+    mode: TraceMode,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Share {
+enum TraceThresholdMode {
     Abs,
     Rel,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Better {
+enum TraceMode {
     Max,
     Min,
 }
@@ -47,27 +47,27 @@ struct Call {
 pub fn replay(trace: &Trace) -> Result<(), Failure> {
     let Config { patience, threshold, cumulative, .. } = trace.config;
     let threshold_mode = match trace.config.threshold_mode {
-        Share::Abs => ThresholdMode::Abs,
-        Share::Rel => ThresholdMode::Rel,
+        TraceThresholdMode::Abs => ThresholdMode::Abs,
+        TraceThresholdMode::Rel => ThresholdMode::Rel,
     };
     let mode = match trace.config.mode {
-        Better::Max => Mode::Max,
-        Better::Min => Mode::Min,
+        TraceMode::Max => Mode::Max,
+        TraceMode::Min => Mode::Min,
     };
     let mut stopping = EarlyStopping::new(patience)
-        .and_then(|stopping| stopping.with_threshold(threshold.narrow(), threshold_mode))
-        .map_err(refused)?
+        .and_then(|stopping| stopping.with_threshold(threshold.as_f32(), threshold_mode))
+        .map_err(rejected)?
         .with_mode(mode)
         .with_cumulative(cumulative);
     let mut terminated = false;
-    for (at, call) in trace.calls.iter().enumerate() {
+    for (index, call) in trace.calls.iter().enumerate() {
         if call.reset_before {
             stopping.reset();
         }
-        terminated |= stopping.update(call.score.narrow());
-        same(at, "counter", &call.counter, &stopping.counter())?;
-        same(at, "best_score", &call.best_score.map(Number::narrow), &stopping.best_score())?;
-        same(at, "terminated", &call.terminated, &terminated)?;
+        terminated |= stopping.update(call.score.as_f32());
+        expect_equal(index, "counter", &call.counter, &stopping.counter())?;
+        expect_equal(index, "best_score", &call.best_score.map(Number::as_f32), &stopping.best_score())?;
+        expect_equal(index, "terminated", &call.terminated, &terminated)?;
     }
     Ok(())
 }

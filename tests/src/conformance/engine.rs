@@ -1,9 +1,9 @@
-//! `engine` traces: a run with recorders on every event, recorders behind filters, and a handler that ends it.
+//! Replays `engine` traces: a run with a recorder of all events, recorders behind filters, and a handler that stops the run.
 //!
-//! The log is the model, so what is compared is the order in which the library itself called everyone.
+//! The model of the run is the log, so the comparison includes the order in which the engine calls the handlers.
 
-use super::wire::{Named, name_of};
-use super::{Failure, refused, same};
+use super::trace_values::{NamedEvent, name_of};
+use super::{Failure, expect_equal, rejected};
 use serde::Deserialize;
 use training_monitor::event::FilterError;
 use training_monitor::{Engine, Event, Handler, State, StopReason, When, on};
@@ -22,13 +22,13 @@ struct Config {
     resume_at: Option<ResumeAt>,
     action: Option<Action>,
     filtered: Vec<Filter>,
-    /// Whether the batch events and the end of a cut epoch are recorded, too.
+    /// Whether the recorder includes the batch events and TerminateSingleEpoch.
     #[serde(default)]
     all_events: bool,
-    /// Whether a step is logged with the item that it was given.
+    /// Whether the log entry of a step contains its batch.
     #[serde(default)]
     items: bool,
-    /// Further runs of the same engine, by their number of items.
+    /// The number of batches of each further run of the same engine.
     #[serde(default)]
     runs: Vec<u32>,
 }
@@ -41,8 +41,10 @@ struct ResumeAt {
 #[derive(Deserialize)]
 struct Action {
     kind: Request,
-    on: Named,
-    at: u32,
+    #[serde(rename = "on")]
+    event: NamedEvent,
+    #[serde(rename = "at")]
+    value: u32,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -54,7 +56,8 @@ enum Request {
 
 #[derive(Deserialize)]
 struct Filter {
-    on: Named,
+    #[serde(rename = "on")]
+    event: NamedEvent,
     every: Option<u32>,
     once: Option<u32>,
     before: Option<u32>,
@@ -62,13 +65,13 @@ struct Filter {
 }
 
 impl Filter {
-    /// The filter as the library has it.
+    /// Builds the filter with the library.
     fn build(&self) -> Result<Box<dyn When>, FilterError> {
-        let Named(event) = self.on;
+        let NamedEvent(event) = self.event;
         if let Some(once) = self.once {
             return Ok(Box::new(event.once(once)?));
         }
-        // Every time: no filter.
+        // `every(1)` matches every event.
         let mut filter = event.every(self.every.unwrap_or(1))?;
         if let Some(after) = self.after {
             filter = filter.after(after);
@@ -80,39 +83,40 @@ impl Filter {
     }
 }
 
-/// Who was called, in which epoch and iteration.
+/// The name of a handler, event or step, the epoch and the iteration.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 struct Entry(String, u32, u32);
 
 impl Entry {
-    fn new(who: String, state: &State<()>) -> Self {
-        Entry(who, state.epoch(), state.iteration())
+    fn new(name: String, state: &State<()>) -> Self {
+        Entry(name, state.epoch(), state.iteration())
     }
 }
 
 type Log = Vec<Entry>;
 
-/// Logs the events that traces speak of.
+/// Logs the events that the traces contain.
 struct Recorder {
     all_events: bool,
 }
 
 impl Handler<Log, ()> for Recorder {
     fn on_event(&mut self, event: Event, log: &mut Log, state: &mut State<()>) {
-        let rare = matches!(event, Event::GetBatchStarted | Event::GetBatchCompleted | Event::TerminateSingleEpoch);
-        if self.all_events || !rare {
+        let is_optional =
+            matches!(event, Event::GetBatchStarted | Event::GetBatchCompleted | Event::TerminateSingleEpoch);
+        if self.all_events || !is_optional {
             log.extend(name_of(event).map(|name| Entry::new(name.into(), state)));
         }
     }
 }
 
-/// Recorders behind filters, in their order: as many as the trace has, where a program would have a tuple.
-struct Filtered(Vec<Box<dyn When>>);
+/// Recorders behind the filters of a trace, in order. A program would use a tuple of handlers.
+struct FilteredRecorders(Vec<Box<dyn When>>);
 
-impl Handler<Log, ()> for Filtered {
+impl Handler<Log, ()> for FilteredRecorders {
     fn on_event(&mut self, event: Event, log: &mut Log, state: &mut State<()>) {
-        for (index, when) in self.0.iter_mut().enumerate() {
-            if when.fires(event, state.counters()) {
+        for (index, filter) in self.0.iter_mut().enumerate() {
+            if filter.fires(event, state.counters()) {
                 log.push(Entry::new(format!("filtered {index}"), state));
             }
         }
@@ -121,8 +125,8 @@ impl Handler<Log, ()> for Filtered {
 
 impl Action {
     fn handler(&self) -> impl Handler<Log, ()> + use<> {
-        let (Named(event), at, kind) = (self.on, self.at, self.kind);
-        on(event.filter(move |value| value == at), move |_: &mut Log, state: &mut State<()>| match kind {
+        let (NamedEvent(event), expected, kind) = (self.event, self.value, self.kind);
+        on(event.filter(move |value| value == expected), move |_: &mut Log, state: &mut State<()>| match kind {
             Request::Terminate => state.terminate(StopReason::User(0)),
             Request::TerminateEpoch => state.terminate_epoch(),
         })
@@ -134,7 +138,7 @@ pub fn replay(trace: &Trace) -> Result<(), Failure> {
     let filtered: Result<Vec<_>, _> = config.filtered.iter().map(Filter::build).collect();
     let mut handlers = (
         Recorder { all_events: config.all_events },
-        Filtered(filtered.map_err(refused)?),
+        FilteredRecorders(filtered.map_err(rejected)?),
         config.action.as_ref().map(Action::handler),
     );
     let mut engine = Engine::new(config.max_epochs);
@@ -146,15 +150,15 @@ pub fn replay(trace: &Trace) -> Result<(), Failure> {
     let mut log = Log::new();
     for &batches in [&config.batches].into_iter().chain(&config.runs) {
         let process = |log: &mut Log, item, state: &mut State<()>| {
-            let who = if config.items { format!("process {item}") } else { "process".into() };
-            log.push(Entry::new(who, state));
+            let name = if config.items { format!("process {item}") } else { "process".into() };
+            log.push(Entry::new(name, state));
         };
-        engine.run(&mut log, 0..batches, &mut handlers, process).map_err(refused)?;
+        engine.run(&mut log, 0..batches, &mut handlers, process).map_err(rejected)?;
     }
-    for (at, (expected, found)) in trace.log.iter().zip(&log).enumerate() {
-        same(at, "log entry", expected, found)?;
+    for (index, (expected, found)) in trace.log.iter().zip(&log).enumerate() {
+        expect_equal(index, "log entry", expected, found)?;
     }
-    // One is longer: what it has next is the difference.
+    // If one log is longer, its next entry is the difference.
     let shorter = trace.log.len().min(log.len());
-    same(shorter, "log entry", &trace.log.get(shorter), &log.get(shorter))
+    expect_equal(shorter, "log entry", &trace.log.get(shorter), &log.get(shorter))
 }

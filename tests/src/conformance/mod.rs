@@ -1,9 +1,9 @@
-//! Replays recorded traces of pytorch-ignite against the library and says where the two differ first.
+//! Replays recorded traces of pytorch-ignite with the library, and reports the first difference of each trace.
 //!
-//! A trace file is JSON lines, one trace a line: an `id`, a `kind`, a `config`, and what happened, call by call
-//! (`tests/traces/README.md` has the fields). Each kind has a replay of its own here, which drives nothing but the
-//! library's public API; [`judge`] goes over a file. A line that cannot be read, an unknown kind and settings that the
-//! library refuses are failures, never skipped. Nothing here decides what is right: the trace does.
+//! A trace file contains one trace per line, as JSON: an `id`, a `kind`, a `config`, and the recorded calls with their
+//! results. `tests/traces/README.md` documents the fields. This module has a replay function for each kind, which uses only
+//! the public API of the library. [`run`] replays all traces of a file. A line that is not a trace, an unknown kind and
+//! settings that the library rejects are failures; no trace is skipped. The trace alone defines the expected behaviour.
 
 mod checkpoints;
 mod directory;
@@ -11,7 +11,7 @@ mod early_stopping;
 mod engine;
 mod terminate_on_nan;
 mod timers;
-mod wire;
+mod trace_values;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -19,48 +19,48 @@ use std::any::Any;
 use std::fmt::{self, Debug};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What came of one trace.
+/// The result of one trace.
 #[derive(Debug)]
-pub struct Verdict {
-    /// Its `id`, or `line N` where it has none.
+pub struct TraceResult {
+    /// The `id` of the trace, or `line N` if it has none.
     pub id: String,
-    /// The first difference, if there is one.
+    /// The first difference, if any.
     pub result: Result<(), Failure>,
 }
 
-/// Why a trace is not reproduced.
+/// The reason why the library does not reproduce a trace.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum Failure {
     /// The line is not a trace.
     Malformed(String),
-    /// No replay is known for this kind.
+    /// There is no replay function for this kind.
     UnknownKind(String),
-    /// The library, or the place where it writes, refused what the recorded program did.
-    Refused(String),
-    /// The library does something else.
+    /// The library or its store returned an error for an action of the recorded program.
+    Rejected(String),
+    /// The library returns another value.
     Differs {
-        /// In which call or log entry, from 0.
-        at: usize,
-        /// Which of the recorded values.
-        what: &'static str,
-        /// The value that was recorded.
+        /// The index of the call or log entry.
+        index: usize,
+        /// The name of the value.
+        field: &'static str,
+        /// The recorded value.
         expected: String,
-        /// The value that came out.
+        /// The value of the library.
         found: String,
     },
-    /// The library, or the replay, panicked.
+    /// The library or the replay function panicked.
     Panicked(String),
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Malformed(why) => write!(f, "not a trace: {why}"),
+            Failure::Malformed(reason) => write!(f, "not a trace: {reason}"),
             Failure::UnknownKind(kind) => write!(f, "unknown kind {kind:?}"),
-            Failure::Refused(why) => write!(f, "refused: {why}"),
-            Failure::Differs { at, what, expected, found } => {
-                write!(f, "{what} at {at}: expected {expected}, found {found}")
+            Failure::Rejected(reason) => write!(f, "rejected: {reason}"),
+            Failure::Differs { index, field, expected, found } => {
+                write!(f, "{field} at {index}: expected {expected}, found {found}")
             }
             Failure::Panicked(message) => write!(f, "panicked: {message}"),
         }
@@ -69,22 +69,22 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Judges every trace of a file. Lines of white space alone are no traces.
+/// Replays every trace of a file. Lines with white space only are ignored.
 #[must_use]
-pub fn judge(file: &[u8]) -> Vec<Verdict> {
+pub fn run(file: &[u8]) -> Vec<TraceResult> {
     let lines = file.split(|byte| *byte == b'\n').enumerate();
     let traces = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
-    traces.map(|(index, line)| judge_line(index + 1, line)).collect()
+    traces.map(|(index, line)| run_line(index + 1, line)).collect()
 }
 
-fn judge_line(number: usize, line: &[u8]) -> Verdict {
+fn run_line(number: usize, line: &[u8]) -> TraceResult {
     let id = format!("line {number}");
     match serde_json::from_slice::<Value>(line) {
-        Err(error) => Verdict { id, result: Err(malformed(&error)) },
+        Err(error) => TraceResult { id, result: Err(malformed(&error)) },
         Ok(trace) => {
             let id = trace.get("id").and_then(Value::as_str).map_or(id, one_line);
             let result = catch_unwind(AssertUnwindSafe(|| replay(trace)));
-            Verdict { id, result: result.unwrap_or_else(|panic| Err(Failure::Panicked(message(&*panic)))) }
+            TraceResult { id, result: result.unwrap_or_else(|panic| Err(Failure::Panicked(message(&*panic)))) }
         }
     }
 }
@@ -113,12 +113,12 @@ fn malformed(error: &serde_json::Error) -> Failure {
     Failure::Malformed(one_line(&error.to_string()))
 }
 
-/// Settings that the library refuses.
-fn refused<E: fmt::Display>(error: E) -> Failure {
-    Failure::Refused(one_line(&error.to_string()))
+/// The failure for an error that the library or its store returned.
+fn rejected<E: fmt::Display>(error: E) -> Failure {
+    Failure::Rejected(one_line(&error.to_string()))
 }
 
-/// A verdict is one line, whatever stands in the trace.
+/// Replaces control characters, so that the report of a trace is one line.
 fn one_line(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
@@ -128,11 +128,16 @@ fn message(panic: &(dyn Any + Send)) -> String {
     one_line(text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message"))
 }
 
-/// Holds one recorded value against what the library made of it.
-fn same<T: PartialEq + Debug + ?Sized>(at: usize, what: &'static str, expected: &T, found: &T) -> Result<(), Failure> {
+/// Compares a recorded value with the value of the library.
+fn expect_equal<T: PartialEq + Debug + ?Sized>(
+    index: usize,
+    field: &'static str,
+    expected: &T,
+    found: &T,
+) -> Result<(), Failure> {
     if expected == found {
         return Ok(());
     }
     let text = |value: &T| one_line(&format!("{value:?}"));
-    Err(Failure::Differs { at, what, expected: text(expected), found: text(found) })
+    Err(Failure::Differs { index, field, expected: text(expected), found: text(found) })
 }

@@ -1,8 +1,8 @@
-//! `terminate_on_nan` traces: a tree of numbers, tensors, lists and maps as the output of a run of one iteration,
-//! watched by an attached [`TerminateOnNan`].
+//! Replays `terminate_on_nan` traces: the output of each run is a tree of numbers, tensors, lists and maps. An attached
+//! [`TerminateOnNan`] checks it after the only iteration of the run.
 
-use super::wire::Number;
-use super::{Failure, refused, same};
+use super::trace_values::Number;
+use super::{Failure, expect_equal, rejected};
 use serde::Deserialize;
 use training_monitor::event::IterationCompleted;
 use training_monitor::finite::{Finite, FiniteElement};
@@ -31,15 +31,15 @@ enum Tree {
 impl Finite for Tree {
     fn is_finite(&self) -> bool {
         match self {
-            // Not `f64`'s own: a number is finite if the f32 is that the device would hold.
+            // The trait method of the library, not the method of `f64`.
             Tree::Number(number) => Finite::is_finite(&number.0),
-            // The library's own scan of a slice, over what the device would hold.
+            // The scan that the library uses for slices, over the f32 values that a device would store.
             Tree::Tensor(numbers) => {
-                let tensor: Vec<f32> = numbers.iter().map(|number| number.narrow()).collect();
+                let tensor: Vec<f32> = numbers.iter().map(|number| number.as_f32()).collect();
                 tensor[..].is_finite()
             }
             Tree::List(trees) => trees[..].is_finite(),
-            // As in Ignite only the values count.
+            // As in Ignite, only the values of a map are checked.
             Tree::Map(entries) => entries.iter().all(|(_, tree)| tree.is_finite()),
         }
     }
@@ -48,11 +48,11 @@ impl Finite for Tree {
 impl FiniteElement for Tree {}
 
 pub fn replay<'a>(trace: &'a Trace) -> Result<(), Failure> {
-    for (at, call) in trace.calls.iter().enumerate() {
+    for (index, call) in trace.calls.iter().enumerate() {
         let mut guard =
             TerminateOnNan::new().attach(IterationCompleted, |_: &(), state: &State<&'a Tree>| state.output);
-        let outcome = Engine::new(1).run(&mut (), 0..1, &mut guard, |(), _, _| &call.output).map_err(refused)?;
-        same(at, "terminated", &call.terminated, &(outcome.reason == StopReason::NonFinite))?;
+        let outcome = Engine::new(1).run(&mut (), 0..1, &mut guard, |(), _, _| &call.output).map_err(rejected)?;
+        expect_equal(index, "terminated", &call.terminated, &(outcome.reason == StopReason::NonFinite))?;
     }
     Ok(())
 }

@@ -1,25 +1,26 @@
-//! `timer` and `timer_attached` traces: a [`Timer`] by hand, and one that watches a run, both on a scripted clock.
+//! Replays `timer` traces, which call a [`Timer`] directly, and `timer_attached` traces, which attach a timer to a run. Both use
+//! a scripted clock.
 //!
-//! Seconds are compared within 10⁻⁶ relative, step counts and states exactly.
+//! The comparison of seconds allows a relative difference of 10⁻⁶. Step counts and states must be equal.
 
-use super::wire::{Maybe, Named, Number};
-use super::{Failure, refused, same};
+use super::trace_values::{NamedEvent, Number, OptionalEvent};
+use super::{Failure, expect_equal, rejected};
 use serde::Deserialize;
 use std::cell::Cell;
 use training_monitor::handlers::timer::Attached;
 use training_monitor::{Engine, Event, Handler, State, Timer};
 
-/// How far a time in seconds may be off, relative.
+/// The allowed relative difference of a time in seconds.
 const TOLERANCE: f64 = 1e-6;
 
 #[derive(Deserialize)]
-pub struct ByHand {
-    config: Clocked,
+pub struct TimerTrace {
+    config: TimerConfig,
     calls: Vec<Call>,
 }
 
 #[derive(Deserialize)]
-struct Clocked {
+struct TimerConfig {
     average: bool,
     tick_hz: u32,
 }
@@ -27,14 +28,15 @@ struct Clocked {
 #[derive(Deserialize)]
 struct Call {
     advance_ticks: u64,
-    op: Op,
+    #[serde(rename = "op")]
+    operation: Operation,
     #[serde(flatten)]
-    read: Reading,
+    reading: Reading,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Op {
+enum Operation {
     None,
     Pause,
     Resume,
@@ -42,7 +44,7 @@ enum Op {
     Reset,
 }
 
-/// What a trace says of a timer at one moment.
+/// The recorded state of a timer at one moment.
 #[derive(Clone, Copy, Deserialize)]
 struct Reading {
     value: Number,
@@ -52,7 +54,7 @@ struct Reading {
 }
 
 impl Reading {
-    fn of(timer: &Timer, now: u64, hertz: u32) -> Self {
+    fn new(timer: &Timer, now: u64, hertz: u32) -> Self {
         #[allow(clippy::cast_precision_loss, reason = "within the tolerance")]
         let total = timer.total() as f64 / f64::from(hertz);
         Reading {
@@ -63,77 +65,77 @@ impl Reading {
         }
     }
 
-    fn check(&self, at: usize, found: &Reading) -> Result<(), Failure> {
-        seconds(at, "value", self.value, found.value)?;
-        seconds(at, "total", self.total, found.total)?;
-        same(at, "step_count", &self.step_count, &found.step_count)?;
-        same(at, "running", &self.running, &found.running)
+    fn check(&self, index: usize, found: &Reading) -> Result<(), Failure> {
+        expect_near(index, "value", self.value, found.value)?;
+        expect_near(index, "total", self.total, found.total)?;
+        expect_equal(index, "step_count", &self.step_count, &found.step_count)?;
+        expect_equal(index, "running", &self.running, &found.running)
     }
 }
 
-fn seconds(at: usize, what: &'static str, expected: Number, found: Number) -> Result<(), Failure> {
-    let near = (expected.0 - found.0).abs() <= TOLERANCE * expected.0.abs();
-    if near { Ok(()) } else { same(at, what, &expected.0, &found.0) }
+fn expect_near(index: usize, field: &'static str, expected: Number, found: Number) -> Result<(), Failure> {
+    let is_near = (expected.0 - found.0).abs() <= TOLERANCE * expected.0.abs();
+    if is_near { Ok(()) } else { expect_equal(index, field, &expected.0, &found.0) }
 }
 
-/// A timer as its trace configures it, built at tick `now`.
+/// Builds a timer that starts at tick `now`.
 fn build(average: bool, now: u64) -> Timer {
     let timer = Timer::new(now);
     if average { timer } else { timer.without_average() }
 }
 
-pub fn timer(trace: &ByHand) -> Result<(), Failure> {
-    let Clocked { average, tick_hz } = trace.config;
+pub fn timer(trace: &TimerTrace) -> Result<(), Failure> {
+    let TimerConfig { average, tick_hz } = trace.config;
     let mut now = 0;
     let mut timer = build(average, now);
-    for (at, call) in trace.calls.iter().enumerate() {
+    for (index, call) in trace.calls.iter().enumerate() {
         now += call.advance_ticks;
-        match call.op {
-            Op::None => (),
-            Op::Pause => timer.pause(now),
-            Op::Resume => timer.resume(now),
-            Op::Step => timer.step(),
-            Op::Reset => timer.reset(now),
+        match call.operation {
+            Operation::None => (),
+            Operation::Pause => timer.pause(now),
+            Operation::Resume => timer.resume(now),
+            Operation::Step => timer.step(),
+            Operation::Reset => timer.reset(now),
         }
-        call.read.check(at, &Reading::of(&timer, now, tick_hz))?;
+        call.reading.check(index, &Reading::new(&timer, now, tick_hz))?;
     }
     Ok(())
 }
 
 #[derive(Deserialize)]
-pub struct OnARun {
-    config: Run,
+pub struct AttachedTrace {
+    config: AttachedConfig,
     calls: Vec<Reading>,
 }
 
 #[derive(Deserialize)]
-struct Run {
+struct AttachedConfig {
     #[serde(flatten)]
-    clocked: Clocked,
+    timer: TimerConfig,
     epochs: u32,
     batches: u32,
     work_ticks: u64,
     idle_ticks: u64,
-    start: Named,
-    pause: Named,
-    resume: Option<Named>,
-    step: Option<Named>,
+    start: NamedEvent,
+    pause: NamedEvent,
+    resume: Option<NamedEvent>,
+    step: Option<NamedEvent>,
 }
 
-/// A timer and the recorder's handlers behind it, which read it and let time pass.
-struct Recorded<'a, C> {
-    attached: Attached<C, Event, Event, Maybe, Maybe>,
+/// A timer, followed by the handlers of the recording program: they read the timer and advance the clock.
+struct RecordedTimer<'a, C> {
+    timer: Attached<C, Event, Event, OptionalEvent, OptionalEvent>,
     clock: &'a Cell<u64>,
     tick_hz: u32,
     idle_ticks: u64,
     readings: Vec<Reading>,
 }
 
-impl<C: FnMut() -> u64> Handler<(), ()> for Recorded<'_, C> {
+impl<C: FnMut() -> u64> Handler<(), ()> for RecordedTimer<'_, C> {
     fn on_event(&mut self, event: Event, model: &mut (), state: &mut State<()>) {
-        self.attached.on_event(event, model, state);
+        self.timer.on_event(event, model, state);
         if matches!(event, Event::IterationCompleted | Event::EpochCompleted | Event::Completed) {
-            self.readings.push(Reading::of(&self.attached.timer, self.clock.get(), self.tick_hz));
+            self.readings.push(Reading::new(&self.timer.timer, self.clock.get(), self.tick_hz));
         }
         if event == Event::IterationCompleted {
             self.clock.set(self.clock.get() + self.idle_ticks);
@@ -141,16 +143,18 @@ impl<C: FnMut() -> u64> Handler<(), ()> for Recorded<'_, C> {
     }
 }
 
-pub fn attached(trace: &OnARun) -> Result<(), Failure> {
-    let Run { clocked: Clocked { average, tick_hz }, epochs, batches, work_ticks, idle_ticks, .. } = trace.config;
-    let Run { start: Named(start), pause: Named(pause), resume, step, .. } = trace.config;
+pub fn attached(trace: &AttachedTrace) -> Result<(), Failure> {
+    let AttachedConfig { timer: TimerConfig { average, tick_hz }, epochs, batches, work_ticks, idle_ticks, .. } =
+        trace.config;
+    let AttachedConfig { start: NamedEvent(start), pause: NamedEvent(pause), resume, step, .. } = trace.config;
     let clock = Cell::new(0);
-    let attached = build(average, 0).attach(|| clock.get(), start, pause, Maybe(resume), Maybe(step));
-    let mut handlers = Recorded { attached, clock: &clock, tick_hz, idle_ticks, readings: Vec::new() };
+    let (resume, step) = (OptionalEvent(resume), OptionalEvent(step));
+    let timer = build(average, 0).attach(|| clock.get(), start, pause, resume, step);
+    let mut handlers = RecordedTimer { timer, clock: &clock, tick_hz, idle_ticks, readings: Vec::new() };
     let work = |_: &mut (), _, _: &mut State<()>| clock.set(clock.get() + work_ticks);
-    Engine::new(epochs).run(&mut (), 0..batches, &mut handlers, work).map_err(refused)?;
-    for (at, (expected, found)) in trace.calls.iter().zip(&handlers.readings).enumerate() {
-        expected.check(at, found)?;
+    Engine::new(epochs).run(&mut (), 0..batches, &mut handlers, work).map_err(rejected)?;
+    for (index, (expected, found)) in trace.calls.iter().zip(&handlers.readings).enumerate() {
+        expected.check(index, found)?;
     }
-    same(0, "number of readings", &trace.calls.len(), &handlers.readings.len())
+    expect_equal(0, "number of readings", &trace.calls.len(), &handlers.readings.len())
 }

@@ -1,10 +1,10 @@
-//! Hostile bytes for the decoder, held against a reader that was written from FORMAT.md alone; names and scores
-//! against Python's rules by hand.
+//! Hostile bytes for the decoder, compared with a second reader that was written from FORMAT.md alone. File names and the
+//! text of scores, compared with a model of Python's rules.
 
-use super::input;
-use crate::models::name::score_text;
+use super::decode;
 use crate::models::number::{Counter, Number};
-use crate::models::stream::{Checkpoint, Object, crc32, read};
+use crate::models::score_text::score_text;
+use crate::models::stream::{Checkpoint, Item, crc32, read};
 use arbitrary::Arbitrary;
 use training_monitor::checkpoint::{
     self, Crc32, DecodeError, Info, Inspect, MAX_ITEMS, Objects, StateDict, Tensor, Visit, VisitMut, VisitTensors,
@@ -13,16 +13,16 @@ use training_monitor::checkpoint::{
 use training_monitor::name::{FileName, ScoreText};
 use training_monitor::record::Record;
 
-/// Collects what a stream holds.
+/// Collects the content of a stream.
 #[derive(Default)]
-struct Seen {
+struct Content {
     score_name: Option<String>,
     record: Option<Record>,
-    set: Vec<String>,
-    objects: Vec<Object>,
+    object_names: Vec<String>,
+    items: Vec<Item>,
 }
 
-impl Inspect for Seen {
+impl Inspect for Content {
     fn score_name(&mut self, name: &str) {
         self.score_name = Some(name.into());
     }
@@ -30,22 +30,22 @@ impl Inspect for Seen {
         self.record = Some(record.clone());
     }
     fn set(&mut self, name: &str) {
-        self.set.push(name.into());
+        self.object_names.push(name.into());
     }
     fn tensor(&mut self, tensor: Tensor<'_>) {
-        let of = Some((tensor.name.into(), tensor.shape.to_vec()));
-        self.objects.push(Object { name: tensor.object.into(), tensor: of, data: Vec::new() });
+        let name_and_shape = Some((tensor.name.into(), tensor.shape.to_vec()));
+        self.items.push(Item { object: tensor.object.into(), tensor: name_and_shape, data: Vec::new() });
     }
     fn value(&mut self, object: &str, _: u32) {
-        self.objects.push(Object { name: object.into(), tensor: None, data: Vec::new() });
+        self.items.push(Item { object: object.into(), tensor: None, data: Vec::new() });
     }
     fn payload(&mut self, bytes: &[u8]) {
-        let last = self.objects.last_mut().expect("a payload belongs to something");
+        let last = self.items.last_mut().expect("a payload follows a tensor or a value");
         last.data.extend_from_slice(bytes);
     }
 }
 
-/// The user's objects that hostile streams are loaded into.
+/// The objects that the target loads hostile streams into.
 #[derive(Clone, PartialEq, Debug)]
 struct Model {
     weight: [f32; 4],
@@ -54,9 +54,8 @@ struct Model {
     label: value::Label,
 }
 
-/// A value with text in it, which has to be bounded.
 mod value {
-    /// Text of any length.
+    /// A value with text. The decoder must limit the length of the text.
     #[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
     pub struct Label {
         pub text: String,
@@ -66,7 +65,7 @@ mod value {
 
 impl Model {
     fn blank() -> Self {
-        let label = value::Label { text: "as it was".into(), numbers: (7, None) };
+        let label = value::Label { text: "original".into(), numbers: (7, None) };
         Model { weight: [9.0; 4], bias: vec![9.0; 2], seed: 9, label }
     }
 
@@ -101,35 +100,38 @@ impl Objects for All {
     }
 }
 
-/// A whole stream of `Model`, to be changed.
+/// Returns a valid stream of the model, which the target modifies.
 pub fn sample() -> Vec<u8> {
     let header =
         checkpoint::Header { step: 3, sequence: 2, iteration: 700, score: Some(-0.5), score_name: Some("acc") };
-    let record = training_monitor::Engine::<f32>::new(1).record::<(), _>(&mut ()).expect("nothing fits");
+    let record =
+        training_monitor::Engine::<f32>::new(1).record::<(), _>(&mut ()).expect("an empty record is large enough");
     let contents = checkpoint::Contents { header, record: Some(&record), only: None, allow_non_finite: true };
     let mut bytes = Vec::new();
-    let written = checkpoint::encode::<Crc32, _, _>(&mut bytes, &contents, &All(Model::blank()));
-    written.expect("a Vec takes anything");
+    let encoded = checkpoint::encode::<Crc32, _, _>(&mut bytes, &contents, &All(Model::blank()));
+    encoded.expect("writing to a Vec does not fail");
     bytes
 }
 
-fn agrees(info: &Info, seen: Seen, with: &Checkpoint) {
-    assert_eq!([info.step, info.sequence, info.iteration], with.numbers);
-    assert_eq!(info.score.map(f32::to_bits), with.score);
-    assert_eq!(seen.score_name, with.score_name);
-    assert_eq!((info.set as usize, seen.set), (with.set.len(), with.set.clone()));
-    assert_eq!((info.len as usize, info.crc), (with.len, with.crc));
-    assert_eq!(seen.objects, with.objects);
-    assert_eq!((info.run, seen.record.is_some()), (with.run.is_some(), with.run.is_some()));
-    let all: usize = with.run.iter().flatten().map(|(_, state)| 2 + state.len()).sum();
-    // What does not fit can be looked at, but its states are not whole.
-    if let (Some(record), Some(states), true) = (&seen.record, &with.run, all <= 128) {
+/// Checks that the library and the second reader found the same content.
+fn assert_same_content(info: &Info, content: Content, expected: &Checkpoint) {
+    assert_eq!([info.step, info.sequence, info.iteration], expected.numbers);
+    assert_eq!(info.score.map(f32::to_bits), expected.score);
+    assert_eq!(content.score_name, expected.score_name);
+    assert_eq!((info.set as usize, content.object_names), (expected.object_names.len(), expected.object_names.clone()));
+    assert_eq!((info.len as usize, info.crc), (expected.len, expected.crc));
+    assert_eq!(content.items, expected.items);
+    assert_eq!((info.run, content.record.is_some()), (expected.run.is_some(), expected.run.is_some()));
+    let len: usize = expected.run.iter().flatten().map(|(_, state)| 2 + state.len()).sum();
+    // A run record with more than 128 bytes of states is incomplete, so only shorter ones can be compared.
+    if let (Some(record), Some(states), true) = (&content.record, &expected.run, len <= 128) {
         assert!(record.handlers().eq(states.iter().map(|(kind, state)| (*kind, &state[..]))));
     }
 }
 
-/// Hostile bytes. The first says whether they are to get a right beginning and a right checksum, without which little
-/// of the decoder would ever be reached, or are changes of a stream that is right.
+/// The target for streams. The first byte selects how the stream is built: from the bytes alone, with a valid beginning, or by
+/// modifying a valid stream. It also selects whether the stream gets a correct checksum, without which the decoder would
+/// reject almost every stream early.
 pub fn checkpoint_bytes(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
     let mut bytes = match kind % 4 {
@@ -139,57 +141,57 @@ pub fn checkpoint_bytes(data: &[u8]) {
             let mut bytes = sample();
             bytes.truncate(bytes.len() - 4);
             for change in rest.chunks(3) {
-                let &[at, how, value] = change else { continue };
-                let at = usize::from(at) % bytes.len();
-                match how % 4 {
-                    0 => bytes[at] = value,
-                    1 => bytes.insert(at, value),
-                    2 => bytes[at] ^= 1 << (value % 8),
-                    _ => bytes.truncate(at.max(1)),
+                let &[index, kind, value] = change else { continue };
+                let index = usize::from(index) % bytes.len();
+                match kind % 4 {
+                    0 => bytes[index] = value,
+                    1 => bytes.insert(index, value),
+                    2 => bytes[index] ^= 1 << (value % 8),
+                    _ => bytes.truncate(index.max(1)),
                 }
             }
             bytes
         }
     };
-    // Without this a change would be told by the checksum alone.
+    // A correct checksum makes the decoder check the rest of the stream.
     if kind / 4 % 4 != 0 {
         let crc = crc32(&bytes);
         bytes.extend(crc.to_le_bytes());
     }
-    judge(&bytes, usize::from(kind / 16) + 1);
+    check(&bytes, usize::from(kind / 16) + 1);
 }
 
-fn judge(bytes: &[u8], scratch: usize) {
+/// Compares `inspect` and `load` with the second reader. `inspect` gets a buffer of `scratch` bytes.
+fn check(bytes: &[u8], scratch: usize) {
     let expected = read(bytes);
-    let mut seen = Seen::default();
-    let inspected = checkpoint::inspect::<Crc32, _, _>(&mut &*bytes, &mut vec![0; scratch], &mut seen);
+    let mut content = Content::default();
+    let inspected = checkpoint::inspect::<Crc32, _, _>(&mut &*bytes, &mut vec![0; scratch], &mut content);
     match (&inspected, &expected) {
-        (Ok(info), Some(with)) => agrees(info, seen, with),
+        (Ok(info), Some(checkpoint)) => assert_same_content(info, content, checkpoint),
         (Err(_), None) => (),
-        (got, with) => panic!("{got:?} for {with:?}"),
+        (actual, expected) => panic!("{actual:?}, expected {expected:?}"),
     }
-    // Loading gives all or nothing.
+    // `load` changes all objects or none.
     let mut all = All(Model::blank());
     match checkpoint::load::<Crc32, _>(bytes, &mut all, None) {
         Err(error) => {
-            assert_eq!(all.0.bits(), Model::blank().bits(), "changed by what could not be loaded");
-            // A whole stream may still not be of these objects; a value of another type may end too early.
-            let other =
+            assert_eq!(all.0.bits(), Model::blank().bits(), "a failed load changed the objects");
+            // A valid stream can contain other objects, or a value of another type that ends early.
+            let is_mismatch =
                 !matches!(error, DecodeError::NotACheckpoint | DecodeError::Version { .. } | DecodeError::Checksum);
-            assert!(other || expected.is_none(), "{error} for {expected:?}");
+            assert!(is_mismatch || expected.is_none(), "{error} for {expected:?}");
         }
         Ok(_) => {
-            let with = expected.expect("what was loaded is whole");
+            let expected = expected.expect("a stream that can be loaded is valid");
             let floats = |name: &str| -> Vec<u32> {
-                let tensor = |object: &&Object| {
-                    object.name == "m" && object.tensor.as_ref().is_some_and(|(tensor, _)| tensor == name)
-                };
-                let found: Vec<&Object> = with.objects.iter().filter(tensor).collect();
-                assert_eq!(found.len(), 1, "{name} is there once");
-                found[0].data.chunks(4).map(|bytes| u32::from_le_bytes(bytes.try_into().expect("four"))).collect()
+                let is_match =
+                    |item: &&Item| item.object == "m" && item.tensor.as_ref().is_some_and(|(tensor, _)| tensor == name);
+                let tensors: Vec<&Item> = expected.items.iter().filter(is_match).collect();
+                assert_eq!(tensors.len(), 1, "the tensor {name} occurs once");
+                tensors[0].data.chunks(4).map(|bytes| u32::from_le_bytes(bytes.try_into().expect("four"))).collect()
             };
             assert_eq!([floats("w"), floats("b")].concat(), all.0.bits().0);
-            assert!(all.0.label.text.len() <= 64 && with.objects.len() <= MAX_ITEMS + bytes.len());
+            assert!(all.0.label.text.len() <= 64 && expected.items.len() <= MAX_ITEMS + bytes.len());
         }
     }
 }
@@ -203,9 +205,9 @@ struct NameInput<'a> {
     score_name: &'a str,
 }
 
-/// Names of files, and the text of scores.
+/// The target for file names and the text of scores.
 pub fn names(data: &[u8]) {
-    let Some(input) = input::<NameInput<'_>>(data) else { return };
+    let Some(input) = decode::<NameInput<'_>>(data) else { return };
     let NameInput { prefix, object, score_name, .. } = input;
     let score = input.score.map(|score| (score_name, score.0));
     let name = FileName { prefix, object, step: input.step.0, score, extension: "ckpt" }.to_string();

@@ -1,9 +1,9 @@
-//! A directory full of files that look like ours, and of files that do not: `Directory` over a file system in memory.
+//! `Directory` on a file system in memory that contains forged checkpoint files and other files.
 //!
-//! Opening must not panic, must leave alone what is not its own, must come to the same the second time; what it lists
-//! must be whole, and the next save must not cost anything that was there.
+//! Opening the directory must not panic, must not change files of others, and must give the same result a second time. Every
+//! listed checkpoint must be intact. The next save must not lose any of them.
 
-use super::input;
+use super::decode;
 use crate::models::stream;
 use arbitrary::Arbitrary;
 use std::cell::RefCell;
@@ -21,7 +21,7 @@ use training_monitor_std::directory::FileSystem;
 
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// A directory in memory. Clones are of the same one.
+/// A directory in memory. All clones share the same files.
 #[derive(Clone, Default)]
 struct Memory(Rc<RefCell<Files>>);
 
@@ -37,8 +37,8 @@ impl Write for File {
     }
 }
 
-fn name(path: &Path) -> String {
-    path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned()
+fn file_name(path: &Path) -> String {
+    path.file_name().and_then(|name| name.to_str()).expect("a file name").to_owned()
 }
 
 impl FileSystem for Memory {
@@ -46,23 +46,23 @@ impl FileSystem for Memory {
     type Reader = Cursor<Vec<u8>>;
 
     fn create(&self, path: &Path) -> io::Result<File> {
-        self.0.borrow_mut().insert(name(path), Vec::new());
-        Ok(File(self.clone(), name(path)))
+        self.0.borrow_mut().insert(file_name(path), Vec::new());
+        Ok(File(self.clone(), file_name(path)))
     }
     fn sync(&self, _: &mut File) -> io::Result<()> {
         Ok(())
     }
     fn open(&self, path: &Path) -> io::Result<Cursor<Vec<u8>>> {
-        self.0.borrow().get(&name(path)).cloned().map(Cursor::new).ok_or(io::ErrorKind::NotFound.into())
+        self.0.borrow().get(&file_name(path)).cloned().map(Cursor::new).ok_or(io::ErrorKind::NotFound.into())
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut files = self.0.borrow_mut();
-        let bytes = files.remove(&name(from)).ok_or(io::ErrorKind::NotFound)?;
-        files.insert(name(to), bytes);
+        let bytes = files.remove(&file_name(from)).ok_or(io::ErrorKind::NotFound)?;
+        files.insert(file_name(to), bytes);
         Ok(())
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.0.borrow_mut().remove(&name(path)).map(drop).ok_or(io::ErrorKind::NotFound.into())
+        self.0.borrow_mut().remove(&file_name(path)).map(drop).ok_or(io::ErrorKind::NotFound.into())
     }
     fn sync_dir(&self, _: &Path) -> io::Result<()> {
         Ok(())
@@ -71,7 +71,7 @@ impl FileSystem for Memory {
         Ok(self.0.borrow().keys().map(OsString::from).collect())
     }
     fn exists(&self, path: &Path) -> io::Result<bool> {
-        Ok(self.0.borrow().contains_key(&name(path)))
+        Ok(self.0.borrow().contains_key(&file_name(path)))
     }
     fn is_dir(&self, _: &Path) -> bool {
         true
@@ -85,7 +85,7 @@ impl FileSystem for Memory {
 struct Input<'a> {
     prefix: u8,
     files: Vec<Entry<'a>>,
-    /// Of how many objects, and under which step.
+    /// A save after opening: whether it has two objects, and its step.
     save: Option<(bool, u8)>,
 }
 
@@ -97,12 +97,15 @@ struct Entry<'a> {
 
 #[derive(Arbitrary, Debug)]
 enum Name<'a> {
-    /// As it would be called.
-    Right,
-    Temp,
-    Gone,
+    /// The name that the library gives the content.
+    Matching,
+    /// The name of a temporary file.
+    Temporary,
+    /// The name of a file that is being removed.
+    Tombstone,
+    /// Any text.
     Any(&'a str),
-    /// Of pieces that mean something.
+    /// A sequence of [`PIECES`].
     Pieces([u8; 6]),
 }
 
@@ -111,14 +114,14 @@ enum Content<'a> {
     Bytes(&'a [u8]),
     Stream {
         object: u8,
-        both: bool,
+        has_two_objects: bool,
         step: u8,
         sequence: u8,
         iteration: u8,
         score: Option<i8>,
-        named: bool,
-        /// Cut off, or too long.
-        cut: Option<u8>,
+        has_score_name: bool,
+        /// The length of the file, if it is truncated or extended.
+        len: Option<u8>,
     },
 }
 
@@ -140,14 +143,15 @@ impl Objects for Two {
     }
 }
 
-/// The right name, if the content has one, and the bytes.
+/// Returns the matching file name of the content, if it has one, and the bytes.
 fn content(content: &Content<'_>, prefix: &str) -> (Option<String>, Vec<u8>) {
-    let Content::Stream { object, both, step, sequence, iteration, score, named, cut } = content else {
-        let Content::Bytes(bytes) = content else { unreachable!("there are two") };
+    let Content::Stream { object, has_two_objects, step, sequence, iteration, score, has_score_name, len } = content
+    else {
+        let Content::Bytes(bytes) = content else { unreachable!("the enum has two variants") };
         return (None, bytes.to_vec());
     };
-    let object = if *both && object % 2 == 1 { "b" } else { "a" };
-    let score_name = Some("s").filter(|_| *named);
+    let object = if *has_two_objects && object % 2 == 1 { "b" } else { "a" };
+    let score_name = Some("s").filter(|_| *has_score_name);
     let header = Header {
         step: u32::from(step % 4),
         sequence: u32::from(sequence % 4),
@@ -158,14 +162,14 @@ fn content(content: &Content<'_>, prefix: &str) -> (Option<String>, Vec<u8>) {
     let contents = Contents { header, record: None, only: Some(object), allow_non_finite: false };
     let mut bytes = Vec::new();
     let objects = Two([f32::from(*step), 1.0], [2.0]);
-    let encoded = if *both {
+    let encoded = if *has_two_objects {
         checkpoint::encode::<Crc32, _, _>(&mut bytes, &contents, &objects)
     } else {
         checkpoint::encode::<Crc32, _, _>(&mut bytes, &contents, &One("a", objects.0))
     };
-    encoded.expect("a Vec takes anything");
-    if let Some(cut) = cut {
-        bytes.resize(usize::from(*cut), 0);
+    encoded.expect("writing to a Vec does not fail");
+    if let Some(len) = len {
+        bytes.resize(usize::from(*len), 0);
     }
     let score = header.score_name.zip(header.score);
     let name = training_monitor::name::FileName { prefix, object, step: header.step, score, extension: "ckpt" };
@@ -175,16 +179,16 @@ fn content(content: &Content<'_>, prefix: &str) -> (Option<String>, Vec<u8>) {
 fn files(input: &Input<'_>, prefix: &str) -> Files {
     let mut files = Files::new();
     for entry in input.files.iter().take(12) {
-        let (right, bytes) = content(&entry.content, prefix);
-        let right = right.unwrap_or_else(|| "a_1.ckpt".into());
+        let (matching, bytes) = content(&entry.content, prefix);
+        let matching = matching.unwrap_or_else(|| "a_1.ckpt".into());
         let name = match entry.name {
-            Name::Right => right,
-            Name::Temp => format!(".{right}.{}.tmp", prefix.len()),
-            Name::Gone => format!(".{right}.{}.gone", prefix.len()),
+            Name::Matching => matching,
+            Name::Temporary => format!(".{matching}.{}.tmp", prefix.len()),
+            Name::Tombstone => format!(".{matching}.{}.gone", prefix.len()),
             Name::Any(name) => name.into(),
             Name::Pieces(pieces) => pieces.iter().map(|piece| PIECES[usize::from(piece % 16)]).collect(),
         };
-        // What no directory can have.
+        // A directory cannot contain these names.
         if !name.is_empty() && !name.contains(['/', '\0']) && name != "." && name != ".." {
             files.insert(name, bytes);
         }
@@ -192,16 +196,17 @@ fn files(input: &Input<'_>, prefix: &str) -> Files {
     files
 }
 
-/// Whether a name may be one of ours: the rest must never be touched.
-fn may_be_ours(name: &str, prefix: &str) -> bool {
-    let begins = |name: &str| prefix.is_empty() || name.starts_with(&format!("{prefix}_"));
-    let hidden = name.strip_prefix('.').is_some_and(begins) && (name.ends_with(".tmp") || name.ends_with(".gone"));
-    (begins(name) && name.ends_with(".ckpt")) || hidden
+/// Whether the file may belong to the series with this prefix. The library must not change any other file.
+fn may_belong_to_series(name: &str, prefix: &str) -> bool {
+    let has_prefix = |name: &str| prefix.is_empty() || name.starts_with(&format!("{prefix}_"));
+    let is_hidden =
+        name.strip_prefix('.').is_some_and(has_prefix) && (name.ends_with(".tmp") || name.ends_with(".gone"));
+    (has_prefix(name) && name.ends_with(".ckpt")) || is_hidden
 }
 
 fn open(memory: &Memory, prefix: &str) -> Directory<Memory> {
     let builder = Directory::builder("/directory", prefix).require_empty(false);
-    builder.open_on(memory.clone()).expect("nothing fails in memory")
+    builder.open_on(memory.clone()).expect("the file system in memory does not fail")
 }
 
 fn listed<S: Store>(store: &mut S) -> Vec<Stored> {
@@ -212,9 +217,9 @@ fn listed<S: Store>(store: &mut S) -> Vec<Stored> {
     all
 }
 
-/// Hostile directories.
+/// The target for directories.
 pub fn directory(data: &[u8]) {
-    let Some(input) = input::<Input<'_>>(data) else { return };
+    let Some(input) = decode::<Input<'_>>(data) else { return };
     let prefix = PREFIXES[usize::from(input.prefix) % PREFIXES.len()];
     let memory = Memory::default();
     let before = files(&input, prefix);
@@ -222,51 +227,58 @@ pub fn directory(data: &[u8]) {
 
     let mut store = open(&memory, prefix);
     let after = memory.0.borrow().clone();
-    for (name, bytes) in before.iter().filter(|(name, _)| !may_be_ours(name, prefix)) {
-        assert_eq!(after.get(name), Some(bytes), "{name:?} is not ours: {input:?}");
+    for (name, bytes) in before.iter().filter(|(name, _)| !may_belong_to_series(name, prefix)) {
+        assert_eq!(after.get(name), Some(bytes), "{name:?} does not belong to the series: {input:?}");
     }
-    let all = listed(&mut store);
-    check(&store, &all, &after, &input);
+    let listed_first = listed(&mut store);
+    check(&store, &listed_first, &after, &input);
     drop(store);
     let mut store = open(&memory, prefix);
-    // But for the score, about which forged files of one set may disagree.
-    let steps = |all: &[Stored]| all.iter().map(|stored| (stored.step, stored.sequence)).collect::<Vec<_>>();
-    assert_eq!(steps(&listed(&mut store)), steps(&all), "a second opening finds something else: {input:?}");
-    assert_eq!(*memory.0.borrow(), after, "a second opening changes something: {input:?}");
+    // The comparison ignores the score: two forged files of one checkpoint can have different scores.
+    let steps = |listed: &[Stored]| listed.iter().map(|stored| (stored.step, stored.sequence)).collect::<Vec<_>>();
+    assert_eq!(
+        steps(&listed(&mut store)),
+        steps(&listed_first),
+        "the second opening lists other checkpoints: {input:?}"
+    );
+    assert_eq!(*memory.0.borrow(), after, "the second opening changes files: {input:?}");
 
-    let Some((both, step)) = input.save else { return };
-    // With room for all, so that nothing is removed for the new one.
-    let machine = ModelCheckpoint::<16>::builder().scored().keep_all().build().expect("good settings");
-    let mut saving = machine.attach(Never, store).expect("it was just listed");
+    let Some((has_two_objects, step)) = input.save else { return };
+    // The policy keeps all checkpoints, so the save evicts none.
+    let policy = ModelCheckpoint::<16>::builder().scored().keep_all().build().expect("valid settings");
+    let mut handler = policy.attach(Never, store).expect("the directory can be listed");
     let save = Save { step: u32::from(step % 4), score: Some(1.0) };
-    let saved = if both {
-        saving.save(save, 9, None, &Two([7.0; 2], [8.0]))
+    let result = if has_two_objects {
+        handler.save(save, 9, None, &Two([7.0; 2], [8.0]))
     } else {
-        saving.save(save, 9, None, &One("a", [7.0; 2]))
+        handler.save(save, 9, None, &One("a", [7.0; 2]))
     };
-    drop(saving);
+    drop(handler);
     let mut store = open(&memory, prefix);
-    let now = listed(&mut store);
+    let listed_after_save = listed(&mut store);
     let files = memory.0.borrow().clone();
-    check(&store, &now, &files, &input);
-    for stored in all.iter().filter(|stored| stored.step != save.step) {
-        assert!(steps(&now).contains(&(stored.step, stored.sequence)), "{stored:?} was lost by a save: {input:?}");
+    check(&store, &listed_after_save, &files, &input);
+    for stored in listed_first.iter().filter(|stored| stored.step != save.step) {
+        assert!(
+            steps(&listed_after_save).contains(&(stored.step, stored.sequence)),
+            "the save lost {stored:?}: {input:?}"
+        );
     }
-    let there = now.iter().any(|stored| stored.step == save.step && stored.iteration == 9);
-    assert_eq!(there, saved.is_ok(), "{saved:?}: {input:?}");
+    let is_stored = listed_after_save.iter().any(|stored| stored.step == save.step && stored.iteration == 9);
+    assert_eq!(is_stored, result.is_ok(), "{result:?}: {input:?}");
 }
 
-/// Everything listed is whole.
-fn check(store: &Directory<Memory>, all: &[Stored], files: &Files, input: &Input<'_>) {
-    assert!(all.windows(2).all(|pair| pair[0].sequence <= pair[1].sequence), "{input:?}");
-    for stored in all {
-        let of: Vec<_> = store.files(stored.step).collect();
-        assert!(!of.is_empty(), "{input:?}");
-        for path in of {
-            let bytes = &files[&name(&path)];
-            let found = stream::read(bytes).unwrap_or_else(|| panic!("{path:?} is damaged: {input:?}"));
-            assert_eq!(found.numbers, [stored.step, stored.sequence, stored.iteration], "{input:?}");
-            assert_eq!(found.len, bytes.len(), "{input:?}");
+/// Checks that every listed checkpoint has intact files.
+fn check(store: &Directory<Memory>, listed: &[Stored], files: &Files, input: &Input<'_>) {
+    assert!(listed.windows(2).all(|pair| pair[0].sequence <= pair[1].sequence), "{input:?}");
+    for stored in listed {
+        let paths: Vec<_> = store.files(stored.step).collect();
+        assert!(!paths.is_empty(), "{input:?}");
+        for path in paths {
+            let bytes = &files[&file_name(&path)];
+            let content = stream::read(bytes).unwrap_or_else(|| panic!("{path:?} is damaged: {input:?}"));
+            assert_eq!(content.numbers, [stored.step, stored.sequence, stored.iteration], "{input:?}");
+            assert_eq!(content.len, bytes.len(), "{input:?}");
         }
     }
 }

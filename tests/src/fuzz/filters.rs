@@ -1,6 +1,7 @@
-//! The filters of events, which have no state to be saved, against their model: composed at random, asked about any event.
+//! Compares the event filters of the library with their model. The filters are random combinations, evaluated for random
+//! values.
 
-use super::input;
+use super::decode;
 use crate::models::filters::Filter;
 use crate::models::number::Counter;
 use arbitrary::Arbitrary;
@@ -9,13 +10,13 @@ use training_monitor::{Event, UserEvent, When};
 
 #[derive(Arbitrary, Debug)]
 struct FilterInput {
-    user: bool,
+    is_user_event: bool,
     first: Filter,
     second: Option<Filter>,
     values: Vec<Counter>,
 }
 
-/// A filter of the library's for one of the model's.
+/// Builds the filter of the library that corresponds to a filter of the model.
 fn build(event: Event, filter: &Filter) -> Option<Box<dyn When>> {
     Some(match filter {
         Filter::All => Box::new(event),
@@ -34,36 +35,37 @@ fn build(event: Event, filter: &Filter) -> Option<Box<dyn When>> {
     })
 }
 
-/// One filter as another's.
+/// A boxed filter as a filter.
 struct Boxed(Box<dyn When>);
 
 impl When for Boxed {
-    fn fires(&mut self, event: Event, at: &Counters) -> bool {
-        self.0.fires(event, at)
+    fn fires(&mut self, event: Event, counters: &Counters) -> bool {
+        self.0.fires(event, counters)
     }
 }
 
-/// Event filters.
+/// The target for event filters.
 pub fn filters(data: &[u8]) {
-    let Some(input) = input::<FilterInput>(data) else { return };
-    let meant = |value| if input.user { Event::User(UserEvent { id: 7, value }) } else { Event::IterationCompleted };
-    let both = [Some(&input.first), input.second.as_ref()];
-    for filter in both.into_iter().flatten() {
-        assert_eq!(build(meant(0), filter).is_some(), filter.is_valid(), "{input:?}");
+    let Some(input) = decode::<FilterInput>(data) else { return };
+    let event =
+        |value| if input.is_user_event { Event::User(UserEvent { id: 7, value }) } else { Event::IterationCompleted };
+    let filters = [Some(&input.first), input.second.as_ref()];
+    for filter in filters.into_iter().flatten() {
+        assert_eq!(build(event(0), filter).is_some(), filter.is_valid(), "{input:?}");
     }
-    let Some(first) = build(meant(0), &input.first) else { return };
-    let mut when: Box<dyn When> = match &input.second {
+    let Some(first) = build(event(0), &input.first) else { return };
+    let mut combined: Box<dyn When> = match &input.second {
         None => first,
-        Some(second) => match build(meant(0), second) {
+        Some(second) => match build(event(0), second) {
             Some(second) => Box::new(Boxed(first).or(Boxed(second))),
             None => return,
         },
     };
     for Counter(value) in &input.values {
-        let at = Counters { epoch: value.wrapping_add(1), iteration: *value };
-        let expected = both.iter().flatten().any(|filter| filter.lets(*value));
-        assert_eq!(when.fires(meant(*value), &at), expected, "{value} in {input:?}");
-        assert!(!when.fires(Event::EpochCompleted, &at), "{input:?}");
-        assert!(!when.fires(Event::User(UserEvent { id: 8, value: *value }), &at), "{input:?}");
+        let counters = Counters { epoch: value.wrapping_add(1), iteration: *value };
+        let expected = filters.iter().flatten().any(|filter| filter.matches(*value));
+        assert_eq!(combined.fires(event(*value), &counters), expected, "{value} in {input:?}");
+        assert!(!combined.fires(Event::EpochCompleted, &counters), "{input:?}");
+        assert!(!combined.fires(Event::User(UserEvent { id: 8, value: *value }), &counters), "{input:?}");
     }
 }

@@ -1,5 +1,5 @@
-//! Runs targets without coverage, on any Rust: random inputs and changed ones of the corpus, each made from a seed and a
-//! number, so that any of them can be made again. What fails is made smaller and kept in a file.
+//! Runs targets without coverage, on stable Rust. Inputs are random, or mutations of the corpus. Each input is generated from a
+//! seed and a number, so it can be generated again. A failing input is minimized and saved to a file.
 
 use super::Target;
 use crate::random::Random;
@@ -12,26 +12,26 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long one input may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The maximum run time of one input.
+const TIME_LIMIT: Duration = Duration::from_secs(20);
 
 thread_local! {
-    /// Whether panics of this thread are told by the runner, and not by the panic hook.
-    static QUIET: Cell<bool> = const { Cell::new(false) };
+    /// Whether the runner catches panics of this thread, so that the panic hook must not print them.
+    static CATCHES_PANICS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Where the corpora are.
+/// The directory of all corpora.
 #[must_use]
-pub fn corpora() -> PathBuf {
+pub fn corpus_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join("corpus")
 }
 
-/// The committed inputs of a target, in the order of their names.
+/// Reads the committed inputs of a target, in the order of their names. A missing directory is an empty corpus.
 ///
 /// # Errors
-/// The system's, but for a target that has none.
+/// An I/O error.
 pub fn corpus(target: &Target) -> io::Result<Vec<Vec<u8>>> {
-    let dir = corpora().join(target.name);
+    let dir = corpus_root().join(target.name);
     let mut paths = match fs::read_dir(dir) {
         Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -41,100 +41,102 @@ pub fn corpus(target: &Target) -> io::Result<Vec<Vec<u8>>> {
     paths.into_iter().map(fs::read).collect()
 }
 
-/// Runs the target on one input; what it said when it panicked.
+/// Runs the target with one input.
 ///
 /// # Errors
-/// The text of the panic.
-pub fn attempt(target: &Target, data: &[u8]) -> Result<(), String> {
+/// The message of the panic.
+pub fn execute(target: &Target, data: &[u8]) -> Result<(), String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
-        let usual = panic::take_hook();
+        let default_hook = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if !QUIET.get() {
-                usual(info);
+            if !CATCHES_PANICS.get() {
+                default_hook(info);
             }
         }));
     });
-    QUIET.set(true);
+    CATCHES_PANICS.set(true);
     let result = panic::catch_unwind(AssertUnwindSafe(|| (target.body)(data)));
-    QUIET.set(false);
+    CATCHES_PANICS.set(false);
     result.map_err(|payload| {
         let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a text".into())
+        text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "the panic has no message".into())
     })
 }
 
-/// Input number `index` of `seed`.
+/// Generates input number `index` of `seed`.
 #[must_use]
 pub fn generate(target: &Target, corpus: &[Vec<u8>], seed: u64, index: u64) -> Vec<u8> {
     let mut random = Random::new(seed ^ index.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     if corpus.is_empty() || random.once_in(2) {
         let len = random.below(target.len + 1);
-        // Small bytes are small numbers and early variants: more happens with them.
-        let small = random.once_in(2);
-        return (0..len).map(|_| if small && !random.once_in(4) { random.byte() % 8 } else { random.byte() }).collect();
+        // Small bytes decode to small numbers and to the first variants of enums, which reach more code.
+        let prefers_small = random.once_in(2);
+        return (0..len)
+            .map(|_| if prefers_small && !random.once_in(4) { random.byte() % 8 } else { random.byte() })
+            .collect();
     }
     let mut data = random.pick(corpus).clone();
     for _ in 0..=random.below(6) {
-        let at = random.below(data.len() + 1);
+        let position = random.below(data.len() + 1);
         match random.below(6) {
-            0 => data.insert(at, random.byte()),
-            1 if at < data.len() => drop(data.remove(at)),
-            2 if at < data.len() => data[at] ^= 1 << random.below(8),
-            3 if at < data.len() => data[at] = *random.pick(&[0, 1, 2, 3, 0x7F, 0x80, 0xFF]),
+            0 => data.insert(position, random.byte()),
+            1 if position < data.len() => drop(data.remove(position)),
+            2 if position < data.len() => data[position] ^= 1 << random.below(8),
+            3 if position < data.len() => data[position] = *random.pick(&[0, 1, 2, 3, 0x7F, 0x80, 0xFF]),
             4 => {
                 let other = random.pick(corpus);
-                let from = random.below(other.len() + 1);
-                data.truncate(at);
-                data.extend_from_slice(&other[from..]);
+                let start = random.below(other.len() + 1);
+                data.truncate(position);
+                data.extend_from_slice(&other[start..]);
             }
-            _ if at < data.len() => data[at] = random.byte(),
+            _ if position < data.len() => data[position] = random.byte(),
             _ => data.extend((0..random.below(16)).map(|_| random.byte()).collect::<Vec<_>>()),
         }
     }
     data
 }
 
-/// A failure that was made small.
+/// A minimized failing input.
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// The input.
     pub data: Vec<u8>,
-    /// What the target said.
-    pub why: String,
+    /// The message of the panic.
+    pub message: String,
 }
 
-/// What came out of a target.
+/// The result of a run of a target.
 #[derive(Clone, Debug, Default)]
-pub struct Verdict {
-    /// Inputs tried.
+pub struct Summary {
+    /// The number of executed inputs.
     pub executions: u64,
-    /// How long it took.
+    /// The run time.
     pub time: Duration,
-    /// The first failure; nothing is tried after it.
+    /// The first failure. The run ends with it.
     pub failure: Option<Failure>,
 }
 
-/// Runs the corpus, then `limit` made inputs or as many as there is `time` for.
+/// Runs the corpus, and then generated inputs until `limit` inputs have run or `time` has passed.
 ///
 /// # Errors
-/// Where the corpus cannot be read.
-pub fn run(target: &Target, seed: u64, limit: u64, time: Duration) -> io::Result<Verdict> {
+/// An I/O error while reading the corpus.
+pub fn run(target: &Target, seed: u64, limit: u64, time: Duration) -> io::Result<Summary> {
     let corpus = corpus(target)?;
     let start = Instant::now();
     let started = AtomicU64::new(0);
-    let mut verdict = Verdict::default();
+    let mut summary = Summary::default();
     std::thread::scope(|scope| {
-        let (done, watch) = std::sync::mpsc::channel::<()>();
-        let (started, seeds) = (&started, &corpus);
+        let (done, is_done) = std::sync::mpsc::channel::<()>();
+        let (started, corpus_inputs) = (&started, &corpus);
         scope.spawn(move || {
             let mut last = 0;
-            while watch.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            while is_done.recv_timeout(TIME_LIMIT) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
                 let now = started.load(Ordering::Relaxed);
-                if now == last && now > seeds.len() as u64 {
-                    let data = generate(target, seeds, seed, now - 1 - seeds.len() as u64);
-                    println!("{}: takes longer than {PATIENCE:?}", target.name);
-                    keep(target, &data).map_or_else(|error| println!("{error}"), |line| println!("    {line}"));
+                if now == last && now > corpus_inputs.len() as u64 {
+                    let data = generate(target, corpus_inputs, seed, now - 1 - corpus_inputs.len() as u64);
+                    println!("{}: an input takes longer than {TIME_LIMIT:?}", target.name);
+                    save_input(target, &data).map_or_else(|error| println!("{error}"), |line| println!("    {line}"));
                     println!("0 passed, 1 failed");
                     std::process::exit(1);
                 }
@@ -147,43 +149,43 @@ pub fn run(target: &Target, seed: u64, limit: u64, time: Duration) -> io::Result
                 break;
             }
             started.store(index + 1, Ordering::Relaxed);
-            let made = number.map(|number| generate(target, &corpus, seed, number));
-            let data = made.as_deref().unwrap_or_else(|| &corpus[index as usize]);
-            verdict.executions += 1;
-            if attempt(target, data).is_err() {
-                let data = shrink(target, data);
-                let why = attempt(target, &data).err().unwrap_or_else(|| "it does not fail each time".into());
-                verdict.failure = Some(Failure { data, why });
+            let generated = number.map(|number| generate(target, &corpus, seed, number));
+            let data = generated.as_deref().unwrap_or_else(|| &corpus[index as usize]);
+            summary.executions += 1;
+            if execute(target, data).is_err() {
+                let data = minimize(target, data);
+                let message = execute(target, &data).err().unwrap_or_else(|| "the input fails only sometimes".into());
+                summary.failure = Some(Failure { data, message });
                 break;
             }
         }
         drop(done);
     });
-    verdict.time = start.elapsed();
-    Ok(verdict)
+    summary.time = start.elapsed();
+    Ok(summary)
 }
 
-/// A smaller input that fails, too.
+/// Returns a smaller input that fails too.
 #[must_use]
-pub fn shrink(target: &Target, data: &[u8]) -> Vec<u8> {
+pub fn minimize(target: &Target, data: &[u8]) -> Vec<u8> {
     let mut best = data.to_vec();
     let mut size = best.len().div_ceil(2);
-    let mut tries = 4000u32;
-    while size > 0 && tries > 0 {
-        let mut at = 0;
-        while at < best.len() && tries > 0 {
-            let end = (at + size).min(best.len());
-            let without = [&best[..at], &best[end..]].concat();
+    let mut attempts = 4000u32;
+    while size > 0 && attempts > 0 {
+        let mut start = 0;
+        while start < best.len() && attempts > 0 {
+            let end = (start + size).min(best.len());
+            let shortened = [&best[..start], &best[end..]].concat();
             let mut zeroed = best.clone();
-            zeroed[at..end].fill(0);
-            tries = tries.saturating_sub(2);
-            if attempt(target, &without).is_err() {
-                best = without;
+            zeroed[start..end].fill(0);
+            attempts = attempts.saturating_sub(2);
+            if execute(target, &shortened).is_err() {
+                best = shortened;
             } else {
-                if zeroed != best && attempt(target, &zeroed).is_err() {
+                if zeroed != best && execute(target, &zeroed).is_err() {
                     best = zeroed;
                 }
-                at = end;
+                start = end;
             }
         }
         size /= 2;
@@ -191,11 +193,11 @@ pub fn shrink(target: &Target, data: &[u8]) -> Vec<u8> {
     best
 }
 
-/// Writes an input to a file, and says how it is run again.
+/// Saves an input to a file. Returns the command that runs it again.
 ///
 /// # Errors
-/// The system's.
-pub fn keep(target: &Target, data: &[u8]) -> io::Result<String> {
+/// An I/O error.
+pub fn save_input(target: &Target, data: &[u8]) -> io::Result<String> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join("artifacts").join(target.name);
     fs::create_dir_all(&dir)?;
     let file = dir.join(format!("{:08x}", crate::models::stream::crc32(data)));

@@ -1,11 +1,12 @@
-//! `ModelCheckpoint` with a store that fails at any step, against the ranking's model and the store's own truth.
+//! `ModelCheckpoint` with a store that fails at any operation, compared with the model of the ranking.
 //!
-//! Whatever fails: what the observer was told was saved is on the medium bit by bit as long as it ranks, a failed save
-//! changes neither ranking nor kept checkpoints, and once nothing fails any more the store has exactly what is kept.
+//! The target checks three properties. A checkpoint that was reported as saved is stored bit for bit while it ranks. A failed
+//! save changes neither the ranking nor the kept checkpoints. After a save without a fault, the store contains exactly the kept
+//! checkpoints.
 
-use super::input;
+use super::decode;
 use crate::models::number::Number;
-use crate::models::ranking::{Count, ModelCheckpoint as Model};
+use crate::models::ranking::{ModelCheckpoint as Model, StepSource};
 use crate::models::stream;
 use arbitrary::Arbitrary;
 use embedded_io::Read;
@@ -22,65 +23,65 @@ use training_monitor_std::test_support::store::{Fault, FaultError, Faulty, Opera
 
 #[derive(Arbitrary, Debug)]
 struct Input {
-    /// 0: by score.
+    /// The save interval; 0 to save by score.
     interval: u8,
     n_saved: u8,
     or_equal: bool,
     on_error: u8,
-    /// Fails after so many operations that went well.
-    faults: Vec<(u8, Failure)>,
-    operations: Vec<Operations>,
+    /// The number of successful operations before each fault, and the fault.
+    faults: Vec<(u8, FaultInput)>,
+    operations: Vec<Action>,
 }
 
-/// [`Fault`], drawn from bytes.
+/// A [`Fault`] that can be decoded from bytes.
 #[derive(Arbitrary, Clone, Copy, Debug)]
-enum Failure {
+enum FaultInput {
     None,
     Before,
     After,
     Short,
 }
 
-impl From<Failure> for Fault {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::None => Fault::None,
-            Failure::Before => Fault::Before,
-            Failure::After => Fault::After,
-            Failure::Short => Fault::Short,
+impl From<FaultInput> for Fault {
+    fn from(fault: FaultInput) -> Self {
+        match fault {
+            FaultInput::None => Fault::None,
+            FaultInput::Before => Fault::Before,
+            FaultInput::After => Fault::After,
+            FaultInput::Short => Fault::Short,
         }
     }
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
-enum Operations {
+enum Action {
     Iterate(Number),
     Restart { resume: bool },
 }
 
-/// Places in the table, and one more in the store.
+/// The table size. The store has one slot more.
 const TABLE: usize = 3;
 
-type Disk = Ram<{ TABLE + 1 }, 192>;
+type Medium = Ram<{ TABLE + 1 }, 192>;
 
-/// Which operations are to fail, in the order they come.
+/// The faults of the store, in reverse order.
 #[derive(Default)]
-struct Plan {
+struct FaultPlan {
     faults: RefCell<Vec<(u8, Fault)>>,
-    /// Whether listing may fail: each store here and in the std adapter does it from memory once it is attached.
-    attaching: Cell<bool>,
+    /// Whether listing may fail. After `attach`, the stores of the library list their checkpoints from memory.
+    is_attaching: Cell<bool>,
 }
 
-impl Plan {
+impl FaultPlan {
     fn next(&self, operation: Operation) -> Fault {
-        if operation == Operation::List && !self.attaching.get() {
+        if operation == Operation::List && !self.is_attaching.get() {
             return Fault::None;
         }
         let mut faults = self.faults.borrow_mut();
         match faults.last_mut() {
             None => Fault::None,
-            Some((left, _)) if *left > 0 => {
-                *left -= 1;
+            Some((operations_left, _)) if *operations_left > 0 => {
+                *operations_left -= 1;
                 Fault::None
             }
             Some(_) => faults.pop().map_or(Fault::None, |(_, fault)| fault),
@@ -88,24 +89,24 @@ impl Plan {
     }
 }
 
-/// The weights that a step may have: those that were saved last, and those of saves of this number that failed since.
-type Written = BTreeMap<u32, Vec<[f32; 3]>>;
+/// For each step, the weights that its checkpoint may contain: those of the last successful save, and those of failed saves since.
+type PossibleWeights = BTreeMap<u32, Vec<[f32; 3]>>;
 
-/// What the observer was told.
+/// A notification of the observer.
 #[derive(Clone, Copy, PartialEq, Debug)]
-enum Told {
+enum Notification {
     Saved(Save),
     Failed(Save),
 }
 
-/// Weights that are of one save alone.
+/// Returns weights that are different for each save.
 fn weights(iteration: u32, number: u32) -> [f32; 3] {
     [iteration as f32, number as f32, -0.0]
 }
 
-/// Saves that fail.
+/// The target for failing saves.
 pub fn saving(data: &[u8]) {
-    let Some(input) = input::<Input>(data) else { return };
+    let Some(input) = decode::<Input>(data) else { return };
     let builder = ModelCheckpoint::<TABLE>::builder()
         .n_saved(1 + u32::from(input.n_saved) % TABLE as u32)
         .greater_or_equal(input.or_equal)
@@ -115,72 +116,72 @@ pub fn saving(data: &[u8]) {
             _ => OnError::Retry(input.on_error / 3 % 4),
         });
     match input.interval % 4 {
-        0 => drive(&input, || {
-            builder.score_function(|state: &State<f32>| state.output.unwrap_or(0.0)).build().expect("good settings")
+        0 => run_operations(&input, || {
+            builder.score_function(|state: &State<f32>| state.output.unwrap_or(0.0)).build().expect("valid settings")
         }),
         interval => {
-            drive(&input, || builder.save_interval(u32::from(interval)).build().expect("good settings"));
+            run_operations(&input, || builder.save_interval(u32::from(interval)).build().expect("valid settings"));
         }
     }
 }
 
-type Handler<F, D, B> = Saving<TABLE, IterationCompleted, Faulty<Disk, D>, F, B>;
+type Handler<F, D, B> = Saving<TABLE, IterationCompleted, Faulty<Medium, D>, F, B>;
 
-/// One life of the device after another.
-fn drive<F: ScoreFunction<State<f32>>>(input: &Input, build: impl Fn() -> ModelCheckpoint<TABLE, F>) {
-    let plan = Plan::default();
-    *plan.faults.borrow_mut() = input.faults.iter().map(|(after, failure)| (*after, (*failure).into())).collect();
-    let told = RefCell::new(Vec::new());
-    let observe = |report: &Report<'_, FaultError<RamError>>| match report {
-        Report::Saved { save, .. } => told.borrow_mut().push(Told::Saved(*save)),
-        Report::SaveFailed { save, .. } => told.borrow_mut().push(Told::Failed(*save)),
+/// Performs the operations. A restart ends a session and starts the next one with the same medium.
+fn run_operations<F: ScoreFunction<State<f32>>>(input: &Input, build: impl Fn() -> ModelCheckpoint<TABLE, F>) {
+    let plan = FaultPlan::default();
+    *plan.faults.borrow_mut() = input.faults.iter().map(|(after, fault)| (*after, (*fault).into())).collect();
+    let notifications = RefCell::new(Vec::new());
+    let observe = |event: &Report<'_, FaultError<RamError>>| match event {
+        Report::Saved { save, .. } => notifications.borrow_mut().push(Notification::Saved(*save)),
+        Report::SaveFailed { save, .. } => notifications.borrow_mut().push(Notification::Failed(*save)),
         _ => (),
     };
     let mut model = Model {
         interval: Some(u32::from(input.interval % 4)).filter(|interval| *interval > 0),
         n_saved: Some(1 + usize::from(input.n_saved) % TABLE),
-        table: TABLE,
+        capacity: TABLE,
         or_equal: input.or_equal,
-        count: Count::Calls,
+        step_source: StepSource::Calls,
         calls: 0,
         kept: Vec::new(),
         committed: Vec::new(),
     };
-    let mut written = Written::new();
-    let mut disk = Disk::new();
+    let mut possible = PossibleWeights::new();
+    let mut medium = Medium::new();
     let mut number = 0;
     let mut operations = input.operations.iter().copied().take(48).peekable();
     while operations.peek().is_some() {
         let decide = |operation: Operation| plan.next(operation);
-        let kept_disk = disk.clone();
-        plan.attaching.set(true);
-        let attached = build().attach(IterationCompleted, Faulty::new(disk, decide));
-        plan.attaching.set(false);
+        let backup = medium.clone();
+        plan.is_attaching.set(true);
+        let attached = build().attach(IterationCompleted, Faulty::new(medium, decide));
+        plan.is_attaching.set(false);
         let Ok(handler) = attached else {
-            // The medium cannot be listed. Nothing was changed; it is tried again.
-            disk = kept_disk;
+            // The store could not be listed, and is unchanged. The next turn of the loop tries again.
+            medium = backup;
             continue;
         };
         let mut handler = handler.observe(observe);
         model.reset();
-        let found = listed(handler.store_mut().inner_mut());
-        for (step, score) in found {
-            model.found(step, score);
+        let restored = listed(handler.store_mut().inner_mut());
+        for (step, score) in restored {
+            model.restore_entry(step, score);
         }
         let mut engine = Engine::new(1).with_epoch_length(u32::MAX);
         let mut objects = One("m", weights(0, 0));
-        if let Some(Operations::Restart { resume: true }) = operations.peek() {
+        if let Some(Action::Restart { resume: true }) = operations.peek() {
             if let Ok(Some(resumed)) = engine.resume(&mut objects, &mut handler) {
-                let calls = written.iter().find(|(_, all)| all.contains(&objects.1)).map(|(step, _)| *step);
+                let calls = possible.iter().find(|(_, weights)| weights.contains(&objects.1)).map(|(step, _)| *step);
                 assert_eq!(objects.1[0], resumed.iteration as f32, "{input:?}");
                 model.calls = calls.unwrap_or_else(|| panic!("{objects:?} was never saved in {input:?}"));
             }
-            tell(&told, &mut model, &mut written, objects.1, input);
+            apply_notifications(&notifications, &mut model, &mut possible, objects.1, input);
         }
-        if let Some(Operations::Restart { .. }) = operations.peek() {
+        if let Some(Action::Restart { .. }) = operations.peek() {
             operations.next();
         }
-        while let Some(Operations::Iterate(Number(score))) = operations.peek().copied() {
+        while let Some(Action::Iterate(Number(score))) = operations.peek().copied() {
             operations.next();
             engine.restart();
             if !engine.begin_iteration(&mut objects, &mut handler) {
@@ -188,54 +189,60 @@ fn drive<F: ScoreFunction<State<f32>>>(input: &Input, build: impl Fn() -> ModelC
             }
             number += 1;
             objects.1 = weights(engine.state().iteration(), number);
-            let quiet = plan.faults.borrow().is_empty();
-            let decided = model.call(1, engine.state().iteration(), Some(score));
+            let is_fault_free = plan.faults.borrow().is_empty();
+            let decision = model.update(1, engine.state().iteration(), Some(score));
             engine.end_iteration(score, &mut objects, &mut handler);
-            let attempts = told.borrow().len();
-            assert_eq!(attempts > 0, decided.is_some(), "{input:?}");
-            let saved = tell(&told, &mut model, &mut written, objects.1, input);
-            assert!(saved || decided.is_none() || !quiet, "a save failed on its own in {input:?}");
-            judge(&mut handler, &model, &written, quiet && saved, input);
+            let attempts = notifications.borrow().len();
+            assert_eq!(attempts > 0, decision.is_some(), "{input:?}");
+            let is_saved = apply_notifications(&notifications, &mut model, &mut possible, objects.1, input);
+            assert!(is_saved || decision.is_none() || !is_fault_free, "a save failed without a fault in {input:?}");
+            check(&mut handler, &model, &possible, is_fault_free && is_saved, input);
         }
-        // The power goes: only the medium is left.
-        disk = handler.into_store().into_inner();
+        // The session ends, and only the medium remains.
+        medium = handler.into_store().into_inner();
     }
 }
 
-/// Step and score of all that the store has.
-fn listed(disk: &mut Disk) -> Vec<(u32, Option<f32>)> {
+/// Returns step and score of all stored checkpoints.
+fn listed(medium: &mut Medium) -> Vec<(u32, Option<f32>)> {
     let mut all = Vec::new();
-    while let Ok(Some(stored)) = disk.stored(all.len() as u32) {
+    while let Ok(Some(stored)) = medium.stored(all.len() as u32) {
         all.push((stored.step, stored.score));
     }
     all
 }
 
-/// The model learns what was saved. Whether anything was.
-fn tell(told: &RefCell<Vec<Told>>, model: &mut Model, written: &mut Written, weights: [f32; 3], input: &Input) -> bool {
-    let told = told.take();
-    for (index, what) in told.iter().enumerate() {
-        let last = index + 1 == told.len();
-        match what {
-            Told::Saved(save) => {
-                assert!(last, "tried again after it was saved: {input:?}");
+/// Updates the model with the notifications of the observer. Returns whether a save succeeded.
+fn apply_notifications(
+    notifications: &RefCell<Vec<Notification>>,
+    model: &mut Model,
+    possible: &mut PossibleWeights,
+    weights: [f32; 3],
+    input: &Input,
+) -> bool {
+    let notifications = notifications.take();
+    for (index, notification) in notifications.iter().enumerate() {
+        let is_last = index + 1 == notifications.len();
+        match notification {
+            Notification::Saved(save) => {
+                assert!(is_last, "retried after a successful save: {input:?}");
                 let entry = model.entry(save.step, save.score);
-                model.commit(entry);
-                written.insert(save.step, vec![weights]);
+                model.record_commit(entry);
+                possible.insert(save.step, vec![weights]);
             }
-            // It may have got there all the same.
-            Told::Failed(save) => written.entry(save.step).or_default().push(weights),
+            // A failed save may have stored the checkpoint anyway.
+            Notification::Failed(save) => possible.entry(save.step).or_default().push(weights),
         }
     }
-    matches!(told.last(), Some(Told::Saved(_)))
+    matches!(notifications.last(), Some(Notification::Saved(_)))
 }
 
-/// Ranking and medium are as the model has them.
-fn judge<F, D: FnMut(Operation) -> Fault, B>(
+/// Compares the ranking and the medium with the model. `is_exact` says that the last save succeeded without a fault.
+fn check<F, D: FnMut(Operation) -> Fault, B>(
     handler: &mut Handler<F, D, B>,
     model: &Model,
-    written: &Written,
-    quiet: bool,
+    possible: &PossibleWeights,
+    is_exact: bool,
     input: &Input,
 ) {
     let kept: Vec<u32> = handler.machine().kept().iter().map(|kept| kept.step).collect();
@@ -243,21 +250,24 @@ fn judge<F, D: FnMut(Operation) -> Fault, B>(
     assert_eq!(kept, expected, "{input:?}");
     assert_eq!(handler.machine().calls(), model.calls, "{input:?}");
     assert_eq!(handler.machine().latest().map(|latest| latest.step), model.latest(), "{input:?}");
-    let disk = handler.store_mut().inner_mut();
+    let medium = handler.store_mut().inner_mut();
     for step in &kept {
         let mut bytes = [0; 192];
-        let read = disk.open(*step, 0).and_then(|mut reader| reader.read(&mut bytes));
-        let len = read.unwrap_or_else(|error| panic!("{step} is kept and not stored ({error}) in {input:?}"));
-        let found = stream::read(&bytes[..len]).unwrap_or_else(|| panic!("{step} is damaged in {input:?}"));
-        let values = found.objects[0].data.chunks(4).map(|bytes| f32::from_le_bytes(bytes.try_into().expect("four")));
+        let result = medium.open(*step, 0).and_then(|mut reader| reader.read(&mut bytes));
+        let len = result.unwrap_or_else(|error| panic!("step {step} is kept but not stored ({error}) in {input:?}"));
+        let content = stream::read(&bytes[..len]).unwrap_or_else(|| panic!("step {step} is damaged in {input:?}"));
+        let values = content.items[0].data.chunks(4).map(|bytes| f32::from_le_bytes(bytes.try_into().expect("four")));
         let values: Vec<f32> = values.collect();
-        assert!(written[step].iter().any(|may| *may == values[..]), "{values:?} as step {step} in {input:?}");
+        assert!(possible[step].iter().any(|weights| *weights == values[..]), "step {step}: {values:?} in {input:?}");
     }
-    if quiet {
-        let mut stored: Vec<u32> = listed(disk).into_iter().map(|(step, _)| step).collect();
+    if is_exact {
+        let mut stored: Vec<u32> = listed(medium).into_iter().map(|(step, _)| step).collect();
         let mut kept = kept;
         stored.sort_unstable();
         kept.sort_unstable();
-        assert_eq!(stored, kept, "nothing else is left after a save without a fault in {input:?}");
+        assert_eq!(
+            stored, kept,
+            "after a save without a fault, the store must contain the kept checkpoints only: {input:?}"
+        );
     }
 }

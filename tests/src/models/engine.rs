@@ -1,211 +1,215 @@
-//! The engine as a program that simply runs: nested loops, and an early return where a run ends. Rules: Ignite 0.5.5
-//! with the design's changes. The machine under test is one that can stand after any event; this one cannot.
+//! A model of the engine as a plain program: nested loops that return early if the run stops. It follows Ignite 0.5.5 with
+//! the documented differences of this library. Unlike the engine, the model cannot be stopped after an event and resumed.
 
 use crate::script::{Entry, Log, Request, Script};
 use training_monitor::{Event, StopReason, UserEvent};
 
-/// What the data is.
+/// The data of a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, arbitrary::Arbitrary)]
 pub enum Data {
-    /// So many batches, whose number is known, over and over.
+    /// The given number of batches, repeated without end. The engine knows the number.
     Range(u8),
-    /// So many batches, whose number shows when there are no more.
-    Stream(u8),
+    /// An iterator over the given number of batches. The engine finds out the number when the iterator ends.
+    Iterator(u8),
 }
 
-/// How a run ended.
+/// The result of a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum End {
-    /// In order.
+pub enum RunResult {
+    /// The run completed or was stopped by a request.
     Done(StopReason),
-    /// The step failed.
-    Failed,
-    /// There was no data.
+    /// The step function failed.
+    StepFailed,
+    /// The data was empty.
     NoData,
-    /// There was no more data.
-    Exhausted,
+    /// The data ended before the run.
+    DataExhausted,
 }
 
 /// The model.
 #[derive(Clone, Debug)]
 pub struct Engine<'a> {
-    /// What handlers and step ask for.
+    /// The requests of handlers and step function.
     pub script: &'a Script,
-    /// At which iteration the step fails.
+    /// The iteration in which the step function fails.
     pub fails_at: Option<u32>,
-    /// As it is now.
+    /// The current maximum number of epochs.
     pub max_epochs: u32,
-    /// As configured; 0 for that of the data.
-    pub fixed_length: u32,
-    /// As it is now; 0 while unknown.
+    /// The configured epoch length; 0 if the data determines it.
+    pub configured_length: u32,
+    /// The current epoch length; 0 if it is unknown.
     pub epoch_length: u32,
     /// The last epoch.
     pub epoch: u32,
     /// The last iteration.
     pub iteration: u32,
-    /// Iterations done in the epoch.
+    /// The number of completed iterations of the epoch.
     pub offset: u32,
-    /// Everything that happened.
+    /// All events and calls of the step function.
     pub log: Log,
     stop: Option<StopReason>,
-    cut: bool,
-    fired: Vec<UserEvent>,
-    drawn: u32,
-    ended_before: bool,
+    is_epoch_terminated: bool,
+    queue: Vec<UserEvent>,
+    data_offset: u32,
+    has_run: bool,
 }
 
-/// The run is over.
-struct Over;
+/// Returned by a function after which the run stops.
+struct RunStopped;
 
-/// The epoch is over.
-struct Cut;
+/// Returned by a function after which the epoch ends early.
+struct EpochTerminated;
 
 impl<'a> Engine<'a> {
-    /// Before its first run.
-    pub fn new(script: &'a Script, fixed_length: u32, fails_at: Option<u32>) -> Self {
+    /// An engine before its first run.
+    pub fn new(script: &'a Script, configured_length: u32, fails_at: Option<u32>) -> Self {
         Engine {
             script,
             fails_at,
             max_epochs: script.max_epochs,
-            fixed_length,
-            epoch_length: fixed_length,
+            configured_length,
+            epoch_length: configured_length,
             epoch: 0,
             iteration: 0,
             offset: 0,
             log: Log::new(),
             stop: None,
-            cut: false,
-            fired: Vec::new(),
-            drawn: 0,
-            ended_before: false,
+            is_epoch_terminated: false,
+            queue: Vec::new(),
+            data_offset: 0,
+            has_run: false,
         }
     }
 
-    /// A run over `data`.
-    pub fn run(&mut self, data: Data) -> End {
+    /// Runs over `data`.
+    pub fn run(&mut self, data: Data) -> RunResult {
         if data == Data::Range(0) {
-            return End::NoData;
+            return RunResult::NoData;
         }
-        // A cut run is followed by the next epoch, a full one by the first.
-        if self.ended_before {
+        // The run after a completed run starts with the first epoch. The run after a stopped run starts with the next one.
+        if self.has_run {
             if self.epoch >= self.max_epochs {
-                (self.epoch, self.iteration, self.epoch_length) = (0, 0, self.fixed_length);
+                (self.epoch, self.iteration, self.epoch_length) = (0, 0, self.configured_length);
             }
-            self.drawn = 0;
+            self.data_offset = 0;
         }
-        self.ended_before = true;
+        self.has_run = true;
         if let (0, Data::Range(batches)) = (self.epoch_length, data) {
             self.epoch_length = u32::from(batches);
         }
-        (self.stop, self.cut) = (None, false);
-        let mut stream = 0;
-        match self.epochs(data, &mut stream) {
+        (self.stop, self.is_epoch_terminated) = (None, false);
+        let mut iterator = 0;
+        match self.run_epochs(data, &mut iterator) {
             Ok(()) => (),
             Err(None) => drop(self.fire(Event::Terminate)),
-            Err(Some(end)) => return end,
+            Err(Some(result)) => return result,
         }
-        // Nothing that is asked for here changes anything but the reason that is told.
+        // A request at Completed can change only the stop reason.
         let _ = self.fire(Event::Completed);
-        End::Done(self.stop.unwrap_or(StopReason::MaxEpochs))
+        RunResult::Done(self.stop.unwrap_or(StopReason::MaxEpochs))
     }
 
-    /// `Err(None)` where the run is terminated.
-    fn epochs(&mut self, data: Data, stream: &mut u32) -> Result<(), Option<End>> {
-        self.event(Event::Started)?;
+    /// Returns `Err(None)` if a request stopped the run.
+    fn run_epochs(&mut self, data: Data, iterator: &mut u32) -> Result<(), Option<RunResult>> {
+        self.fire_between_epochs(Event::Started)?;
         while self.epoch < self.max_epochs {
             self.epoch += 1;
             self.offset = 0;
-            self.cut = false;
-            self.event(Event::EpochStarted)?;
-            let cut = self.cut || self.iterations(data, stream)?.is_err();
-            self.cut = false;
-            if cut {
-                self.drawn = 0;
-                self.event(Event::TerminateSingleEpoch)?;
+            self.is_epoch_terminated = false;
+            self.fire_between_epochs(Event::EpochStarted)?;
+            let is_terminated = self.is_epoch_terminated || self.run_iterations(data, iterator)?.is_err();
+            self.is_epoch_terminated = false;
+            if is_terminated {
+                self.data_offset = 0;
+                self.fire_between_epochs(Event::TerminateSingleEpoch)?;
             }
-            self.event(Event::EpochCompleted)?;
+            self.fire_between_epochs(Event::EpochCompleted)?;
         }
         Ok(())
     }
 
-    fn iterations(&mut self, data: Data, stream: &mut u32) -> Result<Result<(), Cut>, Option<End>> {
+    fn run_iterations(
+        &mut self,
+        data: Data,
+        iterator: &mut u32,
+    ) -> Result<Result<(), EpochTerminated>, Option<RunResult>> {
         while self.epoch_length == 0 || self.offset < self.epoch_length {
-            if self.event_in_epoch(Event::GetBatchStarted)?.is_err() {
-                return Ok(Err(Cut));
+            if self.fire_in_epoch(Event::GetBatchStarted)?.is_err() {
+                return Ok(Err(EpochTerminated));
             }
             let batch = match data {
-                Data::Range(batches) => Some(self.drawn % u32::from(batches)),
-                Data::Stream(batches) => Some(*stream).filter(|next| *next < u32::from(batches)),
+                Data::Range(batches) => Some(self.data_offset % u32::from(batches)),
+                Data::Iterator(batches) => Some(*iterator).filter(|next| *next < u32::from(batches)),
             };
             let Some(batch) = batch else {
                 if self.epoch_length == 0 && self.offset > 0 {
                     self.epoch_length = self.offset;
                     return Ok(Ok(()));
                 }
-                return Err(Some(if self.iteration == 0 { End::NoData } else { End::Exhausted }));
+                return Err(Some(if self.iteration == 0 { RunResult::NoData } else { RunResult::DataExhausted }));
             };
-            *stream += 1;
-            if self.event_in_epoch(Event::GetBatchCompleted)?.is_err() {
-                return Ok(Err(Cut));
+            *iterator += 1;
+            if self.fire_in_epoch(Event::GetBatchCompleted)?.is_err() {
+                return Ok(Err(EpochTerminated));
             }
             self.iteration += 1;
-            if self.event_in_epoch(Event::IterationStarted)?.is_err() {
-                return Ok(Err(Cut));
+            if self.fire_in_epoch(Event::IterationStarted)?.is_err() {
+                return Ok(Err(EpochTerminated));
             }
-            self.log.push(Entry { event: None, batch, at: (self.epoch, self.iteration, self.offset) });
-            self.ask(None, self.iteration);
+            self.log.push(Entry { event: None, batch, counters: (self.epoch, self.iteration, self.offset) });
+            self.make_requests(None, self.iteration);
             if self.fails_at == Some(self.iteration) {
                 self.stop = Some(StopReason::StepFailed);
                 let _ = self.fire(Event::ExceptionRaised);
-                return Err(Some(End::Failed));
+                return Err(Some(RunResult::StepFailed));
             }
             self.offset += 1;
-            self.drawn += 1;
-            if self.event_in_epoch(Event::IterationCompleted)?.is_err() {
-                return Ok(Err(Cut));
+            self.data_offset += 1;
+            if self.fire_in_epoch(Event::IterationCompleted)?.is_err() {
+                return Ok(Err(EpochTerminated));
             }
         }
         Ok(Ok(()))
     }
 
-    /// Fires an event, after which the run may be over.
-    fn event(&mut self, event: Event) -> Result<(), Option<End>> {
-        self.fire(event).map_err(|Over| None)
+    /// Fires an event after which the run may stop.
+    fn fire_between_epochs(&mut self, event: Event) -> Result<(), Option<RunResult>> {
+        self.fire(event).map_err(|RunStopped| None)
     }
 
-    /// Fires an event, after which the epoch may be over, too.
-    fn event_in_epoch(&mut self, event: Event) -> Result<Result<(), Cut>, Option<End>> {
-        self.event(event)?;
-        Ok(if self.cut { Err(Cut) } else { Ok(()) })
+    /// Fires an event after which the run may stop or the epoch may be terminated.
+    fn fire_in_epoch(&mut self, event: Event) -> Result<Result<(), EpochTerminated>, Option<RunResult>> {
+        self.fire_between_epochs(event)?;
+        Ok(if self.is_epoch_terminated { Err(EpochTerminated) } else { Ok(()) })
     }
 
-    fn fire(&mut self, event: Event) -> Result<(), Over> {
-        self.tell(event);
-        while !self.fired.is_empty() {
-            let next = self.fired.remove(0);
-            self.tell(Event::User(next));
+    fn fire(&mut self, event: Event) -> Result<(), RunStopped> {
+        self.dispatch(event);
+        while !self.queue.is_empty() {
+            let next = self.queue.remove(0);
+            self.dispatch(Event::User(next));
         }
-        if self.stop.is_some() { Err(Over) } else { Ok(()) }
+        if self.stop.is_some() { Err(RunStopped) } else { Ok(()) }
     }
 
-    fn tell(&mut self, event: Event) {
-        self.log.push(Entry { event: Some(event), batch: 0, at: (self.epoch, self.iteration, self.offset) });
+    fn dispatch(&mut self, event: Event) {
+        self.log.push(Entry { event: Some(event), batch: 0, counters: (self.epoch, self.iteration, self.offset) });
         let value = match event {
             Event::GetBatchStarted | Event::GetBatchCompleted => self.iteration,
             Event::IterationStarted | Event::IterationCompleted => self.iteration,
             Event::User(event) => event.value,
             _ => self.epoch,
         };
-        self.ask(Some(event), value);
+        self.make_requests(Some(event), value);
     }
 
-    fn ask(&mut self, on: Option<Event>, value: u32) {
+    fn make_requests(&mut self, event: Option<Event>, value: u32) {
         let script = self.script;
-        for action in script.actions.iter().filter(|action| action.on == on && action.at == value) {
+        for action in script.actions.iter().filter(|action| action.event == event && action.value == value) {
             match action.request {
                 Request::Terminate => self.stop = self.stop.or(Some(StopReason::User(1))),
-                Request::TerminateEpoch => self.cut = true,
-                Request::Fire(event) => self.fired.push(event),
+                Request::TerminateEpoch => self.is_epoch_terminated = true,
+                Request::Fire(event) => self.queue.push(event),
                 Request::MaxEpochs(epochs) => self.max_epochs = epochs,
             }
         }

@@ -1,27 +1,29 @@
-//! Event filters as sets of numbers: Ignite 0.5.5's `CallableEventWithFilter`.
+//! A model of event filters as sets of values. It follows `CallableEventWithFilter` of Ignite 0.5.5.
 
-/// What lets a value of one event through.
+use super::number::Counter;
+
+/// A filter on the value of one event.
 #[derive(Clone, Debug, arbitrary::Arbitrary)]
 pub enum Filter {
-    /// Everything.
+    /// Matches every value.
     All,
-    /// Every so manyth.
-    Every(super::number::Counter),
-    /// One.
-    Once(super::number::Counter),
-    /// Any of these, together.
+    /// Matches the multiples of a number.
+    Every(Counter),
+    /// Matches one value.
+    Once(Counter),
+    /// Combines several conditions.
     Window {
-        /// Every so manyth.
-        every: Option<super::number::Counter>,
-        /// Only after it.
-        after: Option<super::number::Counter>,
-        /// Only before it.
-        before: Option<super::number::Counter>,
+        /// Matches every `n`th value of the window.
+        every: Option<Counter>,
+        /// Exclusive lower bound of the window.
+        after: Option<Counter>,
+        /// Exclusive upper bound of the window.
+        before: Option<Counter>,
     },
 }
 
 impl Filter {
-    /// Whether it can be built.
+    /// Whether the library accepts the settings of the filter.
     pub fn is_valid(&self) -> bool {
         match self {
             Filter::Every(n) | Filter::Once(n) => n.0 > 0,
@@ -30,8 +32,8 @@ impl Filter {
         }
     }
 
-    /// Whether it lets `value` through.
-    pub fn lets(&self, value: u32) -> bool {
+    /// Whether the filter matches `value`.
+    pub fn matches(&self, value: u32) -> bool {
         let value = i64::from(value);
         match self {
             Filter::All => true,

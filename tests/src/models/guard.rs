@@ -1,27 +1,28 @@
-//! The NaN guard: looks at every number on its own, at its cadence.
+//! A model of the NaN guard that checks each number separately, according to the schedule.
 
 /// The model.
 #[derive(Clone, Debug)]
 pub struct Guard {
-    /// Looks at every so manyth call, or at such a part at every call.
+    /// The period of the schedule, in calls. `check` examines all numbers in every `every`th call. `check_stripe` examines
+    /// one of `every` parts in each call.
     pub every: u32,
-    /// All calls.
+    /// The number of calls.
     pub calls: u64,
 }
 
 impl Guard {
-    /// A call that looks at all of `values`, if it is due: whether one is not finite.
+    /// Counts a call. If a check is due, returns whether one of `values` is not finite; otherwise false.
     pub fn check(&mut self, values: &[f32]) -> bool {
         self.calls += 1;
         self.calls.is_multiple_of(u64::from(self.every)) && values.iter().any(|value| !value.is_finite())
     }
 
-    /// A call that looks at a stripe of `values`: where the first is that is not finite.
-    pub fn stripe(&mut self, values: &[f32]) -> Option<usize> {
+    /// Checks the next stripe of `values`. Returns the index of the first number of the stripe that is not finite.
+    pub fn check_stripe(&mut self, values: &[f32]) -> Option<usize> {
         let stripe = self.calls % u64::from(self.every);
         self.calls += 1;
-        let length = (values.len() as u64).div_ceil(u64::from(self.every)).max(1);
-        let bad = |(index, value): &(usize, &f32)| *index as u64 / length == stripe && !value.is_finite();
-        values.iter().enumerate().find(bad).map(|(index, _)| index)
+        let len = (values.len() as u64).div_ceil(u64::from(self.every)).max(1);
+        let is_match = |(index, value): &(usize, &f32)| *index as u64 / len == stripe && !value.is_finite();
+        values.iter().enumerate().find(is_match).map(|(index, _)| index)
     }
 }

@@ -1,8 +1,8 @@
-//! Every state machine a second time, as naively as possible: over `Vec` and `f64`, with nothing bounded.
+//! A second implementation of every state machine, as simple as possible: with `Vec`, in `f64` and without size limits.
 //!
-//! Written from the design and from what Ignite's sources say, not from the code under test. A model decides nothing
-//! about how to test; [`fuzz`](crate::fuzz) drives a model and the machine side by side and compares after every
-//! operation. Where a model and the machine differ, one of them is wrong, and the design says which.
+//! The models follow the documentation of the library and the sources of Ignite, not the code under test. They contain no
+//! test logic: [`fuzz`](crate::fuzz) makes the same calls to a model and to the library, and compares them after each call.
+//! A difference is an error in one of the two, and the documentation decides in which.
 //!
 //! ```
 //! use training_monitor_tests::models::early_stopping::EarlyStopping;
@@ -15,8 +15,8 @@ pub mod early_stopping;
 pub mod engine;
 pub mod filters;
 pub mod guard;
-pub mod name;
 pub mod number;
 pub mod ranking;
+pub mod score_text;
 pub mod stream;
 pub mod timer;

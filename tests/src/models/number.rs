@@ -1,8 +1,8 @@
-//! The numbers at which comparisons go wrong, drawn more often than the others. Decides only how often.
+//! Random numbers that are often at the limits of their ranges, where comparisons are most likely to fail.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 
-/// NaNs, infinities, zeros, the edges of the subnormals and of everything.
+/// NaNs, infinities, zeros, the limits of the subnormal numbers and of the finite numbers, and some common numbers.
 pub const EDGES: [f32; 16] = [
     f32::NAN,
     f32::from_bits(0xFFA5_5A5A),
@@ -22,7 +22,7 @@ pub const EDGES: [f32; 16] = [
     1.1,
 ];
 
-/// A float: at an edge, on a coarse grid where ties are likely, or any.
+/// A float: one of the [`EDGES`], a number on a coarse grid where equal numbers are likely, or any number.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Number(pub f32);
 
@@ -40,7 +40,7 @@ impl<'a> Arbitrary<'a> for Number {
     }
 }
 
-/// A counter: small, where things happen, or at the end of its range.
+/// A counter: a small number, a number close to `u32::MAX`, or any number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Counter(pub u32);
 

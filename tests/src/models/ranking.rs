@@ -1,123 +1,124 @@
-//! Which checkpoints are saved and which stay: a list that is sorted anew each time. Rules: Ignite 0.2.0's call
-//! order, 0.5.5's for one name saved twice, the design's for NaN and for failures.
+//! A model of the decisions of `ModelCheckpoint`: which checkpoints are saved, kept and evicted. It sorts the whole list
+//! after each change. The order of calls follows Ignite 0.2.0, repeated saves of one name follow Ignite 0.5.5, and the rules
+//! for NaN and for failed saves follow the documentation of the library.
 
-/// What a step number counts.
+/// The source of the step numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, arbitrary::Arbitrary)]
-pub enum Count {
-    /// Calls.
+pub enum StepSource {
+    /// The number of calls.
     Calls,
-    /// The engine's iterations.
-    Iterations,
-    /// The engine's epochs.
-    Epochs,
+    /// The iteration of the engine.
+    Iteration,
+    /// The epoch of the engine.
+    Epoch,
 }
 
-/// A checkpoint.
+/// A ranked checkpoint.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Kept {
-    /// What it ranks by.
+pub struct Entry {
+    /// The value that ranks the checkpoint.
     pub priority: f64,
-    /// Its number.
+    /// The step.
     pub step: u32,
-    /// Its score.
+    /// The score.
     pub score: Option<f32>,
 }
 
 /// The model.
 #[derive(Clone, Debug)]
 pub struct ModelCheckpoint {
-    /// Save at every so manyth call; `None` by score.
+    /// Save at every `n`th call; `None` to save by score.
     pub interval: Option<u32>,
-    /// How many stay; `None` all.
+    /// The number of kept checkpoints; `None` to keep all.
     pub n_saved: Option<usize>,
-    /// What the handler can list where all stay.
-    pub table: usize,
-    /// Whether equals enter.
+    /// The table size of the library's handler.
+    pub capacity: usize,
+    /// Whether a checkpoint that equals the worst entry enters the ranking.
     pub or_equal: bool,
-    /// What numbers are.
-    pub count: Count,
-    /// Calls so far.
+    /// The source of the step numbers.
+    pub step_source: StepSource,
+    /// The number of calls.
     pub calls: u32,
-    /// From the worst to the best, of equals the oldest first.
-    pub kept: Vec<Kept>,
-    /// Steps committed, in the order of their commits.
+    /// The kept checkpoints from the worst to the best. Of several equal entries, the oldest is first.
+    pub kept: Vec<Entry>,
+    /// The committed steps, in order.
     pub committed: Vec<u32>,
 }
 
 impl ModelCheckpoint {
-    /// A call; what is to be saved.
-    pub fn call(&mut self, epoch: u32, iteration: u32, score: Option<f32>) -> Option<Kept> {
+    /// Counts a call. Returns the checkpoint to save, if any.
+    pub fn update(&mut self, epoch: u32, iteration: u32, score: Option<f32>) -> Option<Entry> {
         self.calls = self.calls.saturating_add(1);
-        let step = match self.count {
-            Count::Calls => self.calls,
-            Count::Iterations => iteration,
-            Count::Epochs => epoch,
+        let step = match self.step_source {
+            StepSource::Calls => self.calls,
+            StepSource::Iteration => iteration,
+            StepSource::Epoch => epoch,
         };
         match self.interval {
             Some(interval) if !self.calls.is_multiple_of(interval) => None,
-            Some(_) => Some(self.entry(step, None)).filter(|new| self.n_saved.is_none() || self.enters(new)),
+            Some(_) => Some(self.entry(step, None)).filter(|new| self.n_saved.is_none() || self.accepts(new)),
             None => {
                 let new = self.entry(step, Some(score?));
-                (!new.priority.is_nan() && (self.n_saved.is_none() || self.enters(&new))).then_some(new)
+                (!new.priority.is_nan() && (self.n_saved.is_none() || self.accepts(&new))).then_some(new)
             }
         }
     }
 
-    /// A checkpoint of these.
-    pub fn entry(&self, step: u32, score: Option<f32>) -> Kept {
+    /// Builds the entry of a checkpoint with this step and score.
+    pub fn entry(&self, step: u32, score: Option<f32>) -> Entry {
         let by_score = || score.map_or(f64::NAN, f64::from);
         let priority = if self.interval.is_some() { f64::from(step) } else { by_score() };
-        Kept { priority, step, score: score.filter(|score| !score.is_nan()) }
+        Entry { priority, step, score: score.filter(|score| !score.is_nan()) }
     }
 
-    fn places(&self) -> usize {
-        self.n_saved.unwrap_or(self.table)
+    fn max_entries(&self) -> usize {
+        self.n_saved.unwrap_or(self.capacity)
     }
 
-    fn enters(&self, new: &Kept) -> bool {
+    fn accepts(&self, new: &Entry) -> bool {
         let worst = self.kept.first().map(|worst| worst.priority);
-        self.kept.len() < self.places()
+        self.kept.len() < self.max_entries()
             || worst.is_some_and(|worst| worst < new.priority || (self.or_equal && worst == new.priority))
     }
 
-    /// `new` is on the medium; the step that has to go from there, which may be its own.
-    pub fn commit(&mut self, new: Kept) -> Option<u32> {
+    /// Records the commit of `new`. Returns the step to evict, which can be that of `new`.
+    pub fn record_commit(&mut self, new: Entry) -> Option<u32> {
         self.committed.push(new.step);
-        let again = self.kept.iter().position(|kept| kept.step == new.step);
-        if new.priority.is_nan() || (again.is_none() && !self.enters(&new)) {
+        let same_step = self.kept.iter().position(|entry| entry.step == new.step);
+        if new.priority.is_nan() || (same_step.is_none() && !self.accepts(&new)) {
             return Some(new.step).filter(|_| self.n_saved.is_some());
         }
-        let gone = match again {
-            // Written over: not to be removed.
+        let evicted = match same_step {
+            // The new checkpoint has replaced the old one of the same step, so there is nothing to evict.
             Some(index) => {
                 self.kept.remove(index);
                 None
             }
-            None if self.kept.len() >= self.places() => Some(self.kept.remove(0).step),
+            None if self.kept.len() >= self.max_entries() => Some(self.kept.remove(0).step),
             None => None,
         };
         self.kept.push(new);
-        // Stable, so that among equals the newest is last.
-        self.kept.sort_by(|a, b| a.priority.partial_cmp(&b.priority).expect("no NaN gets here"));
-        gone.filter(|_| self.n_saved.is_some())
+        // The sort is stable, so the newest of several equal entries is last.
+        self.kept.sort_by(|a, b| a.priority.partial_cmp(&b.priority).expect("the table contains no NaN"));
+        evicted.filter(|_| self.n_saved.is_some())
     }
 
-    /// A checkpoint that was found on the medium.
-    pub fn found(&mut self, step: u32, score: Option<f32>) -> Option<u32> {
-        if self.count == Count::Calls {
+    /// Adds a checkpoint that the store listed when it was opened. Returns the step to evict.
+    pub fn restore_entry(&mut self, step: u32, score: Option<f32>) -> Option<u32> {
+        if self.step_source == StepSource::Calls {
             self.calls = self.calls.max(step);
         }
         let new = self.entry(step, score);
-        self.commit(new)
+        self.record_commit(new)
     }
 
-    /// The newest that is kept; where all are, the newest.
+    /// The newest kept checkpoint.
     pub fn latest(&self) -> Option<u32> {
-        let stays = |step: &&u32| self.n_saved.is_none() || self.kept.iter().any(|kept| kept.step == **step);
-        self.committed.iter().rev().find(stays).copied()
+        let is_kept = |step: &&u32| self.n_saved.is_none() || self.kept.iter().any(|entry| entry.step == **step);
+        self.committed.iter().rev().find(is_kept).copied()
     }
 
-    /// Forgets everything.
+    /// Removes all checkpoints and resets the number of calls.
     pub fn reset(&mut self) {
         self.calls = 0;
         self.kept.clear();

@@ -1,54 +1,54 @@
-//! A reader of checkpoints written from FORMAT.md alone: takes a whole stream in memory, believes nothing, and keeps
-//! everything it sees. The CRC is computed a bit at a time.
+//! A second reader of checkpoint streams, written from FORMAT.md alone. It reads a stream from memory, validates every field
+//! and keeps all content. It computes the CRC one bit at a time.
 
-/// What FORMAT.md calls a Checkpoint, as far as a reader is held to it.
+/// The `Checkpoint` structure of FORMAT.md, without the fields that a reader ignores.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Checkpoint {
     /// Step, sequence and iteration.
     pub numbers: [u32; 3],
-    /// Bits of the score: a NaN is told apart from others.
+    /// The bits of the score. Bits make different NaNs distinguishable.
     pub score: Option<u32>,
-    /// What the score is called.
+    /// The name of the score.
     pub score_name: Option<String>,
-    /// Names of all objects.
-    pub set: Vec<String>,
-    /// Whether it has a run, and the states of its handlers.
+    /// The names of all objects, if each object has a stream of its own.
+    pub object_names: Vec<String>,
+    /// Kind and state of each handler in the run record, if the stream has one.
     pub run: Option<Vec<(u8, Vec<u8>)>>,
-    /// What it holds.
-    pub objects: Vec<Object>,
-    /// Bytes of the stream.
+    /// The tensors and values.
+    pub items: Vec<Item>,
+    /// The length of the stream in bytes.
     pub len: usize,
-    /// Its checksum.
+    /// The checksum of the stream.
     pub crc: u32,
 }
 
 /// A tensor or a value.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Object {
-    /// Of the object.
-    pub name: String,
-    /// Of the tensor, with its shape; `None` for a value.
+pub struct Item {
+    /// The name of the object.
+    pub object: String,
+    /// The name and the shape of the tensor; `None` for a value.
     pub tensor: Option<(String, Vec<u32>)>,
-    /// Its bytes.
+    /// The payload.
     pub data: Vec<u8>,
 }
 
-/// CRC-32/ISO-HDLC.
+/// Computes CRC-32/ISO-HDLC.
 pub fn crc32(bytes: &[u8]) -> u32 {
     let bit = |crc: u32, _| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 };
     !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), bit))
 }
 
-/// Reads from the front.
+/// A position in a stream. Each function reads one field, or returns `None` if the field is invalid or truncated.
 struct Cursor<'a> {
-    all: &'a [u8],
-    at: usize,
+    stream: &'a [u8],
+    position: usize,
 }
 
 impl<'a> Cursor<'a> {
     fn take(&mut self, len: usize) -> Option<&'a [u8]> {
-        let bytes = self.all.get(self.at..self.at.checked_add(len)?)?;
-        self.at += len;
+        let bytes = self.stream.get(self.position..self.position.checked_add(len)?)?;
+        self.position += len;
         Some(bytes)
     }
     fn byte(&mut self) -> Option<u8> {
@@ -75,11 +75,11 @@ impl<'a> Cursor<'a> {
         if self.flag()? { read(self).map(Some) } else { Some(None) }
     }
     fn list<T>(&mut self, mut read: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
-        let mut all = Vec::new();
+        let mut list = Vec::new();
         for _ in 0..self.word()? {
-            all.push(read(self)?);
+            list.push(read(self)?);
         }
-        Some(all)
+        Some(list)
     }
     fn bytes(&mut self) -> Option<&'a [u8]> {
         let len = self.word()?;
@@ -94,7 +94,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn run(&mut self) -> Option<Vec<(u8, Vec<u8>)>> {
-        let _after = self.word().filter(|after| *after <= 10)?;
+        let _phase = self.word().filter(|phase| *phase <= 10)?;
         for _counter in 0..5 {
             self.word()?;
         }
@@ -115,41 +115,41 @@ impl<'a> Cursor<'a> {
         Some(states)
     }
 
-    fn tensor(&mut self, object: &str) -> Option<Object> {
+    fn tensor(&mut self, object: &str) -> Option<Item> {
         let name = self.text()?;
         let shape = self.list(Cursor::word)?;
         let elements = shape.iter().try_fold(1u32, |product, side| product.checked_mul(*side))?;
         let pad = self.byte().filter(|len| *len <= 3)?;
         self.take(usize::from(pad))?;
         let data = self.bytes()?;
-        let start = self.at - data.len();
-        let right =
+        let start = self.position - data.len();
+        let is_valid =
             shape.len() <= 6 && start.is_multiple_of(4) && elements.checked_mul(4) == u32::try_from(data.len()).ok();
-        right.then(|| Object { name: object.into(), tensor: Some((name, shape)), data: data.to_vec() })
+        is_valid.then(|| Item { object: object.into(), tensor: Some((name, shape)), data: data.to_vec() })
     }
 }
 
-/// Reads the stream at the beginning of `bytes`; `None` when there is none that is whole.
+/// Reads the stream at the beginning of `bytes`. Returns `None` if there is no complete valid stream.
 pub fn read(bytes: &[u8]) -> Option<Checkpoint> {
-    let mut from = Cursor { all: bytes, at: 0 };
-    if from.take(5)? != b"TMCK\x01" {
+    let mut cursor = Cursor { stream: bytes, position: 0 };
+    if cursor.take(5)? != b"TMCK\x01" {
         return None;
     }
-    let numbers = [from.word()?, from.word()?, from.word()?];
-    let score = from.option(Cursor::float)?;
-    let score_name = from.option(Cursor::text)?;
-    let set = from.list(Cursor::text)?;
-    let run = from.option(Cursor::run)?;
-    let mut objects = Vec::new();
-    for _ in 0..from.word()? {
-        let name = from.text()?;
-        match from.byte()? {
-            0 => objects.extend(from.list(|tensor| tensor.tensor(&name))?),
-            1 => objects.push(Object { data: from.bytes()?.to_vec(), tensor: None, name }),
+    let numbers = [cursor.word()?, cursor.word()?, cursor.word()?];
+    let score = cursor.option(Cursor::float)?;
+    let score_name = cursor.option(Cursor::text)?;
+    let object_names = cursor.list(Cursor::text)?;
+    let run = cursor.option(Cursor::run)?;
+    let mut items = Vec::new();
+    for _ in 0..cursor.word()? {
+        let object = cursor.text()?;
+        match cursor.byte()? {
+            0 => items.extend(cursor.list(|cursor| cursor.tensor(&object))?),
+            1 => items.push(Item { data: cursor.bytes()?.to_vec(), tensor: None, object }),
             _ => return None,
         }
     }
-    let crc = crc32(&bytes[..from.at]);
-    let right = from.float()? == crc;
-    right.then_some(Checkpoint { numbers, score, score_name, set, run, objects, len: from.at, crc })
+    let crc = crc32(&bytes[..cursor.position]);
+    let is_intact = cursor.float()? == crc;
+    is_intact.then_some(Checkpoint { numbers, score, score_name, object_names, run, items, len: cursor.position, crc })
 }

@@ -1,57 +1,58 @@
-//! A timer that remembers every interval, over a clock that never wraps.
+//! A model of the timer that remembers every interval, with a clock that does not wrap.
 
-/// The model, in ticks of real time.
+/// The model. All times are in ticks.
 #[derive(Clone, Debug)]
 pub struct Timer {
-    /// Whether the value is an average.
+    /// Whether `value` divides the time by the number of steps.
     pub average: bool,
-    /// Closed intervals.
+    /// The lengths of all completed intervals.
     pub intervals: Vec<u64>,
-    /// When the open one began.
+    /// The start of the running interval, if any.
     pub since: Option<u64>,
-    /// Steps counted.
+    /// The number of steps.
     pub steps: u32,
 }
 
 impl Timer {
-    /// Runs from now.
+    /// A timer that runs since `now`.
     pub fn new(now: u64, average: bool) -> Self {
         Timer { average, intervals: Vec::new(), since: Some(now), steps: 0 }
     }
 
-    /// To zero, and runs.
+    /// Resets the timer to zero and starts it.
     pub fn reset(&mut self, now: u64) {
         *self = Timer::new(now, self.average);
     }
 
-    /// Closes the interval, if one is open.
+    /// Completes the running interval, if any.
     pub fn pause(&mut self, now: u64) {
         self.intervals.extend(self.since.take().map(|since| now - since));
     }
 
-    /// Opens one, if none is.
+    /// Starts an interval, unless one is running.
     pub fn resume(&mut self, now: u64) {
         self.since = self.since.or(Some(now));
     }
 
-    /// Goes on at another time, as from a record: what was open is closed, and opened again.
+    /// Restores the timer from a record. An interval that was running at `saved` is completed there, and a new one starts at
+    /// `now`.
     pub fn restart(&mut self, saved: u64, now: u64) {
-        let running = self.since.is_some();
+        let is_running = self.since.is_some();
         self.pause(saved);
-        self.since = running.then_some(now);
+        self.since = is_running.then_some(now);
     }
 
-    /// Ticks of closed intervals.
+    /// The total length of the completed intervals.
     pub fn total(&self) -> u64 {
         self.intervals.iter().sum()
     }
 
-    /// Ticks until now.
+    /// The total length of all intervals until `now`.
     pub fn elapsed(&self, now: u64) -> u64 {
         self.total() + self.since.map_or(0, |since| now - since)
     }
 
-    /// Ignite's value, in ticks.
+    /// The value that Ignite's timer returns.
     pub fn value(&self, now: u64) -> f64 {
         let steps = if self.average { f64::from(self.steps) } else { 1.0 };
         self.elapsed(now) as f64 / steps.max(1.0)

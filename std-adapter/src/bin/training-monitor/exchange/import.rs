@@ -136,7 +136,7 @@ fn fill_template(
     }
     match tensors.first() {
         Some(NamedTensor { name, .. }) => {
-            Err(CliError::content(path, format!("{name} is not a tensor of the checkpoint that is the template")))
+            Err(CliError::content(path, format!("the checkpoint to fill has no tensor with the name {name}")))
         }
         None => Ok(template),
     }

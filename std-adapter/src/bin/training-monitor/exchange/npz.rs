@@ -35,7 +35,7 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<TensorFile> {
         let array: ArrayD<f32> = npz.by_index(index).map_err(|error| match error {
             ReadNpzError::Npy(ReadNpyError::WrongDescriptor(found)) => {
                 let reason = format!(
-                    "{name} has the type {found}, but checkpoints hold float32; convert it with `{name}.astype(\"<f4\")`"
+                    "{name} has the type {found}, but checkpoints hold float32; convert the array with `astype(\"<f4\")`"
                 );
                 CliError::content(path, reason)
             }

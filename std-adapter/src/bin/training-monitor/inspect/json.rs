@@ -58,14 +58,14 @@ fn series(series: &Series) -> Value {
         });
     }
     let ranked = series.checkpoints.iter().zip(series.ranks());
-    value["checkpoints"] = ranked.map(|(found, rank)| checkpoint(found, rank)).collect();
+    value["checkpoints"] = ranked.map(|(checkpoint, rank)| checkpoint_json(checkpoint, rank)).collect();
     value
 }
 
-fn checkpoint(found: &Checkpoint, rank: usize) -> Value {
-    let header = &found.header;
+fn checkpoint_json(checkpoint: &Checkpoint, rank: usize) -> Value {
+    let header = &checkpoint.header;
     let stored = |stored: &StoredStream| json!({ "place": stored.place, "bytes": stored.len, "crc": crc(stored.crc) });
-    let stream = found.merged_stream();
+    let stream = checkpoint.merged_stream();
     let tensor = |(object, tensor): (&str, &Tensor)| {
         let stats = TensorStats::new(&tensor.elements);
         json!({ "object": object, "name": tensor.name, "shape": tensor.shape, "stats": stats })
@@ -78,12 +78,12 @@ fn checkpoint(found: &Checkpoint, rank: usize) -> Value {
         "score": header.score.map(json_f32),
         "score_name": header.score_name,
         "rank": rank,
-        "bytes": found.len(),
-        "streams": found.streams.iter().map(stored).collect::<Vec<_>>(),
+        "bytes": checkpoint.len(),
+        "streams": checkpoint.streams.iter().map(stored).collect::<Vec<_>>(),
         "tensors": stream.tensors().map(tensor).collect::<Vec<_>>(),
         "values": stream.values().map(value).collect::<Vec<_>>(),
     });
-    if let Some(slot) = found.slot {
+    if let Some(slot) = checkpoint.slot {
         json["slot"] = json!({ "index": slot.index, "erases": slot.erases, "sealed": slot.is_sealed });
     }
     if let Some(record) = &header.record {

@@ -74,45 +74,45 @@ fn print_series(medium: Medium, series: &Series) -> Result<()> {
     let mut columns = vec!["step", "score", "rank", "iteration", "sequence", "bytes", "CRC"];
     columns.extend(if series.region.is_some() { ["slot", "erases"].as_slice() } else { &["files"] });
     let mut table = new_table(&columns);
-    for (found, rank) in series.checkpoints.iter().zip(series.ranks()) {
-        table.add_row(checkpoint_row(found, rank));
+    for (checkpoint, rank) in series.checkpoints.iter().zip(series.ranks()) {
+        table.add_row(checkpoint_row(checkpoint, rank));
     }
     print_line(&table)
 }
 
-fn checkpoint_row(found: &Checkpoint, rank: usize) -> Vec<Cell> {
-    let header = &found.header;
+fn checkpoint_row(checkpoint: &Checkpoint, rank: usize) -> Vec<Cell> {
+    let header = &checkpoint.header;
     let score = match (&header.score_name, header.score) {
         (Some(name), Some(score)) => format!("{name} {}", exact(score)),
         (_, Some(score)) => exact(score),
         (_, None) => "-".to_owned(),
     };
     let is_best = rank == 1 && header.score.is_some();
-    let checksums: Vec<String> = found.streams.iter().map(|stored| crc(stored.crc)).collect();
+    let checksums: Vec<String> = checkpoint.streams.iter().map(|stored| crc(stored.crc)).collect();
     let mut row = vec![
         Cell::new(header.step).add_attribute(Attribute::Bold),
         Cell::new(score),
         if is_best { Cell::new(rank).fg(Color::Green) } else { Cell::new(rank) },
         Cell::new(header.iteration),
         Cell::new(header.sequence),
-        Cell::new(found.len()),
+        Cell::new(checkpoint.len()),
         Cell::new(checksums.join(" ")),
     ];
-    match found.slot {
+    match checkpoint.slot {
         Some(slot) => {
             let seal = if slot.is_sealed { "" } else { " (without seal: power failed at the end of its commit)" };
             row.push(Cell::new(format!("{}{seal}", slot.index)));
             row.push(Cell::new(slot.erases));
         }
-        None => row.push(Cell::new(found.streams.len())),
+        None => row.push(Cell::new(checkpoint.streams.len())),
     }
     row
 }
 
 /// Prints the run, the handlers, the tensors and the values of a checkpoint.
-fn print_details(found: &Checkpoint) -> Result<()> {
-    let stream = found.merged_stream();
-    if let Some(record) = &found.header.record {
+fn print_details(checkpoint: &Checkpoint) -> Result<()> {
+    let stream = checkpoint.merged_stream();
+    if let Some(record) = &checkpoint.header.record {
         print_line(format_args!("{}  {}", "run".bold(), describe_engine(record)))?;
         let mut table = new_table(&["handler", "state"]);
         for state in HandlerState::all(record) {

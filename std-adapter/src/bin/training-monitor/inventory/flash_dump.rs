@@ -141,7 +141,7 @@ fn read_region(dump: &[u8], mut region: Region, records: &[CommitRecord], invent
             None => inventory.leftovers.push(classify_uncommitted_slot(dump, slot, offset, place)),
         }
     }
-    checkpoints.sort_by_key(|found| found.header.sequence);
+    checkpoints.sort_by_key(|checkpoint| checkpoint.header.sequence);
     inventory.series.push(Series { name: address(region.start), region: Some(region), checkpoints });
 }
 

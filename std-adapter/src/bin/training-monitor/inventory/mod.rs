@@ -212,14 +212,17 @@ impl Inventory {
     /// The checkpoint that `selection` selects. Without any criterion it is the newest of all series.
     pub fn select(&self, selection: &Selection) -> Result<&Checkpoint> {
         let in_series = |series: &&Series| selection.series.as_ref().is_none_or(|name| *name == series.name);
-        let has_step = |found: &&Checkpoint| selection.step.is_none_or(|step| step == found.header.step);
+        let has_step = |checkpoint: &&Checkpoint| selection.step.is_none_or(|step| step == checkpoint.header.step);
         let candidates = self.series.iter().filter(in_series).flat_map(|series| &series.checkpoints).filter(has_step);
         let selected = if selection.best {
-            let scored = candidates.filter(|found| found.header.score.is_some());
-            scored.reduce(|best, found| if found.header.score > best.header.score { found } else { best })
+            let scored = candidates.filter(|checkpoint| checkpoint.header.score.is_some());
+            scored
+                .reduce(|best, checkpoint| if checkpoint.header.score > best.header.score { checkpoint } else { best })
         } else {
             // The iteration comes first, because each series has its own sequence numbers.
-            candidates.max_by_key(|found| (found.header.iteration, found.header.sequence, found.header.step))
+            candidates.max_by_key(|checkpoint| {
+                (checkpoint.header.iteration, checkpoint.header.sequence, checkpoint.header.step)
+            })
         };
         selected.ok_or_else(|| CliError::content(&self.path, format!("no such checkpoint: {}", self.available())))
     }
@@ -227,8 +230,9 @@ impl Inventory {
     /// The checkpoints that a selection can choose from, for the error message of a selection without a match.
     fn available(&self) -> String {
         let describe = |series: &Series| {
-            let steps: Vec<u32> = series.checkpoints.iter().map(|found| found.header.step).collect();
-            format!("{} (steps {})", series.name, crate::numbers::join(&steps, ", "))
+            let steps: Vec<u32> = series.checkpoints.iter().map(|checkpoint| checkpoint.header.step).collect();
+            let noun = if steps.len() == 1 { "step" } else { "steps" };
+            format!("{} ({noun} {})", series.name, crate::numbers::join(&steps, ", "))
         };
         let series: Vec<String> =
             self.series.iter().filter(|series| !series.checkpoints.is_empty()).map(describe).collect();

@@ -42,7 +42,7 @@ impl CheckpointWatcher {
         // During a save the inventory can fail. The status is then updated after the next save.
         let inventory = Inventory::new(&self.path, &Geometry::default()).ok()?;
         let newest = inventory.select(&Selection::default()).ok();
-        let record = newest.and_then(|found| found.header.record.as_ref());
+        let record = newest.and_then(|checkpoint| checkpoint.header.record.as_ref());
         let erases = inventory.series.iter().filter_map(|series| Some((series.name.clone(), series.region?.erases)));
         Some(CheckpointStatus {
             handlers: record.map(HandlerState::all).unwrap_or_default(),

@@ -168,7 +168,7 @@ fn read_stream(mut source: impl Read, format: &LogFormat, sender: &EventSender) 
     Ok(())
 }
 
-/// Reads a file. With `follow`, waits for new data at its end.
+/// Reads a file. With `follow`, the function waits for new data at the end of the file.
 fn read_file(mut file: File, path: &Path, follow: bool, format: &LogFormat, sender: &EventSender) -> io::Result<()> {
     let mut decoder = format.decoder();
     let mut position = 0_u64;

@@ -71,6 +71,33 @@ use Field::{
     Bytes, Epoch, EraseCounts, EvictedStep, Ignored, Iteration, Loss, Metric, Metrics, Reason, Skipped, Step, Store,
 };
 
+/// The lines of the module `log` of the core.
+pub const LOG_MODULE_LINES: &[LogLine] = &[
+    LogLine { kind: LineKind::Started, format: "started a new run", fields: &[] },
+    LogLine {
+        kind: LineKind::Resumed,
+        format: "resumed in epoch {=u32} after iteration {=u32}, skipped {=u32} checkpoints",
+        fields: &[Epoch, Iteration, Skipped],
+    },
+    LogLine { kind: LineKind::Iteration, format: "iteration {=u32}: loss {=f32}", fields: &[Iteration, Loss] },
+    LogLine {
+        kind: LineKind::Epoch,
+        format: "epoch {=u32}: loss {=f32}, accuracy {=f32}, patience {=u32}",
+        fields: &[Epoch, Metric("loss"), Metric("accuracy"), Metric("patience")],
+    },
+    LogLine { kind: LineKind::Stopped, format: "{} after epoch {=u32}", fields: &[Reason, Epoch] },
+    LogLine {
+        kind: LineKind::Saved,
+        format: "{=str}: saved step {=u32}, {=u32} bytes, evicted step {=u32}",
+        fields: &[Store, Step, Bytes, EvictedStep],
+    },
+    LogLine { kind: LineKind::Saved, format: "{=str}: saved step {=u32}, {=u32} bytes", fields: &[Store, Step, Bytes] },
+    LogLine { kind: LineKind::SaveFailed, format: "{=str}: step {=u32} was not saved", fields: &[Store, Step] },
+    LogLine { kind: LineKind::RemovalFailed, format: "{=str}: step {=u32} was not evicted", fields: &[Store, Step] },
+    LogLine { kind: LineKind::LoadFailed, format: "{=str}: step {=u32} could not be loaded", fields: &[Store, Step] },
+    LogLine { kind: LineKind::SlotErases, format: "{=str}: slots erased {} times", fields: &[Store, EraseCounts] },
+];
+
 /// The lines that the example firmware prints.
 pub const FIRMWARE_LINES: &[LogLine] = &[
     LogLine { kind: LineKind::Started, format: "64-{=usize}-10, from the beginning", fields: &[Ignored] },
@@ -100,11 +127,10 @@ pub const FIRMWARE_LINES: &[LogLine] = &[
     LogLine { kind: LineKind::Message, format: "the run failed: {}", fields: &[Ignored] },
 ];
 
-/// Lines that the example firmware does not print, but that programs with other loggers or other metrics may print.
+/// Lines of programs that print other metrics, or that print their lines without the module `log`.
 pub const OTHER_LINES: &[LogLine] = &[
     LogLine { kind: LineKind::Started, format: ", from the beginning", fields: &[] },
     LogLine { kind: LineKind::Epoch, format: "epoch {=u32}: {}", fields: &[Epoch, Metrics] },
-    LogLine { kind: LineKind::Iteration, format: "iteration {=u32}: loss {=f32}", fields: &[Iteration, Loss] },
     LogLine { kind: LineKind::Iteration, format: "iteration {=u32}, loss {=f32}", fields: &[Iteration, Loss] },
     LogLine { kind: LineKind::Iteration, format: "iteration {=u32} loss {=f32}", fields: &[Iteration, Loss] },
     LogLine {
@@ -118,3 +144,6 @@ pub const OTHER_LINES: &[LogLine] = &[
         fields: &[Epoch, Iteration],
     },
 ];
+
+/// All tables. If a line matches several format strings, the first one decides.
+pub const TABLES: [&[LogLine]; 3] = [LOG_MODULE_LINES, FIRMWARE_LINES, OTHER_LINES];

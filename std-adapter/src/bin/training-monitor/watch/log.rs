@@ -3,7 +3,7 @@
 //! The tables in `lines` define the format strings and their meaning. A logger may put levels, times and colours before a
 //! line, and may add text after it. `watch` shows lines that match no format string unchanged.
 
-use super::lines::{FIRMWARE_LINES, Field, LineKind, LogLine, OTHER_LINES};
+use super::lines::{Field, LineKind, LogLine, TABLES};
 use super::pattern::{Pattern, Suffix};
 use std::str::FromStr;
 use std::sync::LazyLock;
@@ -32,7 +32,7 @@ pub enum LogEvent {
 }
 
 static PATTERNS: LazyLock<Vec<(Pattern, &LogLine)>> =
-    LazyLock::new(|| FIRMWARE_LINES.iter().chain(OTHER_LINES).map(|line| (Pattern::new(line.format), line)).collect());
+    LazyLock::new(|| TABLES.iter().copied().flatten().map(|line| (Pattern::new(line.format), line)).collect());
 
 /// Parses a line. `iteration` is the current iteration of the run, or 0 if it is not known: most log lines do not contain it.
 pub fn parse(line: &str, iteration: u32) -> Option<LogEvent> {
@@ -169,6 +169,25 @@ mod tests {
     }
 
     #[test]
+    fn lines_of_the_log_module() {
+        let [save_failed, removal_failed, load_failed] = failures();
+        for (line, event) in [
+            ("resumed in epoch 3 after iteration 225, skipped 1 checkpoints", resumed(1)),
+            ("best: saved step 7, 19580 bytes", saved(None)),
+            ("best: saved step 7, 19580 bytes, evicted step 3", saved(Some(3))),
+            ("latest: step 4 was not saved", save_failed),
+            ("latest: step 4 was not evicted", removal_failed),
+            ("latest: step 4 could not be loaded", load_failed),
+        ] {
+            for prefix in ["", "INFO  ", "12.5 [INFO ] "] {
+                let line = format!("{prefix}{line}");
+                assert_eq!(parse(&line, 5), Some(LogEvent::History(event.clone())), "{line}");
+            }
+        }
+        assert_eq!(parse("INFO  started a new run", 5), Some(LogEvent::Started));
+    }
+
+    #[test]
     fn lines_of_the_firmware() {
         let [save_failed, removal_failed, load_failed] = failures();
         let metrics = [("loss", Some(0.25)), ("accuracy", None), (PATIENCE, Some(4.0))];
@@ -238,7 +257,7 @@ mod tests {
 
     #[test]
     fn the_tables_give_each_placeholder_a_meaning() {
-        for line in FIRMWARE_LINES.iter().chain(OTHER_LINES) {
+        for line in TABLES.iter().copied().flatten() {
             let placeholders = line.format.matches('{').count();
             assert_eq!(line.fields.len(), placeholders, "{}", line.format);
         }

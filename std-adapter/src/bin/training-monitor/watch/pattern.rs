@@ -134,7 +134,7 @@ fn match_segments<'l>(segments: &[Segment], text: &'l str, suffix: Suffix, captu
             let Some((value, text)) = text.split_once(literal.as_str()) else { return false };
             capture(value_type, value) && match_segments(rest, text, suffix, captures)
         }
-        // Nothing separates two adjacent placeholders in a line, so their values cannot be told apart.
+        // Two adjacent placeholders have no literal between them, so it is unknown where the first value ends.
         [Segment::Placeholder(_), Segment::Placeholder(_), ..] => false,
     }
 }

@@ -76,7 +76,8 @@ impl RunStatus {
         }
     }
 
-    /// Discards everything except the name, because the history will be read again from its start.
+    /// Discards the status, because the history will be read again from its start. The number of saves is kept: it only ever
+    /// grows, and a change of it triggers a read of the checkpoints.
     pub fn restart(&mut self) {
         let fresh = RunStatus::new(Path::new(&self.name), self.patience);
         *self = RunStatus { name: std::mem::take(&mut self.name), saves: self.saves, ..fresh };

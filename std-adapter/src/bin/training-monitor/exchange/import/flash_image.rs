@@ -1,7 +1,8 @@
 //! Writes a checkpoint into a flash image with `Slots`, the same code that a device uses.
 //!
-//! The image follows the rules of NOR flash: whole slots are erased, and each byte is programmed once. Writes have a
-//! granularity of 32 bytes, the largest of all supported devices, which devices with a smaller granularity read as well.
+//! The image follows the rules of NOR flash: whole slots are erased, and each byte is programmed once. The image is
+//! written in units of 32 bytes, the largest write size of all supported devices. Devices with smaller write sizes can read
+//! such an image as well.
 
 use super::Import;
 use crate::error::{CliError, Result};
@@ -72,15 +73,15 @@ fn choose_region<'a>(inventory: &'a Inventory, arguments: &Import) -> Result<&'a
 fn step_to_evict(series: &Series, region: Region, step: u32) -> Option<u32> {
     let is_full = series.checkpoints.len() >= region.slot_count;
     let ranked = series.checkpoints.iter().zip(series.ranks());
-    let worst = ranked.max_by_key(|(found, rank)| (found.header.step == step, *rank));
-    worst.filter(|_| is_full).map(|(found, _)| found.header.step)
+    let worst = ranked.max_by_key(|(checkpoint, rank)| (checkpoint.header.step == step, *rank));
+    worst.filter(|_| is_full).map(|(checkpoint, _)| checkpoint.header.step)
 }
 
 /// Gives the checkpoint the highest sequence and the highest iteration of the dump, so that the device resumes from it.
 fn make_newest(inventory: &Inventory, stream: &mut Stream) {
     let all = || inventory.series.iter().flat_map(|series| &series.checkpoints);
-    stream.header.sequence = all().map(|found| found.header.sequence).max().unwrap_or(0).saturating_add(1);
-    let newest = all().map(|found| found.header.iteration).max().unwrap_or(0);
+    stream.header.sequence = all().map(|checkpoint| checkpoint.header.sequence).max().unwrap_or(0).saturating_add(1);
+    let newest = all().map(|checkpoint| checkpoint.header.iteration).max().unwrap_or(0);
     if stream.header.iteration <= newest {
         stream.header.iteration = newest.saturating_add(1);
     }

@@ -1,0 +1,74 @@
+//! The built-in checksum against the definition of CRC-32 and against the crate crc32fast. `--features crc-table-4k` selects
+//! the larger table.
+
+use training_monitor::checkpoint::{Checksum, Crc32};
+
+/// The xorshift32 generator: the same numbers in every run.
+struct Random(u32);
+
+impl Random {
+    fn next(&mut self) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 17;
+        self.0 ^= self.0 << 5;
+        self.0
+    }
+    fn below(&mut self, bound: usize) -> usize {
+        self.next() as usize % bound
+    }
+}
+
+/// CRC-32/ISO-HDLC as its definition computes it, one bit at a time.
+fn bitwise(bytes: &[u8]) -> u32 {
+    let step = |crc: u32| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 };
+    !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)))
+}
+
+#[test]
+fn crc32_matches_the_definition_at_every_alignment_and_in_random_pieces() {
+    let mut random = Random(7);
+    let bytes: Vec<u8> = (0..400).map(|_| random.next() as u8).collect();
+    assert_eq!(bitwise(b"123456789"), 0xCBF4_3926);
+    for start in 0..8 {
+        for len in 0..=300 {
+            let part = &bytes[start..start + len];
+            let expected = bitwise(part);
+            assert_eq!(crc32fast::hash(part), expected);
+            let mut crc = Crc32::default();
+            crc.update(part);
+            assert_eq!(crc.value(), expected, "{len} bytes from {start}");
+        }
+    }
+    for split in 0..=bytes.len() {
+        let (first, second) = bytes.split_at(split);
+        let mut crc = Crc32::default();
+        crc.update(first);
+        assert_eq!(crc.value(), bitwise(first));
+        crc.update(second);
+        assert_eq!(crc.value(), bitwise(&bytes));
+    }
+    for _ in 0..200 {
+        let (mut crc, mut rest) = (Crc32::default(), &bytes[..]);
+        while !rest.is_empty() {
+            let (first, remaining) = rest.split_at(random.below(20).min(rest.len()));
+            crc.update(first);
+            rest = remaining;
+        }
+        assert_eq!(crc.value(), bitwise(&bytes));
+    }
+}
+
+#[test]
+fn crc32_matches_the_definition_at_every_length_and_split() {
+    let bytes: Vec<u8> = (0..1000_u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    for len in (0..70).chain([255, 256, 257, 1000]) {
+        let expected = bitwise(&bytes[..len]);
+        assert_eq!(crc32fast::hash(&bytes[..len]), expected);
+        for split in (0..=len).step_by(1 + len / 70) {
+            let mut crc = Crc32::default();
+            crc.update(&bytes[..split]);
+            crc.update(&bytes[split..len]);
+            assert_eq!(crc.value(), expected, "{len} bytes, split at {split}");
+        }
+    }
+}

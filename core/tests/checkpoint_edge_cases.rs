@@ -1,0 +1,375 @@
+//! Edge cases of the checkpoint format: number ranges, limits of lengths and counts, and sizes of writes.
+
+use serde::{Deserialize, Serialize};
+use std::cell::Cell;
+use std::convert::Infallible;
+use training_monitor::checkpoint::{
+    self, Contents, Crc32, DecodeError, EncodeError, Header, Inspect, Loader, MAX_ITEMS, Objects, One, StateDict,
+    Visit, VisitMut, VisitTensors, VisitTensorsMut,
+};
+use training_monitor::embedded_io::{ErrorType, Write};
+use training_monitor::engine::After;
+use training_monitor::record::{Record, RestoreError};
+use training_monitor::{Engine, StopReason, Timer, event::Never};
+
+fn contents(header: Header<'_>) -> Contents<'_> {
+    Contents { header, record: None, only: None, allow_non_finite: false }
+}
+
+fn encode<T: Objects + ?Sized>(contents: &Contents<'_>, objects: &T) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    checkpoint::encode::<Crc32, _, _>(&mut bytes, contents, objects).unwrap();
+    bytes
+}
+
+/// Replaces the checksum at the end of a modified stream with the correct one.
+fn with_correct_crc(mut bytes: Vec<u8>) -> Vec<u8> {
+    let end = bytes.len() - 4;
+    let crc = crc32fast::hash(&bytes[..end]);
+    bytes[end..].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+/// Objects that consist of one value, named `m`.
+struct Value<S>(S);
+impl<S: Serialize + serde::de::DeserializeOwned> Objects for Value<S> {
+    fn objects<V: Visit>(&self, v: &mut V) -> Result<(), V::Error> {
+        v.value("m", &self.0)
+    }
+    fn objects_mut<V: VisitMut>(&mut self, v: &mut V) -> Result<(), V::Error> {
+        v.value("m", &mut self.0)
+    }
+}
+
+/// Returns a stream with a value `m` that has the given bytes and the given length field.
+fn with_value(len: u8, value: &[u8]) -> Vec<u8> {
+    let bytes = encode(&contents(Header::default()), &Value(7_u8));
+    // The last six bytes are the length of the value, the value and the checksum.
+    let head = &bytes[..bytes.len() - 6];
+    with_correct_crc([head, &[len], value, &[0; 4]].concat())
+}
+
+fn load<T: Objects + ?Sized>(bytes: &[u8], objects: &mut T) -> Result<checkpoint::Info, DecodeError<Infallible>> {
+    checkpoint::load::<Crc32, _>(bytes, objects, None)
+}
+
+#[test]
+fn header_numbers_use_all_32_bits() {
+    let mut values = [1.0_f32; 3];
+    let header = Header { step: u32::MAX, sequence: 1 << 28, iteration: (1 << 28) - 1, ..Header::default() };
+    let bytes = encode(&contents(header), &One("m", &mut values));
+    let info = load(&bytes, &mut One("m", &mut [0.0_f32; 3])).unwrap();
+    assert_eq!((info.step, info.sequence, info.iteration), (u32::MAX, 1 << 28, (1 << 28) - 1));
+    // The step follows magic and version. The fifth byte of its varint encodes the highest four bits.
+    assert_eq!(bytes[5..10], [0xFF, 0xFF, 0xFF, 0xFF, 0x0F]);
+    for fifth in [0x10, 0x1F, 0x7F, 0x80, 0x8F, 0xFF] {
+        let mut damaged = bytes.clone();
+        damaged[9] = fifth;
+        let result = load(&with_correct_crc(damaged), &mut One("m", &mut values));
+        assert_eq!(result.unwrap_err(), DecodeError::Malformed, "{fifth:x}");
+    }
+}
+
+#[test]
+fn the_length_of_a_value_must_match_its_bytes() {
+    let mut value = Value(true);
+    for (len, bytes, expected) in [
+        (1, &[0][..], Ok(false)),
+        (1, &[1], Ok(true)),
+        // Neither false nor true.
+        (1, &[2], Err(DecodeError::Malformed)),
+        // A length field that is larger or smaller than the value.
+        (2, &[1, 0], Err(DecodeError::Malformed)),
+        (0, &[1], Err(DecodeError::Malformed)),
+    ] {
+        assert_eq!(load(&with_value(len, bytes), &mut value).map(|_| value.0), expected, "{len} {bytes:?}");
+    }
+    // The decoder limits all strings of a value to 64 bytes in total. Strings of more than 16 bytes take another path of the decoder.
+    for len in [0_usize, 15, 16, 17, 63, 64, 65] {
+        let text = Value("t".repeat(len));
+        let mut loaded = Value(String::new());
+        let result = load(&encode(&contents(Header::default()), &text), &mut loaded).map(|_| loaded.0);
+        assert_eq!(result, if len <= 64 { Ok(text.0) } else { Err(DecodeError::ValueTooLarge) });
+    }
+}
+
+thread_local! {
+    static DESERIALIZED: Cell<u32> = const { Cell::new(0) };
+}
+
+/// A byte that counts how often it is deserialized.
+#[derive(Serialize, Clone, Copy)]
+struct Counted(u8);
+impl<'de> Deserialize<'de> for Counted {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        DESERIALIZED.set(DESERIALIZED.get() + 1);
+        u8::deserialize(deserializer).map(Counted)
+    }
+}
+
+#[test]
+fn deserialization_of_a_value_stops_at_the_end_of_the_stream() {
+    // The value announces 65535 elements, but only six bytes follow until the end of the stream.
+    let bytes = with_value(5, &[0xFF, 0xFF, 0x03, 1, 1]);
+    DESERIALIZED.set(0);
+    let result = load(&bytes, &mut Value(Vec::<Counted>::new()));
+    assert_eq!(result.unwrap_err(), DecodeError::Truncated);
+    assert!(DESERIALIZED.get() <= 8, "{}", DESERIALIZED.get());
+}
+
+/// The given number of tensors, with their indices as names.
+struct Many(usize);
+impl StateDict for Many {
+    fn tensors<V: VisitTensors>(&self, v: &mut V) -> Result<(), V::Error> {
+        (0..self.0).try_for_each(|index| v.tensor(&index.to_string(), &[1], &[index as f32]))
+    }
+    fn tensors_mut<V: VisitTensorsMut>(&mut self, v: &mut V) -> Result<(), V::Error> {
+        (0..self.0).try_for_each(|index| v.tensor(&index.to_string(), &mut [0.0]))
+    }
+}
+
+#[test]
+fn a_checkpoint_has_at_most_max_items() {
+    for count in [1, MAX_ITEMS - 1, MAX_ITEMS] {
+        let bytes = encode(&contents(Header::default()), &One("m", Many(count)));
+        load(&bytes, &mut One("m", Many(count))).unwrap();
+        let missing = load(&bytes, &mut One("m", Many(count + 1)));
+        assert_eq!(missing.unwrap_err(), DecodeError::Missing { item: count as u32 });
+    }
+    let measured = |count| checkpoint::measure::<(), _>(&contents(Header::default()), &One("m", Many(count)));
+    assert_eq!(measured(MAX_ITEMS + 1), Err(EncodeError::TooManyItems));
+    assert_eq!(measured(MAX_ITEMS + 2), Err(EncodeError::TooManyItems));
+}
+
+/// If the encoder rejects the first of two tensors, the visit ends before the second.
+#[test]
+fn an_invalid_tensor_ends_the_visit() {
+    /// Counts the visits of the second tensor. The first tensor has the given name.
+    struct Counting<'a>(&'a Cell<u32>, &'a str);
+    impl StateDict for Counting<'_> {
+        fn tensors<V: VisitTensors>(&self, v: &mut V) -> Result<(), V::Error> {
+            v.tensor(self.1, &[1], &[1.0])?;
+            self.0.set(self.0.get() + 1);
+            v.tensor("b", &[1], &[1.0])
+        }
+        fn tensors_mut<V: VisitTensorsMut>(&mut self, _: &mut V) -> Result<(), V::Error> {
+            Ok(())
+        }
+    }
+    let visits = Cell::new(0);
+    let measure = |name| checkpoint::measure::<(), _>(&contents(Header::default()), &One("m", Counting(&visits, name)));
+    assert_eq!(measure("a/b"), Err(EncodeError::Name));
+    assert_eq!(visits.get(), 0);
+    assert!(measure("a").is_ok());
+    assert!(visits.get() > 0);
+}
+
+/// Names become parts of file names, so path separators and control characters are invalid.
+#[test]
+fn names_may_contain_all_other_characters_from_the_space_up() {
+    let measured = |name: &str| checkpoint::measure::<(), _>(&contents(Header::default()), &One(name, [1.0_f32]));
+    for name in ["", "\u{1f}", "\0", "a/b", "a\\b", &"n".repeat(33)] {
+        assert_eq!(measured(name), Err(EncodeError::Name), "{name:?}");
+    }
+    for name in [" ", "!", "\u{7f}", "é", &"n".repeat(32)] {
+        assert!(measured(name).is_ok(), "{name:?}");
+    }
+}
+
+/// Discards all bytes and keeps the size of each write.
+#[derive(Default)]
+struct WriteSizes(Vec<usize>);
+impl ErrorType for WriteSizes {
+    type Error = Infallible;
+}
+impl Write for WriteSizes {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
+        self.0.push(bytes.len());
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+/// The encoder writes the elements of a tensor directly from the model, without a copy through its small buffer.
+#[test]
+fn a_large_tensor_is_written_in_large_blocks() {
+    let mut writer = WriteSizes::default();
+    let weights = vec![0.5_f32; 10_000];
+    checkpoint::encode::<Crc32, _, _>(&mut writer, &contents(Header::default()), &One("m", Plain(&weights))).unwrap();
+    assert!(writer.0.len() < 12, "{:?}", writer.0);
+    assert!(writer.0.contains(&8192), "{:?}", writer.0);
+}
+
+/// A state dict with one borrowed tensor, `data`.
+struct Plain<'a>(&'a [f32]);
+impl StateDict for Plain<'_> {
+    fn tensors<V: VisitTensors>(&self, v: &mut V) -> Result<(), V::Error> {
+        v.tensor("data", &[self.0.len() as u32], self.0)
+    }
+    fn tensors_mut<V: VisitTensorsMut>(&mut self, _: &mut V) -> Result<(), V::Error> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_error_of_flush_is_an_error_of_encode() {
+    #[derive(Debug, PartialEq)]
+    struct Unflushed;
+    impl std::fmt::Display for Unflushed {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("not flushed")
+        }
+    }
+    impl std::error::Error for Unflushed {}
+    impl training_monitor::embedded_io::Error for Unflushed {
+        fn kind(&self) -> training_monitor::embedded_io::ErrorKind {
+            training_monitor::embedded_io::ErrorKind::Other
+        }
+    }
+    struct FailingFlush;
+    impl ErrorType for FailingFlush {
+        type Error = Unflushed;
+    }
+    impl Write for FailingFlush {
+        fn write(&mut self, bytes: &[u8]) -> Result<usize, Unflushed> {
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> Result<(), Unflushed> {
+            Err(Unflushed)
+        }
+    }
+    let result =
+        checkpoint::encode::<Crc32, _, _>(&mut FailingFlush, &contents(Header::default()), &One("m", [1.0_f32]));
+    assert_eq!(result.unwrap_err(), EncodeError::Io(Unflushed));
+}
+
+#[test]
+fn references_to_objects_can_be_saved_and_loaded() {
+    let mut values = [1.0_f32, 2.0];
+    let mut model = One("m", &mut values);
+    let bytes = encode(&contents(Header::default()), &&mut model);
+    let mut loaded = One("m", [0.0_f32; 2]);
+    load(&bytes, &mut &mut loaded).unwrap();
+    assert_eq!(loaded.1, [1.0, 2.0]);
+}
+
+#[test]
+fn inspect_verifies_the_stream_even_if_the_visitor_ignores_everything() {
+    struct Ignore;
+    impl Inspect for Ignore {}
+    let bytes = encode(&contents(Header { step: 9, ..Header::default() }), &One("m", [1.0_f32]));
+    let info = checkpoint::inspect::<Crc32, _, _>(&mut &bytes[..], &mut [0; 8], &mut Ignore).unwrap();
+    assert_eq!((info.step, info.len as usize, info.run), (9, bytes.len(), false));
+    let mut damaged = bytes.clone();
+    damaged[bytes.len() - 6] ^= 1;
+    assert!(checkpoint::inspect::<Crc32, _, _>(&mut &damaged[..], &mut [0; 8], &mut Ignore).is_err());
+    // An empty scratch buffer is an error, because `inspect` cannot read into it.
+    assert!(checkpoint::inspect::<Crc32, _, _>(&mut &bytes[..], &mut [], &mut Ignore).is_err());
+    let mut scratch = [0; 64];
+    let mut model = One("m", [0.0_f32]);
+    let mut loader = Loader::new(&mut model, &mut scratch);
+    assert_eq!(loader.verified::<()>(), Err(DecodeError::Missing { item: 0 }));
+}
+
+#[test]
+fn a_run_record_is_loaded_unchanged() {
+    let reasons = [
+        None,
+        Some(StopReason::EarlyStopping),
+        Some(StopReason::NonFinite),
+        Some(StopReason::SaveFailed),
+        Some(StopReason::StepFailed),
+        Some(StopReason::User(0)),
+        Some(StopReason::User(255)),
+    ];
+    for stop in reasons {
+        for max_epochs in [None, Some(0), Some(u32::MAX)] {
+            let mut record = Record::new();
+            record.engine.after = After::EpochCompleted;
+            record.engine.epoch = 3;
+            (record.engine.iteration, record.engine.offset, record.engine.drawn) = (70_000, 9, u32::MAX);
+            (record.engine.max_epochs, record.engine.stop, record.engine.stop_epoch) =
+                (max_epochs, stop, stop.is_some());
+            let contents = Contents { record: Some(&record), ..contents(Header::default()) };
+            let bytes = encode(&contents, &One("m", [1.0_f32]));
+            let mut loaded = Record::new();
+            let info = checkpoint::load::<Crc32, _>(&bytes, &mut One("m", [0.0_f32]), Some(&mut loaded)).unwrap();
+            assert!(info.run);
+            assert_eq!(loaded, record);
+        }
+    }
+}
+
+fn timer() -> impl training_monitor::Handler<(), u32> {
+    Timer::new(0).attach(|| 0, Never, Never, Never, Never)
+}
+
+/// The number of handler states and the length of each state take one byte. The values 128 and above are invalid.
+#[test]
+fn a_run_record_with_too_many_or_too_long_states_is_malformed() {
+    let record = Record::new();
+    let contents = Contents { record: Some(&record), ..contents(Header::default()) };
+    let stream = encode(&contents, &One("m", [1.0_f32]));
+    // The run record ends with the number of states, here 0. The number of objects, the length of the name `m` and the
+    // name follow.
+    let position = stream.iter().rposition(|byte| *byte == b'm').unwrap() - 3;
+    assert_eq!(stream[position..position + 4], [0, 1, 1, b'm']);
+    let inspect = |states: &[u8]| {
+        let bytes = with_correct_crc([&stream[..position], states, &stream[position + 1..]].concat());
+        checkpoint::inspect::<Crc32, _, _>(&mut &bytes[..], &mut [0; 64], &mut ()).map(|info| info.run)
+    };
+    // The payload must stay at a multiple of four. Replacing the one byte by 4 n + 1 bytes of states keeps it there.
+    let one = |len: u8, bytes: usize| [&[1, 200, len][..], &vec![0; bytes]].concat();
+    assert_eq!(inspect(&[0]), Ok(true));
+    assert_eq!(inspect(&one(126, 126)), Ok(true));
+    for (len, bytes) in [(128, 130), (129, 130), (255, 254)] {
+        assert_eq!(inspect(&one(len, bytes)), Err(DecodeError::Malformed), "{len}");
+    }
+    let two = [&[2, 200, 127][..], &[0; 127], &[201, 1, 0]].concat();
+    assert_eq!((two.len() % 4, inspect(&two)), (1, Ok(true)));
+    let many = |count: u8| [&[count][..], &[200, 0].repeat(count.into())].concat();
+    assert_eq!(inspect(&many(126)), Ok(true));
+    for count in [128, 130, 254] {
+        assert_eq!(inspect(&many(count)), Err(DecodeError::Malformed), "{count}");
+    }
+}
+
+/// The total time of a timer has 64 bits: a varint of ten bytes, of which the last has one bit. The step count has 32 bits.
+#[test]
+fn a_handler_state_is_decoded_to_the_last_bit_of_its_numbers() {
+    let record = Engine::<u32>::new(1).record::<(), _>(&mut timer()).unwrap();
+    let contents = Contents { record: Some(&record), ..contents(Header::default()) };
+    let stream = encode(&contents, &One("m", [1.0_f32]));
+    let state: Vec<u8> =
+        record.handlers().flat_map(|(kind, state)| [&[kind, state.len() as u8][..], state].concat()).collect();
+    let position = stream.windows(state.len()).position(|window| window == state).unwrap();
+    let rest = &stream[position + state.len()..];
+    let restore = |state: &[u8]| {
+        let bytes = [&stream[..position], &[2, state.len() as u8], state, rest].concat();
+        /// Keeps the run record.
+        struct Run(Option<Record>);
+        impl Inspect for Run {
+            fn run(&mut self, record: &Record) {
+                self.0 = Some(record.clone());
+            }
+        }
+        let mut run = Run(None);
+        // The new state changes the alignment of the payload, so `inspect` may fail after it has decoded the run record.
+        let _ = checkpoint::inspect::<Crc32, _, _>(&mut &with_correct_crc(bytes)[..], &mut [0; 64], &mut run);
+        Engine::<u32>::new(1).restore::<(), _>(&run.0.unwrap(), &mut timer())
+    };
+    let long = |last: u8| [&[0xFF; 9][..], &[last]].concat();
+    let number = |last: u8| [&[0xFF; 4][..], &[last]].concat();
+    let malformed = Err(RestoreError::Malformed { kind: 2 });
+    for (last, expected) in [(0x00, Ok(())), (0x01, Ok(())), (0x02, malformed), (0x7F, malformed), (0x81, malformed)] {
+        assert_eq!(restore(&[long(last), vec![0, 0]].concat()), expected, "{last:x}");
+    }
+    for (last, expected) in [(0x00, Ok(())), (0x0F, Ok(())), (0x10, malformed), (0x8F, malformed)] {
+        assert_eq!(restore(&[&[0][..], &number(last), &[0]].concat()), expected, "{last:x}");
+    }
+    for (flag, expected) in [(0, Ok(())), (1, Ok(())), (2, malformed)] {
+        assert_eq!(restore(&[0, 0, flag]), expected, "{flag}");
+    }
+}

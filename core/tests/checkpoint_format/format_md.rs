@@ -1,0 +1,62 @@
+//! The structures that FORMAT.md documents, with their fields in the same order.
+
+use serde::Deserialize;
+
+#[derive(Deserialize, Debug, PartialEq)]
+pub struct Checkpoint {
+    pub magic: [u8; 4],
+    pub version: u8,
+    pub step: u32,
+    pub sequence: u32,
+    pub iteration: u32,
+    pub score: Option<f32>,
+    pub score_name: Option<String>,
+    pub object_names: Vec<String>,
+    pub run: Option<Run>,
+    pub objects: Vec<Object>,
+    pub crc: [u8; 4],
+}
+#[derive(Deserialize, Debug, PartialEq)]
+pub struct Object {
+    pub name: String,
+    pub content: Content,
+}
+#[derive(Deserialize, Debug, PartialEq)]
+pub enum Content {
+    StateDict(Vec<Tensor>),
+    Value(Vec<u8>),
+}
+#[derive(Deserialize, Debug, PartialEq)]
+pub struct Tensor {
+    pub name: String,
+    pub shape: Vec<u32>,
+    pub pad: Vec<u8>,
+    pub data: Vec<u8>,
+}
+#[derive(Deserialize, Debug, PartialEq)]
+pub struct Run {
+    pub phase: u32,
+    pub epoch: u32,
+    pub iteration: u32,
+    pub offset: u32,
+    pub data_offset: u32,
+    pub epoch_length: u32,
+    pub max_epochs: Option<u32>,
+    pub stop: Option<StopReason>,
+    pub epoch_terminated: bool,
+    pub handlers: Vec<HandlerState>,
+}
+#[derive(Deserialize, Debug, PartialEq)]
+pub enum StopReason {
+    MaxEpochs,
+    EarlyStopping,
+    NonFinite,
+    SaveFailed,
+    StepFailed,
+    User(u8),
+}
+#[derive(Deserialize, Debug, PartialEq)]
+pub struct HandlerState {
+    pub kind: u8,
+    pub state: Vec<u8>,
+}

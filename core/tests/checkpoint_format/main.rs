@@ -1,0 +1,266 @@
+//! Tests the encoder and the decoder against FORMAT.md: plain structures that postcard decodes alone, golden files that
+//! every later version must read, and all kinds of damaged streams.
+//!
+//! `GOLDEN=write cargo test -p training-monitor --test checkpoint_format` overwrites the golden files. Use it only for a
+//! new version of the format.
+
+mod errors;
+mod format_md;
+mod model;
+
+use model::*;
+use training_monitor::checkpoint::{
+    self, Contents, Crc32, DecodeError, Header, Info, Inspect, Loader, Objects, One, Tensor,
+};
+use training_monitor::embedded_io::{ErrorKind, ErrorType, Read, Write};
+use training_monitor::event::{EpochCompleted, IterationCompleted, Never};
+use training_monitor::store::{Store, ram::Ram};
+use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, State, TerminateOnNan, Timer};
+
+fn contents(header: Header<'_>) -> Contents<'_> {
+    Contents { header, record: None, only: None, allow_non_finite: false }
+}
+
+fn header() -> Header<'static> {
+    Header { step: 300, sequence: 5, iteration: 70_000, score: Some(-0.25), score_name: Some("val_loss") }
+}
+
+fn encode<T: Objects + ?Sized>(contents: &Contents<'_>, objects: &T) -> Vec<u8> {
+    let mut writer = RecordingWriter::default();
+    let encoded = checkpoint::encode::<Crc32, _, _>(&mut writer, contents, objects).unwrap();
+    assert_eq!(writer.bytes.len(), encoded.len as usize);
+    assert_eq!(checkpoint::measure::<std::convert::Infallible, _>(contents, objects), Ok(encoded.len));
+    writer.bytes
+}
+
+/// Keeps all bytes in memory, and the size of each write.
+#[derive(Default)]
+struct RecordingWriter {
+    bytes: Vec<u8>,
+    write_sizes: Vec<usize>,
+}
+impl ErrorType for RecordingWriter {
+    type Error = ErrorKind;
+}
+impl Write for RecordingWriter {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, ErrorKind> {
+        self.bytes.extend(bytes);
+        self.write_sizes.push(bytes.len());
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> Result<(), ErrorKind> {
+        Ok(())
+    }
+}
+
+/// Returns the newest checkpoint of a run with all four handlers.
+fn checkpoint_of_a_run() -> Vec<u8> {
+    let mut model = Model::new(2);
+    let mut ticks = 0u64;
+    let mut handlers = (
+        TerminateOnNan::new().attach(IterationCompleted, |_: &Model, s: &State<f32>| s.output),
+        EarlyStopping::new(3).unwrap().attach(EpochCompleted, |s: &State<f32>| s.output.unwrap()),
+        Timer::new(0).attach(
+            move || {
+                ticks += 100;
+                ticks
+            },
+            training_monitor::event::Started,
+            Never,
+            Never,
+            IterationCompleted,
+        ),
+        ModelCheckpoint::<2>::builder()
+            .score_function(|s: &State<f32>| s.output.unwrap())
+            .score_name("acc")
+            .build()
+            .unwrap()
+            .attach(EpochCompleted, Ram::<3, 2048>::new())
+            .unwrap(),
+    );
+    Engine::new(3).run(&mut model, 0..4, &mut handlers, |_, batch, s| (batch * s.epoch()) as f32).unwrap();
+    let mut store = handlers.3.into_store();
+    let mut bytes = vec![0; 2048];
+    let read = store.open(3, 0).unwrap().read(&mut bytes).unwrap();
+    bytes.truncate(read);
+    bytes
+}
+
+#[test]
+fn postcard_decodes_the_documented_structures() {
+    let model = Model::new(1);
+    let bytes = encode(&contents(header()), &model);
+    let decoded: format_md::Checkpoint = postcard::from_bytes(&bytes).unwrap();
+    assert_eq!(&decoded.magic, b"TMCK");
+    assert_eq!((decoded.version, decoded.step, decoded.sequence, decoded.iteration), (1, 300, 5, 70_000));
+    assert_eq!((decoded.score, decoded.score_name.as_deref()), (Some(-0.25), Some("val_loss")));
+    assert_eq!((decoded.object_names.len(), decoded.run), (0, None));
+    assert_eq!(u32::from_le_bytes(decoded.crc), crc32fast::hash(&bytes[..bytes.len() - 4]));
+    let names: Vec<_> = decoded.objects.iter().map(|object| object.name.as_str()).collect();
+    assert_eq!(names, ["net", "schedule", "momentum", "seed"]);
+    let format_md::Content::StateDict(tensors) = &decoded.objects[0].content else { panic!() };
+    assert_eq!((tensors[0].name.as_str(), tensors[0].shape.as_slice()), ("weight", &[5, 3][..]));
+    let floats: Vec<f32> = tensors[1].data.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    assert_eq!(floats, model.bias);
+    let format_md::Content::Value(schedule) = &decoded.objects[1].content else { panic!() };
+    assert_eq!(postcard::from_bytes::<Schedule>(schedule).unwrap(), model.schedule);
+    let run = postcard::from_bytes::<format_md::Checkpoint>(&checkpoint_of_a_run()).unwrap().run.unwrap();
+    assert_eq!((run.phase, run.epoch, run.iteration, run.offset, run.epoch_length), (5, 3, 12, 4, 4));
+    let kinds: Vec<_> = run.handlers.iter().map(|handler| handler.kind).collect();
+    assert_eq!(kinds, [4, 1, 2, 3]);
+    // EarlyStopping: counter 0, best score 9.
+    assert_eq!(run.handlers[1].state, [&[0, 1][..], &9.0f32.to_le_bytes()].concat());
+    // Timer: 12 steps, running.
+    assert_eq!(run.handlers[2].state.split_last_chunk::<2>().unwrap().1, &[12, 1]);
+    // ModelCheckpoint: 3 calls, a pending save of step 3 with score 9.
+    assert_eq!(run.handlers[3].state, [&[3, 1, 3, 1][..], &9.0f32.to_le_bytes()].concat());
+}
+
+#[test]
+fn payloads_start_at_multiples_of_four() {
+    // Names of different lengths shift the payload to every alignment. The length fields of these payloads take one, two
+    // and three bytes.
+    for len in [1usize, 31, 32, 5000] {
+        for name in 1..=8 {
+            let mut values = vec![1.5f32; len];
+            let name = "n".repeat(name);
+            let bytes = encode(&contents(Header::default()), &One(&name, values.as_mut_slice()));
+            let payload = 1.5f32.to_le_bytes();
+            let position = bytes.windows(4).position(|window| window == payload).unwrap();
+            assert_eq!(position % 4, 0, "{len} elements, name {name}");
+            let decoded: format_md::Checkpoint = postcard::from_bytes(&bytes).unwrap();
+            let format_md::Content::StateDict(tensors) = &decoded.objects[0].content else { panic!() };
+            assert!(tensors[0].pad.len() < 4 && tensors[0].pad.iter().all(|byte| *byte == 0));
+        }
+    }
+}
+
+#[test]
+fn a_saved_model_is_loaded_bit_for_bit() {
+    let model = Model::new(3);
+    let bytes = encode(&contents(header()), &model);
+    let mut loaded = Model::blank();
+    let info = checkpoint::load::<Crc32, _>(&bytes, &mut loaded, None).unwrap();
+    assert_eq!(loaded, model);
+    assert_eq!(loaded.momentum.map(f32::to_bits), model.momentum.map(f32::to_bits));
+    assert_eq!((info.step, info.sequence, info.iteration, info.len as usize), (300, 5, 70_000, bytes.len()));
+    // A load of one object skips the other objects of the stream.
+    let mut momentum = [0.0f32; 7];
+    checkpoint::load::<Crc32, _>(&bytes, &mut One("momentum", &mut momentum), None).unwrap();
+    assert_eq!(momentum, model.momentum);
+}
+
+#[test]
+fn all_writes_but_the_last_have_at_least_the_buffer_size() {
+    let mut writer = RecordingWriter::default();
+    checkpoint::encode::<Crc32, _, _>(&mut writer, &contents(header()), &Model::new(1)).unwrap();
+    let (_, all_but_last) = writer.write_sizes.split_last().unwrap();
+    assert!(!all_but_last.is_empty());
+    assert!(all_but_last.iter().all(|len| *len >= checkpoint::BUFFER), "{:?}", writer.write_sizes);
+}
+
+#[test]
+fn a_flipped_bit_or_a_truncation_is_an_error_and_leaves_the_model_unchanged() {
+    for bytes in [encode(&contents(header()), &Model::new(1)), checkpoint_of_a_run()] {
+        let original = Model::blank();
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let mut model = original.clone();
+            assert!(checkpoint::load::<Crc32, _>(&damaged, &mut model, None).is_err(), "bit {bit}");
+            assert_eq!(model, original, "bit {bit}");
+        }
+        for len in 0..bytes.len() {
+            let mut model = original.clone();
+            let error = checkpoint::load::<Crc32, _>(&bytes[..len], &mut model, None).unwrap_err();
+            assert_eq!(error, DecodeError::Truncated, "{len} bytes");
+            assert_eq!(model, original);
+        }
+    }
+}
+
+/// Collects one line for each object name, tensor and value, and counts the payload bytes.
+#[derive(Default)]
+struct Summary {
+    lines: Vec<String>,
+    payload_bytes: usize,
+}
+impl Inspect for Summary {
+    fn set(&mut self, name: &str) {
+        self.lines.push(format!("object {name}"));
+    }
+    fn tensor(&mut self, tensor: Tensor<'_>) {
+        self.lines.push(format!("{}.{} {:?}", tensor.object, tensor.name, tensor.shape));
+    }
+    fn payload(&mut self, bytes: &[u8]) {
+        self.payload_bytes += bytes.len();
+    }
+    fn value(&mut self, object: &str, len: u32) {
+        self.lines.push(format!("{object} {len}"));
+    }
+}
+
+#[test]
+fn a_stream_of_one_object_lists_all_objects_of_the_checkpoint() {
+    let model = Model::new(4);
+    let mut streams = Vec::new();
+    for name in ["net", "schedule", "momentum", "seed"] {
+        streams.push(encode(&Contents { only: Some(name), ..contents(header()) }, &model));
+    }
+    let mut summary = Summary::default();
+    let info = checkpoint::inspect::<Crc32, _, _>(&mut &streams[0][..], &mut [0; 16], &mut summary).unwrap();
+    assert_eq!(info.set, 4);
+    assert_eq!(
+        summary.lines,
+        ["object net", "object schedule", "object momentum", "object seed", "net.weight [5, 3]", "net.bias [100]"]
+    );
+    assert_eq!(summary.payload_bytes, 4 * 115);
+    let mut loaded = Model::blank();
+    let mut scratch = [0; 64];
+    let mut loader = Loader::new(&mut loaded, &mut scratch);
+    for stream in &streams[1..] {
+        loader.verify::<Crc32, _>(&mut &stream[..], None).unwrap();
+    }
+    // The stream of "net" was not verified, so its tensor "bias", item 2 of the model, is missing.
+    assert_eq!(loader.verified::<()>(), Err(DecodeError::Missing { item: 2 }));
+    for stream in streams.iter().rev() {
+        loader.verify::<Crc32, _>(&mut &stream[..], None).unwrap();
+    }
+    loader.verified::<()>().unwrap();
+    for stream in &streams {
+        loader.load::<Crc32, _>(&mut &stream[..]).unwrap();
+    }
+    assert_eq!(loaded, model);
+}
+
+#[test]
+fn the_encoder_writes_and_reads_the_golden_files() {
+    let directory = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden"));
+    let golden = [
+        ("v1-all.ckpt", encode(&contents(header()), &Model::new(1))),
+        ("v1-one.ckpt", encode(&Contents { only: Some("net"), ..contents(header()) }, &Model::new(1))),
+        ("v1-bare.ckpt", encode(&contents(Header::default()), &One("m", &mut [0.5, -0.25]))),
+        ("v1-run.ckpt", checkpoint_of_a_run()),
+    ];
+    for (name, encoded) in golden {
+        let path = directory.join(name);
+        if std::env::var_os("GOLDEN").is_some() {
+            std::fs::write(&path, &encoded).unwrap();
+        }
+        let committed = std::fs::read(&path).unwrap();
+        let info: Info = checkpoint::inspect::<Crc32, _, _>(&mut &committed[..], &mut [0; 64], &mut ()).unwrap();
+        assert_eq!(info.len as usize, committed.len(), "{name}");
+        assert_eq!(committed, encoded, "{name}: the encoder must write the same bytes for version 1");
+    }
+    // An older version wrote this file. That version did not reset the data offset at the end of an epoch. The test
+    // program `engine_batches` resumes runs from such records.
+    let older = std::fs::read(directory.join("v1-run-counting-on.ckpt")).unwrap();
+    let data_offset =
+        |bytes: &[u8]| postcard::from_bytes::<format_md::Checkpoint>(bytes).unwrap().run.map(|run| run.data_offset);
+    assert_eq!((data_offset(&older), data_offset(&checkpoint_of_a_run())), (Some(12), Some(4)));
+    checkpoint::load::<Crc32, _>(&older, &mut Model::blank(), None).unwrap();
+    let mut model = Model::blank();
+    let all = std::fs::read(directory.join("v1-all.ckpt")).unwrap();
+    checkpoint::load::<Crc32, _>(&all, &mut model, None).unwrap();
+    assert_eq!(model, Model::new(1));
+}

@@ -1,0 +1,177 @@
+//! The data of a run: data that is longer or shorter than an epoch, data with a wrong length, and data of a resumed run.
+
+#[path = "common/record_fixtures.rs"]
+mod record_fixtures;
+
+use record_fixtures::record_fixture;
+use training_monitor::engine::{After, Batches, Position, Stream};
+use training_monitor::record::{Record, RestoreError};
+use training_monitor::{Engine, Event, Handler, Outcome, RunError, State, StopReason};
+
+type Log = Vec<Event>;
+
+/// Adds every event to the log.
+struct Recorder;
+
+impl Handler<Log, u32> for Recorder {
+    fn on_event(&mut self, event: Event, log: &mut Log, _: &mut State<u32>) {
+        log.push(event);
+    }
+}
+
+fn restored(record: &Record) -> Engine<u32> {
+    let mut engine = Engine::new(2);
+    engine.restore::<Log, _>(record, &mut ()).unwrap();
+    engine
+}
+
+#[test]
+fn a_mutable_reference_to_data_is_data() {
+    let mut data = 0..3;
+    let mut reference = &mut data;
+    assert_eq!(Batches::len(&reference), Some(3));
+    let position = |offset| Position { epoch: 1, offset, drawn: offset };
+    assert_eq!(Batches::get(&mut reference, position(0)), Some(0));
+    assert_eq!(Batches::get(&mut reference, position(2)), Some(2));
+    let outcome = Engine::new(2).run(&mut (), &mut data, &mut (), |(), batch, _| batch).unwrap();
+    assert_eq!(outcome, Outcome { reason: StopReason::MaxEpochs, epoch: 2, iteration: 6 });
+    assert_eq!(Batches::len(&&mut Stream([1].iter())), None);
+}
+
+#[test]
+fn data_shorter_than_the_epoch_restarts_even_if_its_length_is_wrong() {
+    /// Three batches, and the length that the data reports.
+    struct Three(Option<u32>);
+    impl Batches for Three {
+        type Batch = u32;
+        fn len(&self) -> Option<u32> {
+            self.0
+        }
+        fn get(&mut self, position: Position) -> Option<u32> {
+            (position.drawn < 3).then_some(position.drawn)
+        }
+    }
+    for reported in [Some(3), Some(4), Some(9), None] {
+        let mut batches = Vec::new();
+        let mut engine = Engine::new(2).with_epoch_length(5);
+        engine.run(&mut (), Three(reported), &mut (), |(), batch, _| batches.push(batch)).unwrap();
+        assert_eq!(batches, [0, 1, 2, 0, 1, 2, 0, 1, 2, 0], "{reported:?}");
+    }
+}
+
+/// The data offset of a record can exceed the length of the data: the earlier run had more data, or an older version
+/// wrote the record and did not reset the offset at the end of an epoch.
+#[test]
+fn a_data_offset_beyond_the_end_of_the_data_wraps() {
+    for after in [After::Iteration, After::GetBatchCompleted, After::IterationStarted] {
+        let mut record = record_fixture(after, 2, 17, 5);
+        record.engine.drawn = 14;
+        let mut batches = Vec::new();
+        let mut engine = Engine::<u32>::new(2);
+        engine.restore::<(), _>(&record, &mut ()).unwrap();
+        engine.run(&mut (), 10..13, &mut (), |(), batch, _| (batches.push(batch), batch).1).unwrap();
+        assert_eq!(batches, [12, 10, 11, 12, 10, 11, 12, 10], "{after:?}");
+        // A later run over longer data uses all of that data.
+        batches.clear();
+        engine.run(&mut (), 10..16, &mut (), |(), batch, _| (batches.push(batch), batch).1).unwrap();
+        assert_eq!(batches[..7], [10, 11, 12, 13, 14, 15, 10], "{after:?}");
+    }
+}
+
+#[test]
+fn a_manual_loop_ignores_the_data_length_of_an_earlier_run() {
+    for start in 0..3 {
+        let mut engine = Engine::new(1).with_epoch_length(5);
+        engine.run(&mut Log::new(), 0..3, &mut (), |_, batch, _| batch).unwrap();
+        match start {
+            0 => engine.restart(),
+            1 => engine.start_after_epoch(0, 5),
+            _ => engine.restore::<Log, _>(&record_fixture(After::Iteration, 0, 0, 5), &mut ()).unwrap(),
+        }
+        let mut data_offsets = Vec::new();
+        while engine.begin_iteration(&mut Log::new(), &mut ()) {
+            data_offsets.push(engine.engine_state().drawn);
+            engine.end_iteration(0, &mut Log::new(), &mut ());
+        }
+        assert_eq!(data_offsets, [0, 1, 2, 3, 4], "{start}");
+    }
+}
+
+#[test]
+fn an_epoch_of_unknown_length_ends_after_u32_max_iterations() {
+    let mut engine = restored(&record_fixture(After::Iteration, u32::MAX - 2, u32::MAX - 1, 0));
+    let mut log = Log::new();
+    for offset in [u32::MAX - 2, u32::MAX - 1] {
+        assert!(engine.begin_iteration(&mut log, &mut Recorder));
+        assert_eq!((engine.state().offset(), engine.state().iteration()), (offset, u32::MAX));
+        assert!(engine.end_iteration(0, &mut log, &mut Recorder));
+    }
+    assert_eq!(log.last(), Some(&Event::EpochCompleted));
+    assert_eq!(engine.state().epoch_length(), Some(u32::MAX));
+    assert!(engine.begin_iteration(&mut log, &mut Recorder));
+    assert_eq!((engine.state().epoch(), engine.state().offset()), (2, 0));
+}
+
+#[test]
+fn a_shorter_epoch_length_set_between_iterations_ends_the_epoch() {
+    let mut log = Log::new();
+    let mut engine = Engine::<u32>::new(1).with_epoch_length(9);
+    for _ in 0..3 {
+        assert!(engine.begin_iteration(&mut log, &mut Recorder) && engine.end_iteration(0, &mut log, &mut Recorder));
+    }
+    let mut engine = engine.with_epoch_length(3);
+    assert!(!engine.begin_iteration(&mut log, &mut Recorder));
+    assert_eq!(engine.outcome().map(|outcome| outcome.iteration), Some(3));
+}
+
+/// A started iteration is already counted, and belongs to its epoch. A record that contradicts this is invalid.
+#[test]
+fn a_record_with_a_started_iteration_beyond_its_counters_is_rejected() {
+    let is_rejected = |offset, iteration, epoch_length| {
+        let record = record_fixture(After::IterationStarted, offset, iteration, epoch_length);
+        Engine::<u32>::new(2).restore::<(), _>(&record, &mut ()) == Err(RestoreError::Engine)
+    };
+    assert!(!is_rejected(3, 4, 4) && !is_rejected(3, 4, 0) && !is_rejected(u32::MAX - 1, u32::MAX, 0));
+    assert!(is_rejected(3, 3, 4) && is_rejected(4, 5, 4) && is_rejected(u32::MAX, u32::MAX, 0));
+}
+
+#[test]
+fn data_missing_after_resume_reports_the_resumed_iteration() {
+    for (epoch_length, after) in [(0, After::IterationStarted), (9, After::IterationStarted), (9, After::Iteration)] {
+        let mut engine = restored(&record_fixture(after, 4, 5, epoch_length));
+        let error = engine.run(&mut Log::new(), Stream([0_u32; 0].iter()), &mut (), |_, batch, _| *batch);
+        assert_eq!(error, Err(RunError::DataExhausted { epoch: 1, iteration: 5 }), "{epoch_length} {after:?}");
+    }
+}
+
+#[test]
+fn exhausted_data_stops_the_run_with_an_outcome() {
+    let mut engine = Engine::new(2).with_epoch_length(4);
+    let result = engine.run(&mut (), Stream(0..2_u32), &mut (), |(), batch, _| batch);
+    assert_eq!(result, Err(RunError::DataExhausted { epoch: 1, iteration: 2 }));
+    assert_eq!(engine.outcome().map(|outcome| outcome.iteration), Some(2));
+}
+
+/// The end of the data ends an epoch of unknown length, also if the run was resumed within an iteration of that epoch.
+#[test]
+fn an_epoch_resumed_within_an_iteration_ends_with_the_data() {
+    let mut engine = restored(&record_fixture(After::IterationStarted, 4, 5, 0));
+    let mut log = Log::new();
+    let error = engine.run(&mut log, Stream([7, 8].iter()), &mut Recorder, |_, batch, _| *batch);
+    assert_eq!(error, Err(RunError::DataExhausted { epoch: 2, iteration: 6 }));
+    assert_eq!(log.iter().filter(|event| **event == Event::EpochCompleted).count(), 1);
+    assert_eq!(engine.state().epoch_length(), Some(6));
+}
+
+#[test]
+fn restore_during_a_run_replaces_the_whole_engine_state() {
+    for stop in [None, Some(StopReason::User(1))] {
+        let mut log = Log::new();
+        let mut engine = Engine::<u32>::new(1).with_epoch_length(9);
+        assert!(engine.begin_iteration(&mut log, &mut Recorder) && engine.end_iteration(0, &mut log, &mut Recorder));
+        let mut record = record_fixture(After::Iteration, 3, 3, if stop.is_some() { 9 } else { 3 });
+        record.engine.stop = stop;
+        engine.restore::<Log, _>(&record, &mut Recorder).unwrap();
+        assert!(!engine.begin_iteration(&mut log, &mut Recorder), "{stop:?}");
+    }
+}

@@ -1,0 +1,251 @@
+//! Edge cases of the engine found by mutation testing: requests from outside a run, records with another epoch length,
+//! and handlers that report pending actions without requesting them. Without these tests, a wrong change of one line of the
+//! engine would pass all tests.
+
+#[path = "common/record_fixtures.rs"]
+mod record_fixtures;
+
+use record_fixtures::record_fixture;
+use training_monitor::engine::After;
+use training_monitor::event::{Completed, IterationCompleted};
+use training_monitor::record::{Record, RecordReader, RecordWriter, RestoreError};
+use training_monitor::{EarlyStopping, Engine, Event, Handler, State, StopReason, Timer, UserEvent, on};
+
+type Log = Vec<Event>;
+
+/// Adds every event to the log.
+struct Recorder;
+
+impl Handler<Log, u32> for Recorder {
+    fn on_event(&mut self, event: Event, log: &mut Log, _: &mut State<u32>) {
+        log.push(event);
+    }
+}
+
+const USER: UserEvent = UserEvent { id: 7, value: 0 };
+
+fn restored(record: &Record) -> Engine<u32> {
+    let mut engine = Engine::new(2);
+    engine.restore::<Log, _>(record, &mut ()).unwrap();
+    engine
+}
+
+#[test]
+fn end_data_ends_an_epoch_only_between_iterations() {
+    let mut log = Log::new();
+    let mut engine = Engine::new(2);
+    assert!(engine.begin_iteration(&mut log, &mut Recorder));
+    assert!(engine.end_iteration(0, &mut log, &mut Recorder));
+    // The first iteration is complete, and the second has started.
+    assert!(engine.begin_iteration(&mut log, &mut Recorder));
+    let before = log.len();
+    engine.end_data(&mut log, &mut Recorder);
+    assert_eq!((log.len(), engine.state().epoch_length()), (before, None));
+    // `end_data` ignores an epoch without completed iterations, and keeps the known epoch length.
+    let mut engine = restored(&record_fixture(After::Iteration, 0, 0, 3));
+    engine.end_data(&mut Log::new(), &mut ());
+    assert_eq!(engine.state().epoch_length(), Some(3));
+}
+
+/// A resumed run keeps the epoch length of its record, even if the new program configures another one.
+#[test]
+fn a_run_restored_at_the_end_of_an_epoch_completes_it() {
+    let mut log = Log::new();
+    let mut engine = restored(&record_fixture(After::Iteration, 3, 3, 3));
+    assert!(engine.begin_iteration(&mut log, &mut Recorder));
+    assert_eq!(log, [Event::EpochCompleted, Event::EpochStarted, Event::IterationStarted]);
+    for (offset, epoch_length) in [(4, 3), (3, 1)] {
+        let record = record_fixture(After::Iteration, offset, offset, epoch_length);
+        let refused = Engine::<u32>::new(2).restore::<Log, _>(&record, &mut ());
+        assert_eq!(refused, Err(RestoreError::Engine));
+    }
+    let mut record = record_fixture(After::Iteration, 3, 3, 3);
+    record.engine.iteration = 2;
+    assert_eq!(Engine::<u32>::new(2).restore::<Log, _>(&record, &mut ()), Err(RestoreError::Engine));
+}
+
+#[test]
+fn a_completed_run_continues_only_if_the_engine_has_more_epochs() {
+    for (max_epochs, continues) in [(1, false), (2, false), (3, true)] {
+        let mut record = record_fixture(After::Completed, 3, 3, 3);
+        record.engine.epoch = 2;
+        record.engine.iteration = 6;
+        let mut engine = Engine::<u32>::new(max_epochs);
+        engine.restore::<Log, _>(&record, &mut ()).unwrap();
+        assert_eq!(engine.begin_iteration(&mut Log::new(), &mut ()), continues, "{max_epochs}");
+    }
+}
+
+#[test]
+fn restore_clears_the_queue_of_user_events() {
+    let mut log = Log::new();
+    let mut engine = Engine::new(2).with_epoch_length(2);
+    assert!(engine.begin_iteration(&mut log, &mut ()));
+    engine.state_mut().fire(USER).unwrap();
+    engine.restore::<Log, _>(&record_fixture(After::Iteration, 1, 1, 2), &mut ()).unwrap();
+    // Only the user event that was fired after `restore` is dispatched.
+    engine.state_mut().fire(UserEvent { id: 8, value: 0 }).unwrap();
+    assert!(engine.begin_iteration(&mut log, &mut Recorder));
+    assert_eq!(log, [Event::User(UserEvent { id: 8, value: 0 }), Event::IterationStarted]);
+}
+
+/// The program fires a user event and terminates the epoch between two iterations. The engine dispatches the user event
+/// directly after the next event.
+#[test]
+fn a_user_event_fired_before_terminate_epoch_is_dispatched() {
+    let mut log = Log::new();
+    let mut engine = Engine::new(1).with_epoch_length(3);
+    assert!(engine.begin_iteration(&mut log, &mut ()));
+    assert!(engine.end_iteration(0, &mut log, &mut ()));
+    engine.state_mut().fire(USER).unwrap();
+    engine.state_mut().terminate_epoch();
+    assert!(!engine.begin_iteration(&mut log, &mut Recorder));
+    let expected = [Event::TerminateSingleEpoch, Event::User(USER), Event::EpochCompleted, Event::Completed];
+    assert_eq!(log, expected);
+}
+
+#[test]
+fn a_user_event_fired_between_two_iterations_precedes_the_next_one() {
+    let mut log = Log::new();
+    let mut engine = Engine::new(1).with_epoch_length(3);
+    assert!(engine.begin_iteration(&mut log, &mut ()));
+    assert!(engine.end_iteration(0, &mut log, &mut ()));
+    engine.state_mut().fire(USER).unwrap();
+    assert!(engine.begin_iteration(&mut log, &mut Recorder));
+    assert_eq!(log, [Event::User(USER), Event::IterationStarted]);
+}
+
+/// Always reports a pending action, but requests one only if `requests` is true.
+#[derive(Default)]
+struct AlwaysPending {
+    requests: bool,
+    pending: bool,
+    actions: u32,
+}
+
+impl Handler<Log, u32> for AlwaysPending {
+    fn on_event(&mut self, _: Event, _: &mut Log, state: &mut State<u32>) {
+        if self.requests {
+            state.request_act();
+        }
+    }
+    fn pending(&self) -> bool {
+        self.pending
+    }
+    fn act(&mut self, _: &mut Log, _: &mut State<u32>, _: &Record) -> bool {
+        self.actions += 1;
+        false
+    }
+}
+
+#[test]
+fn a_handler_acts_only_after_a_request() {
+    let mut handler = AlwaysPending { pending: true, ..AlwaysPending::default() };
+    let stop = on(IterationCompleted, |_: &mut Log, state: &mut State<u32>| state.terminate(StopReason::User(1)));
+    Engine::new(2).run(&mut Log::new(), 0..3, &mut (&mut handler, stop), |_, batch, _| batch).unwrap();
+    assert_eq!(handler.actions, 0);
+    handler.requests = true;
+    Engine::new(2).run(&mut Log::new(), 0..3, &mut handler, |_, batch, _| batch).unwrap();
+    assert!(handler.actions > 0);
+    // A request between two iterations, from outside the handlers, counts too.
+    let mut handler = AlwaysPending { pending: true, ..AlwaysPending::default() };
+    let mut engine = Engine::new(1).with_epoch_length(9);
+    for actions in 0..2 {
+        let log = &mut Log::new();
+        assert!(engine.begin_iteration(log, &mut handler) && engine.end_iteration(0, log, &mut handler));
+        assert_eq!(handler.actions, actions);
+        engine.state_mut().request_act();
+    }
+}
+
+/// Handlers that implement only the required methods of the trait.
+#[test]
+fn the_provided_methods_of_a_handler_save_and_load_nothing() {
+    struct Minimal;
+    impl Handler<Log, u32> for Minimal {
+        fn on_event(&mut self, event: Event, log: &mut Log, state: &mut State<u32>) {
+            log.push(event);
+            state.request_act();
+        }
+    }
+    /// Reports a pending action but does not implement one.
+    struct PendingOnly;
+    impl Handler<Log, u32> for PendingOnly {
+        fn on_event(&mut self, event: Event, log: &mut Log, state: &mut State<u32>) {
+            Minimal.on_event(event, log, state);
+        }
+        fn pending(&self) -> bool {
+            true
+        }
+    }
+    let mut log = Log::new();
+    Engine::new(1).run(&mut log, 0..1, &mut Minimal, |_, batch, _| batch).unwrap();
+    Engine::new(1).run(&mut log, 0..1, &mut PendingOnly, |_, batch, _| batch).unwrap();
+    assert!(!log.contains(&Event::SavedCheckpoint));
+    let (minimal, mut record): (&mut dyn Handler<Log, u32>, _) = (&mut Minimal, Record::new());
+    assert!(!minimal.pending() && !minimal.load(1, &mut log) && !minimal.verify(1, &mut log, &mut record));
+    assert_eq!(minimal.newest(None), None);
+}
+
+#[test]
+fn restore_returns_the_first_error() {
+    let handlers = || {
+        let stopping = EarlyStopping::new(2).unwrap().attach(IterationCompleted, |_: &State<u32>| 0.0);
+        (stopping, Timer::new(0).attach(|| 0, Completed, Completed, Completed, Completed))
+    };
+    let restored = Engine::<u32>::new(1).restore::<Log, _>(&Record::new(), &mut handlers());
+    let early_stopping = training_monitor::record::kind::EARLY_STOPPING;
+    assert_eq!(restored, Err(RestoreError::Missing { kind: early_stopping }));
+}
+
+#[test]
+fn resume_takes_the_newest_readable_checkpoint_and_counts_the_skipped_ones() {
+    /// Has checkpoints of iterations 9, 6 and 3. Only those up to the given iteration are readable.
+    struct Medium(u32);
+    impl Handler<Log, u32> for Medium {
+        fn on_event(&mut self, _: Event, _: &mut Log, _: &mut State<u32>) {}
+        fn newest(&mut self, below: Option<u32>) -> Option<u32> {
+            [9, 6, 3].into_iter().find(|iteration| below.is_none_or(|below| *iteration < below))
+        }
+        fn verify(&mut self, iteration: u32, _: &mut Log, record: &mut Record) -> bool {
+            *record = record_fixture(After::Iteration, 3, 3, 3);
+            iteration <= self.0
+        }
+        fn load(&mut self, _: u32, _: &mut Log) -> bool {
+            true
+        }
+    }
+    let resume = |newest_readable| Engine::<u32>::new(2).resume(&mut Log::new(), &mut Medium(newest_readable));
+    assert_eq!(resume(0), Err(RestoreError::NoneFits { skipped: 3 }));
+    for (newest_readable, iteration, skipped) in [(9, 9, 0), (6, 6, 1), (3, 3, 2)] {
+        let resumed = resume(newest_readable).unwrap().unwrap();
+        assert_eq!((resumed.epoch, resumed.iteration, resumed.skipped), (1, iteration, skipped));
+    }
+    assert_eq!(Engine::<u32>::new(2).resume(&mut Log::new(), &mut ()), Ok(None));
+}
+
+#[test]
+fn a_record_accepts_a_state_up_to_the_last_byte_of_its_capacity() {
+    /// A user-defined handler. Saves a state of the given length, and keeps the restored state.
+    struct Stateful(usize, Option<Vec<u8>>);
+    impl Handler<Log, u32> for Stateful {
+        fn on_event(&mut self, _: Event, _: &mut Log, _: &mut State<u32>) {}
+        fn save_state(&mut self, _: &State<u32>, record: &mut RecordWriter<'_>) {
+            record.push(200, &vec![5_u8; self.0]);
+        }
+        fn restore_state(&mut self, _: &mut State<u32>, record: &mut RecordReader<'_>) {
+            self.1 = record.take(200);
+        }
+    }
+    // The capacity is 128 bytes. Kind and length take two of them, and the length that postcard writes takes one.
+    for (len, fits) in [(0, true), (100, true), (125, true), (126, false), (127, false), (300, false)] {
+        let engine = Engine::<u32>::new(1);
+        let record = engine.record::<Log, _>(&mut Stateful(len, None));
+        assert_eq!(record.is_ok(), fits, "{len}");
+        let Ok(record) = record else { continue };
+        let mut handler = Stateful(0, None);
+        Engine::<u32>::new(1).restore::<Log, _>(&record, &mut handler).unwrap();
+        assert_eq!(handler.1, Some(vec![5; len]));
+        assert_eq!(Engine::<u32>::new(1).restore::<Log, _>(&record, &mut ()), Err(RestoreError::Left { kind: 200 }));
+    }
+}

@@ -1,0 +1,139 @@
+//! A run that is stopped after any event and resumed from the record of that moment produces the log of an uninterrupted
+//! run. The tests stop random scripts after each of their events.
+
+#[path = "common/script.rs"]
+mod script;
+
+use script::{Entry, Log, Recorder, Script, ScriptHandler};
+use training_monitor::event::{Completed, EpochCompleted, EpochStarted, IterationCompleted, IterationStarted};
+use training_monitor::record::Record;
+use training_monitor::{EarlyStopping, Engine, Event, Handler, State, StopReason, TerminateOnNan, Timer};
+
+const SCRIPTS: u64 = 600;
+
+/// Takes the run record after every event, as a checkpoint at that event would contain it.
+#[derive(Default)]
+struct RecordTaker {
+    is_pending: bool,
+    /// The length of the log at each event, and the record.
+    records: Vec<(usize, Record)>,
+}
+
+impl Handler<Log, u32> for RecordTaker {
+    fn on_event(&mut self, _: Event, _: &mut Log, state: &mut State<u32>) {
+        self.is_pending = true;
+        state.request_act();
+    }
+    fn pending(&self) -> bool {
+        self.is_pending
+    }
+    fn act(&mut self, log: &mut Log, _: &mut State<u32>, record: &Record) -> bool {
+        self.is_pending = false;
+        self.records.push((log.len(), record.clone()));
+        // False: no checkpoint was saved, so the engine does not fire SavedCheckpoint.
+        false
+    }
+}
+
+/// Runs the script to its end, from the state of `engine`.
+fn run<H: Handler<Log, u32>>(script: &Script, engine: &mut Engine<u32>, handlers: &mut H) -> Log {
+    let mut log = Log::new();
+    let step = |log: &mut Log, batch, state: &mut State<u32>| {
+        log.push(Entry::step(batch, state));
+        script.step(state);
+        batch
+    };
+    engine.run(&mut log, 0..script.batches, handlers, step).expect("a script has data");
+    log
+}
+
+fn new_engine(script: &Script) -> Engine<u32> {
+    Engine::new(script.max_epochs).with_epoch_length(script.epoch_length)
+}
+
+#[test]
+fn a_run_resumed_after_any_event_produces_the_uninterrupted_log() {
+    let mut resumed = 0;
+    for seed in 0..SCRIPTS {
+        let script = Script::with_batch_events(seed);
+        let mut handlers = (Recorder, ScriptHandler(&script), RecordTaker::default());
+        let mut engine = new_engine(&script);
+        let expected = run(&script, &mut engine, &mut handlers);
+        let outcome = engine.outcome();
+        for (length, record) in handlers.2.records {
+            // The run is complete after its last event, so `run` would start another one.
+            if length == expected.len() {
+                continue;
+            }
+            let mut engine = new_engine(&script);
+            engine.restore(&record, &mut (Recorder, ScriptHandler(&script))).expect("a record of this program");
+            let rest = run(&script, &mut engine, &mut (Recorder, ScriptHandler(&script)));
+            assert_eq!(rest, expected[length..], "script {seed} stopped after {length}: {script:?}\n{record:?}");
+            assert_eq!(engine.outcome(), outcome, "script {seed} stopped after {length}");
+            resumed += 1;
+        }
+    }
+    assert!(resumed > 10_000, "{resumed}");
+}
+
+/// Ticks that each call of the step function takes.
+const WORK: u64 = 7;
+
+/// The state of the handlers at the end of a run, and its outcome.
+#[derive(PartialEq, Debug)]
+struct FinalState {
+    counter: u32,
+    best: Option<f32>,
+    total: u64,
+    steps: u32,
+    outcome: Option<training_monitor::Outcome>,
+}
+
+/// Runs with stateful handlers, from the beginning or from a record. Returns the final state and the record of each event.
+fn run_with_handlers(from: Option<&Record>) -> (FinalState, Vec<(usize, Record)>) {
+    let clock = std::cell::Cell::new(0_u64);
+    let scores = [1, 5, 4, 3, 6, 2, 2, 1, 1, 1, 1, 1];
+    let timer =
+        Timer::new(0).attach(|| clock.get(), EpochStarted, EpochCompleted, IterationStarted, IterationCompleted);
+    let stopping = EarlyStopping::new(4).expect("a patience").attach(IterationCompleted, |state: &State<u32>| {
+        f32::from(u8::try_from(state.output.unwrap_or(0)).unwrap_or(0))
+    });
+    let guard = TerminateOnNan::new().attach(Completed, |_: &Log, _: &State<u32>| 0.0_f32);
+    let mut handlers = (timer, stopping, Recorder, guard, RecordTaker::default());
+    let mut engine = Engine::new(4);
+    if let Some(record) = from {
+        engine.restore(record, &mut handlers).expect("a record of this program");
+    }
+    let mut log = Log::new();
+    let step = |_: &mut Log, score: &u32, _: &mut State<u32>| {
+        clock.set(clock.get() + WORK);
+        *score
+    };
+    engine.run(&mut log, &scores[..], &mut handlers, step).expect("there is data");
+    let (timer, stopping) = (handlers.0.timer, handlers.1.early_stopping);
+    let final_state = FinalState {
+        counter: stopping.counter(),
+        best: stopping.best_score(),
+        total: timer.elapsed(clock.get()),
+        steps: timer.step_count(),
+        outcome: engine.outcome(),
+    };
+    (final_state, handlers.4.records)
+}
+
+#[test]
+fn the_state_of_handlers_is_restored_after_any_event() {
+    let (final_state, records) = run_with_handlers(None);
+    let expected = FinalState {
+        counter: 4,
+        best: Some(6.0),
+        total: 9 * WORK,
+        steps: 9,
+        outcome: Some(training_monitor::Outcome { reason: StopReason::EarlyStopping, epoch: 1, iteration: 9 }),
+    };
+    assert_eq!(final_state, expected);
+    let last = records.len() - 1;
+    for (length, record) in &records[..last] {
+        assert_eq!(run_with_handlers(Some(record)).0, expected, "stopped after {length}");
+    }
+}

@@ -1,0 +1,195 @@
+//! Texts, sources and kinds of errors: each text contains the numbers of its error, `source` returns the cause, and
+//! `kind` returns the matching kind of `embedded_io`.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::fmt::{Debug, Display};
+use training_monitor::RunError;
+use training_monitor::checkpoint::{DecodeError, EncodeError};
+use training_monitor::embedded_io::{Error as _, ErrorKind};
+use training_monitor::embedded_storage::nor_flash::{NorFlashError, NorFlashErrorKind};
+use training_monitor::event::FilterError;
+use training_monitor::handlers::early_stopping;
+use training_monitor::handlers::model_checkpoint::{ConfigError, Save};
+use training_monitor::handlers::saving::Report;
+use training_monitor::record::{RecordFull, RestoreError};
+use training_monitor::state::EventQueueFull;
+use training_monitor::store::ram::RamError;
+use training_monitor::store::slots::{RegionError, SlotsError};
+
+/// The error of a medium.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Cause;
+impl Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the cause")
+    }
+}
+impl Error for Cause {}
+
+/// Checks that all errors have different texts of more than 8 bytes, without a full stop.
+fn assert_distinct_texts<E: Display + Debug>(errors: &[E]) {
+    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let distinct: BTreeSet<&String> = texts.iter().collect();
+    assert_eq!(distinct.len(), errors.len(), "{texts:?}");
+    assert!(texts.iter().all(|text| text.len() > 8 && !text.ends_with('.')), "{texts:?}");
+}
+
+/// Checks that the text of `error` contains all `parts`.
+fn assert_text_contains<E: Display + Debug>(error: E, parts: &[&str]) {
+    let text = error.to_string();
+    assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+}
+
+#[test]
+fn all_error_texts_differ() {
+    use EncodeError as Encode;
+    let encode = [
+        Encode::Io(Cause),
+        Encode::WriteZero,
+        Encode::NoObjects,
+        Encode::Name,
+        Encode::Shape,
+        Encode::TooManyItems,
+        Encode::TooLong,
+        Encode::NonFinite,
+        Encode::Value,
+        Encode::RecordFull,
+    ];
+    assert_distinct_texts(&encode);
+    assert_distinct_texts(&[
+        DecodeError::Io(Cause),
+        DecodeError::Truncated,
+        DecodeError::NotACheckpoint,
+        DecodeError::Version { found: 77 },
+        DecodeError::Malformed,
+        DecodeError::Checksum,
+        DecodeError::Length { item: 1, expected: 2, found: 3 },
+        DecodeError::Missing { item: 1 },
+        DecodeError::ValueTooLarge,
+    ]);
+    assert_distinct_texts(&[
+        RunError::Step(Cause),
+        RunError::NoData,
+        RunError::DataExhausted { epoch: 1, iteration: 2 },
+        RunError::SaveFailed,
+    ]);
+    assert_distinct_texts(&[
+        RestoreError::Missing { kind: 1 },
+        RestoreError::OtherHandler { expected: 1, found: 2 },
+        RestoreError::Malformed { kind: 1 },
+        RestoreError::Left { kind: 1 },
+        RestoreError::Engine,
+        RestoreError::NoneFits { skipped: 1 },
+        RestoreError::Lost { iteration: 1 },
+    ]);
+    assert_distinct_texts(&[
+        ConfigError::IntervalOrScore,
+        ConfigError::SaveInterval,
+        ConfigError::ScoreNameWithoutScore,
+        ConfigError::ScoreName,
+        ConfigError::NSaved,
+        ConfigError::Table { n_saved: 1, places: 2 },
+    ]);
+    assert_distinct_texts(&[early_stopping::ConfigError::Patience, early_stopping::ConfigError::Threshold]);
+    assert_distinct_texts(&[
+        RegionError::Flash { read: 1, write: 2, erase: 3 },
+        RegionError::TooFewSlots,
+        RegionError::OutOfBounds { capacity: 1 },
+        RegionError::NotAligned { erase: 1, slots: 2 },
+        RegionError::TooSmall { slot: 1 },
+    ]);
+    assert_distinct_texts(&[
+        SlotsError::Flash(Cause),
+        SlotsError::TooLong { len: 1, room: 2 },
+        SlotsError::Full,
+        SlotsError::NotFound,
+        SlotsError::Incomplete,
+        SlotsError::Unreadable,
+    ]);
+    assert_distinct_texts(&[RamError::TooLong, RamError::Full, RamError::NotFound]);
+    assert_distinct_texts(&[RecordFull]);
+    assert_distinct_texts(&[EventQueueFull]);
+    assert_distinct_texts(&[FilterError::Zero]);
+}
+
+#[test]
+fn an_error_text_contains_the_numbers_of_the_error() {
+    assert_text_contains(EncodeError::Io(Cause), &["the cause"]);
+    assert_text_contains(DecodeError::Io(Cause), &["the cause"]);
+    assert_text_contains(DecodeError::<Cause>::Version { found: 77 }, &["77", "version 1 "]);
+    assert_text_contains(DecodeError::<Cause>::Length { item: 11, expected: 12, found: 13 }, &["11", "12", "13"]);
+    assert_text_contains(DecodeError::<Cause>::Missing { item: 11 }, &["11"]);
+    assert_text_contains(RunError::Step(Cause), &["the cause"]);
+    assert_text_contains(RunError::<Cause>::DataExhausted { epoch: 21, iteration: 22 }, &["21", "22"]);
+    assert_text_contains(RestoreError::Missing { kind: 31 }, &["31"]);
+    assert_text_contains(RestoreError::OtherHandler { expected: 32, found: 33 }, &["32", "33"]);
+    assert_text_contains(RestoreError::Malformed { kind: 34 }, &["34"]);
+    assert_text_contains(RestoreError::Left { kind: 35 }, &["35"]);
+    assert_text_contains(RestoreError::NoneFits { skipped: 36 }, &["36"]);
+    assert_text_contains(RestoreError::Lost { iteration: 37 }, &["37"]);
+    assert_text_contains(ConfigError::Table { n_saved: 41, places: 42 }, &["41", "42"]);
+    assert_text_contains(RegionError::Flash { read: 51, write: 52, erase: 53 }, &["51", "52", "53"]);
+    assert_text_contains(RegionError::OutOfBounds { capacity: 54 }, &["54"]);
+    assert_text_contains(RegionError::NotAligned { erase: 55, slots: 56 }, &["55", "56"]);
+    assert_text_contains(RegionError::TooSmall { slot: 57 }, &["57"]);
+    assert_text_contains(SlotsError::Flash(Cause), &["Cause"]);
+    assert_text_contains(SlotsError::<Cause>::TooLong { len: 61, room: 62 }, &["61", "62"]);
+    assert_text_contains(RecordFull, &["128"]);
+}
+
+#[test]
+fn a_checkpoint_event_is_displayed_with_its_numbers_and_its_error() {
+    let save = Save { step: 71, score: None };
+    let error = EncodeError::Io(Cause);
+    let saved = |evicted| {
+        let report: Report<'_, Cause> = Report::Saved { save, bytes: 72, removed: evicted };
+        report.to_string()
+    };
+    let failed = |retrying| Report::SaveFailed { save, error: &error, retrying }.to_string();
+    assert_text_contains(saved(None), &["71", "72"]);
+    assert_text_contains(saved(Some(73)), &["71", "72", "73"]);
+    assert_text_contains(failed(false), &["71", "the cause"]);
+    assert_eq!(failed(true), failed(false) + "; trying again");
+    assert_text_contains(Report::RemovalFailed { step: 74, error: &Cause }, &["74", "the cause"]);
+    assert_text_contains(Report::LoadFailed { step: 75, error: &DecodeError::Io(Cause) }, &["75", "the cause"]);
+}
+
+#[test]
+fn source_returns_the_cause() {
+    fn source(error: impl Error) -> Option<String> {
+        error.source().map(ToString::to_string)
+    }
+    let expected = Some("the cause".to_string());
+    assert_eq!(source(EncodeError::Io(Cause)), expected);
+    assert_eq!(source(DecodeError::Io(Cause)), expected);
+    assert_eq!(source(RunError::Step(Cause)), expected);
+    assert_eq!(source(EncodeError::<Cause>::NonFinite), None);
+    assert_eq!(source(DecodeError::<Cause>::Malformed), None);
+    assert_eq!(source(RunError::<Cause>::NoData), None);
+}
+
+#[derive(Debug)]
+struct Flash(NorFlashErrorKind);
+impl NorFlashError for Flash {
+    fn kind(&self) -> NorFlashErrorKind {
+        self.0
+    }
+}
+
+#[test]
+fn kind_returns_the_kind_of_embedded_io() {
+    let flash = |kind| SlotsError::Flash(Flash(kind)).kind();
+    assert_eq!(flash(NorFlashErrorKind::NotAligned), ErrorKind::InvalidInput);
+    assert_eq!(flash(NorFlashErrorKind::OutOfBounds), ErrorKind::InvalidInput);
+    assert_eq!(flash(NorFlashErrorKind::Other), ErrorKind::Other);
+    let slots = |error: SlotsError<Flash>| error.kind();
+    assert_eq!(slots(SlotsError::TooLong { len: 1, room: 0 }), ErrorKind::OutOfMemory);
+    assert_eq!(slots(SlotsError::Full), ErrorKind::OutOfMemory);
+    assert_eq!(slots(SlotsError::NotFound), ErrorKind::NotFound);
+    assert_eq!(slots(SlotsError::Incomplete), ErrorKind::InvalidInput);
+    assert_eq!(slots(SlotsError::Unreadable), ErrorKind::InvalidData);
+    assert_eq!(RamError::TooLong.kind(), ErrorKind::OutOfMemory);
+    assert_eq!(RamError::Full.kind(), ErrorKind::OutOfMemory);
+    assert_eq!(RamError::NotFound.kind(), ErrorKind::NotFound);
+}

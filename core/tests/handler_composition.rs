@@ -1,0 +1,124 @@
+//! Handlers behind references, in `Option`, in arrays and in tuples behave like the handlers themselves. Each wrapper forwards
+//! all calls, before a restart and after it.
+
+use training_monitor::checkpoint::One;
+use training_monitor::event::IterationCompleted;
+use training_monitor::handlers::model_checkpoint::{NoScore, Step};
+use training_monitor::handlers::saving::Saving;
+use training_monitor::record::{RecordReader, RecordWriter};
+use training_monitor::store::ram::Ram;
+use training_monitor::{Engine, Event, Handler, ModelCheckpoint, State};
+
+type Model = One<'static, [f32; 2]>;
+type Checkpoints = Ram<3, 512>;
+type Handlers = (EventCounter, Saving<2, IterationCompleted, Checkpoints, NoScore>);
+type Composition<'a> = Box<dyn Handler<Model, u32> + 'a>;
+
+/// Counts two events, and saves both counts in the run record.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct EventCounter {
+    iterations: u32,
+    saves: u32,
+}
+
+impl Handler<Model, u32> for EventCounter {
+    fn on_event(&mut self, event: Event, _: &mut Model, _: &mut State<u32>) {
+        self.iterations += u32::from(event == Event::IterationCompleted);
+        self.saves += u32::from(event == Event::SavedCheckpoint);
+    }
+    fn save_state(&mut self, _: &State<u32>, record: &mut RecordWriter<'_>) {
+        // The count includes the save of this record: a resumed run does not fire SavedCheckpoint for it again.
+        record.push(200, &(self.iterations, self.saves + 1));
+    }
+    fn restore_state(&mut self, _: &mut State<u32>, record: &mut RecordReader<'_>) {
+        if let Some((iterations, saves)) = record.take(200) {
+            *self = EventCounter { iterations, saves };
+        }
+    }
+}
+
+fn handlers(store: Checkpoints) -> Handlers {
+    let policy = ModelCheckpoint::builder().save_interval(1).n_saved(2).step(Step::Iteration).build().unwrap();
+    (EventCounter { iterations: 0, saves: 0 }, policy.attach(IterationCompleted, store).unwrap())
+}
+
+/// Trains until the run has `iterations` iterations or is complete.
+fn train(engine: &mut Engine<u32>, model: &mut Model, handlers: &mut Composition<'_>, iterations: u32) {
+    let mut handlers = &mut **handlers;
+    while engine.state().iteration() < iterations && engine.begin_iteration(model, &mut handlers) {
+        model.1[0] += 0.5;
+        model.1[1] *= -3.0;
+        engine.end_iteration(0, model, &mut handlers);
+    }
+}
+
+/// Trains four epochs of three iterations with the composition that `compose` builds. The run is interrupted after
+/// `interruption` iterations and resumed. Returns the counts, the weights and the kept steps at the end.
+fn train_with_restart(
+    compose: for<'a> fn(&'a mut Handlers) -> Composition<'a>,
+    interruption: u32,
+) -> (EventCounter, [f32; 2], Vec<u32>) {
+    let new_run = || (Engine::<u32>::new(4).with_epoch_length(3), One("m", [1.0, 2.0]));
+    let (mut engine, mut model) = new_run();
+    let mut all = handlers(Ram::new());
+    train(&mut engine, &mut model, &mut compose(&mut all), interruption);
+
+    let (mut engine, mut model) = new_run();
+    let mut all = handlers(all.1.into_store());
+    let mut composition = compose(&mut all);
+    let resumed = engine.resume(&mut model, &mut &mut *composition).unwrap();
+    assert_eq!(resumed.map_or(0, |resumed| resumed.iteration), interruption);
+    train(&mut engine, &mut model, &mut composition, u32::MAX);
+    drop(composition);
+    (all.0, model.1, all.1.machine().kept().iter().map(|entry| entry.step).collect())
+}
+
+#[test]
+fn all_compositions_of_handlers_behave_alike() {
+    let expected = train_with_restart(|all| Box::new((&mut all.0, &mut all.1)), 0);
+    assert_eq!(expected.0, EventCounter { iterations: 12, saves: 12 });
+    assert_eq!(expected.2, [11, 12]);
+    let compositions: [for<'a> fn(&'a mut Handlers) -> Composition<'a>; 9] = [
+        |all| Box::new(all),
+        |all| Box::new(Some(all)),
+        |all| Box::new((None::<&mut Handlers>, Some(all))),
+        |all| Box::new([all]),
+        |all| Box::new([None, Some(all)]),
+        |all| Box::new((all,)),
+        |all| Box::new(((), &mut all.0, (), &mut all.1)),
+        |all| Box::new((&mut all.1, &mut all.0)),
+        |all| Box::new([&mut all.0 as &mut dyn Handler<Model, u32>, &mut all.1]),
+    ];
+    for (index, compose) in compositions.into_iter().enumerate() {
+        for interruption in [0, 1, 3, 7, 12] {
+            let result = train_with_restart(compose, interruption);
+            assert_eq!(result, expected, "composition {index}, interrupted after {interruption}");
+        }
+    }
+}
+
+#[test]
+fn several_checkpoint_handlers_return_the_newest_checkpoint_of_all() {
+    for first in [true, false] {
+        let (mut one, mut other) = (handlers(Ram::new()), handlers(Ram::new()));
+        let mut model = One("m", [1.0, 2.0]);
+        let mut engine = Engine::<u32>::new(1).with_epoch_length(3);
+        // Both handlers save twice, and one of them saves a third time.
+        train(&mut engine, &mut model, &mut (Box::new([&mut one, &mut other]) as Composition<'_>), 2);
+        let (mut newer, older) = if first { (one, other) } else { (other, one) };
+        train(&mut engine, &mut model, &mut (Box::new(&mut newer) as Composition<'_>), 3);
+        let trained = model.1;
+        let (mut newer, mut older) = (handlers(newer.1.into_store()), handlers(older.1.into_store()));
+
+        let mut array = if first { [&mut newer, &mut older] } else { [&mut older, &mut newer] };
+        assert_eq!(
+            [None, Some(3), Some(2), Some(1)].map(|below| array.newest(below)),
+            [Some(3), Some(2), Some(1), None]
+        );
+        let mut model = One("m", [0.0; 2]);
+        assert!(array.load(3, &mut model));
+        assert_eq!(model.1, trained);
+        assert!(!array.load(4, &mut model));
+        assert_eq!(model.1, trained);
+    }
+}

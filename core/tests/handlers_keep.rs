@@ -1,0 +1,93 @@
+//! `KeepOutput` and `KeepMetrics` restore the output and the metrics of `State` after a restart.
+
+use training_monitor::event::EpochCompleted;
+use training_monitor::handlers::keep::{KeepMetrics, KeepOutput};
+use training_monitor::record::{Record, RecordFull, RestoreError, kind};
+use training_monitor::{Engine, Event, Handler, State, on};
+
+/// The metrics: the last completed epoch and its last output.
+type Metrics = (u32, Option<f32>);
+/// For each event: the event, the iteration, the output and the metrics.
+type Log = Vec<(Event, u32, Option<f32>, Metrics)>;
+
+/// Logs every event with output and metrics, and takes the run record after it.
+#[derive(Default)]
+struct RecordTaker {
+    is_pending: bool,
+    /// The length of the log at each event, and the record.
+    records: Vec<(usize, Record)>,
+}
+
+impl Handler<Log, f32, Metrics> for RecordTaker {
+    fn on_event(&mut self, event: Event, log: &mut Log, state: &mut State<f32, Metrics>) {
+        log.push((event, state.iteration(), state.output, state.metrics));
+        self.is_pending = true;
+        state.request_act();
+    }
+    fn pending(&self) -> bool {
+        self.is_pending
+    }
+    fn act(&mut self, log: &mut Log, _: &mut State<f32, Metrics>, record: &Record) -> bool {
+        self.is_pending = false;
+        self.records.push((log.len(), record.clone()));
+        false
+    }
+}
+
+/// Runs four epochs of three iterations, from the beginning or from a record. Returns the log and the record of each event.
+fn run<K: Handler<Log, f32, Metrics>>(from: Option<&Record>, keep: K) -> (Log, Vec<(usize, Record)>) {
+    let measure = on(EpochCompleted, |_: &mut Log, state: &mut State<f32, Metrics>| {
+        state.metrics = (state.epoch(), state.output);
+    });
+    let mut handlers = (RecordTaker::default(), measure, keep);
+    let mut log = Log::new();
+    let mut engine = Engine::with_metrics(4, (0, None));
+    if let Some(record) = from {
+        engine.restore::<Log, _>(record, &mut handlers).unwrap();
+    }
+    engine.run(&mut log, 0..3, &mut handlers, |_, batch, state| (state.epoch() * 10 + batch) as f32).unwrap();
+    (log, handlers.0.records)
+}
+
+/// Returns the number of events after which a resumed run differs from the uninterrupted run.
+fn count_differences<K: Handler<Log, f32, Metrics>>(keep: impl Fn() -> K) -> usize {
+    let (expected, records) = run(None, keep());
+    assert_eq!(records.len(), 2 + 4 * (2 + 3 * 4));
+    // The run is complete after its last event, so it cannot be resumed from there.
+    records
+        .iter()
+        .filter(|(len, _)| *len < expected.len())
+        .filter(|(len, record)| run(Some(record), keep()).0 != expected[*len..])
+        .count()
+}
+
+#[test]
+fn a_run_resumed_after_any_event_has_the_same_output_and_metrics() {
+    assert_eq!(count_differences(|| (KeepOutput, KeepMetrics)), 0);
+    // The order of the two handlers does not matter.
+    assert_eq!(count_differences(|| (KeepMetrics, KeepOutput)), 0);
+}
+
+#[test]
+fn a_run_resumed_without_keep_handlers_differs() {
+    assert!(count_differences(|| ()) > 0);
+    // Without `KeepOutput` the output is missing until the next step.
+    assert!(count_differences(|| KeepMetrics) >= 4);
+    // Without `KeepMetrics` the metrics are missing at all events after the first epoch.
+    assert!(count_differences(|| KeepOutput) > 3 * 10);
+}
+
+#[test]
+fn metrics_that_are_too_large_or_of_another_type_are_rejected() {
+    let mut large = Engine::<u8, ([u64; 16], [u64; 16])>::with_metrics(1, ([u64::MAX; 16], [0; 16]));
+    assert_eq!(large.record::<(), _>(&mut KeepMetrics).err(), Some(RecordFull));
+    large.state_mut().metrics = ([0; 16], [0; 16]);
+    let record = large.record::<(), _>(&mut KeepMetrics).unwrap();
+
+    let mut other = Engine::<u8, bool>::with_metrics(1, true);
+    let malformed = Err(RestoreError::Malformed { kind: kind::METRICS });
+    assert_eq!(other.restore::<(), _>(&record, &mut KeepMetrics), malformed);
+    let other_handler = RestoreError::OtherHandler { expected: kind::OUTPUT, found: kind::METRICS };
+    assert_eq!(other.restore::<(), _>(&record, &mut KeepOutput), Err(other_handler));
+    assert!(other.state().metrics && other.state().output.is_none());
+}

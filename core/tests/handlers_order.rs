@@ -1,0 +1,110 @@
+//! The engine dispatches an event to all handlers before it saves a checkpoint. The run record in a checkpoint therefore does
+//! not depend on the order of the handlers, and it includes the handlers of an evaluator.
+
+use training_monitor::checkpoint::One;
+use training_monitor::event::{Completed, EpochCompleted, EpochStarted, IterationCompleted, IterationStarted};
+use training_monitor::record::{Record, kind};
+use training_monitor::store::ram::Ram;
+use training_monitor::{EarlyStopping, Engine, Handler, ModelCheckpoint, State, StopReason, TerminateOnNan, Timer, on};
+
+type Model = One<'static, [f32; 2]>;
+
+const SCORES: [f32; 5] = [3.0, 2.0, 4.0, 1.0, 1.0];
+
+fn checkpoint() -> impl Handler<Model, f32> {
+    let policy = ModelCheckpoint::<1>::builder().save_interval(1).build().expect("valid settings");
+    policy.attach(IterationCompleted, Ram::<2, 512>::new()).expect("RAM does not fail")
+}
+
+fn stopping() -> impl Handler<Model, f32> {
+    let score = |state: &State<f32>| state.output.unwrap_or(0.0);
+    EarlyStopping::new(10).expect("a patience").attach(IterationCompleted, score)
+}
+
+fn timer() -> impl Handler<Model, f32> {
+    let mut ticks = 0;
+    let clock = move || {
+        ticks += 1;
+        ticks
+    };
+    Timer::new(0).attach(clock, EpochStarted, IterationCompleted, IterationStarted, IterationCompleted)
+}
+
+fn guard() -> impl Handler<Model, f32> {
+    let weights = |model: &Model, _: &State<f32>| model.1;
+    TerminateOnNan::new().with_cadence(3.try_into().expect("not 0")).attach(IterationCompleted, weights)
+}
+
+/// The kind and the state of each handler in a run record, sorted by kind.
+type States = Vec<(u8, Vec<u8>)>;
+
+fn states(record: &Record) -> States {
+    let mut states: States = record.handlers().map(|(kind, state)| (kind, state.to_vec())).collect();
+    states.sort();
+    states
+}
+
+/// Runs five iterations with `handlers` and returns the handler states of the newest checkpoint. Checks that they equal the
+/// current states of the handlers.
+fn states_in_checkpoint(mut handlers: impl Handler<Model, f32>) -> States {
+    let mut model = One("model", [0.0; 2]);
+    let mut engine = Engine::new(1).with_epoch_length(10);
+    // The last iteration ends with a save, so the checkpoint describes the current state.
+    for score in SCORES {
+        assert!(engine.begin_iteration(&mut model, &mut handlers));
+        model.1[0] += 1.0;
+        engine.end_iteration(score, &mut model, &mut handlers);
+    }
+    let current = engine.record(&mut handlers).expect("the record is large enough");
+    let mut saved = Record::new();
+    assert!(handlers.verify(5, &mut model, &mut saved), "a checkpoint of iteration 5");
+    assert_eq!(saved.engine, current.engine);
+    // The state of the checkpoint handler differs: the save was pending when the handler wrote its state.
+    let others =
+        |record| states(record).into_iter().filter(|(id, _)| *id != kind::MODEL_CHECKPOINT).collect::<States>();
+    assert_eq!(others(&saved), others(&current));
+    states(&saved)
+}
+
+#[test]
+fn a_checkpoint_contains_the_state_of_handlers_after_it() {
+    let first = states_in_checkpoint((checkpoint(), stopping(), guard(), timer()));
+    assert_eq!(first, states_in_checkpoint((timer(), stopping(), guard(), checkpoint())));
+    assert_eq!(first, states_in_checkpoint((guard(), (checkpoint(), Some(timer())), [stopping()])));
+    let kinds: Vec<u8> = first.iter().map(|(kind, _)| *kind).collect();
+    assert_eq!(kinds, [kind::EARLY_STOPPING, kind::TIMER, kind::MODEL_CHECKPOINT, kind::TERMINATE_ON_NAN]);
+    // The last two scores were no improvement. The counter would be 1 if the engine saved before it dispatched the event to
+    // early stopping.
+    assert_eq!(first[0].1[0], 2);
+}
+
+/// The record of the trainer contains the counter of the evaluator's early stopping. A resumed trainer stops in the same
+/// epoch as an uninterrupted one.
+#[test]
+fn early_stopping_of_an_evaluator_is_restored() {
+    let losses = [0.9_f32, 0.5, 0.6, 0.7, 0.8, 0.1];
+    let evaluator = || {
+        let stopping = EarlyStopping::new(3)
+            .expect("a patience")
+            .attach(Completed, |state: &State<f32>| -state.output.unwrap_or(f32::INFINITY));
+        on(EpochCompleted, |_: &mut (), trainer: &mut State<f32>, evaluator: &mut Engine<f32>, handlers: &mut _| {
+            let loss = losses[trainer.epoch() as usize - 1];
+            let outcome = evaluator.run(&mut (), 0..1, handlers, |(), _, _| loss).expect("there is data");
+            trainer.follow(&outcome);
+        })
+        .with(Engine::new(1), stopping)
+    };
+    for epochs in 1..=4 {
+        let mut original = evaluator();
+        let mut engine = Engine::new(epochs);
+        engine.run(&mut (), 0..2, &mut original, |(), _, _| 0.0).expect("there is data");
+        let record = engine.record::<(), _>(&mut original).expect("the record is large enough");
+
+        let mut resumed = evaluator();
+        let mut engine = Engine::new(6);
+        engine.restore::<(), _>(&record, &mut resumed).expect("a record of this program");
+        assert_eq!(resumed.handlers.early_stopping.best_score(), original.handlers.early_stopping.best_score());
+        let outcome = engine.run(&mut (), 0..2, &mut resumed, |(), _, _| 0.0).expect("there is data");
+        assert_eq!((outcome.reason, outcome.epoch), (StopReason::EarlyStopping, 5), "resumed after epoch {epochs}");
+    }
+}

@@ -1,0 +1,309 @@
+//! Edge cases of `ModelCheckpoint` found by mutation testing: stores that do not remove checkpoints, checkpoints without the
+//! needed objects, notifications of the observer, retries, and saves that were interrupted by a restart.
+
+use std::cell::RefCell;
+use training_monitor::checkpoint::{DecodeError, EncodeError, Encoded, Header, Objects, One, Visit, VisitMut};
+use training_monitor::event::IterationCompleted;
+use training_monitor::handlers::model_checkpoint::{ConfigError, OnError, Save, Step};
+use training_monitor::handlers::saving::Report;
+use training_monitor::record::Record;
+use training_monitor::store::ram::{Ram, RamError};
+use training_monitor::store::{Opening, Store, Stored};
+use training_monitor::{Engine, Handler, ModelCheckpoint};
+use training_monitor_std::test_support::store::{Fault, Faulty, Operation};
+
+type Model = One<'static, [f32; 2]>;
+const MODEL: Model = One("m", [1.0, 2.0]);
+
+fn policy(n_saved: u32) -> ModelCheckpoint<3> {
+    ModelCheckpoint::builder().save_interval(1).n_saved(n_saved).step(Step::Iteration).build().unwrap()
+}
+
+fn save(step: u32) -> Save {
+    Save { step, score: None }
+}
+
+/// A store in RAM that does not remove checkpoints, and reports two streams per checkpoint.
+#[derive(Default)]
+struct NonRemoving {
+    ram: Ram<6, 512>,
+    /// The steps of all calls of `remove`.
+    removals: Vec<u32>,
+    /// Whether `remove` returns an error.
+    fails: bool,
+}
+
+impl Store for NonRemoving {
+    type Error = RamError;
+    type Writer<'a> = <Ram<6, 512> as Store>::Writer<'a>;
+    type Reader<'a> = <Ram<6, 512> as Store>::Reader<'a>;
+    type Checksum = <Ram<6, 512> as Store>::Checksum;
+
+    fn create(&mut self, spec: &Opening<'_>) -> Result<Self::Writer<'_>, RamError> {
+        self.ram.create(spec)
+    }
+    fn commit(&mut self, header: &Header<'_>, last: &Encoded) -> Result<(), RamError> {
+        self.ram.commit(header, last)
+    }
+    fn stored(&mut self, index: u32) -> Result<Option<Stored>, RamError> {
+        self.ram.stored(index)
+    }
+    fn parts(&mut self, step: u32) -> Result<u32, RamError> {
+        Ok(2 * self.ram.parts(step)?)
+    }
+    fn open(&mut self, step: u32, _: u32) -> Result<Self::Reader<'_>, RamError> {
+        self.ram.open(step, 0)
+    }
+    fn remove(&mut self, step: u32) -> Result<(), RamError> {
+        self.removals.push(step);
+        if self.fails { Err(RamError::NotFound) } else { Ok(()) }
+    }
+}
+
+/// The handler requests each eviction once per pass, so a pass ends even if the store removes nothing.
+#[test]
+fn evictions_end_with_a_store_that_removes_nothing() {
+    for fails in [false, true] {
+        let store = NonRemoving { fails, ..NonRemoving::default() };
+        let mut handler = policy(2).attach(IterationCompleted, store).unwrap();
+        for step in 1..=4 {
+            handler.save(save(step), step, None, &MODEL).unwrap();
+        }
+        let kept: Vec<u32> = handler.machine().kept().iter().map(|entry| entry.step).collect();
+        assert_eq!(kept, [3, 4]);
+        // Step 1 after the third save, then step 1 before the fourth save, and steps 1 and 2 after it.
+        assert_eq!(handler.store().removals, [1, 1, 1, 2]);
+    }
+}
+
+#[test]
+fn a_mutable_reference_to_a_store_is_a_store() {
+    let mut store = NonRemoving::default();
+    let mut handler = policy(3).attach(IterationCompleted, &mut store).unwrap();
+    handler.save(save(1), 1, None, &MODEL).unwrap();
+    let mut reference = &mut store;
+    assert_eq!((Store::parts(&mut reference, 1), Store::parts(&mut reference, 2)), (Ok(2), Ok(0)));
+    Store::remove(&mut reference, 1).unwrap();
+    assert_eq!(store.removals, [1]);
+    // This store returns the same stream twice. A checkpoint with two streams of the same tensors is malformed.
+    let mut handler = policy(3).attach(IterationCompleted, store).unwrap();
+    assert_eq!(handler.load_step(1, &mut MODEL.clone()).unwrap_err(), DecodeError::Malformed);
+}
+
+#[test]
+fn a_ram_store_accepts_streams_up_to_its_capacity() {
+    let mut ram = Ram::<2, 100>::new();
+    let spec = |len| Opening { header: Header::default(), object: None, part: 0, parts: 1, len };
+    assert!(ram.create(&spec(100)).is_ok());
+    assert_eq!(ram.create(&spec(101)).err(), Some(RamError::TooLong));
+    assert_eq!((ram.parts(0), ram.open(0, 0).err()), (Ok(0), Some(RamError::NotFound)));
+    // A stream may be longer than announced, but not longer than the capacity.
+    let mut writer = ram.create(&spec(1)).unwrap();
+    let mut write = |len| embedded_io::Write::write(&mut writer, &[7; 100][..len]);
+    assert_eq!(
+        (write(99), write(2), write(1), write(1)),
+        (Ok(99), Err(RamError::TooLong), Ok(1), Err(RamError::TooLong))
+    );
+    ram.create(&spec(1)).unwrap();
+    ram.commit(&Header { step: 5, ..Header::default() }, &Encoded { len: 1, crc: 0 }).unwrap();
+    assert_eq!((ram.parts(5), ram.parts(0)), (Ok(1), Ok(0)));
+    let mut full = Ram::<1, 100>::default();
+    full.create(&spec(1)).unwrap();
+    full.commit(&Header::default(), &Encoded { len: 1, crc: 0 }).unwrap();
+    assert_eq!(full.create(&spec(1)).err(), Some(RamError::Full));
+    assert_eq!(full.commit(&Header::default(), &Encoded { len: 1, crc: 0 }), Err(RamError::NotFound));
+}
+
+#[test]
+fn the_observer_receives_the_evicted_step() {
+    let saves = RefCell::new(Vec::new());
+    let mut handler =
+        policy(2).attach(IterationCompleted, Ram::<4, 512>::new()).unwrap().observe(|report: &Report<'_, RamError>| {
+            if let Report::Saved { save, removed, .. } = report {
+                saves.borrow_mut().push((save.step, *removed));
+            }
+        });
+    // The second save of step 3 replaces the first one, and evicts nothing.
+    for step in [1, 2, 3, 3, 4] {
+        handler.save(save(step), step, None, &MODEL).unwrap();
+    }
+    assert_eq!(*saves.borrow(), [(1, None), (2, None), (3, Some(1)), (3, None), (4, Some(2))]);
+}
+
+#[test]
+fn a_failed_save_is_retried_the_configured_number_of_times() {
+    for (retries, failures, attempts, is_saved) in
+        [(0, 1, 1, false), (2, 2, 3, true), (2, 3, 3, false), (1, 0, 1, true)]
+    {
+        let retrying_flags = RefCell::new(Vec::new());
+        let mut creates = 0;
+        let store = Faulty::new(Ram::<4, 512>::new(), |operation| {
+            creates += u32::from(operation == Operation::Create);
+            if operation == Operation::Create && creates <= failures { Fault::Before } else { Fault::None }
+        });
+        let policy = ModelCheckpoint::<3>::builder().save_interval(1).on_error(OnError::Retry(retries));
+        let mut handler =
+            policy.build().unwrap().attach(IterationCompleted, store).unwrap().observe(|report: &Report<'_, _>| {
+                if let Report::SaveFailed { retrying, .. } = report {
+                    retrying_flags.borrow_mut().push(*retrying);
+                }
+            });
+        let mut model = MODEL;
+        Engine::new(1).run(&mut model, 0..1, &mut handler, |_, batch, _| batch).unwrap();
+        assert_eq!(handler.last_error().is_none(), is_saved, "{retries} retries, {failures} failures");
+        drop(handler);
+        assert_eq!(creates, attempts);
+        let expected: Vec<bool> = (0..failures).map(|failure| failure < u32::from(retries)).collect();
+        assert_eq!(*retrying_flags.borrow(), expected);
+    }
+}
+
+/// A save lists the checkpoints of the store twice, to evict before and after the save. It lists them a third time to rebuild
+/// the ranking only if a checkpoint is missing.
+#[test]
+fn a_save_does_not_rebuild_a_complete_ranking() {
+    let lists = RefCell::new(0);
+    let store = Faulty::new(Ram::<4, 512>::new(), |operation| {
+        *lists.borrow_mut() += u32::from(operation == Operation::List);
+        Fault::None
+    });
+    let mut handler = policy(3).attach(IterationCompleted, store).unwrap();
+    handler.save(save(1), 1, None, &MODEL).unwrap();
+    *lists.borrow_mut() = 0;
+    handler.save(save(2), 2, None, &MODEL).unwrap();
+    // The first list has one checkpoint and its end, the second has two checkpoints and its end.
+    assert_eq!(*lists.borrow(), 5);
+}
+
+fn newest(handler: &mut impl Handler<Model, u32>, below: Option<u32>) -> Option<u32> {
+    handler.newest(below)
+}
+
+#[test]
+fn the_newest_checkpoint_has_the_highest_iteration() {
+    let mut handler = policy(3).attach(IterationCompleted, Ram::<4, 512>::new()).unwrap();
+    assert_eq!(newest(&mut handler, None), None);
+    // A run that resumed from the checkpoint of iteration 10 saves again at iteration 15.
+    for (step, iteration) in [(1, 10), (2, 20), (3, 15)] {
+        handler.save(save(step), iteration, None, &MODEL).unwrap();
+    }
+    for (below, expected) in [
+        (None, Some(20)),
+        (Some(21), Some(20)),
+        (Some(20), Some(15)),
+        (Some(16), Some(15)),
+        (Some(15), Some(10)),
+        (Some(10), None),
+        (Some(0), None),
+    ] {
+        assert_eq!(newest(&mut handler, below), expected, "{below:?}");
+    }
+}
+
+/// The object `m`, and optionally an object `second`.
+struct Two([f32; 2], Option<[f32; 2]>);
+impl Objects for Two {
+    fn objects<V: Visit>(&self, v: &mut V) -> Result<(), V::Error> {
+        v.state_dict("m", &self.0)?;
+        self.1.as_ref().map_or(Ok(()), |second| v.state_dict("second", second))
+    }
+    fn objects_mut<V: VisitMut>(&mut self, v: &mut V) -> Result<(), V::Error> {
+        v.state_dict("m", &mut self.0)?;
+        self.1.as_mut().map_or(Ok(()), |second| v.state_dict("second", second))
+    }
+}
+
+#[test]
+fn a_checkpoint_without_a_needed_object_is_not_loaded() {
+    let failed_loads = RefCell::new(Vec::new());
+    let mut handler =
+        policy(3).attach(IterationCompleted, Ram::<4, 512>::new()).unwrap().observe(|report: &Report<'_, RamError>| {
+            if let Report::LoadFailed { step, .. } = report {
+                failed_loads.borrow_mut().push(*step);
+            }
+        });
+    handler.save(save(1), 1, None, &Two([1.0, 2.0], Some([3.0, 4.0]))).unwrap();
+    handler.save(save(2), 2, None, &Two([5.0, 6.0], None)).unwrap();
+    let mut model = Two([0.0; 2], Some([0.0; 2]));
+    assert_eq!(handler.load_step(2, &mut model).unwrap_err(), DecodeError::Missing { item: 1 });
+    assert_eq!((model.0, model.1), ([0.0; 2], Some([0.0; 2])));
+    // `load_best` reports the failed load to the observer, and loads the next best checkpoint.
+    let info = handler.load_best(&mut model).unwrap().unwrap();
+    assert_eq!((info.step, model.0, model.1), (1, [1.0, 2.0], Some([3.0, 4.0])));
+    assert_eq!(*failed_loads.borrow(), [2]);
+    let length = DecodeError::Length { item: 0, expected: 3, found: 2 };
+    assert_eq!(handler.load_best(&mut One("m", [0.0_f32; 3])).unwrap_err(), length);
+}
+
+/// Runs one iteration that saves to `store`. Returns the store and the run record of the checkpoint.
+fn run_once(store: Ram<4, 512>) -> (Ram<4, 512>, Record) {
+    let mut model = MODEL;
+    let mut handler = policy(3).attach(IterationCompleted, store).unwrap();
+    let mut engine = Engine::<u32>::new(2).with_epoch_length(2);
+    assert!(engine.begin_iteration(&mut model, &mut handler));
+    assert!(engine.end_iteration(0, &mut model, &mut handler));
+    let mut record = Record::new();
+    assert!(Handler::<Model, u32>::verify(&mut handler, 1, &mut model, &mut record));
+    (handler.into_store(), record)
+}
+
+#[test]
+fn a_save_completed_before_the_restart_is_not_repeated() {
+    let (store, _) = run_once(Ram::new());
+    let creates = RefCell::new(0);
+    let store = Faulty::new(store, |operation| {
+        *creates.borrow_mut() += u32::from(operation == Operation::Create);
+        Fault::None
+    });
+    let mut model = MODEL;
+    let mut handler = policy(3).attach(IterationCompleted, store).unwrap();
+    let mut engine = Engine::<u32>::new(2).with_epoch_length(2);
+    assert_eq!(engine.resume(&mut model, &mut handler).unwrap().map(|resumed| resumed.iteration), Some(1));
+    assert_eq!(*creates.borrow(), 0);
+    assert!(engine.begin_iteration(&mut model, &mut handler));
+    assert!(engine.end_iteration(0, &mut model, &mut handler));
+    assert_eq!(*creates.borrow(), 1);
+}
+
+/// The power failed after the first of two handlers had saved. After the restart the second handler saves too, even if its
+/// store contains another checkpoint of the same iteration.
+#[test]
+fn a_save_missing_at_the_restart_is_made_after_it() {
+    let mut model = MODEL;
+    let both = |first, second| {
+        (policy(3).attach(IterationCompleted, first).unwrap(), policy(3).attach(IterationCompleted, second).unwrap())
+    };
+    let mut handlers = both(Ram::<4, 512>::new(), Ram::<4, 512>::new());
+    let mut engine = Engine::<u32>::new(2).with_epoch_length(2);
+    assert!(engine.begin_iteration(&mut model, &mut handlers));
+    assert!(engine.end_iteration(0, &mut model, &mut handlers));
+    let mut other = policy(3).attach(IterationCompleted, Ram::<4, 512>::new()).unwrap();
+    other.save(save(9), 1, None, &model).unwrap();
+    let mut handlers = both(handlers.0.into_store(), other.into_store());
+    let mut engine = Engine::<u32>::new(2).with_epoch_length(2);
+    engine.resume(&mut model, &mut handlers).unwrap().unwrap();
+    let steps = |handler: &ModelCheckpoint<3>| handler.kept().iter().map(|entry| entry.step).collect::<Vec<_>>();
+    assert_eq!(steps(handlers.0.machine()), [1]);
+    assert_eq!(steps(handlers.1.machine()), [1, 9]);
+}
+
+#[test]
+fn a_score_name_may_have_up_to_max_name_bytes() {
+    let build = |name| ModelCheckpoint::<1>::builder().scored().score_name(name).build().map(|_| ());
+    const LONGEST: &str = "a234567890b234567890c234567890d2";
+    assert_eq!(LONGEST.len(), training_monitor::checkpoint::MAX_NAME);
+    assert_eq!(build(LONGEST), Ok(()));
+    assert_eq!(build("a234567890b234567890c234567890d23"), Err(ConfigError::ScoreName));
+    assert_eq!(build(""), Err(ConfigError::ScoreName));
+}
+
+#[test]
+fn a_nan_is_saved_only_if_allow_non_finite_is_set() {
+    let save_nan = |allow| {
+        let policy = ModelCheckpoint::<1>::builder().save_interval(1).allow_non_finite(allow).build().unwrap();
+        let mut handler = policy.attach(IterationCompleted, Ram::<2, 512>::new()).unwrap();
+        handler.save(save(1), 1, None, &One("m", [f32::NAN]))
+    };
+    assert_eq!(save_nan(false), Err(EncodeError::NonFinite));
+    assert_eq!(save_nan(true), Ok(()));
+}

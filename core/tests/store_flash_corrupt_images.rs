@@ -1,0 +1,184 @@
+//! Flash images with random, damaged or forged content. Opening the slots takes a bounded number of reads and writes nothing,
+//! and the store lists only checkpoints that were saved.
+
+#[path = "common/store_access.rs"]
+mod store_access;
+
+use store_access::{list_checkpoints, read_stream};
+use training_monitor::ModelCheckpoint;
+use training_monitor::checkpoint::{Crc32, One};
+use training_monitor::embedded_storage::nor_flash::NorFlash;
+use training_monitor::event::IterationCompleted;
+use training_monitor::handlers::model_checkpoint::Save;
+use training_monitor::store::{Stored, slots::Slots};
+use training_monitor_std::test_support::flash::{Flash, Outcome};
+use training_monitor_std::test_support::random::Random;
+
+const BLOCK: usize = 256;
+const SLOTS: usize = 3;
+const SIZE: usize = 2 * BLOCK * SLOTS;
+
+type Chip = Flash<4, BLOCK>;
+
+fn open(flash: &mut Chip) -> Slots<&mut Chip, SLOTS> {
+    Slots::open(flash, 0..SIZE as u32).unwrap()
+}
+
+/// Saves checkpoints with the given numbers of weights as steps 1, 2, … and keeps the last two.
+fn save(flash: &mut Chip, lengths: &[usize]) -> Result<(), String> {
+    let policy = ModelCheckpoint::<2>::builder().save_interval(1).n_saved(2).build().unwrap();
+    let mut handler = policy.attach(IterationCompleted, open(flash)).unwrap();
+    for (index, length) in lengths.iter().enumerate() {
+        let step = index as u32 + 1;
+        let mut weights: Vec<f32> = (0..*length).map(|weight| weight as f32 + step as f32 * 100.0).collect();
+        let objects = One("m", &mut weights[..]);
+        handler.save(Save { step, score: None }, 10 * step, None, &objects).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// Opens the slots and returns the listed checkpoints with their bytes. Checks that opening writes nothing and takes a
+/// bounded number of reads.
+fn checkpoints(flash: &mut Chip) -> Vec<(Stored, Vec<u8>)> {
+    let before = flash.counts;
+    let mut store = open(flash);
+    let all = list_checkpoints(&mut store).unwrap();
+    let reads = store.flash().counts.reads - before.reads;
+    assert!(reads <= (SLOTS * (3 + 2 * BLOCK / 128 + 1)) as u64, "{reads} reads");
+    assert_eq!(store.flash().counts.operations, before.operations);
+    all.into_iter().map(|stored| (stored, read_stream(&mut store, stored.step).unwrap())).collect()
+}
+
+/// Checks that the store lists no checkpoint in `image` and can save three checkpoints over it.
+fn assert_free_space(image: Vec<u8>) {
+    for erased in [0xFF, 0] {
+        let mut flash = Chip::with_image(image.clone(), erased);
+        assert_eq!(checkpoints(&mut flash), []);
+        save(&mut flash, &[10, 60, 10]).unwrap();
+        assert_eq!(checkpoints(&mut flash).len(), 3);
+        assert_eq!(flash.violations(), []);
+    }
+}
+
+#[test]
+fn random_and_nearly_uniform_images_are_free_space() {
+    assert_free_space(vec![0xFF; SIZE]);
+    assert_free_space(vec![0; SIZE]);
+    let mut random = Random::new(3);
+    for flips in [1, 2, 8, 64, 1024] {
+        for _ in 0..50 {
+            for base in [0xFF, 0] {
+                let mut image = vec![base; SIZE];
+                (0..flips).for_each(|_| image[random.below(SIZE)] ^= 1 << random.below(8));
+                assert_free_space(image);
+            }
+        }
+    }
+    for _ in 0..200 {
+        assert_free_space((0..SIZE).map(|_| random.byte()).collect());
+    }
+    // Random bytes, with the magic numbers of record, seal and stream in their places.
+    for _ in 0..200 {
+        let mut image: Vec<u8> = (0..SIZE).map(|_| random.byte()).collect();
+        for slot in image.chunks_mut(2 * BLOCK) {
+            slot[..8].copy_from_slice(b"TMSR\x01\0\0\0");
+            slot[64..68].copy_from_slice(b"TMSK");
+            slot[96..101].copy_from_slice(b"TMCK\x01");
+        }
+        assert_free_space(image);
+    }
+}
+
+#[test]
+fn damaged_bits_hide_checkpoints_but_never_change_them() {
+    let mut flash = Chip::with_image(vec![0x5A; SIZE], 0xFF);
+    save(&mut flash, &[10, 60, 20]).unwrap();
+    let (image, saved) = (flash.image().to_vec(), checkpoints(&mut flash));
+    assert_eq!(saved.len(), 3);
+    for bit in 0..8 * SIZE {
+        flash.image_mut()[bit / 8] ^= 1 << (bit % 8);
+        let listed = checkpoints(&mut flash);
+        assert!(listed.iter().all(|checkpoint| saved.contains(checkpoint)), "bit {bit}");
+        assert!(listed.len() >= 2, "bit {bit} hides more than one checkpoint");
+        flash.image_mut()[bit / 8] ^= 1 << (bit % 8);
+    }
+    let mut random = Random::new(5);
+    for _ in 0..3000 {
+        flash.image_mut().copy_from_slice(&image);
+        (0..1 + random.below(40)).for_each(|_| flash.image_mut()[random.below(SIZE)] = random.byte());
+        assert!(checkpoints(&mut flash).iter().all(|checkpoint| saved.contains(checkpoint)));
+    }
+}
+
+/// Returns a flash with one checkpoint in slot 0. Its record is modified by `change` and has a correct checksum.
+fn with_forged_record(change: impl Fn(&mut [u8])) -> Chip {
+    use training_monitor::checkpoint::Checksum;
+    let mut flash = Chip::with_image(vec![0x5A; SIZE], 0xFF);
+    save(&mut flash, &[10]).unwrap();
+    let record = &mut flash.image_mut()[..44];
+    change(record);
+    let mut crc = Crc32::default();
+    crc.update(&record[..40]);
+    crc.update(&0u32.to_le_bytes());
+    crc.update(&(2 * BLOCK as u32).to_le_bytes());
+    record[40..44].copy_from_slice(&crc.value().to_le_bytes());
+    flash
+}
+
+#[test]
+fn records_with_an_invalid_length_or_version_are_ignored() {
+    assert_eq!(checkpoints(&mut with_forged_record(|_| ())).len(), 1);
+    for len in [0, 1, 3, 4, 5, 415, 416, 417, 512, 4096, 0x7FFF_FFFF, 0xFFFF_FF9F, 0xFFFF_FFA0, 0xFFFF_FFFF] {
+        let mut flash = with_forged_record(|record| record[12..16].copy_from_slice(&u32::to_le_bytes(len)));
+        assert_eq!(checkpoints(&mut flash), [], "length {len}");
+        save(&mut flash, &[10, 20]).unwrap();
+    }
+    for version in [0, 2, 255, 256] {
+        let mut flash = with_forged_record(|record| record[4..8].copy_from_slice(&u32::to_le_bytes(version)));
+        assert_eq!(checkpoints(&mut flash), [], "version {version}");
+    }
+    // The offsets of sequence, step, iteration, score and both erase counts. All values are valid, and none may overflow.
+    for field in [8, 20, 24, 28, 32, 36] {
+        let mut flash = with_forged_record(|record| record[field..field + 4].fill(0xFF));
+        assert_eq!(checkpoints(&mut flash).len(), 1);
+        let policy = ModelCheckpoint::<2>::builder().save_interval(1).n_saved(2).build().unwrap();
+        let mut handler = policy.attach(IterationCompleted, open(&mut flash)).unwrap();
+        for step in 2..6 {
+            let objects = One("m", &mut [step as f32][..]);
+            handler.save(Save { step, score: None }, 10 * step, None, &objects).unwrap();
+        }
+    }
+}
+
+#[test]
+fn records_of_another_geometry_are_ignored() {
+    let mut flash = Chip::with_image(vec![0x5A; SIZE], 0xFF);
+    save(&mut flash, &[10, 20, 30]).unwrap();
+    // Slots of another size, and slots of the same size in a region that starts elsewhere.
+    let mut store = Slots::<_, 6>::open(&mut flash, 0..SIZE as u32).unwrap();
+    assert_eq!(list_checkpoints(&mut store), Ok(vec![]));
+    let mut store = Slots::<_, 2>::open(&mut flash, 512..SIZE as u32).unwrap();
+    assert_eq!(list_checkpoints(&mut store), Ok(vec![]));
+    // A copy of slot 0 in the place of slot 1.
+    let mut image = flash.image().to_vec();
+    image.copy_within(0..2 * BLOCK, 2 * BLOCK);
+    let mut flash = Chip::with_image(image, 0xFF);
+    assert_eq!(checkpoints(&mut flash).iter().map(|(stored, _)| stored.step).collect::<Vec<_>>(), [1, 3]);
+    // The bytes of a whole region stay valid at another address and on a flash with a larger write size.
+    let mut image = vec![0; BLOCK];
+    image.extend_from_slice(flash.image());
+    let mut flash = Flash::<32, BLOCK, 4>::with_image(image, 0);
+    let mut store = Slots::<_, SLOTS>::open(&mut flash, BLOCK as u32..(BLOCK + SIZE) as u32).unwrap();
+    assert_eq!(list_checkpoints(&mut store).unwrap().len(), 2);
+}
+
+#[test]
+fn an_unreadable_flash_has_no_checkpoints() {
+    let mut flash = Chip::with_image(vec![0x5A; SIZE], 0xFF);
+    save(&mut flash, &[10, 20]).unwrap();
+    // After the power failure all reads fail.
+    flash.cut_at(0, Outcome::Nothing, 0);
+    assert!(flash.erase(SIZE as u32 - 256, SIZE as u32).is_err());
+    let mut store = Slots::<_, SLOTS>::open(&mut flash, 0..SIZE as u32).unwrap();
+    assert_eq!(list_checkpoints(&mut store), Ok(vec![]));
+}

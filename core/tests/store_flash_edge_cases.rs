@@ -1,0 +1,179 @@
+//! Edge cases of the flash slots found by mutation testing: regions at their limits, sizes and alignment of driver calls,
+//! and streams of another length than announced.
+
+use training_monitor::checkpoint::{self, Contents, Crc32, Encoded, Header, One};
+use training_monitor::embedded_io::Write;
+use training_monitor::embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
+use training_monitor::store::slots::{RegionError, Slots, SlotsError};
+use training_monitor::store::{Opening, Store};
+
+/// A flash without power failures that records its write calls.
+struct RecordingFlash<const READ: usize, const WRITE: usize, const ERASE: usize> {
+    bytes: Vec<u8>,
+    /// For each write call: the number of bytes, and whether their address in memory is a multiple of four.
+    writes: Vec<(usize, bool)>,
+    /// Worn-out cells: a write to them returns Ok but does not change them.
+    worn: std::ops::Range<usize>,
+}
+
+impl<const R: usize, const W: usize, const E: usize> RecordingFlash<R, W, E> {
+    fn new(len: usize) -> Self {
+        RecordingFlash { bytes: vec![0xFF; len], writes: Vec::new(), worn: 0..0 }
+    }
+}
+
+impl<const R: usize, const W: usize, const E: usize> ErrorType for RecordingFlash<R, W, E> {
+    type Error = NorFlashErrorKind;
+}
+
+impl<const R: usize, const W: usize, const E: usize> ReadNorFlash for RecordingFlash<R, W, E> {
+    const READ_SIZE: usize = R;
+    fn read(&mut self, offset: u32, buffer: &mut [u8]) -> Result<(), NorFlashErrorKind> {
+        let start = offset as usize;
+        let bytes = self.bytes.get(start..start + buffer.len()).ok_or(NorFlashErrorKind::OutOfBounds)?;
+        buffer.copy_from_slice(bytes);
+        Ok(())
+    }
+    fn capacity(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+impl<const R: usize, const W: usize, const E: usize> NorFlash for RecordingFlash<R, W, E> {
+    const WRITE_SIZE: usize = W;
+    const ERASE_SIZE: usize = E;
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), NorFlashErrorKind> {
+        self.bytes[from as usize..to as usize].fill(0xFF);
+        Ok(())
+    }
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), NorFlashErrorKind> {
+        self.writes.push((bytes.len(), bytes.as_ptr().cast::<u32>().is_aligned()));
+        for (address, byte) in (offset as usize..).zip(bytes) {
+            if !self.worn.contains(&address) {
+                self.bytes[address] = *byte;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Opens two slots of `slot` bytes each and returns the maximum stream length.
+fn open_slots<const R: usize, const W: usize, const E: usize>(slot: usize) -> Result<u32, RegionError> {
+    let store: Slots<_, 2, Crc32> = Slots::open(RecordingFlash::<R, W, E>::new(2 * slot), 0..2 * slot as u32)?;
+    Ok(store.room())
+}
+
+#[test]
+fn an_invalid_region_is_rejected_with_the_reason() {
+    // A slot has 96 bytes before the stream, and at least 8 bytes for the stream.
+    assert_eq!(open_slots::<1, 1, 8>(104), Ok(8));
+    assert_eq!(open_slots::<1, 1, 8>(96), Err(RegionError::TooSmall { slot: 96 }));
+    assert_eq!(open_slots::<1, 1, 8>(88), Err(RegionError::TooSmall { slot: 88 }));
+    assert_eq!(open_slots::<1, 1, 1>(103), Err(RegionError::TooSmall { slot: 103 }));
+    // Read and write sizes must divide 32, and the erase size must be a multiple of both.
+    let flash = |read, write, erase| Err(RegionError::Flash { read, write, erase });
+    assert_eq!(open_slots::<1, 64, 256>(256), flash(1, 64, 256));
+    assert_eq!(open_slots::<1, 3, 256>(256), flash(1, 3, 256));
+    assert_eq!(open_slots::<64, 1, 256>(256), flash(64, 1, 256));
+    assert_eq!(open_slots::<1, 32, 48>(288), flash(1, 32, 48));
+    assert_eq!(open_slots::<32, 1, 48>(288), flash(32, 1, 48));
+    assert_eq!(open_slots::<0, 1, 256>(256), flash(0, 1, 256));
+    assert_eq!(open_slots::<1, 0, 256>(256), flash(1, 0, 256));
+    assert_eq!(open_slots::<1, 1, 0>(256), flash(1, 1, 0));
+    let open = |from, to| {
+        Slots::<_, 2, Crc32>::open(RecordingFlash::<1, 1, 128>::new(512), from..to).map(|store| store.room())
+    };
+    assert_eq!(open(0, 512), Ok(160));
+    assert_eq!(open(0, 640), Err(RegionError::OutOfBounds { capacity: 512 }));
+    assert_eq!(open(256, 256), Err(RegionError::OutOfBounds { capacity: 512 }));
+    assert_eq!(open(64, 320), Err(RegionError::NotAligned { erase: 128, slots: 2 }));
+    assert_eq!(open(0, 384), Err(RegionError::NotAligned { erase: 128, slots: 2 }));
+    let one = Slots::<_, 1, Crc32>::open(RecordingFlash::<1, 1, 128>::new(512), 0..512).map(|store| store.room());
+    assert_eq!(one, Err(RegionError::TooFewSlots));
+}
+
+const LEN: u32 = 130;
+
+fn spec() -> Opening<'static> {
+    Opening { header: Header::default(), object: None, part: 0, parts: 1, len: LEN }
+}
+
+/// Writes 128 bytes to a stream, from an address that is `shift` bytes above a multiple of four. Returns the write calls
+/// of the driver.
+fn driver_writes<const W: usize>(shift: usize) -> Vec<(usize, bool)> {
+    let mut store: Slots<_, 2, Crc32> = Slots::open(RecordingFlash::<1, W, 256>::new(512), 0..512).unwrap();
+    let mut words = [0_u32; 40];
+    let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
+    bytes.iter_mut().enumerate().for_each(|(index, byte)| *byte = index as u8);
+    let bytes = &bytes[shift..shift + 128];
+    let mut writer = store.create(&spec()).unwrap();
+    writer.write_all(bytes).unwrap();
+    assert_eq!(store.flash().bytes[96..224], *bytes);
+    store.into_inner().writes
+}
+
+/// A driver with a write size of four or more may require word-aligned source addresses. The store passes aligned bytes on in
+/// one call, and copies other bytes through an aligned buffer of one granule. Smaller write sizes need no alignment.
+#[test]
+fn the_driver_receives_aligned_bytes_if_its_write_size_needs_them() {
+    assert_eq!(driver_writes::<4>(0), [(128, true)]);
+    assert_eq!(driver_writes::<4>(1), [(4, true); 32]);
+    assert_eq!(driver_writes::<8>(0), [(128, true)]);
+    assert_eq!(driver_writes::<8>(2), [(8, true); 16]);
+    assert_eq!(driver_writes::<1>(0), [(128, true)]);
+    assert_eq!(driver_writes::<1>(1), [(128, false)]);
+    assert_eq!(driver_writes::<2>(1), [(128, false)]);
+}
+
+#[test]
+fn commit_rejects_a_stream_of_another_length_than_announced() {
+    let commit = |bytes: usize, len: u32| {
+        let mut store: Slots<_, 2, Crc32> = Slots::open(RecordingFlash::<1, 1, 256>::new(512), 0..512).unwrap();
+        let mut writer = store.create(&spec()).unwrap();
+        writer.write_all(&vec![0; bytes]).unwrap();
+        store.commit(&Header::default(), &Encoded { len, crc: 0 })
+    };
+    assert_eq!(commit(LEN as usize - 1, LEN), Err(SlotsError::Incomplete));
+    assert_eq!(commit(LEN as usize, LEN - 1), Err(SlotsError::Incomplete));
+    assert_eq!(commit(LEN as usize - 1, LEN - 1), Err(SlotsError::Incomplete));
+    // The length is correct, but the checksum does not match the bytes.
+    assert_eq!(commit(LEN as usize, LEN), Err(SlotsError::Unreadable));
+    let mut store: Slots<_, 2, Crc32> = Slots::open(RecordingFlash::<1, 1, 256>::new(512), 0..512).unwrap();
+    assert_eq!(store.commit(&Header::default(), &Encoded { len: 0, crc: 0 }), Err(SlotsError::Incomplete));
+}
+
+fn is_firm<S: Store>(mut store: S) -> bool {
+    store.is_firm(0)
+}
+
+/// `commit` reads back the record, the seal and the stream, and so detects cells that did not change. The test then opens
+/// the slots again and checks whether the checkpoint is listed, and whether it is durable.
+#[test]
+fn commit_detects_worn_out_cells_in_record_seal_and_stream() {
+    for (worn, expected, is_listed, is_durable) in [
+        // No worn-out cell.
+        (0..0, Ok(()), true, true),
+        // A byte of the record.
+        (16..17, Err(SlotsError::Unreadable), false, true),
+        // The whole seal.
+        (64..72, Err(SlotsError::Unreadable), true, false),
+        // One byte of the seal. `commit` requires all eight bytes, but a partial seal is enough when the slots are opened.
+        (70..71, Err(SlotsError::Unreadable), true, true),
+        // A byte of the stream.
+        (100..101, Err(SlotsError::Unreadable), false, true),
+    ] {
+        let mut flash = RecordingFlash::<1, 1, 256>::new(512);
+        flash.worn = worn.clone();
+        let mut store: Slots<_, 2, Crc32> = Slots::open(flash, 0..512).unwrap();
+        let contents = Contents { header: Header::default(), record: None, only: None, allow_non_finite: false };
+        let model = One("m", [1.0_f32; 4]);
+        let len = checkpoint::measure::<(), _>(&contents, &model).unwrap();
+        let mut writer = store.create(&Opening { len, ..spec() }).unwrap();
+        let last = checkpoint::encode::<Crc32, _, _>(&mut writer, &contents, &model).unwrap();
+        assert_eq!(store.commit(&Header::default(), &last), expected, "{worn:?}");
+        let mut store: Slots<_, 2, Crc32> = Slots::open(store.into_inner(), 0..512).unwrap();
+        assert_eq!(store.stored(0).unwrap().is_some(), is_listed, "{worn:?}");
+        // A mutable reference to the store gives the same answer as the store.
+        assert_eq!((is_firm(&mut store), is_firm(store)), (is_durable, is_durable), "{worn:?}");
+    }
+}

@@ -1,0 +1,193 @@
+//! A training run on flash that is interrupted by power failures ends with the same bits as an uninterrupted run. The tests
+//! interrupt the run at every flash operation.
+
+#[path = "common/store_access.rs"]
+mod store_access;
+
+use store_access::read_stream;
+use training_monitor::checkpoint::{Objects, StateDict, Visit, VisitMut, VisitTensors, VisitTensorsMut};
+use training_monitor::event::{EpochCompleted, IterationCompleted};
+use training_monitor::handlers::keep::KeepOutput;
+use training_monitor::handlers::model_checkpoint::OnError;
+use training_monitor::handlers::saving::Saving;
+use training_monitor::store::Store;
+use training_monitor::store::slots::Slots;
+use training_monitor::{EarlyStopping, Engine, Handler, ModelCheckpoint, Outcome, RunError, State, TerminateOnNan};
+use training_monitor_std::test_support::flash::{self, Flash};
+use training_monitor_std::test_support::random::Random;
+
+const BATCHES: u32 = 5;
+const EPOCHS: u32 = 6;
+
+/// Weights with their momentum, and the state of a random generator for noise.
+#[derive(Clone, PartialEq, Debug)]
+struct Training {
+    weights: [f32; 20],
+    momentum: [f32; 20],
+    noise: u64,
+}
+
+struct Net<'a>(&'a mut [f32; 20], &'a mut [f32; 20]);
+
+impl StateDict for Net<'_> {
+    fn tensors<V: VisitTensors>(&self, visitor: &mut V) -> Result<(), V::Error> {
+        visitor.tensor("weights", &[4, 5], &*self.0)?;
+        visitor.tensor("momentum", &[20], &*self.1)
+    }
+    fn tensors_mut<V: VisitTensorsMut>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+        visitor.tensor("weights", self.0)?;
+        visitor.tensor("momentum", self.1)
+    }
+}
+
+impl Objects for Training {
+    fn objects<V: Visit>(&self, visitor: &mut V) -> Result<(), V::Error> {
+        let mut copy = self.clone();
+        visitor.state_dict("net", &Net(&mut copy.weights, &mut copy.momentum))?;
+        visitor.value("noise", &self.noise)
+    }
+    fn objects_mut<V: VisitMut>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+        visitor.state_dict("net", &mut Net(&mut self.weights, &mut self.momentum))?;
+        visitor.value("noise", &mut self.noise)
+    }
+}
+
+impl Training {
+    fn new() -> Self {
+        let mut random = Random::new(11);
+        let mut weights = [0.0; 20];
+        weights.fill_with(|| f32::from(random.byte()) / 256.0 - 0.5);
+        Training { weights, momentum: [0.0; 20], noise: 1 }
+    }
+
+    /// Moves the weights towards a target that depends on the batch, and returns the loss.
+    fn step(&mut self, batch: u32) -> f32 {
+        let mut loss = 0.0;
+        for (index, (weight, momentum)) in self.weights.iter_mut().zip(&mut self.momentum).enumerate() {
+            self.noise = self.noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let noise = (self.noise >> 40) as f32 / 16_777_216.0 - 0.5;
+            let error = *weight - ((batch as f32 + index as f32).sin() + 0.1 * noise);
+            *momentum = 0.9 * *momentum + error;
+            *weight -= 0.02 * *momentum;
+            loss += error * error;
+        }
+        loss
+    }
+}
+
+/// The result of a run: outcome, model, counter of early stopping, and the bytes of the kept checkpoints.
+type RunResult = (Outcome, Training, u32, Vec<Vec<u8>>);
+
+/// Resumes the run from the flash and continues it until its end or until the power fails.
+fn session<const W: usize, const E: usize>(flash: &mut Flash<W, E>, scored: bool) -> Result<RunResult, RunError> {
+    let size = flash.image().len() as u32;
+    let store = Slots::<_, 3>::open(flash, 0..size).unwrap();
+    let builder = ModelCheckpoint::<2>::builder().n_saved(2).on_error(OnError::Stop);
+    let loss = |state: &State<f32>| -state.output.unwrap_or(f32::INFINITY);
+    // A run that resumes from a checkpoint of the last iteration of an epoch fires EpochCompleted before it runs a step.
+    // The score function then needs the output of the earlier session, so `KeepOutput` saves it.
+    let stopping = (EarlyStopping::new(3).unwrap().attach(EpochCompleted, loss), KeepOutput);
+    let nan = TerminateOnNan::new().attach(IterationCompleted, |_: &Training, state: &State<f32>| state.output);
+    if scored {
+        let policy = builder.score_function(loss).build().unwrap();
+        let checkpoints = policy.attach(IterationCompleted, store).unwrap().min_interval(3);
+        run((checkpoints, stopping, nan), |handlers| {
+            (handlers.1.0.early_stopping.counter(), kept_streams(&mut handlers.0))
+        })
+    } else {
+        let policy = builder.save_interval(4).build().unwrap();
+        let checkpoints = policy.attach(IterationCompleted, store).unwrap();
+        run((stopping, checkpoints, nan), |handlers| {
+            (handlers.0.0.early_stopping.counter(), kept_streams(&mut handlers.1))
+        })
+    }
+}
+
+/// Returns the streams of the kept checkpoints, in the order of the ranking. The streams contain step and sequence, so the
+/// comparison includes these numbers.
+fn kept_streams<W, S: Store, F>(handler: &mut Saving<2, W, S, F>) -> Vec<Vec<u8>> {
+    let steps: Vec<u32> = handler.machine().kept().iter().map(|entry| entry.step).collect();
+    steps.into_iter().map(|step| read_stream(handler.store_mut(), step).unwrap()).collect()
+}
+
+fn run<H: Handler<Training, f32, ()>>(
+    mut handlers: H,
+    inspect: impl Fn(&mut H) -> (u32, Vec<Vec<u8>>),
+) -> Result<RunResult, RunError> {
+    let mut training = Training::new();
+    let mut engine = Engine::new(EPOCHS);
+    engine.resume(&mut training, &mut handlers).unwrap();
+    let outcome = engine.run(&mut training, 0..BATCHES, &mut handlers, |training, batch, _| training.step(batch))?;
+    let (counter, streams) = inspect(&mut handlers);
+    Ok((outcome, training, counter, streams))
+}
+
+/// Interrupts the run at every flash operation and compares the result with that of the uninterrupted run.
+fn interrupt_every_operation<const W: usize, const E: usize>(erased: u8, scored: bool) {
+    let new_flash = || Flash::<W, E>::new(3 * 2 * E.max(512), erased);
+    let mut flash = new_flash();
+    flash.log = Some(Vec::new());
+    let expected = session(&mut flash, scored).unwrap();
+    let operations = flash.log.take().unwrap();
+    assert!(operations.iter().filter(|is_erase| **is_erase).count() >= 4, "the run must save several times");
+
+    for (operation, is_erase) in operations.iter().enumerate() {
+        // Each operation is interrupted with three of the possible outcomes. The factor 7 is coprime to the number of
+        // outcomes, so consecutive operations get different outcomes.
+        for turn in 0..3 {
+            let outcomes = flash::Outcome::all(*is_erase, W);
+            let outcome = outcomes[(operation * 7 + turn * 5) % outcomes.len()];
+            let mut flash = new_flash();
+            flash.cut_at(operation as u64, outcome, operation as u64);
+            let mut sessions = 0;
+            let result = loop {
+                sessions += 1;
+                let result = session(&mut flash, scored);
+                if !flash.is_off() {
+                    break result.unwrap();
+                }
+                assert_eq!(result, Err(RunError::SaveFailed));
+                flash.power_on();
+                // In the last turn the power fails a second time, soon after the restart.
+                if turn == 2 && sessions == 1 {
+                    flash.cut_at((operation % 40) as u64, outcome, 3);
+                }
+            };
+            assert_eq!(result, expected, "power failure at operation {operation}: {outcome}");
+            assert_eq!(flash.violations(), []);
+        }
+    }
+}
+
+#[test]
+fn an_interrupted_run_that_saves_periodically_ends_with_the_same_bits() {
+    interrupt_every_operation::<8, 512>(0xFF, false);
+}
+
+#[test]
+fn an_interrupted_run_that_saves_by_score_ends_with_the_same_bits() {
+    interrupt_every_operation::<32, 1024>(0x00, true);
+}
+
+/// The power fails at a random one of the next 400 flash operations, again and again, until the run ends.
+#[test]
+fn a_run_with_many_power_failures_ends_with_the_same_bits() {
+    for seed in 0..20 {
+        let mut random = Random::new(seed);
+        let mut flash = Flash::<4, 512>::with_image((0..6 * 512).map(|_| random.byte()).collect(), 0xFF);
+        let expected = session(&mut Flash::<4, 512>::new(6 * 512, 0xFF), false).unwrap();
+        let mut power_failures = 0;
+        let result = loop {
+            let is_erase = random.once_in(5);
+            let outcome = *random.pick(flash::Outcome::all(is_erase, 4));
+            flash.cut_at(random.below(400) as u64, outcome, random.bits());
+            let result = session(&mut flash, false);
+            if !flash.is_off() {
+                break result.unwrap();
+            }
+            flash.power_on();
+            power_failures += 1;
+        };
+        assert_eq!(result, expected, "seed {seed}, {power_failures} power failures");
+    }
+}

@@ -1,0 +1,100 @@
+//! `TerminateOnNan` with a schedule: coverage of all weights, location of the NaN, and state in the run record.
+
+use std::num::NonZeroU32;
+use training_monitor::event::IterationCompleted;
+use training_monitor::handlers::terminate_on_nan::NonFinite;
+use training_monitor::{Engine, State, StopReason, TerminateOnNan};
+
+/// A schedule of every `every`th call checks one stripe of the slice per call. It must find a NaN within `every` calls, from
+/// any phase.
+#[test]
+fn the_stripes_of_one_period_cover_the_slice() {
+    for every in 1..=12u32 {
+        for len in 0..=40usize {
+            let guard = TerminateOnNan::new().with_cadence(NonZeroU32::new(every).unwrap());
+            for place in 0..len {
+                let mut values = vec![0.0f32; len];
+                values[place] = f32::NAN;
+                for phase in 0..every {
+                    let mut guard = guard;
+                    for _ in 0..phase {
+                        guard.check_stripe(&[]);
+                    }
+                    let hits = (0..every).filter(|_| guard.check_stripe(&values)).count();
+                    assert_eq!(hits, 1, "every {every}, {len} elements, NaN at {place}, phase {phase}");
+                }
+            }
+            let mut guard = guard;
+            assert!(!(0..every * 2).any(|_| guard.check_stripe(&vec![f32::MAX; len])));
+        }
+    }
+}
+
+#[test]
+fn a_non_finite_weight_is_found_within_one_period_and_located() {
+    let sizes = [1usize, 7, 0, 30];
+    for every in 1..=9u32 {
+        for (slice, size) in sizes.iter().enumerate() {
+            for index in 0..*size {
+                let mut model: Vec<Vec<f32>> = sizes.iter().map(|size| vec![1.0; *size]).collect();
+                model[slice][index] = f32::NEG_INFINITY;
+                let mut guard = TerminateOnNan::new()
+                    .with_cadence(NonZeroU32::new(every).unwrap())
+                    .watch(IterationCompleted, |model: &Vec<Vec<f32>>, check: &mut dyn FnMut(&[f32])| {
+                        model.iter().for_each(|slice| check(slice))
+                    });
+                let mut engine = Engine::new(1).with_epoch_length(100);
+                let step = |_: &mut Vec<Vec<f32>>, _: u32, _: &mut State<()>| ();
+                let outcome = engine.run(&mut model, 0..100, &mut guard, step).unwrap();
+                assert_eq!(outcome.reason, StopReason::NonFinite);
+                assert!(outcome.iteration <= every, "found in iteration {}, every {every}", outcome.iteration);
+                assert_eq!(guard.found(), Some(NonFinite { slice: slice as u32, index: index as u32 }));
+            }
+        }
+    }
+}
+
+#[test]
+fn terminate_on_nan_restores_its_schedule_from_the_record() {
+    let guard = || {
+        TerminateOnNan::new().with_cadence(NonZeroU32::new(3).unwrap()).attach(
+            IterationCompleted,
+            |_: &(), state: &State<u32>| {
+                if state.iteration() == 4 { Some(f32::NAN) } else { Some(0.0) }
+            },
+        )
+    };
+    let mut handlers = guard();
+    let mut engine = Engine::new(1).with_epoch_length(2);
+    engine.run(&mut (), 0..2, &mut handlers, |(), batch, _| batch).unwrap();
+    let record = engine.record::<(), _>(&mut handlers).unwrap();
+    assert_eq!(record.handlers().map(|(kind, _)| kind).collect::<Vec<_>>(), [4]);
+    let mut restored = guard();
+    Engine::<u32>::new(1).restore::<(), _>(&record, &mut restored).unwrap();
+    assert_eq!(restored.terminate_on_nan, handlers.terminate_on_nan);
+    assert_ne!(restored.terminate_on_nan, guard().terminate_on_nan);
+}
+
+/// A guard over slices restores its phase from the record. If the new program has a shorter period, the phase is limited
+/// to that period.
+#[test]
+fn a_slice_guard_restores_its_phase() {
+    let guard = |every: u32| {
+        let guard = TerminateOnNan::default().with_cadence(every.try_into().unwrap());
+        guard.watch(IterationCompleted, |model: &[f32; 2], check: &mut dyn FnMut(&[f32])| check(model))
+    };
+    let mut original = guard(3);
+    let mut engine = Engine::<u32>::new(1).with_epoch_length(2);
+    engine.run(&mut [1.0, 2.0], 0..2, &mut original, |_, batch, _| batch).unwrap();
+    let record = engine.record::<[f32; 2], _>(&mut original).unwrap();
+    let restored = |every| {
+        let mut resumed = guard(every);
+        Engine::<u32>::new(1).restore::<[f32; 2], _>(&record, &mut resumed).unwrap();
+        resumed.terminate_on_nan
+    };
+    assert_eq!(restored(3), original.terminate_on_nan);
+    // The record says two of three calls. In a period of two calls that is one call, so the second half is next.
+    assert!(restored(2).check_stripe(&[0.0, f32::NAN]));
+    assert!(!restored(2).check_stripe(&[f32::NAN, 0.0]));
+    assert!(restored(1).check_stripe(&[0.0, f32::NAN]));
+}

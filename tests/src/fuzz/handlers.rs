@@ -1,0 +1,362 @@
+//! Compares the handlers with their models after every operation. One of the operations is a restart: the target saves the state
+//! of the handler in a checkpoint, decodes the checkpoint, and restores the state into a new handler.
+
+use super::decode;
+use crate::models::early_stopping::EarlyStopping as EarlyStoppingModel;
+use crate::models::guard::Guard;
+use crate::models::number::{Counter, Number};
+use crate::models::ranking::{Entry, ModelCheckpoint as RankingModel, StepSource};
+use crate::models::timer::Timer as TimerModel;
+use arbitrary::Arbitrary;
+use std::num::NonZeroU32;
+use training_monitor::checkpoint::{self, Contents, Crc32, Header, One};
+use training_monitor::event::{Any, Counters, User};
+use training_monitor::handlers::early_stopping::{Mode, ThresholdMode};
+use training_monitor::handlers::model_checkpoint::{ConfigError, Save, Step};
+use training_monitor::handlers::terminate_on_nan::EveryNth;
+use training_monitor::record::Record;
+use training_monitor::time::{Clock, Extend};
+use training_monitor::{
+    EarlyStopping, Engine, Event, Handler, ModelCheckpoint, State, TerminateOnNan, Timer, UserEvent,
+};
+use training_monitor_std::test_support::ticks::TickSource;
+
+/// Saves the state of `source` in a checkpoint, decodes the checkpoint, and restores the state into `target`.
+fn transfer_state<A: Handler<(), f32>, B: Handler<(), f32>>(source: &mut A, target: &mut B) {
+    let mut engine = Engine::<f32>::new(1);
+    let record = engine.record::<(), _>(source).expect("the record is large enough");
+    let contents = Contents { header: Header::default(), record: Some(&record), only: None, allow_non_finite: false };
+    let mut bytes = Vec::new();
+    checkpoint::encode::<Crc32, _, _>(&mut bytes, &contents, &One("m", [0.0; 0]))
+        .expect("writing to a Vec does not fail");
+    let mut decoded = Record::new();
+    let loaded = checkpoint::load::<Crc32, _>(&bytes, &mut One("m", [0.0; 0]), Some(&mut decoded));
+    assert!(loaded.expect("the stream is intact").run);
+    assert_eq!(decoded, record);
+    engine.restore::<(), _>(&record, target).expect("the state of the same handler");
+}
+
+/// Returns the bits of a number. All NaNs have the same bits. Unlike `==`, a comparison of the bits distinguishes the two zeros
+/// and treats NaNs as equal.
+fn bits(value: Option<f32>) -> Option<u32> {
+    value.map(|value| if value.is_nan() { f32::NAN.to_bits() } else { value.to_bits() })
+}
+
+#[derive(Arbitrary, Debug)]
+struct EarlyStoppingInput {
+    patience: Counter,
+    threshold: Number,
+    relative: bool,
+    lower: bool,
+    cumulative: bool,
+    operations: Vec<EarlyStoppingOperation>,
+}
+
+#[derive(Arbitrary, Debug)]
+enum EarlyStoppingOperation {
+    Update(Number),
+    /// Several updates with the same score, through the attached handler.
+    RepeatedUpdate(Number, u8),
+    Reset,
+    Restart,
+}
+
+/// The target for `EarlyStopping`.
+pub fn early_stopping(data: &[u8]) {
+    let Some(input) = decode::<EarlyStoppingInput>(data) else { return };
+    let EarlyStoppingInput { patience: Counter(patience), threshold: Number(threshold), .. } = input;
+    let threshold_mode = if input.relative { ThresholdMode::Rel } else { ThresholdMode::Abs };
+    let mode = if input.lower { Mode::Min } else { Mode::Max };
+    let built = EarlyStopping::new(patience).and_then(|stopping| stopping.with_threshold(threshold, threshold_mode));
+    assert_eq!(built.is_ok(), patience > 0 && threshold >= 0.0 && threshold.is_finite(), "{input:?}");
+    let Ok(stopping) = built else { return };
+    let configured = stopping.with_mode(mode).with_cumulative(input.cumulative);
+    let attach = |stopping: EarlyStopping| stopping.attach(Any, |state: &State<f32>| state.output.unwrap_or(0.0));
+    let mut handler = attach(configured);
+    let mut model = EarlyStoppingModel {
+        patience,
+        threshold,
+        relative: input.relative,
+        lower: input.lower,
+        cumulative: input.cumulative,
+        ..EarlyStoppingModel::default()
+    };
+    for operation in &input.operations {
+        match operation {
+            EarlyStoppingOperation::Update(Number(score)) => {
+                let should_stop = model.update(*score);
+                assert_eq!(handler.early_stopping.update(*score), should_stop, "{score} in {input:?}");
+            }
+            EarlyStoppingOperation::RepeatedUpdate(Number(score), times) => {
+                for _ in 0..*times % 8 {
+                    let mut engine = Engine::<f32>::new(1);
+                    engine.state_mut().output = Some(*score);
+                    handler.on_event(Event::Completed, &mut (), engine.state_mut());
+                    let has_stopped = engine.state().stop_reason().is_some();
+                    assert_eq!(has_stopped, model.update(*score), "{score} in {input:?}");
+                }
+            }
+            EarlyStoppingOperation::Reset => {
+                handler.early_stopping.reset();
+                model.reset();
+            }
+            EarlyStoppingOperation::Restart => {
+                let mut restored = attach(configured);
+                transfer_state(&mut handler, &mut restored);
+                handler = restored;
+            }
+        }
+        let best = model.best.map(|best| best as f32);
+        let stopping = handler.early_stopping;
+        assert_eq!(stopping.counter() as usize, model.counter(), "{input:?}");
+        assert_eq!(bits(stopping.best_score()), bits(best), "{input:?}");
+    }
+}
+
+#[derive(Arbitrary, Debug)]
+struct TimerInput {
+    /// The number of ticks until the tick counter wraps.
+    before_wrap: Counter,
+    average: bool,
+    /// The user events for start, pause, resume and step. Several of them can be equal.
+    events: [u8; 4],
+    operations: Vec<TimerOperation>,
+}
+
+#[derive(Arbitrary, Debug)]
+enum TimerOperation {
+    Advance(u32),
+    AdvanceLittle(u8),
+    Fire(u8),
+    /// A restart, and the number of ticks until the new tick counter wraps.
+    Restart(Counter),
+}
+
+/// The target for `Timer` and for the clock that extends wrapping ticks to 64 bits.
+pub fn timer(data: &[u8]) {
+    let Some(input) = decode::<TimerInput>(data) else { return };
+    let [start, pause, resume, step] = input.events.map(|event| event % 4);
+    let attach = |ticks: &TickSource| {
+        let mut clock = Extend::new(ticks.reader());
+        let timer = Timer::new(clock.now());
+        let timer = if input.average { timer } else { timer.without_average() };
+        timer.attach(clock, User(start), User(pause), User(resume), User(step))
+    };
+    let mut ticks = TickSource::before_wrap(input.before_wrap.0);
+    let mut handler = attach(&ticks);
+    // The time at which the clock of the handler started.
+    let mut zero = ticks.real();
+    let mut model = TimerModel::new(zero, input.average);
+    let mut engine = Engine::<f32>::new(1);
+    for operation in &input.operations {
+        match operation {
+            TimerOperation::Advance(elapsed) => ticks.advance(u64::from(*elapsed)),
+            TimerOperation::AdvanceLittle(elapsed) => ticks.advance(u64::from(*elapsed)),
+            TimerOperation::Fire(id) => {
+                let (id, now) = (id % 4, ticks.real());
+                handler.on_event(Event::User(UserEvent { id, value: 0 }), &mut (), engine.state_mut());
+                if id == start {
+                    model.reset(now);
+                }
+                if id == pause {
+                    model.pause(now);
+                }
+                if id == resume {
+                    model.resume(now);
+                }
+                if id == step {
+                    model.steps = model.steps.saturating_add(1);
+                }
+            }
+            TimerOperation::Restart(Counter(before_wrap)) => {
+                let saved = ticks.real();
+                ticks = TickSource::before_wrap(*before_wrap);
+                zero = ticks.real();
+                let mut restored = attach(&ticks);
+                transfer_state(&mut handler, &mut restored);
+                handler = restored;
+                model.restart(saved, zero);
+            }
+        }
+        let (now, real) = (handler.clock.now(), ticks.real());
+        let timer = &handler.timer;
+        assert_eq!(now, real - zero, "{input:?}");
+        assert_eq!((timer.total(), timer.elapsed(now)), (model.total(), model.elapsed(real)), "{input:?}");
+        assert_eq!((timer.running(), timer.step_count()), (model.since.is_some(), model.steps), "{input:?}");
+        assert_eq!(timer.value(now), model.value(real).floor() as u64, "{input:?}");
+        let seconds = model.value(real) / 1e6;
+        assert!((f64::from(timer.seconds(now, 1_000_000)) - seconds).abs() <= seconds * 1e-6, "{input:?}");
+    }
+}
+
+#[derive(Arbitrary, Debug)]
+struct GuardInput {
+    every: Counter,
+    operations: Vec<GuardOperation>,
+}
+
+#[derive(Arbitrary, Debug)]
+enum GuardOperation {
+    Check(Vec<Number>),
+    Stripe(Vec<Number>),
+    /// A slice of 100 and more numbers, which the library scans in blocks. One of them has the given index and value.
+    Long(u8, Number),
+    Restart,
+}
+
+/// The target for `TerminateOnNan` and for the scan of slices.
+pub fn guard(data: &[u8]) {
+    let Some(input) = decode::<GuardInput>(data) else { return };
+    let Some(every) = NonZeroU32::new(input.every.0) else { return };
+    let new_guard = || TerminateOnNan::new().with_cadence(every);
+    let attach = |guard: TerminateOnNan<EveryNth>| guard.attach(Any, |_: &(), _: &State<f32>| 0.0_f32);
+    let mut handler = attach(new_guard());
+    let mut model = Guard { every: every.get(), calls: 0 };
+    let numbers = |values: &[Number]| values.iter().map(|number| number.0).collect::<Vec<f32>>();
+    for operation in &input.operations {
+        match operation {
+            GuardOperation::Check(values) => {
+                let values = numbers(values);
+                assert_eq!(handler.terminate_on_nan.check(&values[..]), model.check(&values), "{input:?}");
+            }
+            GuardOperation::Stripe(values) => {
+                let values = numbers(values);
+                let found = handler.terminate_on_nan.check_stripe(&values);
+                assert_eq!(found, model.check_stripe(&values).is_some(), "{input:?}");
+            }
+            GuardOperation::Long(index, Number(value)) => {
+                let mut values = vec![f32::MAX; 100 + usize::from(*index)];
+                values[usize::from(*index)] = *value;
+                // The handler for slices also reports the index.
+                let mut slice_guard = handler
+                    .terminate_on_nan
+                    .watch(Any, |values: &Vec<f32>, check: &mut dyn FnMut(&[f32])| check(values));
+                let mut engine = Engine::<f32>::new(1);
+                slice_guard.on_event(Event::Completed, &mut values, engine.state_mut());
+                handler.terminate_on_nan = slice_guard.terminate_on_nan;
+                let found = model.check_stripe(&values);
+                assert_eq!(slice_guard.found().map(|found| found.index as usize), found, "{input:?}");
+                assert_eq!(engine.state().stop_reason().is_some(), found.is_some(), "{input:?}");
+            }
+            GuardOperation::Restart => {
+                let mut restored = attach(new_guard());
+                transfer_state(&mut handler, &mut restored);
+                handler = restored;
+            }
+        }
+    }
+}
+
+#[derive(Arbitrary, Debug)]
+struct RankingInput {
+    interval: Option<Counter>,
+    scored: bool,
+    n_saved: Option<u8>,
+    or_equal: bool,
+    step_source: StepSource,
+    operations: Vec<RankingOperation>,
+}
+
+#[derive(Arbitrary, Debug)]
+enum RankingOperation {
+    Call {
+        epoch: Counter,
+        iteration: Counter,
+        score: Number,
+        /// Whether the save fails, if the policy decides to save.
+        fails: bool,
+    },
+    RestoreEntry(Counter, Option<Number>),
+    Reset,
+}
+
+/// The table size.
+const TABLE: usize = 4;
+
+/// The target for the decisions of `ModelCheckpoint`.
+pub fn model_checkpoint(data: &[u8]) {
+    let Some(input) = decode::<RankingInput>(data) else { return };
+    let builder = ModelCheckpoint::<TABLE>::builder().greater_or_equal(input.or_equal).step(match input.step_source {
+        StepSource::Calls => Step::Calls,
+        StepSource::Iteration => Step::Iteration,
+        StepSource::Epoch => Step::Epoch,
+    });
+    let interval = input.interval.map(|interval| interval.0);
+    let builder = match interval {
+        Some(interval) => builder.save_interval(interval),
+        None => builder,
+    };
+    let builder = match input.n_saved {
+        Some(n_saved) => builder.n_saved(u32::from(n_saved)),
+        None => builder.keep_all(),
+    };
+    let expected = match (interval, input.scored, input.n_saved) {
+        (Some(_), true, _) | (None, false, _) => Err(ConfigError::IntervalOrScore),
+        (Some(0), ..) => Err(ConfigError::SaveInterval),
+        (_, _, Some(0)) => Err(ConfigError::NSaved),
+        (_, _, Some(n)) if usize::from(n) > TABLE => Err(ConfigError::Table { n_saved: u32::from(n), places: TABLE }),
+        _ => Ok(()),
+    };
+    if input.scored {
+        let built = builder.scored().build();
+        assert_eq!(built.as_ref().map(|_| ()).map_err(|error| *error), expected, "{input:?}");
+        built.into_iter().for_each(|policy| run_operations(policy, &input));
+    } else {
+        let built = builder.build();
+        assert_eq!(built.as_ref().map(|_| ()).map_err(|error| *error), expected, "{input:?}");
+        built.into_iter().for_each(|policy| run_operations(policy, &input));
+    }
+}
+
+fn run_operations<F>(mut policy: ModelCheckpoint<TABLE, F>, input: &RankingInput) {
+    let mut model = RankingModel {
+        interval: input.interval.map(|interval| interval.0),
+        n_saved: input.n_saved.map(usize::from),
+        capacity: TABLE,
+        or_equal: input.or_equal,
+        step_source: input.step_source,
+        calls: 0,
+        kept: Vec::new(),
+        committed: Vec::new(),
+    };
+    for operation in &input.operations {
+        match operation {
+            RankingOperation::Call { epoch, iteration, score, fails } => {
+                let counters = Counters { epoch: epoch.0, iteration: iteration.0 };
+                let decision = policy.update_at(&counters, Some(score.0));
+                let expected = model.update(counters.epoch, counters.iteration, Some(score.0));
+                let is_equal =
+                    |save: Save, entry: Entry| save.step == entry.step && bits(save.score) == bits(entry.score);
+                match (decision, expected) {
+                    (None, None) => (),
+                    (Some(save), Some(entry)) if is_equal(save, entry) => {
+                        if !fails {
+                            let evicted = policy.committed(save).map(|evicted| evicted.step);
+                            assert_eq!(evicted, model.record_commit(entry), "{input:?}");
+                        }
+                    }
+                    (decision, expected) => panic!("{decision:?}, expected {expected:?} in {input:?}"),
+                }
+            }
+            RankingOperation::RestoreEntry(Counter(step), score) => {
+                let score = score.map(|score| score.0);
+                // A store lists at most one checkpoint of each step.
+                if model.kept.iter().any(|kept| kept.step == *step) {
+                    continue;
+                }
+                let evicted = policy.found(Save { step: *step, score }).map(|evicted| evicted.step);
+                assert_eq!(evicted, model.restore_entry(*step, score), "{input:?}");
+            }
+            RankingOperation::Reset => {
+                policy.reset();
+                model.reset();
+            }
+        }
+        let kept: Vec<_> = policy.kept().iter().map(|kept| (kept.step, bits(kept.score()))).collect();
+        let expected: Vec<_> = model.kept.iter().map(|kept| (kept.step, bits(kept.score))).collect();
+        assert_eq!(kept, expected, "{input:?}");
+        assert_eq!(policy.calls(), model.calls, "{input:?}");
+        assert_eq!(policy.best().map(|best| best.step), expected.last().map(|best| best.0), "{input:?}");
+        assert_eq!(policy.latest().map(|latest| latest.step), model.latest(), "{input:?}");
+    }
+}

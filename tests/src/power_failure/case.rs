@@ -1,0 +1,150 @@
+//! A test case as one line of text, from which the case can be replayed.
+//!
+//! ```
+//! use training_monitor_tests::power_failure::Case;
+//!
+//! let line = "w=4 e=256 v=ff s=3 start=full rank=score saves=S1,L3,S2 failures=17:bits:5,2:tail-zero:1";
+//! assert_eq!(line.parse::<Case>().unwrap().to_string(), line);
+//! ```
+
+use super::model::Order;
+use crate::flash::Outcome;
+use core::fmt;
+use core::str::FromStr;
+
+/// The initial content of the flash.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Start {
+    /// All bytes have the erased value.
+    Blank,
+    /// Each slot contains a checkpoint.
+    Full,
+    /// Random bytes.
+    Garbage,
+}
+
+/// One save of a checkpoint.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Save {
+    /// Whether the checkpoint takes two erase blocks instead of one.
+    pub long: bool,
+    /// The score, if scores rank the checkpoints.
+    pub score: u8,
+}
+
+/// A power failure during a flash operation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PowerFailure {
+    /// The number of flash operations that succeed before the interrupted one.
+    pub after: u64,
+    /// The effect of the interrupted operation on the cells.
+    pub outcome: Outcome,
+    /// The seed for outcomes with a random effect.
+    pub seed: u64,
+}
+
+/// The saves of a test case, and the flash and the ranking that they use.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Workload {
+    /// Bytes of a write granule.
+    pub write: usize,
+    /// Bytes of an erase block.
+    pub erase: usize,
+    /// The value of an erased byte.
+    pub erased: u8,
+    /// The number of slots.
+    pub slots: usize,
+    /// The initial content of the flash.
+    pub start: Start,
+    /// The ranking of the checkpoints.
+    pub order: Order,
+    /// The saves. The first power failure interrupts the last of them.
+    pub saves: Vec<Save>,
+}
+
+/// A test case. The first power failure of a bounded case interrupts the last save of the workload. Each further failure
+/// interrupts the save that follows the recovery from the failure before.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Case {
+    /// A workload with a given list of power failures.
+    Bounded {
+        /// The saves and the flash.
+        workload: Workload,
+        /// The power failures, in order.
+        failures: Vec<PowerFailure>,
+    },
+    /// A long random sequence of saves and power failures.
+    Long {
+        /// The seed of the sequence.
+        seed: u64,
+    },
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (workload, failures) = match self {
+            Case::Long { seed } => return write!(f, "long={seed}"),
+            Case::Bounded { workload, failures } => (workload, failures),
+        };
+        let Workload { write, erase, erased, slots, start, order, saves } = workload;
+        let start = match start {
+            Start::Blank => "blank",
+            Start::Full => "full",
+            Start::Garbage => "garbage",
+        };
+        let order = if *order == Order::Score { "score" } else { "interval" };
+        write!(f, "w={write} e={erase} v={erased:02x} s={slots} start={start} rank={order} saves=")?;
+        for (index, Save { long, score }) in saves.iter().enumerate() {
+            write!(f, "{}{}{score}", if index > 0 { "," } else { "" }, if *long { "L" } else { "S" })?;
+        }
+        write!(f, " failures=")?;
+        for (index, PowerFailure { after, outcome, seed }) in failures.iter().enumerate() {
+            write!(f, "{}{after}:{outcome}:{seed}", if index > 0 { "," } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Case {
+    type Err = String;
+
+    fn from_str(line: &str) -> Result<Self, String> {
+        let field = |name: &str| {
+            let mut fields = line.split_whitespace().filter_map(|field| field.split_once('='));
+            fields.find(|(key, _)| *key == name).map(|(_, value)| value)
+        };
+        let required = |name: &str| field(name).ok_or_else(|| format!("the field {name}= is missing"));
+        let number = |text: &str| text.parse::<u64>().map_err(|error| format!("{text:?} is not a number: {error}"));
+        if let Some(seed) = field("long") {
+            return Ok(Case::Long { seed: number(seed)? });
+        }
+        let mut saves = Vec::new();
+        for save in required("saves")?.split(',') {
+            let score = save.get(1..).ok_or_else(|| format!("save {save:?}: expected S or L, and a score"))?;
+            let score = score.parse().map_err(|error| format!("save {save:?}: invalid score: {error}"))?;
+            saves.push(Save { long: save.starts_with('L'), score });
+        }
+        let mut failures = Vec::new();
+        for failure in required("failures")?.split(',').filter(|failure| !failure.is_empty()) {
+            let [after, outcome, seed] = failure.split(':').collect::<Vec<_>>()[..] else {
+                return Err(format!("power failure {failure:?}: expected AFTER:OUTCOME:SEED"));
+            };
+            failures.push(PowerFailure { after: number(after)?, outcome: outcome.parse()?, seed: number(seed)? });
+        }
+        let erased = u8::from_str_radix(required("v")?, 16).map_err(|error| format!("v=: {error}"))?;
+        let workload = Workload {
+            write: number(required("w")?)? as usize,
+            erase: number(required("e")?)? as usize,
+            erased,
+            slots: number(required("s")?)? as usize,
+            start: match required("start")? {
+                "full" => Start::Full,
+                "garbage" => Start::Garbage,
+                _ => Start::Blank,
+            },
+            order: if required("rank")? == "score" { Order::Score } else { Order::Interval },
+            saves,
+        };
+        Ok(Case::Bounded { workload, failures })
+    }
+}

@@ -1,0 +1,255 @@
+//! Flash slots with a geometry that is selected at run time. [`Slots`] is generic over the geometry and the number of slots.
+//! This module instantiates it for each geometry and hides the instances behind one type, so that the checks are compiled
+//! once.
+
+use crate::flash::{Chip, Fault, Flash};
+use core::marker::PhantomData;
+use core::ops::Range;
+use embedded_io::{ErrorType, Read, Write};
+use training_monitor::checkpoint::{Checksum, Encoded, Header};
+use training_monitor::embedded_storage::nor_flash::{self, NorFlash, ReadNorFlash};
+use training_monitor::store::slots::{Slots, SlotsError};
+use training_monitor::store::{Opening, Store, Stored};
+
+type Error = SlotsError<Fault>;
+
+/// Write size in bytes, erase size in bytes, and value of an erased byte.
+pub type Geometry = (usize, usize, u8);
+
+/// A deliberate mistake of the driver between the store and the flash.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mistake {
+    /// The driver is correct.
+    None,
+    /// The driver does not erase a block whose bytes are all equal.
+    SkipsBlankBlocks,
+    /// A read of a seal always returns the correct seal.
+    FakesSeals,
+    /// The driver erases only the first block of each slot.
+    ErasesOneBlock,
+}
+
+/// The driver of a chip, with a deliberate mistake.
+struct Driver<'a, const W: usize, const E: usize> {
+    flash: Flash<W, E, 1, &'a mut Chip>,
+    mistake: Mistake,
+}
+
+impl<const W: usize, const E: usize> nor_flash::ErrorType for Driver<'_, W, E> {
+    type Error = Fault;
+}
+
+impl<const W: usize, const E: usize> ReadNorFlash for Driver<'_, W, E> {
+    const READ_SIZE: usize = 1;
+    fn read(&mut self, offset: u32, buffer: &mut [u8]) -> Result<(), Fault> {
+        read(&mut self.flash, self.mistake, offset, buffer)
+    }
+    fn capacity(&self) -> usize {
+        self.flash.image().len()
+    }
+}
+
+impl<const W: usize, const E: usize> NorFlash for Driver<'_, W, E> {
+    const WRITE_SIZE: usize = W;
+    const ERASE_SIZE: usize = E;
+    fn write(&mut self, offset: u32, data: &[u8]) -> Result<(), Fault> {
+        self.flash.program(offset, data)
+    }
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), Fault> {
+        erase(&mut self.flash, self.mistake, from, to)
+    }
+}
+
+fn read(chip: &mut Chip, mistake: Mistake, offset: u32, buffer: &mut [u8]) -> Result<(), Fault> {
+    chip.read(offset, buffer)?;
+    let (_, block, _) = chip.geometry();
+    // The store reads 32 bytes at offset 64 of a block only to check a seal.
+    if mistake == Mistake::FakesSeals && buffer.len() == 32 && offset as usize % block == 64 {
+        let mut record = [0; 64];
+        chip.read(offset - 64, &mut record)?;
+        buffer[..4].copy_from_slice(b"TMSK");
+        for (seal, byte) in buffer[4..8].iter_mut().zip(&record[40..44]) {
+            *seal = !byte;
+        }
+    }
+    Ok(())
+}
+
+fn erase(chip: &mut Chip, mistake: Mistake, from: u32, to: u32) -> Result<(), Fault> {
+    let (_, block, _) = chip.geometry();
+    let is_skipped = match mistake {
+        Mistake::SkipsBlankBlocks => {
+            let mut bytes = vec![0; (to - from) as usize];
+            let result = chip.read(from, &mut bytes);
+            result.is_ok() && bytes.first().is_some_and(|first| bytes.iter().all(|byte| byte == first))
+        }
+        Mistake::ErasesOneBlock => from as usize / block % 2 == 1,
+        Mistake::None | Mistake::FakesSeals => false,
+    };
+    if is_skipped { Ok(()) } else { chip.erase(from, to) }
+}
+
+/// The functions of [`Slots`] that the checks call, independent of the geometry.
+trait AnySlots {
+    fn create(&mut self, opening: &Opening<'_>) -> Result<Box<dyn Write<Error = Error> + '_>, Error>;
+    fn commit(&mut self, header: &Header<'_>, last: &Encoded) -> Result<(), Error>;
+    fn stored(&mut self, index: u32) -> Result<Option<Stored>, Error>;
+    fn parts(&mut self, step: u32) -> Result<u32, Error>;
+    fn is_firm(&mut self, step: u32) -> bool;
+    fn open(&mut self, step: u32, part: u32) -> Result<Box<dyn Read<Error = Error> + '_>, Error>;
+    fn remove(&mut self, step: u32) -> Result<(), Error>;
+    fn erases(&self) -> Vec<u32>;
+    fn erase_ahead(&mut self, len: u32) -> Result<bool, Error>;
+}
+
+impl<const W: usize, const E: usize, const SLOTS: usize, C: Checksum> AnySlots for Slots<Driver<'_, W, E>, SLOTS, C> {
+    fn create(&mut self, opening: &Opening<'_>) -> Result<Box<dyn Write<Error = Error> + '_>, Error> {
+        Ok(Box::new(Store::create(self, opening)?))
+    }
+    fn commit(&mut self, header: &Header<'_>, last: &Encoded) -> Result<(), Error> {
+        Store::commit(self, header, last)
+    }
+    fn stored(&mut self, index: u32) -> Result<Option<Stored>, Error> {
+        Store::stored(self, index)
+    }
+    fn parts(&mut self, step: u32) -> Result<u32, Error> {
+        Store::parts(self, step)
+    }
+    fn is_firm(&mut self, step: u32) -> bool {
+        Store::is_firm(self, step)
+    }
+    fn open(&mut self, step: u32, part: u32) -> Result<Box<dyn Read<Error = Error> + '_>, Error> {
+        Ok(Box::new(Store::open(self, step, part)?))
+    }
+    fn remove(&mut self, step: u32) -> Result<(), Error> {
+        Store::remove(self, step)
+    }
+    fn erases(&self) -> Vec<u32> {
+        Slots::erases(self).to_vec()
+    }
+    fn erase_ahead(&mut self, len: u32) -> Result<bool, Error> {
+        Slots::erase_ahead(self, len)
+    }
+}
+
+/// Slots of any geometry on a chip. `C` is the checksum of the streams.
+pub struct Device<'a, C>(Box<dyn AnySlots + 'a>, PhantomData<C>);
+
+impl<C> Device<'_, C> {
+    /// Returns [`Slots::erases`].
+    pub fn erases(&self) -> Vec<u32> {
+        self.0.erases()
+    }
+
+    /// Calls [`Slots::erase_ahead`].
+    pub fn erase_ahead(&mut self, len: u32) -> Result<bool, Error> {
+        self.0.erase_ahead(len)
+    }
+}
+
+/// The writer or reader of a checkpoint stream.
+pub struct Stream<S>(S);
+
+impl<S> ErrorType for Stream<S> {
+    type Error = Error;
+}
+
+impl Write for Stream<Box<dyn Write<Error = Error> + '_>> {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+        self.0.write(bytes)
+    }
+    fn flush(&mut self) -> Result<(), Error> {
+        self.0.flush()
+    }
+}
+
+impl Read for Stream<Box<dyn Read<Error = Error> + '_>> {
+    fn read(&mut self, into: &mut [u8]) -> Result<usize, Error> {
+        self.0.read(into)
+    }
+}
+
+impl<C: Checksum> Store for Device<'_, C> {
+    type Error = Error;
+    type Writer<'a>
+        = Stream<Box<dyn Write<Error = Error> + 'a>>
+    where
+        Self: 'a;
+    type Reader<'a>
+        = Stream<Box<dyn Read<Error = Error> + 'a>>
+    where
+        Self: 'a;
+    type Checksum = C;
+
+    fn create(&mut self, opening: &Opening<'_>) -> Result<Self::Writer<'_>, Error> {
+        self.0.create(opening).map(Stream)
+    }
+    fn commit(&mut self, header: &Header<'_>, last: &Encoded) -> Result<(), Error> {
+        self.0.commit(header, last)
+    }
+    fn stored(&mut self, index: u32) -> Result<Option<Stored>, Error> {
+        self.0.stored(index)
+    }
+    fn parts(&mut self, step: u32) -> Result<u32, Error> {
+        self.0.parts(step)
+    }
+    fn is_firm(&mut self, step: u32) -> bool {
+        self.0.is_firm(step)
+    }
+    fn open(&mut self, step: u32, part: u32) -> Result<Self::Reader<'_>, Error> {
+        self.0.open(step, part).map(Stream)
+    }
+    fn remove(&mut self, step: u32) -> Result<(), Error> {
+        self.0.remove(step)
+    }
+}
+
+fn open_as<const W: usize, const E: usize, const SLOTS: usize, C: Checksum + 'static>(
+    chip: &mut Chip,
+    mistake: Mistake,
+    region: Range<u32>,
+) -> Result<Device<'_, C>, String> {
+    let flash = Flash::over(chip).ok_or("the chip has another geometry than the driver")?;
+    let slots = Slots::<Driver<'_, W, E>, SLOTS, C>::open(Driver { flash, mistake }, region);
+    Ok(Device(Box::new(slots.map_err(|error| format!("cannot open the slots: {error}"))?), PhantomData))
+}
+
+macro_rules! geometries {
+    ($(($write:literal, $erase:literal, $erased:literal),)*) => {
+        /// The geometries that [`open`] supports.
+        pub const GEOMETRIES: &[Geometry] = &[$(($write, $erase, $erased),)*];
+
+        /// Opens 2 to 4 slots in `region` of a chip. The geometry of the chip must be one of the [`GEOMETRIES`].
+        pub fn open<C: Checksum + 'static>(
+            chip: &mut Chip,
+            mistake: Mistake,
+            region: Range<u32>,
+            slots: usize,
+        ) -> Result<Device<'_, C>, String> {
+            let (write, erase, _) = chip.geometry();
+            match (write, erase, slots) {
+                $(
+                    ($write, $erase, 2) => open_as::<$write, $erase, 2, C>(chip, mistake, region),
+                    ($write, $erase, 3) => open_as::<$write, $erase, 3, C>(chip, mistake, region),
+                    ($write, $erase, 4) => open_as::<$write, $erase, 4, C>(chip, mistake, region),
+                )*
+                _ => Err(format!(
+                    "unsupported geometry: write size {write}, erase size {erase}, {slots} slots; see GEOMETRIES"
+                )),
+            }
+        }
+    };
+}
+
+geometries! {
+    (32, 256, 0xFF),
+    (16, 256, 0x00),
+    (8, 256, 0xFF),
+    (4, 256, 0xFF),
+    (4, 4096, 0xFF),
+    (1, 256, 0x00),
+    (2, 1024, 0xFF),
+    (8, 2048, 0xFF),
+    (16, 4096, 0x00),
+    (32, 131_072, 0xFF),
+}

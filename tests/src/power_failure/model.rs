@@ -1,0 +1,132 @@
+//! The expected state of the store: which saves were started, which were acknowledged, and which checkpoints rank. The model
+//! is written as plainly as possible.
+
+use std::rc::Rc;
+use training_monitor::checkpoint::{self, Checksum, Contents, Header, One};
+use training_monitor::store::Stored;
+
+/// The value that ranks checkpoints.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// The step: the latest checkpoints are kept.
+    Interval,
+    /// The score: the best checkpoints are kept.
+    Score,
+}
+
+/// A save that was started.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The entry that the store should list for the checkpoint.
+    pub stored: Stored,
+    /// The bytes of the stream.
+    pub bytes: Rc<[u8]>,
+    /// Whether the save returned Ok.
+    pub is_acknowledged: bool,
+}
+
+/// A ranking. A checkpoint that equals the worst entry does not enter. Of several equal entries, the oldest is evicted first.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// The value that ranks the entries.
+    pub order: Order,
+    /// The maximum number of entries.
+    pub capacity: usize,
+    /// The entries, unordered.
+    pub entries: Vec<Stored>,
+}
+
+impl Table {
+    /// Whether `new` would enter the table.
+    pub fn accepts(&self, new: &Stored) -> bool {
+        self.entries.len() < self.capacity || self.worst().is_none_or(|worst| self.key(new) > self.key(&worst))
+    }
+
+    /// Adds `new` if the table accepts it, and evicts the worst entry if the table is full.
+    pub fn insert(&mut self, new: Stored) {
+        if !self.accepts(&new) {
+            return;
+        }
+        if self.entries.len() >= self.capacity {
+            let worst = self.worst();
+            self.entries.retain(|entry| Some(entry.step) != worst.map(|worst| worst.step));
+        }
+        self.entries.push(new);
+    }
+
+    /// The steps of all entries, in ascending order.
+    pub fn steps(&self) -> Vec<u32> {
+        let mut steps: Vec<u32> = self.entries.iter().map(|entry| entry.step).collect();
+        steps.sort_unstable();
+        steps
+    }
+
+    /// The step of the best entry. Of several equal entries, the newest is the best.
+    pub fn best(&self) -> Option<u32> {
+        self.entries.iter().max_by_key(|entry| (self.key(entry), entry.step)).map(|entry| entry.step)
+    }
+
+    fn key(&self, entry: &Stored) -> i64 {
+        match self.order {
+            Order::Interval => i64::from(entry.step),
+            Order::Score => entry.score.unwrap_or(0.0) as i64,
+        }
+    }
+
+    fn worst(&self) -> Option<Stored> {
+        self.entries.iter().min_by_key(|entry| (self.key(entry), entry.step)).copied()
+    }
+}
+
+/// The expected state of the store.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// All saves that were started, by step.
+    pub attempts: Vec<Attempt>,
+    /// The ranking of the acknowledged saves. These checkpoints must be stored.
+    pub acknowledged: Table,
+    /// The last step that was used.
+    pub step: u32,
+}
+
+impl Model {
+    /// A model without checkpoints.
+    pub fn new(order: Order, capacity: usize) -> Self {
+        Model { attempts: Vec::new(), acknowledged: Table { order, capacity, entries: Vec::new() }, step: 0 }
+    }
+
+    /// Adds an attempt to save `len` weights, which differ from those of all other attempts. Returns the entry and the
+    /// weights.
+    pub fn start_save<C: Checksum>(&mut self, sequence: u32, score: Option<f32>, len: usize) -> (Stored, Vec<f32>) {
+        self.step += 1;
+        let stored = Stored { step: self.step, sequence, iteration: 10 * self.step, score };
+        let mut weights: Vec<f32> = (0..len).map(|index| (self.step * 1000) as f32 + index as f32 * 0.37).collect();
+        let bytes = encode::<C>(&stored, &mut weights).into();
+        self.attempts.push(Attempt { stored, bytes, is_acknowledged: false });
+        (stored, weights)
+    }
+
+    /// Marks the last attempt as acknowledged.
+    pub fn acknowledge_save(&mut self) {
+        if let Some(last) = self.attempts.last_mut() {
+            last.is_acknowledged = true;
+            self.acknowledged.insert(last.stored);
+        }
+    }
+
+    /// The attempt with the entry `stored`.
+    pub fn attempt(&self, stored: &Stored) -> Option<&Attempt> {
+        self.attempts.iter().rev().find(|attempt| attempt.stored == *stored)
+    }
+}
+
+/// The stream that the store must contain for a checkpoint.
+pub fn encode<C: Checksum>(stored: &Stored, weights: &mut [f32]) -> Vec<u8> {
+    let Stored { step, sequence, iteration, score } = *stored;
+    let header = Header { step, sequence, iteration, score, score_name: None };
+    let contents = Contents { header, record: None, only: None, allow_non_finite: false };
+    let mut bytes = Vec::new();
+    let encoded = checkpoint::encode::<C, _, _>(&mut bytes, &contents, &One("m", weights));
+    encoded.expect("writing to a Vec does not fail");
+    bytes
+}

@@ -1,0 +1,278 @@
+//! A simulated flash with the store on it, and the model of what the store must contain.
+
+use super::case::{PowerFailure, Save, Start, Workload};
+use super::device::{Device, GEOMETRIES, open};
+use super::model::{Model, Order, Table};
+use super::store_variant::StoreVariant;
+use crate::flash::Chip;
+use crate::random::Random;
+use crate::store_access::{list_checkpoints, read_stream};
+use core::marker::PhantomData;
+use training_monitor::ModelCheckpoint;
+use training_monitor::checkpoint::{Checksum, One};
+use training_monitor::event::IterationCompleted;
+use training_monitor::handlers::model_checkpoint::{Builder, Save as Decision};
+use training_monitor::handlers::saving::Saving;
+use training_monitor::ranking::Entry;
+use training_monitor::store::Stored;
+
+/// An action in a session. A session starts with opening the store and ends with its actions or with a power failure.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Saves a checkpoint, if it ranks.
+    Save(Save),
+    /// Erases a slot ahead of the next save.
+    EraseAhead {
+        /// Whether the next checkpoint takes two erase blocks.
+        long: bool,
+    },
+}
+
+/// A flash with slots of two erase blocks each. The first block of the flash is outside the region of the store.
+#[derive(Debug)]
+pub struct Simulation<V> {
+    /// The flash.
+    pub chip: Chip,
+    /// The expected state of the store.
+    pub model: Model,
+    slots: usize,
+    variant: PhantomData<V>,
+}
+
+impl<V> Clone for Simulation<V> {
+    fn clone(&self) -> Self {
+        Simulation { chip: self.chip.clone(), model: self.model.clone(), slots: self.slots, variant: PhantomData }
+    }
+}
+
+/// The content of the block outside the region.
+const FOREIGN: u8 = 0x3C;
+
+impl<V: StoreVariant> Simulation<V> {
+    /// The state before the first save of a workload.
+    pub fn new(workload: &Workload) -> Result<Self, String> {
+        let Workload { write, erase, erased, slots, start, order, .. } = *workload;
+        let is_known = GEOMETRIES.iter().any(|geometry| (geometry.0, geometry.1) == (write, erase));
+        if !is_known || !(2..=4).contains(&slots) {
+            return Err(format!(
+                "unsupported geometry: write size {write}, erase size {erase}, {slots} slots; see GEOMETRIES"
+            ));
+        }
+        let mut image = vec![erased; erase + 2 * erase * slots];
+        if start == Start::Garbage {
+            let mut random = Random::new(7);
+            image.fill_with(|| random.byte());
+        }
+        image[..erase].fill(FOREIGN);
+        let chip = Chip::new(write, erase, 1, image, erased);
+        let model = Model::new(order, V::n_saved(slots));
+        let mut simulation = Simulation { chip, model, slots, variant: PhantomData };
+        if start == Start::Full {
+            for index in 0..slots {
+                simulation.run(&[Action::Save(Save { long: index % 2 == 1, score: 1 + index as u8 })], None)?;
+            }
+        }
+        Ok(simulation)
+    }
+
+    fn settings(&self) -> Builder<4> {
+        ModelCheckpoint::<4>::builder().n_saved(V::n_saved(self.slots) as u32)
+    }
+
+    /// Runs a session. Returns whether the power failed. Every other failure is an error.
+    pub fn run(&mut self, actions: &[Action], failure: Option<PowerFailure>) -> Result<bool, String> {
+        let builder = self.settings();
+        let invalid = |error| format!("settings: {error}");
+        if let Some(PowerFailure { after, outcome, seed }) = failure {
+            self.chip.cut_at(after, outcome, seed);
+        }
+        let result = match self.model.acknowledged.order {
+            Order::Interval => self.session(builder.save_interval(1).build().map_err(invalid)?, actions),
+            Order::Score => self.session(builder.scored().build().map_err(invalid)?, actions),
+        };
+        let is_off = self.chip.is_off();
+        self.chip.power_on();
+        match result {
+            Ok(()) => Ok(false),
+            Err(_) if is_off => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn session<F>(&mut self, policy: ModelCheckpoint<4, F>, actions: &[Action]) -> Result<(), String> {
+        let Simulation { chip, model, slots, .. } = self;
+        let (_, erase, _) = chip.geometry();
+        let mut handler = attach::<V, F>(chip, *slots, policy)?;
+        let mut sequence = list_checkpoints(handler.store_mut())?.last().map_or(0, |newest| newest.sequence);
+        for action in actions {
+            match *action {
+                Action::Save(Save { long, score }) => {
+                    let score = (model.acknowledged.order == Order::Score).then_some(f32::from(score));
+                    let next = Stored { step: model.step + 1, sequence: 0, iteration: 0, score };
+                    if !rank(model, &ranked(handler.machine().kept())).accepts(&next) {
+                        continue;
+                    }
+                    sequence += 1;
+                    let len = weight_count(erase, long);
+                    let (stored, mut weights) = model.start_save::<V::Sum>(sequence, score, len);
+                    let decision = Decision { step: stored.step, score };
+                    let objects = One("m", &mut weights[..]);
+                    handler
+                        .save(decision, stored.iteration, None, &objects)
+                        .map_err(|error| format!("save: {error}"))?;
+                    model.acknowledge_save();
+                }
+                Action::EraseAhead { long } => {
+                    handler.sweep();
+                    let len = 4 * weight_count(erase, long) as u32 + 32;
+                    while !handler.store_mut().erase_ahead(len).map_err(|error| format!("erase ahead: {error}"))? {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the store twice, and compares its content with the model.
+    pub fn check(&mut self) -> Result<(), String> {
+        let builder = self.settings();
+        let invalid = |error| format!("settings: {error}");
+        let before = self.chip.counts;
+        let first = match self.model.acknowledged.order {
+            Order::Interval => self.check_content(builder.save_interval(1).build().map_err(invalid)?),
+            Order::Score => self.check_content(builder.scored().build().map_err(invalid)?),
+        }?;
+        if !self.chip.is_unstable() {
+            let mut store = open_slots::<V>(&mut self.chip, self.slots)?;
+            if list_checkpoints(&mut store)? != first {
+                return Err("opening the store a second time lists other checkpoints".into());
+            }
+        }
+        if self.chip.counts.operations != before.operations {
+            return Err("opening the store wrote to the flash".into());
+        }
+        if !self.chip.violations().is_empty() {
+            return Err(format!("the store violated the driver contract: {:?}", self.chip.violations()));
+        }
+        let (_, erase, _) = self.chip.geometry();
+        // The loop has no branch per byte, because it runs millions of times.
+        if self.chip.image()[..erase].iter().fold(0, |changed, byte| changed | byte ^ FOREIGN) != 0 {
+            return Err("the store wrote outside its region".into());
+        }
+        Ok(())
+    }
+
+    /// Opens the store and returns the listed checkpoints.
+    fn check_content<F>(&mut self, policy: ModelCheckpoint<4, F>) -> Result<Vec<Stored>, String> {
+        let Simulation { chip, model, slots, .. } = self;
+        check_opening::<V>(chip, *slots)?;
+
+        let mut handler = attach::<V, F>(chip, *slots, policy)?;
+        let listed = list_checkpoints(handler.store_mut())?;
+        let mut intact = Vec::new();
+        for stored in &listed {
+            let attempt = model.attempt(stored).ok_or_else(|| format!("{stored:?} was never saved"))?;
+            match read_stream(handler.store_mut(), stored.step) {
+                Ok(bytes) if *bytes == *attempt.bytes => intact.push(*stored),
+                Ok(bytes) if has_valid_checksum::<V::Sum>(&bytes) => {
+                    return Err(format!("{stored:?}: wrong data with a valid checksum"));
+                }
+                // An unstable cell: the stream was intact when the store was opened, but a later read gives other bits.
+                _ => (),
+            }
+        }
+        // An interrupted save that is stored completely takes part in the ranking while it is readable.
+        let required = with_acknowledged(model, &intact);
+        if let Some(lost) = required.entries.iter().find(|entry| !intact.contains(entry)) {
+            return Err(format!("lost: {lost:?}; intact checkpoints: {intact:?}"));
+        }
+
+        let expected = with_acknowledged(model, &listed);
+        let mut kept: Vec<u32> = handler.machine().kept().iter().map(|entry| entry.step).collect();
+        let best = handler.machine().best().map(|entry| entry.step);
+        if best != kept.last().copied() || best != expected.best() {
+            return Err(format!("the best checkpoint is {best:?}, expected {:?}", expected.best()));
+        }
+        kept.sort_unstable();
+        if kept != expected.steps() {
+            return Err(format!("the ranking is {kept:?}, expected {:?}", expected.steps()));
+        }
+        let is_acknowledged = |stored: &Stored| model.attempt(stored).is_some_and(|attempt| attempt.is_acknowledged);
+        if listed.iter().all(is_acknowledged) && kept != model.acknowledged.steps() {
+            return Err(format!("the ranking is {kept:?}, acknowledged were {:?}", model.acknowledged.steps()));
+        }
+        let latest = handler.machine().latest().map(|entry| entry.step);
+        if latest != listed.last().map(|newest| newest.step) {
+            return Err(format!("the latest checkpoint is {latest:?}, listed are {listed:?}"));
+        }
+        Ok(listed)
+    }
+}
+
+/// Opens the store, and checks the number of reads and the erase counts.
+fn check_opening<V: StoreVariant>(chip: &mut Chip, slots: usize) -> Result<(), String> {
+    let (_, erase, _) = chip.geometry();
+    let reads = chip.counts.reads;
+    let block_erases = chip.block_erases.clone();
+    let store = open_slots::<V>(chip, slots)?;
+    let erases = store.erases();
+    drop(store);
+    let limit = slots * (3 + 2 * erase / 64 + 1);
+    if chip.counts.reads - reads > limit as u64 {
+        return Err(format!("opening the store took {} reads, the limit is {limit}", chip.counts.reads - reads));
+    }
+    if let Some(slot) = (0..slots).find(|slot| erases[*slot] > block_erases[1 + 2 * slot]) {
+        let actual = block_erases[1 + 2 * slot];
+        return Err(format!("slot {slot} reports {} erases, but was erased {actual} times", erases[slot]));
+    }
+    Ok(())
+}
+
+/// The number of weights of a checkpoint that takes one erase block, or two if `long` is set.
+fn weight_count(erase: usize, long: bool) -> usize {
+    if long { (erase - 96) / 4 + 6 } else { 6 }
+}
+
+fn open_slots<V: StoreVariant>(chip: &mut Chip, slots: usize) -> Result<Device<'_, V::Sum>, String> {
+    let (_, erase, _) = chip.geometry();
+    let end = chip.image().len();
+    open(chip, V::MISTAKE, erase as u32..end as u32, slots)
+}
+
+fn attach<V: StoreVariant, F>(
+    chip: &mut Chip,
+    slots: usize,
+    policy: ModelCheckpoint<4, F>,
+) -> Result<Saving<4, IterationCompleted, Device<'_, V::Sum>, F>, String> {
+    let store = open_slots::<V>(chip, slots)?;
+    policy.attach(IterationCompleted, store).map_err(|error| format!("attach: {error}"))
+}
+
+/// Whether the last four bytes of a stream are the checksum of the other bytes.
+fn has_valid_checksum<C: Checksum>(bytes: &[u8]) -> bool {
+    bytes.split_last_chunk::<4>().is_some_and(|(body, sum)| {
+        let mut crc = C::default();
+        crc.update(body);
+        crc.value() == u32::from_le_bytes(*sum)
+    })
+}
+
+/// The ranking of the given checkpoints alone.
+fn rank(model: &Model, checkpoints: &[Stored]) -> Table {
+    let mut table = Table { entries: Vec::new(), ..model.acknowledged.clone() };
+    checkpoints.iter().for_each(|stored| table.insert(*stored));
+    table
+}
+
+/// The ranking of the given checkpoints together with the acknowledged ones.
+fn with_acknowledged(model: &Model, checkpoints: &[Stored]) -> Table {
+    let mut all: Vec<Stored> = checkpoints.iter().chain(&model.acknowledged.entries).copied().collect();
+    all.sort_by_key(|stored| (stored.sequence, stored.step));
+    all.dedup();
+    rank(model, &all)
+}
+
+/// The entries of a ranking of the library as entries of a store.
+fn ranked(kept: &[Entry]) -> Vec<Stored> {
+    let stored = |entry: &Entry| Stored { step: entry.step, sequence: 0, iteration: 0, score: entry.score() };
+    kept.iter().map(stored).collect()
+}

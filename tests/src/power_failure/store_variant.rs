@@ -1,0 +1,103 @@
+//! The store under test: unmodified, or with a deliberate mistake that the checks must detect.
+
+use super::device::Mistake;
+use training_monitor::checkpoint::{Checksum, Crc32};
+
+/// A variant of [`Slots`](training_monitor::store::slots::Slots): its checksum, its number of kept checkpoints, and the
+/// mistake between the store and the flash.
+pub trait StoreVariant {
+    /// The checksum of the streams.
+    type Sum: Checksum + 'static;
+    /// The mistake between the store and the flash.
+    const MISTAKE: Mistake = Mistake::None;
+    /// Returns the number of checkpoints that the ranking keeps if the store has `slots` slots.
+    fn n_saved(slots: usize) -> usize {
+        slots - 1
+    }
+}
+
+/// The unmodified store. It uses a fast checksum, because the checksum takes most of the run time of the checks.
+#[derive(Debug)]
+pub struct Unmodified;
+
+/// The checksum of the crate crc32fast.
+#[derive(Default, Debug)]
+pub struct Crc32Fast(crc32fast::Hasher);
+
+impl Checksum for Crc32Fast {
+    fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+    fn value(&self) -> u32 {
+        self.0.clone().finalize()
+    }
+}
+
+impl StoreVariant for Unmodified {
+    type Sum = Crc32Fast;
+}
+
+/// The unmodified store with the built-in checksum of `training_monitor`.
+#[derive(Debug)]
+pub struct UnmodifiedBuiltInSum;
+
+impl StoreVariant for UnmodifiedBuiltInSum {
+    type Sum = Crc32;
+}
+
+/// A store that accepts a stream with any checksum.
+#[derive(Debug)]
+pub struct NoChecksum;
+
+/// A checksum with a constant value: the CRC-32 of every stream that ends with its own CRC-32.
+#[derive(Default, Debug)]
+pub struct ConstantSum;
+
+impl Checksum for ConstantSum {
+    fn update(&mut self, _: &[u8]) {}
+    fn value(&self) -> u32 {
+        0x2144_DF1C
+    }
+}
+
+impl StoreVariant for NoChecksum {
+    type Sum = ConstantSum;
+}
+
+/// A store that keeps one checkpoint in every slot, so that each save must overwrite a kept checkpoint.
+#[derive(Debug)]
+pub struct NoSpareSlot;
+
+impl StoreVariant for NoSpareSlot {
+    type Sum = Crc32Fast;
+    fn n_saved(slots: usize) -> usize {
+        slots
+    }
+}
+
+/// A store that does not erase a block whose bytes all have the erased value.
+#[derive(Debug)]
+pub struct SkipsBlankBlocks;
+
+impl StoreVariant for SkipsBlankBlocks {
+    type Sum = Crc32Fast;
+    const MISTAKE: Mistake = Mistake::SkipsBlankBlocks;
+}
+
+/// A store that commits a checkpoint with its record alone, without a seal.
+#[derive(Debug)]
+pub struct NoSeal;
+
+impl StoreVariant for NoSeal {
+    type Sum = Crc32Fast;
+    const MISTAKE: Mistake = Mistake::FakesSeals;
+}
+
+/// A store that erases only the first block of a slot, even if the checkpoint is longer.
+#[derive(Debug)]
+pub struct ErasesOneBlock;
+
+impl StoreVariant for ErasesOneBlock {
+    type Sum = Crc32Fast;
+    const MISTAKE: Mistake = Mistake::ErasesOneBlock;
+}

@@ -1,0 +1,33 @@
+//! The errors of the directory store have the kind and the source of the I/O error that caused them.
+
+use std::error::Error;
+use std::io::ErrorKind as Io;
+use training_monitor::embedded_io::{Error as _, ErrorKind};
+use training_monitor_std::directory::{DirectoryError, OpenError, Operation};
+
+#[test]
+fn a_directory_error_has_the_kind_of_its_cause() {
+    let error = |kind: Io| DirectoryError::Io { operation: Operation::Read, path: "a".into(), cause: kind.into() };
+    for (kind, expected) in [
+        (Io::NotFound, ErrorKind::NotFound),
+        (Io::PermissionDenied, ErrorKind::PermissionDenied),
+        (Io::ReadOnlyFilesystem, ErrorKind::PermissionDenied),
+        (Io::AlreadyExists, ErrorKind::AlreadyExists),
+        (Io::InvalidInput, ErrorKind::InvalidInput),
+        (Io::InvalidData, ErrorKind::InvalidData),
+        (Io::TimedOut, ErrorKind::TimedOut),
+        (Io::Interrupted, ErrorKind::Interrupted),
+        (Io::Unsupported, ErrorKind::Unsupported),
+        (Io::OutOfMemory, ErrorKind::OutOfMemory),
+        (Io::WriteZero, ErrorKind::WriteZero),
+        (Io::StorageFull, ErrorKind::Other),
+    ] {
+        assert_eq!(error(kind).kind(), expected, "{kind:?}");
+        assert!(error(kind).source().is_some() && OpenError::Directory(error(kind)).source().is_some());
+    }
+    assert_eq!(DirectoryError::InTheWay { path: "a".into() }.kind(), ErrorKind::AlreadyExists);
+    assert_eq!(DirectoryError::Name { name: "a".into() }.kind(), ErrorKind::InvalidInput);
+    assert_eq!(DirectoryError::NotStored { step: 1 }.kind(), ErrorKind::NotFound);
+    assert_eq!(DirectoryError::NothingWritten.kind(), ErrorKind::InvalidData);
+    assert!(DirectoryError::NothingWritten.source().is_none() && OpenError::Prefix.source().is_none());
+}

@@ -1,0 +1,73 @@
+//! A short run of the power-failure checks, and tests that the checks detect deliberate mistakes.
+
+use std::time::Duration;
+use training_monitor_tests::power_failure::{
+    self, ErasesOneBlock, Extent, GEOMETRIES, NoChecksum, NoSeal, NoSpareSlot, SkipsBlankBlocks, StoreVariant, Summary,
+    Unmodified, UnmodifiedBuiltInSum, replay,
+};
+
+#[test]
+fn every_acknowledged_checkpoint_survives_power_failures() {
+    let summary = power_failure::run::<Unmodified>(Extent::Short, GEOMETRIES, 1, Duration::from_secs(1));
+    assert_eq!(summary.failed_cases, []);
+    assert!(summary.failed == 0 && summary.passed > 10_000, "{} cases", summary.passed);
+}
+
+#[test]
+fn every_acknowledged_checkpoint_survives_with_the_built_in_checksum() {
+    let mut summary = Summary::default();
+    power_failure::run_long::<UnmodifiedBuiltInSum>(100..110, None, &mut summary);
+    assert_eq!(summary.failed_cases, []);
+}
+
+/// Seeds of long sequences. A store without seals loses a checkpoint in some of them.
+const SEEDS: core::ops::Range<u64> = 120..150;
+
+/// Checks that the cases detect the mistake of a variant, that the reported line reproduces the error, and that the
+/// unmodified store passes the same line.
+fn assert_detected<V: StoreVariant>(long: bool) {
+    let mut summary = Summary::default();
+    if long {
+        power_failure::run_long::<V>(SEEDS, None, &mut summary);
+    } else {
+        power_failure::run_bounded::<V>(Extent::Short, GEOMETRIES, &mut summary);
+    }
+    assert!(summary.failed > 0, "{} cases passed", summary.passed);
+    let (line, expected) = &summary.failed_cases[0];
+    let error = replay::<V>(line).expect_err("the variant fails again");
+    assert!(error.contains(expected.as_str()), "{line}: {error}, expected {expected}");
+    assert_eq!(replay::<Unmodified>(line), Ok(()), "{line}");
+}
+
+#[test]
+fn a_store_that_skips_erases_of_blank_blocks_is_detected() {
+    assert_detected::<SkipsBlankBlocks>(false);
+}
+
+#[test]
+fn a_store_that_ignores_checksums_is_detected() {
+    assert_detected::<NoChecksum>(false);
+}
+
+#[test]
+fn a_store_without_a_spare_slot_is_detected() {
+    assert_detected::<NoSpareSlot>(false);
+}
+
+#[test]
+fn a_store_that_erases_one_block_only_is_detected() {
+    assert_detected::<ErasesOneBlock>(false);
+}
+
+#[test]
+fn a_store_without_seals_is_detected() {
+    assert_detected::<NoSeal>(true);
+}
+
+#[test]
+fn an_invalid_replay_line_is_an_error() {
+    assert!(replay::<Unmodified>("w=4").is_err());
+    assert!(replay::<Unmodified>("w=3 e=256 v=ff s=3 start=full rank=score saves=S1 failures=1:bits:5").is_err());
+    assert!(replay::<Unmodified>("w=4 e=256 v=ff s=5 start=full rank=score saves=S1 failures=1:bits:5").is_err());
+    assert!(replay::<Unmodified>("w=4 e=256 v=ff s=3 start=full rank=score saves=S1 failures=1:bytes:5").is_err());
+}
