@@ -10,7 +10,7 @@
 //! A run that goes on from a checkpoint takes back what had happened after that checkpoint, so nothing is there twice.
 //!
 //! ```
-//! use training_monitor::{Engine, ModelCheckpoint, State, checkpoint::One, event::*, on};
+//! use training_monitor::{Engine, ModelCheckpoint, State, checkpoint::Named, event::*, on};
 //! use training_monitor_std::{Directory, History, history::Entry};
 //!
 //! let dir = tempfile::tempdir()?;
@@ -24,7 +24,7 @@
 //!         .attach(EpochCompleted, files)?
 //!         .observe(history.observer("best")),
 //! );
-//! let outcome = Engine::new(2).run(&mut One("model", [0.0_f32]), 0..3, &mut handlers, |_, batch, _| batch as f32)?;
+//! let outcome = Engine::new(2).run(&mut Named::new("model", [0.0_f32]), 0..3, &mut handlers, |_, batch, _| batch as f32)?;
 //! history.stopped(&outcome);
 //! history.flush()?;
 //!
@@ -50,7 +50,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use training_monitor::Outcome;
 use training_monitor::engine::Resumed;
-use training_monitor::handlers::saving::{Observer, Report};
+use training_monitor::handlers::model_checkpoint::{CheckpointObserver, CheckpointEvent};
 
 /// A handle to the file of one run. Clones write to the same file.
 #[derive(Clone)]
@@ -233,22 +233,22 @@ pub struct HistoryObserver {
     store: String,
 }
 
-impl<E: fmt::Display> Observer<E> for HistoryObserver {
-    fn observe(&mut self, report: &Report<'_, E>) {
+impl<E: fmt::Display> CheckpointObserver<E> for HistoryObserver {
+    fn on_checkpoint_event(&mut self, report: &CheckpointEvent<'_, E>) {
         let mut log = self.history.0.borrow_mut();
         let (store, iteration) = (self.store.clone(), log.iteration);
         let entry = match report {
-            Report::Saved { save, bytes, removed } => {
+            CheckpointEvent::Saved { decision: save, bytes, evicted: removed } => {
                 Entry::Saved { store, step: save.step, iteration, score: save.score, bytes: *bytes, removed: *removed }
             }
-            Report::SaveFailed { save, error, retrying } => {
+            CheckpointEvent::SaveFailed { decision: save, error, retrying } => {
                 let error = error.to_string();
                 Entry::SaveFailed { store, step: save.step, iteration, error, retrying: *retrying }
             }
-            Report::RemovalFailed { step, error } => {
-                Entry::RemovalFailed { store, step: *step, iteration, error: error.to_string() }
+            CheckpointEvent::EvictionFailed { step, error } => {
+                Entry::EvictionFailed { store, step: *step, iteration, error: error.to_string() }
             }
-            Report::LoadFailed { step, error } => Entry::LoadFailed { store, step: *step, error: error.to_string() },
+            CheckpointEvent::LoadFailed { step, error } => Entry::LoadFailed { store, step: *step, error: error.to_string() },
             _ => return,
         };
         log.write(&entry);

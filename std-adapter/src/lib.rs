@@ -12,7 +12,7 @@
 //! A run that is interrupted and goes on:
 //!
 //! ```
-//! use training_monitor::checkpoint::One;
+//! use training_monitor::checkpoint::Named;
 //! use training_monitor::event::{EpochCompleted, IterationCompleted};
 //! use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, State, StopReason, Timer, on};
 //! use training_monitor_std::{Directory, History, Progress, StdClock, chart};
@@ -22,20 +22,20 @@
 //!
 //! // Two weights that learn y = 2x + 1, one pair at a time; at most `epochs` epochs.
 //! let train = |epochs: u32| -> Result<_, Box<dyn std::error::Error>> {
-//!     let mut model = One("line", [0.0_f32, 0.0]);
+//!     let mut model = Named::new("line", [0.0_f32, 0.0]);
 //!     let history = History::open(dir.path().join("history.jsonl"))?;
 //!     let files = Directory::builder(dir.path(), "latest").require_empty(false).open()?;
 //!     let mut handlers = (
 //!         on(IterationCompleted, |_: &mut _, s: &mut State<f32>| {
 //!             history.iteration(s.iteration(), s.output.unwrap_or(f32::NAN), None);
 //!         }),
-//!         on(EpochCompleted, |model: &mut One<[f32; 2]>, s: &mut State<f32>| {
+//!         on(EpochCompleted, |model: &mut Named<[f32; 2]>, s: &mut State<f32>| {
 //!             history.epoch(s.epoch(), &[("slope", model.1[0].into()), ("offset", model.1[1].into())]);
 //!         }),
 //!         EarlyStopping::new(3)?.attach(EpochCompleted, |s: &State<f32>| -s.output.unwrap_or(f32::NAN)),
 //!         Timer::new(0).attach_to_run(StdClock::new()),
 //!         Progress::new().attach(|s: &State<f32>| s.output.unwrap_or(f32::NAN)),
-//!         ModelCheckpoint::<2>::builder().save_interval(1).n_saved(2).build()?
+//!         ModelCheckpoint::<2>::every(1)?.n_saved(2).build()?
 //!             .attach(EpochCompleted, files)?
 //!             .observe(history.observer("latest")),
 //!     );

@@ -23,7 +23,7 @@ pub enum Operation {
     Rename,
     /// Bringing names to the medium.
     SyncDir,
-    /// Opening a file for reading.
+    /// StreamSpec a file for reading.
     Open,
     /// Reading from it.
     Read,

@@ -17,17 +17,17 @@
 //! Ignite's own example: every second of six calls is saved, two are kept.
 //!
 //! ```
-//! use training_monitor::{Engine, ModelCheckpoint, State, checkpoint::One, event::{EpochCompleted, IterationCompleted}, on};
+//! use training_monitor::{Engine, ModelCheckpoint, State, checkpoint::Named, event::{EpochCompleted, IterationCompleted}, on};
 //! use training_monitor_std::Directory;
 //!
 //! let dir = tempfile::tempdir()?;
-//! let mut model = One("mymodel", [0.0_f32; 8]);
+//! let mut model = Named::new("mymodel", [0.0_f32; 8]);
 //!
 //! let files = Directory::builder(dir.path(), "myprefix").open()?;
-//! let checkpoint = ModelCheckpoint::<2>::builder().save_interval(2).n_saved(2).build()?;
+//! let checkpoint = ModelCheckpoint::<2>::every(2)?.n_saved(2).build()?;
 //!
 //! // The handler is attached to an evaluator, which the trainer runs after each of its epochs.
-//! let evaluate = on(EpochCompleted, |model: &mut One<[f32; 8]>, _: &mut State<f32>, evaluator: &mut Engine<f32>, handlers: &mut _| {
+//! let evaluate = on(EpochCompleted, |model: &mut Named<[f32; 8]>, _: &mut State<f32>, evaluator: &mut Engine<f32>, handlers: &mut _| {
 //!     evaluator.run(model, 0..2, handlers, |_, _, _| 0.0).expect("an evaluation");
 //! })
 //! .with(Engine::new(1), checkpoint.attach(EpochCompleted, files)?);
@@ -45,6 +45,7 @@
 mod builder;
 mod error;
 mod file_system;
+mod file_name;
 mod naming;
 mod save;
 mod scan;
@@ -63,7 +64,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use training_monitor::checkpoint::{Encoded, Header};
 use training_monitor::embedded_io::{ErrorType, Read};
-use training_monitor::store::{Opening, Store, Stored};
+use training_monitor::store::{StreamSpec, Store, CheckpointMeta};
 
 /// A directory of checkpoints.
 pub struct Directory<F: FileSystem = RealFs> {
@@ -92,7 +93,7 @@ struct Place {
 /// The files of one checkpoint, in the order of its objects.
 #[derive(Clone, Debug)]
 struct Set {
-    stored: Stored,
+    stored: CheckpointMeta,
     files: Vec<String>,
 }
 
@@ -225,7 +226,7 @@ impl<F: FileSystem> Store for Directory<F> {
     const STREAM_PER_OBJECT: bool = true;
     const LARGE_BUFFER: bool = true;
 
-    fn create(&mut self, opening: &Opening<'_>) -> Result<Writer<'_, F>, DirectoryError> {
+    fn create(&mut self, opening: &StreamSpec<'_>) -> Result<Writer<'_, F>, DirectoryError> {
         self.begin(opening)
     }
 
@@ -233,11 +234,11 @@ impl<F: FileSystem> Store for Directory<F> {
         self.finish(header)
     }
 
-    fn stored(&mut self, index: u32) -> Result<Option<Stored>, DirectoryError> {
+    fn checkpoint(&mut self, index: u32) -> Result<Option<CheckpointMeta>, DirectoryError> {
         Ok(self.sets.get(index as usize).map(|set| set.stored))
     }
 
-    fn parts(&mut self, step: u32) -> Result<u32, DirectoryError> {
+    fn stream_count(&mut self, step: u32) -> Result<u32, DirectoryError> {
         Ok(self.set(step).map_or(0, |set| set.files.len() as u32))
     }
 

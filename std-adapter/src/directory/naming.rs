@@ -6,8 +6,8 @@
 //! A final name is no proof either; there the stream says what the object is called ([`Naming::is_final_of`]).
 
 use crate::checksum::Crc32Fast;
-use training_monitor::checkpoint::{DecodeError, Header, Info, Inspect, inspect};
-use training_monitor::name::FileName;
+use training_monitor::checkpoint::{DecodeError, Header, Info, Inspect, inspect_with};
+use super::file_name::FileName;
 
 /// Prefix and extension.
 #[derive(Clone, Debug)]
@@ -99,7 +99,7 @@ impl Inspect for Names {
     fn score_name(&mut self, name: &str) {
         self.score = Some(name.to_owned());
     }
-    fn set(&mut self, name: &str) {
+    fn object_name(&mut self, name: &str) {
         self.objects.push(name.to_owned());
     }
 }
@@ -110,7 +110,7 @@ pub(super) fn look<R: training_monitor::embedded_io::Read>(
     scratch: &mut [u8],
 ) -> Result<Seen, DecodeError<R::Error>> {
     let mut names = Names::default();
-    let info = inspect::<Crc32Fast, _, _>(reader, scratch, &mut names)?;
+    let info = inspect_with::<Crc32Fast, _, _>(reader, scratch, &mut names)?;
     Ok(Seen { info, score_name: names.score, objects: names.objects })
 }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use std::io::{BufWriter, Write as _};
 use training_monitor::checkpoint::Header;
 use training_monitor::embedded_io::{ErrorType, Write};
-use training_monitor::store::{Opening, Stored};
+use training_monitor::store::{StreamSpec, CheckpointMeta};
 
 /// A checkpoint that is being written.
 pub(super) struct Pending<W: std::io::Write> {
@@ -59,18 +59,18 @@ impl<F: FileSystem> Write for Writer<'_, F> {
 
 impl<F: FileSystem> Directory<F> {
     /// Opens the file of one object.
-    pub(super) fn begin(&mut self, opening: &Opening<'_>) -> Result<Writer<'_, F>, DirectoryError> {
+    pub(super) fn begin(&mut self, opening: &StreamSpec<'_>) -> Result<Writer<'_, F>, DirectoryError> {
         if self.unsettled {
             self.settle()?;
         }
         let header = &opening.header;
         let goes_on = |pending: &Pending<F::Writer>| {
-            (pending.step, pending.sequence, pending.parts) == (header.step, header.sequence, opening.parts)
-                && pending.names.len() == opening.part as usize
+            (pending.step, pending.sequence, pending.parts) == (header.step, header.sequence, opening.stream_count)
+                && pending.names.len() == opening.stream_index as usize
         };
-        if opening.part == 0 || !self.pending.as_ref().is_some_and(goes_on) {
+        if opening.stream_index == 0 || !self.pending.as_ref().is_some_and(goes_on) {
             self.abandon();
-            let (step, sequence, parts) = (header.step, header.sequence, opening.parts);
+            let (step, sequence, parts) = (header.step, header.sequence, opening.stream_count);
             self.pending = Some(Pending { step, sequence, parts, names: Vec::new(), file: None });
         }
         let begun = self.close().and_then(|()| self.begin_file(opening));
@@ -81,7 +81,7 @@ impl<F: FileSystem> Directory<F> {
         Ok(Writer(self))
     }
 
-    fn begin_file(&mut self, opening: &Opening<'_>) -> Result<(), DirectoryError> {
+    fn begin_file(&mut self, opening: &StreamSpec<'_>) -> Result<(), DirectoryError> {
         let name = self.place.naming.name(opening.object.unwrap_or_default(), &opening.header);
         if name.contains(['/', '\\', '\0']) {
             return Err(DirectoryError::Name { name });
@@ -248,6 +248,6 @@ impl<F: FileSystem> Directory<F> {
         for name in replaced.iter().flat_map(|set| &set.files).filter(|name| !mine(name)) {
             let _ = self.place.remove(&self.fs, name);
         }
-        self.sets.push(Set { stored: Stored::from(header), files });
+        self.sets.push(Set { stored: CheckpointMeta::from(header), files });
     }
 }

@@ -22,7 +22,7 @@ use std::io::Read as _;
 use std::path::PathBuf;
 use training_monitor::checkpoint::DecodeError;
 use training_monitor::embedded_io::{ErrorType, Read};
-use training_monitor::store::Stored;
+use training_monitor::store::CheckpointMeta;
 
 /// A file with a name like ours that is not part of a checkpoint that counts. It is never touched, except that the next
 /// save of that name replaces one that is [ours](Reason::is_ours).
@@ -109,7 +109,7 @@ impl Key {
 #[derive(Default, Debug)]
 struct Group {
     members: BTreeMap<usize, Vec<(Kind, String)>>,
-    stored: Option<Stored>,
+    stored: Option<CheckpointMeta>,
 }
 
 impl Group {
@@ -182,7 +182,7 @@ fn read_all<F: FileSystem>(
                 Some(object) => {
                     let info = &seen.info;
                     let (step, sequence, iteration) = (info.step, info.sequence, info.iteration);
-                    let stored = Stored { step, sequence, iteration, score: info.score };
+                    let stored = CheckpointMeta { step, sequence, iteration, score: info.score };
                     let key = Key { sequence, iteration, step, objects: seen.objects };
                     let group = groups.entry(key).or_default();
                     group.stored = Some(stored);

@@ -86,7 +86,7 @@ pub enum Entry {
         retrying: bool,
     },
     /// A checkpoint could not be removed.
-    RemovalFailed {
+    EvictionFailed {
         /// By which handler.
         store: String,
         /// Its step number.
@@ -137,7 +137,7 @@ impl Entry {
             | Entry::Epoch { iteration, .. }
             | Entry::Saved { iteration, .. }
             | Entry::SaveFailed { iteration, .. }
-            | Entry::RemovalFailed { iteration, .. }
+            | Entry::EvictionFailed { iteration, .. }
             | Entry::Resumed { iteration, .. }
             | Entry::Stopped { iteration, .. } => Some(*iteration),
             Entry::LoadFailed { .. } | Entry::Unknown => None,

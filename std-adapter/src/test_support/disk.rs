@@ -12,21 +12,21 @@
 //! That is more than journaling file systems do: what survives this survives them.
 //!
 //! ```
-//! use training_monitor::{Engine, ModelCheckpoint, checkpoint::One, event::EpochCompleted};
+//! use training_monitor::{Engine, ModelCheckpoint, checkpoint::Named, event::EpochCompleted};
 //! use training_monitor_std::{Directory, test_support::disk::Disk};
 //!
-//! let mut net = One("net", [0.0_f32; 8]);
+//! let mut net = Named::new("net", [0.0_f32; 8]);
 //! let disk = Disk::default();
 //! disk.cut_at(9); // in the second save
 //! let files = Directory::builder("dir", "run").open_on(disk.clone())?;
-//! let mut saving = ModelCheckpoint::<1>::builder().save_interval(1).n_saved(1).build()?.attach(EpochCompleted, files)?;
+//! let mut saving = ModelCheckpoint::<1>::every(1)?.n_saved(1).build()?.attach(EpochCompleted, files)?;
 //! assert!(Engine::new(5).run(&mut net, 0..2, &mut saving, |_, _, _| 0.0).is_err()); // no medium any more
 //!
 //! for image in disk.images(1000).0 {
 //!     let files = Directory::builder("dir", "run").require_empty(false).open_on(Disk::new(&image))?;
-//!     let machine = ModelCheckpoint::<1>::builder().save_interval(1).n_saved(1).build()?;
+//!     let machine = ModelCheckpoint::<1>::every(1)?.n_saved(1).build()?;
 //!     let saving = machine.attach::<_, _>(EpochCompleted, files)?;
-//!     assert!(!saving.machine().kept().is_empty());
+//!     assert!(!saving.policy().kept().is_empty());
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

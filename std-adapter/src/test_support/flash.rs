@@ -25,16 +25,16 @@
 //! A firmware's own code on it, cut at every operation that a save has:
 //!
 //! ```
-//! use training_monitor::{Engine, ModelCheckpoint, checkpoint::One, event::EpochCompleted, store::slots::Slots};
+//! use training_monitor::{Engine, ModelCheckpoint, checkpoint::Named, event::EpochCompleted, store::flash::Slots};
 //! use training_monitor::handlers::model_checkpoint::OnError;
 //! use training_monitor_std::test_support::flash::{Flash, Outcome};
 //!
 //! // From power on to the end of the run, or until the power goes.
 //! let session = |flash: &mut Flash<8, 256>| -> Option<f32> {
 //!     let store = Slots::<_, 3>::open(flash, 0..768).ok()?;
-//!     let settings = ModelCheckpoint::<2>::builder().save_interval(1).n_saved(2).on_error(OnError::Stop);
+//!     let settings = ModelCheckpoint::<2>::every(1)?.n_saved(2).on_error(OnError::Stop);
 //!     let mut checkpoint = settings.build().ok()?.attach(EpochCompleted, store).ok()?;
-//!     let mut model = One("m", [0.0_f32]);
+//!     let mut model = Named::new("m", [0.0_f32]);
 //!     let mut engine = Engine::new(3);
 //!     engine.resume(&mut model, &mut checkpoint).ok()?;
 //!     engine.run(&mut model, 0..2, &mut checkpoint, |model, batch, _| model.1[0] += batch as f32).ok()?;

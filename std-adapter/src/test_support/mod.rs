@@ -14,10 +14,10 @@
 //! tools that this project's own tests use. Where they panic it is because of a wrong set-up.
 //!
 //! ```
-//! use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, Timer, checkpoint::One, time::Extend};
+//! use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, Timer, checkpoint::Named, time::Extend};
 //! use training_monitor::event::{EpochCompleted, IterationCompleted, IterationStarted, Started};
 //! use training_monitor::handlers::model_checkpoint::OnError;
-//! use training_monitor::store::slots::Slots;
+//! use training_monitor::store::flash::Slots;
 //! use training_monitor_std::test_support::{flash::Flash, store::{Fault, Faulty, Operation}, ticks::TickSource};
 //!
 //! let mut flash = Flash::<4, 256>::new(768, 0xFF);
@@ -28,14 +28,14 @@
 //!     commits += u32::from(operation == Operation::Commit);
 //!     if operation == Operation::Commit && commits % 2 == 0 { Fault::Before } else { Fault::None }
 //! });
-//! let settings = ModelCheckpoint::<2>::builder().save_interval(1).n_saved(2).on_error(OnError::Continue);
+//! let settings = ModelCheckpoint::<2>::every(1)?.n_saved(2).on_error(OnError::Continue);
 //! let mut handlers = (
 //!     Timer::new(0).attach(Extend::new(ticks.reader()), Started, IterationCompleted, IterationStarted, IterationCompleted),
 //!     settings.build()?.attach(EpochCompleted, store)?,
 //! );
-//! Engine::new(5).run(&mut One("m", [0.0_f32]), 0..2, &mut handlers, |_, _, _| ticks.advance(3))?;
+//! Engine::new(5).run(&mut Named::new("m", [0.0_f32]), 0..2, &mut handlers, |_, _, _| ticks.advance(3))?;
 //! assert_eq!(handlers.0.timer.total(), 30);
-//! assert_eq!(handlers.1.machine().kept().iter().map(|entry| entry.step).collect::<Vec<_>>(), [3, 5]);
+//! assert_eq!(handlers.1.policy().kept().iter().map(|entry| entry.step).collect::<Vec<_>>(), [3, 5]);
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
 

@@ -4,7 +4,7 @@
 //! itself and holds no bytes.
 //!
 //! ```
-//! use training_monitor::{Engine, ModelCheckpoint, checkpoint::One, event::IterationCompleted, store::ram::Ram};
+//! use training_monitor::{Engine, ModelCheckpoint, checkpoint::Named, event::IterationCompleted, store::ram::Ram};
 //! use training_monitor::handlers::model_checkpoint::OnError;
 //! use training_monitor_std::test_support::store::{Fault, Faulty, Operation};
 //!
@@ -14,18 +14,18 @@
 //!     commits += u32::from(operation == Operation::Commit);
 //!     if operation == Operation::Commit && commits == 2 { Fault::Before } else { Fault::None }
 //! });
-//! let mut model = One("mymodel", [0.0_f32; 4]);
-//! let mut checkpoint = ModelCheckpoint::<2>::builder().save_interval(1).n_saved(2).on_error(OnError::Continue).build()?
+//! let mut model = Named::new("mymodel", [0.0_f32; 4]);
+//! let mut checkpoint = ModelCheckpoint::<2>::every(1)?.n_saved(2).on_error(OnError::Continue).build()?
 //!     .attach(IterationCompleted, store)?;
 //! Engine::new(1).run(&mut model, 0..3, &mut checkpoint, |_, batch, _| batch)?;
-//! assert_eq!(checkpoint.machine().kept().iter().map(|e| e.step).collect::<Vec<_>>(), [1, 3]);
+//! assert_eq!(checkpoint.policy().kept().iter().map(|e| e.step).collect::<Vec<_>>(), [1, 3]);
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
 
 use core::fmt;
 use training_monitor::checkpoint::{Encoded, Header};
 use training_monitor::embedded_io::{self, ErrorKind, ErrorType, Read, Write};
-use training_monitor::store::{Opening, Store, Stored};
+use training_monitor::store::{StreamSpec, Store, CheckpointMeta};
 
 /// What a store is about to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -154,7 +154,7 @@ impl<S: Store, D: FnMut(Operation) -> Fault> Store for Faulty<S, D> {
     const STREAM_PER_OBJECT: bool = S::STREAM_PER_OBJECT;
     const LARGE_BUFFER: bool = S::LARGE_BUFFER;
 
-    fn create(&mut self, opening: &Opening<'_>) -> Result<Self::Writer<'_>, Self::Error> {
+    fn create(&mut self, opening: &StreamSpec<'_>) -> Result<Self::Writer<'_>, Self::Error> {
         if (self.decide)(Operation::Create) == Fault::Before {
             return Err(FaultError::Injected(Operation::Create));
         }
@@ -164,14 +164,14 @@ impl<S: Store, D: FnMut(Operation) -> Fault> Store for Faulty<S, D> {
     fn commit(&mut self, header: &Header<'_>, last: &Encoded) -> Result<(), Self::Error> {
         self.attempt(Operation::Commit, |store| store.commit(header, last))
     }
-    fn stored(&mut self, index: u32) -> Result<Option<Stored>, Self::Error> {
-        self.attempt(Operation::List, |store| store.stored(index))
+    fn checkpoint(&mut self, index: u32) -> Result<Option<CheckpointMeta>, Self::Error> {
+        self.attempt(Operation::List, |store| store.checkpoint(index))
     }
-    fn parts(&mut self, step: u32) -> Result<u32, Self::Error> {
-        self.attempt(Operation::Parts, |store| store.parts(step))
+    fn stream_count(&mut self, step: u32) -> Result<u32, Self::Error> {
+        self.attempt(Operation::Parts, |store| store.stream_count(step))
     }
-    fn is_firm(&mut self, step: u32) -> bool {
-        self.inner.is_firm(step)
+    fn is_durable(&mut self, step: u32) -> bool {
+        self.inner.is_durable(step)
     }
     fn open(&mut self, step: u32, part: u32) -> Result<Self::Reader<'_>, Self::Error> {
         if (self.decide)(Operation::Open) == Fault::Before {
