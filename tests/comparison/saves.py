@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""The Python peers beside memcpy and a plain write: Ignite's scan and saver, torch.save, safetensors.
+"""Compares Python libraries with simple functions: Ignite's scan and saver, torch.save and safetensors.
 
-    python3 tests/peers/saves.py
+    python3 tests/comparison/saves.py
 
-Prints ratios from interleaved rounds, as `cargo bench` does for the Rust side: the scan to a sum of the same numbers,
-a save to a plain write of the same bytes. What is not installed is said and left out; numpy alone is enough to start.
+The program prints ratios from interleaved rounds, like `cargo bench` for Rust: the ratio of each scan to a sum of the same
+numbers, and the ratio of each save to a plain write of the same bytes. It needs numpy. It reports and skips other libraries
+that are not installed.
 """
 
 import os
@@ -20,30 +21,30 @@ def optional(name):
     try:
         return __import__(name, fromlist=["_"])
     except ImportError:
-        print(f"{name} is not installed: left out")
+        print(f"skipped {name}: not installed")
         return None
 
 
-def measure(title, base, ways):
-    """Runs all ways in turns and prints each one's median time and its median ratio to `base`."""
-    times = {name: [] for name in ways}
+def measure(title, base, variants):
+    """Runs all variants in turn, and prints the median time of each and its median ratio to `base`."""
+    times = {name: [] for name in variants}
     calls = {}
-    for name, run in ways.items():
+    for name, run in variants.items():
         run()
         start = time.perf_counter()
         run()
         calls[name] = max(1, int(0.001 / max(time.perf_counter() - start, 1e-7)))
-    names = list(ways)
+    names = list(variants)
     for turn in range(ROUNDS):
         for offset in range(len(names)):
             name = names[(turn + offset) % len(names)]
             start = time.perf_counter()
             for _ in range(calls[name]):
-                ways[name]()
+                variants[name]()
             times[name].append((time.perf_counter() - start) / calls[name])
     print(f"\n{title:<44} {'µs':>10} {'× ' + base:>24}")
     for name in names:
-        ratio = statistics.median(this / that for this, that in zip(times[name], times[base]))
+        ratio = statistics.median(variant_time / base_time for variant_time, base_time in zip(times[name], times[base]))
         print(f"  {name:<42} {statistics.median(times[name]) * 1e6:>10.2f} {ratio:>24.3f}")
 
 
@@ -54,7 +55,7 @@ def main():
     safetensors_numpy = optional("safetensors.numpy") if numpy else None
     safetensors_torch = optional("safetensors.torch") if torch else None
     if not numpy:
-        print("nothing to measure without numpy")
+        print("numpy is missing: python3 -m pip install numpy")
         return
     if torch:
         torch.set_num_threads(1)
@@ -66,7 +67,7 @@ def main():
             scans = {"numpy sum": lambda: array.sum(), "numpy isfinite().all()": lambda: numpy.isfinite(array).all()}
             if torch:
                 scans["torch sum().item()"] = lambda: tensor.sum().item()
-                # What Ignite's TerminateOnNan evaluates for a tensor.
+                # The expression that Ignite's TerminateOnNan evaluates for a tensor.
                 scans["torch bool(isfinite().all())"] = lambda: bool(torch.isfinite(tensor).all())
             measure(f"scan of {name} f32", "numpy sum", scans)
 

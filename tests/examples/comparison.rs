@@ -1,18 +1,21 @@
-//! Other flash stores under the same power cuts: `cargo run --release --example peers`.
+//! Compares this crate with other flash stores under the same power failures:
+//! `cargo run --release -p training-monitor-tests --example comparison`.
 //!
-//! One value of 100 bytes, stored again and again, on the same flash: 32 erase blocks of 512 bytes, 4-byte granules,
-//! erased to ones. After so many stores that blocks have to be reclaimed now and then, a store is cut in every operation
-//! with every outcome; then the next store is cut too, in some operations; then one is let through. Everything is opened
-//! anew after each cut, and after each store. A case is one cut or two.
+//! Each store writes a value of 100 bytes again and again to the same simulated flash: 32 erase blocks of 512 bytes, a write size
+//! of 4 bytes, and an erased value of 0xFF. The comparison starts after different numbers of writes, so that some of the writes
+//! must reclaim blocks. The power fails in each flash operation of a write, with each outcome. In some cases it fails again
+//! during the next write. The last write of a case succeeds. The program opens the store anew after each power failure and after
+//! each write. A case has one or two power failures, and one of these results:
 //!
-//! * *lost*: a value whose store returned Ok is neither there nor replaced by a newer one, or can't be read;
-//! * *wrong*: a value is read that was never stored;
-//! * *refused*: the store after the cut fails, though the power is there, or so does reading when nothing was stored yet;
-//! * *panics*, and *endless*: a million reads without coming back.
+//! * *lost*: an acknowledged value is neither stored nor replaced by a newer one, or cannot be read.
+//! * *wrong*: the store returns a value that was never written.
+//! * *refused*: a write after the power failure fails, or a read fails although no value was acknowledged yet.
+//! * *panics*: the store panics.
+//! * *endless*: the store makes a million reads without returning.
 //!
-//! "prefix" are outcomes as the stores' own tests have them: nothing, all, or the first bytes of a program or an erase.
-//! "torn" is what is done to bits and bytes in any other order; "cells" those that read differently each time, or not.
-//! No store is held to programming once here.
+//! The outcomes have three groups. "prefix" outcomes are those that the tests of the other stores use: nothing, everything or the
+//! first bytes of an operation take effect. "torn" outcomes change other bits and bytes. "cells" outcomes leave cells that are
+//! unreadable or read differently each time. The comparison allows a store to program a granule twice.
 
 use core::panic::AssertUnwindSafe;
 use embassy_futures::block_on;
@@ -36,43 +39,43 @@ const LEN: usize = 100;
 type Chip = Flash<4, PAGE>;
 type Value = [u8; LEN];
 
-/// A store of one value. Each call is a life of its own, from power on.
-trait Peer {
+/// A store of one value. Each function opens the store first, as after power-on.
+trait FlashStore {
     const NAME: &'static str;
     fn format(_: &mut Chip) {}
-    fn store(chip: &mut Chip, value: &Value) -> Result<(), String>;
-    fn fetch(chip: &mut Chip) -> Result<Option<Vec<u8>>, String>;
+    fn write(chip: &mut Chip, value: &Value) -> Result<(), String>;
+    fn read(chip: &mut Chip) -> Result<Option<Vec<u8>>, String>;
 }
 
-struct Ours;
+struct TrainingMonitor;
 
-impl Peer for Ours {
+impl FlashStore for TrainingMonitor {
     const NAME: &'static str = "training-monitor slots";
 
-    fn store(chip: &mut Chip, value: &Value) -> Result<(), String> {
+    fn write(chip: &mut Chip, value: &Value) -> Result<(), String> {
         let store = Slots::<_, 2>::open(chip, 0..(PAGE * PAGES) as u32).map_err(|error| error.to_string())?;
-        let machine = ModelCheckpoint::<1>::builder().save_interval(1).build().map_err(|error| error.to_string())?;
-        let mut saving = machine.attach(IterationCompleted, store).map_err(|error| error.to_string())?;
+        let policy = ModelCheckpoint::<1>::builder().save_interval(1).build().map_err(|error| error.to_string())?;
+        let mut handler = policy.attach(IterationCompleted, store).map_err(|error| error.to_string())?;
         let mut floats: Vec<f32> = value.iter().map(|byte| f32::from(*byte)).collect();
-        let step = saving.machine().latest().map_or(1, |latest| latest.step + 1);
+        let step = handler.machine().latest().map_or(1, |latest| latest.step + 1);
         let objects = One("v", &mut floats[..LEN / 4]);
-        saving.save(Save { step, score: None }, step, None, &objects).map_err(|error| error.to_string())
+        handler.save(Save { step, score: None }, step, None, &objects).map_err(|error| error.to_string())
     }
 
-    fn fetch(chip: &mut Chip) -> Result<Option<Vec<u8>>, String> {
+    fn read(chip: &mut Chip) -> Result<Option<Vec<u8>>, String> {
         let store = Slots::<_, 2>::open(chip, 0..(PAGE * PAGES) as u32).map_err(|error| error.to_string())?;
-        let machine = ModelCheckpoint::<1>::builder().save_interval(1).build().map_err(|error| error.to_string())?;
-        let mut saving = machine.attach(IterationCompleted, store).map_err(|error| error.to_string())?;
+        let policy = ModelCheckpoint::<1>::builder().save_interval(1).build().map_err(|error| error.to_string())?;
+        let mut handler = policy.attach(IterationCompleted, store).map_err(|error| error.to_string())?;
         let mut floats = [0.0_f32; LEN / 4];
-        let loaded = saving.load_best(&mut One("v", &mut floats)).map_err(|error| error.to_string())?;
-        // The first quarter says which value it is; 25 floats have its 100 bytes.
+        let loaded = handler.load_best(&mut One("v", &mut floats)).map_err(|error| error.to_string())?;
+        // 25 floats take 100 bytes. They contain the first quarter of the value, which is enough to identify it.
         Ok(loaded.map(|_| floats.iter().map(|float| *float as u8).collect()))
     }
 }
 
 struct SequentialStorage;
 
-/// The flash as sequential-storage takes it.
+/// The flash with the interface that sequential-storage needs.
 struct AsyncChip<'a>(&'a mut Chip);
 
 impl ErrorType for AsyncChip<'_> {
@@ -81,8 +84,8 @@ impl ErrorType for AsyncChip<'_> {
 
 impl embedded_storage_async::nor_flash::ReadNorFlash for AsyncChip<'_> {
     const READ_SIZE: usize = 1;
-    async fn read(&mut self, at: u32, into: &mut [u8]) -> Result<(), Fault> {
-        self.0.read(at, into)
+    async fn read(&mut self, offset: u32, buffer: &mut [u8]) -> Result<(), Fault> {
+        self.0.read(offset, buffer)
     }
     fn capacity(&self) -> usize {
         self.0.capacity()
@@ -92,25 +95,25 @@ impl embedded_storage_async::nor_flash::ReadNorFlash for AsyncChip<'_> {
 impl embedded_storage_async::nor_flash::NorFlash for AsyncChip<'_> {
     const WRITE_SIZE: usize = 4;
     const ERASE_SIZE: usize = PAGE;
-    async fn write(&mut self, at: u32, from: &[u8]) -> Result<(), Fault> {
-        self.0.write(at, from)
+    async fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Fault> {
+        self.0.write(offset, bytes)
     }
     async fn erase(&mut self, from: u32, to: u32) -> Result<(), Fault> {
         self.0.erase(from, to)
     }
 }
 
-impl Peer for SequentialStorage {
+impl FlashStore for SequentialStorage {
     const NAME: &'static str = "sequential-storage 7 map";
 
-    fn store(chip: &mut Chip, value: &Value) -> Result<(), String> {
+    fn write(chip: &mut Chip, value: &Value) -> Result<(), String> {
         let config = MapConfig::new(0..(PAGE * PAGES) as u32);
         let mut map = MapStorage::<u8, _, _>::new(AsyncChip(chip), config, NoCache::new());
         let stored = block_on(map.store_item(&mut [0; 256], &7, &&value[..]));
         stored.map_err(|error| format!("{error:?}"))
     }
 
-    fn fetch(chip: &mut Chip) -> Result<Option<Vec<u8>>, String> {
+    fn read(chip: &mut Chip) -> Result<Option<Vec<u8>>, String> {
         let config = MapConfig::new(0..(PAGE * PAGES) as u32);
         let mut map = MapStorage::<u8, _, _>::new(AsyncChip(chip), config, NoCache::new());
         let mut buffer = [0; 256];
@@ -121,7 +124,7 @@ impl Peer for SequentialStorage {
 
 struct Ekv;
 
-/// The flash as ekv takes it.
+/// The flash with the interface that ekv needs.
 struct EkvChip<'a>(&'a mut Chip);
 
 impl ekv::flash::Flash for EkvChip<'_> {
@@ -130,26 +133,26 @@ impl ekv::flash::Flash for EkvChip<'_> {
         PAGES
     }
     async fn erase(&mut self, page: ekv::flash::PageID) -> Result<(), Fault> {
-        let at = (page.index() * PAGE) as u32;
-        self.0.erase(at, at + PAGE as u32)
+        let address = (page.index() * PAGE) as u32;
+        self.0.erase(address, address + PAGE as u32)
     }
-    async fn read(&mut self, page: ekv::flash::PageID, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
-        self.0.read((page.index() * PAGE + offset) as u32, into)
+    async fn read(&mut self, page: ekv::flash::PageID, offset: usize, buffer: &mut [u8]) -> Result<(), Fault> {
+        self.0.read((page.index() * PAGE + offset) as u32, buffer)
     }
-    async fn write(&mut self, page: ekv::flash::PageID, offset: usize, from: &[u8]) -> Result<(), Fault> {
-        self.0.write((page.index() * PAGE + offset) as u32, from)
+    async fn write(&mut self, page: ekv::flash::PageID, offset: usize, bytes: &[u8]) -> Result<(), Fault> {
+        self.0.write((page.index() * PAGE + offset) as u32, bytes)
     }
 }
 
-impl Peer for Ekv {
+impl FlashStore for Ekv {
     const NAME: &'static str = "ekv 1 with CRCs";
 
     fn format(chip: &mut Chip) {
         let database = ekv::Database::<_, NoopRawMutex>::new(EkvChip(chip), ekv::Config::default());
-        block_on(database.format()).expect("a fresh flash");
+        block_on(database.format()).expect("a new flash can be formatted");
     }
 
-    fn store(chip: &mut Chip, value: &Value) -> Result<(), String> {
+    fn write(chip: &mut Chip, value: &Value) -> Result<(), String> {
         let database = ekv::Database::<_, NoopRawMutex>::new(EkvChip(chip), ekv::Config::default());
         block_on(async {
             database.mount().await.map_err(|error| format!("{error:?}"))?;
@@ -159,7 +162,7 @@ impl Peer for Ekv {
         })
     }
 
-    fn fetch(chip: &mut Chip) -> Result<Option<Vec<u8>>, String> {
+    fn read(chip: &mut Chip) -> Result<Option<Vec<u8>>, String> {
         let database = ekv::Database::<_, NoopRawMutex>::new(EkvChip(chip), ekv::Config::default());
         block_on(async {
             database.mount().await.map_err(|error| format!("{error:?}"))?;
@@ -173,12 +176,12 @@ impl Peer for Ekv {
     }
 }
 
-/// The n-th value.
+/// Returns the value with this number.
 fn value(number: u32) -> Value {
     core::array::from_fn(|index| (number * 37 + index as u32) as u8)
 }
 
-/// The number of a value that was read.
+/// Returns the number of the value that starts with `bytes`, if any.
 fn number_of(bytes: &[u8], newest: u32) -> Option<u32> {
     (0..=newest).rev().find(|number| !bytes.is_empty() && value(*number).starts_with(bytes))
 }
@@ -193,8 +196,8 @@ struct Row {
     endless: u64,
 }
 
-/// How a life ended, if not well.
-enum Bad {
+/// The result of a case in which the store fails.
+enum Failure {
     Lost,
     Wrong,
     Refused,
@@ -202,59 +205,60 @@ enum Bad {
     Endless,
 }
 
-/// What a life may do, apart from the power being cut.
-fn alive<T>(chip: &mut Chip, life: impl FnOnce(&mut Chip) -> T) -> Result<T, Bad> {
+/// Calls `action`, with a limit of a million reads. Panics and exceeded limits are failures.
+fn call<T>(chip: &mut Chip, action: impl FnOnce(&mut Chip) -> T) -> Result<T, Failure> {
     chip.read_budget = chip.counts.reads + 1_000_000;
-    let result = catch_unwind(AssertUnwindSafe(|| life(chip)));
-    let endless = chip.counts.reads > chip.read_budget;
+    let result = catch_unwind(AssertUnwindSafe(|| action(chip)));
+    let is_endless = chip.counts.reads > chip.read_budget;
     chip.read_budget = u64::MAX;
-    if endless { Err(Bad::Endless) } else { result.map_err(|_| Bad::Panic) }
+    if is_endless { Err(Failure::Endless) } else { result.map_err(|_| Failure::Panic) }
 }
 
-/// The value is `committed` or one up to `newest`. Which?
-fn check<P: Peer>(chip: &mut Chip, committed: Option<u32>, newest: u32) -> Result<(), Bad> {
-    match alive(chip, P::fetch)? {
+/// Checks that the stored value is `committed` or a newer value up to `newest`.
+fn check<S: FlashStore>(chip: &mut Chip, committed: Option<u32>, newest: u32) -> Result<(), Failure> {
+    match call(chip, S::read)? {
         Ok(Some(bytes)) => match number_of(&bytes, newest) {
-            None => Err(Bad::Wrong),
-            Some(number) if committed.is_some_and(|committed| number < committed) => Err(Bad::Lost),
+            None => Err(Failure::Wrong),
+            Some(number) if committed.is_some_and(|committed| number < committed) => Err(Failure::Lost),
             Some(_) => Ok(()),
         },
         Ok(None) if committed.is_none() => Ok(()),
-        // There was nothing to be lost yet; but the store can't be opened any more.
-        Err(_) if committed.is_none() => Err(Bad::Refused),
-        _ => Err(Bad::Lost),
+        // No value could be lost, but the store cannot be opened any more.
+        Err(_) if committed.is_none() => Err(Failure::Refused),
+        _ => Err(Failure::Lost),
     }
 }
 
-/// A store that is cut, and what is there afterwards.
-fn cut<P: Peer>(
+/// Writes a value, with a power failure in one of the operations, and checks the stored value. Returns the number of the value
+/// that is acknowledged afterwards.
+fn write_interrupted<S: FlashStore>(
     chip: &mut Chip,
     committed: Option<u32>,
     number: u32,
     after: usize,
     outcome: Outcome,
-) -> Result<Option<u32>, Bad> {
+) -> Result<Option<u32>, Failure> {
     chip.cut_at(after as u64, outcome, (after * 13) as u64);
-    let stored = alive(chip, |chip| P::store(chip, &value(number)));
-    let off = chip.is_off();
+    let result = call(chip, |chip| S::write(chip, &value(number)));
+    let is_off = chip.is_off();
     chip.power_on();
-    // With a cut before it the store may take another way, and be done before the second.
-    let committed = match stored {
-        Err(Bad::Endless) => return Err(Bad::Endless),
+    // After an earlier power failure the write may take fewer operations, and complete before the second power failure.
+    let committed = match result {
+        Err(Failure::Endless) => return Err(Failure::Endless),
         Ok(Ok(())) => Some(number),
-        // What a program does after the power is gone, even a panic, is not done.
-        _ if off => committed,
-        Ok(Err(_)) => return Err(Bad::Refused),
-        Err(bad) => return Err(bad),
+        // After the power failure a device does not continue, so the result does not matter, even a panic.
+        _ if is_off => committed,
+        Ok(Err(_)) => return Err(Failure::Refused),
+        Err(failure) => return Err(failure),
     };
-    check::<P>(chip, committed, number)?;
+    check::<S>(chip, committed, number)?;
     Ok(committed)
 }
 
-/// A store that is let through.
-fn uncut<P: Peer>(chip: &mut Chip, number: u32) -> Result<(), Bad> {
-    alive(chip, |chip| P::store(chip, &value(number)))?.map_err(|_| Bad::Refused)?;
-    check::<P>(chip, Some(number), number)
+/// Writes a value without a power failure, and checks the stored value.
+fn write_uninterrupted<S: FlashStore>(chip: &mut Chip, number: u32) -> Result<(), Failure> {
+    call(chip, |chip| S::write(chip, &value(number)))?.map_err(|_| Failure::Refused)?;
+    check::<S>(chip, Some(number), number)
 }
 
 fn group(outcome: Outcome) -> usize {
@@ -265,62 +269,69 @@ fn group(outcome: Outcome) -> usize {
     }
 }
 
-/// The rows, and in which outcomes of which operations a first cut lost a value.
-fn judge<P: Peer>() -> ([[Row; 2]; 3], BTreeMap<String, u64>) {
+/// Runs all cases of a store. Returns the rows of the table, and for each operation and outcome of the first power failure the
+/// number of cases that lost a value.
+fn run<S: FlashStore>() -> ([[Row; 2]; 3], BTreeMap<String, u64>) {
     let mut lost = BTreeMap::new();
     let mut rows = [[Row::default(); 2]; 3];
-    let mut count = |group: usize, cuts: usize, result: Result<(), Bad>| {
-        let row = &mut rows[group][cuts - 1];
+    let mut count = |group: usize, power_failures: usize, result: Result<(), Failure>| {
+        let row = &mut rows[group][power_failures - 1];
         row.cases += 1;
         match result {
             Ok(()) => (),
-            Err(Bad::Lost) => row.lost += 1,
-            Err(Bad::Wrong) => row.wrong += 1,
-            Err(Bad::Refused) => row.refused += 1,
-            Err(Bad::Panic) => row.panics += 1,
-            Err(Bad::Endless) => row.endless += 1,
+            Err(Failure::Lost) => row.lost += 1,
+            Err(Failure::Wrong) => row.wrong += 1,
+            Err(Failure::Refused) => row.refused += 1,
+            Err(Failure::Panic) => row.panics += 1,
+            Err(Failure::Endless) => row.endless += 1,
         }
     };
-    for stores in [0, 1, 2, 4, 5, 30, 31, 32, 62, 64, 122, 124, 126, 128, 130] {
-        let mut fresh = Chip::new(PAGE * PAGES, 0xFF);
-        fresh.erase(0, (PAGE * PAGES) as u32).expect("whole pages");
-        P::format(&mut fresh);
-        (0..stores).for_each(|number| P::store(&mut fresh, &value(number)).expect("an uncut store"));
-        let committed = stores.checked_sub(1);
+    for writes in [0, 1, 2, 4, 5, 30, 31, 32, 62, 64, 122, 124, 126, 128, 130] {
+        let mut original = Chip::new(PAGE * PAGES, 0xFF);
+        original.erase(0, (PAGE * PAGES) as u32).expect("aligned pages");
+        S::format(&mut original);
+        (0..writes).for_each(|number| {
+            S::write(&mut original, &value(number)).expect("a write without a power failure succeeds")
+        });
+        let committed = writes.checked_sub(1);
 
         let operations = |chip: &Chip, number| {
             let mut chip = chip.clone();
             chip.log = Some(Vec::new());
-            let _ = alive(&mut chip, |chip| P::store(chip, &value(number)));
+            let _ = call(&mut chip, |chip| S::write(chip, &value(number)));
             chip.log.take().unwrap_or_default()
         };
-        for (after, erase) in operations(&fresh, stores).into_iter().enumerate() {
-            for outcome in Outcome::all(erase, 4) {
-                let group_of_first = group(*outcome);
-                let mut chip = fresh.clone();
-                let once = cut::<P>(&mut chip, committed, stores, after, *outcome);
-                let torn = chip.clone();
-                let committed = match once {
+        for (after, is_erase) in operations(&original, writes).into_iter().enumerate() {
+            for outcome in Outcome::all(is_erase, 4) {
+                let first_group = group(*outcome);
+                let mut chip = original.clone();
+                let first_result = write_interrupted::<S>(&mut chip, committed, writes, after, *outcome);
+                let interrupted = chip.clone();
+                let committed = match first_result {
                     Ok(committed) => committed,
-                    Err(bad) => {
-                        if let Bad::Lost = bad {
-                            let of = if erase { "an erase" } else { "a program" };
-                            *lost.entry(format!("{of}: {outcome}")).or_insert(0) += 1;
+                    Err(failure) => {
+                        if let Failure::Lost = failure {
+                            let operation = if is_erase { "an erase" } else { "a program" };
+                            *lost.entry(format!("{operation}: {outcome}")).or_insert(0) += 1;
                         }
-                        count(group_of_first, 1, Err(bad));
+                        count(first_group, 1, Err(failure));
                         continue;
                     }
                 };
-                count(group_of_first, 1, uncut::<P>(&mut chip, stores + 1));
+                count(first_group, 1, write_uninterrupted::<S>(&mut chip, writes + 1));
 
-                // About eight of them, in other places each time.
-                let log = operations(&torn, stores + 1);
-                let step = if stores == 0 { 1 } else { (log.len() / 8).max(1) };
-                for (after, erase) in log.into_iter().enumerate().skip(after % step).step_by(step) {
-                    for outcome in Outcome::all(erase, 4).iter().filter(|outcome| group(**outcome) <= group_of_first) {
-                        let mut chip = torn.clone();
-                        let twice = cut::<P>(&mut chip, committed, stores + 1, after, *outcome);
-                        count(group_of_first, 2, twice.and_then(|_| uncut::<P>(&mut chip, stores + 2)));
+                // About eight operations of the second write, starting at a different one each time.
+                let log = operations(&interrupted, writes + 1);
+                let step = if writes == 0 { 1 } else { (log.len() / 8).max(1) };
+                for (after, is_erase) in log.into_iter().enumerate().skip(after % step).step_by(step) {
+                    for outcome in Outcome::all(is_erase, 4).iter().filter(|outcome| group(**outcome) <= first_group) {
+                        let mut chip = interrupted.clone();
+                        let second_result = write_interrupted::<S>(&mut chip, committed, writes + 1, after, *outcome);
+                        count(
+                            first_group,
+                            2,
+                            second_result.and_then(|_| write_uninterrupted::<S>(&mut chip, writes + 2)),
+                        );
                     }
                 }
             }
@@ -329,28 +340,28 @@ fn judge<P: Peer>() -> ([[Row; 2]; 3], BTreeMap<String, u64>) {
     (rows, lost)
 }
 
-fn print<P: Peer>() -> String {
-    let (rows, lost) = judge::<P>();
+fn print<S: FlashStore>() -> String {
+    let (rows, lost) = run::<S>();
     for (group, rows) in ["prefix", "torn", "cells"].into_iter().zip(rows) {
-        for (cuts, row) in rows.iter().enumerate() {
+        for (index, row) in rows.iter().enumerate() {
             let Row { cases, lost, wrong, refused, panics, endless } = row;
             println!(
                 "| {} | {group} | {} | {cases} | {lost} | {wrong} | {refused} | {panics} | {endless} |",
-                P::NAME,
-                cuts + 1
+                S::NAME,
+                index + 1
             );
         }
     }
-    let lost: Vec<String> = lost.iter().map(|(what, times)| format!("{what} ({times})")).collect();
-    format!("{}: {}", P::NAME, if lost.is_empty() { "none was lost".into() } else { lost.join(", ") })
+    let lost: Vec<String> = lost.iter().map(|(operation, count)| format!("{operation} ({count})")).collect();
+    format!("{}: {}", S::NAME, if lost.is_empty() { "no value was lost".into() } else { lost.join(", ") })
 }
 
 fn main() {
-    // Panics are counted, not shown.
+    // The program counts panics, and does not print them.
     std::panic::set_hook(Box::new(|_| ()));
-    println!("| store | outcomes | cuts | cases | lost | wrong | refused | panics | endless |");
+    println!("| store | outcomes | power failures | cases | lost | wrong | refused | panics | endless |");
     println!("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
-    let lost = [print::<Ours>(), print::<SequentialStorage>(), print::<Ekv>()];
-    println!("\nWhat the first cut was in when it lost a value:");
+    let lost = [print::<TrainingMonitor>(), print::<SequentialStorage>(), print::<Ekv>()];
+    println!("\nOperations and outcomes of the first power failure that lost a value:");
     lost.iter().for_each(|line| println!("* {line}"));
 }

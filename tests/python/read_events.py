@@ -1,4 +1,4 @@
-"""Prints the scalars that TensorBoard's own reader finds in a directory: tag, step, and the bits of the value.
+"""Prints all scalars that TensorBoard's reader finds in a directory: tag, step, and the bits of the value.
 
     python read_events.py logs/run
 """
@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing import event_accumulator
 
 
 def main(directory):
-    # 0: all of them, not a sample.
+    # A size of 0 makes the reader load all scalars instead of a sample.
     reader = event_accumulator.EventAccumulator(directory, size_guidance={event_accumulator.SCALARS: 0})
     reader.Reload()
     for tag in reader.Tags()["scalars"]:

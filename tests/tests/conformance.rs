@@ -1,14 +1,14 @@
-//! Every recorded trace of pytorch-ignite is reproduced, and the judge that says so can say no.
+//! The library reproduces every recorded trace of pytorch-ignite, and the replay detects differences.
 //!
-//! The second half changes one value of a trace and expects the first difference to be named, and runs the program
-//! for its closing line and its exit codes.
+//! Some tests change one value of a trace and expect a report of this difference. Others run the program `conformance` and
+//! check its last line and its exit codes.
 
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::{Command, Output};
-use training_monitor_tests::conformance::{Failure, judge};
+use training_monitor_tests::conformance::{self, Failure};
 
-/// Every trace file, and how many traces it has.
+/// All trace files, with their number of traces.
 const FILES: [(&str, usize); 10] = [
     ("early_stopping.newest", 60),
     ("engine.newest", 60),
@@ -30,31 +30,31 @@ fn text(name: &str) -> String {
     std::fs::read_to_string(path(name)).expect("a trace file")
 }
 
-/// The first trace of a file.
+/// Returns the first trace of a file.
 fn trace(name: &str) -> Value {
     let text = text(name);
     serde_json::from_str(text.lines().next().expect("a trace")).expect("JSON")
 }
 
-/// What the judge says of one trace.
-fn verdict(trace: &Value) -> Result<(), Failure> {
-    let mut verdicts = judge(trace.to_string().as_bytes());
-    assert_eq!(verdicts.len(), 1);
-    verdicts.remove(0).result
+/// Replays one trace.
+fn replay(trace: &Value) -> Result<(), Failure> {
+    let mut results = conformance::run(trace.to_string().as_bytes());
+    assert_eq!(results.len(), 1);
+    results.remove(0).result
 }
 
 #[test]
 fn every_trace_is_reproduced() {
     for (name, count) in FILES {
-        let verdicts = judge(text(name).as_bytes());
-        let failed: Vec<_> = verdicts.iter().filter(|verdict| verdict.result.is_err()).collect();
+        let results = conformance::run(text(name).as_bytes());
+        let failed: Vec<_> = results.iter().filter(|trace| trace.result.is_err()).collect();
         assert!(failed.is_empty(), "{name}: {failed:?}");
-        assert_eq!(verdicts.len(), count, "{name}");
+        assert_eq!(results.len(), count, "{name}");
     }
 }
 
 #[test]
-fn no_trace_file_is_left_out() {
+fn the_list_contains_all_trace_files() {
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("traces");
     let mut found: Vec<_> = std::fs::read_dir(directory)
         .expect("the traces")
@@ -65,9 +65,9 @@ fn no_trace_file_is_left_out() {
     assert_eq!(found, FILES.map(|(name, _)| path(name)));
 }
 
-/// Replaces one value of a trace of each kind, and expects to be told which.
+/// Replaces one value of a trace of each kind. The failure must contain the position and the name of the value.
 #[test]
-fn one_changed_value_is_the_first_difference() {
+fn a_changed_value_is_reported_as_the_first_difference() {
     let changes = [
         ("early_stopping.newest", "/calls/2/counter", json!(7), 2, "counter"),
         ("early_stopping.newest", "/calls/1/best_score", json!(0.25), 1, "best_score"),
@@ -83,22 +83,24 @@ fn one_changed_value_is_the_first_difference() {
         ("timer_attached.newest", "/calls/0/running", json!(false), 0, "running"),
         ("timer_attached.seed", "/calls/1/total", json!(1.0), 1, "total"),
     ];
-    for (name, pointer, other, place, which) in changes {
+    for (name, pointer, new_value, expected_index, expected_field) in changes {
         let mut trace = trace(name);
-        assert_eq!(verdict(&trace), Ok(()), "{name}");
+        assert_eq!(replay(&trace), Ok(()), "{name}");
         let value = trace.pointer_mut(pointer).expect("the value");
-        assert_ne!(*value, other, "{name} {pointer}");
-        *value = other;
-        match verdict(&trace) {
-            Err(Failure::Differs { at, what, .. }) => assert_eq!((at, what), (place, which), "{name}"),
-            other => panic!("{name} {pointer}: {other:?}"),
+        assert_ne!(*value, new_value, "{name} {pointer}");
+        *value = new_value;
+        match replay(&trace) {
+            Err(Failure::Differs { index, field, .. }) => {
+                assert_eq!((index, field), (expected_index, expected_field), "{name}");
+            }
+            result => panic!("{name} {pointer}: {result:?}"),
         }
     }
 }
 
-/// A score that Ignite ranked differently, a tick, a filter: what goes in counts as much as what comes out.
+/// A change of an input, such as a setting or a score, makes the results differ from the recorded ones.
 #[test]
-fn one_changed_setting_is_noticed() {
+fn a_changed_setting_is_detected() {
     let changes = [
         ("early_stopping.newest", "/config/patience", json!(1)),
         ("engine.newest", "/config/filtered/1/before", json!(5)),
@@ -108,80 +110,81 @@ fn one_changed_setting_is_noticed() {
         ("timer.newest", "/config/tick_hz", json!(1000)),
         ("timer_attached.newest", "/config/work_ticks", json!(164)),
     ];
-    for (name, pointer, other) in changes {
+    for (name, pointer, new_value) in changes {
         let mut trace = trace(name);
-        *trace.pointer_mut(pointer).expect("the setting") = other;
-        assert!(matches!(verdict(&trace), Err(Failure::Differs { .. })), "{name} {pointer}: {:?}", verdict(&trace));
+        *trace.pointer_mut(pointer).expect("the setting") = new_value;
+        assert!(matches!(replay(&trace), Err(Failure::Differs { .. })), "{name} {pointer}: {:?}", replay(&trace));
     }
 }
 
-/// A log or a list of readings that ends early is a difference, on either side.
+/// A log or a list of readings with a missing or an additional entry differs from that of the library.
 #[test]
-fn a_missing_entry_is_noticed() {
+fn a_missing_or_additional_entry_is_detected() {
     for (name, list) in [("engine.newest", "log"), ("timer_attached.seed", "calls")] {
         let mut shorter = trace(name);
         shorter[list].as_array_mut().expect("a list").pop();
-        assert!(matches!(verdict(&shorter), Err(Failure::Differs { .. })), "{name}");
+        assert!(matches!(replay(&shorter), Err(Failure::Differs { .. })), "{name}");
         let mut longer = trace(name);
         let entries = longer[list].as_array_mut().expect("a list");
         entries.push(entries[0].clone());
-        assert!(matches!(verdict(&longer), Err(Failure::Differs { .. })), "{name}");
+        assert!(matches!(replay(&longer), Err(Failure::Differs { .. })), "{name}");
     }
 }
 
 #[test]
-fn what_is_not_a_trace_fails_and_is_counted() {
-    let good = trace("timer.seed").to_string();
+fn an_invalid_trace_is_a_failure() {
+    let valid = trace("timer.seed").to_string();
     let unknown = json!({ "id": "x", "kind": "lr_finder", "config": {}, "calls": [] }).to_string();
-    let misspelt = good.replace("advance_ticks", "advance");
-    let refused = trace("early_stopping.newest").to_string().replace("\"patience\":2", "\"patience\":0");
-    let file = [good.as_bytes(), b"{", unknown.as_bytes(), b"\xff\xfe", misspelt.as_bytes(), b"", refused.as_bytes()];
-    let verdicts = judge(&file.join(&b'\n'));
-    let told: Vec<_> = verdicts.iter().map(|verdict| (&*verdict.id, verdict.result.clone())).collect();
-    assert_eq!(told[0], ("timer-0", Ok(())));
-    assert!(matches!(told[1], ("line 2", Err(Failure::Malformed(_)))), "{:?}", told[1]);
-    assert_eq!(told[2], ("x", Err(Failure::UnknownKind("lr_finder".into()))));
-    assert!(matches!(told[3], ("line 4", Err(Failure::Malformed(_)))), "{:?}", told[3]);
-    assert!(matches!(told[4], ("timer-0", Err(Failure::Malformed(_)))), "{:?}", told[4]);
-    assert!(matches!(told[5], ("early_stopping-0", Err(Failure::Refused(_)))), "{:?}", told[5]);
-    assert_eq!(told.len(), 6);
+    let misspelt = valid.replace("advance_ticks", "advance");
+    let rejected = trace("early_stopping.newest").to_string().replace("\"patience\":2", "\"patience\":0");
+    let file = [valid.as_bytes(), b"{", unknown.as_bytes(), b"\xff\xfe", misspelt.as_bytes(), b"", rejected.as_bytes()];
+    let traces = conformance::run(&file.join(&b'\n'));
+    let results: Vec<_> = traces.iter().map(|trace| (&*trace.id, trace.result.clone())).collect();
+    assert_eq!(results[0], ("timer-0", Ok(())));
+    assert!(matches!(results[1], ("line 2", Err(Failure::Malformed(_)))), "{:?}", results[1]);
+    assert_eq!(results[2], ("x", Err(Failure::UnknownKind("lr_finder".into()))));
+    assert!(matches!(results[3], ("line 4", Err(Failure::Malformed(_)))), "{:?}", results[3]);
+    assert!(matches!(results[4], ("timer-0", Err(Failure::Malformed(_)))), "{:?}", results[4]);
+    assert!(matches!(results[5], ("early_stopping-0", Err(Failure::Rejected(_)))), "{:?}", results[5]);
+    assert_eq!(results.len(), 6);
 }
 
-/// File traces go through a real directory, too: here one that its adapter does not accept, though a set of names would.
+/// The replay of file traces also uses a real directory. The directory rejects a reserved extension, which the replay with a set
+/// of names accepts.
 #[test]
 fn file_traces_are_replayed_in_a_directory() {
-    let hidden = trace("model_checkpoint.seed").to_string().replace("pth\"", "gone\"");
-    let result = judge(hidden.as_bytes()).remove(0).result;
-    assert!(matches!(result, Err(Failure::Refused(_))), "{result:?}");
+    let reserved = trace("model_checkpoint.seed").to_string().replace("pth\"", "gone\"");
+    let result = conformance::run(reserved.as_bytes()).remove(0).result;
+    assert!(matches!(result, Err(Failure::Rejected(_))), "{result:?}");
 }
 
-fn conformance(arguments: &[&str]) -> Output {
+fn run_program(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_conformance")).args(arguments).output().expect("the program runs")
 }
 
 #[test]
-fn the_program_counts_traces_and_says_so_with_its_exit_code() {
+fn the_program_prints_the_numbers_and_sets_the_exit_code() {
     let all = FILES.map(|(name, _)| path(name).to_string_lossy().into_owned());
     let all: Vec<_> = all.iter().map(String::as_str).collect();
-    let output = conformance(&all);
+    let output = run_program(&all);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "600 passed, 0 failed\n");
     assert_eq!(output.status.code(), Some(0));
 
-    // The same file with one value changed.
+    // A file with a valid trace and a copy of it that has one changed value.
     let mut changed = trace("timer.seed");
     changed["calls"][1]["step_count"] = json!(5);
     let file = std::env::temp_dir().join(format!("conformance-{}.jsonl", std::process::id()));
     std::fs::write(&file, format!("{}\n{changed}\n", trace("timer.seed"))).expect("a temporary file");
     let name = file.to_string_lossy();
-    let output = conformance(&[&name]);
-    std::fs::remove_file(&file).expect("still there");
+    let output = run_program(&[&name]);
+    std::fs::remove_file(&file).expect("the file exists");
     let expected = format!("FAIL {name} timer-0: step_count at 1: expected 5, found 1\n1 passed, 1 failed\n");
     assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
     assert_eq!(output.status.code(), Some(1));
 }
 
 #[test]
-fn the_program_refuses_arguments_it_cannot_use() {
+fn the_program_rejects_invalid_arguments() {
     let missing = path("no such file");
     for (arguments, message) in [
         (&[][..], "usage: conformance FILE..."),
@@ -189,10 +192,10 @@ fn the_program_refuses_arguments_it_cannot_use() {
         (&[env!("CARGO_MANIFEST_DIR")], "conformance: "),
         (&[&*missing.to_string_lossy()], "no such file.jsonl"),
     ] {
-        let output = conformance(arguments);
+        let output = run_program(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(output.stdout.is_empty(), "{arguments:?}");
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(told.contains(message), "{arguments:?}: {told}");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains(message), "{arguments:?}: {error}");
     }
 }

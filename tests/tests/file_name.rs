@@ -1,9 +1,9 @@
-//! File names and the text of scores in them, held against Python's own `"{:.7}".format(abs(score))`.
+//! File names of checkpoints. The text of a score in a file name equals that of Python's `"{:.7}".format(abs(score))`.
 
 use training_monitor::name::{FileName, ScoreText};
-use training_monitor_tests::script::Random;
+use training_monitor_std::test_support::random::Random;
 
-/// Bits of an f32 and what Python 3 writes for it: corners first, then random ones.
+/// The bits of an f32, and its text in Python 3: numbers at the limits of the number formats, then random numbers.
 const PYTHON: [(u32, &str); 37] = [
     (0x0000_0000, "0.0"),
     (0x38D1_B717, "0.0001"),
@@ -45,11 +45,11 @@ const PYTHON: [(u32, &str); 37] = [
 ];
 
 #[test]
-fn a_score_is_written_as_python_writes_it() {
+fn the_text_of_a_score_equals_that_of_python() {
     for (bits, text) in PYTHON {
         let score = f32::from_bits(bits);
         assert_eq!(ScoreText(score).to_string(), text, "{bits:#010X}");
-        // The sign is not in the name.
+        // File names contain the absolute value.
         assert_eq!(ScoreText(-score).to_string(), text, "-{bits:#010X}");
     }
     assert_eq!(ScoreText(f32::NAN).to_string(), "nan");
@@ -58,36 +58,36 @@ fn a_score_is_written_as_python_writes_it() {
     assert_eq!(ScoreText(f32::NEG_INFINITY).to_string(), "inf");
 }
 
-/// What the rule says, of any float: seven significant digits that are the nearest, scientific exactly where the
-/// exponent is below -4 or above 5, a digit on each side of a point that is there.
+/// The text has the nearest number with seven significant digits. It uses the scientific format if the exponent is below -4 or
+/// above 5. A decimal point has a digit on each side.
 #[test]
-fn any_score_has_seven_digits_and_the_right_form() {
-    let mut random = Random(1);
+fn the_text_of_a_score_has_seven_digits_and_the_right_format() {
+    let mut random = Random::new(1);
     for _ in 0..200_000 {
-        let score = f32::from_bits(random.below(0x7F80_0000));
+        let score = f32::from_bits(random.below(0x7F80_0000) as u32);
         let text = ScoreText(score).to_string();
         let written: f64 = text.parse().expect("a number");
         let exact = f64::from(score);
         let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, ""));
         let digits = mantissa.replace('.', "").trim_start_matches('0').len();
-        // A whole number has a zero after its point: "100.0".
+        // An integer has a zero after the decimal point: "100.0".
         assert!(digits <= 7 || (digits == 8 && mantissa.ends_with(".0")), "{text}");
         // Half a unit of the seventh digit is at most 5e-7 of the value.
         assert!((written - exact).abs() <= 5.000_000_1e-7 * exact, "{text} for {exact:e}");
-        let scientific = !exponent.is_empty();
-        assert_eq!(scientific, score != 0.0 && !(1e-4..1e6).contains(&written), "{text}");
-        if scientific {
+        let is_scientific = !exponent.is_empty();
+        assert_eq!(is_scientific, score != 0.0 && !(1e-4..1e6).contains(&written), "{text}");
+        if is_scientific {
             assert!(exponent.len() >= 3 && exponent.starts_with(['+', '-']), "{text}");
             assert!(!mantissa.ends_with('0') || mantissa.len() == 1, "{text}");
         } else {
-            let (whole, fraction) = mantissa.split_once('.').expect("a point");
-            assert!(!whole.is_empty() && (fraction == "0" || !fraction.ends_with('0')), "{text}");
+            let (integer, fraction) = mantissa.split_once('.').expect("a decimal point");
+            assert!(!integer.is_empty() && (fraction == "0" || !fraction.ends_with('0')), "{text}");
         }
     }
 }
 
 #[test]
-fn a_name_has_its_parts_in_order() {
+fn a_file_name_contains_prefix_object_step_score_and_extension() {
     let name = |prefix, score| FileName { prefix, object: "mymodel", step: 12, score, extension: "pth" }.to_string();
     assert_eq!(name("myprefix", None), "myprefix_mymodel_12.pth");
     assert_eq!(name("myprefix", Some(("val_loss", -0.5))), "myprefix_mymodel_12_val_loss=0.5.pth");

@@ -1,5 +1,5 @@
-//! Every fuzz target on stable Rust: its committed corpus and some thousands of seeded inputs, and a regression test
-//! for each thing that fuzzing found. A failing input is kept in a file, and the command that runs it again is printed.
+//! All fuzz targets on stable Rust, with the committed corpus and with thousands of seeded inputs, and a regression test for
+//! each bug that fuzzing found. A failing input is saved to a file, and the test prints the command that runs it again.
 
 use std::time::Duration;
 use training_monitor::checkpoint::One;
@@ -8,42 +8,42 @@ use training_monitor::handlers::model_checkpoint::Step;
 use training_monitor::store::{Opening, Store, Stored, ram::Ram, slots::Slots};
 use training_monitor::{Engine, ModelCheckpoint};
 use training_monitor_tests::flash::{Flash, Outcome};
-use training_monitor_tests::fuzz::runner::{self, generate, shrink};
+use training_monitor_tests::fuzz::runner::{self, generate, minimize};
 use training_monitor_tests::fuzz::{TARGETS, Target};
 
-/// Inputs for each target.
+/// The number of generated inputs for each target.
 const INPUTS: u64 = 20_000;
 
 #[test]
-fn every_target_over_its_corpus_and_seeded_inputs() {
+fn all_targets_pass_their_corpus_and_seeded_inputs() {
     for target in &TARGETS {
-        let corpus = runner::corpus(target).expect("a corpus that can be read");
+        let corpus = runner::corpus(target).expect("a readable corpus");
         assert!(!corpus.is_empty(), "{} has no corpus", target.name);
-        let verdict = runner::run(target, 1, INPUTS, Duration::MAX).expect("the same");
-        if let Some(failure) = verdict.failure {
-            let line = runner::keep(target, &failure.data).unwrap_or_else(|error| error.to_string());
-            panic!("{}: {}\n    {line}", target.name, failure.why);
+        let summary = runner::run(target, 1, INPUTS, Duration::MAX).expect("a readable corpus");
+        if let Some(failure) = summary.failure {
+            let command = runner::save_input(target, &failure.data).unwrap_or_else(|error| error.to_string());
+            panic!("{}: {}\n    {command}", target.name, failure.message);
         }
-        assert_eq!(verdict.executions, INPUTS + corpus.len() as u64, "{}", target.name);
+        assert_eq!(summary.executions, INPUTS + corpus.len() as u64, "{}", target.name);
     }
 }
 
-/// A target that is wrong about inputs of three bytes and more with a 7 in them.
-const WRONG: Target = Target { name: "wrong", body: |data| assert!(data.len() < 3 || !data.contains(&7)), len: 64 };
+/// A target that fails for inputs of three or more bytes that contain a 7.
+const FAILING: Target = Target { name: "failing", body: |data| assert!(data.len() < 3 || !data.contains(&7)), len: 64 };
 
 #[test]
-fn the_runner_finds_what_is_wrong_and_makes_it_small() {
-    let verdict = runner::run(&WRONG, 5, 100_000, Duration::MAX).expect("no corpus is no error");
-    let failure = verdict.failure.expect("it is wrong");
+fn the_runner_finds_and_minimizes_a_failing_input() {
+    let summary = runner::run(&FAILING, 5, 100_000, Duration::MAX).expect("a missing corpus is valid");
+    let failure = summary.failure.expect("the target fails");
     assert_eq!((failure.data.len(), failure.data.contains(&7)), (3, true), "{failure:?}");
-    assert!(failure.why.contains("assertion failed"), "{failure:?}");
-    assert_eq!(shrink(&WRONG, &[1, 2, 3, 7, 9, 9]).len(), 3);
-    // The same seed and number give the same input, others another.
-    assert_eq!(generate(&WRONG, &[], 5, 9), generate(&WRONG, &[], 5, 9));
-    assert_ne!(generate(&WRONG, &[], 5, 9), generate(&WRONG, &[], 6, 9));
+    assert!(failure.message.contains("assertion failed"), "{failure:?}");
+    assert_eq!(minimize(&FAILING, &[1, 2, 3, 7, 9, 9]).len(), 3);
+    // The same seed and number give the same input, and another seed gives another input.
+    assert_eq!(generate(&FAILING, &[], 5, 9), generate(&FAILING, &[], 5, 9));
+    assert_ne!(generate(&FAILING, &[], 5, 9), generate(&FAILING, &[], 6, 9));
 }
 
-/// Saves `stored` with one weight, under its own numbers.
+/// Saves a checkpoint with one weight and the numbers of `stored`.
 fn save<S: Store>(store: &mut S, stored: Stored) -> Result<(), S::Error> {
     use embedded_io::Write;
     use training_monitor::checkpoint::{Contents, Crc32, Header, encode};
@@ -52,7 +52,7 @@ fn save<S: Store>(store: &mut S, stored: Stored) -> Result<(), S::Error> {
     let contents = Contents { header, record: None, only: None, allow_non_finite: false };
     let mut bytes = Vec::new();
     let objects = One("m", [sequence as f32]);
-    let encoded = encode::<Crc32, _, _>(&mut bytes, &contents, &objects).expect("a Vec takes anything");
+    let encoded = encode::<Crc32, _, _>(&mut bytes, &contents, &objects).expect("writing to a Vec does not fail");
     let mut writer = store.create(&Opening { header, object: None, part: 0, parts: 1, len: encoded.len })?;
     let mut rest = &bytes[..];
     while !rest.is_empty() {
@@ -63,66 +63,72 @@ fn save<S: Store>(store: &mut S, stored: Stored) -> Result<(), S::Error> {
     store.commit(&header, &encoded)
 }
 
-/// Found by `slot-operations`: a save under the step of a committed checkpoint, cut before its seal, hid that one, and
-/// was then erased for the next save: both were lost, and a promise with them.
+/// Regression test for a bug that the target `slot-operations` found. A save with the step of a committed checkpoint was
+/// interrupted before its seal. It hid the committed checkpoint, and the next save erased it, so both were lost.
 #[test]
-fn a_cut_replacement_does_not_cost_what_it_was_to_replace() {
+fn an_interrupted_save_of_the_same_step_does_not_lose_the_committed_checkpoint() {
     let stored = |step, sequence| Stored { step, sequence, iteration: sequence, score: None };
-    for cut in 0..40 {
+    for operation in 0..40 {
         let mut flash = Flash::<32, 256>::new(3 * 256, 0xFF);
-        let mut store = Slots::<_, 3>::open(&mut flash, 0..768).expect("a region");
-        save(&mut store, stored(1, 1)).expect("power");
-        save(&mut store, stored(2, 2)).expect("power");
-        store.flash_mut().cut_at(cut, Outcome::Nothing, 0);
-        let whole = save(&mut store, stored(1, 3)).is_ok();
+        let mut store = Slots::<_, 3>::open(&mut flash, 0..768).expect("a valid region");
+        save(&mut store, stored(1, 1)).expect("the power is on");
+        save(&mut store, stored(2, 2)).expect("the power is on");
+        store.flash_mut().cut_at(operation, Outcome::Nothing, 0);
+        let is_saved = save(&mut store, stored(1, 3)).is_ok();
         flash.power_on();
-        let mut store = Slots::<_, 3>::open(&mut flash, 0..768).expect("a region");
-        save(&mut store, stored(4, 4)).expect("the next save works without repair");
-        let first = (0..3).find_map(|index| store.stored(index).expect("in memory").filter(|stored| stored.step == 1));
-        assert!(first.is_some_and(|first| !whole || first.sequence == 3), "cut at {cut}: {first:?}");
+        let mut store = Slots::<_, 3>::open(&mut flash, 0..768).expect("a valid region");
+        save(&mut store, stored(4, 4)).expect("the next save succeeds");
+        let first = (0..3)
+            .find_map(|index| store.stored(index).expect("the list is in memory").filter(|stored| stored.step == 1));
+        assert!(
+            first.is_some_and(|first| !is_saved || first.sequence == 3),
+            "power failure at operation {operation}: {first:?}"
+        );
     }
 }
 
-/// Found by `saving`: a checkpoint of an earlier run with the same step and iteration was taken for the one that was
-/// just decided, which was not saved, and nobody was told.
+/// Regression test for a bug that the target `saving` found. The handler mistook a checkpoint of an earlier run, with the same
+/// step and iteration, for the checkpoint of the pending save. It did not save, and reported no error.
 #[test]
-fn a_checkpoint_of_an_earlier_run_is_not_taken_for_a_new_one() {
+fn a_checkpoint_of_an_earlier_run_does_not_replace_a_pending_save() {
     let mut store = Ram::<3, 256>::new();
     for (scores, expected) in [([0.25, 0.5], 0.5), ([0.75, 1.0], 1.0)] {
-        let machine = ModelCheckpoint::<2>::builder().step(Step::Iteration).n_saved(2);
-        let machine = machine.score_function(|state: &training_monitor::State<f32>| state.output.unwrap_or(0.0));
-        let mut checkpoint =
-            machine.build().expect("good settings").attach(IterationCompleted, &mut store).expect("RAM");
-        // A run from the beginning: it does not go on from what is there.
+        let builder = ModelCheckpoint::<2>::builder().step(Step::Iteration).n_saved(2);
+        let builder = builder.score_function(|state: &training_monitor::State<f32>| state.output.unwrap_or(0.0));
+        let policy = builder.build().expect("valid settings");
+        let mut handler = policy.attach(IterationCompleted, &mut store).expect("RAM does not fail");
+        // The second run starts from the beginning. It does not resume from the stored checkpoints.
         let mut model = One("m", [0.0_f32]);
         let step = |model: &mut One<[f32; 1]>, score: &f32, _: &mut _| {
             model.1[0] = *score;
             *score
         };
-        Engine::new(1).run(&mut model, &scores[..], &mut checkpoint, step).expect("there is data");
+        Engine::new(1).run(&mut model, &scores[..], &mut handler, step).expect("there is data");
         let mut best = One("m", [0.0_f32]);
-        checkpoint.load_best(&mut best).expect("it is whole");
+        handler.load_best(&mut best).expect("the checkpoint is intact");
         assert_eq!(best.1, [expected], "after {scores:?}");
     }
 }
 
-/// Found by `checkpoint-bytes`: the length of a pad in two bytes where one does. The decoder never took it, and the format's
-/// document said that it might.
+/// Regression test for an error in FORMAT.md that the target `checkpoint-bytes` found. The document allowed two bytes for the
+/// length of a pad, but the decoder accepts only one byte.
 #[test]
-fn a_pad_has_its_length_in_one_byte() {
+fn the_length_of_a_pad_takes_one_byte() {
     use training_monitor::checkpoint::{Crc32, DecodeError, Inspect, inspect};
     use training_monitor_tests::models::stream::{crc32, read};
-    struct Nobody;
-    impl Inspect for Nobody {}
+    struct Ignore;
+    impl Inspect for Ignore {}
 
-    let good = training_monitor_tests::fuzz::bytes::sample();
-    assert!(read(&good).is_some());
-    // The shape [2, 2], a pad of one byte.
-    let at = good.windows(5).position(|bytes| bytes == [2, 2, 2, 1, 0]).expect("the first tensor") + 3;
-    let mut long = good[..good.len() - 4].to_vec();
-    long[at] = 0x80; // with the 0 behind it: no pad, and the payload where it was
-    long.extend(crc32(&long).to_le_bytes());
-    assert_eq!(read(&long), None);
-    let inspected = inspect::<Crc32, _, _>(&mut &long[..], &mut [0; 64], &mut Nobody);
+    let valid = training_monitor_tests::fuzz::bytes::sample();
+    assert!(read(&valid).is_some());
+    // The first tensor has the shape [2, 2] and a pad of one byte. The third byte after the number of dimensions is the length of
+    // the pad.
+    let position = valid.windows(5).position(|bytes| bytes == [2, 2, 2, 1, 0]).expect("a tensor") + 3;
+    let mut modified = valid[..valid.len() - 4].to_vec();
+    // 0x80 and the 0 that follows are the number 0 in two bytes: an empty pad, without a change of the payload's position.
+    modified[position] = 0x80;
+    modified.extend(crc32(&modified).to_le_bytes());
+    assert_eq!(read(&modified), None);
+    let inspected = inspect::<Crc32, _, _>(&mut &modified[..], &mut [0; 64], &mut Ignore);
     assert!(matches!(inspected, Err(DecodeError::Malformed)), "{inspected:?}");
 }

@@ -1,7 +1,8 @@
-//! The encoder and the decoder beside memcpy, beside memcpy with the same checksum, and beside the peers.
+//! Compares the encoder and the decoder with memcpy, with memcpy and the same checksum, and with other crates.
 //!
-//! The writers are opaque: a call that cannot be inlined, as a file or a flash driver is. Peers do what their users
-//! would: `safetensors` to a vector with a CRC-32 after it, postcard through its own `to_eio` and its own CRC flavor.
+//! The writers are function calls that cannot be inlined, like those of a file or a flash driver. The other crates are used as
+//! their documentation recommends: `safetensors` writes to a vector and a CRC-32 of it is computed, and postcard uses its
+//! function `to_eio` and its CRC flavor.
 
 use crate::measure::Group;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -21,9 +22,9 @@ pub const SAFETENSORS: &str = "safetensors::serialize + crc32fast";
 pub const POSTCARD: &str = "postcard::to_eio";
 pub const POSTCARD_CRC: &str = "postcard::to_slice_crc32";
 pub const LOAD: &str = "verify and load, crc32fast";
-pub const VERIFY: &str = "verify alone, crc32fast";
+pub const VERIFY: &str = "verify only, crc32fast";
 
-/// A model of equal tensors, or one.
+/// A model with one or more tensors of equal length.
 pub struct Net {
     pub names: Vec<String>,
     pub tensors: Vec<Vec<f32>>,
@@ -48,27 +49,27 @@ impl StateDict for Net {
     }
 }
 
-/// Memory behind a call.
-pub struct Opaque<'a> {
-    pub place: &'a mut [u8],
-    pub used: usize,
+/// A writer to memory whose calls cannot be inlined.
+pub struct OpaqueWriter<'a> {
+    pub buffer: &'a mut [u8],
+    pub len: usize,
 }
 
-impl Opaque<'_> {
+impl OpaqueWriter<'_> {
     #[inline(never)]
-    fn take(&mut self, bytes: &[u8]) {
-        self.place[self.used..self.used + bytes.len()].copy_from_slice(bytes);
-        self.used += bytes.len();
+    fn append(&mut self, bytes: &[u8]) {
+        self.buffer[self.len..self.len + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
     }
 }
 
-impl ErrorType for Opaque<'_> {
+impl ErrorType for OpaqueWriter<'_> {
     type Error = Infallible;
 }
 
-impl Write for Opaque<'_> {
+impl Write for OpaqueWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
-        self.take(bytes);
+        self.append(bytes);
         Ok(bytes.len())
     }
     fn flush(&mut self) -> Result<(), Infallible> {
@@ -76,12 +77,12 @@ impl Write for Opaque<'_> {
     }
 }
 
-/// The same by the version of the trait that postcard knows.
-impl embedded_io_06::ErrorType for Opaque<'_> {
+/// The same for the version of the trait that postcard supports.
+impl embedded_io_06::ErrorType for OpaqueWriter<'_> {
     type Error = Infallible;
 }
 
-impl embedded_io_06::Write for Opaque<'_> {
+impl embedded_io_06::Write for OpaqueWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
         Write::write(self, bytes)
     }
@@ -97,10 +98,10 @@ pub const CONTENTS: Contents<'static> = Contents {
     allow_non_finite: false,
 };
 
-/// A net that is only shown, so that all ways of a group can have the same one.
-struct Shown<'a>(&'a Net);
+/// A shared reference to a net, so that all variants of a group can use the same net.
+struct SharedNet<'a>(&'a Net);
 
-impl Objects for Shown<'_> {
+impl Objects for SharedNet<'_> {
     fn objects<V: Visit>(&self, visitor: &mut V) -> Result<(), V::Error> {
         visitor.state_dict("model", self.0)
     }
@@ -109,10 +110,10 @@ impl Objects for Shown<'_> {
     }
 }
 
-pub fn encode<C: Checksum>(net: &Net, place: &mut [u8]) -> u32 {
-    let mut writer = Opaque { place, used: 0 };
-    let written = checkpoint::encode::<C, _, _>(&mut writer, &CONTENTS, &Shown(net));
-    written.expect("room enough").len
+pub fn encode<C: Checksum>(net: &Net, buffer: &mut [u8]) -> u32 {
+    let mut writer = OpaqueWriter { buffer, len: 0 };
+    let encoded = checkpoint::encode::<C, _, _>(&mut writer, &CONTENTS, &SharedNet(net));
+    encoded.expect("the buffer is large enough").len
 }
 
 fn floats(values: &[f32]) -> &[u8] {
@@ -122,41 +123,43 @@ fn floats(values: &[f32]) -> &[u8] {
 pub fn encoders(elements: usize, name: &str) -> Group<'static> {
     let net: &'static Net = Box::leak(Box::new(Net::new(elements, 1)));
     let values: &'static [f32] = &net.tensors[0];
-    // All from one place to one other: with a source and a target each they would push each other out of the cache, and
-    // the ratios would be those of memory. Only safetensors takes its target from the allocator, which gives it the same
-    // one again. Source and target must not begin at the same place of a page: some processors copy that at a tenth of
-    // their speed.
-    let room: &'static RefCell<&mut [u8]> =
+    // All variants share one source and one target. With separate buffers they would evict each other from the cache, and the
+    // ratios would be those of the memory. Only safetensors allocates its target, and the allocator returns the same memory
+    // each time. Source and target start at different offsets of a page: some processors copy between equal offsets at a tenth
+    // of their speed.
+    let target: &'static RefCell<&mut [u8]> =
         Box::leak(Box::new(RefCell::new(&mut vec![0; elements * 4 + 8192].leak()[1088..])));
     let view = move || TensorView::new(Dtype::F32, vec![elements], floats(black_box(values))).expect("a tensor");
     let mut group = Group::new(format!("encode {name}"), elements, "ns/f32")
-        .way(MEMCPY, move || Opaque { place: &mut room.borrow_mut(), used: 0 }.take(floats(black_box(values))))
-        .way(LIMIT, move || {
-            let mut place = room.borrow_mut();
-            let (mut crc, mut to) = (crc32fast::Hasher::new(), Opaque { place: &mut place, used: 0 });
+        .variant(MEMCPY, move || {
+            OpaqueWriter { buffer: &mut target.borrow_mut(), len: 0 }.append(floats(black_box(values)))
+        })
+        .variant(LIMIT, move || {
+            let mut buffer = target.borrow_mut();
+            let (mut crc, mut writer) = (crc32fast::Hasher::new(), OpaqueWriter { buffer: &mut buffer, len: 0 });
             for block in floats(black_box(values)).chunks(8192) {
                 crc.update(block);
-                to.take(block);
+                writer.append(block);
             }
             crc.finalize()
         })
-        .way(ENCODE, move || encode::<Crc32Fast>(black_box(net), &mut room.borrow_mut()))
-        .way("safetensors::serialize", move || safetensors::serialize([("w", view())], None).expect("serializes"))
-        .way(SAFETENSORS, move || {
+        .variant(ENCODE, move || encode::<Crc32Fast>(black_box(net), &mut target.borrow_mut()))
+        .variant("safetensors::serialize", move || safetensors::serialize([("w", view())], None).expect("serializes"))
+        .variant(SAFETENSORS, move || {
             let bytes = safetensors::serialize([("w", view())], None).expect("serializes");
             (crc32fast::hash(&bytes), bytes)
         });
-    // One write an element, or one table look-up a byte: too slow to wait for at the largest sizes.
+    // These variants make one write per element or one table look-up per byte, so they are too slow for the largest size.
     if elements <= 1 << 16 {
         group = group
-            .way("encode, the built-in Crc32", move || encode::<Crc32>(black_box(net), &mut room.borrow_mut()))
-            .way(POSTCARD, move || {
-                let to = Opaque { place: &mut room.borrow_mut(), used: 0 };
-                postcard::to_eio(black_box(values), to).expect("serializes").used
+            .variant("encode, the built-in Crc32", move || encode::<Crc32>(black_box(net), &mut target.borrow_mut()))
+            .variant(POSTCARD, move || {
+                let writer = OpaqueWriter { buffer: &mut target.borrow_mut(), len: 0 };
+                postcard::to_eio(black_box(values), writer).expect("serializes").len
             })
-            .way(POSTCARD_CRC, move || {
+            .variant(POSTCARD_CRC, move || {
                 const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
-                postcard::to_slice_crc32(black_box(values), &mut room.borrow_mut(), CRC.digest())
+                postcard::to_slice_crc32(black_box(values), &mut target.borrow_mut(), CRC.digest())
                     .expect("serializes")
                     .len()
             });
@@ -165,7 +168,7 @@ pub fn encoders(elements: usize, name: &str) -> Group<'static> {
 }
 
 pub fn decoders(elements: usize, name: &str) -> Group<'static> {
-    // As above, not where the target begins in its page.
+    // Source and target start at different offsets of a page, as in `encoders`.
     let bytes: &'static mut [u8] = &mut vec![0; elements * 4 + 8192].leak()[1088..];
     let len = encode::<Crc32Fast>(&Net::new(elements, 1), bytes);
     let bytes: &'static [u8] = &bytes[..len as usize];
@@ -176,41 +179,43 @@ pub fn decoders(elements: usize, name: &str) -> Group<'static> {
     );
     let tensors: &'static [u8] = tensors.expect("serializes").leak();
     let plain: &'static [u8] = postcard::to_allocvec(&values).expect("serializes").leak();
-    // One target for all, as above.
+    // All variants share one target, as in `encoders`.
     let net: &'static RefCell<Net> = Box::leak(Box::new(RefCell::new(Net::new(elements, 1))));
     let payload: &'static [u8] = &bytes[bytes.len() - 4 - elements * 4..bytes.len() - 4];
     Group::new(format!("decode {name}"), elements, "ns/f32")
-        .way(MEMCPY, move || {
+        .variant(MEMCPY, move || {
             bytemuck::cast_slice_mut::<f32, u8>(&mut net.borrow_mut().tensors[0]).copy_from_slice(black_box(payload))
         })
-        .way(LIMIT, move || {
+        .variant(LIMIT, move || {
             let mut crc = crc32fast::Hasher::new();
             let mut net = net.borrow_mut();
-            let to = bytemuck::cast_slice_mut::<f32, u8>(&mut net.tensors[0]);
-            for (to, block) in to.chunks_mut(8192).zip(payload.chunks(8192)) {
-                to.copy_from_slice(block);
-                crc.update(to);
+            let target = bytemuck::cast_slice_mut::<f32, u8>(&mut net.tensors[0]);
+            for (target, block) in target.chunks_mut(8192).zip(payload.chunks(8192)) {
+                target.copy_from_slice(block);
+                crc.update(target);
             }
             crc.finalize()
         })
-        .way("crc32fast alone", move || crc32fast::hash(black_box(payload)))
-        .way(VERIFY, move || {
+        .variant("crc32fast alone", move || crc32fast::hash(black_box(payload)))
+        .variant(VERIFY, move || {
             let mut scratch = [0; 4096];
             checkpoint::inspect::<Crc32Fast, _, _>(&mut black_box(bytes), &mut scratch, &mut ())
-                .expect("good bytes")
+                .expect("an intact stream")
                 .crc
         })
-        .way(LOAD, move || {
+        .variant(LOAD, move || {
             checkpoint::load::<Crc32Fast, _>(black_box(bytes), &mut One("model", &mut *net.borrow_mut()), None)
-                .expect("good bytes")
+                .expect("an intact stream")
                 .crc
         })
-        .way("safetensors + crc32fast + copy", move || {
+        .variant("safetensors + crc32fast + copy", move || {
             let crc = crc32fast::hash(black_box(tensors));
-            let all = SafeTensors::deserialize(tensors).expect("good bytes");
+            let tensors = SafeTensors::deserialize(tensors).expect("an intact stream");
             bytemuck::cast_slice_mut::<f32, u8>(&mut net.borrow_mut().tensors[0])
-                .copy_from_slice(all.tensor("w").expect("there").data());
+                .copy_from_slice(tensors.tensor("w").expect("a tensor w").data());
             crc
         })
-        .way("postcard to Vec<f32>", move || postcard::from_bytes::<Vec<f32>>(black_box(plain)).expect("good bytes"))
+        .variant("postcard to Vec<f32>", move || {
+            postcard::from_bytes::<Vec<f32>>(black_box(plain)).expect("an intact stream")
+        })
 }

@@ -1,7 +1,7 @@
-//! How cost grows, and the picture of it: `cargo bench --bench ratios -- --svg` writes docs/bench-growth.svg.
+//! The growth of costs: `cargo bench --bench ratios -- --svg` writes the chart docs/bench-growth.svg.
 //!
-//! Four panels with logarithmic axes, in plain SVG: elements (scan, encoder), tensors a checkpoint, places of the
-//! ranking, handlers attached.
+//! The chart has panels with logarithmic axes: cost by number of elements (scan and encoder), by number of tensors in a
+//! checkpoint, by `n_saved`, and by number of attached handlers.
 
 use crate::measure::Group;
 use crate::{bytes, handlers, scan};
@@ -17,18 +17,18 @@ struct Panel {
     lines: Vec<(&'static str, Vec<(f64, f64)>)>,
 }
 
-/// One panel: a group for each x, measured; a line for each way.
-fn panel(
+/// Measures one group for each x, and returns a panel with a line for each variant.
+fn measure_panel(
     title: &'static str,
     x: &'static str,
     y: &'static str,
     points: impl Iterator<Item = (f64, Group<'static>)>,
 ) -> Panel {
     let mut lines: Vec<(&str, Vec<(f64, f64)>)> = Vec::new();
-    for (at, group) in points {
+    for (x_value, group) in points {
         let group = group.measure(11);
         for name in group.names() {
-            let point = (at, group.time(name).median);
+            let point = (x_value, group.time(name).median);
             match lines.iter_mut().find(|line| line.0 == name) {
                 Some(line) => line.1.push(point),
                 None => lines.push((name, vec![point])),
@@ -44,64 +44,69 @@ fn elements() -> impl Iterator<Item = usize> {
 
 fn encode(elements: usize) -> Group<'static> {
     let net = bytes::Net::new(elements, 1);
-    let (mut place, mut copy) = (vec![0; elements * 4 + 4096], vec![0u8; elements * 4]);
+    let (mut target, mut copy) = (vec![0; elements * 4 + 4096], vec![0u8; elements * 4]);
     let values = net.tensors[0].clone();
     Group::new("encode", elements, "ns/f32")
-        .way("encode", move || bytes::encode::<Crc32Fast>(&net, &mut place))
-        .way("memcpy", move || black_box(&mut copy).copy_from_slice(bytemuck::cast_slice(&values)))
+        .variant("encode", move || bytes::encode::<Crc32Fast>(&net, &mut target))
+        .variant("memcpy", move || black_box(&mut copy).copy_from_slice(bytemuck::cast_slice(&values)))
 }
 
 fn tensors(count: usize) -> Group<'static> {
     const ELEMENTS: usize = 1 << 16;
     let net = bytes::Net::new(ELEMENTS, count);
-    let mut place = vec![0; ELEMENTS * 4 + 16384];
-    Group::new("tensors", 1000, "µs").way("encode", move || bytes::encode::<Crc32Fast>(&net, &mut place))
+    let mut target = vec![0; ELEMENTS * 4 + 16384];
+    Group::new("tensors", 1000, "µs").variant("encode", move || bytes::encode::<Crc32Fast>(&net, &mut target))
 }
 
-fn places(n_saved: u32) -> Group<'static> {
-    let policy = ModelCheckpoint::<64>::builder().scored().n_saved(n_saved).build().expect("a policy");
-    let mut rising = policy.clone();
-    let mut falling = policy;
-    let (mut up, mut down) = (0u32, u32::MAX / 2);
+fn ranking(n_saved: u32) -> Group<'static> {
+    let policy = ModelCheckpoint::<64>::builder().scored().n_saved(n_saved).build().expect("valid settings");
+    let mut ascending = policy.clone();
+    let mut descending = policy;
+    let (mut ascending_score, mut descending_score) = (0u32, u32::MAX / 2);
     Group::new("n_saved", 1, "ns/call")
-        .way("better each time: enters", move || {
-            up = up.wrapping_add(1);
-            rising.update(Some(up as f32)).map(|save| rising.committed(save))
+        .variant("every score enters", move || {
+            ascending_score = ascending_score.wrapping_add(1);
+            ascending.update(Some(ascending_score as f32)).map(|save| ascending.committed(save))
         })
-        .way("never better", move || {
-            down -= 1;
-            falling.update(Some(down as f32)).map(|save| falling.committed(save))
+        .variant("no score enters", move || {
+            descending_score -= 1;
+            descending.update(Some(descending_score as f32)).map(|save| descending.committed(save))
         })
 }
 
-fn attached() -> Option<Panel> {
+fn attached_handlers() -> Option<Panel> {
     let line = |kind: &str| {
         let count = |n: u32| Some((f64::from(n.max(1)), handlers::count(&format!("engine, {n} {kind}"))?));
         [0, 4, 8, 16].into_iter().map(count).collect::<Option<Vec<_>>>()
     };
     Some(Panel {
-        title: "Handlers attached (the first point: none)",
+        title: "Attached handlers (the first point is 0)",
         x: "handlers",
-        y: "instructions an iteration",
-        lines: vec![("look at every output", line("guards")?), ("listen to other events", line("silent")?)],
+        y: "instructions per iteration",
+        lines: vec![("check every output", line("guards")?), ("attached to other events", line("inactive")?)],
     })
 }
 
-/// Measures all of it and returns the picture.
-pub fn picture() -> String {
+/// Measures all panels and returns the chart as SVG.
+pub fn chart() -> String {
     let values: &'static [f32] = Vec::leak(scan::weights(1 << 24));
     let mut panels = vec![
-        panel("Scan", "f32", "ns a f32", elements().map(|n| (n as f64, scan::group(&values[..n], "")))),
-        panel("Encode with CRC", "f32", "ns a f32", elements().map(|n| (n as f64, encode(n)))),
-        panel(
-            "Tensors a checkpoint, 65 536 f32",
+        measure_panel("Scan", "f32", "ns per f32", elements().map(|n| (n as f64, scan::group(&values[..n], "")))),
+        measure_panel("Encode with CRC", "f32", "ns per f32", elements().map(|n| (n as f64, encode(n)))),
+        measure_panel(
+            "Tensors per checkpoint, 65 536 f32",
             "tensors",
-            "µs a checkpoint",
+            "µs per checkpoint",
             (0..=6).map(|power| (f64::from(1 << power), tensors(1 << power))),
         ),
-        panel("n_saved", "n_saved", "ns a call", (0..=6).map(|power| (f64::from(1 << power), places(1 << power)))),
+        measure_panel(
+            "n_saved",
+            "n_saved",
+            "ns per call",
+            (0..=6).map(|power| (f64::from(1 << power), ranking(1 << power))),
+        ),
     ];
-    panels.extend(attached());
+    panels.extend(attached_handlers());
     svg(&panels)
 }
 
@@ -119,12 +124,12 @@ fn svg(panels: &[Panel]) -> String {
     );
     for (index, panel) in panels.iter().enumerate() {
         let (column, row) = ((index % 2) as f64, (index / 2) as f64);
-        draw(&mut out, panel, column * WIDTH, row * HEIGHT).expect("a String takes all");
+        draw(&mut out, panel, column * WIDTH, row * HEIGHT).expect("writing to a String does not fail");
     }
     out + "</svg>\n"
 }
 
-/// The decades or octaves that hold all of `values`.
+/// Returns the range of exponents of `base` that contains all `values`.
 fn range(values: impl Iterator<Item = f64> + Clone, base: f64) -> (f64, f64) {
     let low = values.clone().fold(f64::INFINITY, f64::min).log(base).floor();
     let high = values.fold(0.0, f64::max).log(base).ceil();
@@ -140,9 +145,9 @@ fn draw(out: &mut String, panel: &Panel, left: f64, top: f64) -> std::fmt::Resul
     writeln!(out, "<text x=\"{}\" y=\"{}\" font-size=\"13\">{}</text>", left + 50.0, top + 20.0, panel.title)?;
     for decade in y_low as i32..=y_high as i32 {
         let value = 10f64.powi(decade);
-        let (from, to, at) = (left + 50.0, left + WIDTH - 30.0, y(value));
-        writeln!(out, "<path d=\"M{from} {at:.1}H{to}\" stroke=\"#dddddd\"/>")?;
-        writeln!(out, "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{value}</text>", from - 4.0, at + 4.0)?;
+        let (x_start, x_end, y_value) = (left + 50.0, left + WIDTH - 30.0, y(value));
+        writeln!(out, "<path d=\"M{x_start} {y_value:.1}H{x_end}\" stroke=\"#dddddd\"/>")?;
+        writeln!(out, "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{value}</text>", x_start - 4.0, y_value + 4.0)?;
     }
     for power in x_low as i32..=x_high as i32 {
         let value = 4f64.powi(power);
@@ -164,8 +169,8 @@ fn draw(out: &mut String, panel: &Panel, left: f64, top: f64) -> std::fmt::Resul
     for (index, ((name, line), color)) in panel.lines.iter().zip(COLORS).enumerate() {
         let path: Vec<String> = line.iter().map(|point| format!("{:.1},{:.1}", x(point.0), y(point.1))).collect();
         writeln!(out, "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"2\"/>", path.join(" "))?;
-        let at = top + 40.0 + 14.0 * index as f64;
-        writeln!(out, "<text x=\"{}\" y=\"{at}\" fill=\"{color}\">{name}</text>", left + 60.0)?;
+        let text_y = top + 40.0 + 14.0 * index as f64;
+        writeln!(out, "<text x=\"{}\" y=\"{text_y}\" fill=\"{color}\">{name}</text>", left + 60.0)?;
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! What the engine and its handlers cost an iteration, in instructions, beside the same checks written into the loop.
+//! The instructions per iteration of the engine and its handlers, compared with the same checks in a manual loop.
 //!
-//! Instructions are counted, not timed: the benchmark runs itself under `valgrind --tool=callgrind` for n and for 2n
-//! iterations, and the difference is exact to the instruction, whatever else the machine is doing. The loop by hand uses
-//! the same state machines (an [`EarlyStopping`], a [`Timer`], …) and keeps the same two counters.
+//! The benchmark runs itself under `valgrind --tool=callgrind` for n and for 2n iterations. The difference is exact, and other
+//! programs on the machine do not affect it. The manual loop uses the same handlers without the engine ([`EarlyStopping`],
+//! [`Timer`], …) and the same two counters.
 
 use std::hint::black_box;
 use std::process::Command;
@@ -12,10 +12,10 @@ use training_monitor::store::ram::Ram;
 use training_monitor::time::Clock;
 use training_monitor::{EarlyStopping, Engine, Handler, ModelCheckpoint, State, TerminateOnNan, Timer};
 
-/// Iterations an epoch.
-const EPOCH: u32 = 100;
+/// Iterations per epoch.
+const EPOCH_LENGTH: u32 = 100;
 
-/// One neuron that learns; its step costs about as much as it has weights.
+/// A neuron. The cost of a training step is proportional to the number of weights.
 pub struct Neuron<const N: usize> {
     weights: [f32; N],
 }
@@ -52,25 +52,24 @@ impl Clock for Ticks {
     }
 }
 
-type Places = Ram<2, 2048>;
+type Store = Ram<2, 2048>;
 
-/// Settings come from elsewhere: neither side may profit from knowing them.
+/// The settings are opaque to the compiler, so that no variant can be optimised for them.
 fn stopping() -> EarlyStopping {
-    black_box(EarlyStopping::new(u32::MAX).expect("a patience"))
+    black_box(EarlyStopping::new(u32::MAX).expect("a valid patience"))
 }
 
 fn policy() -> ModelCheckpoint<2> {
-    black_box(ModelCheckpoint::builder().save_interval(u32::MAX).build().expect("a policy"))
+    black_box(ModelCheckpoint::builder().save_interval(u32::MAX).build().expect("valid settings"))
 }
 
-/// The four, watching the epoch's end where that is where they are usually attached: `when` is where stopping and saving
-/// are.
-fn four<const N: usize, W: When + Copy>(when: W) -> impl Handler<Neuron<N>, f32> {
+/// The four handlers. Early stopping and checkpoints are attached to `filter`, which is usually the end of an epoch.
+fn four_handlers<const N: usize, W: When + Copy>(filter: W) -> impl Handler<Neuron<N>, f32> {
     (
         TerminateOnNan::new().attach(IterationCompleted, |_: &Neuron<N>, state: &State<f32>| state.output),
         Timer::new(0).attach(Ticks, Started, Completed, Never, IterationCompleted),
-        stopping().attach(when, |state: &State<f32>| -state.output.unwrap_or(0.0)),
-        policy().attach(when, Places::new()).expect("an empty store"),
+        stopping().attach(filter, |state: &State<f32>| -state.output.unwrap_or(0.0)),
+        policy().attach(filter, Store::new()).expect("an empty store"),
     )
 }
 
@@ -78,34 +77,34 @@ fn four<const N: usize, W: When + Copy>(when: W) -> impl Handler<Neuron<N>, f32>
 fn run<const N: usize, H: Handler<Neuron<N>, f32>>(epochs: u32, mut handlers: H) {
     let mut neuron = Neuron::<N> { weights: [0.5; N] };
     let mut engine = Engine::new(epochs);
-    let outcome = engine.run(&mut neuron, 0..EPOCH, &mut handlers, |neuron, batch, _| neuron.step(batch));
+    let outcome = engine.run(&mut neuron, 0..EPOCH_LENGTH, &mut handlers, |neuron, batch, _| neuron.step(batch));
     black_box((outcome.is_ok(), neuron.weights, handlers.pending()));
 }
 
-/// The loop that one would write, with nothing in it but the step.
+/// A manual loop that only calls the step function.
 #[inline(never)]
-fn bare<const N: usize>(epochs: u32) {
+fn bare_loop<const N: usize>(epochs: u32) {
     let mut neuron = Neuron::<N> { weights: [0.5; N] };
     let mut output = 0.0;
     for _ in 0..epochs {
-        for batch in 0..EPOCH {
+        for batch in 0..EPOCH_LENGTH {
             output = neuron.step(batch);
         }
     }
     black_box((output, neuron.weights));
 }
 
-/// The loop that one would write, with the four checks in it.
+/// A manual loop with the checks of the four handlers.
 #[inline(never)]
-fn by_hand<const N: usize, const EVERY_ITERATION: bool>(epochs: u32) {
+fn manual_loop<const N: usize, const EVERY_ITERATION: bool>(epochs: u32) {
     let mut neuron = Neuron::<N> { weights: [0.5; N] };
     let (mut timer, mut stopping, mut checkpoint) = (Timer::new(0), stopping(), policy());
-    let mut store = Places::new();
+    let mut store = Store::new();
     let (mut epoch, mut iteration, mut output) = (0u32, 0u32, 0.0f32);
     timer.reset(Ticks.now());
     'run: while epoch < epochs {
         epoch += 1;
-        for batch in 0..EPOCH {
+        for batch in 0..EPOCH_LENGTH {
             iteration += 1;
             output = neuron.step(batch);
             timer.step();
@@ -136,58 +135,60 @@ fn by_hand<const N: usize, const EVERY_ITERATION: bool>(epochs: u32) {
 
 #[cold]
 #[inline(never)]
-fn save<const N: usize>(store: &mut Places, neuron: &Neuron<N>) {
+fn save<const N: usize>(store: &mut Store, neuron: &Neuron<N>) {
     let mut weights = neuron.weights;
     black_box((store, One("model", &mut weights)));
 }
 
-/// The programs that are counted: name, and what it runs for so many epochs.
+/// A measured program: its name, and a function that runs it for the given number of epochs.
 pub type Program = (&'static str, fn(u32));
 
 pub const PROGRAMS: [Program; 18] = [
-    ("bare loop, 8 weights", bare::<8>),
-    ("bare loop, 256 weights", bare::<256>),
-    ("by hand, each epoch, 8 weights", by_hand::<8, false>),
-    ("by hand, each epoch, 256 weights", by_hand::<256, false>),
-    ("by hand, each iteration, 8 weights", by_hand::<8, true>),
-    ("by hand, each iteration, 256 weights", by_hand::<256, true>),
-    ("engine, 4 handlers, each epoch, 8 weights", |epochs| run::<8, _>(epochs, four(EpochCompleted))),
-    ("engine, 4 handlers, each epoch, 256 weights", |epochs| run::<256, _>(epochs, four(EpochCompleted))),
-    ("engine, 4 handlers, each iteration, 8 weights", |epochs| run::<8, _>(epochs, four(IterationCompleted))),
-    ("engine, 4 handlers, each iteration, 256 weights", |epochs| run::<256, _>(epochs, four(IterationCompleted))),
-    ("engine, 0 silent", |epochs| run::<8, _>(epochs, ())),
-    ("engine, 4 silent", |epochs| run::<8, _>(epochs, silent())),
-    ("engine, 8 silent", |epochs| run::<8, _>(epochs, (silent(), silent()))),
-    ("engine, 16 silent", |epochs| run::<8, _>(epochs, (silent(), silent(), silent(), silent()))),
+    ("bare loop, 8 weights", bare_loop::<8>),
+    ("bare loop, 256 weights", bare_loop::<256>),
+    ("manual loop, each epoch, 8 weights", manual_loop::<8, false>),
+    ("manual loop, each epoch, 256 weights", manual_loop::<256, false>),
+    ("manual loop, each iteration, 8 weights", manual_loop::<8, true>),
+    ("manual loop, each iteration, 256 weights", manual_loop::<256, true>),
+    ("engine, 4 handlers, each epoch, 8 weights", |epochs| run::<8, _>(epochs, four_handlers(EpochCompleted))),
+    ("engine, 4 handlers, each epoch, 256 weights", |epochs| run::<256, _>(epochs, four_handlers(EpochCompleted))),
+    ("engine, 4 handlers, each iteration, 8 weights", |epochs| run::<8, _>(epochs, four_handlers(IterationCompleted))),
+    ("engine, 4 handlers, each iteration, 256 weights", |epochs| {
+        run::<256, _>(epochs, four_handlers(IterationCompleted))
+    }),
+    ("engine, 0 inactive", |epochs| run::<8, _>(epochs, ())),
+    ("engine, 4 inactive", |epochs| run::<8, _>(epochs, inactive())),
+    ("engine, 8 inactive", |epochs| run::<8, _>(epochs, (inactive(), inactive()))),
+    ("engine, 16 inactive", |epochs| run::<8, _>(epochs, (inactive(), inactive(), inactive(), inactive()))),
     ("engine, 0 guards", |epochs| run::<8, _>(epochs, ())),
     ("engine, 4 guards", |epochs| run::<8, _>(epochs, guards())),
     ("engine, 8 guards", |epochs| run::<8, _>(epochs, (guards(), guards()))),
     ("engine, 16 guards", |epochs| run::<8, _>(epochs, (guards(), guards(), guards(), guards()))),
 ];
 
-/// Four that look at the output of every iteration.
+/// Four guards that check the output of every iteration.
 fn guards() -> impl Handler<Neuron<8>, f32> {
     let guard = || TerminateOnNan::new().attach(IterationCompleted, |_: &Neuron<8>, state: &State<f32>| state.output);
     (guard(), guard(), guard(), guard())
 }
 
-/// Attached to events that do not fire in the loop.
-fn silent() -> impl Handler<Neuron<8>, f32> {
+/// Four handlers that are attached to events outside the iterations.
+fn inactive() -> impl Handler<Neuron<8>, f32> {
     (
         TerminateOnNan::new().attach(Completed, |_: &Neuron<8>, state: &State<f32>| state.output),
         Timer::new(0).attach(Ticks, Started, Completed, Never, Never),
         stopping().attach(Completed, |state: &State<f32>| -state.output.unwrap_or(0.0)),
-        policy().attach(Completed, Places::new()).expect("an empty store"),
+        policy().attach(Completed, Store::new()).expect("an empty store"),
     )
 }
 
-/// Runs the program of this name, under the counter.
+/// Runs the program with this name. The benchmark starts itself under valgrind to call this.
 pub fn run_program(name: &str, epochs: u32) {
     let program = PROGRAMS.iter().find(|program| program.0 == name).expect("a program");
     program.1(black_box(epochs));
 }
 
-/// Instructions an iteration, or `None` where valgrind is not installed.
+/// Counts the instructions per iteration of a program. Returns `None` if valgrind is not installed.
 pub fn count(name: &str) -> Option<f64> {
     let instructions = |epochs: u32| {
         let program = std::env::current_exe().ok()?;
@@ -201,5 +202,5 @@ pub fn count(name: &str) -> Option<f64> {
         text.lines().find_map(|line| line.split_once("Collected : "))?.1.trim().parse::<f64>().ok()
     };
     const EPOCHS: u32 = 100;
-    Some((instructions(2 * EPOCHS)? - instructions(EPOCHS)?) / f64::from(EPOCHS * EPOCH))
+    Some((instructions(2 * EPOCHS)? - instructions(EPOCHS)?) / f64::from(EPOCHS * EPOCH_LENGTH))
 }

@@ -1,35 +1,36 @@
-//! The measuring loop: several ways to do one thing, timed in turns.
+//! The measuring loop. It measures the run times of several variants of a function in turn.
 //!
-//! A machine that other programs share gives no times worth keeping, but what runs in the same few milliseconds is
-//! disturbed alike. So every round runs every way once, in rotated order, and what is kept of a round is ratios. Medians
-//! of those are steady where times are not; the quartiles say how steady. This file decides nothing about budgets.
+//! Other programs on the machine disturb absolute times, but they disturb variants that run within the same milliseconds alike.
+//! Each round therefore runs every variant, in rotated order, and the evaluation uses the ratios within a round. The medians of
+//! the ratios are stable even if the times are not. The quartiles show the spread.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-/// How long one way runs in one round.
+/// The run time of one variant in one round.
 const SAMPLE: Duration = Duration::from_micros(400);
 
-/// One way of doing a thing.
-pub struct Way<'a> {
+/// One variant of a function.
+pub struct Variant<'a> {
     pub name: &'static str,
     run: Box<dyn FnMut() + 'a>,
-    /// Calls a round.
+    /// The number of calls per round.
     calls: u32,
-    /// Nanoseconds a call, a round each.
+    /// The nanoseconds per call, for each round.
     times: Vec<f64>,
 }
 
-/// Several ways, and how much there is of the thing.
+/// Several variants of one function.
 pub struct Group<'a> {
     pub title: String,
-    /// What a call's nanoseconds are divided by, and what that gives.
-    pub units: f64,
+    /// The divisor of the nanoseconds of a call. It converts them to `unit`.
+    pub divisor: f64,
+    /// The unit of the printed times.
     pub unit: &'static str,
-    ways: Vec<Way<'a>>,
+    variants: Vec<Variant<'a>>,
 }
 
-/// A median, with the quartiles around it.
+/// A median and the two quartiles.
 #[derive(Clone, Copy)]
 pub struct Spread {
     pub low: f64,
@@ -38,69 +39,69 @@ pub struct Spread {
 }
 
 impl Spread {
-    fn of(mut values: Vec<f64>) -> Self {
+    fn new(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
-        let at = |part: usize| values[(values.len() - 1) * part / 4];
-        Spread { low: at(1), median: at(2), high: at(3) }
+        let quartile = |number: usize| values[(values.len() - 1) * number / 4];
+        Spread { low: quartile(1), median: quartile(2), high: quartile(3) }
     }
 }
 
 impl<'a> Group<'a> {
-    pub fn new(title: impl Into<String>, units: usize, unit: &'static str) -> Self {
-        Group { title: title.into(), units: units as f64, unit, ways: Vec::new() }
+    pub fn new(title: impl Into<String>, divisor: usize, unit: &'static str) -> Self {
+        Group { title: title.into(), divisor: divisor as f64, unit, variants: Vec::new() }
     }
 
-    /// Adds a way. What it returns is kept from the optimiser.
-    pub fn way<R>(mut self, name: &'static str, mut run: impl FnMut() -> R + 'a) -> Self {
+    /// Adds a variant. `black_box` prevents the optimiser from removing the result.
+    pub fn variant<R>(mut self, name: &'static str, mut run: impl FnMut() -> R + 'a) -> Self {
         let run = Box::new(move || {
             black_box(run());
         });
-        self.ways.push(Way { name, run, calls: 1, times: Vec::new() });
+        self.variants.push(Variant { name, run, calls: 1, times: Vec::new() });
         self
     }
 
-    /// Runs all of them, `rounds` times.
+    /// Runs all variants for the given number of rounds.
     pub fn measure(mut self, rounds: usize) -> Self {
-        for way in &mut self.ways {
-            (way.run)();
+        for variant in &mut self.variants {
+            (variant.run)();
             let start = Instant::now();
             let mut calls = 0u32;
             while start.elapsed() < SAMPLE {
-                (way.run)();
+                (variant.run)();
                 calls += 1;
             }
-            way.calls = calls;
+            variant.calls = calls;
         }
-        let count = self.ways.len();
+        let count = self.variants.len();
         for round in 0..rounds {
             for turn in 0..count {
-                let way = &mut self.ways[(round + turn) % count];
+                let variant = &mut self.variants[(round + turn) % count];
                 let start = Instant::now();
-                for _ in 0..way.calls {
-                    (way.run)();
+                for _ in 0..variant.calls {
+                    (variant.run)();
                 }
-                way.times.push(start.elapsed().as_nanos() as f64 / f64::from(way.calls));
+                variant.times.push(start.elapsed().as_nanos() as f64 / f64::from(variant.calls));
             }
         }
         self
     }
 
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.ways.iter().map(|way| way.name)
+        self.variants.iter().map(|variant| variant.name)
     }
 
-    fn way_named(&self, name: &str) -> &Way<'a> {
-        self.ways.iter().find(|way| way.name == name).expect("a way of this group")
+    fn find(&self, name: &str) -> &Variant<'a> {
+        self.variants.iter().find(|variant| variant.name == name).expect("a variant of this group")
     }
 
-    /// Time, in the group's unit.
+    /// The run time of a variant, in the unit of the group.
     pub fn time(&self, name: &str) -> Spread {
-        Spread::of(self.way_named(name).times.iter().map(|time| time / self.units).collect())
+        Spread::new(self.find(name).times.iter().map(|time| time / self.divisor).collect())
     }
 
-    /// How much of the other's time this one takes, round by round.
+    /// The ratio of the run times of two variants, computed in each round.
     pub fn ratio(&self, name: &str, other: &str) -> Spread {
-        let (these, those) = (&self.way_named(name).times, &self.way_named(other).times);
-        Spread::of(these.iter().zip(those).map(|(this, that)| this / that).collect())
+        let (times, other_times) = (&self.find(name).times, &self.find(other).times);
+        Spread::new(times.iter().zip(other_times).map(|(time, other_time)| time / other_time).collect())
     }
 }
