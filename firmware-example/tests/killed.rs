@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-use training_monitor::checkpoint::{Checksum, Inspect, inspect};
+use training_monitor::checkpoint::{Checksum, Inspect, inspect_with};
 use training_monitor_std::Crc32Fast;
 
 const KILLS: u32 = 20;
@@ -55,7 +55,7 @@ fn tensor_checksum(bytes: &[u8]) -> u32 {
         }
     }
     let mut payload = Payload(Crc32Fast::default());
-    inspect::<Crc32Fast, _, _>(&mut &bytes[..], &mut [0; 512], &mut payload).unwrap();
+    inspect_with::<Crc32Fast, _, _>(&mut &bytes[..], &mut [0; 512], &mut payload).unwrap();
     payload.0.value()
 }
 

@@ -13,8 +13,8 @@ use std::cell::{RefCell, RefMut};
 use training_monitor::embedded_io::Read;
 use training_monitor::event::{EpochCompleted, IterationCompleted};
 use training_monitor::handlers::keep::KeepOutput;
+use training_monitor::handlers::model_checkpoint::CheckpointHandler;
 use training_monitor::handlers::model_checkpoint::OnError;
-use training_monitor::handlers::model_checkpoint::Saving;
 use training_monitor::store::Store;
 use training_monitor::store::flash::Slots;
 use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, Outcome, State, TerminateOnNan};
@@ -60,7 +60,7 @@ impl<const W: usize, const E: usize> NorFlash for Shared<'_, W, E> {
 /// The checkpoints of one series: the step number and the stream of each one. Of several streams only the first is read.
 type Checkpoints = Vec<(u32, Vec<u8>)>;
 
-fn read_checkpoints<W, S: Store, F>(mut handler: Saving<2, W, S, F>) -> Option<Checkpoints> {
+fn read_checkpoints<W, S: Store, F>(mut handler: CheckpointHandler<2, W, S, F>) -> Option<Checkpoints> {
     let steps: Vec<u32> = handler.policy().kept().iter().map(|entry| entry.step).collect();
     let stream = |step: u32| {
         let mut reader = handler.store_mut().open(step, 0).ok()?;
@@ -77,11 +77,11 @@ fn read_checkpoints<W, S: Store, F>(mut handler: Saving<2, W, S, F>) -> Option<C
 
 /// The checkpoints in the two stores that a restarted program would keep.
 fn stored_checkpoints(latest: impl Store, best: impl Store) -> Option<(Checkpoints, Checkpoints)> {
-    let policy = ModelCheckpoint::<2>::every(1)?.build().unwrap();
-    let latest = policy.attach::<_, _>(EpochCompleted, latest).ok()?;
+    let policy = ModelCheckpoint::<2>::every(1).unwrap();
+    let latest = policy.attach(EpochCompleted, latest).ok()?;
     let score = |state: &State<f32, Metrics>| -state.metrics.loss;
-    let policy = ModelCheckpoint::<2>::builder().score_function(score).n_saved(2).build().unwrap();
-    let best = policy.attach::<_, _>(EpochCompleted, best).ok()?;
+    let policy = ModelCheckpoint::<2>::best_by(score);
+    let best = policy.attach(EpochCompleted, best).ok()?;
     Some((read_checkpoints(latest)?, read_checkpoints(best)?))
 }
 
@@ -191,9 +191,9 @@ fn run_with_iteration_saves<S: Store, const HIDDEN: usize, const BATCH: usize>(
     epochs: u32,
     interval: u32,
 ) -> Option<IterationSaveResult> {
-    let checkpoint = ModelCheckpoint::<2>::every(interval)?.n_saved(2).on_error(OnError::Stop).build().unwrap();
+    let checkpoint = ModelCheckpoint::<2>::every(interval).unwrap().with_on_error(OnError::Stop);
     let loss = |state: &State<f32>| -state.output.unwrap();
-    let nan = TerminateOnNan::new().attach(IterationCompleted, |_: &_, state: &State<f32>| state.output);
+    let nan = TerminateOnNan::new().attach(IterationCompleted, |_, state| &state.output);
     let stopping = EarlyStopping::new(4).unwrap().attach(EpochCompleted, loss);
     let mut handlers = (stopping, KeepOutput, nan, checkpoint.attach(IterationCompleted, store).ok()?);
     let mut trainee = Trainee::<HIDDEN, BATCH>::new();

@@ -20,13 +20,14 @@ const MIN_PAINTED_DEPTH: u64 = 128;
 
 /// Returns true if a call through a pointer in `caller` may reach `callee`.
 ///
-/// The decoder passes the parts of a stream to a `Sink`, which reads from a `Source`. An encoder writes to an `Output`.
+/// The decoder passes the parts of a stream to a `Sink`, which reads from a `ChecksummedSource`. An encoder writes to a
+/// `ChecksummedSink`.
 fn may_call(caller: &str, callee: &str) -> bool {
     let implements =
         |name: &str, trait_name: &str| name.contains(&format!(" as training_monitor::checkpoint::{trait_name}>::"));
-    let decodes = caller.contains("checkpoint::decode::") && !implements(caller, "decode::Sink");
-    let sink = decodes && implements(callee, "decode::Sink");
-    sink || implements(callee, "input::Source") || implements(callee, "output::Output")
+    let decodes = caller.contains("checkpoint::read::") && !implements(caller, "read::decoder::Sink");
+    let sink = decodes && implements(callee, "read::decoder::Sink");
+    sink || implements(callee, "read::input::ChecksummedSource") || implements(callee, "write::output::ChecksummedSink")
 }
 
 /// The target of a call instruction or jump instruction.

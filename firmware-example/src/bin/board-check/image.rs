@@ -7,13 +7,15 @@ use digits_workload::monitored::{self, N_BEST, Plan, RunObserver, Series};
 use digits_workload::train::{Metrics, Trainee};
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 use std::error::Error;
+use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 use training_monitor::ModelCheckpoint;
-use training_monitor::checkpoint::{self, Crc32};
+use training_monitor::checkpoint;
 use training_monitor::embedded_io::Read;
 use training_monitor::engine::Resumed;
-use training_monitor::handlers::model_checkpoint::Report;
+use training_monitor::handlers::model_checkpoint::CheckpointEvent;
+use training_monitor::log;
 use training_monitor::store::Store;
 use training_monitor::store::flash::Slots;
 
@@ -63,35 +65,45 @@ struct LogPrinter {
     best: [u32; BEST_SLOTS],
 }
 
+/// Replaces the placeholders of a defmt format string, such as `{=u32}`, by `values`.
+fn fill(format: &str, values: &[&dyn Display]) -> String {
+    let mut parts = format.split('{');
+    let mut line = parts.next().unwrap_or_default().to_owned();
+    for (part, value) in parts.zip(values) {
+        let (_, literal) = part.split_once('}').unwrap_or(("", part));
+        line += &format!("{value}{literal}");
+    }
+    line
+}
+
 impl<E> RunObserver<E> for LogPrinter {
     fn on_start(&self, resumed: Option<Resumed>) {
+        println!("network 64-{}-10", self.hidden);
         match resumed {
-            None => println!("64-{}-10, from the beginning", self.hidden),
-            Some(run) => println!(
-                "64-{}-10, resumed in epoch {} after iteration {}, {} damaged",
-                self.hidden, run.epoch, run.iteration, run.skipped
-            ),
+            None => println!("{}", log::STARTED),
+            Some(run) => println!("{}", fill(log::RESUMED, &[&run.epoch, &run.iteration, &run.skipped])),
         }
-        println!("latest: slots erased {:?} times", self.latest);
-        println!("best: slots erased {:?} times", self.best);
+        println!("{}", fill(log::ERASES, &[&"latest", &format!("{:?}", self.latest)]));
+        println!("{}", fill(log::ERASES, &[&"best", &format!("{:?}", self.best)]));
     }
     fn on_epoch(&self, epoch: u32, validation: Metrics, patience: u32) {
-        println!("epoch {epoch}: loss {}, accuracy {}, patience {patience}", validation.loss, validation.accuracy);
+        println!("{}", fill(log::EPOCH, &[&epoch, &validation.loss, &validation.accuracy, &patience]));
     }
-    fn on_checkpoint(&self, series: Series, report: &CheckpointEvent<'_, E>) {
+    fn on_checkpoint(&self, series: Series, event: &CheckpointEvent<'_, E>) {
         let series = match series {
             Series::Latest => "latest",
             Series::Best => "best",
         };
-        match report {
-            CheckpointEvent::Saved { save, bytes, removed: None } => {
-                println!("{series}: saved {}, {bytes} bytes", save.step)
+        let line = match event {
+            CheckpointEvent::Saved { decision, bytes, evicted: None } => {
+                fill(log::SAVED, &[&series, &decision.step, bytes])
             }
-            CheckpointEvent::Saved { save, bytes, removed: Some(evicted) } => {
-                println!("{series}: saved {}, {bytes} bytes, in place of {evicted}", save.step);
+            CheckpointEvent::Saved { decision, bytes, evicted: Some(evicted) } => {
+                fill(log::SAVED_AND_EVICTED, &[&series, &decision.step, bytes, evicted])
             }
-            _ => println!("{series}: failed"),
-        }
+            _ => format!("{series}: failed"),
+        };
+        println!("{line}");
     }
 }
 
@@ -137,7 +149,7 @@ fn train<const BLOCK: usize, const GRANULE: usize, const HIDDEN: usize>(board: B
     let best = open::<BLOCK, GRANULE, BEST_SLOTS>(best)?;
     let log = LogPrinter { hidden: HIDDEN as u32, latest: latest.erases(), best: best.erases() };
     let summary = monitored::run(&mut *trainee, Plan::DEFAULT, latest, best, &log)?;
-    println!("{:?} after epoch {}", summary.outcome.reason, summary.outcome.epoch);
+    println!("{}", fill(log::STOPPED, &[&format!("{:?}", summary.outcome.reason), &summary.outcome.epoch]));
     println!("{} steps, the best is {}", summary.steps, summary.best);
     println!("test: loss {}, accuracy {}", summary.test.loss, summary.test.accuracy);
     Ok(())
@@ -167,14 +179,12 @@ fn list<const BLOCK: usize, const GRANULE: usize>(board: Board, image: &mut [u8]
     let (latest, best) = image.split_at_mut(board.range(Region::Best).start as usize);
 
     let latest = open::<BLOCK, GRANULE, LATEST_SLOTS>(latest)?;
-    let policy = ModelCheckpoint::<1>::every(1)?.build()?;
-    let mut latest = policy.attach(training_monitor::event::Never, latest)?;
+    let mut latest = ModelCheckpoint::<1>::every(1)?.attach(training_monitor::event::Never, latest)?;
     let steps: Vec<u32> = latest.policy().kept().iter().map(|entry| entry.step).collect();
     write_streams("latest", &steps, latest.store_mut(), directory)?;
 
     let best = open::<BLOCK, GRANULE, BEST_SLOTS>(best)?;
-    let policy = ModelCheckpoint::<N_BEST>::builder().scored().n_saved(N_BEST as u32).build()?;
-    let mut best = policy.attach(training_monitor::event::Never, best)?;
+    let mut best = ModelCheckpoint::<N_BEST>::by_score().attach(training_monitor::event::Never, best)?;
     let steps: Vec<u32> = best.policy().kept().iter().map(|entry| entry.step).collect();
     write_streams("best", &steps, best.store_mut(), directory)
 }
@@ -194,7 +204,7 @@ where
                 read => stream.extend_from_slice(buffer.get(..read).unwrap_or_default()),
             }
         }
-        let info = checkpoint::inspect::<Crc32, _, _>(&mut &stream[..], &mut [0; 4096], &mut ())?;
+        let info = checkpoint::inspect(&mut &stream[..], &mut [0; 4096], &mut ())?;
         let score = info.score.map_or(String::new(), |score| format!(", score {score}"));
         println!(
             "{series}: step {step}, iteration {}{score}, {} bytes, CRC {:08x}",

@@ -9,7 +9,7 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 use training_monitor::engine::Resumed;
 use training_monitor::event::Counters;
-use training_monitor::handlers::model_checkpoint::{CheckpointEvent, Observer};
+use training_monitor::handlers::model_checkpoint::{CheckpointEvent, CheckpointObserver};
 use training_monitor::time::Clock;
 use training_monitor_std::directory::DirectoryError;
 use training_monitor_std::history::HistoryObserver;
@@ -98,13 +98,13 @@ impl RunObserver<DirectoryError> for TerminalObserver {
         self.step_start.set(self.now(0));
     }
 
-    fn on_checkpoint(&self, series: Series, report: &CheckpointEvent<'_, DirectoryError>) {
+    fn on_checkpoint(&self, series: Series, event: &CheckpointEvent<'_, DirectoryError>) {
         match series {
-            Series::Best => self.best.borrow_mut().observe(report),
-            Series::Latest => self.latest.borrow_mut().observe(report),
+            Series::Best => self.best.borrow_mut().on_checkpoint_event(event),
+            Series::Latest => self.latest.borrow_mut().on_checkpoint_event(event),
         }
-        if !matches!(report, CheckpointEvent::Saved { .. }) {
-            self.warn(&format!("warning: {report}"));
+        if !matches!(event, CheckpointEvent::Saved { .. }) {
+            self.warn(&format!("warning: {event}"));
         }
         // The duration of the next step must not include the save.
         self.step_start.set(self.now(0));
