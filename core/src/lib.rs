@@ -34,6 +34,7 @@
 //!
 //! * `derive`: `#[derive(StateDict)]` and `#[derive(Objects)]`.
 //! * `nor-flash`: the store for NOR flash, over `embedded_storage::nor_flash`.
+//! * `nor-flash-async`: the store for NOR flash over an async driver, with a blocking adapter.
 //! * `crc-table-4k`: a faster checksum with 4 KiB of constants instead of 64 bytes.
 //! * `defmt`: `defmt::Format` for events, settings, decisions and errors, and the log lines of [`log`].
 //! * `serde`: `Serialize` and `Deserialize` for events, settings and outcomes, to send them to another program.
@@ -66,6 +67,9 @@ pub use embedded_io;
 #[cfg(feature = "nor-flash")]
 #[cfg_attr(docsrs, doc(cfg(feature = "nor-flash")))]
 pub use embedded_storage;
+#[cfg(feature = "nor-flash-async")]
+#[cfg_attr(docsrs, doc(cfg(feature = "nor-flash-async")))]
+pub use embedded_storage_async;
 
 // The traits, and with the feature `derive` the macros of the same names.
 pub use checkpoint::{Objects, StateDict};

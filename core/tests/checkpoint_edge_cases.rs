@@ -4,21 +4,21 @@ use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 use std::convert::Infallible;
 use training_monitor::checkpoint::{
-    self, Contents, Crc32, DecodeError, EncodeError, Header, Inspect, Loader, MAX_ITEMS, Objects, One, StateDict,
-    Visit, VisitMut, VisitTensors, VisitTensorsMut,
+    self, Contents, Crc32, DecodeError, EncodeError, Header, Inspect, Loader, MAX_ITEMS, Objects, Named, StateDict,
+    Visit, ObjectVisitor, TensorVisitor, TensorVisitor,
 };
 use training_monitor::embedded_io::{ErrorType, Write};
-use training_monitor::engine::After;
-use training_monitor::record::{Record, RestoreError};
+use training_monitor::engine::Phase;
+use training_monitor::run_record::{RunRecord, RestoreError};
 use training_monitor::{Engine, StopReason, Timer, event::Never};
 
 fn contents(header: Header<'_>) -> Contents<'_> {
-    Contents { header, record: None, only: None, allow_non_finite: false }
+    Contents { header, ..Contents::new(0) }
 }
 
 fn encode<T: Objects + ?Sized>(contents: &Contents<'_>, objects: &T) -> Vec<u8> {
     let mut bytes = Vec::new();
-    checkpoint::encode::<Crc32, _, _>(&mut bytes, contents, objects).unwrap();
+    checkpoint::encode(&mut bytes, contents, objects).unwrap();
     bytes
 }
 
@@ -36,7 +36,7 @@ impl<S: Serialize + serde::de::DeserializeOwned> Objects for Value<S> {
     fn objects<V: Visit>(&self, v: &mut V) -> Result<(), V::Error> {
         v.value("m", &self.0)
     }
-    fn objects_mut<V: VisitMut>(&mut self, v: &mut V) -> Result<(), V::Error> {
+    fn objects_mut<V: ObjectVisitor>(&mut self, v: &mut V) -> Result<(), V::Error> {
         v.value("m", &mut self.0)
     }
 }
@@ -50,22 +50,22 @@ fn with_value(len: u8, value: &[u8]) -> Vec<u8> {
 }
 
 fn load<T: Objects + ?Sized>(bytes: &[u8], objects: &mut T) -> Result<checkpoint::Info, DecodeError<Infallible>> {
-    checkpoint::load::<Crc32, _>(bytes, objects, None)
+    checkpoint::load(bytes, objects, None)
 }
 
 #[test]
 fn header_numbers_use_all_32_bits() {
     let mut values = [1.0_f32; 3];
     let header = Header { step: u32::MAX, sequence: 1 << 28, iteration: (1 << 28) - 1, ..Header::default() };
-    let bytes = encode(&contents(header), &One("m", &mut values));
-    let info = load(&bytes, &mut One("m", &mut [0.0_f32; 3])).unwrap();
+    let bytes = encode(&contents(header), &Named::new("m", &mut values));
+    let info = load(&bytes, &mut Named::new("m", &mut [0.0_f32; 3])).unwrap();
     assert_eq!((info.step, info.sequence, info.iteration), (u32::MAX, 1 << 28, (1 << 28) - 1));
     // The step follows magic and version. The fifth byte of its varint encodes the highest four bits.
     assert_eq!(bytes[5..10], [0xFF, 0xFF, 0xFF, 0xFF, 0x0F]);
     for fifth in [0x10, 0x1F, 0x7F, 0x80, 0x8F, 0xFF] {
         let mut damaged = bytes.clone();
         damaged[9] = fifth;
-        let result = load(&with_correct_crc(damaged), &mut One("m", &mut values));
+        let result = load(&with_correct_crc(damaged), &mut Named::new("m", &mut values));
         assert_eq!(result.unwrap_err(), DecodeError::Malformed, "{fifth:x}");
     }
 }
@@ -120,10 +120,10 @@ fn deserialization_of_a_value_stops_at_the_end_of_the_stream() {
 /// The given number of tensors, with their indices as names.
 struct Many(usize);
 impl StateDict for Many {
-    fn tensors<V: VisitTensors>(&self, v: &mut V) -> Result<(), V::Error> {
+    fn tensors<V: TensorVisitor>(&self, v: &mut V) -> Result<(), V::Error> {
         (0..self.0).try_for_each(|index| v.tensor(&index.to_string(), &[1], &[index as f32]))
     }
-    fn tensors_mut<V: VisitTensorsMut>(&mut self, v: &mut V) -> Result<(), V::Error> {
+    fn tensors_mut<V: TensorVisitor>(&mut self, v: &mut V) -> Result<(), V::Error> {
         (0..self.0).try_for_each(|index| v.tensor(&index.to_string(), &mut [0.0]))
     }
 }
@@ -131,12 +131,12 @@ impl StateDict for Many {
 #[test]
 fn a_checkpoint_has_at_most_max_items() {
     for count in [1, MAX_ITEMS - 1, MAX_ITEMS] {
-        let bytes = encode(&contents(Header::default()), &One("m", Many(count)));
-        load(&bytes, &mut One("m", Many(count))).unwrap();
-        let missing = load(&bytes, &mut One("m", Many(count + 1)));
+        let bytes = encode(&contents(Header::default()), &Named::new("m", Many(count)));
+        load(&bytes, &mut Named::new("m", Many(count))).unwrap();
+        let missing = load(&bytes, &mut Named::new("m", Many(count + 1)));
         assert_eq!(missing.unwrap_err(), DecodeError::Missing { item: count as u32 });
     }
-    let measured = |count| checkpoint::measure::<(), _>(&contents(Header::default()), &One("m", Many(count)));
+    let measured = |count| checkpoint::measure(&contents(Header::default()), &Named::new("m", Many(count)));
     assert_eq!(measured(MAX_ITEMS + 1), Err(EncodeError::TooManyItems));
     assert_eq!(measured(MAX_ITEMS + 2), Err(EncodeError::TooManyItems));
 }
@@ -147,17 +147,17 @@ fn an_invalid_tensor_ends_the_visit() {
     /// Counts the visits of the second tensor. The first tensor has the given name.
     struct Counting<'a>(&'a Cell<u32>, &'a str);
     impl StateDict for Counting<'_> {
-        fn tensors<V: VisitTensors>(&self, v: &mut V) -> Result<(), V::Error> {
+        fn tensors<V: TensorVisitor>(&self, v: &mut V) -> Result<(), V::Error> {
             v.tensor(self.1, &[1], &[1.0])?;
             self.0.set(self.0.get() + 1);
             v.tensor("b", &[1], &[1.0])
         }
-        fn tensors_mut<V: VisitTensorsMut>(&mut self, _: &mut V) -> Result<(), V::Error> {
+        fn tensors_mut<V: TensorVisitor>(&mut self, _: &mut V) -> Result<(), V::Error> {
             Ok(())
         }
     }
     let visits = Cell::new(0);
-    let measure = |name| checkpoint::measure::<(), _>(&contents(Header::default()), &One("m", Counting(&visits, name)));
+    let measure = |name| checkpoint::measure(&contents(Header::default()), &Named::new("m", Counting(&visits, name)));
     assert_eq!(measure("a/b"), Err(EncodeError::Name));
     assert_eq!(visits.get(), 0);
     assert!(measure("a").is_ok());
@@ -167,7 +167,7 @@ fn an_invalid_tensor_ends_the_visit() {
 /// Names become parts of file names, so path separators and control characters are invalid.
 #[test]
 fn names_may_contain_all_other_characters_from_the_space_up() {
-    let measured = |name: &str| checkpoint::measure::<(), _>(&contents(Header::default()), &One(name, [1.0_f32]));
+    let measured = |name: &str| checkpoint::measure(&contents(Header::default()), &Named::new(name, [1.0_f32]));
     for name in ["", "\u{1f}", "\0", "a/b", "a\\b", &"n".repeat(33)] {
         assert_eq!(measured(name), Err(EncodeError::Name), "{name:?}");
     }
@@ -197,7 +197,7 @@ impl Write for WriteSizes {
 fn a_large_tensor_is_written_in_large_blocks() {
     let mut writer = WriteSizes::default();
     let weights = vec![0.5_f32; 10_000];
-    checkpoint::encode::<Crc32, _, _>(&mut writer, &contents(Header::default()), &One("m", Plain(&weights))).unwrap();
+    checkpoint::encode(&mut writer, &contents(Header::default()), &Named::new("m", Plain(&weights))).unwrap();
     assert!(writer.0.len() < 12, "{:?}", writer.0);
     assert!(writer.0.contains(&8192), "{:?}", writer.0);
 }
@@ -205,10 +205,10 @@ fn a_large_tensor_is_written_in_large_blocks() {
 /// A state dict with one borrowed tensor, `data`.
 struct Plain<'a>(&'a [f32]);
 impl StateDict for Plain<'_> {
-    fn tensors<V: VisitTensors>(&self, v: &mut V) -> Result<(), V::Error> {
+    fn tensors<V: TensorVisitor>(&self, v: &mut V) -> Result<(), V::Error> {
         v.tensor("data", &[self.0.len() as u32], self.0)
     }
-    fn tensors_mut<V: VisitTensorsMut>(&mut self, _: &mut V) -> Result<(), V::Error> {
+    fn tensors_mut<V: TensorVisitor>(&mut self, _: &mut V) -> Result<(), V::Error> {
         Ok(())
     }
 }
@@ -241,16 +241,16 @@ fn an_error_of_flush_is_an_error_of_encode() {
         }
     }
     let result =
-        checkpoint::encode::<Crc32, _, _>(&mut FailingFlush, &contents(Header::default()), &One("m", [1.0_f32]));
+        checkpoint::encode(&mut FailingFlush, &contents(Header::default()), &Named::new("m", [1.0_f32]));
     assert_eq!(result.unwrap_err(), EncodeError::Io(Unflushed));
 }
 
 #[test]
 fn references_to_objects_can_be_saved_and_loaded() {
     let mut values = [1.0_f32, 2.0];
-    let mut model = One("m", &mut values);
+    let mut model = Named::new("m", &mut values);
     let bytes = encode(&contents(Header::default()), &&mut model);
-    let mut loaded = One("m", [0.0_f32; 2]);
+    let mut loaded = Named::new("m", [0.0_f32; 2]);
     load(&bytes, &mut &mut loaded).unwrap();
     assert_eq!(loaded.1, [1.0, 2.0]);
 }
@@ -259,18 +259,18 @@ fn references_to_objects_can_be_saved_and_loaded() {
 fn inspect_verifies_the_stream_even_if_the_visitor_ignores_everything() {
     struct Ignore;
     impl Inspect for Ignore {}
-    let bytes = encode(&contents(Header { step: 9, ..Header::default() }), &One("m", [1.0_f32]));
-    let info = checkpoint::inspect::<Crc32, _, _>(&mut &bytes[..], &mut [0; 8], &mut Ignore).unwrap();
+    let bytes = encode(&contents(Header { step: 9, ..Header::default() }), &Named::new("m", [1.0_f32]));
+    let info = checkpoint::inspect(&mut &bytes[..], &mut [0; 8], &mut Ignore).unwrap();
     assert_eq!((info.step, info.len as usize, info.run), (9, bytes.len(), false));
     let mut damaged = bytes.clone();
     damaged[bytes.len() - 6] ^= 1;
-    assert!(checkpoint::inspect::<Crc32, _, _>(&mut &damaged[..], &mut [0; 8], &mut Ignore).is_err());
+    assert!(checkpoint::inspect(&mut &damaged[..], &mut [0; 8], &mut Ignore).is_err());
     // An empty scratch buffer is an error, because `inspect` cannot read into it.
-    assert!(checkpoint::inspect::<Crc32, _, _>(&mut &bytes[..], &mut [], &mut Ignore).is_err());
+    assert!(checkpoint::inspect(&mut &bytes[..], &mut [], &mut Ignore).is_err());
     let mut scratch = [0; 64];
-    let mut model = One("m", [0.0_f32]);
+    let mut model = Named::new("m", [0.0_f32]);
     let mut loader = Loader::new(&mut model, &mut scratch);
-    assert_eq!(loader.verified::<()>(), Err(DecodeError::Missing { item: 0 }));
+    assert_eq!(loader.check_complete::<()>(), Err(DecodeError::Missing { item: 0 }));
 }
 
 #[test]
@@ -286,16 +286,16 @@ fn a_run_record_is_loaded_unchanged() {
     ];
     for stop in reasons {
         for max_epochs in [None, Some(0), Some(u32::MAX)] {
-            let mut record = Record::new();
-            record.engine.after = After::EpochCompleted;
+            let mut record = RunRecord::new();
+            record.engine.phase = Phase::EpochCompleted;
             record.engine.epoch = 3;
-            (record.engine.iteration, record.engine.offset, record.engine.drawn) = (70_000, 9, u32::MAX);
+            (record.engine.iteration, record.engine.offset, record.engine.data_offset) = (70_000, 9, u32::MAX);
             (record.engine.max_epochs, record.engine.stop, record.engine.stop_epoch) =
                 (max_epochs, stop, stop.is_some());
             let contents = Contents { record: Some(&record), ..contents(Header::default()) };
-            let bytes = encode(&contents, &One("m", [1.0_f32]));
-            let mut loaded = Record::new();
-            let info = checkpoint::load::<Crc32, _>(&bytes, &mut One("m", [0.0_f32]), Some(&mut loaded)).unwrap();
+            let bytes = encode(&contents, &Named::new("m", [1.0_f32]));
+            let mut loaded = RunRecord::new();
+            let info = checkpoint::load(&bytes, &mut Named::new("m", [0.0_f32]), Some(&mut loaded)).unwrap();
             assert!(info.run);
             assert_eq!(loaded, record);
         }
@@ -309,16 +309,16 @@ fn timer() -> impl training_monitor::Handler<(), u32> {
 /// The number of handler states and the length of each state take one byte. The values 128 and above are invalid.
 #[test]
 fn a_run_record_with_too_many_or_too_long_states_is_malformed() {
-    let record = Record::new();
+    let record = RunRecord::new();
     let contents = Contents { record: Some(&record), ..contents(Header::default()) };
-    let stream = encode(&contents, &One("m", [1.0_f32]));
+    let stream = encode(&contents, &Named::new("m", [1.0_f32]));
     // The run record ends with the number of states, here 0. The number of objects, the length of the name `m` and the
     // name follow.
     let position = stream.iter().rposition(|byte| *byte == b'm').unwrap() - 3;
     assert_eq!(stream[position..position + 4], [0, 1, 1, b'm']);
     let inspect = |states: &[u8]| {
         let bytes = with_correct_crc([&stream[..position], states, &stream[position + 1..]].concat());
-        checkpoint::inspect::<Crc32, _, _>(&mut &bytes[..], &mut [0; 64], &mut ()).map(|info| info.run)
+        checkpoint::inspect(&mut &bytes[..], &mut [0; 64], &mut ()).map(|info| info.run)
     };
     // The payload must stay at a multiple of four. Replacing the one byte by 4 n + 1 bytes of states keeps it there.
     let one = |len: u8, bytes: usize| [&[1, 200, len][..], &vec![0; bytes]].concat();
@@ -341,7 +341,7 @@ fn a_run_record_with_too_many_or_too_long_states_is_malformed() {
 fn a_handler_state_is_decoded_to_the_last_bit_of_its_numbers() {
     let record = Engine::<u32>::new(1).record::<(), _>(&mut timer()).unwrap();
     let contents = Contents { record: Some(&record), ..contents(Header::default()) };
-    let stream = encode(&contents, &One("m", [1.0_f32]));
+    let stream = encode(&contents, &Named::new("m", [1.0_f32]));
     let state: Vec<u8> =
         record.handlers().flat_map(|(kind, state)| [&[kind, state.len() as u8][..], state].concat()).collect();
     let position = stream.windows(state.len()).position(|window| window == state).unwrap();
@@ -349,15 +349,15 @@ fn a_handler_state_is_decoded_to_the_last_bit_of_its_numbers() {
     let restore = |state: &[u8]| {
         let bytes = [&stream[..position], &[2, state.len() as u8], state, rest].concat();
         /// Keeps the run record.
-        struct Run(Option<Record>);
+        struct Run(Option<RunRecord>);
         impl Inspect for Run {
-            fn run(&mut self, record: &Record) {
+            fn run(&mut self, record: &RunRecord) {
                 self.0 = Some(record.clone());
             }
         }
         let mut run = Run(None);
         // The new state changes the alignment of the payload, so `inspect` may fail after it has decoded the run record.
-        let _ = checkpoint::inspect::<Crc32, _, _>(&mut &with_correct_crc(bytes)[..], &mut [0; 64], &mut run);
+        let _ = checkpoint::inspect(&mut &with_correct_crc(bytes)[..], &mut [0; 64], &mut run);
         Engine::<u32>::new(1).restore::<(), _>(&run.0.unwrap(), &mut timer())
     };
     let long = |last: u8| [&[0xFF; 9][..], &[last]].concat();

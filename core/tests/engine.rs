@@ -6,12 +6,12 @@
 //! TerminateSingleEpoch, `X` ExceptionRaised, `C` Completed, `SC` SavedCheckpoint, `u1` user event 1. Unless a comment
 //! says otherwise, Ignite 0.5.5 fires the same events in the same order.
 
-use training_monitor::engine::Stream;
+use training_monitor::engine::IterBatches;
 use training_monitor::event::{Any, Completed, EpochCompleted, IterationCompleted, SavedCheckpoint, User};
-use training_monitor::record::Record;
+use training_monitor::run_record::RunRecord;
 use training_monitor::state::{EVENT_QUEUE, EventQueueFull};
 use training_monitor::{
-    EarlyStopping, Engine, Event, Handler, Outcome, RunError, State, StopReason, UserEvent, When, on,
+    EarlyStopping, Engine, Event, Handler, Outcome, RunError, State, StopReason, UserEvent, EventFilter, on,
 };
 
 type Log = Vec<String>;
@@ -217,7 +217,7 @@ fn a_run_with_max_epochs_zero_has_no_iterations() {
 fn the_end_of_an_iterator_sets_the_epoch_length() {
     let mut log = Log::new();
     let mut engine = Engine::new(1);
-    let outcome = engine.run(&mut log, Stream(5..8_u32), &mut Recorder, step).expect("there is data");
+    let outcome = engine.run(&mut log, IterBatches(5..8_u32), &mut Recorder, step).expect("there is data");
     assert_eq!(log.join(" "), "S ES is f1 ic is f2 ic is f3 ic EC C");
     assert_eq!((outcome.iteration, engine.state().epoch_length(), engine.state().output), (3, Some(3), Some(7)));
 }
@@ -226,7 +226,7 @@ fn the_end_of_an_iterator_sets_the_epoch_length() {
 fn the_configured_epoch_length_divides_an_endless_iterator_into_epochs() {
     let mut log = Log::new();
     let mut engine = Engine::new(2).with_epoch_length(2);
-    engine.run(&mut log, Stream(0..), &mut Recorder, step).expect("there is data");
+    engine.run(&mut log, IterBatches(0..), &mut Recorder, step).expect("there is data");
     assert_eq!(log.join(" "), "S ES is f1 ic is f2 ic EC ES is f3 ic is f4 ic EC C");
     assert_eq!(engine.state().output, Some(3));
 }
@@ -235,11 +235,11 @@ fn the_configured_epoch_length_divides_an_endless_iterator_into_epochs() {
 fn an_iterator_that_ends_before_the_run_is_an_error() {
     let mut log = Log::new();
     let mut engine = Engine::new(2);
-    let error = engine.run(&mut log, Stream(0..2_u32), &mut Recorder, step);
+    let error = engine.run(&mut log, IterBatches(0..2_u32), &mut Recorder, step);
     assert_eq!(error, Err(RunError::DataExhausted { epoch: 2, iteration: 2 }));
     assert_eq!(log.join(" "), "S ES is f1 ic is f2 ic EC ES");
     // An iterator that ends in the middle of an epoch of known length is the same error.
-    let error = Engine::new(2).with_epoch_length(3).run(&mut Log::new(), Stream(0..4_u32), &mut (), step);
+    let error = Engine::new(2).with_epoch_length(3).run(&mut Log::new(), IterBatches(0..4_u32), &mut (), step);
     assert_eq!(error, Err(RunError::DataExhausted { epoch: 2, iteration: 4 }));
 }
 
@@ -254,7 +254,7 @@ fn empty_data_is_an_error_and_leaves_the_engine_unchanged() {
     assert_eq!(by_reference, Err(RunError::NoData));
     assert_eq!((log.len(), engine.engine_state()), (0, before));
     // An iterator has no length. The engine finds out that it is empty when it fetches the first batch.
-    assert_eq!(engine.run(&mut log, Stream(0..0_u32), &mut Recorder, step), Err(RunError::NoData));
+    assert_eq!(engine.run(&mut log, IterBatches(0..0_u32), &mut Recorder, step), Err(RunError::NoData));
 }
 
 #[test]
@@ -329,13 +329,13 @@ impl Handler<Log, u32> for Saver {
     fn on_event(&mut self, event: Event, _: &mut Log, state: &mut State<u32>) {
         if matches!(event, Event::IterationCompleted | Event::Completed) {
             self.0 = true;
-            state.request_act();
+            state.request_action();
         }
     }
     fn pending(&self) -> bool {
         self.0
     }
-    fn act(&mut self, log: &mut Log, _: &mut State<u32>, _: &Record) -> bool {
+    fn act(&mut self, log: &mut Log, _: &mut State<u32>, _: &RunRecord) -> bool {
         log.push("act".into());
         core::mem::take(&mut self.0)
     }
@@ -378,7 +378,7 @@ fn early_stopping_of_an_evaluator_stops_the_trainer() {
         on(EpochCompleted, |_: &mut (), trainer: &mut State<u32>, evaluator: &mut Engine<f32>, handlers: &mut _| {
             let loss = losses[trainer.epoch() as usize - 1];
             let outcome = evaluator.run(&mut (), 0..3, handlers, |(), _, _| loss).expect("there is data");
-            trainer.follow(&outcome);
+            trainer.terminate_if_stopped(&outcome);
         })
         .with(Engine::new(1), stopping);
     let outcome = Engine::new(6).run(&mut (), 0..2, &mut { evaluate }, |(), batch, _| batch);

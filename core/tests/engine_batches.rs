@@ -4,8 +4,8 @@
 mod record_fixtures;
 
 use record_fixtures::record_fixture;
-use training_monitor::engine::{After, Batches, Position, Stream};
-use training_monitor::record::{Record, RestoreError};
+use training_monitor::engine::{Phase, Batches, Position, IterBatches};
+use training_monitor::run_record::{RunRecord, RestoreError};
 use training_monitor::{Engine, Event, Handler, Outcome, RunError, State, StopReason};
 
 type Log = Vec<Event>;
@@ -19,7 +19,7 @@ impl Handler<Log, u32> for Recorder {
     }
 }
 
-fn restored(record: &Record) -> Engine<u32> {
+fn restored(record: &RunRecord) -> Engine<u32> {
     let mut engine = Engine::new(2);
     engine.restore::<Log, _>(record, &mut ()).unwrap();
     engine
@@ -30,12 +30,12 @@ fn a_mutable_reference_to_data_is_data() {
     let mut data = 0..3;
     let mut reference = &mut data;
     assert_eq!(Batches::len(&reference), Some(3));
-    let position = |offset| Position { epoch: 1, offset, drawn: offset };
+    let position = |offset| Position { epoch: 1, offset, data_offset: offset };
     assert_eq!(Batches::get(&mut reference, position(0)), Some(0));
     assert_eq!(Batches::get(&mut reference, position(2)), Some(2));
     let outcome = Engine::new(2).run(&mut (), &mut data, &mut (), |(), batch, _| batch).unwrap();
     assert_eq!(outcome, Outcome { reason: StopReason::MaxEpochs, epoch: 2, iteration: 6 });
-    assert_eq!(Batches::len(&&mut Stream([1].iter())), None);
+    assert_eq!(Batches::len(&&mut IterBatches([1].iter())), None);
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn data_shorter_than_the_epoch_restarts_even_if_its_length_is_wrong() {
             self.0
         }
         fn get(&mut self, position: Position) -> Option<u32> {
-            (position.drawn < 3).then_some(position.drawn)
+            (position.data_offset < 3).then_some(position.data_offset)
         }
     }
     for reported in [Some(3), Some(4), Some(9), None] {
@@ -63,9 +63,9 @@ fn data_shorter_than_the_epoch_restarts_even_if_its_length_is_wrong() {
 /// wrote the record and did not reset the offset at the end of an epoch.
 #[test]
 fn a_data_offset_beyond_the_end_of_the_data_wraps() {
-    for after in [After::Iteration, After::GetBatchCompleted, After::IterationStarted] {
+    for after in [Phase::BetweenIterations, Phase::GetBatchCompleted, Phase::IterationStarted] {
         let mut record = record_fixture(after, 2, 17, 5);
-        record.engine.drawn = 14;
+        record.engine.data_offset = 14;
         let mut batches = Vec::new();
         let mut engine = Engine::<u32>::new(2);
         engine.restore::<(), _>(&record, &mut ()).unwrap();
@@ -86,11 +86,11 @@ fn a_manual_loop_ignores_the_data_length_of_an_earlier_run() {
         match start {
             0 => engine.restart(),
             1 => engine.start_after_epoch(0, 5),
-            _ => engine.restore::<Log, _>(&record_fixture(After::Iteration, 0, 0, 5), &mut ()).unwrap(),
+            _ => engine.restore::<Log, _>(&record_fixture(Phase::BetweenIterations, 0, 0, 5), &mut ()).unwrap(),
         }
         let mut data_offsets = Vec::new();
         while engine.begin_iteration(&mut Log::new(), &mut ()) {
-            data_offsets.push(engine.engine_state().drawn);
+            data_offsets.push(engine.engine_state().data_offset);
             engine.end_iteration(0, &mut Log::new(), &mut ());
         }
         assert_eq!(data_offsets, [0, 1, 2, 3, 4], "{start}");
@@ -99,7 +99,7 @@ fn a_manual_loop_ignores_the_data_length_of_an_earlier_run() {
 
 #[test]
 fn an_epoch_of_unknown_length_ends_after_u32_max_iterations() {
-    let mut engine = restored(&record_fixture(After::Iteration, u32::MAX - 2, u32::MAX - 1, 0));
+    let mut engine = restored(&record_fixture(Phase::BetweenIterations, u32::MAX - 2, u32::MAX - 1, 0));
     let mut log = Log::new();
     for offset in [u32::MAX - 2, u32::MAX - 1] {
         assert!(engine.begin_iteration(&mut log, &mut Recorder));
@@ -128,7 +128,7 @@ fn a_shorter_epoch_length_set_between_iterations_ends_the_epoch() {
 #[test]
 fn a_record_with_a_started_iteration_beyond_its_counters_is_rejected() {
     let is_rejected = |offset, iteration, epoch_length| {
-        let record = record_fixture(After::IterationStarted, offset, iteration, epoch_length);
+        let record = record_fixture(Phase::IterationStarted, offset, iteration, epoch_length);
         Engine::<u32>::new(2).restore::<(), _>(&record, &mut ()) == Err(RestoreError::Engine)
     };
     assert!(!is_rejected(3, 4, 4) && !is_rejected(3, 4, 0) && !is_rejected(u32::MAX - 1, u32::MAX, 0));
@@ -137,9 +137,9 @@ fn a_record_with_a_started_iteration_beyond_its_counters_is_rejected() {
 
 #[test]
 fn data_missing_after_resume_reports_the_resumed_iteration() {
-    for (epoch_length, after) in [(0, After::IterationStarted), (9, After::IterationStarted), (9, After::Iteration)] {
+    for (epoch_length, after) in [(0, Phase::IterationStarted), (9, Phase::IterationStarted), (9, Phase::BetweenIterations)] {
         let mut engine = restored(&record_fixture(after, 4, 5, epoch_length));
-        let error = engine.run(&mut Log::new(), Stream([0_u32; 0].iter()), &mut (), |_, batch, _| *batch);
+        let error = engine.run(&mut Log::new(), IterBatches([0_u32; 0].iter()), &mut (), |_, batch, _| *batch);
         assert_eq!(error, Err(RunError::DataExhausted { epoch: 1, iteration: 5 }), "{epoch_length} {after:?}");
     }
 }
@@ -147,7 +147,7 @@ fn data_missing_after_resume_reports_the_resumed_iteration() {
 #[test]
 fn exhausted_data_stops_the_run_with_an_outcome() {
     let mut engine = Engine::new(2).with_epoch_length(4);
-    let result = engine.run(&mut (), Stream(0..2_u32), &mut (), |(), batch, _| batch);
+    let result = engine.run(&mut (), IterBatches(0..2_u32), &mut (), |(), batch, _| batch);
     assert_eq!(result, Err(RunError::DataExhausted { epoch: 1, iteration: 2 }));
     assert_eq!(engine.outcome().map(|outcome| outcome.iteration), Some(2));
 }
@@ -155,9 +155,9 @@ fn exhausted_data_stops_the_run_with_an_outcome() {
 /// The end of the data ends an epoch of unknown length, also if the run was resumed within an iteration of that epoch.
 #[test]
 fn an_epoch_resumed_within_an_iteration_ends_with_the_data() {
-    let mut engine = restored(&record_fixture(After::IterationStarted, 4, 5, 0));
+    let mut engine = restored(&record_fixture(Phase::IterationStarted, 4, 5, 0));
     let mut log = Log::new();
-    let error = engine.run(&mut log, Stream([7, 8].iter()), &mut Recorder, |_, batch, _| *batch);
+    let error = engine.run(&mut log, IterBatches([7, 8].iter()), &mut Recorder, |_, batch, _| *batch);
     assert_eq!(error, Err(RunError::DataExhausted { epoch: 2, iteration: 6 }));
     assert_eq!(log.iter().filter(|event| **event == Event::EpochCompleted).count(), 1);
     assert_eq!(engine.state().epoch_length(), Some(6));
@@ -169,7 +169,7 @@ fn restore_during_a_run_replaces_the_whole_engine_state() {
         let mut log = Log::new();
         let mut engine = Engine::<u32>::new(1).with_epoch_length(9);
         assert!(engine.begin_iteration(&mut log, &mut Recorder) && engine.end_iteration(0, &mut log, &mut Recorder));
-        let mut record = record_fixture(After::Iteration, 3, 3, if stop.is_some() { 9 } else { 3 });
+        let mut record = record_fixture(Phase::BetweenIterations, 3, 3, if stop.is_some() { 9 } else { 3 });
         record.engine.stop = stop;
         engine.restore::<Log, _>(&record, &mut Recorder).unwrap();
         assert!(!engine.begin_iteration(&mut log, &mut Recorder), "{stop:?}");

@@ -6,9 +6,9 @@
 mod record_fixtures;
 
 use record_fixtures::record_fixture;
-use training_monitor::engine::After;
+use training_monitor::engine::Phase;
 use training_monitor::event::{Completed, IterationCompleted};
-use training_monitor::record::{Record, RecordReader, RecordWriter, RestoreError};
+use training_monitor::run_record::{RunRecord, RecordReader, RecordWriter, RestoreError};
 use training_monitor::{EarlyStopping, Engine, Event, Handler, State, StopReason, Timer, UserEvent, on};
 
 type Log = Vec<Event>;
@@ -24,7 +24,7 @@ impl Handler<Log, u32> for Recorder {
 
 const USER: UserEvent = UserEvent { id: 7, value: 0 };
 
-fn restored(record: &Record) -> Engine<u32> {
+fn restored(record: &RunRecord) -> Engine<u32> {
     let mut engine = Engine::new(2);
     engine.restore::<Log, _>(record, &mut ()).unwrap();
     engine
@@ -42,7 +42,7 @@ fn end_data_ends_an_epoch_only_between_iterations() {
     engine.end_data(&mut log, &mut Recorder);
     assert_eq!((log.len(), engine.state().epoch_length()), (before, None));
     // `end_data` ignores an epoch without completed iterations, and keeps the known epoch length.
-    let mut engine = restored(&record_fixture(After::Iteration, 0, 0, 3));
+    let mut engine = restored(&record_fixture(Phase::BetweenIterations, 0, 0, 3));
     engine.end_data(&mut Log::new(), &mut ());
     assert_eq!(engine.state().epoch_length(), Some(3));
 }
@@ -51,15 +51,15 @@ fn end_data_ends_an_epoch_only_between_iterations() {
 #[test]
 fn a_run_restored_at_the_end_of_an_epoch_completes_it() {
     let mut log = Log::new();
-    let mut engine = restored(&record_fixture(After::Iteration, 3, 3, 3));
+    let mut engine = restored(&record_fixture(Phase::BetweenIterations, 3, 3, 3));
     assert!(engine.begin_iteration(&mut log, &mut Recorder));
     assert_eq!(log, [Event::EpochCompleted, Event::EpochStarted, Event::IterationStarted]);
     for (offset, epoch_length) in [(4, 3), (3, 1)] {
-        let record = record_fixture(After::Iteration, offset, offset, epoch_length);
+        let record = record_fixture(Phase::BetweenIterations, offset, offset, epoch_length);
         let refused = Engine::<u32>::new(2).restore::<Log, _>(&record, &mut ());
         assert_eq!(refused, Err(RestoreError::Engine));
     }
-    let mut record = record_fixture(After::Iteration, 3, 3, 3);
+    let mut record = record_fixture(Phase::BetweenIterations, 3, 3, 3);
     record.engine.iteration = 2;
     assert_eq!(Engine::<u32>::new(2).restore::<Log, _>(&record, &mut ()), Err(RestoreError::Engine));
 }
@@ -67,7 +67,7 @@ fn a_run_restored_at_the_end_of_an_epoch_completes_it() {
 #[test]
 fn a_completed_run_continues_only_if_the_engine_has_more_epochs() {
     for (max_epochs, continues) in [(1, false), (2, false), (3, true)] {
-        let mut record = record_fixture(After::Completed, 3, 3, 3);
+        let mut record = record_fixture(Phase::Completed, 3, 3, 3);
         record.engine.epoch = 2;
         record.engine.iteration = 6;
         let mut engine = Engine::<u32>::new(max_epochs);
@@ -82,7 +82,7 @@ fn restore_clears_the_queue_of_user_events() {
     let mut engine = Engine::new(2).with_epoch_length(2);
     assert!(engine.begin_iteration(&mut log, &mut ()));
     engine.state_mut().fire(USER).unwrap();
-    engine.restore::<Log, _>(&record_fixture(After::Iteration, 1, 1, 2), &mut ()).unwrap();
+    engine.restore::<Log, _>(&record_fixture(Phase::BetweenIterations, 1, 1, 2), &mut ()).unwrap();
     // Only the user event that was fired after `restore` is dispatched.
     engine.state_mut().fire(UserEvent { id: 8, value: 0 }).unwrap();
     assert!(engine.begin_iteration(&mut log, &mut Recorder));
@@ -126,13 +126,13 @@ struct AlwaysPending {
 impl Handler<Log, u32> for AlwaysPending {
     fn on_event(&mut self, _: Event, _: &mut Log, state: &mut State<u32>) {
         if self.requests {
-            state.request_act();
+            state.request_action();
         }
     }
     fn pending(&self) -> bool {
         self.pending
     }
-    fn act(&mut self, _: &mut Log, _: &mut State<u32>, _: &Record) -> bool {
+    fn act(&mut self, _: &mut Log, _: &mut State<u32>, _: &RunRecord) -> bool {
         self.actions += 1;
         false
     }
@@ -154,7 +154,7 @@ fn a_handler_acts_only_after_a_request() {
         let log = &mut Log::new();
         assert!(engine.begin_iteration(log, &mut handler) && engine.end_iteration(0, log, &mut handler));
         assert_eq!(handler.actions, actions);
-        engine.state_mut().request_act();
+        engine.state_mut().request_action();
     }
 }
 
@@ -165,7 +165,7 @@ fn the_provided_methods_of_a_handler_save_and_load_nothing() {
     impl Handler<Log, u32> for Minimal {
         fn on_event(&mut self, event: Event, log: &mut Log, state: &mut State<u32>) {
             log.push(event);
-            state.request_act();
+            state.request_action();
         }
     }
     /// Reports a pending action but does not implement one.
@@ -182,7 +182,7 @@ fn the_provided_methods_of_a_handler_save_and_load_nothing() {
     Engine::new(1).run(&mut log, 0..1, &mut Minimal, |_, batch, _| batch).unwrap();
     Engine::new(1).run(&mut log, 0..1, &mut PendingOnly, |_, batch, _| batch).unwrap();
     assert!(!log.contains(&Event::SavedCheckpoint));
-    let (minimal, mut record): (&mut dyn Handler<Log, u32>, _) = (&mut Minimal, Record::new());
+    let (minimal, mut record): (&mut dyn Handler<Log, u32>, _) = (&mut Minimal, RunRecord::new());
     assert!(!minimal.pending() && !minimal.load(1, &mut log) && !minimal.verify(1, &mut log, &mut record));
     assert_eq!(minimal.newest(None), None);
 }
@@ -193,8 +193,8 @@ fn restore_returns_the_first_error() {
         let stopping = EarlyStopping::new(2).unwrap().attach(IterationCompleted, |_: &State<u32>| 0.0);
         (stopping, Timer::new(0).attach(|| 0, Completed, Completed, Completed, Completed))
     };
-    let restored = Engine::<u32>::new(1).restore::<Log, _>(&Record::new(), &mut handlers());
-    let early_stopping = training_monitor::record::kind::EARLY_STOPPING;
+    let restored = Engine::<u32>::new(1).restore::<Log, _>(&RunRecord::new(), &mut handlers());
+    let early_stopping = training_monitor::run_record::kind::EARLY_STOPPING;
     assert_eq!(restored, Err(RestoreError::Missing { kind: early_stopping }));
 }
 
@@ -207,8 +207,8 @@ fn resume_takes_the_newest_readable_checkpoint_and_counts_the_skipped_ones() {
         fn newest(&mut self, below: Option<u32>) -> Option<u32> {
             [9, 6, 3].into_iter().find(|iteration| below.is_none_or(|below| *iteration < below))
         }
-        fn verify(&mut self, iteration: u32, _: &mut Log, record: &mut Record) -> bool {
-            *record = record_fixture(After::Iteration, 3, 3, 3);
+        fn verify(&mut self, iteration: u32, _: &mut Log, record: &mut RunRecord) -> bool {
+            *record = record_fixture(Phase::BetweenIterations, 3, 3, 3);
             iteration <= self.0
         }
         fn load(&mut self, _: u32, _: &mut Log) -> bool {
@@ -216,7 +216,7 @@ fn resume_takes_the_newest_readable_checkpoint_and_counts_the_skipped_ones() {
         }
     }
     let resume = |newest_readable| Engine::<u32>::new(2).resume(&mut Log::new(), &mut Medium(newest_readable));
-    assert_eq!(resume(0), Err(RestoreError::NoneFits { skipped: 3 }));
+    assert_eq!(resume(0), Err(RestoreError::NoneLoadable { skipped: 3 }));
     for (newest_readable, iteration, skipped) in [(9, 9, 0), (6, 6, 1), (3, 3, 2)] {
         let resumed = resume(newest_readable).unwrap().unwrap();
         assert_eq!((resumed.epoch, resumed.iteration, resumed.skipped), (1, iteration, skipped));
@@ -246,6 +246,6 @@ fn a_record_accepts_a_state_up_to_the_last_byte_of_its_capacity() {
         let mut handler = Stateful(0, None);
         Engine::<u32>::new(1).restore::<Log, _>(&record, &mut handler).unwrap();
         assert_eq!(handler.1, Some(vec![5; len]));
-        assert_eq!(Engine::<u32>::new(1).restore::<Log, _>(&record, &mut ()), Err(RestoreError::Left { kind: 200 }));
+        assert_eq!(Engine::<u32>::new(1).restore::<Log, _>(&record, &mut ()), Err(RestoreError::Unclaimed { kind: 200 }));
     }
 }

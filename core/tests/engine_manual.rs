@@ -30,7 +30,7 @@ fn run_manually(script: &Script) -> (Log, Engine<u32>) {
     let mut handlers = (Recorder, ScriptHandler(script));
     while engine.begin_iteration(&mut log, &mut handlers) {
         // The batch that `run` would fetch: the data restarts after its last batch and after a terminated epoch.
-        let batch = engine.engine_state().drawn % script.batches;
+        let batch = engine.engine_state().data_offset % script.batches;
         log.push(Entry::step(batch, engine.state()));
         script.step(engine.state_mut());
         if !engine.end_iteration(batch, &mut log, &mut handlers) {

@@ -6,7 +6,7 @@ mod script;
 
 use script::{Entry, Log, Recorder, Script, ScriptHandler};
 use training_monitor::event::{Completed, EpochCompleted, EpochStarted, IterationCompleted, IterationStarted};
-use training_monitor::record::Record;
+use training_monitor::run_record::RunRecord;
 use training_monitor::{EarlyStopping, Engine, Event, Handler, State, StopReason, TerminateOnNan, Timer};
 
 const SCRIPTS: u64 = 600;
@@ -16,18 +16,18 @@ const SCRIPTS: u64 = 600;
 struct RecordTaker {
     is_pending: bool,
     /// The length of the log at each event, and the record.
-    records: Vec<(usize, Record)>,
+    records: Vec<(usize, RunRecord)>,
 }
 
 impl Handler<Log, u32> for RecordTaker {
     fn on_event(&mut self, _: Event, _: &mut Log, state: &mut State<u32>) {
         self.is_pending = true;
-        state.request_act();
+        state.request_action();
     }
     fn pending(&self) -> bool {
         self.is_pending
     }
-    fn act(&mut self, log: &mut Log, _: &mut State<u32>, record: &Record) -> bool {
+    fn act(&mut self, log: &mut Log, _: &mut State<u32>, record: &RunRecord) -> bool {
         self.is_pending = false;
         self.records.push((log.len(), record.clone()));
         // False: no checkpoint was saved, so the engine does not fire SavedCheckpoint.
@@ -90,7 +90,7 @@ struct FinalState {
 }
 
 /// Runs with stateful handlers, from the beginning or from a record. Returns the final state and the record of each event.
-fn run_with_handlers(from: Option<&Record>) -> (FinalState, Vec<(usize, Record)>) {
+fn run_with_handlers(from: Option<&RunRecord>) -> (FinalState, Vec<(usize, RunRecord)>) {
     let clock = std::cell::Cell::new(0_u64);
     let scores = [1, 5, 4, 3, 6, 2, 2, 1, 1, 1, 1, 1];
     let timer =

@@ -10,12 +10,12 @@ use training_monitor::embedded_io::{Error as _, ErrorKind};
 use training_monitor::embedded_storage::nor_flash::{NorFlashError, NorFlashErrorKind};
 use training_monitor::event::FilterError;
 use training_monitor::handlers::early_stopping;
-use training_monitor::handlers::model_checkpoint::{ConfigError, Save};
-use training_monitor::handlers::saving::Report;
-use training_monitor::record::{RecordFull, RestoreError};
+use training_monitor::handlers::model_checkpoint::{ConfigError, SaveDecision};
+use training_monitor::handlers::model_checkpoint::Report;
+use training_monitor::run_record::{RunRecordFull, RestoreError};
 use training_monitor::state::EventQueueFull;
 use training_monitor::store::ram::RamError;
-use training_monitor::store::slots::{RegionError, SlotsError};
+use training_monitor::store::flash::{RegionError, SlotsError};
 
 /// The error of a medium.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,7 +54,7 @@ fn all_error_texts_differ() {
         Encode::TooLong,
         Encode::NonFinite,
         Encode::Value,
-        Encode::RecordFull,
+        Encode::RunRecordFull,
     ];
     assert_distinct_texts(&encode);
     assert_distinct_texts(&[
@@ -78,9 +78,9 @@ fn all_error_texts_differ() {
         RestoreError::Missing { kind: 1 },
         RestoreError::OtherHandler { expected: 1, found: 2 },
         RestoreError::Malformed { kind: 1 },
-        RestoreError::Left { kind: 1 },
+        RestoreError::Unclaimed { kind: 1 },
         RestoreError::Engine,
-        RestoreError::NoneFits { skipped: 1 },
+        RestoreError::NoneLoadable { skipped: 1 },
         RestoreError::Lost { iteration: 1 },
     ]);
     assert_distinct_texts(&[
@@ -93,7 +93,7 @@ fn all_error_texts_differ() {
     ]);
     assert_distinct_texts(&[early_stopping::ConfigError::Patience, early_stopping::ConfigError::Threshold]);
     assert_distinct_texts(&[
-        RegionError::Flash { read: 1, write: 2, erase: 3 },
+        RegionError::Geometry { read: 1, write: 2, erase: 3 },
         RegionError::TooFewSlots,
         RegionError::OutOfBounds { capacity: 1 },
         RegionError::NotAligned { erase: 1, slots: 2 },
@@ -105,10 +105,10 @@ fn all_error_texts_differ() {
         SlotsError::Full,
         SlotsError::NotFound,
         SlotsError::Incomplete,
-        SlotsError::Unreadable,
+        SlotsError::VerifyFailed,
     ]);
     assert_distinct_texts(&[RamError::TooLong, RamError::Full, RamError::NotFound]);
-    assert_distinct_texts(&[RecordFull]);
+    assert_distinct_texts(&[RunRecordFull]);
     assert_distinct_texts(&[EventQueueFull]);
     assert_distinct_texts(&[FilterError::Zero]);
 }
@@ -125,34 +125,34 @@ fn an_error_text_contains_the_numbers_of_the_error() {
     assert_text_contains(RestoreError::Missing { kind: 31 }, &["31"]);
     assert_text_contains(RestoreError::OtherHandler { expected: 32, found: 33 }, &["32", "33"]);
     assert_text_contains(RestoreError::Malformed { kind: 34 }, &["34"]);
-    assert_text_contains(RestoreError::Left { kind: 35 }, &["35"]);
-    assert_text_contains(RestoreError::NoneFits { skipped: 36 }, &["36"]);
+    assert_text_contains(RestoreError::Unclaimed { kind: 35 }, &["35"]);
+    assert_text_contains(RestoreError::NoneLoadable { skipped: 36 }, &["36"]);
     assert_text_contains(RestoreError::Lost { iteration: 37 }, &["37"]);
     assert_text_contains(ConfigError::Table { n_saved: 41, places: 42 }, &["41", "42"]);
-    assert_text_contains(RegionError::Flash { read: 51, write: 52, erase: 53 }, &["51", "52", "53"]);
+    assert_text_contains(RegionError::Geometry { read: 51, write: 52, erase: 53 }, &["51", "52", "53"]);
     assert_text_contains(RegionError::OutOfBounds { capacity: 54 }, &["54"]);
     assert_text_contains(RegionError::NotAligned { erase: 55, slots: 56 }, &["55", "56"]);
     assert_text_contains(RegionError::TooSmall { slot: 57 }, &["57"]);
     assert_text_contains(SlotsError::Flash(Cause), &["Cause"]);
     assert_text_contains(SlotsError::<Cause>::TooLong { len: 61, room: 62 }, &["61", "62"]);
-    assert_text_contains(RecordFull, &["128"]);
+    assert_text_contains(RunRecordFull, &["128"]);
 }
 
 #[test]
 fn a_checkpoint_event_is_displayed_with_its_numbers_and_its_error() {
-    let save = Save { step: 71, score: None };
+    let save = SaveDecision { step: 71, score: None };
     let error = EncodeError::Io(Cause);
     let saved = |evicted| {
-        let report: Report<'_, Cause> = Report::Saved { save, bytes: 72, removed: evicted };
+        let report: CheckpointEvent<'_, Cause> = CheckpointEvent::Saved { save, bytes: 72, removed: evicted };
         report.to_string()
     };
-    let failed = |retrying| Report::SaveFailed { save, error: &error, retrying }.to_string();
+    let failed = |retrying| CheckpointEvent::SaveFailed { save, error: &error, retrying }.to_string();
     assert_text_contains(saved(None), &["71", "72"]);
     assert_text_contains(saved(Some(73)), &["71", "72", "73"]);
     assert_text_contains(failed(false), &["71", "the cause"]);
     assert_eq!(failed(true), failed(false) + "; trying again");
-    assert_text_contains(Report::RemovalFailed { step: 74, error: &Cause }, &["74", "the cause"]);
-    assert_text_contains(Report::LoadFailed { step: 75, error: &DecodeError::Io(Cause) }, &["75", "the cause"]);
+    assert_text_contains(CheckpointEvent::EvictionFailed { step: 74, error: &Cause }, &["74", "the cause"]);
+    assert_text_contains(CheckpointEvent::LoadFailed { step: 75, error: &DecodeError::Io(Cause) }, &["75", "the cause"]);
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn kind_returns_the_kind_of_embedded_io() {
     assert_eq!(slots(SlotsError::Full), ErrorKind::OutOfMemory);
     assert_eq!(slots(SlotsError::NotFound), ErrorKind::NotFound);
     assert_eq!(slots(SlotsError::Incomplete), ErrorKind::InvalidInput);
-    assert_eq!(slots(SlotsError::Unreadable), ErrorKind::InvalidData);
+    assert_eq!(slots(SlotsError::VerifyFailed), ErrorKind::InvalidData);
     assert_eq!(RamError::TooLong.kind(), ErrorKind::OutOfMemory);
     assert_eq!(RamError::Full.kind(), ErrorKind::OutOfMemory);
     assert_eq!(RamError::NotFound.kind(), ErrorKind::NotFound);

@@ -1,6 +1,6 @@
 //! Event filters against their definition: `every`, `once`, `before`, `after`, `filter` and `or`, alone and combined.
 
-use training_monitor::When;
+use training_monitor::EventFilter;
 use training_monitor::event::{
     Any, Counters, EpochCompleted, Event, FilterError, IterationCompleted, IterationStarted, Never, Started, User,
     UserEvent,
@@ -9,9 +9,9 @@ use training_monitor::event::{
 const LAST: u32 = 40;
 
 /// The iterations at which the filter matches `IterationCompleted`.
-fn iterations(mut filter: impl When) -> Vec<u32> {
+fn iterations(mut filter: impl EventFilter) -> Vec<u32> {
     let matches =
-        |iteration: &u32| filter.fires(Event::IterationCompleted, &Counters { epoch: 1, iteration: *iteration });
+        |iteration: &u32| filter.matches(Event::IterationCompleted, &Counters { epoch: 1, iteration: *iteration });
     (0..=LAST).filter(matches).collect()
 }
 
@@ -80,12 +80,12 @@ fn zero_is_rejected() {
 fn a_filter_does_not_match_other_events() {
     let counters = Counters { epoch: 6, iteration: 6 };
     let mut third = IterationCompleted.every(3).expect("not 0");
-    assert!(third.fires(Event::IterationCompleted, &counters));
+    assert!(third.matches(Event::IterationCompleted, &counters));
     for other in [Event::IterationStarted, Event::EpochCompleted, Event::User(UserEvent { id: 0, value: 6 })] {
-        assert!(!third.fires(other, &counters), "{other:?}");
+        assert!(!third.matches(other, &counters), "{other:?}");
     }
-    assert!(Any.fires(Event::SavedCheckpoint, &counters));
-    assert!(!Never.fires(Event::SavedCheckpoint, &counters));
+    assert!(Any.matches(Event::SavedCheckpoint, &counters));
+    assert!(!Never.matches(Event::SavedCheckpoint, &counters));
 }
 
 #[test]
@@ -106,21 +106,21 @@ fn the_value_of_an_event_is_its_epoch_its_iteration_or_its_user_value() {
         (user, 77),
     ] {
         assert_eq!(event.value(&counters), value, "{event:?}");
-        assert!(event.once(value).expect("not 0").fires(event, &counters), "{event:?}");
+        assert!(event.once(value).expect("not 0").matches(event, &counters), "{event:?}");
     }
     // As in Ignite, the epoch is 0 when a fresh run starts.
-    assert!(!Started.once(1).expect("not 0").fires(Event::Started, &Counters::default()));
+    assert!(!Started.once(1).expect("not 0").matches(Event::Started, &Counters::default()));
 }
 
 #[test]
 fn a_user_event_is_matched_by_its_id() {
     let counters = Counters::default();
     let fired = Event::User(UserEvent { id: 4, value: 6 });
-    assert!(User(4).fires(fired, &counters) && !User(5).fires(fired, &counters));
+    assert!(User(4).matches(fired, &counters) && !User(5).matches(fired, &counters));
     // A filter that is an `Event::User` value ignores the value of the event.
-    assert!(Event::User(UserEvent { id: 4, value: 0 }).fires(fired, &counters));
-    assert!(User(4).every(3).expect("not 0").fires(fired, &counters));
-    assert!(!User(4).every(4).expect("not 0").fires(fired, &counters));
+    assert!(Event::User(UserEvent { id: 4, value: 0 }).matches(fired, &counters));
+    assert!(User(4).every(3).expect("not 0").matches(fired, &counters));
+    assert!(!User(4).every(4).expect("not 0").matches(fired, &counters));
 }
 
 #[test]
@@ -131,10 +131,10 @@ fn a_custom_filter_is_called_for_its_event_only_and_can_keep_state() {
         calls % 2 == 0
     });
     let counters = Counters { epoch: 1, iteration: 1 };
-    assert!(!second.fires(Event::IterationStarted, &counters));
-    assert!(!second.fires(Event::IterationCompleted, &counters));
-    assert!(!second.fires(Event::EpochCompleted, &counters));
-    assert!(second.fires(Event::IterationCompleted, &counters));
+    assert!(!second.matches(Event::IterationStarted, &counters));
+    assert!(!second.matches(Event::IterationCompleted, &counters));
+    assert!(!second.matches(Event::EpochCompleted, &counters));
+    assert!(second.matches(Event::IterationCompleted, &counters));
     assert_eq!(calls, 2);
 }
 
@@ -142,13 +142,13 @@ fn a_custom_filter_is_called_for_its_event_only_and_can_keep_state() {
 fn or_matches_either_filter_and_evaluates_both() {
     let counters = Counters { epoch: 3, iteration: 9 };
     let mut either = EpochCompleted.or(IterationStarted);
-    assert!(either.fires(Event::EpochCompleted, &counters) && either.fires(Event::IterationStarted, &counters));
-    assert!(!either.fires(Event::IterationCompleted, &counters));
+    assert!(either.matches(Event::EpochCompleted, &counters) && either.matches(Event::IterationStarted, &counters));
+    assert!(!either.matches(Event::IterationCompleted, &counters));
     let mut calls = 0;
     let mut both = Any.or(IterationCompleted.filter(|_| {
         calls += 1;
         false
     }));
-    assert!(both.fires(Event::IterationCompleted, &counters));
+    assert!(both.matches(Event::IterationCompleted, &counters));
     assert_eq!(calls, 1);
 }

@@ -1,15 +1,15 @@
 //! Handlers behind references, in `Option`, in arrays and in tuples behave like the handlers themselves. Each wrapper forwards
 //! all calls, before a restart and after it.
 
-use training_monitor::checkpoint::One;
+use training_monitor::checkpoint::Named;
 use training_monitor::event::IterationCompleted;
 use training_monitor::handlers::model_checkpoint::{NoScore, Step};
-use training_monitor::handlers::saving::Saving;
-use training_monitor::record::{RecordReader, RecordWriter};
+use training_monitor::handlers::model_checkpoint::Saving;
+use training_monitor::run_record::{RecordReader, RecordWriter};
 use training_monitor::store::ram::Ram;
 use training_monitor::{Engine, Event, Handler, ModelCheckpoint, State};
 
-type Model = One<'static, [f32; 2]>;
+type Model = Named<'static, [f32; 2]>;
 type Checkpoints = Ram<3, 512>;
 type Handlers = (EventCounter, Saving<2, IterationCompleted, Checkpoints, NoScore>);
 type Composition<'a> = Box<dyn Handler<Model, u32> + 'a>;
@@ -58,7 +58,7 @@ fn train_with_restart(
     compose: for<'a> fn(&'a mut Handlers) -> Composition<'a>,
     interruption: u32,
 ) -> (EventCounter, [f32; 2], Vec<u32>) {
-    let new_run = || (Engine::<u32>::new(4).with_epoch_length(3), One("m", [1.0, 2.0]));
+    let new_run = || (Engine::<u32>::new(4).with_epoch_length(3), Named::new("m", [1.0, 2.0]));
     let (mut engine, mut model) = new_run();
     let mut all = handlers(Ram::new());
     train(&mut engine, &mut model, &mut compose(&mut all), interruption);
@@ -70,7 +70,7 @@ fn train_with_restart(
     assert_eq!(resumed.map_or(0, |resumed| resumed.iteration), interruption);
     train(&mut engine, &mut model, &mut composition, u32::MAX);
     drop(composition);
-    (all.0, model.1, all.1.machine().kept().iter().map(|entry| entry.step).collect())
+    (all.0, model.1, all.1.policy().kept().iter().map(|entry| entry.step).collect())
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn all_compositions_of_handlers_behave_alike() {
 fn several_checkpoint_handlers_return_the_newest_checkpoint_of_all() {
     for first in [true, false] {
         let (mut one, mut other) = (handlers(Ram::new()), handlers(Ram::new()));
-        let mut model = One("m", [1.0, 2.0]);
+        let mut model = Named::new("m", [1.0, 2.0]);
         let mut engine = Engine::<u32>::new(1).with_epoch_length(3);
         // Both handlers save twice, and one of them saves a third time.
         train(&mut engine, &mut model, &mut (Box::new([&mut one, &mut other]) as Composition<'_>), 2);
@@ -115,7 +115,7 @@ fn several_checkpoint_handlers_return_the_newest_checkpoint_of_all() {
             [None, Some(3), Some(2), Some(1)].map(|below| array.newest(below)),
             [Some(3), Some(2), Some(1), None]
         );
-        let mut model = One("m", [0.0; 2]);
+        let mut model = Named::new("m", [0.0; 2]);
         assert!(array.load(3, &mut model));
         assert_eq!(model.1, trained);
         assert!(!array.load(4, &mut model));

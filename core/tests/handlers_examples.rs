@@ -2,7 +2,7 @@
 //! scripted clock replaces the real clock of the examples.
 
 use std::cell::Cell;
-use training_monitor::checkpoint::One;
+use training_monitor::checkpoint::Named;
 use training_monitor::event::{
     Completed, EpochCompleted, EpochStarted, IterationCompleted, IterationStarted, Never, Started,
 };
@@ -137,7 +137,7 @@ fn early_stopping_on_an_evaluator_stops_the_trainer() {
         |_: &mut (), trainer: &mut State<()>, evaluator: &mut Engine<(), Metrics>, handlers: &mut _| {
             evaluator.state_mut().metrics.nll = nll(trainer.epoch());
             let outcome = evaluator.run(&mut (), 0..2, handlers, |(), _, _| ()).expect("there is data");
-            trainer.follow(&outcome);
+            trainer.terminate_if_stopped(&outcome);
         },
     )
     .with(Engine::with_metrics(1, Metrics { nll: 0.0 }), handler);
@@ -171,9 +171,8 @@ fn terminate_on_nan_finds_a_nan_in_a_nested_output() {
 #[test]
 fn model_checkpoint_keeps_the_last_two() {
     let mut weights = [0.0_f32; 4];
-    let mut model = One("mymodel", &mut weights);
-    let mut handler = ModelCheckpoint::<2>::builder()
-        .save_interval(2)
+    let mut model = Named::new("mymodel", &mut weights);
+    let mut handler = ModelCheckpoint::<2>::every(2)?
         .n_saved(2)
         .build()
         .expect("settings")
@@ -181,7 +180,7 @@ fn model_checkpoint_keeps_the_last_two() {
         .expect("RAM");
     Engine::new(6).run(&mut model, 0..1, &mut handler, |model, _, _| model.1[0] += 1.0).expect("there is data");
     let names: Vec<_> = handler
-        .machine()
+        .policy()
         .kept()
         .iter()
         .map(|kept| {

@@ -2,7 +2,7 @@
 
 use training_monitor::event::EpochCompleted;
 use training_monitor::handlers::keep::{KeepMetrics, KeepOutput};
-use training_monitor::record::{Record, RecordFull, RestoreError, kind};
+use training_monitor::run_record::{RunRecord, RunRecordFull, RestoreError, kind};
 use training_monitor::{Engine, Event, Handler, State, on};
 
 /// The metrics: the last completed epoch and its last output.
@@ -15,19 +15,19 @@ type Log = Vec<(Event, u32, Option<f32>, Metrics)>;
 struct RecordTaker {
     is_pending: bool,
     /// The length of the log at each event, and the record.
-    records: Vec<(usize, Record)>,
+    records: Vec<(usize, RunRecord)>,
 }
 
 impl Handler<Log, f32, Metrics> for RecordTaker {
     fn on_event(&mut self, event: Event, log: &mut Log, state: &mut State<f32, Metrics>) {
         log.push((event, state.iteration(), state.output, state.metrics));
         self.is_pending = true;
-        state.request_act();
+        state.request_action();
     }
     fn pending(&self) -> bool {
         self.is_pending
     }
-    fn act(&mut self, log: &mut Log, _: &mut State<f32, Metrics>, record: &Record) -> bool {
+    fn act(&mut self, log: &mut Log, _: &mut State<f32, Metrics>, record: &RunRecord) -> bool {
         self.is_pending = false;
         self.records.push((log.len(), record.clone()));
         false
@@ -35,7 +35,7 @@ impl Handler<Log, f32, Metrics> for RecordTaker {
 }
 
 /// Runs four epochs of three iterations, from the beginning or from a record. Returns the log and the record of each event.
-fn run<K: Handler<Log, f32, Metrics>>(from: Option<&Record>, keep: K) -> (Log, Vec<(usize, Record)>) {
+fn run<K: Handler<Log, f32, Metrics>>(from: Option<&RunRecord>, keep: K) -> (Log, Vec<(usize, RunRecord)>) {
     let measure = on(EpochCompleted, |_: &mut Log, state: &mut State<f32, Metrics>| {
         state.metrics = (state.epoch(), state.output);
     });
@@ -80,7 +80,7 @@ fn a_run_resumed_without_keep_handlers_differs() {
 #[test]
 fn metrics_that_are_too_large_or_of_another_type_are_rejected() {
     let mut large = Engine::<u8, ([u64; 16], [u64; 16])>::with_metrics(1, ([u64::MAX; 16], [0; 16]));
-    assert_eq!(large.record::<(), _>(&mut KeepMetrics).err(), Some(RecordFull));
+    assert_eq!(large.record::<(), _>(&mut KeepMetrics).err(), Some(RunRecordFull));
     large.state_mut().metrics = ([0; 16], [0; 16]);
     let record = large.record::<(), _>(&mut KeepMetrics).unwrap();
 

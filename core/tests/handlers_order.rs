@@ -1,18 +1,18 @@
 //! The engine dispatches an event to all handlers before it saves a checkpoint. The run record in a checkpoint therefore does
 //! not depend on the order of the handlers, and it includes the handlers of an evaluator.
 
-use training_monitor::checkpoint::One;
+use training_monitor::checkpoint::Named;
 use training_monitor::event::{Completed, EpochCompleted, EpochStarted, IterationCompleted, IterationStarted};
-use training_monitor::record::{Record, kind};
+use training_monitor::run_record::{RunRecord, kind};
 use training_monitor::store::ram::Ram;
 use training_monitor::{EarlyStopping, Engine, Handler, ModelCheckpoint, State, StopReason, TerminateOnNan, Timer, on};
 
-type Model = One<'static, [f32; 2]>;
+type Model = Named<'static, [f32; 2]>;
 
 const SCORES: [f32; 5] = [3.0, 2.0, 4.0, 1.0, 1.0];
 
 fn checkpoint() -> impl Handler<Model, f32> {
-    let policy = ModelCheckpoint::<1>::builder().save_interval(1).build().expect("valid settings");
+    let policy = ModelCheckpoint::<1>::every(1)?.build().expect("valid settings");
     policy.attach(IterationCompleted, Ram::<2, 512>::new()).expect("RAM does not fail")
 }
 
@@ -32,13 +32,13 @@ fn timer() -> impl Handler<Model, f32> {
 
 fn guard() -> impl Handler<Model, f32> {
     let weights = |model: &Model, _: &State<f32>| model.1;
-    TerminateOnNan::new().with_cadence(3.try_into().expect("not 0")).attach(IterationCompleted, weights)
+    TerminateOnNan::new().with_schedule(3.try_into().expect("not 0")).attach(IterationCompleted, weights)
 }
 
 /// The kind and the state of each handler in a run record, sorted by kind.
 type States = Vec<(u8, Vec<u8>)>;
 
-fn states(record: &Record) -> States {
+fn states(record: &RunRecord) -> States {
     let mut states: States = record.handlers().map(|(kind, state)| (kind, state.to_vec())).collect();
     states.sort();
     states
@@ -47,7 +47,7 @@ fn states(record: &Record) -> States {
 /// Runs five iterations with `handlers` and returns the handler states of the newest checkpoint. Checks that they equal the
 /// current states of the handlers.
 fn states_in_checkpoint(mut handlers: impl Handler<Model, f32>) -> States {
-    let mut model = One("model", [0.0; 2]);
+    let mut model = Named::new("model", [0.0; 2]);
     let mut engine = Engine::new(1).with_epoch_length(10);
     // The last iteration ends with a save, so the checkpoint describes the current state.
     for score in SCORES {
@@ -56,7 +56,7 @@ fn states_in_checkpoint(mut handlers: impl Handler<Model, f32>) -> States {
         engine.end_iteration(score, &mut model, &mut handlers);
     }
     let current = engine.record(&mut handlers).expect("the record is large enough");
-    let mut saved = Record::new();
+    let mut saved = RunRecord::new();
     assert!(handlers.verify(5, &mut model, &mut saved), "a checkpoint of iteration 5");
     assert_eq!(saved.engine, current.engine);
     // The state of the checkpoint handler differs: the save was pending when the handler wrote its state.
@@ -90,7 +90,7 @@ fn early_stopping_of_an_evaluator_is_restored() {
         on(EpochCompleted, |_: &mut (), trainer: &mut State<f32>, evaluator: &mut Engine<f32>, handlers: &mut _| {
             let loss = losses[trainer.epoch() as usize - 1];
             let outcome = evaluator.run(&mut (), 0..1, handlers, |(), _, _| loss).expect("there is data");
-            trainer.follow(&outcome);
+            trainer.terminate_if_stopped(&outcome);
         })
         .with(Engine::new(1), stopping)
     };

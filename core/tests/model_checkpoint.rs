@@ -1,10 +1,10 @@
 //! Settings and ranking of `ModelCheckpoint`, and saves with a run record that overflows.
 
-use training_monitor::checkpoint::{MAX_NAME, One};
+use training_monitor::checkpoint::{MAX_NAME, Named};
 use training_monitor::event::IterationCompleted;
-use training_monitor::handlers::model_checkpoint::{ConfigError, OnError, Save};
-use training_monitor::ranking::{Entry, Order, Ranking};
-use training_monitor::record::{RecordWriter, kind};
+use training_monitor::handlers::model_checkpoint::{ConfigError, OnError, SaveDecision};
+use training_monitor::handlers::model_checkpoint::ranking::{Entry, Order, Ranking};
+use training_monitor::run_record::{RecordWriter, kind};
 use training_monitor::store::{Store, ram::Ram};
 use training_monitor::{Engine, Event, Handler, ModelCheckpoint, Outcome, RunError, State, StopReason};
 
@@ -68,21 +68,21 @@ impl<T: ?Sized> Handler<T, f32> for LargeState {
 #[test]
 fn no_checkpoint_is_saved_if_the_run_record_overflows() {
     let mut weights = [1.0_f32; 2];
-    let mut model = One("model", &mut weights);
+    let mut model = Named::new("model", &mut weights);
     let mut store = Ram::<2, 256>::new();
     for (on_error, expected) in [
         (OnError::Stop, Err(RunError::SaveFailed)),
         (OnError::Continue, Ok(Outcome { reason: StopReason::MaxEpochs, epoch: 1, iteration: 2 })),
     ] {
         let policy =
-            ModelCheckpoint::<1>::builder().save_interval(1).on_error(on_error).build().expect("valid settings");
+            ModelCheckpoint::<1>::every(1)?.on_error(on_error).build().expect("valid settings");
         let mut handlers = (policy.attach(IterationCompleted, &mut store).expect("RAM does not fail"), LargeState);
         let result = Engine::new(1).run(&mut model, 0..2, &mut handlers, |_, _, _| 0.0);
         assert_eq!(result, expected);
         assert!(handlers.0.last_error().is_some());
-        assert!(handlers.0.machine().kept().is_empty());
+        assert!(handlers.0.policy().kept().is_empty());
     }
-    assert_eq!(store.stored(0), Ok(None));
+    assert_eq!(store.checkpoint(0), Ok(None));
 }
 
 /// Regression test for a bug that the fuzz target `model-checkpoint` found: a stored checkpoint that does not rank was not
@@ -90,7 +90,7 @@ fn no_checkpoint_is_saved_if_the_run_record_overflows() {
 #[test]
 fn a_restored_entry_that_does_not_rank_is_evicted() {
     let mut policy = ModelCheckpoint::<1>::builder().scored().build().expect("valid settings");
-    let entry = |step, score| Save { step, score: Some(score) };
+    let entry = |step, score| SaveDecision { step, score: Some(score) };
     assert_eq!(policy.found(entry(1, 5.0)), None);
     assert_eq!(policy.found(entry(2, 1.0)).map(|evicted| evicted.step), Some(2));
     assert_eq!(policy.latest().map(|latest| latest.step), Some(1));

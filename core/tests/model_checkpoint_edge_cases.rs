@@ -2,25 +2,25 @@
 //! needed objects, notifications of the observer, retries, and saves that were interrupted by a restart.
 
 use std::cell::RefCell;
-use training_monitor::checkpoint::{DecodeError, EncodeError, Encoded, Header, Objects, One, Visit, VisitMut};
+use training_monitor::checkpoint::{DecodeError, EncodeError, Encoded, Header, Objects, Named, Visit, ObjectVisitor};
 use training_monitor::event::IterationCompleted;
-use training_monitor::handlers::model_checkpoint::{ConfigError, OnError, Save, Step};
-use training_monitor::handlers::saving::Report;
-use training_monitor::record::Record;
+use training_monitor::handlers::model_checkpoint::{ConfigError, OnError, SaveDecision, Step};
+use training_monitor::handlers::model_checkpoint::Report;
+use training_monitor::run_record::RunRecord;
 use training_monitor::store::ram::{Ram, RamError};
-use training_monitor::store::{Opening, Store, Stored};
+use training_monitor::store::{StreamSpec, Store, CheckpointMeta};
 use training_monitor::{Engine, Handler, ModelCheckpoint};
 use training_monitor_std::test_support::store::{Fault, Faulty, Operation};
 
-type Model = One<'static, [f32; 2]>;
-const MODEL: Model = One("m", [1.0, 2.0]);
+type Model = Named<'static, [f32; 2]>;
+const MODEL: Model = Named::new("m", [1.0, 2.0]);
 
 fn policy(n_saved: u32) -> ModelCheckpoint<3> {
     ModelCheckpoint::builder().save_interval(1).n_saved(n_saved).step(Step::Iteration).build().unwrap()
 }
 
 fn save(step: u32) -> Save {
-    Save { step, score: None }
+    SaveDecision { step, score: None }
 }
 
 /// A store in RAM that does not remove checkpoints, and reports two streams per checkpoint.
@@ -39,17 +39,17 @@ impl Store for NonRemoving {
     type Reader<'a> = <Ram<6, 512> as Store>::Reader<'a>;
     type Checksum = <Ram<6, 512> as Store>::Checksum;
 
-    fn create(&mut self, spec: &Opening<'_>) -> Result<Self::Writer<'_>, RamError> {
+    fn create(&mut self, spec: &StreamSpec<'_>) -> Result<Self::Writer<'_>, RamError> {
         self.ram.create(spec)
     }
     fn commit(&mut self, header: &Header<'_>, last: &Encoded) -> Result<(), RamError> {
         self.ram.commit(header, last)
     }
-    fn stored(&mut self, index: u32) -> Result<Option<Stored>, RamError> {
-        self.ram.stored(index)
+    fn checkpoint(&mut self, index: u32) -> Result<Option<CheckpointMeta>, RamError> {
+        self.ram.checkpoint(index)
     }
-    fn parts(&mut self, step: u32) -> Result<u32, RamError> {
-        Ok(2 * self.ram.parts(step)?)
+    fn stream_count(&mut self, step: u32) -> Result<u32, RamError> {
+        Ok(2 * self.ram.stream_count(step)?)
     }
     fn open(&mut self, step: u32, _: u32) -> Result<Self::Reader<'_>, RamError> {
         self.ram.open(step, 0)
@@ -69,7 +69,7 @@ fn evictions_end_with_a_store_that_removes_nothing() {
         for step in 1..=4 {
             handler.save(save(step), step, None, &MODEL).unwrap();
         }
-        let kept: Vec<u32> = handler.machine().kept().iter().map(|entry| entry.step).collect();
+        let kept: Vec<u32> = handler.policy().kept().iter().map(|entry| entry.step).collect();
         assert_eq!(kept, [3, 4]);
         // Step 1 after the third save, then step 1 before the fourth save, and steps 1 and 2 after it.
         assert_eq!(handler.store().removals, [1, 1, 1, 2]);
@@ -93,10 +93,10 @@ fn a_mutable_reference_to_a_store_is_a_store() {
 #[test]
 fn a_ram_store_accepts_streams_up_to_its_capacity() {
     let mut ram = Ram::<2, 100>::new();
-    let spec = |len| Opening { header: Header::default(), object: None, part: 0, parts: 1, len };
+    let spec = |len| StreamSpec { header: Header::default(), object: None, stream_index: 0, stream_count: 1, len };
     assert!(ram.create(&spec(100)).is_ok());
     assert_eq!(ram.create(&spec(101)).err(), Some(RamError::TooLong));
-    assert_eq!((ram.parts(0), ram.open(0, 0).err()), (Ok(0), Some(RamError::NotFound)));
+    assert_eq!((ram.stream_count(0), ram.open(0, 0).err()), (Ok(0), Some(RamError::NotFound)));
     // A stream may be longer than announced, but not longer than the capacity.
     let mut writer = ram.create(&spec(1)).unwrap();
     let mut write = |len| embedded_io::Write::write(&mut writer, &[7; 100][..len]);
@@ -106,7 +106,7 @@ fn a_ram_store_accepts_streams_up_to_its_capacity() {
     );
     ram.create(&spec(1)).unwrap();
     ram.commit(&Header { step: 5, ..Header::default() }, &Encoded { len: 1, crc: 0 }).unwrap();
-    assert_eq!((ram.parts(5), ram.parts(0)), (Ok(1), Ok(0)));
+    assert_eq!((ram.stream_count(5), ram.stream_count(0)), (Ok(1), Ok(0)));
     let mut full = Ram::<1, 100>::default();
     full.create(&spec(1)).unwrap();
     full.commit(&Header::default(), &Encoded { len: 1, crc: 0 }).unwrap();
@@ -118,8 +118,8 @@ fn a_ram_store_accepts_streams_up_to_its_capacity() {
 fn the_observer_receives_the_evicted_step() {
     let saves = RefCell::new(Vec::new());
     let mut handler =
-        policy(2).attach(IterationCompleted, Ram::<4, 512>::new()).unwrap().observe(|report: &Report<'_, RamError>| {
-            if let Report::Saved { save, removed, .. } = report {
+        policy(2).attach(IterationCompleted, Ram::<4, 512>::new()).unwrap().observe(|report: &CheckpointEvent<'_, RamError>| {
+            if let CheckpointEvent::Saved { save, removed, .. } = report {
                 saves.borrow_mut().push((save.step, *removed));
             }
         });
@@ -141,10 +141,10 @@ fn a_failed_save_is_retried_the_configured_number_of_times() {
             creates += u32::from(operation == Operation::Create);
             if operation == Operation::Create && creates <= failures { Fault::Before } else { Fault::None }
         });
-        let policy = ModelCheckpoint::<3>::builder().save_interval(1).on_error(OnError::Retry(retries));
+        let policy = ModelCheckpoint::<3>::every(1)?.on_error(OnError::Retry(retries));
         let mut handler =
-            policy.build().unwrap().attach(IterationCompleted, store).unwrap().observe(|report: &Report<'_, _>| {
-                if let Report::SaveFailed { retrying, .. } = report {
+            policy.build().unwrap().attach(IterationCompleted, store).unwrap().observe(|report: &CheckpointEvent<'_, _>| {
+                if let CheckpointEvent::SaveFailed { retrying, .. } = report {
                     retrying_flags.borrow_mut().push(*retrying);
                 }
             });
@@ -207,7 +207,7 @@ impl Objects for Two {
         v.state_dict("m", &self.0)?;
         self.1.as_ref().map_or(Ok(()), |second| v.state_dict("second", second))
     }
-    fn objects_mut<V: VisitMut>(&mut self, v: &mut V) -> Result<(), V::Error> {
+    fn objects_mut<V: ObjectVisitor>(&mut self, v: &mut V) -> Result<(), V::Error> {
         v.state_dict("m", &mut self.0)?;
         self.1.as_mut().map_or(Ok(()), |second| v.state_dict("second", second))
     }
@@ -217,8 +217,8 @@ impl Objects for Two {
 fn a_checkpoint_without_a_needed_object_is_not_loaded() {
     let failed_loads = RefCell::new(Vec::new());
     let mut handler =
-        policy(3).attach(IterationCompleted, Ram::<4, 512>::new()).unwrap().observe(|report: &Report<'_, RamError>| {
-            if let Report::LoadFailed { step, .. } = report {
+        policy(3).attach(IterationCompleted, Ram::<4, 512>::new()).unwrap().observe(|report: &CheckpointEvent<'_, RamError>| {
+            if let CheckpointEvent::LoadFailed { step, .. } = report {
                 failed_loads.borrow_mut().push(*step);
             }
         });
@@ -232,17 +232,17 @@ fn a_checkpoint_without_a_needed_object_is_not_loaded() {
     assert_eq!((info.step, model.0, model.1), (1, [1.0, 2.0], Some([3.0, 4.0])));
     assert_eq!(*failed_loads.borrow(), [2]);
     let length = DecodeError::Length { item: 0, expected: 3, found: 2 };
-    assert_eq!(handler.load_best(&mut One("m", [0.0_f32; 3])).unwrap_err(), length);
+    assert_eq!(handler.load_best(&mut Named::new("m", [0.0_f32; 3])).unwrap_err(), length);
 }
 
 /// Runs one iteration that saves to `store`. Returns the store and the run record of the checkpoint.
-fn run_once(store: Ram<4, 512>) -> (Ram<4, 512>, Record) {
+fn run_once(store: Ram<4, 512>) -> (Ram<4, 512>, RunRecord) {
     let mut model = MODEL;
     let mut handler = policy(3).attach(IterationCompleted, store).unwrap();
     let mut engine = Engine::<u32>::new(2).with_epoch_length(2);
     assert!(engine.begin_iteration(&mut model, &mut handler));
     assert!(engine.end_iteration(0, &mut model, &mut handler));
-    let mut record = Record::new();
+    let mut record = RunRecord::new();
     assert!(Handler::<Model, u32>::verify(&mut handler, 1, &mut model, &mut record));
     (handler.into_store(), record)
 }
@@ -283,8 +283,8 @@ fn a_save_missing_at_the_restart_is_made_after_it() {
     let mut engine = Engine::<u32>::new(2).with_epoch_length(2);
     engine.resume(&mut model, &mut handlers).unwrap().unwrap();
     let steps = |handler: &ModelCheckpoint<3>| handler.kept().iter().map(|entry| entry.step).collect::<Vec<_>>();
-    assert_eq!(steps(handlers.0.machine()), [1]);
-    assert_eq!(steps(handlers.1.machine()), [1, 9]);
+    assert_eq!(steps(handlers.0.policy()), [1]);
+    assert_eq!(steps(handlers.1.policy()), [1, 9]);
 }
 
 #[test]
@@ -300,9 +300,9 @@ fn a_score_name_may_have_up_to_max_name_bytes() {
 #[test]
 fn a_nan_is_saved_only_if_allow_non_finite_is_set() {
     let save_nan = |allow| {
-        let policy = ModelCheckpoint::<1>::builder().save_interval(1).allow_non_finite(allow).build().unwrap();
+        let policy = ModelCheckpoint::<1>::every(1)?.allow_non_finite(allow).build().unwrap();
         let mut handler = policy.attach(IterationCompleted, Ram::<2, 512>::new()).unwrap();
-        handler.save(save(1), 1, None, &One("m", [f32::NAN]))
+        handler.save(save(1), 1, None, &Named::new("m", [f32::NAN]))
     };
     assert_eq!(save_nan(false), Err(EncodeError::NonFinite));
     assert_eq!(save_nan(true), Ok(()));

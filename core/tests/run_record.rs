@@ -3,7 +3,7 @@
 
 use training_monitor::event::{EpochCompleted, IterationCompleted};
 use training_monitor::handlers::{early_stopping, terminate_on_nan};
-use training_monitor::record::{RECORD_SIZE, Record, RecordFull, RecordReader, RecordWriter, RestoreError, kind};
+use training_monitor::run_record::{CAPACITY, RunRecord, RunRecordFull, RecordReader, RecordWriter, RestoreError, kind};
 use training_monitor::{EarlyStopping, Engine, Event, Handler, State, TerminateOnNan};
 
 /// Two handlers that save state in the run record.
@@ -30,7 +30,7 @@ fn completed_run() -> (Engine<f32>, Handlers) {
 }
 
 /// Checks that `restore` returns the expected error and changes neither the engine nor the handlers.
-fn assert_rejected<H: Handler<(), f32>>(record: &Record, mut handlers: H, expected: RestoreError) {
+fn assert_rejected<H: Handler<(), f32>>(record: &RunRecord, mut handlers: H, expected: RestoreError) {
     let mut engine = Engine::<f32>::new(3);
     let before = engine.engine_state();
     let states = engine.record::<(), _>(&mut handlers).expect("the record is large enough");
@@ -68,8 +68,8 @@ fn a_record_of_other_handlers_is_rejected() {
     let (stopping, guard) = handlers();
     let (early_stopping, terminate_on_nan) = (kind::EARLY_STOPPING, kind::TERMINATE_ON_NAN);
     let user = UserHandler::<1> { kind: kind::USER, state: 3 };
-    assert_rejected(&record, (), RestoreError::Left { kind: early_stopping });
-    assert_rejected(&record, stopping, RestoreError::Left { kind: terminate_on_nan });
+    assert_rejected(&record, (), RestoreError::Unclaimed { kind: early_stopping });
+    assert_rejected(&record, stopping, RestoreError::Unclaimed { kind: terminate_on_nan });
     // The state of the first handler matches, but it must not be restored alone.
     let other_handler = RestoreError::OtherHandler { expected: kind::USER, found: terminate_on_nan };
     assert_rejected(&record, (stopping, user), other_handler);
@@ -114,9 +114,9 @@ fn states_above_the_capacity_of_the_record_are_an_error() {
     let engine = Engine::<f32>::new(1);
     let user = |state| UserHandler::<100> { kind: kind::USER, state };
     assert!(engine.record::<(), _>(&mut user(0)).is_ok());
-    assert_eq!(engine.record::<(), _>(&mut (user(0), user(1))), Err(RecordFull));
+    assert_eq!(engine.record::<(), _>(&mut (user(0), user(1))), Err(RunRecordFull));
     // Kind and length need space too, so a state of the full capacity does not fit.
-    assert_eq!(engine.record::<(), _>(&mut UserHandler::<RECORD_SIZE> { kind: kind::USER, state: 0 }), Err(RecordFull));
+    assert_eq!(engine.record::<(), _>(&mut UserHandler::<CAPACITY> { kind: kind::USER, state: 0 }), Err(RunRecordFull));
 }
 
 /// A state whose serialization fails.
@@ -139,14 +139,14 @@ impl Handler<(), f32> for FailingState {
 fn a_state_whose_serialization_fails_is_an_error() {
     let engine = Engine::<f32>::new(1);
     let user = UserHandler::<8> { kind: kind::USER + 1, state: 3 };
-    assert_eq!(engine.record::<(), _>(&mut (user, FailingState)), Err(RecordFull));
-    assert_eq!(engine.record::<(), _>(&mut (FailingState, user)), Err(RecordFull));
+    assert_eq!(engine.record::<(), _>(&mut (user, FailingState)), Err(RunRecordFull));
+    assert_eq!(engine.record::<(), _>(&mut (FailingState, user)), Err(RunRecordFull));
 }
 
 #[test]
 fn the_default_record_describes_a_run_that_has_not_started() {
-    assert_eq!(Record::default(), Record::new());
+    assert_eq!(RunRecord::default(), RunRecord::new());
     let mut engine = Engine::<f32>::new(2);
-    engine.restore::<(), _>(&Record::default(), &mut ()).expect("a valid record");
+    engine.restore::<(), _>(&RunRecord::default(), &mut ()).expect("a valid record");
     assert_eq!((engine.state().epoch(), engine.state().iteration()), (0, 0));
 }

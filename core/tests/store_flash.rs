@@ -5,13 +5,13 @@ mod store_access;
 
 use store_access::{list_checkpoints, read_stream};
 use training_monitor::ModelCheckpoint;
-use training_monitor::checkpoint::{self, Contents, Crc32, Encoded, Header, One};
+use training_monitor::checkpoint::{self, Contents, Crc32, Encoded, Header, Named};
 use training_monitor::embedded_storage::nor_flash::{NorFlash, ReadNorFlash};
 use training_monitor::event::IterationCompleted;
-use training_monitor::handlers::model_checkpoint::Save;
-use training_monitor::handlers::saving::Report;
-use training_monitor::store::slots::{RegionError, Slots, SlotsError};
-use training_monitor::store::{Opening, Store};
+use training_monitor::handlers::model_checkpoint::SaveDecision;
+use training_monitor::handlers::model_checkpoint::Report;
+use training_monitor::store::flash::{RegionError, Slots, SlotsError};
+use training_monitor::store::{StreamSpec, Store};
 use training_monitor_std::test_support::flash::{Fault, Flash, Outcome};
 
 /// Saves checkpoints with the given numbers of weights as steps 1, 2, … and keeps the last `n_saved`.
@@ -20,13 +20,13 @@ fn save<F: NorFlash, const SLOTS: usize>(
     n_saved: u32,
     lengths: &[usize],
 ) -> Result<(), String> {
-    let policy = ModelCheckpoint::<4>::builder().save_interval(1).n_saved(n_saved).build().unwrap();
+    let policy = ModelCheckpoint::<4>::every(1)?.n_saved(n_saved).build().unwrap();
     let mut handler = policy.attach(IterationCompleted, store).map_err(|error| error.to_string())?;
     for (index, length) in lengths.iter().enumerate() {
         let step = index as u32 + 1;
         let mut weights = vec![step as f32; *length];
-        let objects = One("m", &mut weights[..]);
-        handler.save(Save { step, score: None }, step, None, &objects).map_err(|error| error.to_string())?;
+        let objects = Named::new("m", &mut weights[..]);
+        handler.save(SaveDecision { step, score: None }, step, None, &objects).map_err(|error| error.to_string())?;
     }
     Ok(())
 }
@@ -42,7 +42,7 @@ fn check_cost<const W: usize, const E: usize, const R: usize>() {
             save(Slots::<_, SLOTS>::open(&mut flash, region.clone()).unwrap(), 2, &[weights]).unwrap();
             let mut store = Slots::<_, SLOTS>::open(&mut flash, region).unwrap();
             let stream = read_stream(&mut store, 1).unwrap();
-            let info = checkpoint::load::<Crc32, _>(&stream, &mut One("m", &mut vec![0.0; weights][..]), None).unwrap();
+            let info = checkpoint::load(&stream, &mut Named::new("m", &mut vec![0.0; weights][..]), None).unwrap();
             assert_eq!(info.len as usize, stream.len());
             assert_eq!(flash.violations(), []);
             assert_eq!(flash.counts.erased as usize, (96 + stream.len()).div_ceil(E));
@@ -68,9 +68,9 @@ fn a_save_erases_and_programs_only_what_the_stream_needs() {
 fn a_stream_may_fill_the_slot_but_not_exceed_it() {
     let mut flash = Flash::<8, 256>::new(1024, 0xFF);
     let mut store = Slots::<_, 2>::open(&mut flash, 0..1024).unwrap();
-    let room = store.room();
+    let room = store.max_stream_len();
     assert_eq!(room, 512 - 96);
-    let spec = |len| Opening { header: Header { step: 1, ..Header::default() }, object: None, part: 0, parts: 1, len };
+    let spec = |len| StreamSpec { header: Header { step: 1, ..Header::default() }, object: None, stream_index: 0, stream_count: 1, len };
     assert_eq!(store.create(&spec(room + 1)).map(|_| ()), Err(SlotsError::TooLong { len: room + 1, room }));
 
     let mut bytes: Vec<u8> = (0..room - 4).map(|byte| byte as u8).collect();
@@ -92,7 +92,7 @@ fn a_stream_may_fill_the_slot_but_not_exceed_it() {
     embedded_io::Write::write_all(&mut writer, &bytes).unwrap();
     // The checksum does not match the written bytes.
     let wrong = Encoded { len: room, crc: !crc };
-    assert_eq!(store.commit(&spec(room).header, &wrong), Err(SlotsError::Unreadable));
+    assert_eq!(store.commit(&spec(room).header, &wrong), Err(SlotsError::VerifyFailed));
     let mut writer = store.create(&spec(room)).unwrap();
     embedded_io::Write::write_all(&mut writer, &bytes).unwrap();
     store.commit(&spec(room).header, &encoded).unwrap();
@@ -120,9 +120,9 @@ fn invalid_regions_are_rejected() {
     assert!(matches!(Slots::<_, 2>::open(&mut tiny, 0..128), Err(RegionError::TooSmall { slot: 64 })));
     let mut coarse = Flash::<64, 256>::new(1024, 0xFF);
     let opened = Slots::<_, 2>::open(&mut coarse, 0..1024).map(|_| ());
-    assert_eq!(opened, Err(RegionError::Flash { read: 1, write: 64, erase: 256 }));
+    assert_eq!(opened, Err(RegionError::Geometry { read: 1, write: 64, erase: 256 }));
     let mut odd = Flash::<4, 256, 3>::new(1024, 0xFF);
-    assert!(matches!(Slots::<_, 2>::open(&mut odd, 0..1024), Err(RegionError::Flash { .. })));
+    assert!(matches!(Slots::<_, 2>::open(&mut odd, 0..1024), Err(RegionError::Geometry { .. })));
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn n_saved_without_a_spare_slot_is_an_error_of_the_save() {
 fn a_save_after_erase_ahead_erases_nothing() {
     let mut flash = Flash::<4, 256>::new(3 * 1024, 0xFF);
     let store = Slots::<_, 3>::open(&mut flash, 0..3072).unwrap();
-    let policy = ModelCheckpoint::<2>::builder().save_interval(1).n_saved(2).build().unwrap();
+    let policy = ModelCheckpoint::<2>::every(1).unwrap();
     let mut handler = policy.attach(IterationCompleted, store).unwrap();
     let mut weights = [1.0; 150];
     for step in 1..=6 {
@@ -148,7 +148,7 @@ fn a_save_after_erase_ahead_erases_nothing() {
         }
         assert_eq!(handler.store().flash().counts.erased - before, 4);
         assert_eq!(calls, 4, "each call erases one block");
-        let saved = handler.save(Save { step, score: None }, step, None, &One("m", &mut weights[..]));
+        let saved = handler.save(SaveDecision { step, score: None }, step, None, &Named::new("m", &mut weights[..]));
         saved.unwrap();
         assert_eq!(handler.store().flash().counts.erased - before, 4);
     }
@@ -158,10 +158,10 @@ fn a_save_after_erase_ahead_erases_nothing() {
 
     // After a reset all three slots hold a checkpoint. `sweep` evicts the one that the ranking does not keep.
     let store = Slots::<_, 3>::open(&mut flash, 0..3072).unwrap();
-    let policy = ModelCheckpoint::<2>::builder().save_interval(1).n_saved(2).build().unwrap();
+    let policy = ModelCheckpoint::<2>::every(1).unwrap();
     let mut handler = policy.attach(IterationCompleted, store).unwrap();
     assert_eq!(handler.store_mut().erase_ahead(700), Err(SlotsError::Full));
-    handler.sweep();
+    handler.evict_unranked();
     assert_eq!(handler.store_mut().erase_ahead(700), Ok(false));
     assert_eq!(handler.store().erases(), [3, 2, 2]);
     assert_eq!(flash.violations(), []);
@@ -170,14 +170,14 @@ fn a_save_after_erase_ahead_erases_nothing() {
 #[test]
 fn erases_are_distributed_evenly_and_counted_across_resets() {
     let mut flash = Flash::<4, 256>::new(5 * 256, 0xFF);
-    let policy = || ModelCheckpoint::<2>::builder().save_interval(1).n_saved(2).build().unwrap();
+    let policy = || ModelCheckpoint::<2>::every(1).unwrap();
     for save in 1..=100u32 {
         let store = Slots::<_, 5>::open(&mut flash, 0..1280).unwrap();
         let mut handler = policy().attach(IterationCompleted, store).unwrap();
         if save % 10 == 0 {
             handler.store_mut().flash_mut().cut_at(8, Outcome::Bits, 1);
         }
-        let saved = handler.save(Save { step: save, score: None }, save, None, &One("m", &mut [1.0; 5][..]));
+        let saved = handler.save(SaveDecision { step: save, score: None }, save, None, &Named::new("m", &mut [1.0; 5][..]));
         assert_eq!(saved.is_ok(), save % 10 != 0);
         drop(handler);
         flash.power_on();
@@ -199,8 +199,8 @@ fn a_step_that_is_saved_again_is_listed_once() {
     let store = Slots::<_, 4>::open(&mut flash, 0..1024).unwrap();
     let mut handler = policy.attach(IterationCompleted, store).unwrap();
     for (iteration, score) in [(1, 1.0), (2, 2.0), (3, 3.0)] {
-        let save = Save { step: 7, score: Some(score) };
-        handler.save(save, iteration, None, &One("m", &mut [score; 3][..])).unwrap();
+        let save = SaveDecision { step: 7, score: Some(score) };
+        handler.save(save, iteration, None, &Named::new("m", &mut [score; 3][..])).unwrap();
         assert_eq!(list_checkpoints(handler.store_mut()).unwrap().len(), 1);
     }
     drop(handler);
@@ -242,19 +242,19 @@ fn a_slot_with_a_worn_out_block_is_detected_and_avoided() {
     let mut flash = Flash::<4, 256>::new(2048, 0xFF);
     // The second block of slot 1 is worn out.
     let store = Slots::<_, 4>::open(WornOut(&mut flash, 768..1024), 0..2048).unwrap();
-    let policy = ModelCheckpoint::<2>::builder().save_interval(1).n_saved(2).build().unwrap();
+    let policy = ModelCheckpoint::<2>::every(1).unwrap();
     let mut failed = Vec::new();
     let no_eviction_fails =
-        |report: &Report<'_, SlotsError<Fault>>| assert!(!matches!(report, Report::RemovalFailed { .. }));
+        |report: &CheckpointEvent<'_, SlotsError<Fault>>| assert!(!matches!(report, CheckpointEvent::EvictionFailed { .. }));
     let mut handler = policy.attach(IterationCompleted, store).unwrap().observe(no_eviction_fails);
     for step in 1..=12 {
-        let save = Save { step, score: None };
-        if handler.save(save, step, None, &One("m", &mut [2.0; 60][..])).is_err() {
+        let save = SaveDecision { step, score: None };
+        if handler.save(save, step, None, &Named::new("m", &mut [2.0; 60][..])).is_err() {
             failed.push(step);
         }
     }
     assert_eq!(failed, [2], "the store tries the slot once, and then prefers the other slots");
-    assert_eq!(handler.machine().kept().iter().map(|entry| entry.step).collect::<Vec<_>>(), [11, 12]);
+    assert_eq!(handler.policy().kept().iter().map(|entry| entry.step).collect::<Vec<_>>(), [11, 12]);
 }
 
 #[test]
@@ -270,7 +270,7 @@ fn min_interval_limits_the_number_of_erases() {
             .unwrap();
         let mut handler = policy.attach(IterationCompleted, store).unwrap().min_interval(interval);
         let mut weights = [0.0_f32; 3];
-        let mut model = One("m", &mut weights);
+        let mut model = Named::new("m", &mut weights);
         Engine::new(1).run(&mut model, 0..100u32, &mut handler, |_, batch, _| batch as f32).unwrap();
         handler.store().erases().iter().sum::<u32>()
     };
@@ -281,8 +281,8 @@ fn min_interval_limits_the_number_of_erases() {
 fn the_slots_and_a_small_checkpoint_stay_small() {
     println!("Slots<&mut Flash, 4>: {} bytes", size_of::<Slots<&mut Flash<4, 256>, 4>>());
     assert!(size_of::<Slots<(), 4>>() <= 200);
-    let contents = Contents { header: Header::default(), record: None, only: None, allow_non_finite: false };
+    let contents = Contents { header: Header::default(), ..Contents::new(0) };
     let mut bytes = Vec::new();
-    let encoded = checkpoint::encode::<Crc32, _, _>(&mut bytes, &contents, &One("m", &mut [0.0_f32; 1])).unwrap();
+    let encoded = checkpoint::encode(&mut bytes, &contents, &Named::new("m", &mut [0.0_f32; 1])).unwrap();
     assert!(encoded.len < 40, "a checkpoint of one weight must fit the smallest slot");
 }

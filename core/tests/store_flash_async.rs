@@ -8,10 +8,10 @@
 
 use embassy_futures::{block_on, yield_now};
 use embedded_storage_async::nor_flash as driver;
-use training_monitor::checkpoint::One;
+use training_monitor::checkpoint::Named;
 use training_monitor::embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
 use training_monitor::event::IterationCompleted;
-use training_monitor::store::slots::Slots;
+use training_monitor::store::flash::Slots;
 use training_monitor::{Engine, ModelCheckpoint};
 use training_monitor_std::test_support::flash::{Fault, Flash, Outcome};
 
@@ -78,15 +78,15 @@ impl driver::NorFlash for Yielding<'_> {
 /// power failed.
 fn session(flash: &mut Flash<8, 512>) -> Option<(f32, Vec<u32>)> {
     let store = Slots::<_, 3>::open(Blocking(Yielding(flash)), 0..3 * 512).ok()?;
-    let policy = ModelCheckpoint::<2>::builder().save_interval(2).n_saved(2).build().unwrap();
+    let policy = ModelCheckpoint::<2>::every(2).unwrap();
     let mut handler = policy.attach(IterationCompleted, store).ok()?;
-    let mut weight = One("weight", [1.0_f32]);
+    let mut weight = Named::new("weight", [1.0_f32]);
     let mut engine = Engine::new(3);
     engine.resume(&mut weight, &mut handler).ok()?;
     engine
         .run(&mut weight, 0..4, &mut handler, |weight, batch, _| weight.1[0] += weight.1[0] / (batch + 2) as f32)
         .ok()?;
-    Some((weight.1[0], handler.machine().kept().iter().map(|entry| entry.step).collect()))
+    Some((weight.1[0], handler.policy().kept().iter().map(|entry| entry.step).collect()))
 }
 
 #[test]

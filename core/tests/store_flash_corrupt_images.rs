@@ -1,4 +1,4 @@
-//! Flash images with random, damaged or forged content. Opening the slots takes a bounded number of reads and writes nothing,
+//! Flash images with random, damaged or forged content. StreamSpec the slots takes a bounded number of reads and writes nothing,
 //! and the store lists only checkpoints that were saved.
 
 #[path = "common/store_access.rs"]
@@ -6,11 +6,11 @@ mod store_access;
 
 use store_access::{list_checkpoints, read_stream};
 use training_monitor::ModelCheckpoint;
-use training_monitor::checkpoint::{Crc32, One};
+use training_monitor::checkpoint::{Crc32, Named};
 use training_monitor::embedded_storage::nor_flash::NorFlash;
 use training_monitor::event::IterationCompleted;
-use training_monitor::handlers::model_checkpoint::Save;
-use training_monitor::store::{Stored, slots::Slots};
+use training_monitor::handlers::model_checkpoint::SaveDecision;
+use training_monitor::store::{CheckpointMeta, slots::Slots};
 use training_monitor_std::test_support::flash::{Flash, Outcome};
 use training_monitor_std::test_support::random::Random;
 
@@ -26,20 +26,20 @@ fn open(flash: &mut Chip) -> Slots<&mut Chip, SLOTS> {
 
 /// Saves checkpoints with the given numbers of weights as steps 1, 2, … and keeps the last two.
 fn save(flash: &mut Chip, lengths: &[usize]) -> Result<(), String> {
-    let policy = ModelCheckpoint::<2>::builder().save_interval(1).n_saved(2).build().unwrap();
+    let policy = ModelCheckpoint::<2>::every(1).unwrap();
     let mut handler = policy.attach(IterationCompleted, open(flash)).unwrap();
     for (index, length) in lengths.iter().enumerate() {
         let step = index as u32 + 1;
         let mut weights: Vec<f32> = (0..*length).map(|weight| weight as f32 + step as f32 * 100.0).collect();
-        let objects = One("m", &mut weights[..]);
-        handler.save(Save { step, score: None }, 10 * step, None, &objects).map_err(|error| error.to_string())?;
+        let objects = Named::new("m", &mut weights[..]);
+        handler.save(SaveDecision { step, score: None }, 10 * step, None, &objects).map_err(|error| error.to_string())?;
     }
     Ok(())
 }
 
 /// Opens the slots and returns the listed checkpoints with their bytes. Checks that opening writes nothing and takes a
 /// bounded number of reads.
-fn checkpoints(flash: &mut Chip) -> Vec<(Stored, Vec<u8>)> {
+fn checkpoints(flash: &mut Chip) -> Vec<(CheckpointMeta, Vec<u8>)> {
     let before = flash.counts;
     let mut store = open(flash);
     let all = list_checkpoints(&mut store).unwrap();
@@ -141,11 +141,11 @@ fn records_with_an_invalid_length_or_version_are_ignored() {
     for field in [8, 20, 24, 28, 32, 36] {
         let mut flash = with_forged_record(|record| record[field..field + 4].fill(0xFF));
         assert_eq!(checkpoints(&mut flash).len(), 1);
-        let policy = ModelCheckpoint::<2>::builder().save_interval(1).n_saved(2).build().unwrap();
+        let policy = ModelCheckpoint::<2>::every(1).unwrap();
         let mut handler = policy.attach(IterationCompleted, open(&mut flash)).unwrap();
         for step in 2..6 {
-            let objects = One("m", &mut [step as f32][..]);
-            handler.save(Save { step, score: None }, 10 * step, None, &objects).unwrap();
+            let objects = Named::new("m", &mut [step as f32][..]);
+            handler.save(SaveDecision { step, score: None }, 10 * step, None, &objects).unwrap();
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Edge cases of the flash slots found by mutation testing: regions at their limits, sizes and alignment of driver calls,
 //! and streams of another length than announced.
 
-use training_monitor::checkpoint::{self, Contents, Crc32, Encoded, Header, One};
+use training_monitor::checkpoint::{self, Contents, Crc32, Encoded, Header, Named};
 use training_monitor::embedded_io::Write;
 use training_monitor::embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
-use training_monitor::store::slots::{RegionError, Slots, SlotsError};
-use training_monitor::store::{Opening, Store};
+use training_monitor::store::flash::{RegionError, Slots, SlotsError};
+use training_monitor::store::{StreamSpec, Store};
 
 /// A flash without power failures that records its write calls.
 struct RecordingFlash<const READ: usize, const WRITE: usize, const ERASE: usize> {
@@ -60,7 +60,7 @@ impl<const R: usize, const W: usize, const E: usize> NorFlash for RecordingFlash
 /// Opens two slots of `slot` bytes each and returns the maximum stream length.
 fn open_slots<const R: usize, const W: usize, const E: usize>(slot: usize) -> Result<u32, RegionError> {
     let store: Slots<_, 2, Crc32> = Slots::open(RecordingFlash::<R, W, E>::new(2 * slot), 0..2 * slot as u32)?;
-    Ok(store.room())
+    Ok(store.max_stream_len())
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn an_invalid_region_is_rejected_with_the_reason() {
     assert_eq!(open_slots::<1, 1, 8>(88), Err(RegionError::TooSmall { slot: 88 }));
     assert_eq!(open_slots::<1, 1, 1>(103), Err(RegionError::TooSmall { slot: 103 }));
     // Read and write sizes must divide 32, and the erase size must be a multiple of both.
-    let flash = |read, write, erase| Err(RegionError::Flash { read, write, erase });
+    let flash = |read, write, erase| Err(RegionError::Geometry { read, write, erase });
     assert_eq!(open_slots::<1, 64, 256>(256), flash(1, 64, 256));
     assert_eq!(open_slots::<1, 3, 256>(256), flash(1, 3, 256));
     assert_eq!(open_slots::<64, 1, 256>(256), flash(64, 1, 256));
@@ -81,21 +81,21 @@ fn an_invalid_region_is_rejected_with_the_reason() {
     assert_eq!(open_slots::<1, 0, 256>(256), flash(1, 0, 256));
     assert_eq!(open_slots::<1, 1, 0>(256), flash(1, 1, 0));
     let open = |from, to| {
-        Slots::<_, 2, Crc32>::open(RecordingFlash::<1, 1, 128>::new(512), from..to).map(|store| store.room())
+        Slots::<_, 2, Crc32>::open(RecordingFlash::<1, 1, 128>::new(512), from..to).map(|store| store.max_stream_len())
     };
     assert_eq!(open(0, 512), Ok(160));
     assert_eq!(open(0, 640), Err(RegionError::OutOfBounds { capacity: 512 }));
     assert_eq!(open(256, 256), Err(RegionError::OutOfBounds { capacity: 512 }));
     assert_eq!(open(64, 320), Err(RegionError::NotAligned { erase: 128, slots: 2 }));
     assert_eq!(open(0, 384), Err(RegionError::NotAligned { erase: 128, slots: 2 }));
-    let one = Slots::<_, 1, Crc32>::open(RecordingFlash::<1, 1, 128>::new(512), 0..512).map(|store| store.room());
+    let one = Slots::<_, 1, Crc32>::open(RecordingFlash::<1, 1, 128>::new(512), 0..512).map(|store| store.max_stream_len());
     assert_eq!(one, Err(RegionError::TooFewSlots));
 }
 
 const LEN: u32 = 130;
 
-fn spec() -> Opening<'static> {
-    Opening { header: Header::default(), object: None, part: 0, parts: 1, len: LEN }
+fn spec() -> StreamSpec<'static> {
+    StreamSpec { header: Header::default(), object: None, stream_index: 0, stream_count: 1, len: LEN }
 }
 
 /// Writes 128 bytes to a stream, from an address that is `shift` bytes above a multiple of four. Returns the write calls
@@ -137,13 +137,13 @@ fn commit_rejects_a_stream_of_another_length_than_announced() {
     assert_eq!(commit(LEN as usize, LEN - 1), Err(SlotsError::Incomplete));
     assert_eq!(commit(LEN as usize - 1, LEN - 1), Err(SlotsError::Incomplete));
     // The length is correct, but the checksum does not match the bytes.
-    assert_eq!(commit(LEN as usize, LEN), Err(SlotsError::Unreadable));
+    assert_eq!(commit(LEN as usize, LEN), Err(SlotsError::VerifyFailed));
     let mut store: Slots<_, 2, Crc32> = Slots::open(RecordingFlash::<1, 1, 256>::new(512), 0..512).unwrap();
     assert_eq!(store.commit(&Header::default(), &Encoded { len: 0, crc: 0 }), Err(SlotsError::Incomplete));
 }
 
-fn is_firm<S: Store>(mut store: S) -> bool {
-    store.is_firm(0)
+fn is_durable<S: Store>(mut store: S) -> bool {
+    store.is_durable(0)
 }
 
 /// `commit` reads back the record, the seal and the stream, and so detects cells that did not change. The test then opens
@@ -154,26 +154,26 @@ fn commit_detects_worn_out_cells_in_record_seal_and_stream() {
         // No worn-out cell.
         (0..0, Ok(()), true, true),
         // A byte of the record.
-        (16..17, Err(SlotsError::Unreadable), false, true),
+        (16..17, Err(SlotsError::VerifyFailed), false, true),
         // The whole seal.
-        (64..72, Err(SlotsError::Unreadable), true, false),
+        (64..72, Err(SlotsError::VerifyFailed), true, false),
         // One byte of the seal. `commit` requires all eight bytes, but a partial seal is enough when the slots are opened.
-        (70..71, Err(SlotsError::Unreadable), true, true),
+        (70..71, Err(SlotsError::VerifyFailed), true, true),
         // A byte of the stream.
-        (100..101, Err(SlotsError::Unreadable), false, true),
+        (100..101, Err(SlotsError::VerifyFailed), false, true),
     ] {
         let mut flash = RecordingFlash::<1, 1, 256>::new(512);
         flash.worn = worn.clone();
         let mut store: Slots<_, 2, Crc32> = Slots::open(flash, 0..512).unwrap();
-        let contents = Contents { header: Header::default(), record: None, only: None, allow_non_finite: false };
-        let model = One("m", [1.0_f32; 4]);
-        let len = checkpoint::measure::<(), _>(&contents, &model).unwrap();
-        let mut writer = store.create(&Opening { len, ..spec() }).unwrap();
-        let last = checkpoint::encode::<Crc32, _, _>(&mut writer, &contents, &model).unwrap();
+        let contents = Contents { header: Header::default(), ..Contents::new(0) };
+        let model = Named::new("m", [1.0_f32; 4]);
+        let len = checkpoint::measure(&contents, &model).unwrap();
+        let mut writer = store.create(&StreamSpec { len, ..spec() }).unwrap();
+        let last = checkpoint::encode(&mut writer, &contents, &model).unwrap();
         assert_eq!(store.commit(&Header::default(), &last), expected, "{worn:?}");
         let mut store: Slots<_, 2, Crc32> = Slots::open(store.into_inner(), 0..512).unwrap();
-        assert_eq!(store.stored(0).unwrap().is_some(), is_listed, "{worn:?}");
+        assert_eq!(store.checkpoint(0).unwrap().is_some(), is_listed, "{worn:?}");
         // A mutable reference to the store gives the same answer as the store.
-        assert_eq!((is_firm(&mut store), is_firm(store)), (is_durable, is_durable), "{worn:?}");
+        assert_eq!((is_durable(&mut store), is_durable(store)), (is_durable, is_durable), "{worn:?}");
     }
 }

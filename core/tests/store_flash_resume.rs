@@ -5,13 +5,13 @@
 mod store_access;
 
 use store_access::read_stream;
-use training_monitor::checkpoint::{Objects, StateDict, Visit, VisitMut, VisitTensors, VisitTensorsMut};
+use training_monitor::checkpoint::{Objects, StateDict, Visit, ObjectVisitor, TensorVisitor, TensorVisitor};
 use training_monitor::event::{EpochCompleted, IterationCompleted};
 use training_monitor::handlers::keep::KeepOutput;
 use training_monitor::handlers::model_checkpoint::OnError;
-use training_monitor::handlers::saving::Saving;
+use training_monitor::handlers::model_checkpoint::Saving;
 use training_monitor::store::Store;
-use training_monitor::store::slots::Slots;
+use training_monitor::store::flash::Slots;
 use training_monitor::{EarlyStopping, Engine, Handler, ModelCheckpoint, Outcome, RunError, State, TerminateOnNan};
 use training_monitor_std::test_support::flash::{self, Flash};
 use training_monitor_std::test_support::random::Random;
@@ -30,11 +30,11 @@ struct Training {
 struct Net<'a>(&'a mut [f32; 20], &'a mut [f32; 20]);
 
 impl StateDict for Net<'_> {
-    fn tensors<V: VisitTensors>(&self, visitor: &mut V) -> Result<(), V::Error> {
+    fn tensors<V: TensorVisitor>(&self, visitor: &mut V) -> Result<(), V::Error> {
         visitor.tensor("weights", &[4, 5], &*self.0)?;
         visitor.tensor("momentum", &[20], &*self.1)
     }
-    fn tensors_mut<V: VisitTensorsMut>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+    fn tensors_mut<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
         visitor.tensor("weights", self.0)?;
         visitor.tensor("momentum", self.1)
     }
@@ -46,7 +46,7 @@ impl Objects for Training {
         visitor.state_dict("net", &Net(&mut copy.weights, &mut copy.momentum))?;
         visitor.value("noise", &self.noise)
     }
-    fn objects_mut<V: VisitMut>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+    fn objects_mut<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
         visitor.state_dict("net", &mut Net(&mut self.weights, &mut self.momentum))?;
         visitor.value("noise", &mut self.noise)
     }
@@ -106,7 +106,7 @@ fn session<const W: usize, const E: usize>(flash: &mut Flash<W, E>, scored: bool
 /// Returns the streams of the kept checkpoints, in the order of the ranking. The streams contain step and sequence, so the
 /// comparison includes these numbers.
 fn kept_streams<W, S: Store, F>(handler: &mut Saving<2, W, S, F>) -> Vec<Vec<u8>> {
-    let steps: Vec<u32> = handler.machine().kept().iter().map(|entry| entry.step).collect();
+    let steps: Vec<u32> = handler.policy().kept().iter().map(|entry| entry.step).collect();
     steps.into_iter().map(|step| read_stream(handler.store_mut(), step).unwrap()).collect()
 }
 

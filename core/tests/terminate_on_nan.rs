@@ -11,7 +11,7 @@ use training_monitor::{Engine, State, StopReason, TerminateOnNan};
 fn the_stripes_of_one_period_cover_the_slice() {
     for every in 1..=12u32 {
         for len in 0..=40usize {
-            let guard = TerminateOnNan::new().with_cadence(NonZeroU32::new(every).unwrap());
+            let guard = TerminateOnNan::new().with_schedule(NonZeroU32::new(every).unwrap());
             for place in 0..len {
                 let mut values = vec![0.0f32; len];
                 values[place] = f32::NAN;
@@ -39,7 +39,7 @@ fn a_non_finite_weight_is_found_within_one_period_and_located() {
                 let mut model: Vec<Vec<f32>> = sizes.iter().map(|size| vec![1.0; *size]).collect();
                 model[slice][index] = f32::NEG_INFINITY;
                 let mut guard = TerminateOnNan::new()
-                    .with_cadence(NonZeroU32::new(every).unwrap())
+                    .with_schedule(NonZeroU32::new(every).unwrap())
                     .watch(IterationCompleted, |model: &Vec<Vec<f32>>, check: &mut dyn FnMut(&[f32])| {
                         model.iter().for_each(|slice| check(slice))
                     });
@@ -57,7 +57,7 @@ fn a_non_finite_weight_is_found_within_one_period_and_located() {
 #[test]
 fn terminate_on_nan_restores_its_schedule_from_the_record() {
     let guard = || {
-        TerminateOnNan::new().with_cadence(NonZeroU32::new(3).unwrap()).attach(
+        TerminateOnNan::new().with_schedule(NonZeroU32::new(3).unwrap()).attach(
             IterationCompleted,
             |_: &(), state: &State<u32>| {
                 if state.iteration() == 4 { Some(f32::NAN) } else { Some(0.0) }
@@ -80,7 +80,7 @@ fn terminate_on_nan_restores_its_schedule_from_the_record() {
 #[test]
 fn a_slice_guard_restores_its_phase() {
     let guard = |every: u32| {
-        let guard = TerminateOnNan::default().with_cadence(every.try_into().unwrap());
+        let guard = TerminateOnNan::default().with_schedule(every.try_into().unwrap());
         guard.watch(IterationCompleted, |model: &[f32; 2], check: &mut dyn FnMut(&[f32])| check(model))
     };
     let mut original = guard(3);

@@ -7,45 +7,35 @@
 mod errors;
 mod format_md;
 mod model;
+#[path = "../common/streams.rs"]
+mod streams;
 
-use model::*;
-use training_monitor::checkpoint::{
-    self, Contents, Crc32, DecodeError, Header, Info, Inspect, Loader, Objects, One, Tensor,
-};
+use model::{Model, Reordered, Schedule};
+use streams::encode;
+use training_monitor::checkpoint::{self, Contents, Crc32, DecodeError, Header, Info, Inspect, Loader, Named, Tensor};
 use training_monitor::embedded_io::{ErrorKind, ErrorType, Read, Write};
 use training_monitor::event::{EpochCompleted, IterationCompleted, Never};
+use training_monitor::run_record::HandlerKind;
 use training_monitor::store::{Store, ram::Ram};
-use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, State, TerminateOnNan, Timer};
+use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, TerminateOnNan, Timer};
 
 fn contents(header: Header<'_>) -> Contents<'_> {
-    Contents { header, record: None, only: None, allow_non_finite: false }
+    Contents { header, ..Contents::new(0) }
 }
 
 fn header() -> Header<'static> {
     Header { step: 300, sequence: 5, iteration: 70_000, score: Some(-0.25), score_name: Some("val_loss") }
 }
 
-fn encode<T: Objects + ?Sized>(contents: &Contents<'_>, objects: &T) -> Vec<u8> {
-    let mut writer = RecordingWriter::default();
-    let encoded = checkpoint::encode::<Crc32, _, _>(&mut writer, contents, objects).unwrap();
-    assert_eq!(writer.bytes.len(), encoded.len as usize);
-    assert_eq!(checkpoint::measure::<std::convert::Infallible, _>(contents, objects), Ok(encoded.len));
-    writer.bytes
-}
-
-/// Keeps all bytes in memory, and the size of each write.
+/// Keeps the size of each write.
 #[derive(Default)]
-struct RecordingWriter {
-    bytes: Vec<u8>,
-    write_sizes: Vec<usize>,
-}
-impl ErrorType for RecordingWriter {
+struct WriteSizes(Vec<usize>);
+impl ErrorType for WriteSizes {
     type Error = ErrorKind;
 }
-impl Write for RecordingWriter {
+impl Write for WriteSizes {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, ErrorKind> {
-        self.bytes.extend(bytes);
-        self.write_sizes.push(bytes.len());
+        self.0.push(bytes.len());
         Ok(bytes.len())
     }
     fn flush(&mut self) -> Result<(), ErrorKind> {
@@ -56,24 +46,17 @@ impl Write for RecordingWriter {
 /// Returns the newest checkpoint of a run with all four handlers.
 fn checkpoint_of_a_run() -> Vec<u8> {
     let mut model = Model::new(2);
-    let mut ticks = 0u64;
+    let mut ticks = 0;
+    let clock = move || {
+        ticks += 100;
+        ticks
+    };
     let mut handlers = (
-        TerminateOnNan::new().attach(IterationCompleted, |_: &Model, s: &State<f32>| s.output),
-        EarlyStopping::new(3).unwrap().attach(EpochCompleted, |s: &State<f32>| s.output.unwrap()),
-        Timer::new(0).attach(
-            move || {
-                ticks += 100;
-                ticks
-            },
-            training_monitor::event::Started,
-            Never,
-            Never,
-            IterationCompleted,
-        ),
-        ModelCheckpoint::<2>::builder()
-            .score_function(|s: &State<f32>| s.output.unwrap())
-            .score_name("acc")
-            .build()
+        TerminateOnNan::new().attach(IterationCompleted, |_, s| &s.output),
+        EarlyStopping::new(3).unwrap().attach(EpochCompleted, |s| s.output.unwrap()),
+        Timer::new(0).attach(clock).pause(Never).step(IterationCompleted),
+        ModelCheckpoint::<2>::best_by(|s| s.output.unwrap())
+            .with_score_name("acc")
             .unwrap()
             .attach(EpochCompleted, Ram::<3, 2048>::new())
             .unwrap(),
@@ -88,8 +71,8 @@ fn checkpoint_of_a_run() -> Vec<u8> {
 
 #[test]
 fn postcard_decodes_the_documented_structures() {
-    let model = Model::new(1);
-    let bytes = encode(&contents(header()), &model);
+    let mut model = Model::new(1);
+    let bytes = encode(&contents(header()), &mut model);
     let decoded: format_md::Checkpoint = postcard::from_bytes(&bytes).unwrap();
     assert_eq!(&decoded.magic, b"TMCK");
     assert_eq!((decoded.version, decoded.step, decoded.sequence, decoded.iteration), (1, 300, 5, 70_000));
@@ -101,13 +84,16 @@ fn postcard_decodes_the_documented_structures() {
     let format_md::Content::StateDict(tensors) = &decoded.objects[0].content else { panic!() };
     assert_eq!((tensors[0].name.as_str(), tensors[0].shape.as_slice()), ("weight", &[5, 3][..]));
     let floats: Vec<f32> = tensors[1].data.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
-    assert_eq!(floats, model.bias);
+    assert_eq!(floats, model.net.bias);
     let format_md::Content::Value(schedule) = &decoded.objects[1].content else { panic!() };
     assert_eq!(postcard::from_bytes::<Schedule>(schedule).unwrap(), model.schedule);
     let run = postcard::from_bytes::<format_md::Checkpoint>(&checkpoint_of_a_run()).unwrap().run.unwrap();
     assert_eq!((run.phase, run.epoch, run.iteration, run.offset, run.epoch_length), (5, 3, 12, 4, 4));
     let kinds: Vec<_> = run.handlers.iter().map(|handler| handler.kind).collect();
     assert_eq!(kinds, [4, 1, 2, 3]);
+    let (guard, stopping) = (HandlerKind::TERMINATE_ON_NAN, HandlerKind::EARLY_STOPPING);
+    let (timer, checkpoint) = (HandlerKind::TIMER, HandlerKind::MODEL_CHECKPOINT);
+    assert_eq!([guard, stopping, timer, checkpoint].map(HandlerKind::code), [4, 1, 2, 3]);
     // EarlyStopping: counter 0, best score 9.
     assert_eq!(run.handlers[1].state, [&[0, 1][..], &9.0f32.to_le_bytes()].concat());
     // Timer: 12 steps, running.
@@ -124,7 +110,7 @@ fn payloads_start_at_multiples_of_four() {
         for name in 1..=8 {
             let mut values = vec![1.5f32; len];
             let name = "n".repeat(name);
-            let bytes = encode(&contents(Header::default()), &One(&name, values.as_mut_slice()));
+            let bytes = encode(&contents(Header::default()), &mut Named::new(&name, values.as_mut_slice()));
             let payload = 1.5f32.to_le_bytes();
             let position = bytes.windows(4).position(|window| window == payload).unwrap();
             assert_eq!(position % 4, 0, "{len} elements, name {name}");
@@ -137,42 +123,46 @@ fn payloads_start_at_multiples_of_four() {
 
 #[test]
 fn a_saved_model_is_loaded_bit_for_bit() {
-    let model = Model::new(3);
-    let bytes = encode(&contents(header()), &model);
+    let mut model = Model::new(3);
+    let bytes = encode(&contents(header()), &mut model);
     let mut loaded = Model::blank();
-    let info = checkpoint::load::<Crc32, _>(&bytes, &mut loaded, None).unwrap();
+    let info = checkpoint::load(&bytes, &mut loaded, None).unwrap();
     assert_eq!(loaded, model);
     assert_eq!(loaded.momentum.map(f32::to_bits), model.momentum.map(f32::to_bits));
     assert_eq!((info.step, info.sequence, info.iteration, info.len as usize), (300, 5, 70_000, bytes.len()));
+    // The decoder finds objects and tensors by name, so the order in which the model lists them does not matter.
+    let mut reordered = Model::blank();
+    checkpoint::load(&bytes, &mut Reordered(&mut reordered), None).unwrap();
+    assert_eq!(reordered, model);
     // A load of one object skips the other objects of the stream.
     let mut momentum = [0.0f32; 7];
-    checkpoint::load::<Crc32, _>(&bytes, &mut One("momentum", &mut momentum), None).unwrap();
+    checkpoint::load(&bytes, &mut Named::new("momentum", &mut momentum), None).unwrap();
     assert_eq!(momentum, model.momentum);
 }
 
 #[test]
 fn all_writes_but_the_last_have_at_least_the_buffer_size() {
-    let mut writer = RecordingWriter::default();
-    checkpoint::encode::<Crc32, _, _>(&mut writer, &contents(header()), &Model::new(1)).unwrap();
-    let (_, all_but_last) = writer.write_sizes.split_last().unwrap();
+    let mut writer = WriteSizes::default();
+    checkpoint::encode(&mut writer, &contents(header()), &mut Model::new(1)).unwrap();
+    let (_, all_but_last) = writer.0.split_last().unwrap();
     assert!(!all_but_last.is_empty());
-    assert!(all_but_last.iter().all(|len| *len >= checkpoint::BUFFER), "{:?}", writer.write_sizes);
+    assert!(all_but_last.iter().all(|len| *len >= checkpoint::BUFFER), "{:?}", writer.0);
 }
 
 #[test]
 fn a_flipped_bit_or_a_truncation_is_an_error_and_leaves_the_model_unchanged() {
-    for bytes in [encode(&contents(header()), &Model::new(1)), checkpoint_of_a_run()] {
+    for bytes in [encode(&contents(header()), &mut Model::new(1)), checkpoint_of_a_run()] {
         let original = Model::blank();
         for bit in 0..bytes.len() * 8 {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
             let mut model = original.clone();
-            assert!(checkpoint::load::<Crc32, _>(&damaged, &mut model, None).is_err(), "bit {bit}");
+            assert!(checkpoint::load(&damaged, &mut model, None).is_err(), "bit {bit}");
             assert_eq!(model, original, "bit {bit}");
         }
         for len in 0..bytes.len() {
             let mut model = original.clone();
-            let error = checkpoint::load::<Crc32, _>(&bytes[..len], &mut model, None).unwrap_err();
+            let error = checkpoint::load(&bytes[..len], &mut model, None).unwrap_err();
             assert_eq!(error, DecodeError::Truncated, "{len} bytes");
             assert_eq!(model, original);
         }
@@ -186,7 +176,7 @@ struct Summary {
     payload_bytes: usize,
 }
 impl Inspect for Summary {
-    fn set(&mut self, name: &str) {
+    fn object_name(&mut self, name: &str) {
         self.lines.push(format!("object {name}"));
     }
     fn tensor(&mut self, tensor: Tensor<'_>) {
@@ -202,14 +192,14 @@ impl Inspect for Summary {
 
 #[test]
 fn a_stream_of_one_object_lists_all_objects_of_the_checkpoint() {
-    let model = Model::new(4);
+    let mut model = Model::new(4);
     let mut streams = Vec::new();
     for name in ["net", "schedule", "momentum", "seed"] {
-        streams.push(encode(&Contents { only: Some(name), ..contents(header()) }, &model));
+        streams.push(encode(&Contents { single_object: Some(name), ..contents(header()) }, &mut model));
     }
     let mut summary = Summary::default();
-    let info = checkpoint::inspect::<Crc32, _, _>(&mut &streams[0][..], &mut [0; 16], &mut summary).unwrap();
-    assert_eq!(info.set, 4);
+    let info = checkpoint::inspect(&mut &streams[0][..], &mut [0; 16], &mut summary).unwrap();
+    assert_eq!(info.object_count, 4);
     assert_eq!(
         summary.lines,
         ["object net", "object schedule", "object momentum", "object seed", "net.weight [5, 3]", "net.bias [100]"]
@@ -217,16 +207,17 @@ fn a_stream_of_one_object_lists_all_objects_of_the_checkpoint() {
     assert_eq!(summary.payload_bytes, 4 * 115);
     let mut loaded = Model::blank();
     let mut scratch = [0; 64];
-    let mut loader = Loader::new(&mut loaded, &mut scratch);
+    let mut reordered = Reordered(&mut loaded);
+    let mut loader = Loader::new(&mut reordered, &mut scratch);
     for stream in &streams[1..] {
         loader.verify::<Crc32, _>(&mut &stream[..], None).unwrap();
     }
     // The stream of "net" was not verified, so its tensor "bias", item 2 of the model, is missing.
-    assert_eq!(loader.verified::<()>(), Err(DecodeError::Missing { item: 2 }));
+    assert_eq!(loader.check_complete::<()>(), Err(DecodeError::Missing { item: 2 }));
     for stream in streams.iter().rev() {
         loader.verify::<Crc32, _>(&mut &stream[..], None).unwrap();
     }
-    loader.verified::<()>().unwrap();
+    loader.check_complete::<()>().unwrap();
     for stream in &streams {
         loader.load::<Crc32, _>(&mut &stream[..]).unwrap();
     }
@@ -237,9 +228,9 @@ fn a_stream_of_one_object_lists_all_objects_of_the_checkpoint() {
 fn the_encoder_writes_and_reads_the_golden_files() {
     let directory = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden"));
     let golden = [
-        ("v1-all.ckpt", encode(&contents(header()), &Model::new(1))),
-        ("v1-one.ckpt", encode(&Contents { only: Some("net"), ..contents(header()) }, &Model::new(1))),
-        ("v1-bare.ckpt", encode(&contents(Header::default()), &One("m", &mut [0.5, -0.25]))),
+        ("v1-all.ckpt", encode(&contents(header()), &mut Model::new(1))),
+        ("v1-one.ckpt", encode(&Contents { single_object: Some("net"), ..contents(header()) }, &mut Model::new(1))),
+        ("v1-bare.ckpt", encode(&contents(Header::default()), &mut Named::new("m", [0.5, -0.25]))),
         ("v1-run.ckpt", checkpoint_of_a_run()),
     ];
     for (name, encoded) in golden {
@@ -248,7 +239,7 @@ fn the_encoder_writes_and_reads_the_golden_files() {
             std::fs::write(&path, &encoded).unwrap();
         }
         let committed = std::fs::read(&path).unwrap();
-        let info: Info = checkpoint::inspect::<Crc32, _, _>(&mut &committed[..], &mut [0; 64], &mut ()).unwrap();
+        let info: Info = checkpoint::inspect(&mut &committed[..], &mut [0; 64], &mut ()).unwrap();
         assert_eq!(info.len as usize, committed.len(), "{name}");
         assert_eq!(committed, encoded, "{name}: the encoder must write the same bytes for version 1");
     }
@@ -258,9 +249,9 @@ fn the_encoder_writes_and_reads_the_golden_files() {
     let data_offset =
         |bytes: &[u8]| postcard::from_bytes::<format_md::Checkpoint>(bytes).unwrap().run.map(|run| run.data_offset);
     assert_eq!((data_offset(&older), data_offset(&checkpoint_of_a_run())), (Some(12), Some(4)));
-    checkpoint::load::<Crc32, _>(&older, &mut Model::blank(), None).unwrap();
+    checkpoint::load(&older, &mut Model::blank(), None).unwrap();
     let mut model = Model::blank();
     let all = std::fs::read(directory.join("v1-all.ckpt")).unwrap();
-    checkpoint::load::<Crc32, _>(&all, &mut model, None).unwrap();
+    checkpoint::load(&all, &mut model, None).unwrap();
     assert_eq!(model, Model::new(1));
 }

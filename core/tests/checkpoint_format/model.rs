@@ -1,16 +1,31 @@
 //! The model that the tests save and load.
 
 use serde::{Deserialize, Serialize};
-use training_monitor::checkpoint::{Objects, StateDict, Visit, VisitMut, VisitTensors, VisitTensorsMut};
+use training_monitor::checkpoint::{ObjectVisitor, TensorUnavailable, TensorView, TensorVisitor};
+use training_monitor::{Objects, StateDict};
 
 /// Two state dicts, `net` and `momentum`, and two values, `schedule` and `seed`.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Objects, Clone, PartialEq, Debug)]
 pub struct Model {
+    pub net: Net,
+    #[objects(value)]
+    pub schedule: Schedule,
+    pub momentum: [f32; 7],
+    #[objects(value)]
+    pub seed: u64,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Net {
     pub weight: [[f32; 3]; 5],
     pub bias: Vec<f32>,
-    pub momentum: [f32; 7],
-    pub schedule: Schedule,
-    pub seed: u64,
+}
+
+impl StateDict for Net {
+    fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+        visitor.tensor("weight", &mut self.weight)?;
+        self.bias.as_mut_slice().visit_as_field("bias", visitor)
+    }
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -30,66 +45,68 @@ impl Model {
     pub fn new(seed: u32) -> Self {
         let value = |index: usize| (index as f32 - 3.5) * 0.125 + seed as f32;
         Model {
-            weight: std::array::from_fn(|row| std::array::from_fn(|column| value(row * 3 + column))),
-            bias: (0..100).map(value).collect(),
-            momentum: [f32::MIN_POSITIVE, -0.0, f32::MAX, -1e-45, 1.0 / 3.0, 0.0, -2.0],
+            net: Net {
+                weight: std::array::from_fn(|row| std::array::from_fn(|column| value(row * 3 + column))),
+                bias: (0..100).map(value).collect(),
+            },
             schedule: Schedule { rate: 0.1, phase: Phase::Cold { since: 300 + seed }, seen: [1, 2, 3, 400] },
+            momentum: [f32::MIN_POSITIVE, -0.0, f32::MAX, -1e-45, 1.0 / 3.0, 0.0, -2.0],
             seed: u64::from(seed) << 40 | 7,
         }
     }
     pub fn blank() -> Self {
         let mut model = Model::new(0);
-        model.objects_mut(&mut Overwrite).unwrap();
+        model.objects(&mut Overwrite).unwrap();
         model.schedule.phase = Phase::Warm;
         model
     }
 }
 
-pub struct Net<'a>(&'a mut Model);
+/// Lists the objects and tensors of a model in another order than the model itself.
+pub struct Reordered<'a>(pub &'a mut Model);
 
-impl StateDict for Net<'_> {
-    fn tensors<V: VisitTensors>(&self, v: &mut V) -> Result<(), V::Error> {
-        v.tensor("weight", &[5, 3], self.0.weight.as_flattened())?;
-        v.tensor("bias", &[100], &self.0.bias)
-    }
-    fn tensors_mut<V: VisitTensorsMut>(&mut self, v: &mut V) -> Result<(), V::Error> {
-        // Loading visits the tensors in another order than saving, because the decoder finds them by name.
-        v.tensor("bias", &mut self.0.bias)?;
-        v.tensor("weight", self.0.weight.as_flattened_mut())
+impl Objects for Reordered<'_> {
+    fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+        visitor.value("seed", &mut self.0.seed)?;
+        visitor.value("schedule", &mut self.0.schedule)?;
+        visitor.state_dict("net", &mut ReorderedNet(&mut self.0.net))?;
+        visitor.state_dict("momentum", &mut self.0.momentum)
     }
 }
 
-impl Objects for Model {
-    fn objects<V: Visit>(&self, v: &mut V) -> Result<(), V::Error> {
-        v.state_dict("net", &Net(&mut self.clone()))?;
-        v.value("schedule", &self.schedule)?;
-        v.state_dict("momentum", &self.momentum)?;
-        v.value("seed", &self.seed)
-    }
-    fn objects_mut<V: VisitMut>(&mut self, v: &mut V) -> Result<(), V::Error> {
-        v.value("seed", &mut self.seed)?;
-        v.value("schedule", &mut self.schedule)?;
-        v.state_dict("net", &mut Net(self))?;
-        v.state_dict("momentum", &mut self.momentum)
+struct ReorderedNet<'a>(&'a mut Net);
+
+impl StateDict for ReorderedNet<'_> {
+    fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+        self.0.bias.as_mut_slice().visit_as_field("bias", visitor)?;
+        visitor.tensor("weight", &mut self.0.weight)
     }
 }
 
 /// Overwrites all tensors with 9.0.
 pub struct Overwrite;
-impl VisitMut for Overwrite {
-    type Error = ();
-    fn state_dict<D: StateDict + ?Sized>(&mut self, _: &str, object: &mut D) -> Result<(), ()> {
-        object.tensors_mut(self)
+
+impl ObjectVisitor for Overwrite {
+    type Error = TensorUnavailable;
+    fn state_dict<D: StateDict + ?Sized>(&mut self, _: &str, object: &mut D) -> Result<(), TensorUnavailable> {
+        object.tensors(self)
     }
-    fn value<S: serde::de::DeserializeOwned>(&mut self, _: &str, _: &mut S) -> Result<(), ()> {
+    fn value<S: Serialize + serde::de::DeserializeOwned>(
+        &mut self,
+        _: &str,
+        _: &mut S,
+    ) -> Result<(), TensorUnavailable> {
         Ok(())
     }
 }
 
-impl VisitTensorsMut for Overwrite {
-    type Error = ();
-    fn tensor(&mut self, _: &str, elements: &mut [f32]) -> Result<(), ()> {
-        elements.fill(9.0);
+impl TensorVisitor for Overwrite {
+    type Error = TensorUnavailable;
+    fn visit_tensor(&mut self, _: &str, tensor: TensorView<'_>) -> Result<(), TensorUnavailable> {
+        tensor.elements.fill(9.0);
         Ok(())
+    }
+    fn visit_read_only(&mut self, _: &str, _: &[u32], _: &[f32]) -> Result<(), TensorUnavailable> {
+        Err(TensorUnavailable)
     }
 }

@@ -1,18 +1,18 @@
 //! Hand-built run records for tests.
 
-use training_monitor::engine::After;
-use training_monitor::record::Record;
+use training_monitor::engine::Phase;
+use training_monitor::run_record::RunRecord;
 
 /// A record of a run without handlers, in its first epoch. `after` is the last event that the engine fired. The run has
 /// counted `iteration` iterations and completed `offset` of them in the current epoch. An `epoch_length` of 0 means that
 /// the length is unknown.
-pub fn record_fixture(after: After, offset: u32, iteration: u32, epoch_length: u32) -> Record {
-    let mut record = Record::new();
-    record.engine.after = after;
+pub fn record_fixture(after: Phase, offset: u32, iteration: u32, epoch_length: u32) -> RunRecord {
+    let mut record = RunRecord::new();
+    record.engine.phase = after;
     record.engine.epoch = 1;
     record.engine.iteration = iteration;
     record.engine.offset = offset;
-    record.engine.drawn = offset;
+    record.engine.data_offset = offset;
     record.engine.epoch_length = epoch_length;
     record
 }

@@ -3,13 +3,13 @@
 #![allow(dead_code, reason = "each test program uses a part of this module")]
 
 use training_monitor::embedded_io::Read;
-use training_monitor::store::{Store, Stored};
+use training_monitor::store::{Store, CheckpointMeta};
 
 /// Returns all checkpoints that the store lists, or an error if the list does not end.
-pub fn list_checkpoints<S: Store>(store: &mut S) -> Result<Vec<Stored>, String> {
+pub fn list_checkpoints<S: Store>(store: &mut S) -> Result<Vec<CheckpointMeta>, String> {
     let mut checkpoints = Vec::new();
     while let Some(stored) =
-        store.stored(checkpoints.len() as u32).map_err(|error| format!("cannot list checkpoints: {error:?}"))?
+        store.checkpoint(checkpoints.len() as u32).map_err(|error| format!("cannot list checkpoints: {error:?}"))?
     {
         checkpoints.push(stored);
         if checkpoints.len() > 1000 {

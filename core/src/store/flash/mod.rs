@@ -66,6 +66,8 @@
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
 
+#[cfg(feature = "nor-flash-async")]
+mod blocking;
 mod error;
 mod io;
 pub mod layout;
@@ -73,6 +75,9 @@ mod mount;
 mod region;
 mod save;
 
+#[cfg(feature = "nor-flash-async")]
+#[cfg_attr(docsrs, doc(cfg(feature = "nor-flash-async")))]
+pub use blocking::BlockingNorFlash;
 pub use error::SlotsError;
 pub use io::{Reader, Writer};
 pub use region::RegionError;

@@ -1,0 +1,150 @@
+//! Two checkpoint series on one flash driver: the best two epochs by score, and the latest iterations.
+//!
+//! Each series has its own `Slots` in its own region of the flash. `Slots` owns its driver, so both series borrow one
+//! driver through a `RefCell`. The program simulates a power failure at each flash operation of the run. After each of
+//! them, both series are found again, the run resumes from the newest checkpoint, and it ends with the same result.
+//!
+//! Run it with `cargo run -p training-monitor --example two_series --features derive,nor-flash`.
+
+use core::cell::RefCell;
+use core::ops::Range;
+use training_monitor::checkpoint::Named;
+use training_monitor::embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
+use training_monitor::event::{EpochCompleted, IterationCompleted};
+use training_monitor::handlers::keep::KeepOutput;
+use training_monitor::store::flash::Slots;
+use training_monitor::{Engine, ModelCheckpoint, StateDict};
+
+const ERASE_BLOCK: usize = 512;
+/// Three slots of one erase block each, for the best two checkpoints.
+const BEST: Range<u32> = 0..3 * ERASE_BLOCK as u32;
+/// Two slots, for the latest checkpoint.
+const LATEST: Range<u32> = BEST.end..BEST.end + 2 * ERASE_BLOCK as u32;
+
+/// The flash. A device uses the driver of its hardware abstraction layer instead.
+struct Chip {
+    bytes: [u8; LATEST.end as usize],
+    /// The number of write and erase operations until the power fails.
+    operations_left: u32,
+}
+
+impl ErrorType for Chip {
+    type Error = NorFlashErrorKind;
+}
+
+impl ReadNorFlash for Chip {
+    const READ_SIZE: usize = 1;
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), NorFlashErrorKind> {
+        bytes.copy_from_slice(&self.bytes[offset as usize..][..bytes.len()]);
+        Ok(())
+    }
+    fn capacity(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+impl NorFlash for Chip {
+    const WRITE_SIZE: usize = 4;
+    const ERASE_SIZE: usize = ERASE_BLOCK;
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), NorFlashErrorKind> {
+        self.operations_left = self.operations_left.checked_sub(1).ok_or(NorFlashErrorKind::Other)?;
+        self.bytes[from as usize..to as usize].fill(0xFF);
+        Ok(())
+    }
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), NorFlashErrorKind> {
+        self.operations_left = self.operations_left.checked_sub(1).ok_or(NorFlashErrorKind::Other)?;
+        // Programming changes ones to zeros and never zeros to ones.
+        self.bytes[offset as usize..].iter_mut().zip(bytes).for_each(|(cell, byte)| *cell &= byte);
+        Ok(())
+    }
+}
+
+/// A driver that is shared by several owners. The borrow ends with each operation, so two borrows never overlap.
+struct Shared<'a, F>(&'a RefCell<F>);
+
+impl<F: ErrorType> ErrorType for Shared<'_, F> {
+    type Error = F::Error;
+}
+
+impl<F: ReadNorFlash> ReadNorFlash for Shared<'_, F> {
+    const READ_SIZE: usize = F::READ_SIZE;
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), F::Error> {
+        self.0.borrow_mut().read(offset, bytes)
+    }
+    fn capacity(&self) -> usize {
+        self.0.borrow().capacity()
+    }
+}
+
+impl<F: NorFlash> NorFlash for Shared<'_, F> {
+    const WRITE_SIZE: usize = F::WRITE_SIZE;
+    const ERASE_SIZE: usize = F::ERASE_SIZE;
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), F::Error> {
+        self.0.borrow_mut().erase(from, to)
+    }
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), F::Error> {
+        self.0.borrow_mut().write(offset, bytes)
+    }
+}
+
+#[derive(StateDict)]
+struct Net {
+    weight: [f32; 8],
+}
+
+/// What is known at the end of a run.
+#[derive(PartialEq, Debug)]
+struct End {
+    weight: [f32; 8],
+    /// The steps of the best two checkpoints, from the worst to the best.
+    best: [Option<u32>; 2],
+    /// The step of the latest checkpoint.
+    latest: Option<u32>,
+}
+
+/// What a device executes from its reset to the end of the run. Returns an error if the power fails. (`Box` allocates
+/// only for an error; the example `quick_start` shows an error type without it.)
+fn run(flash: &RefCell<Chip>) -> Result<End, Box<dyn core::error::Error>> {
+    let mut handlers = (
+        // The latest checkpoint of an epoch precedes `EpochCompleted`, where the score reads the output. A run that
+        // resumes from it needs the output of the interrupted run.
+        KeepOutput,
+        ModelCheckpoint::<2>::best_by(|state| -state.output.unwrap_or(f32::INFINITY))
+            .attach(EpochCompleted, Slots::<_, 3>::open(Shared(flash), BEST)?)?,
+        ModelCheckpoint::<1>::every(2)?.attach(IterationCompleted, Slots::<_, 2>::open(Shared(flash), LATEST)?)?,
+    );
+    let mut net = Named::new("net", Net { weight: [0.0; 8] });
+    let mut engine = Engine::new(3).with_epoch_length(4);
+    engine.resume(&mut net, &mut handlers)?;
+    while engine.begin_iteration(&mut net, &mut handlers)? {
+        let iteration = engine.state().iteration() as f32;
+        net.weight[iteration as usize % 8] += 1.0 / (iteration + net.weight[0]);
+        engine.end_iteration((iteration - 9.0).abs(), &mut net, &mut handlers);
+    }
+    let (_, best, latest) = &handlers;
+    Ok(End {
+        weight: net.object.weight,
+        best: [0, 1].map(|index| best.policy().kept().get(index).map(|kept| kept.step)),
+        latest: latest.policy().latest().map(|latest| latest.step),
+    })
+}
+
+fn main() -> Result<(), Box<dyn core::error::Error>> {
+    let erased = || Chip { bytes: [0xFF; LATEST.end as usize], operations_left: u32::MAX };
+    let expected = run(&RefCell::new(erased()))?;
+    // The epochs end with the losses 5, 1 and 3, so the best two are the third and the second one.
+    assert_eq!((expected.best, expected.latest), ([Some(3), Some(2)], Some(12)));
+
+    for operations_left in 0.. {
+        let flash = RefCell::new(Chip { operations_left, ..erased() });
+        let end = run(&flash);
+        if flash.borrow().operations_left > 0 {
+            assert_eq!(end?, expected);
+            println!("{expected:?} with a power failure at each of {operations_left} flash operations");
+            return Ok(());
+        }
+        flash.borrow_mut().operations_left = u32::MAX;
+        assert_eq!(run(&flash)?, expected);
+    }
+    Ok(())
+}

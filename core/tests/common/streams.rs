@@ -1,0 +1,22 @@
+//! Checkpoint streams in memory.
+
+#![allow(dead_code, reason = "each test program uses a part of this module")]
+
+use training_monitor::checkpoint::{self, Contents, Objects};
+
+/// Returns the stream of a checkpoint. Checks that `measure` returns its length.
+pub fn encode<T: Objects + ?Sized>(contents: &Contents<'_>, objects: &mut T) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let encoded = checkpoint::encode(&mut bytes, contents, objects).unwrap();
+    assert_eq!(bytes.len(), encoded.len as usize);
+    assert_eq!(checkpoint::measure(contents, objects), Ok(encoded.len));
+    bytes
+}
+
+/// Replaces the checksum at the end of a modified stream with the correct one.
+pub fn with_correct_crc(mut bytes: Vec<u8>) -> Vec<u8> {
+    let body = bytes.len() - 4;
+    let crc = crc32fast::hash(&bytes[..body]).to_le_bytes();
+    bytes[body..].copy_from_slice(&crc);
+    bytes
+}
