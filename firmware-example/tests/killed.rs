@@ -109,9 +109,7 @@ fn a_nan_loss_stops_the_run_at_its_iteration() {
 
 #[test]
 fn invalid_settings_are_rejected_before_a_checkpoint_is_written() {
-    for (option, message) in
-        [("--patience", "patience should be a positive"), ("--n-saved", "`n_saved` should be a positive")]
-    {
+    for (option, message) in [("--patience", "`patience` is 0"), ("--n-saved", "`n_saved` is 0")] {
         let home = tempfile::tempdir().unwrap();
         let output = Command::new(env!("CARGO_BIN_EXE_digits"))
             .args(["--quiet", option, "0", "--directory"])

@@ -60,7 +60,7 @@ impl<const W: usize, const E: usize> NorFlash for Shared<'_, W, E> {
 /// The checkpoints of one series: the step number and the stream of each one. Of several streams only the first is read.
 type Checkpoints = Vec<(u32, Vec<u8>)>;
 
-fn read_checkpoints<W, S: Store, F>(mut handler: CheckpointHandler<2, W, S, F>) -> Option<Checkpoints> {
+fn read_checkpoints<const N: usize, W, S: Store, F>(mut handler: CheckpointHandler<N, W, S, F>) -> Option<Checkpoints> {
     let steps: Vec<u32> = handler.policy().kept().iter().map(|entry| entry.step).collect();
     let stream = |step: u32| {
         let mut reader = handler.store_mut().open(step, 0).ok()?;
@@ -77,7 +77,7 @@ fn read_checkpoints<W, S: Store, F>(mut handler: CheckpointHandler<2, W, S, F>) 
 
 /// The checkpoints in the two stores that a restarted program would keep.
 fn stored_checkpoints(latest: impl Store, best: impl Store) -> Option<(Checkpoints, Checkpoints)> {
-    let policy = ModelCheckpoint::<2>::every(1).unwrap();
+    let policy = ModelCheckpoint::<1>::every(1).unwrap();
     let latest = policy.attach(EpochCompleted, latest).ok()?;
     let score = |state: &State<f32, Metrics>| -state.metrics.loss;
     let policy = ModelCheckpoint::<2>::best_by(score);
