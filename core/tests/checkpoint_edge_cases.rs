@@ -1,52 +1,42 @@
 //! Edge cases of the checkpoint format: number ranges, limits of lengths and counts, and sizes of writes.
 
+#[path = "common/streams.rs"]
+mod streams;
+
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 use std::convert::Infallible;
+use streams::{encode, with_correct_crc};
 use training_monitor::checkpoint::{
-    self, Contents, Crc32, DecodeError, EncodeError, Header, Inspect, Loader, MAX_ITEMS, Objects, Named, StateDict,
-    Visit, ObjectVisitor, TensorVisitor, TensorVisitor,
+    self, Contents, DecodeError, EncodeError, Header, Inspect, Loader, MAX_ITEMS, Named, Objects, ReadOnly, StateDict,
+    TensorVisitor,
 };
 use training_monitor::embedded_io::{ErrorType, Write};
 use training_monitor::engine::Phase;
-use training_monitor::run_record::{RunRecord, RestoreError};
-use training_monitor::{Engine, StopReason, Timer, event::Never};
+use training_monitor::event::Never;
+use training_monitor::run_record::{HandlerKind, RestoreError, RunRecord};
+use training_monitor::{Engine, StopReason, Timer};
 
-fn contents(header: Header<'_>) -> Contents<'_> {
-    Contents { header, ..Contents::new(0) }
-}
-
-fn encode<T: Objects + ?Sized>(contents: &Contents<'_>, objects: &T) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    checkpoint::encode(&mut bytes, contents, objects).unwrap();
-    bytes
-}
-
-/// Replaces the checksum at the end of a modified stream with the correct one.
-fn with_correct_crc(mut bytes: Vec<u8>) -> Vec<u8> {
-    let end = bytes.len() - 4;
-    let crc = crc32fast::hash(&bytes[..end]);
-    bytes[end..].copy_from_slice(&crc.to_le_bytes());
-    bytes
-}
+/// The contents of a checkpoint without score and run record.
+const CONTENTS: Contents<'static> = Contents::new(0);
 
 /// Objects that consist of one value, named `m`.
-struct Value<S>(S);
-impl<S: Serialize + serde::de::DeserializeOwned> Objects for Value<S> {
-    fn objects<V: Visit>(&self, v: &mut V) -> Result<(), V::Error> {
-        v.value("m", &self.0)
-    }
-    fn objects_mut<V: ObjectVisitor>(&mut self, v: &mut V) -> Result<(), V::Error> {
-        v.value("m", &mut self.0)
-    }
+#[derive(Objects)]
+struct Value<S: Serialize + serde::de::DeserializeOwned> {
+    #[objects(value, rename = "m")]
+    value: S,
+}
+
+fn value<S: Serialize + serde::de::DeserializeOwned>(value: S) -> Value<S> {
+    Value { value }
 }
 
 /// Returns a stream with a value `m` that has the given bytes and the given length field.
-fn with_value(len: u8, value: &[u8]) -> Vec<u8> {
-    let bytes = encode(&contents(Header::default()), &Value(7_u8));
+fn with_value(len: u8, bytes_of_value: &[u8]) -> Vec<u8> {
+    let bytes = encode(&CONTENTS, &mut value(7_u8));
     // The last six bytes are the length of the value, the value and the checksum.
     let head = &bytes[..bytes.len() - 6];
-    with_correct_crc([head, &[len], value, &[0; 4]].concat())
+    with_correct_crc([head, &[len], bytes_of_value, &[0; 4]].concat())
 }
 
 fn load<T: Objects + ?Sized>(bytes: &[u8], objects: &mut T) -> Result<checkpoint::Info, DecodeError<Infallible>> {
@@ -57,7 +47,7 @@ fn load<T: Objects + ?Sized>(bytes: &[u8], objects: &mut T) -> Result<checkpoint
 fn header_numbers_use_all_32_bits() {
     let mut values = [1.0_f32; 3];
     let header = Header { step: u32::MAX, sequence: 1 << 28, iteration: (1 << 28) - 1, ..Header::default() };
-    let bytes = encode(&contents(header), &Named::new("m", &mut values));
+    let bytes = encode(&Contents { header, ..CONTENTS }, &mut Named::new("m", &mut values));
     let info = load(&bytes, &mut Named::new("m", &mut [0.0_f32; 3])).unwrap();
     assert_eq!((info.step, info.sequence, info.iteration), (u32::MAX, 1 << 28, (1 << 28) - 1));
     // The step follows magic and version. The fifth byte of its varint encodes the highest four bits.
@@ -72,7 +62,7 @@ fn header_numbers_use_all_32_bits() {
 
 #[test]
 fn the_length_of_a_value_must_match_its_bytes() {
-    let mut value = Value(true);
+    let mut flag = value(true);
     for (len, bytes, expected) in [
         (1, &[0][..], Ok(false)),
         (1, &[1], Ok(true)),
@@ -82,14 +72,14 @@ fn the_length_of_a_value_must_match_its_bytes() {
         (2, &[1, 0], Err(DecodeError::Malformed)),
         (0, &[1], Err(DecodeError::Malformed)),
     ] {
-        assert_eq!(load(&with_value(len, bytes), &mut value).map(|_| value.0), expected, "{len} {bytes:?}");
+        assert_eq!(load(&with_value(len, bytes), &mut flag).map(|_| flag.value), expected, "{len} {bytes:?}");
     }
     // The decoder limits all strings of a value to 64 bytes in total. Strings of more than 16 bytes take another path of the decoder.
     for len in [0_usize, 15, 16, 17, 63, 64, 65] {
-        let text = Value("t".repeat(len));
-        let mut loaded = Value(String::new());
-        let result = load(&encode(&contents(Header::default()), &text), &mut loaded).map(|_| loaded.0);
-        assert_eq!(result, if len <= 64 { Ok(text.0) } else { Err(DecodeError::ValueTooLarge) });
+        let mut text = value("t".repeat(len));
+        let mut loaded = value(String::new());
+        let result = load(&encode(&CONTENTS, &mut text), &mut loaded).map(|_| loaded.value);
+        assert_eq!(result, if len <= 64 { Ok(text.value) } else { Err(DecodeError::ValueTooLarge) });
     }
 }
 
@@ -112,7 +102,7 @@ fn deserialization_of_a_value_stops_at_the_end_of_the_stream() {
     // The value announces 65535 elements, but only six bytes follow until the end of the stream.
     let bytes = with_value(5, &[0xFF, 0xFF, 0x03, 1, 1]);
     DESERIALIZED.set(0);
-    let result = load(&bytes, &mut Value(Vec::<Counted>::new()));
+    let result = load(&bytes, &mut value(Vec::<Counted>::new()));
     assert_eq!(result.unwrap_err(), DecodeError::Truncated);
     assert!(DESERIALIZED.get() <= 8, "{}", DESERIALIZED.get());
 }
@@ -120,23 +110,20 @@ fn deserialization_of_a_value_stops_at_the_end_of_the_stream() {
 /// The given number of tensors, with their indices as names.
 struct Many(usize);
 impl StateDict for Many {
-    fn tensors<V: TensorVisitor>(&self, v: &mut V) -> Result<(), V::Error> {
-        (0..self.0).try_for_each(|index| v.tensor(&index.to_string(), &[1], &[index as f32]))
-    }
-    fn tensors_mut<V: TensorVisitor>(&mut self, v: &mut V) -> Result<(), V::Error> {
-        (0..self.0).try_for_each(|index| v.tensor(&index.to_string(), &mut [0.0]))
+    fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+        (0..self.0).try_for_each(|index| visitor.tensor(&index.to_string(), &mut [index as f32]))
     }
 }
 
 #[test]
 fn a_checkpoint_has_at_most_max_items() {
     for count in [1, MAX_ITEMS - 1, MAX_ITEMS] {
-        let bytes = encode(&contents(Header::default()), &Named::new("m", Many(count)));
+        let bytes = encode(&CONTENTS, &mut Named::new("m", Many(count)));
         load(&bytes, &mut Named::new("m", Many(count))).unwrap();
         let missing = load(&bytes, &mut Named::new("m", Many(count + 1)));
         assert_eq!(missing.unwrap_err(), DecodeError::Missing { item: count as u32 });
     }
-    let measured = |count| checkpoint::measure(&contents(Header::default()), &Named::new("m", Many(count)));
+    let measured = |count| checkpoint::measure(&CONTENTS, &mut Named::new("m", Many(count)));
     assert_eq!(measured(MAX_ITEMS + 1), Err(EncodeError::TooManyItems));
     assert_eq!(measured(MAX_ITEMS + 2), Err(EncodeError::TooManyItems));
 }
@@ -147,17 +134,14 @@ fn an_invalid_tensor_ends_the_visit() {
     /// Counts the visits of the second tensor. The first tensor has the given name.
     struct Counting<'a>(&'a Cell<u32>, &'a str);
     impl StateDict for Counting<'_> {
-        fn tensors<V: TensorVisitor>(&self, v: &mut V) -> Result<(), V::Error> {
-            v.tensor(self.1, &[1], &[1.0])?;
+        fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+            visitor.tensor(self.1, &mut [1.0])?;
             self.0.set(self.0.get() + 1);
-            v.tensor("b", &[1], &[1.0])
-        }
-        fn tensors_mut<V: TensorVisitor>(&mut self, _: &mut V) -> Result<(), V::Error> {
-            Ok(())
+            visitor.tensor("b", &mut [1.0])
         }
     }
     let visits = Cell::new(0);
-    let measure = |name| checkpoint::measure(&contents(Header::default()), &Named::new("m", Counting(&visits, name)));
+    let measure = |name| checkpoint::measure(&CONTENTS, &mut Named::new("m", Counting(&visits, name)));
     assert_eq!(measure("a/b"), Err(EncodeError::Name));
     assert_eq!(visits.get(), 0);
     assert!(measure("a").is_ok());
@@ -167,7 +151,7 @@ fn an_invalid_tensor_ends_the_visit() {
 /// Names become parts of file names, so path separators and control characters are invalid.
 #[test]
 fn names_may_contain_all_other_characters_from_the_space_up() {
-    let measured = |name: &str| checkpoint::measure(&contents(Header::default()), &Named::new(name, [1.0_f32]));
+    let measured = |name: &str| checkpoint::measure(&CONTENTS, &mut Named::new(name, [1.0_f32]));
     for name in ["", "\u{1f}", "\0", "a/b", "a\\b", &"n".repeat(33)] {
         assert_eq!(measured(name), Err(EncodeError::Name), "{name:?}");
     }
@@ -196,21 +180,10 @@ impl Write for WriteSizes {
 #[test]
 fn a_large_tensor_is_written_in_large_blocks() {
     let mut writer = WriteSizes::default();
-    let weights = vec![0.5_f32; 10_000];
-    checkpoint::encode(&mut writer, &contents(Header::default()), &Named::new("m", Plain(&weights))).unwrap();
+    let mut model = Named::new("m", ReadOnly { shape: &[10_000], elements: &[0.5; 10_000] });
+    checkpoint::encode(&mut writer, &CONTENTS, &mut model).unwrap();
     assert!(writer.0.len() < 12, "{:?}", writer.0);
     assert!(writer.0.contains(&8192), "{:?}", writer.0);
-}
-
-/// A state dict with one borrowed tensor, `data`.
-struct Plain<'a>(&'a [f32]);
-impl StateDict for Plain<'_> {
-    fn tensors<V: TensorVisitor>(&self, v: &mut V) -> Result<(), V::Error> {
-        v.tensor("data", &[self.0.len() as u32], self.0)
-    }
-    fn tensors_mut<V: TensorVisitor>(&mut self, _: &mut V) -> Result<(), V::Error> {
-        Ok(())
-    }
 }
 
 #[test]
@@ -240,8 +213,7 @@ fn an_error_of_flush_is_an_error_of_encode() {
             Err(Unflushed)
         }
     }
-    let result =
-        checkpoint::encode(&mut FailingFlush, &contents(Header::default()), &Named::new("m", [1.0_f32]));
+    let result = checkpoint::encode(&mut FailingFlush, &CONTENTS, &mut Named::new("m", [1.0_f32]));
     assert_eq!(result.unwrap_err(), EncodeError::Io(Unflushed));
 }
 
@@ -249,19 +221,19 @@ fn an_error_of_flush_is_an_error_of_encode() {
 fn references_to_objects_can_be_saved_and_loaded() {
     let mut values = [1.0_f32, 2.0];
     let mut model = Named::new("m", &mut values);
-    let bytes = encode(&contents(Header::default()), &&mut model);
+    let bytes = encode(&CONTENTS, &mut &mut model);
     let mut loaded = Named::new("m", [0.0_f32; 2]);
     load(&bytes, &mut &mut loaded).unwrap();
-    assert_eq!(loaded.1, [1.0, 2.0]);
+    assert_eq!(loaded.object, [1.0, 2.0]);
 }
 
 #[test]
 fn inspect_verifies_the_stream_even_if_the_visitor_ignores_everything() {
     struct Ignore;
     impl Inspect for Ignore {}
-    let bytes = encode(&contents(Header { step: 9, ..Header::default() }), &Named::new("m", [1.0_f32]));
+    let bytes = encode(&Contents::new(9), &mut Named::new("m", [1.0_f32]));
     let info = checkpoint::inspect(&mut &bytes[..], &mut [0; 8], &mut Ignore).unwrap();
-    assert_eq!((info.step, info.len as usize, info.run), (9, bytes.len(), false));
+    assert_eq!((info.step, info.len as usize, info.has_run), (9, bytes.len(), false));
     let mut damaged = bytes.clone();
     damaged[bytes.len() - 6] ^= 1;
     assert!(checkpoint::inspect(&mut &damaged[..], &mut [0; 8], &mut Ignore).is_err());
@@ -292,33 +264,33 @@ fn a_run_record_is_loaded_unchanged() {
             (record.engine.iteration, record.engine.offset, record.engine.data_offset) = (70_000, 9, u32::MAX);
             (record.engine.max_epochs, record.engine.stop, record.engine.stop_epoch) =
                 (max_epochs, stop, stop.is_some());
-            let contents = Contents { record: Some(&record), ..contents(Header::default()) };
-            let bytes = encode(&contents, &Named::new("m", [1.0_f32]));
+            let contents = Contents { record: Some(&record), ..CONTENTS };
+            let bytes = encode(&contents, &mut Named::new("m", [1.0_f32]));
             let mut loaded = RunRecord::new();
             let info = checkpoint::load(&bytes, &mut Named::new("m", [0.0_f32]), Some(&mut loaded)).unwrap();
-            assert!(info.run);
+            assert!(info.has_run);
             assert_eq!(loaded, record);
         }
     }
 }
 
 fn timer() -> impl training_monitor::Handler<(), u32> {
-    Timer::new(0).attach(|| 0, Never, Never, Never, Never)
+    Timer::new(0).attach(|| 0).start(Never).pause(Never)
 }
 
 /// The number of handler states and the length of each state take one byte. The values 128 and above are invalid.
 #[test]
 fn a_run_record_with_too_many_or_too_long_states_is_malformed() {
     let record = RunRecord::new();
-    let contents = Contents { record: Some(&record), ..contents(Header::default()) };
-    let stream = encode(&contents, &Named::new("m", [1.0_f32]));
+    let contents = Contents { record: Some(&record), ..CONTENTS };
+    let stream = encode(&contents, &mut Named::new("m", [1.0_f32]));
     // The run record ends with the number of states, here 0. The number of objects, the length of the name `m` and the
     // name follow.
     let position = stream.iter().rposition(|byte| *byte == b'm').unwrap() - 3;
     assert_eq!(stream[position..position + 4], [0, 1, 1, b'm']);
     let inspect = |states: &[u8]| {
         let bytes = with_correct_crc([&stream[..position], states, &stream[position + 1..]].concat());
-        checkpoint::inspect(&mut &bytes[..], &mut [0; 64], &mut ()).map(|info| info.run)
+        checkpoint::inspect(&mut &bytes[..], &mut [0; 64], &mut ()).map(|info| info.has_run)
     };
     // The payload must stay at a multiple of four. Replacing the one byte by 4 n + 1 bytes of states keeps it there.
     let one = |len: u8, bytes: usize| [&[1, 200, len][..], &vec![0; bytes]].concat();
@@ -340,10 +312,10 @@ fn a_run_record_with_too_many_or_too_long_states_is_malformed() {
 #[test]
 fn a_handler_state_is_decoded_to_the_last_bit_of_its_numbers() {
     let record = Engine::<u32>::new(1).record::<(), _>(&mut timer()).unwrap();
-    let contents = Contents { record: Some(&record), ..contents(Header::default()) };
-    let stream = encode(&contents, &Named::new("m", [1.0_f32]));
+    let contents = Contents { record: Some(&record), ..CONTENTS };
+    let stream = encode(&contents, &mut Named::new("m", [1.0_f32]));
     let state: Vec<u8> =
-        record.handlers().flat_map(|(kind, state)| [&[kind, state.len() as u8][..], state].concat()).collect();
+        record.handlers().flat_map(|(kind, state)| [&[kind.code(), state.len() as u8][..], state].concat()).collect();
     let position = stream.windows(state.len()).position(|window| window == state).unwrap();
     let rest = &stream[position + state.len()..];
     let restore = |state: &[u8]| {
@@ -362,7 +334,7 @@ fn a_handler_state_is_decoded_to_the_last_bit_of_its_numbers() {
     };
     let long = |last: u8| [&[0xFF; 9][..], &[last]].concat();
     let number = |last: u8| [&[0xFF; 4][..], &[last]].concat();
-    let malformed = Err(RestoreError::Malformed { kind: 2 });
+    let malformed = Err(RestoreError::Malformed { kind: HandlerKind::TIMER });
     for (last, expected) in [(0x00, Ok(())), (0x01, Ok(())), (0x02, malformed), (0x7F, malformed), (0x81, malformed)] {
         assert_eq!(restore(&[long(last), vec![0, 0]].concat()), expected, "{last:x}");
     }
