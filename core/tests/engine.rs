@@ -6,12 +6,12 @@
 //! TerminateSingleEpoch, `X` ExceptionRaised, `C` Completed, `SC` SavedCheckpoint, `u1` user event 1. Unless a comment
 //! says otherwise, Ignite 0.5.5 fires the same events in the same order.
 
-use training_monitor::engine::IterBatches;
+use training_monitor::engine::{Evaluator, IterBatches};
 use training_monitor::event::{Any, Completed, EpochCompleted, IterationCompleted, SavedCheckpoint, User};
 use training_monitor::run_record::RunRecord;
 use training_monitor::state::{EVENT_QUEUE, EventQueueFull};
 use training_monitor::{
-    EarlyStopping, Engine, Event, Handler, Outcome, RunError, State, StopReason, UserEvent, EventFilter, on,
+    EarlyStopping, Engine, Event, EventFilter, Handler, Outcome, RunError, State, StopReason, UserEvent, on,
 };
 
 type Log = Vec<String>;
@@ -65,7 +65,7 @@ const FIRST: &str = "S ES is f1 ic is f2 ic is f3 ic EC";
 #[test]
 fn terminate_stops_the_run_directly_after_the_event() {
     let terminate = |event: Event, expected_value| {
-        let handler = on(event.filter(move |value| value == expected_value), |_: &mut Log, state: &mut State<u32>| {
+        let handler = on(event.filter(move |value| value == expected_value), |_, state| {
             state.terminate(StopReason::User(9));
         });
         let (log, engine) = run_with(handler);
@@ -104,15 +104,15 @@ fn terminate_in_the_step_function_completes_the_iteration() {
 #[test]
 fn handlers_after_the_terminating_handler_receive_the_event() {
     let mut calls = 0;
-    let stop = on(IterationCompleted, |_: &mut Log, state: &mut State<u32>| state.terminate(StopReason::User(0)));
-    run_with((stop, on(IterationCompleted, |_: &mut Log, _: &mut State<u32>| calls += 1)));
+    let stop = on(IterationCompleted, |_, state| state.terminate(StopReason::User(0)));
+    run_with((stop, on(IterationCompleted, |_, _| calls += 1)));
     assert_eq!(calls, 1);
 }
 
 #[test]
 fn terminate_epoch_skips_to_the_next_epoch() {
     let terminate_epoch = |event: Event, expected_value| {
-        let handler = on(event.filter(move |value| value == expected_value), |_: &mut Log, state: &mut State<u32>| {
+        let handler = on(event.filter(move |value| value == expected_value), |_, state| {
             state.terminate_epoch();
         });
         let (log, engine) = run_with(handler);
@@ -143,9 +143,7 @@ fn terminate_epoch_skips_to_the_next_epoch() {
 fn data_restarts_after_a_terminated_epoch() {
     let mut batches = Vec::new();
     let mut terminate_epoch =
-        on(IterationCompleted.filter(|iteration| iteration == 2), |_: &mut _, state: &mut State<u32>| {
-            state.terminate_epoch()
-        });
+        on(IterationCompleted.filter(|iteration| iteration == 2), |_, state| state.terminate_epoch());
     Engine::new(2)
         .run(&mut batches, 0..4, &mut terminate_epoch, |batches: &mut Vec<u32>, batch, _| {
             batches.push(batch);
@@ -159,9 +157,8 @@ fn data_restarts_after_a_terminated_epoch() {
 fn the_run_after_a_stopped_run_continues_with_the_next_epoch() {
     let mut log = Log::new();
     let mut engine = Engine::new(2);
-    let mut stop = on(IterationCompleted.filter(|iteration| iteration == 1), |_: &mut Log, state: &mut State<u32>| {
-        state.terminate(StopReason::User(0))
-    });
+    let mut stop =
+        on(IterationCompleted.filter(|iteration| iteration == 1), |_, state| state.terminate(StopReason::User(0)));
     let first = engine.run(&mut log, 0..3, &mut (Recorder, &mut stop), step);
     assert_eq!(first, Ok(Outcome { reason: StopReason::User(0), epoch: 1, iteration: 1 }));
     log.clear();
@@ -278,16 +275,15 @@ fn an_error_of_the_step_function_stops_the_run_and_is_returned() {
 
 #[test]
 fn a_handler_can_change_max_epochs_during_the_run() {
-    let longer =
-        on(EpochCompleted.filter(|epoch| epoch == 2), |_: &mut Log, state: &mut State<u32>| state.set_max_epochs(3));
+    let longer = on(EpochCompleted.filter(|epoch| epoch == 2), |_, state| state.set_max_epochs(3));
     assert_eq!(run_with(longer).1.outcome().map(|outcome| outcome.epoch), Some(3));
-    let shorter = on(EpochCompleted, |_: &mut Log, state: &mut State<u32>| state.set_max_epochs(1));
+    let shorter = on(EpochCompleted, |_, state| state.set_max_epochs(1));
     assert_eq!(run_with(shorter).0, format!("{FIRST} C"));
 }
 
 #[test]
 fn a_user_event_follows_the_current_event() {
-    let fire = on(IterationCompleted.filter(|iteration| iteration == 1), |_: &mut Log, state: &mut State<u32>| {
+    let fire = on(IterationCompleted.filter(|iteration| iteration == 1), |_, state| {
         state.fire(UserEvent { id: 1, value: 4 }).expect("the queue is empty");
         state.fire(UserEvent { id: 2, value: 0 }).expect("the queue holds one event");
     });
@@ -312,7 +308,7 @@ fn a_user_event_of_the_step_function_follows_iteration_completed() {
 #[test]
 fn filters_compare_the_value_of_a_user_event() {
     let mut calls = 0;
-    let mut handler = on(User(1).every(3).expect("not 0"), |_: &mut (), _: &mut State<u32>| calls += 1);
+    let mut handler = on(User(1).every(3).expect("not 0"), |_, _| calls += 1);
     let mut engine = Engine::<u32>::new(1);
     for value in 0..10 {
         engine.fire(UserEvent { id: 1, value }, &mut (), &mut handler);
@@ -322,7 +318,7 @@ fn filters_compare_the_value_of_a_user_event() {
     assert_eq!(calls, 4);
 }
 
-/// Reports a save at every `IterationCompleted` and at `Completed`. The field is true while an action is requested.
+/// Saves at every `IterationCompleted` and at `Completed`. The field is true while a save is requested.
 struct Saver(bool);
 
 impl Handler<Log, u32> for Saver {
@@ -332,10 +328,7 @@ impl Handler<Log, u32> for Saver {
             state.request_action();
         }
     }
-    fn pending(&self) -> bool {
-        self.0
-    }
-    fn act(&mut self, log: &mut Log, _: &mut State<u32>, _: &RunRecord) -> bool {
+    fn perform(&mut self, log: &mut Log, _: &mut State<u32>, _: &RunRecord) -> bool {
         log.push("act".into());
         core::mem::take(&mut self.0)
     }
@@ -343,7 +336,7 @@ impl Handler<Log, u32> for Saver {
 
 #[test]
 fn a_user_event_fired_at_saved_checkpoint_follows_directly() {
-    let fire = on(SavedCheckpoint, |_: &mut Log, state: &mut State<u32>| {
+    let fire = on(SavedCheckpoint, |_, state| {
         state.fire(UserEvent { id: 1, value: 0 }).expect("the queue is empty");
     });
     let mut log = Log::new();
@@ -362,8 +355,8 @@ fn a_full_event_queue_is_an_error_and_leaves_the_state_unchanged() {
     let before = format!("{:?}", engine.state());
     assert_eq!(engine.state_mut().fire(UserEvent { id: 99, value: 0 }), Err(EventQueueFull));
     assert_eq!(format!("{:?}", engine.state()), before);
-    let mut handler = on(Any, |_: &mut (), _: &mut State<u32>| events += 1);
-    engine.begin_iteration(&mut (), &mut handler);
+    let mut handler = on(Any, |_, _| events += 1);
+    assert_eq!(engine.begin_iteration(&mut (), &mut handler), Ok(true));
     // Started, the queued user events, EpochStarted, IterationStarted.
     assert_eq!(events, 3 + EVENT_QUEUE);
 }
@@ -371,16 +364,16 @@ fn a_full_event_queue_is_an_error_and_leaves_the_state_unchanged() {
 #[test]
 fn early_stopping_of_an_evaluator_stops_the_trainer() {
     let losses = [0.9_f32, 0.5, 0.6, 0.7, 0.1, 0.1];
-    let stopping = EarlyStopping::new(2)
-        .expect("a patience")
-        .attach(Completed, |state: &State<f32>| -state.output.unwrap_or(f32::INFINITY));
-    let evaluate =
-        on(EpochCompleted, |_: &mut (), trainer: &mut State<u32>, evaluator: &mut Engine<f32>, handlers: &mut _| {
+    let stopping =
+        EarlyStopping::new(2).expect("a patience").attach(Completed, |state| -state.output.unwrap_or(f32::INFINITY));
+    let evaluate = Evaluator::new(Engine::<f32>::new(1), stopping).run_at(
+        EpochCompleted,
+        |(): &mut (), trainer, engine, handlers| {
             let loss = losses[trainer.epoch() as usize - 1];
-            let outcome = evaluator.run(&mut (), 0..3, handlers, |(), _, _| loss).expect("there is data");
+            let outcome = engine.run(&mut (), 0..3, handlers, |(), _, _| loss).expect("there is data");
             trainer.terminate_if_stopped(&outcome);
-        })
-        .with(Engine::new(1), stopping);
+        },
+    );
     let outcome = Engine::new(6).run(&mut (), 0..2, &mut { evaluate }, |(), batch, _| batch);
     assert_eq!(outcome, Ok(Outcome { reason: StopReason::EarlyStopping, epoch: 4, iteration: 8 }));
 }
