@@ -36,14 +36,23 @@
 //! ```
 //! use training_monitor::event::EpochCompleted;
 //! use training_monitor::handlers::early_stopping::{ConfigError, EarlyStoppingHandler};
-//! use training_monitor::{EarlyStopping, State};
+//! use training_monitor::handlers::model_checkpoint::{CheckpointHandler, ScoreFunction};
+//! use training_monitor::store::ram::{Ram, RamError};
+//! use training_monitor::{EarlyStopping, ModelCheckpoint, State};
 //!
-//! type Stopping = EarlyStoppingHandler<EpochCompleted, fn(&State<f32>) -> f32>;
+//! type Score = fn(&State<f32>) -> f32;
+//! type Stopping = EarlyStoppingHandler<EpochCompleted, Score>;
+//! type Best = CheckpointHandler<2, EpochCompleted, Ram<3, 256>, ScoreFunction<Score>>;
 //!
 //! fn stopping() -> Result<Stopping, ConfigError> {
 //!     Ok(EarlyStopping::new(3)?.attach(EpochCompleted, |state| -state.output.unwrap_or(f32::INFINITY)))
 //! }
-//! # assert!(stopping().is_ok());
+//!
+//! fn best() -> Result<Best, RamError> {
+//!     let score: Score = |state| -state.output.unwrap_or(f32::INFINITY);
+//!     ModelCheckpoint::best_by(score).attach(EpochCompleted, Ram::new())
+//! }
+//! # assert!(stopping().is_ok() && best().is_ok());
 //! ```
 
 use crate::event::{Event, EventFilter};
@@ -206,6 +215,9 @@ tuples!(A.0 B.1 C.2 D.3 E.4 F.5 G.6 H.7 I.8 J.9 K.10);
 tuples!(A.0 B.1 C.2 D.3 E.4 F.5 G.6 H.7 I.8 J.9 K.10 L.11);
 
 /// Attaches a function to an event: it is called with the model and the state of the run.
+///
+/// If the function accesses fields of the model, the compiler needs its type: annotate the parameter, or use
+/// [`RunTypes::function`].
 ///
 /// ```
 /// use training_monitor::{Engine, event::EpochCompleted, on};

@@ -4,8 +4,8 @@
 mod record_fixtures;
 
 use record_fixtures::record_fixture;
-use training_monitor::engine::{Phase, Batches, Position, IterBatches};
-use training_monitor::run_record::{RunRecord, RestoreError};
+use training_monitor::engine::{Batches, IterBatches, Phase, Position};
+use training_monitor::run_record::{RestoreError, RunRecord};
 use training_monitor::{Engine, Event, Handler, Outcome, RunError, State, StopReason};
 
 type Log = Vec<Event>;
@@ -89,7 +89,7 @@ fn a_manual_loop_ignores_the_data_length_of_an_earlier_run() {
             _ => engine.restore::<Log, _>(&record_fixture(Phase::BetweenIterations, 0, 0, 5), &mut ()).unwrap(),
         }
         let mut data_offsets = Vec::new();
-        while engine.begin_iteration(&mut Log::new(), &mut ()) {
+        while engine.begin_iteration(&mut Log::new(), &mut ()).unwrap() {
             data_offsets.push(engine.engine_state().data_offset);
             engine.end_iteration(0, &mut Log::new(), &mut ());
         }
@@ -102,13 +102,13 @@ fn an_epoch_of_unknown_length_ends_after_u32_max_iterations() {
     let mut engine = restored(&record_fixture(Phase::BetweenIterations, u32::MAX - 2, u32::MAX - 1, 0));
     let mut log = Log::new();
     for offset in [u32::MAX - 2, u32::MAX - 1] {
-        assert!(engine.begin_iteration(&mut log, &mut Recorder));
+        assert_eq!(engine.begin_iteration(&mut log, &mut Recorder), Ok(true));
         assert_eq!((engine.state().offset(), engine.state().iteration()), (offset, u32::MAX));
         assert!(engine.end_iteration(0, &mut log, &mut Recorder));
     }
     assert_eq!(log.last(), Some(&Event::EpochCompleted));
     assert_eq!(engine.state().epoch_length(), Some(u32::MAX));
-    assert!(engine.begin_iteration(&mut log, &mut Recorder));
+    assert_eq!(engine.begin_iteration(&mut log, &mut Recorder), Ok(true));
     assert_eq!((engine.state().epoch(), engine.state().offset()), (2, 0));
 }
 
@@ -117,10 +117,10 @@ fn a_shorter_epoch_length_set_between_iterations_ends_the_epoch() {
     let mut log = Log::new();
     let mut engine = Engine::<u32>::new(1).with_epoch_length(9);
     for _ in 0..3 {
-        assert!(engine.begin_iteration(&mut log, &mut Recorder) && engine.end_iteration(0, &mut log, &mut Recorder));
+        assert_eq!(engine.begin_iteration(&mut log, &mut Recorder) && engine.end_iteration(0, &mut log, &mut Recorder), Ok(true));
     }
     let mut engine = engine.with_epoch_length(3);
-    assert!(!engine.begin_iteration(&mut log, &mut Recorder));
+    assert_eq!(engine.begin_iteration(&mut log, &mut Recorder), Ok(false));
     assert_eq!(engine.outcome().map(|outcome| outcome.iteration), Some(3));
 }
 
@@ -137,7 +137,9 @@ fn a_record_with_a_started_iteration_beyond_its_counters_is_rejected() {
 
 #[test]
 fn data_missing_after_resume_reports_the_resumed_iteration() {
-    for (epoch_length, after) in [(0, Phase::IterationStarted), (9, Phase::IterationStarted), (9, Phase::BetweenIterations)] {
+    for (epoch_length, after) in
+        [(0, Phase::IterationStarted), (9, Phase::IterationStarted), (9, Phase::BetweenIterations)]
+    {
         let mut engine = restored(&record_fixture(after, 4, 5, epoch_length));
         let error = engine.run(&mut Log::new(), IterBatches([0_u32; 0].iter()), &mut (), |_, batch, _| *batch);
         assert_eq!(error, Err(RunError::DataExhausted { epoch: 1, iteration: 5 }), "{epoch_length} {after:?}");
@@ -168,7 +170,7 @@ fn restore_during_a_run_replaces_the_whole_engine_state() {
     for stop in [None, Some(StopReason::User(1))] {
         let mut log = Log::new();
         let mut engine = Engine::<u32>::new(1).with_epoch_length(9);
-        assert!(engine.begin_iteration(&mut log, &mut Recorder) && engine.end_iteration(0, &mut log, &mut Recorder));
+        assert_eq!(engine.begin_iteration(&mut log, &mut Recorder) && engine.end_iteration(0, &mut log, &mut Recorder), Ok(true));
         let mut record = record_fixture(Phase::BetweenIterations, 3, 3, if stop.is_some() { 9 } else { 3 });
         record.engine.stop = stop;
         engine.restore::<Log, _>(&record, &mut Recorder).unwrap();

@@ -8,7 +8,7 @@ mod record_fixtures;
 use record_fixtures::record_fixture;
 use training_monitor::engine::Phase;
 use training_monitor::event::{Completed, IterationCompleted};
-use training_monitor::run_record::{RunRecord, RecordReader, RecordWriter, RestoreError};
+use training_monitor::run_record::{RecordReader, RecordWriter, RestoreError, RunRecord};
 use training_monitor::{EarlyStopping, Engine, Event, Handler, State, StopReason, Timer, UserEvent, on};
 
 type Log = Vec<Event>;
@@ -34,10 +34,10 @@ fn restored(record: &RunRecord) -> Engine<u32> {
 fn end_data_ends_an_epoch_only_between_iterations() {
     let mut log = Log::new();
     let mut engine = Engine::new(2);
-    assert!(engine.begin_iteration(&mut log, &mut Recorder));
+    assert_eq!(engine.begin_iteration(&mut log, &mut Recorder), Ok(true));
     assert!(engine.end_iteration(0, &mut log, &mut Recorder));
     // The first iteration is complete, and the second has started.
-    assert!(engine.begin_iteration(&mut log, &mut Recorder));
+    assert_eq!(engine.begin_iteration(&mut log, &mut Recorder), Ok(true));
     let before = log.len();
     engine.end_data(&mut log, &mut Recorder);
     assert_eq!((log.len(), engine.state().epoch_length()), (before, None));
@@ -52,7 +52,7 @@ fn end_data_ends_an_epoch_only_between_iterations() {
 fn a_run_restored_at_the_end_of_an_epoch_completes_it() {
     let mut log = Log::new();
     let mut engine = restored(&record_fixture(Phase::BetweenIterations, 3, 3, 3));
-    assert!(engine.begin_iteration(&mut log, &mut Recorder));
+    assert_eq!(engine.begin_iteration(&mut log, &mut Recorder), Ok(true));
     assert_eq!(log, [Event::EpochCompleted, Event::EpochStarted, Event::IterationStarted]);
     for (offset, epoch_length) in [(4, 3), (3, 1)] {
         let record = record_fixture(Phase::BetweenIterations, offset, offset, epoch_length);
@@ -80,12 +80,12 @@ fn a_completed_run_continues_only_if_the_engine_has_more_epochs() {
 fn restore_clears_the_queue_of_user_events() {
     let mut log = Log::new();
     let mut engine = Engine::new(2).with_epoch_length(2);
-    assert!(engine.begin_iteration(&mut log, &mut ()));
+    assert_eq!(engine.begin_iteration(&mut log, &mut ()), Ok(true));
     engine.state_mut().fire(USER).unwrap();
     engine.restore::<Log, _>(&record_fixture(Phase::BetweenIterations, 1, 1, 2), &mut ()).unwrap();
     // Only the user event that was fired after `restore` is dispatched.
     engine.state_mut().fire(UserEvent { id: 8, value: 0 }).unwrap();
-    assert!(engine.begin_iteration(&mut log, &mut Recorder));
+    assert_eq!(engine.begin_iteration(&mut log, &mut Recorder), Ok(true));
     assert_eq!(log, [Event::User(UserEvent { id: 8, value: 0 }), Event::IterationStarted]);
 }
 
@@ -95,11 +95,11 @@ fn restore_clears_the_queue_of_user_events() {
 fn a_user_event_fired_before_terminate_epoch_is_dispatched() {
     let mut log = Log::new();
     let mut engine = Engine::new(1).with_epoch_length(3);
-    assert!(engine.begin_iteration(&mut log, &mut ()));
+    assert_eq!(engine.begin_iteration(&mut log, &mut ()), Ok(true));
     assert!(engine.end_iteration(0, &mut log, &mut ()));
     engine.state_mut().fire(USER).unwrap();
     engine.state_mut().terminate_epoch();
-    assert!(!engine.begin_iteration(&mut log, &mut Recorder));
+    assert_eq!(engine.begin_iteration(&mut log, &mut Recorder), Ok(false));
     let expected = [Event::TerminateSingleEpoch, Event::User(USER), Event::EpochCompleted, Event::Completed];
     assert_eq!(log, expected);
 }
@@ -108,10 +108,10 @@ fn a_user_event_fired_before_terminate_epoch_is_dispatched() {
 fn a_user_event_fired_between_two_iterations_precedes_the_next_one() {
     let mut log = Log::new();
     let mut engine = Engine::new(1).with_epoch_length(3);
-    assert!(engine.begin_iteration(&mut log, &mut ()));
+    assert_eq!(engine.begin_iteration(&mut log, &mut ()), Ok(true));
     assert!(engine.end_iteration(0, &mut log, &mut ()));
     engine.state_mut().fire(USER).unwrap();
-    assert!(engine.begin_iteration(&mut log, &mut Recorder));
+    assert_eq!(engine.begin_iteration(&mut log, &mut Recorder), Ok(true));
     assert_eq!(log, [Event::User(USER), Event::IterationStarted]);
 }
 
@@ -141,7 +141,7 @@ impl Handler<Log, u32> for AlwaysPending {
 #[test]
 fn a_handler_acts_only_after_a_request() {
     let mut handler = AlwaysPending { pending: true, ..AlwaysPending::default() };
-    let stop = on(IterationCompleted, |_: &mut Log, state: &mut State<u32>| state.terminate(StopReason::User(1)));
+    let stop = on(IterationCompleted, |_, state| state.terminate(StopReason::User(1)));
     Engine::new(2).run(&mut Log::new(), 0..3, &mut (&mut handler, stop), |_, batch, _| batch).unwrap();
     assert_eq!(handler.actions, 0);
     handler.requests = true;
@@ -152,7 +152,7 @@ fn a_handler_acts_only_after_a_request() {
     let mut engine = Engine::new(1).with_epoch_length(9);
     for actions in 0..2 {
         let log = &mut Log::new();
-        assert!(engine.begin_iteration(log, &mut handler) && engine.end_iteration(0, log, &mut handler));
+        assert_eq!(engine.begin_iteration(log, &mut handler) && engine.end_iteration(0, log, &mut handler), Ok(true));
         assert_eq!(handler.actions, actions);
         engine.state_mut().request_action();
     }
@@ -246,6 +246,9 @@ fn a_record_accepts_a_state_up_to_the_last_byte_of_its_capacity() {
         let mut handler = Stateful(0, None);
         Engine::<u32>::new(1).restore::<Log, _>(&record, &mut handler).unwrap();
         assert_eq!(handler.1, Some(vec![5; len]));
-        assert_eq!(Engine::<u32>::new(1).restore::<Log, _>(&record, &mut ()), Err(RestoreError::Unclaimed { kind: 200 }));
+        assert_eq!(
+            Engine::<u32>::new(1).restore::<Log, _>(&record, &mut ()),
+            Err(RestoreError::Unclaimed { kind: 200 })
+        );
     }
 }

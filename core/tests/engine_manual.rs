@@ -28,7 +28,7 @@ fn run_manually(script: &Script) -> (Log, Engine<u32>) {
     let mut log = Log::new();
     let mut engine = Engine::new(script.max_epochs).with_epoch_length(script.epoch_length);
     let mut handlers = (Recorder, ScriptHandler(script));
-    while engine.begin_iteration(&mut log, &mut handlers) {
+    while engine.begin_iteration(&mut log, &mut handlers).unwrap() {
         // The batch that `run` would fetch: the data restarts after its last batch and after a terminated epoch.
         let batch = engine.engine_state().data_offset % script.batches;
         log.push(Entry::step(batch, engine.state()));
@@ -61,7 +61,7 @@ fn a_manual_loop_produces_the_log_of_run() {
 
 /// A handler that counts all events in `events`.
 fn count(events: &mut u32) -> impl Handler<(), u32> + '_ {
-    on(Any, |_: &mut (), _: &mut State<u32>| *events += 1)
+    on(Any, |_, _| *events += 1)
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn end_iteration_without_begin_iteration_does_nothing() {
     let mut events = 0;
     let mut engine = Engine::new(2).with_epoch_length(2);
     assert!(engine.end_iteration(5, &mut (), &mut ()));
-    assert!(engine.begin_iteration(&mut (), &mut ()));
+    assert_eq!(engine.begin_iteration(&mut (), &mut ()), Ok(true));
     assert!(engine.end_iteration(5, &mut (), &mut ()));
     assert!(engine.end_iteration(6, &mut (), &mut count(&mut events)));
     assert_eq!((events, engine.state().iteration(), engine.state().output), (0, 1, Some(5)));
@@ -79,8 +79,8 @@ fn end_iteration_without_begin_iteration_does_nothing() {
 fn a_second_begin_iteration_does_nothing() {
     let mut events = 0;
     let mut engine = Engine::new(1).with_epoch_length(2);
-    assert!(engine.begin_iteration(&mut (), &mut ()));
-    assert!(engine.begin_iteration(&mut (), &mut count(&mut events)));
+    assert_eq!(engine.begin_iteration(&mut (), &mut ()), Ok(true));
+    assert_eq!(engine.begin_iteration(&mut (), &mut count(&mut events)), Ok(true));
     assert_eq!((events, engine.state().iteration()), (0, 1));
 }
 
@@ -88,15 +88,15 @@ fn a_second_begin_iteration_does_nothing() {
 fn a_completed_run_stays_completed_until_restart() {
     let mut events = 0;
     let mut engine = Engine::new(1).with_epoch_length(1);
-    assert!(engine.begin_iteration(&mut (), &mut ()));
+    assert_eq!(engine.begin_iteration(&mut (), &mut ()), Ok(true));
     assert!(!engine.end_iteration(5, &mut (), &mut ()));
     let outcome = engine.outcome();
     assert!(outcome.is_some());
-    assert!(!engine.begin_iteration(&mut (), &mut count(&mut events)));
+    assert_eq!(engine.begin_iteration(&mut (), &mut count(&mut events)), Ok(false));
     assert!(!engine.end_iteration(6, &mut (), &mut count(&mut events)));
     assert_eq!((engine.outcome(), events), (outcome, 0));
     engine.restart();
-    assert!(engine.begin_iteration(&mut (), &mut count(&mut events)));
+    assert_eq!(engine.begin_iteration(&mut (), &mut count(&mut events)), Ok(true));
     // The events are Started, EpochStarted and IterationStarted.
     assert_eq!((engine.state().iteration(), events), (1, 3));
 }
@@ -107,14 +107,14 @@ fn end_data_ends_the_epoch_and_sets_its_length() {
     let mut log = Log::new();
     let mut engine = Engine::new(2);
     for _ in 0..3 {
-        assert!(engine.begin_iteration(&mut log, &mut Recorder));
+        assert_eq!(engine.begin_iteration(&mut log, &mut Recorder), Ok(true));
         assert!(engine.end_iteration(0, &mut log, &mut Recorder));
     }
     assert_eq!(engine.state().epoch_length(), None);
     engine.end_data(&mut log, &mut Recorder);
     assert_eq!(engine.state().epoch_length(), Some(3));
     assert_eq!(log.last().map(|entry| (entry.event, entry.counters)), Some((Some(Event::EpochCompleted), (1, 3, 3))));
-    while engine.begin_iteration(&mut log, &mut Recorder) {
+    while engine.begin_iteration(&mut log, &mut Recorder).unwrap() {
         engine.end_iteration(0, &mut log, &mut Recorder);
         if engine.outcome().is_some() {
             break;

@@ -95,7 +95,7 @@ fn run_with_handlers(from: Option<&RunRecord>) -> (FinalState, Vec<(usize, RunRe
     let scores = [1, 5, 4, 3, 6, 2, 2, 1, 1, 1, 1, 1];
     let timer =
         Timer::new(0).attach(|| clock.get(), EpochStarted, EpochCompleted, IterationStarted, IterationCompleted);
-    let stopping = EarlyStopping::new(4).expect("a patience").attach(IterationCompleted, |state: &State<u32>| {
+    let stopping = EarlyStopping::new(4).expect("a patience").attach(IterationCompleted, |state| {
         f32::from(u8::try_from(state.output.unwrap_or(0)).unwrap_or(0))
     });
     let guard = TerminateOnNan::new().attach(Completed, |_: &Log, _: &State<u32>| 0.0_f32);

@@ -10,12 +10,12 @@ use training_monitor::embedded_io::{Error as _, ErrorKind};
 use training_monitor::embedded_storage::nor_flash::{NorFlashError, NorFlashErrorKind};
 use training_monitor::event::FilterError;
 use training_monitor::handlers::early_stopping;
-use training_monitor::handlers::model_checkpoint::{ConfigError, SaveDecision};
 use training_monitor::handlers::model_checkpoint::Report;
-use training_monitor::run_record::{RunRecordFull, RestoreError};
+use training_monitor::handlers::model_checkpoint::{ConfigError, SaveDecision};
+use training_monitor::run_record::{RestoreError, RunRecordFull};
 use training_monitor::state::EventQueueFull;
-use training_monitor::store::ram::RamError;
 use training_monitor::store::flash::{RegionError, SlotsError};
+use training_monitor::store::ram::RamError;
 
 /// The error of a medium.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -152,7 +152,10 @@ fn a_checkpoint_event_is_displayed_with_its_numbers_and_its_error() {
     assert_text_contains(failed(false), &["71", "the cause"]);
     assert_eq!(failed(true), failed(false) + "; trying again");
     assert_text_contains(CheckpointEvent::EvictionFailed { step: 74, error: &Cause }, &["74", "the cause"]);
-    assert_text_contains(CheckpointEvent::LoadFailed { step: 75, error: &DecodeError::Io(Cause) }, &["75", "the cause"]);
+    assert_text_contains(
+        CheckpointEvent::LoadFailed { step: 75, error: &DecodeError::Io(Cause) },
+        &["75", "the cause"],
+    );
 }
 
 #[test]

@@ -3,8 +3,8 @@
 
 use training_monitor::checkpoint::Named;
 use training_monitor::event::IterationCompleted;
-use training_monitor::handlers::model_checkpoint::{NoScore, Step};
 use training_monitor::handlers::model_checkpoint::Saving;
+use training_monitor::handlers::model_checkpoint::{NoScore, Step};
 use training_monitor::run_record::{RecordReader, RecordWriter};
 use training_monitor::store::ram::Ram;
 use training_monitor::{Engine, Event, Handler, ModelCheckpoint, State};

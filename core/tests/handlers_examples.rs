@@ -88,7 +88,7 @@ fn timer_measures_the_average_time_of_a_batch() {
         IterationStarted,
         IterationCompleted,
     );
-    let slow_handler = on(IterationCompleted, |_: &mut (), _: &mut State<()>| clock.advance(5000));
+    let slow_handler = on(IterationCompleted, |_, _| clock.advance(5000));
     let mut handlers = (timer, slow_handler);
     Engine::new(2).run(&mut (), 0..5, &mut handlers, |(), _, _| clock.work()).expect("there is data");
     let timer = handlers.0.timer;
@@ -101,7 +101,7 @@ fn timer_measures_the_average_time_of_a_batch() {
 fn timer_measures_the_last_epoch() {
     let clock = ScriptedClock::default();
     let timer = Timer::new(clock.now()).attach(|| clock.now(), EpochStarted, EpochCompleted, Never, IterationCompleted);
-    let slow_handler = on(EpochCompleted, |_: &mut (), _: &mut State<()>| clock.advance(700));
+    let slow_handler = on(EpochCompleted, |_, _| clock.advance(700));
     let mut handlers = (timer, slow_handler);
     Engine::new(3)
         .run(&mut (), 0..4, &mut handlers, |(), _, state| clock.advance(100 * u64::from(state.epoch())))

@@ -2,7 +2,7 @@
 
 use training_monitor::event::EpochCompleted;
 use training_monitor::handlers::keep::{KeepMetrics, KeepOutput};
-use training_monitor::run_record::{RunRecord, RunRecordFull, RestoreError, kind};
+use training_monitor::run_record::{RestoreError, RunRecord, RunRecordFull, kind};
 use training_monitor::{Engine, Event, Handler, State, on};
 
 /// The metrics: the last completed epoch and its last output.

@@ -17,7 +17,7 @@ fn checkpoint() -> impl Handler<Model, f32> {
 }
 
 fn stopping() -> impl Handler<Model, f32> {
-    let score = |state: &State<f32>| state.output.unwrap_or(0.0);
+    let score = |state| state.output.unwrap_or(0.0);
     EarlyStopping::new(10).expect("a patience").attach(IterationCompleted, score)
 }
 
@@ -51,7 +51,7 @@ fn states_in_checkpoint(mut handlers: impl Handler<Model, f32>) -> States {
     let mut engine = Engine::new(1).with_epoch_length(10);
     // The last iteration ends with a save, so the checkpoint describes the current state.
     for score in SCORES {
-        assert!(engine.begin_iteration(&mut model, &mut handlers));
+        assert_eq!(engine.begin_iteration(&mut model, &mut handlers), Ok(true));
         model.1[0] += 1.0;
         engine.end_iteration(score, &mut model, &mut handlers);
     }
@@ -86,7 +86,7 @@ fn early_stopping_of_an_evaluator_is_restored() {
     let evaluator = || {
         let stopping = EarlyStopping::new(3)
             .expect("a patience")
-            .attach(Completed, |state: &State<f32>| -state.output.unwrap_or(f32::INFINITY));
+            .attach(Completed, |state| -state.output.unwrap_or(f32::INFINITY));
         on(EpochCompleted, |_: &mut (), trainer: &mut State<f32>, evaluator: &mut Engine<f32>, handlers: &mut _| {
             let loss = losses[trainer.epoch() as usize - 1];
             let outcome = evaluator.run(&mut (), 0..1, handlers, |(), _, _| loss).expect("there is data");

@@ -2,8 +2,8 @@
 
 use training_monitor::checkpoint::{MAX_NAME, Named};
 use training_monitor::event::IterationCompleted;
-use training_monitor::handlers::model_checkpoint::{ConfigError, OnError, SaveDecision};
 use training_monitor::handlers::model_checkpoint::ranking::{Entry, Order, Ranking};
+use training_monitor::handlers::model_checkpoint::{ConfigError, OnError, SaveDecision};
 use training_monitor::run_record::{RecordWriter, kind};
 use training_monitor::store::{Store, ram::Ram};
 use training_monitor::{Engine, Event, Handler, ModelCheckpoint, Outcome, RunError, State, StopReason};
@@ -74,8 +74,7 @@ fn no_checkpoint_is_saved_if_the_run_record_overflows() {
         (OnError::Stop, Err(RunError::SaveFailed)),
         (OnError::Continue, Ok(Outcome { reason: StopReason::MaxEpochs, epoch: 1, iteration: 2 })),
     ] {
-        let policy =
-            ModelCheckpoint::<1>::every(1)?.on_error(on_error).build().expect("valid settings");
+        let policy = ModelCheckpoint::<1>::every(1)?.on_error(on_error).build().expect("valid settings");
         let mut handlers = (policy.attach(IterationCompleted, &mut store).expect("RAM does not fail"), LargeState);
         let result = Engine::new(1).run(&mut model, 0..2, &mut handlers, |_, _, _| 0.0);
         assert_eq!(result, expected);

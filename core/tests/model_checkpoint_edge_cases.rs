@@ -2,13 +2,13 @@
 //! needed objects, notifications of the observer, retries, and saves that were interrupted by a restart.
 
 use std::cell::RefCell;
-use training_monitor::checkpoint::{DecodeError, EncodeError, Encoded, Header, Objects, Named, Visit, ObjectVisitor};
+use training_monitor::checkpoint::{DecodeError, EncodeError, Encoded, Header, Named, ObjectVisitor, Objects, Visit};
 use training_monitor::event::IterationCompleted;
-use training_monitor::handlers::model_checkpoint::{ConfigError, OnError, SaveDecision, Step};
 use training_monitor::handlers::model_checkpoint::Report;
+use training_monitor::handlers::model_checkpoint::{ConfigError, OnError, SaveDecision, Step};
 use training_monitor::run_record::RunRecord;
 use training_monitor::store::ram::{Ram, RamError};
-use training_monitor::store::{StreamSpec, Store, CheckpointMeta};
+use training_monitor::store::{CheckpointMeta, Store, StreamSpec};
 use training_monitor::{Engine, Handler, ModelCheckpoint};
 use training_monitor_std::test_support::store::{Fault, Faulty, Operation};
 
@@ -117,12 +117,13 @@ fn a_ram_store_accepts_streams_up_to_its_capacity() {
 #[test]
 fn the_observer_receives_the_evicted_step() {
     let saves = RefCell::new(Vec::new());
-    let mut handler =
-        policy(2).attach(IterationCompleted, Ram::<4, 512>::new()).unwrap().observe(|report: &CheckpointEvent<'_, RamError>| {
+    let mut handler = policy(2).attach(IterationCompleted, Ram::<4, 512>::new()).unwrap().observe(
+        |report: &CheckpointEvent<'_, RamError>| {
             if let CheckpointEvent::Saved { save, removed, .. } = report {
                 saves.borrow_mut().push((save.step, *removed));
             }
-        });
+        },
+    );
     // The second save of step 3 replaces the first one, and evicts nothing.
     for step in [1, 2, 3, 3, 4] {
         handler.save(save(step), step, None, &MODEL).unwrap();
@@ -142,12 +143,13 @@ fn a_failed_save_is_retried_the_configured_number_of_times() {
             if operation == Operation::Create && creates <= failures { Fault::Before } else { Fault::None }
         });
         let policy = ModelCheckpoint::<3>::every(1)?.on_error(OnError::Retry(retries));
-        let mut handler =
-            policy.build().unwrap().attach(IterationCompleted, store).unwrap().observe(|report: &CheckpointEvent<'_, _>| {
+        let mut handler = policy.build().unwrap().attach(IterationCompleted, store).unwrap().observe(
+            |report: &CheckpointEvent<'_, _>| {
                 if let CheckpointEvent::SaveFailed { retrying, .. } = report {
                     retrying_flags.borrow_mut().push(*retrying);
                 }
-            });
+            },
+        );
         let mut model = MODEL;
         Engine::new(1).run(&mut model, 0..1, &mut handler, |_, batch, _| batch).unwrap();
         assert_eq!(handler.last_error().is_none(), is_saved, "{retries} retries, {failures} failures");
@@ -216,12 +218,13 @@ impl Objects for Two {
 #[test]
 fn a_checkpoint_without_a_needed_object_is_not_loaded() {
     let failed_loads = RefCell::new(Vec::new());
-    let mut handler =
-        policy(3).attach(IterationCompleted, Ram::<4, 512>::new()).unwrap().observe(|report: &CheckpointEvent<'_, RamError>| {
+    let mut handler = policy(3).attach(IterationCompleted, Ram::<4, 512>::new()).unwrap().observe(
+        |report: &CheckpointEvent<'_, RamError>| {
             if let CheckpointEvent::LoadFailed { step, .. } = report {
                 failed_loads.borrow_mut().push(*step);
             }
-        });
+        },
+    );
     handler.save(save(1), 1, None, &Two([1.0, 2.0], Some([3.0, 4.0]))).unwrap();
     handler.save(save(2), 2, None, &Two([5.0, 6.0], None)).unwrap();
     let mut model = Two([0.0; 2], Some([0.0; 2]));
@@ -240,7 +243,7 @@ fn run_once(store: Ram<4, 512>) -> (Ram<4, 512>, RunRecord) {
     let mut model = MODEL;
     let mut handler = policy(3).attach(IterationCompleted, store).unwrap();
     let mut engine = Engine::<u32>::new(2).with_epoch_length(2);
-    assert!(engine.begin_iteration(&mut model, &mut handler));
+    assert_eq!(engine.begin_iteration(&mut model, &mut handler), Ok(true));
     assert!(engine.end_iteration(0, &mut model, &mut handler));
     let mut record = RunRecord::new();
     assert!(Handler::<Model, u32>::verify(&mut handler, 1, &mut model, &mut record));
@@ -260,7 +263,7 @@ fn a_save_completed_before_the_restart_is_not_repeated() {
     let mut engine = Engine::<u32>::new(2).with_epoch_length(2);
     assert_eq!(engine.resume(&mut model, &mut handler).unwrap().map(|resumed| resumed.iteration), Some(1));
     assert_eq!(*creates.borrow(), 0);
-    assert!(engine.begin_iteration(&mut model, &mut handler));
+    assert_eq!(engine.begin_iteration(&mut model, &mut handler), Ok(true));
     assert!(engine.end_iteration(0, &mut model, &mut handler));
     assert_eq!(*creates.borrow(), 1);
 }
@@ -275,7 +278,7 @@ fn a_save_missing_at_the_restart_is_made_after_it() {
     };
     let mut handlers = both(Ram::<4, 512>::new(), Ram::<4, 512>::new());
     let mut engine = Engine::<u32>::new(2).with_epoch_length(2);
-    assert!(engine.begin_iteration(&mut model, &mut handlers));
+    assert_eq!(engine.begin_iteration(&mut model, &mut handlers), Ok(true));
     assert!(engine.end_iteration(0, &mut model, &mut handlers));
     let mut other = policy(3).attach(IterationCompleted, Ram::<4, 512>::new()).unwrap();
     other.save(save(9), 1, None, &model).unwrap();

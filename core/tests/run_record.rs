@@ -3,7 +3,9 @@
 
 use training_monitor::event::{EpochCompleted, IterationCompleted};
 use training_monitor::handlers::{early_stopping, terminate_on_nan};
-use training_monitor::run_record::{CAPACITY, RunRecord, RunRecordFull, RecordReader, RecordWriter, RestoreError, kind};
+use training_monitor::run_record::{
+    CAPACITY, RecordReader, RecordWriter, RestoreError, RunRecord, RunRecordFull, kind,
+};
 use training_monitor::{EarlyStopping, Engine, Event, Handler, State, TerminateOnNan};
 
 /// Two handlers that save state in the run record.

@@ -8,10 +8,10 @@ use training_monitor::ModelCheckpoint;
 use training_monitor::checkpoint::{self, Contents, Crc32, Encoded, Header, Named};
 use training_monitor::embedded_storage::nor_flash::{NorFlash, ReadNorFlash};
 use training_monitor::event::IterationCompleted;
-use training_monitor::handlers::model_checkpoint::SaveDecision;
 use training_monitor::handlers::model_checkpoint::Report;
+use training_monitor::handlers::model_checkpoint::SaveDecision;
 use training_monitor::store::flash::{RegionError, Slots, SlotsError};
-use training_monitor::store::{StreamSpec, Store};
+use training_monitor::store::{Store, StreamSpec};
 use training_monitor_std::test_support::flash::{Fault, Flash, Outcome};
 
 /// Saves checkpoints with the given numbers of weights as steps 1, 2, … and keeps the last `n_saved`.
@@ -70,7 +70,13 @@ fn a_stream_may_fill_the_slot_but_not_exceed_it() {
     let mut store = Slots::<_, 2>::open(&mut flash, 0..1024).unwrap();
     let room = store.max_stream_len();
     assert_eq!(room, 512 - 96);
-    let spec = |len| StreamSpec { header: Header { step: 1, ..Header::default() }, object: None, stream_index: 0, stream_count: 1, len };
+    let spec = |len| StreamSpec {
+        header: Header { step: 1, ..Header::default() },
+        object: None,
+        stream_index: 0,
+        stream_count: 1,
+        len,
+    };
     assert_eq!(store.create(&spec(room + 1)).map(|_| ()), Err(SlotsError::TooLong { len: room + 1, room }));
 
     let mut bytes: Vec<u8> = (0..room - 4).map(|byte| byte as u8).collect();
@@ -177,7 +183,8 @@ fn erases_are_distributed_evenly_and_counted_across_resets() {
         if save % 10 == 0 {
             handler.store_mut().flash_mut().cut_at(8, Outcome::Bits, 1);
         }
-        let saved = handler.save(SaveDecision { step: save, score: None }, save, None, &Named::new("m", &mut [1.0; 5][..]));
+        let saved =
+            handler.save(SaveDecision { step: save, score: None }, save, None, &Named::new("m", &mut [1.0; 5][..]));
         assert_eq!(saved.is_ok(), save % 10 != 0);
         drop(handler);
         flash.power_on();
@@ -244,8 +251,9 @@ fn a_slot_with_a_worn_out_block_is_detected_and_avoided() {
     let store = Slots::<_, 4>::open(WornOut(&mut flash, 768..1024), 0..2048).unwrap();
     let policy = ModelCheckpoint::<2>::every(1).unwrap();
     let mut failed = Vec::new();
-    let no_eviction_fails =
-        |report: &CheckpointEvent<'_, SlotsError<Fault>>| assert!(!matches!(report, CheckpointEvent::EvictionFailed { .. }));
+    let no_eviction_fails = |report: &CheckpointEvent<'_, SlotsError<Fault>>| {
+        assert!(!matches!(report, CheckpointEvent::EvictionFailed { .. }))
+    };
     let mut handler = policy.attach(IterationCompleted, store).unwrap().observe(no_eviction_fails);
     for step in 1..=12 {
         let save = SaveDecision { step, score: None };
@@ -264,7 +272,7 @@ fn min_interval_limits_the_number_of_erases() {
         let mut flash = Flash::<4, 256>::new(768, 0xFF);
         let store = Slots::<_, 3>::open(&mut flash, 0..768).unwrap();
         let policy = ModelCheckpoint::<2>::builder()
-            .score_function(|state: &State<f32>| state.output.unwrap_or(0.0))
+            .score_function(|state| state.output.unwrap_or(0.0))
             .n_saved(2)
             .build()
             .unwrap();

@@ -32,7 +32,9 @@ fn save(flash: &mut Chip, lengths: &[usize]) -> Result<(), String> {
         let step = index as u32 + 1;
         let mut weights: Vec<f32> = (0..*length).map(|weight| weight as f32 + step as f32 * 100.0).collect();
         let objects = Named::new("m", &mut weights[..]);
-        handler.save(SaveDecision { step, score: None }, 10 * step, None, &objects).map_err(|error| error.to_string())?;
+        handler
+            .save(SaveDecision { step, score: None }, 10 * step, None, &objects)
+            .map_err(|error| error.to_string())?;
     }
     Ok(())
 }

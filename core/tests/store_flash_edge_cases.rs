@@ -5,7 +5,7 @@ use training_monitor::checkpoint::{self, Contents, Crc32, Encoded, Header, Named
 use training_monitor::embedded_io::Write;
 use training_monitor::embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 use training_monitor::store::flash::{RegionError, Slots, SlotsError};
-use training_monitor::store::{StreamSpec, Store};
+use training_monitor::store::{Store, StreamSpec};
 
 /// A flash without power failures that records its write calls.
 struct RecordingFlash<const READ: usize, const WRITE: usize, const ERASE: usize> {
@@ -88,7 +88,8 @@ fn an_invalid_region_is_rejected_with_the_reason() {
     assert_eq!(open(256, 256), Err(RegionError::OutOfBounds { capacity: 512 }));
     assert_eq!(open(64, 320), Err(RegionError::NotAligned { erase: 128, slots: 2 }));
     assert_eq!(open(0, 384), Err(RegionError::NotAligned { erase: 128, slots: 2 }));
-    let one = Slots::<_, 1, Crc32>::open(RecordingFlash::<1, 1, 128>::new(512), 0..512).map(|store| store.max_stream_len());
+    let one =
+        Slots::<_, 1, Crc32>::open(RecordingFlash::<1, 1, 128>::new(512), 0..512).map(|store| store.max_stream_len());
     assert_eq!(one, Err(RegionError::TooFewSlots));
 }
 

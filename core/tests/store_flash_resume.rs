@@ -5,7 +5,7 @@
 mod store_access;
 
 use store_access::read_stream;
-use training_monitor::checkpoint::{Objects, StateDict, Visit, ObjectVisitor, TensorVisitor, TensorVisitor};
+use training_monitor::checkpoint::{ObjectVisitor, Objects, StateDict, TensorVisitor, Visit};
 use training_monitor::event::{EpochCompleted, IterationCompleted};
 use training_monitor::handlers::keep::KeepOutput;
 use training_monitor::handlers::model_checkpoint::OnError;
@@ -83,7 +83,7 @@ fn session<const W: usize, const E: usize>(flash: &mut Flash<W, E>, scored: bool
     let size = flash.image().len() as u32;
     let store = Slots::<_, 3>::open(flash, 0..size).unwrap();
     let builder = ModelCheckpoint::<2>::builder().n_saved(2).on_error(OnError::Stop);
-    let loss = |state: &State<f32>| -state.output.unwrap_or(f32::INFINITY);
+    let loss = |state| -state.output.unwrap_or(f32::INFINITY);
     // A run that resumes from a checkpoint of the last iteration of an epoch fires EpochCompleted before it runs a step.
     // The score function then needs the output of the earlier session, so `KeepOutput` saves it.
     let stopping = (EarlyStopping::new(3).unwrap().attach(EpochCompleted, loss), KeepOutput);

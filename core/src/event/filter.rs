@@ -5,6 +5,8 @@ use core::fmt;
 use core::num::NonZeroU32;
 
 /// Selects the events that call a handler.
+///
+/// Import the trait to narrow a filter: `use training_monitor::EventFilter;`, then `EpochCompleted.every(2)?`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not select events",
     note = "use an event of `training_monitor::event`, such as `EpochCompleted`, or `EpochCompleted.every(2)?`"

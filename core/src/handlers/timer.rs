@@ -226,6 +226,22 @@ impl<C, S, P, R, T, V, B> TimerHandler<C, S, P, R, T, V, B> {
         TimerHandler { timer, clock, start, pause, resume, step, observed, observer }
     }
 
+    /// [`Timer::value`] at the current tick of the clock.
+    pub fn value(&mut self) -> u64
+    where
+        C: Clock,
+    {
+        self.timer.value(self.clock.now())
+    }
+
+    /// [`Timer::seconds`] at the current tick of the clock, which has `hertz` ticks per second.
+    pub fn seconds(&mut self, hertz: u32) -> f32
+    where
+        C: Clock,
+    {
+        self.timer.seconds(self.clock.now(), hertz)
+    }
+
     /// Calls `observer` with the timer and the current tick at the events that `filter` selects, for example to report
     /// the [average](Timer::value).
     pub fn observe<W, F>(self, filter: W, observer: F) -> TimerHandler<C, S, P, R, T, W, F>

@@ -6,7 +6,7 @@ use super::{HandlerKind, RestoreError, RunRecord, split_state};
 /// A handler whose state survives a restart.
 ///
 /// Implement it beside [`Handler`](crate::Handler), and call [`HandlerStates::visit`] in
-/// [`Handler::persist`](crate::Handler::persist). A failed restore changes no handler: `restore` is called only after
+/// [`Handler::persist`](crate::Handler::persist). Without that call, the state is not saved. A failed restore changes no handler: `restore` is called only after
 /// the states of all handlers have been decoded.
 ///
 /// ```

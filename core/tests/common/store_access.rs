@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test program uses a part of this module")]
 
 use training_monitor::embedded_io::Read;
-use training_monitor::store::{Store, CheckpointMeta};
+use training_monitor::store::{CheckpointMeta, Store};
 
 /// Returns all checkpoints that the store lists, or an error if the list does not end.
 pub fn list_checkpoints<S: Store>(store: &mut S) -> Result<Vec<CheckpointMeta>, String> {

@@ -14,8 +14,15 @@
 //! 4. The ranking changes.
 //! 5. The store removes the evicted checkpoint.
 //!
+//! The store needs one place more than the number of checkpoints that are kept. Otherwise the save after the last free place
+//! fails, and the run ends with [`RunError::SaveFailed`](crate::RunError::SaveFailed).
+//!
 //! An error before the commit leaves the ranking and the stored checkpoints unchanged. A failed removal is reported and
-//! retried at the next save.
+//! retried at the next save. [`last_error`](CheckpointHandler::last_error) and an
+//! [observer](CheckpointHandler::observe) give the cause of a failed save.
+//!
+//! A run that saves at `IterationCompleted` and takes a score from the output at `EpochCompleted` needs
+//! [`KeepOutput`](crate::handlers::keep::KeepOutput) among its handlers.
 //!
 //! ```
 //! use training_monitor::{Engine, ModelCheckpoint, checkpoint::Named, event::IterationCompleted, store::ram::Ram};

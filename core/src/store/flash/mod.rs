@@ -74,6 +74,7 @@ pub mod layout;
 mod mount;
 mod region;
 mod save;
+mod shared;
 
 #[cfg(feature = "nor-flash-async")]
 #[cfg_attr(docsrs, doc(cfg(feature = "nor-flash-async")))]
@@ -81,6 +82,7 @@ pub use blocking::BlockingNorFlash;
 pub use error::SlotsError;
 pub use io::{Reader, Writer};
 pub use region::RegionError;
+pub use shared::{SharedError, SharedNorFlash};
 
 use super::CheckpointMeta;
 use crate::checkpoint::{Checksum, Crc32};
