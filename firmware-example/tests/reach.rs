@@ -35,20 +35,23 @@ fn identifier(text: &str) -> &str {
     &text[..end]
 }
 
+/// `text` without the generic parameters at its start. `None` if they do not end in this line.
+fn skip_generics(text: &str) -> Option<&str> {
+    if !text.starts_with('<') {
+        return Some(text);
+    }
+    let mut depth = 0;
+    let end = text.char_indices().find(|(index, c)| {
+        depth += i32::from(*c == '<') - i32::from(*c == '>' && !text[..*index].ends_with('-'));
+        depth == 0
+    });
+    Some(&text[end?.0 + 1..])
+}
+
 /// The type of an `impl` block that starts with `line`: the first identifier after `for`, or after the generic parameters
 /// if there is no `for`.
 fn impl_type(line: &str) -> Option<&str> {
-    let rest = line.strip_prefix("impl")?;
-    let rest = if rest.starts_with('<') {
-        let mut depth = 0;
-        let end = rest.char_indices().find(|(index, c)| {
-            depth += i32::from(*c == '<') - i32::from(*c == '>' && !rest[..*index].ends_with('-'));
-            depth == 0
-        });
-        &rest[end?.0 + 1..]
-    } else {
-        rest
-    };
+    let rest = skip_generics(line.strip_prefix("impl")?)?;
     let rest = rest.split_once(" for ").map_or(rest, |(_, type_name)| type_name);
     Some(identifier(rest.trim_start()))
 }
@@ -87,10 +90,10 @@ fn public_functions() -> BTreeSet<Function> {
             let rest = rest.strip_prefix("const ").unwrap_or(rest);
             let Some(rest) = rest.strip_prefix("fn ") else { continue };
             // If the arguments do not fit into one line, `self` is at the start of the next line.
-            let arguments = format!("{rest}{}", lines.peek().map_or("", |next| next.trim_start()));
-            let takes_self = ["self", "mut self", "&self", "&mut self"]
-                .iter()
-                .any(|this| arguments.find('(').is_some_and(|open| arguments[open + 1..].starts_with(this)));
+            let signature = format!("{rest}{}", lines.peek().map_or("", |next| next.trim_start()));
+            let arguments = skip_generics(&signature[identifier(rest).len()..]).unwrap_or_default();
+            let takes_self =
+                ["(self", "(mut self", "(&self", "(&mut self"].iter().any(|this| arguments.starts_with(this));
             let nested_free_function = type_name.is_empty() && line.starts_with(' ');
             if !private_types.contains(&type_name) && !nested_free_function {
                 functions.insert((type_name.clone(), identifier(rest).to_owned(), takes_self));

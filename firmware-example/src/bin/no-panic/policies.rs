@@ -168,7 +168,7 @@ fn engine(model: &mut u32, weights: &mut [f32]) {
             state.terminate_if_stopped(&outcome);
         }
     });
-    let types = RunTypes::<u32, f32>::default();
+    let types = black_box(RunTypes::<u32, f32>::new());
     let mut handlers = (
         TerminateOnNan::new().attach(IterationCompleted, types.reference(|_, state| &state.output)),
         TerminateOnNan::new().attach_slices(IterationCompleted, types.slices(|_, check| check(weights))),
@@ -187,6 +187,7 @@ fn engine(model: &mut u32, weights: &mut [f32]) {
         [on(Any, |_: &mut u32, _: &mut State<f32>| ()); 2],
         evaluator,
     );
+    black_box((handlers.1.first_non_finite(), handlers.3.value(), handlers.3.seconds(any())));
     let mut engine = Engine::with_metrics(any(), ()).with_epoch_length(any());
     engine.start_after_epoch(any(), any());
     run(&mut engine, model, &[1.0, 2.0][..], &mut handlers);
@@ -205,7 +206,10 @@ fn engine(model: &mut u32, weights: &mut [f32]) {
     match engine.record::<u32, _>(&mut handlers) {
         Err(full) => error(&full),
         Ok(record) => {
-            record.handlers().for_each(|state| _ = black_box(state));
+            record.handlers().for_each(|(kind, state)| {
+                display(kind);
+                black_box((kind.code(), state));
+            });
             if let Err(failed) = engine.restore::<u32, _>(&record, &mut handlers) {
                 error(&failed);
             }

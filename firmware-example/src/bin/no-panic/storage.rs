@@ -2,6 +2,7 @@
 
 use crate::format::{display, error};
 use crate::policies::any;
+use core::cell::RefCell;
 use core::hint::black_box;
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash};
 use training_monitor::checkpoint::{
@@ -9,6 +10,7 @@ use training_monitor::checkpoint::{
     TensorUnavailable, TensorView, TensorVisitor,
 };
 use training_monitor::embedded_io::{self, Read, Write};
+use training_monitor::embedded_storage_async::nor_flash as async_flash;
 use training_monitor::event::EpochCompleted;
 use training_monitor::handlers::keep::{KeepMetrics, KeepOutput};
 use training_monitor::handlers::model_checkpoint::{
@@ -16,7 +18,8 @@ use training_monitor::handlers::model_checkpoint::{
 };
 use training_monitor::log::DefmtObserver;
 use training_monitor::run_record::{HandlerKind, HandlerStates, Persist, RunRecord};
-use training_monitor::store::flash::Slots;
+use training_monitor::store::flash::layout::{CommitRecord, SealState, seal_bytes};
+use training_monitor::store::flash::{BlockingNorFlash, SharedNorFlash, Slots};
 use training_monitor::store::ram::Ram;
 use training_monitor::store::{CheckpointMeta, Store, StreamSpec};
 use training_monitor::{Engine, Event, Handler, ModelCheckpoint, State};
@@ -34,6 +37,8 @@ pub fn call_all() {
     call_store(&mut model, &mut Ram::<3, 1024>::default());
     call_slots::<4>(&mut model);
     call_slots::<8>(&mut model);
+    call_layout();
+    call_wrapped_flash(&mut model);
 }
 
 fn call_codec<T: Objects>(model: &mut T) {
@@ -43,6 +48,7 @@ fn call_codec<T: Objects>(model: &mut T) {
 
     let header =
         Header { step: any(), sequence: any(), iteration: any(), score: any(), score_name: black_box(Some("score")) };
+    black_box(Contents::new(any()));
     let contents = Contents { header, record: None, single_object: black_box(None), allow_non_finite: any() };
     let mut buffer = Buffer { bytes: [0; 512], position: 0 };
     let mut record = RunRecord::new();
@@ -60,6 +66,9 @@ fn call_codec<T: Objects>(model: &mut T) {
         Ok(info) => drop(black_box(info)),
         Err(failed) => error(&failed),
     }
+    black_box(checkpoint::encode_with::<Crc32, _, _>(&mut buffer, &contents, model).is_ok());
+    black_box(checkpoint::load_with::<Crc32, _>(&buffer.bytes, model, None).is_ok());
+    black_box(checkpoint::inspect_with::<Crc32, _, _>(&mut buffer, &mut scratch, &mut Inspector).is_ok());
     let mut loader = Loader::new(model, &mut scratch);
     black_box(loader.verify::<Crc32, _>(&mut buffer, None).is_ok());
     black_box(loader.check_complete::<core::convert::Infallible>().is_ok());
@@ -132,6 +141,60 @@ fn call_slots<const GRANULE: usize>(model: &mut Model<'_>) {
             call_store(model, &mut slots);
             black_box(slots.into_inner());
         }
+    }
+}
+
+fn call_layout() {
+    let meta = CheckpointMeta { step: any(), sequence: any(), iteration: any(), score: any() };
+    let record = CommitRecord { meta, len: any(), crc: any(), erases: any(), total_erases: any() };
+    let bytes = black_box(record.to_bytes::<Crc32>(any(), any()));
+    black_box((CommitRecord::from_bytes::<Crc32>(&bytes, any(), any()), CommitRecord::from_bytes_unverified(&bytes)));
+    black_box((SealState::new(&black_box([0; 8]), &bytes), seal_bytes(&bytes)));
+}
+
+fn call_wrapped_flash(model: &mut Model<'_>) {
+    let mut flash = BlockingNorFlash::new(AsyncChip(Chip::<4>([0; 3 * 1024])));
+    black_box((flash.inner().0.0.len(), flash.inner_mut().0.0.len()));
+    if let Ok(slots) = Slots::<_, 3>::open(&mut flash, any()..any()) {
+        call_store(model, slots);
+    }
+    let shared = RefCell::new(flash.into_inner().0);
+    let flash = SharedNorFlash(&shared);
+    if let (Ok(first), Ok(second)) =
+        (Slots::<_, 3>::open(flash, any()..any()), Slots::<_, 3>::open(flash, any()..any()))
+    {
+        call_store(model, first);
+        call_store(model, second);
+    }
+}
+
+/// An async driver of the flash in RAM.
+struct AsyncChip(Chip<4>);
+
+impl async_flash::ErrorType for AsyncChip {
+    type Error = OutOfBounds;
+}
+
+impl async_flash::ReadNorFlash for AsyncChip {
+    const READ_SIZE: usize = 1;
+
+    async fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), OutOfBounds> {
+        self.0.read(offset, bytes)
+    }
+    fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+}
+
+impl async_flash::NorFlash for AsyncChip {
+    const WRITE_SIZE: usize = 4;
+    const ERASE_SIZE: usize = 512;
+
+    async fn erase(&mut self, from: u32, to: u32) -> Result<(), OutOfBounds> {
+        self.0.erase(from, to)
+    }
+    async fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), OutOfBounds> {
+        self.0.write(offset, bytes)
     }
 }
 
