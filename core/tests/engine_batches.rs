@@ -63,18 +63,18 @@ fn data_shorter_than_the_epoch_restarts_even_if_its_length_is_wrong() {
 /// wrote the record and did not reset the offset at the end of an epoch.
 #[test]
 fn a_data_offset_beyond_the_end_of_the_data_wraps() {
-    for after in [Phase::BetweenIterations, Phase::GetBatchCompleted, Phase::IterationStarted] {
-        let mut record = record_fixture(after, 2, 17, 5);
+    for phase in [Phase::BetweenIterations, Phase::GetBatchCompleted, Phase::IterationStarted] {
+        let mut record = record_fixture(phase, 2, 17, 5);
         record.engine.data_offset = 14;
         let mut batches = Vec::new();
         let mut engine = Engine::<u32>::new(2);
         engine.restore::<(), _>(&record, &mut ()).unwrap();
         engine.run(&mut (), 10..13, &mut (), |(), batch, _| (batches.push(batch), batch).1).unwrap();
-        assert_eq!(batches, [12, 10, 11, 12, 10, 11, 12, 10], "{after:?}");
+        assert_eq!(batches, [12, 10, 11, 12, 10, 11, 12, 10], "{phase:?}");
         // A later run over longer data uses all of that data.
         batches.clear();
         engine.run(&mut (), 10..16, &mut (), |(), batch, _| (batches.push(batch), batch).1).unwrap();
-        assert_eq!(batches[..7], [10, 11, 12, 13, 14, 15, 10], "{after:?}");
+        assert_eq!(batches[..7], [10, 11, 12, 13, 14, 15, 10], "{phase:?}");
     }
 }
 
@@ -117,7 +117,8 @@ fn a_shorter_epoch_length_set_between_iterations_ends_the_epoch() {
     let mut log = Log::new();
     let mut engine = Engine::<u32>::new(1).with_epoch_length(9);
     for _ in 0..3 {
-        assert_eq!(engine.begin_iteration(&mut log, &mut Recorder) && engine.end_iteration(0, &mut log, &mut Recorder), Ok(true));
+        assert_eq!(engine.begin_iteration(&mut log, &mut Recorder), Ok(true));
+        assert!(engine.end_iteration(0, &mut log, &mut Recorder));
     }
     let mut engine = engine.with_epoch_length(3);
     assert_eq!(engine.begin_iteration(&mut log, &mut Recorder), Ok(false));
@@ -137,12 +138,12 @@ fn a_record_with_a_started_iteration_beyond_its_counters_is_rejected() {
 
 #[test]
 fn data_missing_after_resume_reports_the_resumed_iteration() {
-    for (epoch_length, after) in
+    for (epoch_length, phase) in
         [(0, Phase::IterationStarted), (9, Phase::IterationStarted), (9, Phase::BetweenIterations)]
     {
-        let mut engine = restored(&record_fixture(after, 4, 5, epoch_length));
+        let mut engine = restored(&record_fixture(phase, 4, 5, epoch_length));
         let error = engine.run(&mut Log::new(), IterBatches([0_u32; 0].iter()), &mut (), |_, batch, _| *batch);
-        assert_eq!(error, Err(RunError::DataExhausted { epoch: 1, iteration: 5 }), "{epoch_length} {after:?}");
+        assert_eq!(error, Err(RunError::DataExhausted { epoch: 1, iteration: 5 }), "{epoch_length} {phase:?}");
     }
 }
 
@@ -170,10 +171,11 @@ fn restore_during_a_run_replaces_the_whole_engine_state() {
     for stop in [None, Some(StopReason::User(1))] {
         let mut log = Log::new();
         let mut engine = Engine::<u32>::new(1).with_epoch_length(9);
-        assert_eq!(engine.begin_iteration(&mut log, &mut Recorder) && engine.end_iteration(0, &mut log, &mut Recorder), Ok(true));
+        assert_eq!(engine.begin_iteration(&mut log, &mut Recorder), Ok(true));
+        assert!(engine.end_iteration(0, &mut log, &mut Recorder));
         let mut record = record_fixture(Phase::BetweenIterations, 3, 3, if stop.is_some() { 9 } else { 3 });
         record.engine.stop = stop;
         engine.restore::<Log, _>(&record, &mut Recorder).unwrap();
-        assert!(!engine.begin_iteration(&mut log, &mut Recorder), "{stop:?}");
+        assert_eq!(engine.begin_iteration(&mut log, &mut Recorder), Ok(false), "{stop:?}");
     }
 }

@@ -1,5 +1,5 @@
 //! Edge cases of the engine found by mutation testing: requests from outside a run, records with another epoch length,
-//! and handlers that report pending actions without requesting them. Without these tests, a wrong change of one line of the
+//! and handlers that request no action. Without these tests, a wrong change of one line of the
 //! engine would pass all tests.
 
 #[path = "common/record_fixtures.rs"]
@@ -7,8 +7,8 @@ mod record_fixtures;
 
 use record_fixtures::record_fixture;
 use training_monitor::engine::Phase;
-use training_monitor::event::{Completed, IterationCompleted};
-use training_monitor::run_record::{RecordReader, RecordWriter, RestoreError, RunRecord};
+use training_monitor::event::IterationCompleted;
+use training_monitor::run_record::{HandlerKind, HandlerStates, Persist, RestoreError, RunRecord};
 use training_monitor::{EarlyStopping, Engine, Event, Handler, State, StopReason, Timer, UserEvent, on};
 
 type Log = Vec<Event>;
@@ -72,7 +72,7 @@ fn a_completed_run_continues_only_if_the_engine_has_more_epochs() {
         record.engine.iteration = 6;
         let mut engine = Engine::<u32>::new(max_epochs);
         engine.restore::<Log, _>(&record, &mut ()).unwrap();
-        assert_eq!(engine.begin_iteration(&mut Log::new(), &mut ()), continues, "{max_epochs}");
+        assert_eq!(engine.begin_iteration(&mut Log::new(), &mut ()), Ok(continues), "{max_epochs}");
     }
 }
 
@@ -115,24 +115,20 @@ fn a_user_event_fired_between_two_iterations_precedes_the_next_one() {
     assert_eq!(log, [Event::User(USER), Event::IterationStarted]);
 }
 
-/// Always reports a pending action, but requests one only if `requests` is true.
+/// Counts its actions. Requests an action at each event if `requests` is true.
 #[derive(Default)]
-struct AlwaysPending {
+struct ActionCounter {
     requests: bool,
-    pending: bool,
     actions: u32,
 }
 
-impl Handler<Log, u32> for AlwaysPending {
+impl Handler<Log, u32> for ActionCounter {
     fn on_event(&mut self, _: Event, _: &mut Log, state: &mut State<u32>) {
         if self.requests {
             state.request_action();
         }
     }
-    fn pending(&self) -> bool {
-        self.pending
-    }
-    fn act(&mut self, _: &mut Log, _: &mut State<u32>, _: &RunRecord) -> bool {
+    fn perform(&mut self, _: &mut Log, _: &mut State<u32>, _: &RunRecord) -> bool {
         self.actions += 1;
         false
     }
@@ -140,7 +136,7 @@ impl Handler<Log, u32> for AlwaysPending {
 
 #[test]
 fn a_handler_acts_only_after_a_request() {
-    let mut handler = AlwaysPending { pending: true, ..AlwaysPending::default() };
+    let mut handler = ActionCounter::default();
     let stop = on(IterationCompleted, |_, state| state.terminate(StopReason::User(1)));
     Engine::new(2).run(&mut Log::new(), 0..3, &mut (&mut handler, stop), |_, batch, _| batch).unwrap();
     assert_eq!(handler.actions, 0);
@@ -148,14 +144,23 @@ fn a_handler_acts_only_after_a_request() {
     Engine::new(2).run(&mut Log::new(), 0..3, &mut handler, |_, batch, _| batch).unwrap();
     assert!(handler.actions > 0);
     // A request between two iterations, from outside the handlers, counts too.
-    let mut handler = AlwaysPending { pending: true, ..AlwaysPending::default() };
+    let mut handler = ActionCounter::default();
     let mut engine = Engine::new(1).with_epoch_length(9);
     for actions in 0..2 {
         let log = &mut Log::new();
-        assert_eq!(engine.begin_iteration(log, &mut handler) && engine.end_iteration(0, log, &mut handler), Ok(true));
+        assert_eq!(engine.begin_iteration(log, &mut handler), Ok(true));
+        assert!(engine.end_iteration(0, log, &mut handler));
         assert_eq!(handler.actions, actions);
         engine.state_mut().request_action();
     }
+}
+
+#[test]
+fn a_request_of_one_handler_calls_every_handler() {
+    let request = on(IterationCompleted, |_, state| state.request_action());
+    let mut handlers = (ActionCounter::default(), request, [ActionCounter::default()]);
+    Engine::new(2).run(&mut Log::new(), 0..3, &mut handlers, |_, batch, _| batch).unwrap();
+    assert_eq!((handlers.0.actions, handlers.2[0].actions), (6, 6));
 }
 
 /// Handlers that implement only the required methods of the trait.
@@ -168,34 +173,24 @@ fn the_provided_methods_of_a_handler_save_and_load_nothing() {
             state.request_action();
         }
     }
-    /// Reports a pending action but does not implement one.
-    struct PendingOnly;
-    impl Handler<Log, u32> for PendingOnly {
-        fn on_event(&mut self, event: Event, log: &mut Log, state: &mut State<u32>) {
-            Minimal.on_event(event, log, state);
-        }
-        fn pending(&self) -> bool {
-            true
-        }
-    }
     let mut log = Log::new();
-    Engine::new(1).run(&mut log, 0..1, &mut Minimal, |_, batch, _| batch).unwrap();
-    Engine::new(1).run(&mut log, 0..1, &mut PendingOnly, |_, batch, _| batch).unwrap();
+    let mut engine = Engine::new(1);
+    engine.run(&mut log, 0..1, &mut Minimal, |_, batch, _| batch).unwrap();
     assert!(!log.contains(&Event::SavedCheckpoint));
+    assert_eq!(engine.record::<Log, _>(&mut Minimal).unwrap().handlers().count(), 0);
     let (minimal, mut record): (&mut dyn Handler<Log, u32>, _) = (&mut Minimal, RunRecord::new());
-    assert!(!minimal.pending() && !minimal.load(1, &mut log) && !minimal.verify(1, &mut log, &mut record));
-    assert_eq!(minimal.newest(None), None);
+    assert!(!minimal.load_checkpoint(1, &mut log) && !minimal.verify_checkpoint(1, &mut log, &mut record));
+    assert_eq!(minimal.newest_checkpoint(None), None);
 }
 
 #[test]
 fn restore_returns_the_first_error() {
     let handlers = || {
-        let stopping = EarlyStopping::new(2).unwrap().attach(IterationCompleted, |_: &State<u32>| 0.0);
-        (stopping, Timer::new(0).attach(|| 0, Completed, Completed, Completed, Completed))
+        let stopping = EarlyStopping::new(2).unwrap().attach(IterationCompleted, |_| 0.0);
+        (stopping, Timer::new(0).attach(|| 0))
     };
     let restored = Engine::<u32>::new(1).restore::<Log, _>(&RunRecord::new(), &mut handlers());
-    let early_stopping = training_monitor::run_record::kind::EARLY_STOPPING;
-    assert_eq!(restored, Err(RestoreError::Missing { kind: early_stopping }));
+    assert_eq!(restored, Err(RestoreError::Missing { kind: HandlerKind::EARLY_STOPPING }));
 }
 
 #[test]
@@ -204,14 +199,14 @@ fn resume_takes_the_newest_readable_checkpoint_and_counts_the_skipped_ones() {
     struct Medium(u32);
     impl Handler<Log, u32> for Medium {
         fn on_event(&mut self, _: Event, _: &mut Log, _: &mut State<u32>) {}
-        fn newest(&mut self, below: Option<u32>) -> Option<u32> {
+        fn newest_checkpoint(&mut self, below: Option<u32>) -> Option<u32> {
             [9, 6, 3].into_iter().find(|iteration| below.is_none_or(|below| *iteration < below))
         }
-        fn verify(&mut self, iteration: u32, _: &mut Log, record: &mut RunRecord) -> bool {
+        fn verify_checkpoint(&mut self, iteration: u32, _: &mut Log, record: &mut RunRecord) -> bool {
             *record = record_fixture(Phase::BetweenIterations, 3, 3, 3);
             iteration <= self.0
         }
-        fn load(&mut self, _: u32, _: &mut Log) -> bool {
+        fn load_checkpoint(&mut self, _: u32, _: &mut Log) -> bool {
             true
         }
     }
@@ -230,25 +225,30 @@ fn a_record_accepts_a_state_up_to_the_last_byte_of_its_capacity() {
     struct Stateful(usize, Option<Vec<u8>>);
     impl Handler<Log, u32> for Stateful {
         fn on_event(&mut self, _: Event, _: &mut Log, _: &mut State<u32>) {}
-        fn save_state(&mut self, _: &State<u32>, record: &mut RecordWriter<'_>) {
-            record.push(200, &vec![5_u8; self.0]);
+        fn persist(&mut self, _: &mut State<u32>, states: &mut HandlerStates<'_>) {
+            states.visit(self);
         }
-        fn restore_state(&mut self, _: &mut State<u32>, record: &mut RecordReader<'_>) {
-            self.1 = record.take(200);
+    }
+    impl Persist for Stateful {
+        const KIND: HandlerKind = HandlerKind::user(72);
+        type State = Vec<u8>;
+        fn save(&mut self) -> Vec<u8> {
+            vec![5; self.0]
+        }
+        fn restore(&mut self, state: Vec<u8>) {
+            self.1 = Some(state);
         }
     }
     // The capacity is 128 bytes. Kind and length take two of them, and the length that postcard writes takes one.
     for (len, fits) in [(0, true), (100, true), (125, true), (126, false), (127, false), (300, false)] {
-        let engine = Engine::<u32>::new(1);
+        let mut engine = Engine::<u32>::new(1);
         let record = engine.record::<Log, _>(&mut Stateful(len, None));
         assert_eq!(record.is_ok(), fits, "{len}");
         let Ok(record) = record else { continue };
         let mut handler = Stateful(0, None);
         Engine::<u32>::new(1).restore::<Log, _>(&record, &mut handler).unwrap();
         assert_eq!(handler.1, Some(vec![5; len]));
-        assert_eq!(
-            Engine::<u32>::new(1).restore::<Log, _>(&record, &mut ()),
-            Err(RestoreError::Unclaimed { kind: 200 })
-        );
+        let unclaimed = RestoreError::Unclaimed { kind: HandlerKind::user(72) };
+        assert_eq!(Engine::<u32>::new(1).restore::<Log, _>(&record, &mut ()), Err(unclaimed));
     }
 }

@@ -76,15 +76,6 @@ fn end_iteration_without_begin_iteration_does_nothing() {
 }
 
 #[test]
-fn a_second_begin_iteration_does_nothing() {
-    let mut events = 0;
-    let mut engine = Engine::new(1).with_epoch_length(2);
-    assert_eq!(engine.begin_iteration(&mut (), &mut ()), Ok(true));
-    assert_eq!(engine.begin_iteration(&mut (), &mut count(&mut events)), Ok(true));
-    assert_eq!((events, engine.state().iteration()), (0, 1));
-}
-
-#[test]
 fn a_completed_run_stays_completed_until_restart() {
     let mut events = 0;
     let mut engine = Engine::new(1).with_epoch_length(1);

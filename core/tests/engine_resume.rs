@@ -14,21 +14,15 @@ const SCRIPTS: u64 = 600;
 /// Takes the run record after every event, as a checkpoint at that event would contain it.
 #[derive(Default)]
 struct RecordTaker {
-    is_pending: bool,
     /// The length of the log at each event, and the record.
     records: Vec<(usize, RunRecord)>,
 }
 
 impl Handler<Log, u32> for RecordTaker {
     fn on_event(&mut self, _: Event, _: &mut Log, state: &mut State<u32>) {
-        self.is_pending = true;
         state.request_action();
     }
-    fn pending(&self) -> bool {
-        self.is_pending
-    }
-    fn act(&mut self, log: &mut Log, _: &mut State<u32>, record: &RunRecord) -> bool {
-        self.is_pending = false;
+    fn perform(&mut self, log: &mut Log, _: &mut State<u32>, record: &RunRecord) -> bool {
         self.records.push((log.len(), record.clone()));
         // False: no checkpoint was saved, so the engine does not fire SavedCheckpoint.
         false
@@ -93,12 +87,16 @@ struct FinalState {
 fn run_with_handlers(from: Option<&RunRecord>) -> (FinalState, Vec<(usize, RunRecord)>) {
     let clock = std::cell::Cell::new(0_u64);
     let scores = [1, 5, 4, 3, 6, 2, 2, 1, 1, 1, 1, 1];
-    let timer =
-        Timer::new(0).attach(|| clock.get(), EpochStarted, EpochCompleted, IterationStarted, IterationCompleted);
-    let stopping = EarlyStopping::new(4).expect("a patience").attach(IterationCompleted, |state| {
-        f32::from(u8::try_from(state.output.unwrap_or(0)).unwrap_or(0))
-    });
-    let guard = TerminateOnNan::new().attach(Completed, |_: &Log, _: &State<u32>| 0.0_f32);
+    let timer = Timer::new(0)
+        .attach(|| clock.get())
+        .start(EpochStarted)
+        .pause(EpochCompleted)
+        .resume(IterationStarted)
+        .step(IterationCompleted);
+    let stopping = EarlyStopping::new(4)
+        .expect("a patience")
+        .attach(IterationCompleted, |state| f32::from(u8::try_from(state.output.unwrap_or(0)).unwrap_or(0)));
+    let guard = TerminateOnNan::new().attach(Completed, |_, _| &0.0_f32);
     let mut handlers = (timer, stopping, Recorder, guard, RecordTaker::default());
     let mut engine = Engine::new(4);
     if let Some(record) = from {

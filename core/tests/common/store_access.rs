@@ -8,10 +8,10 @@ use training_monitor::store::{CheckpointMeta, Store};
 /// Returns all checkpoints that the store lists, or an error if the list does not end.
 pub fn list_checkpoints<S: Store>(store: &mut S) -> Result<Vec<CheckpointMeta>, String> {
     let mut checkpoints = Vec::new();
-    while let Some(stored) =
+    while let Some(meta) =
         store.checkpoint(checkpoints.len() as u32).map_err(|error| format!("cannot list checkpoints: {error:?}"))?
     {
-        checkpoints.push(stored);
+        checkpoints.push(meta);
         if checkpoints.len() > 1000 {
             return Err("the store lists more than 1000 checkpoints".into());
         }
