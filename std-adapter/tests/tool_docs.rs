@@ -10,8 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tool::{MemoryFlash, device, python, train};
-use training_monitor::checkpoint::Crc32;
-use training_monitor::store::slots::Slots;
+use training_monitor::store::flash::Slots;
 use training_monitor_std::{Directory, History};
 
 /// Creates the files that the pages mention.
@@ -29,7 +28,7 @@ fn create_files(dir: &Path) {
         history.flush().unwrap();
     }
     let mut flash = vec![0xFF; 4096];
-    let slots = Slots::<_, 2, Crc32>::open(MemoryFlash::<256>(&mut flash), 0..4096).unwrap();
+    let slots = Slots::<_, 2>::open(MemoryFlash::<256>(&mut flash), 0..4096).unwrap();
     train(training_monitor::store::ram::Ram::<3, 512>::new(), slots);
     fs::write(dir.join("dump.bin"), flash).unwrap();
     fs::write(dir.join("device.log"), "INFO epoch 1: loss 0.5\n").unwrap();

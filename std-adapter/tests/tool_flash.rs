@@ -6,11 +6,12 @@ mod tool;
 use std::fs;
 use tool::{MemoryFlash, Model, check_output, json_output, run_tool, train};
 use training_monitor::ModelCheckpoint;
-use training_monitor::checkpoint::{Crc32, Inspect, inspect};
+use training_monitor::checkpoint::{Inspect, inspect};
 use training_monitor::event::Never;
-use training_monitor::record::Record;
+use training_monitor::run_record::RunRecord;
 use training_monitor::store::Store;
-use training_monitor::store::slots::Slots;
+use training_monitor::store::flash::Slots;
+use training_monitor::store::flash::layout::{SEAL_OFFSET, STREAM_OFFSET};
 
 /// The size of a slot in bytes.
 const SLOT: usize = 512;
@@ -29,8 +30,8 @@ fn create_dump() -> Vec<u8> {
     let mut bytes: Vec<u8> = (0..END + 700).map(|n| (n * 7) as u8).collect();
     bytes[BEST..END].fill(0xFF);
     let (start, rest) = bytes.split_at_mut(LATEST);
-    let best = Slots::<_, 3, Crc32>::open(MemoryFlash::<BLOCK>(start), BEST as u32..LATEST as u32).unwrap();
-    let latest = Slots::<_, 2, Crc32>::open(MemoryFlash::<BLOCK>(rest), 0..2 * SLOT as u32).unwrap();
+    let best = Slots::<_, 3>::open(MemoryFlash::<BLOCK>(start), BEST as u32..LATEST as u32).unwrap();
+    let latest = Slots::<_, 2>::open(MemoryFlash::<BLOCK>(rest), 0..2 * SLOT as u32).unwrap();
     train(best, latest);
     bytes
 }
@@ -38,9 +39,9 @@ fn create_dump() -> Vec<u8> {
 /// Step and sequence of each checkpoint that the store of the device finds.
 fn checkpoints_of_store<const N: usize>(bytes: &mut [u8]) -> Vec<(u64, u64)> {
     let end = bytes.len() as u32;
-    let mut slots = Slots::<_, N, Crc32>::open(MemoryFlash::<BLOCK>(bytes), 0..end).unwrap();
-    let all = (0..).map_while(|index| slots.stored(index).unwrap());
-    all.map(|stored| (u64::from(stored.step), u64::from(stored.sequence))).collect()
+    let mut slots = Slots::<_, N>::open(MemoryFlash::<BLOCK>(bytes), 0..end).unwrap();
+    let all = (0..).map_while(|index| slots.checkpoint(index).unwrap());
+    all.map(|checkpoint| (u64::from(checkpoint.step), u64::from(checkpoint.sequence))).collect()
 }
 
 #[test]
@@ -101,6 +102,39 @@ fn damage_and_interrupted_saves_are_distinguished() {
     assert!(latest.iter().any(|found| found["slot"]["sealed"] == false), "{latest:?}");
 }
 
+/// Power fails during the last write of a commit, the eight bytes of the seal. The tool says the same about the checkpoint
+/// as `Store::is_durable` on the device.
+#[test]
+fn a_partial_seal_makes_a_checkpoint_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let intact = create_dump();
+    for programmed in 0..=8 {
+        let mut bytes = intact.clone();
+        bytes[LATEST + SEAL_OFFSET as usize + programmed..LATEST + STREAM_OFFSET as usize].fill(0xFF);
+        fs::write(dir.path().join("dump.bin"), &bytes).unwrap();
+        let found = json_output(dir.path(), &["inspect", "dump.bin", "--json"]);
+        let latest = found["series"][1]["checkpoints"].as_array().unwrap();
+        let checkpoint = latest.iter().find(|found| found["slot"]["index"] == 0).unwrap();
+        let step = checkpoint["step"].as_u64().unwrap();
+        let flash = MemoryFlash::<BLOCK>(&mut bytes[LATEST..END]);
+        let is_durable = Slots::<_, 2>::open(flash, 0..2 * SLOT as u32).unwrap().is_durable(step as u32);
+        assert_eq!(checkpoint["slot"]["sealed"], is_durable, "{programmed} bytes");
+        let (seal, text) = match programmed {
+            0 => ("absent", Some("without seal: power failed")),
+            8 => ("complete", None),
+            _ => ("partial", Some("partial seal: power failed")),
+        };
+        assert_eq!(
+            (checkpoint["slot"]["seal"].as_str(), is_durable),
+            (Some(seal), programmed > 0),
+            "{programmed} bytes"
+        );
+        let shown = check_output(dir.path(), &["inspect", "dump.bin"], 0);
+        assert_eq!(shown.contains(text.unwrap_or("power failed")), text.is_some(), "{programmed} bytes\n{shown}");
+        check_output(dir.path(), &["verify", "dump.bin"], 0);
+    }
+}
+
 #[test]
 fn the_device_resumes_from_an_imported_image() {
     let dir = tempfile::tempdir().unwrap();
@@ -120,14 +154,14 @@ fn the_device_resumes_from_an_imported_image() {
     assert!(new[..LATEST] == bytes[..LATEST] && new[END..] == bytes[END..], "only the region changes");
     assert_eq!(new.len(), bytes.len());
     assert_eq!(checkpoints_of_store::<2>(&mut bytes[LATEST..END]).len(), 2);
-    let slots = Slots::<_, 2, Crc32>::open(MemoryFlash::<BLOCK>(&mut new[LATEST..END]), 0..2 * SLOT as u32).unwrap();
-    let mut latest = ModelCheckpoint::<1>::builder().save_interval(4).build().unwrap().attach(Never, slots).unwrap();
+    let slots = Slots::<_, 2>::open(MemoryFlash::<BLOCK>(&mut new[LATEST..END]), 0..2 * SLOT as u32).unwrap();
+    let mut latest = ModelCheckpoint::<1>::every(4).unwrap().attach(Never, slots).unwrap();
     let mut model = Model::new();
     let info = latest.load_best(&mut model).unwrap().unwrap();
     assert_eq!((model.weight[5], model.weight[0].to_bits(), model.seed), (42.5, (0.1_f32 + 0.1 + 0.1).to_bits(), 300));
     // The run comes from the template. The import raised the iteration above that of the other region, so that the checkpoint is the newest of the dump.
     let mut run = RunIteration(None);
-    inspect::<Crc32, _, _>(&mut latest.store_mut().open(info.step, 0).unwrap(), &mut [0; 64], &mut run).unwrap();
+    inspect(&mut latest.store_mut().open(info.step, 0).unwrap(), &mut [0; 64], &mut run).unwrap();
     assert_eq!((info.iteration, run.0), (13, Some(12)));
 }
 
@@ -135,7 +169,7 @@ fn the_device_resumes_from_an_imported_image() {
 struct RunIteration(Option<u32>);
 
 impl Inspect for RunIteration {
-    fn run(&mut self, record: &Record) {
+    fn run(&mut self, record: &RunRecord) {
         self.0 = Some(record.engine.iteration);
     }
 }

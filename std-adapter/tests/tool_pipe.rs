@@ -8,8 +8,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use tool::{MemoryFlash, train};
-use training_monitor::checkpoint::Crc32;
-use training_monitor::store::slots::Slots;
+use training_monitor::store::flash::Slots;
 use training_monitor_std::{Directory, History};
 
 /// Creates a run with its history, a run with a damaged checkpoint, a flash dump, and a device log.
@@ -32,7 +31,7 @@ fn create_files(dir: &Path) {
     bytes[100] ^= 1;
     fs::write(latest, bytes).unwrap();
     let mut flash = vec![0xFF; 4096];
-    let slots = Slots::<_, 2, Crc32>::open(MemoryFlash::<256>(&mut flash), 0..4096).unwrap();
+    let slots = Slots::<_, 2>::open(MemoryFlash::<256>(&mut flash), 0..4096).unwrap();
     train(training_monitor::store::ram::Ram::<3, 512>::new(), slots);
     fs::write(dir.join("dump.bin"), flash).unwrap();
     fs::write(dir.join("device.log"), "INFO epoch 1: loss 0.5\nhello\n").unwrap();

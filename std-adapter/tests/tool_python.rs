@@ -12,9 +12,11 @@ use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tool::{MemoryFlash, check_output, python, train};
-use training_monitor::checkpoint::Crc32;
+use training_monitor::ModelCheckpoint;
 use training_monitor::engine::Resumed;
-use training_monitor::store::slots::Slots;
+use training_monitor::event::Never;
+use training_monitor::handlers::model_checkpoint::CheckpointEvent;
+use training_monitor::store::flash::Slots;
 use training_monitor_std::Directory;
 
 fn scripts() -> PathBuf {
@@ -58,7 +60,7 @@ impl<E> RunObserver<E> for ResumeObserver {
     fn on_start(&self, resumed: Option<Resumed>) {
         self.resumed.set(resumed.map(|resumed| resumed.iteration));
     }
-    fn on_checkpoint(&self, _: Series, _: &training_monitor::handlers::saving::Report<'_, E>) {
+    fn on_checkpoint(&self, _: Series, _: &CheckpointEvent<'_, E>) {
         self.checkpoint_events.set(self.checkpoint_events.get() + 1);
     }
 }
@@ -66,9 +68,9 @@ impl<E> RunObserver<E> for ResumeObserver {
 /// Runs the training of the firmware on a flash. Returns the trainee at the end of the run.
 fn run_firmware(flash: &mut [u8], max_epochs: u32) -> (Trainee<32, 16>, ResumeObserver) {
     let (latest, best) = flash.split_at_mut(LATEST);
-    let latest = Slots::<_, 2, Crc32>::open(MemoryFlash::<BLOCK>(latest), 0..LATEST as u32).unwrap();
+    let latest = Slots::<_, 2>::open(MemoryFlash::<BLOCK>(latest), 0..LATEST as u32).unwrap();
     let end = best.len() as u32;
-    let best = Slots::<_, 3, Crc32>::open(MemoryFlash::<BLOCK>(best), 0..end).unwrap();
+    let best = Slots::<_, 3>::open(MemoryFlash::<BLOCK>(best), 0..end).unwrap();
     let mut trainee = Trainee::new();
     let observer = ResumeObserver::default();
     monitored::run(&mut trainee, Plan { max_epochs, ..Plan::DEFAULT }, latest, best, &observer).unwrap();
@@ -105,9 +107,8 @@ fn the_firmware_resumes_from_weights_that_python_trained() {
     // The device loads exactly the weights that Python wrote.
     let mut new = fs::read(path("new.bin")).unwrap();
     let mut loaded = Trainee::<32, 16>::new();
-    let slots = Slots::<_, 2, Crc32>::open(MemoryFlash::<BLOCK>(&mut new[..LATEST]), 0..LATEST as u32).unwrap();
-    let policy = training_monitor::ModelCheckpoint::<1>::builder().save_interval(1).build().unwrap();
-    let mut latest = policy.attach(training_monitor::event::Never, slots).unwrap();
+    let slots = Slots::<_, 2>::open(MemoryFlash::<BLOCK>(&mut new[..LATEST]), 0..LATEST as u32).unwrap();
+    let mut latest = ModelCheckpoint::<1>::every(1).unwrap().attach(Never, slots).unwrap();
     latest.load_best(&mut loaded).unwrap().unwrap();
     let weights = loaded.net.parameters.slices().into_iter().flatten();
     let sum = weights.fold(0_u64, |sum, weight| sum.wrapping_add(u64::from(weight.to_bits())));

@@ -88,16 +88,16 @@ fn a_device_log_is_read_from_standard_input() {
     let mut watch = Command::new(env!("CARGO_BIN_EXE_training-monitor"));
     let mut watch = watch.args(["watch", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     // A logger for terminals adds colours to its lines.
-    let log = b"\x1b[32mINFO\x1b[39m  64-32-10, from the beginning\r\n\
+    let log = b"\x1b[32mINFO\x1b[39m  started a new run\r\n\
         \x1b[32mINFO\x1b[39m  epoch 1: loss 0.3, accuracy 0.9\r\n\
-        \x1b[32mINFO\x1b[0m  best: saved 1, 19580 bytes\r\n\
-        ERROR latest: 1 was not saved\r\n\
+        \x1b[32mINFO\x1b[0m  best: saved step 1, 19580 bytes\r\n\
+        ERROR latest: step 1 was not saved\r\n\
         INFO  NonFinite after epoch 1\r\n";
     watch.stdin.take().unwrap().write_all(log).unwrap();
     let output = watch.wait_with_output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let expected = [
-        "INFO  64-32-10, from the beginning",
+        "INFO  started a new run",
         "epoch 1  loss 0.3  accuracy 0.9",
         "best: saved step 1, 19580 bytes",
         "latest: cannot save step 1: see the log of the device",

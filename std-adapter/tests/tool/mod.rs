@@ -6,7 +6,7 @@ pub mod device;
 
 use std::path::Path;
 use std::process::{Command, Output};
-use training_monitor::checkpoint::{Objects, StateDict, Visit, VisitMut, VisitTensors, VisitTensorsMut};
+use training_monitor::checkpoint::{ObjectVisitor, Objects, StateDict, TensorView, TensorVisitor};
 use training_monitor::embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 use training_monitor::event::{EpochCompleted, IterationCompleted};
 use training_monitor::store::Store;
@@ -45,27 +45,16 @@ impl Model {
 }
 
 impl StateDict for Model {
-    fn tensors<V: VisitTensors>(&self, v: &mut V) -> Result<(), V::Error> {
-        v.tensor("fc.weight", &[2, 3], &self.weight)?;
-        v.tensor("fc.bias", &[2], &self.bias)
-    }
-    fn tensors_mut<V: VisitTensorsMut>(&mut self, v: &mut V) -> Result<(), V::Error> {
-        v.tensor("fc.weight", &mut self.weight)?;
-        v.tensor("fc.bias", &mut self.bias)
+    fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+        visitor.tensor("fc.weight", TensorView::new(&[2, 3], &mut self.weight))?;
+        visitor.tensor("fc.bias", &mut self.bias)
     }
 }
 
 impl Objects for Model {
-    fn objects<V: Visit>(&self, v: &mut V) -> Result<(), V::Error> {
-        v.state_dict("model", self)?;
-        v.value("seed", &self.seed)
-    }
-    fn objects_mut<V: VisitMut>(&mut self, v: &mut V) -> Result<(), V::Error> {
-        v.state_dict("model", self)?;
-        let mut seed = self.seed;
-        v.value("seed", &mut seed)?;
-        self.seed = seed;
-        Ok(())
+    fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+        visitor.state_dict("model", self)?;
+        visitor.value("seed", &mut self.seed)
     }
 }
 
@@ -74,15 +63,8 @@ pub fn train<B: Store, L: Store>(best: B, latest: L) {
     let score = |state: &State<f32>| [0.5, 0.25, 0.75][state.epoch() as usize - 1];
     let mut handlers = (
         EarlyStopping::new(3).unwrap().attach(EpochCompleted, score),
-        ModelCheckpoint::<2>::builder()
-            .score_function(score)
-            .score_name("accuracy")
-            .n_saved(2)
-            .build()
-            .unwrap()
-            .attach(EpochCompleted, best)
-            .unwrap(),
-        ModelCheckpoint::<1>::builder().save_interval(4).build().unwrap().attach(IterationCompleted, latest).unwrap(),
+        ModelCheckpoint::<2>::best_by(score).with_score_name("accuracy").unwrap().attach(EpochCompleted, best).unwrap(),
+        ModelCheckpoint::<1>::every(4).unwrap().attach(IterationCompleted, latest).unwrap(),
     );
     let mut model = Model::new();
     let step = |model: &mut Model, batch: u32, _: &mut State<f32>| {

@@ -4,8 +4,8 @@
 //! kind, or one that does not decode, is shown as hexadecimal bytes.
 
 use crate::numbers::{count, exact, hex, serialize_f32};
-use serde::{Deserialize, Serialize};
-use training_monitor::record::{Record, kind};
+use serde::{Deserialize, Serialize, Serializer};
+use training_monitor::run_record::{HandlerKind, RunRecord};
 
 /// The state of a handler.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -40,9 +40,15 @@ pub enum HandlerState {
     },
     /// A user-defined handler, or a state that does not decode.
     Other {
-        kind: u8,
+        #[serde(serialize_with = "serialize_kind")]
+        kind: HandlerKind,
         bytes: String,
     },
+}
+
+/// Writes the number that the checkpoint format stores.
+fn serialize_kind<S: Serializer>(kind: &HandlerKind, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u8(kind.code())
 }
 
 /// A save that a `ModelCheckpoint` decided but did not commit.
@@ -54,34 +60,34 @@ pub struct PendingSave {
 }
 
 impl HandlerState {
-    fn decode(kind: u8, bytes: &[u8]) -> HandlerState {
+    fn decode(kind: HandlerKind, bytes: &[u8]) -> HandlerState {
         fn decode_all<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
             postcard::take_from_bytes(bytes).ok().filter(|(_, rest)| rest.is_empty()).map(|(value, _)| value)
         }
         let known = match kind {
-            kind::EARLY_STOPPING => {
+            HandlerKind::EARLY_STOPPING => {
                 decode_all(bytes).map(|(counter, best_score)| HandlerState::EarlyStopping { counter, best_score })
             }
-            kind::TIMER => decode_all(bytes).map(|(total_ticks, steps, running)| HandlerState::Timer {
+            HandlerKind::TIMER => decode_all(bytes).map(|(total_ticks, steps, running)| HandlerState::Timer {
                 total_ticks,
                 steps,
                 running,
             }),
-            kind::MODEL_CHECKPOINT => {
+            HandlerKind::MODEL_CHECKPOINT => {
                 decode_all(bytes).map(|(calls, pending)| HandlerState::ModelCheckpoint { calls, pending })
             }
-            kind::TERMINATE_ON_NAN => {
+            HandlerKind::TERMINATE_ON_NAN => {
                 decode_all(bytes).map(|calls_since_check| HandlerState::TerminateOnNan { calls_since_check })
             }
-            kind::OUTPUT => Some(HandlerState::KeepOutput { bytes: hex(bytes) }),
-            kind::METRICS => Some(HandlerState::KeepMetrics { bytes: hex(bytes) }),
+            HandlerKind::KEEP_OUTPUT => Some(HandlerState::KeepOutput { bytes: hex(bytes) }),
+            HandlerKind::KEEP_METRICS => Some(HandlerState::KeepMetrics { bytes: hex(bytes) }),
             _ => None,
         };
         known.unwrap_or_else(|| HandlerState::Other { kind, bytes: hex(bytes) })
     }
 
     /// The states of all handlers in a run record, in the order of the record.
-    pub fn all(record: &Record) -> Vec<HandlerState> {
+    pub fn all(record: &RunRecord) -> Vec<HandlerState> {
         record.handlers().map(|(kind, bytes)| HandlerState::decode(kind, bytes)).collect()
     }
 
@@ -108,14 +114,14 @@ impl HandlerState {
             }
             HandlerState::KeepOutput { bytes } => ("KeepOutput", bytes.clone()),
             HandlerState::KeepMetrics { bytes } => ("KeepMetrics", bytes.clone()),
-            HandlerState::Other { kind, bytes } => return (format!("handler of kind {kind}"), bytes.clone()),
+            HandlerState::Other { kind, bytes } => return (kind.to_string(), bytes.clone()),
         };
         (name.to_owned(), text)
     }
 }
 
 /// The position of the engine as text.
-pub fn describe_engine(record: &Record) -> String {
+pub fn describe_engine(record: &RunRecord) -> String {
     let engine = &record.engine;
     let length = match engine.epoch_length {
         0 => "?".to_owned(),
@@ -123,7 +129,7 @@ pub fn describe_engine(record: &Record) -> String {
     };
     let mut text = format!(
         "epoch {}, iteration {} ({} of {length} in the epoch), phase {:?}",
-        engine.epoch, engine.iteration, engine.offset, engine.after
+        engine.epoch, engine.iteration, engine.offset, engine.phase
     );
     if let Some(stop) = engine.stop {
         text += &format!(", stopped: {stop:?}");
@@ -137,14 +143,23 @@ mod tests {
 
     #[test]
     fn undecodable_states_are_shown_as_bytes() {
-        let state = HandlerState::decode(kind::EARLY_STOPPING, &[3, 0]);
+        let state = HandlerState::decode(HandlerKind::EARLY_STOPPING, &[3, 0]);
         assert_eq!(state, HandlerState::EarlyStopping { counter: 3, best_score: None });
-        let longer = HandlerState::decode(kind::EARLY_STOPPING, &[3, 0, 7]);
-        assert_eq!(longer, HandlerState::Other { kind: kind::EARLY_STOPPING, bytes: "030007".to_owned() });
-        assert_eq!(HandlerState::decode(kind::OUTPUT, &[1, 2]), HandlerState::KeepOutput { bytes: "0102".to_owned() });
-        assert_eq!(HandlerState::decode(kind::METRICS, &[]), HandlerState::KeepMetrics { bytes: String::new() });
-        assert_eq!(HandlerState::decode(200, &[1]), HandlerState::Other { kind: 200, bytes: "01".to_owned() });
-        let pending = HandlerState::decode(kind::MODEL_CHECKPOINT, &[4, 1, 9, 0]);
+        let longer = HandlerState::decode(HandlerKind::EARLY_STOPPING, &[3, 0, 7]);
+        assert_eq!(longer, HandlerState::Other { kind: HandlerKind::EARLY_STOPPING, bytes: "030007".to_owned() });
+        assert_eq!(
+            HandlerState::decode(HandlerKind::KEEP_OUTPUT, &[1, 2]),
+            HandlerState::KeepOutput { bytes: "0102".to_owned() }
+        );
+        assert_eq!(
+            HandlerState::decode(HandlerKind::KEEP_METRICS, &[]),
+            HandlerState::KeepMetrics { bytes: String::new() }
+        );
+        assert_eq!(
+            HandlerState::decode(HandlerKind::user(72), &[1]),
+            HandlerState::Other { kind: HandlerKind::user(72), bytes: "01".to_owned() }
+        );
+        let pending = HandlerState::decode(HandlerKind::MODEL_CHECKPOINT, &[4, 1, 9, 0]);
         let save = PendingSave { step: 9, score: None };
         assert_eq!(pending, HandlerState::ModelCheckpoint { calls: 4, pending: Some(save) });
     }

@@ -3,12 +3,14 @@
 //! Firmware knows the names and shapes of its tensors at compile time; this tool reads them from the stream. Reading uses
 //! `inspect` of the core, writing uses `encode`, so this module does not know the format itself.
 
+use serde::de::{Deserialize, Deserializer, Error};
+use serde::ser::{Serialize, SerializeTuple, Serializer};
 use std::convert::Infallible;
 use training_monitor::checkpoint::{
-    Contents, DecodeError, EncodeError, Header, Info, Inspect, Objects, StateDict, Visit, VisitMut, VisitTensors,
-    VisitTensorsMut, encode, inspect, measure,
+    Contents, DecodeError, EncodeError, Header, Info, Inspect, ObjectVisitor, Objects, StateDict, TensorVisitor,
+    encode_with, inspect_with, measure,
 };
-use training_monitor::record::Record;
+use training_monitor::run_record::RunRecord;
 use training_monitor_std::Crc32Fast;
 
 /// A complete stream with a valid checksum, or a stream that will be written.
@@ -29,7 +31,7 @@ pub struct StreamHeader {
     pub score: Option<f32>,
     pub score_name: Option<String>,
     /// The state of the engine and of the handlers; `None` if the checkpoint cannot be resumed from.
-    pub record: Option<Record>,
+    pub record: Option<RunRecord>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -70,7 +72,7 @@ impl Stream {
     /// Reads the stream that `bytes` start with. Also returns the bytes that follow it.
     pub fn read(mut bytes: &[u8]) -> Result<(Stream, &[u8]), DecodeError<Infallible>> {
         let mut collector = StreamCollector::default();
-        let info = inspect::<Crc32Fast, _, _>(&mut bytes, &mut [0; 8192], &mut collector)?;
+        let info = inspect_with::<Crc32Fast, _, _>(&mut bytes, &mut [0; 8192], &mut collector)?;
         Ok((collector.finish(info), bytes))
     }
 
@@ -90,13 +92,14 @@ impl Stream {
         let contents = Contents {
             header: self.header.as_core(),
             record: self.header.record.as_ref(),
-            only: single_object,
+            single_object,
             allow_non_finite: true,
         };
         // `measure` reports invalid names and shapes before the first byte is written.
-        measure(&contents, self)?;
+        let mut objects = self;
+        measure(&contents, &mut objects)?;
         let mut bytes = VecWriter(Vec::new());
-        encode::<Crc32Fast, _, _>(&mut bytes, &contents, self)?;
+        encode_with::<Crc32Fast, _, _>(&mut bytes, &contents, &mut objects)?;
         Ok(bytes.0)
     }
 
@@ -167,7 +170,7 @@ impl training_monitor::embedded_io::Write for VecWriter {
 #[derive(Default)]
 struct StreamCollector {
     score_name: Option<String>,
-    record: Option<Record>,
+    record: Option<RunRecord>,
     object_names: Vec<String>,
     objects: Vec<Object>,
     /// The payload received so far of the last tensor or value.
@@ -210,11 +213,11 @@ impl Inspect for StreamCollector {
         self.score_name = Some(name.to_owned());
     }
 
-    fn run(&mut self, record: &Record) {
+    fn run(&mut self, record: &RunRecord) {
         self.record = Some(record.clone());
     }
 
-    fn set(&mut self, name: &str) {
+    fn object_name(&mut self, name: &str) {
         self.object_names.push(name.to_owned());
     }
 
@@ -237,54 +240,53 @@ impl Inspect for StreamCollector {
     }
 }
 
-impl Objects for Stream {
-    fn objects<V: Visit>(&self, visitor: &mut V) -> Result<(), V::Error> {
+/// The objects for the encoder. They cannot be loaded: `Stream::read` creates a new stream from the bytes.
+impl Objects for &Stream {
+    fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
         // If each object has its own stream, the encoder still needs the names of the others, because each stream lists
         // all objects of its checkpoint. The others are visited as empty state dicts.
         if !self.object_names.is_empty() {
             for name in &self.object_names {
                 match self.objects.iter().find(|object| object.name == *name) {
                     Some(object) => visit_object(object, visitor)?,
-                    None => visitor.state_dict(name, &TensorDict(&[]))?,
+                    None => visitor.state_dict(name, &mut TensorDict(&[]))?,
                 }
             }
             return Ok(());
         }
         self.objects.iter().try_for_each(|object| visit_object(object, visitor))
     }
-
-    fn objects_mut<V: VisitMut>(&mut self, _: &mut V) -> Result<(), V::Error> {
-        // The tool never loads a checkpoint into a `Stream`: `Stream::read` creates one from the bytes.
-        Ok(())
-    }
 }
 
-fn visit_object<V: Visit>(object: &Object, visitor: &mut V) -> Result<(), V::Error> {
+fn visit_object<V: ObjectVisitor>(object: &Object, visitor: &mut V) -> Result<(), V::Error> {
     match &object.content {
-        Content::Tensors(tensors) => visitor.state_dict(&object.name, &TensorDict(tensors)),
-        Content::Value(bytes) => visitor.value(&object.name, &EncodedValue(bytes)),
+        Content::Tensors(tensors) => visitor.state_dict(&object.name, &mut TensorDict(tensors)),
+        Content::Value(bytes) => visitor.value(&object.name, &mut EncodedValue(bytes)),
     }
 }
 
 struct TensorDict<'a>(&'a [Tensor]);
 
 impl StateDict for TensorDict<'_> {
-    fn tensors<V: VisitTensors>(&self, visitor: &mut V) -> Result<(), V::Error> {
-        self.0.iter().try_for_each(|tensor| visitor.tensor(&tensor.name, &tensor.shape, &tensor.elements))
-    }
-    fn tensors_mut<V: VisitTensorsMut>(&mut self, _: &mut V) -> Result<(), V::Error> {
-        Ok(())
+    fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+        self.0.iter().try_for_each(|tensor| visitor.visit_read_only(&tensor.name, &tensor.shape, &tensor.elements))
     }
 }
 
 /// The postcard encoding of a value. It serializes as a tuple of bytes, because postcard writes such a tuple unchanged.
 struct EncodedValue<'a>(&'a [u8]);
 
-impl serde::Serialize for EncodedValue<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeTuple;
+impl Serialize for EncodedValue<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut tuple = serializer.serialize_tuple(self.0.len())?;
         self.0.iter().try_for_each(|byte| tuple.serialize_element(byte))?;
         tuple.end()
+    }
+}
+
+/// `ObjectVisitor::value` requires this trait, but the encoder never deserializes.
+impl<'de> Deserialize<'de> for EncodedValue<'_> {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(D::Error::custom("an encoded value can only be written"))
     }
 }

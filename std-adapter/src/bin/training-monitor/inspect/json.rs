@@ -84,7 +84,7 @@ fn checkpoint_json(checkpoint: &Checkpoint, rank: usize) -> Value {
         "values": stream.values().map(value).collect::<Vec<_>>(),
     });
     if let Some(slot) = checkpoint.slot {
-        json["slot"] = json!({ "index": slot.index, "erases": slot.erases, "sealed": slot.is_sealed });
+        json["slot"] = json!({ "index": slot.index, "erases": slot.erases, "sealed": slot.is_durable(), "seal": slot.seal_label() });
     }
     if let Some(record) = &header.record {
         let engine = &record.engine;
@@ -93,7 +93,7 @@ fn checkpoint_json(checkpoint: &Checkpoint, rank: usize) -> Value {
             "iteration": engine.iteration,
             "offset": engine.offset,
             "epoch_length": engine.epoch_length,
-            "phase": format!("{:?}", engine.after),
+            "phase": format!("{:?}", engine.phase),
             "stop": engine.stop.map(|stop| format!("{stop:?}")),
             "handlers": HandlerState::all(record),
         });

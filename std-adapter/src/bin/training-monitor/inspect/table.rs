@@ -12,6 +12,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, Table};
 use owo_colors::OwoColorize;
 use std::path::Path;
+use training_monitor::store::flash::layout::SealState;
 
 /// Values with more bytes than this are abbreviated.
 const MAX_VALUE_BYTES: usize = 32;
@@ -100,7 +101,11 @@ fn checkpoint_row(checkpoint: &Checkpoint, rank: usize) -> Vec<Cell> {
     ];
     match checkpoint.slot {
         Some(slot) => {
-            let seal = if slot.is_sealed { "" } else { " (without seal: power failed at the end of its commit)" };
+            let seal = match slot.seal {
+                SealState::Complete => "",
+                SealState::Partial => " (partial seal: power failed at the end of its commit)",
+                SealState::Absent => " (without seal: power failed at the end of its commit)",
+            };
             row.push(Cell::new(format!("{}{seal}", slot.index)));
             row.push(Cell::new(slot.erases));
         }

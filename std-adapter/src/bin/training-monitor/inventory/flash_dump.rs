@@ -3,7 +3,7 @@
 //! A checkpoint counts as committed exactly if the store on the device would accept it when it opens the flash. Slots that
 //! the store ignores are listed as leftovers: damaged records, interrupted saves and free slots.
 
-use super::commit_record::{CommitRecord, STREAM_OFFSET, SealState};
+use super::commit_record::{DumpRecord, STREAM_OFFSET};
 use super::{Checkpoint, Inventory, Leftover, Medium, Region, Series, Slot, Verdict, classify_error, stored_stream};
 use crate::error::{CliError, Result};
 use crate::numbers::{address, count, parse_byte_count};
@@ -11,6 +11,7 @@ use crate::stream::Stream;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
+use training_monitor::store::flash::layout::{CommitRecord, RECORD_MAGIC, SealState};
 
 /// The search for slots assumes that slot sizes are multiples of this number of bytes. All known flash memories have erase
 /// blocks that are multiples of 64 bytes.
@@ -65,7 +66,7 @@ pub fn read(path: &Path, dump: &[u8], geometry: &Geometry) -> Result<Inventory> 
         Some(region) => {
             let records = (0..region.slot_count).filter_map(|index| {
                 let slot_offset = index * region.slot_size;
-                let record = CommitRecord::parse(dump, region.start + slot_offset)?;
+                let record = DumpRecord::parse(dump, region.start + slot_offset)?;
                 record.matches_slot(slot_offset, region.slot_size).then_some(record)
             });
             read_region(dump, region, &records.collect::<Vec<_>>(), &mut inventory);
@@ -77,10 +78,10 @@ pub fn read(path: &Path, dump: &[u8], geometry: &Geometry) -> Result<Inventory> 
 
 /// Finds regions: records belong to one region if they agree about its start and about the slot size.
 fn find_regions(dump: &[u8], inventory: &mut Inventory) {
-    let mut regions = BTreeMap::<(usize, usize), Vec<CommitRecord>>::new();
+    let mut regions = BTreeMap::<(usize, usize), Vec<DumpRecord>>::new();
     let mut damaged = Vec::new();
-    let offsets = (0..dump.len()).step_by(4).filter(|offset| dump[*offset..].starts_with(b"TMSR"));
-    for record in offsets.filter_map(|offset| CommitRecord::parse(dump, offset)) {
+    let offsets = (0..dump.len()).step_by(4).filter(|offset| dump[*offset..].starts_with(&RECORD_MAGIC));
+    for record in offsets.filter_map(|offset| DumpRecord::parse(dump, offset)) {
         let known = regions.keys().copied().find(|(start, slot_size)| {
             let slot_offset = record.offset.checked_sub(*start);
             slot_offset.is_some_and(|offset| offset % slot_size == 0 && record.matches_slot(offset, *slot_size))
@@ -125,9 +126,9 @@ fn has_stream_start(slot: &[u8]) -> bool {
 }
 
 /// Adds the slots of a region to the inventory. `records` are the records with valid checksums.
-fn read_region(dump: &[u8], mut region: Region, records: &[CommitRecord], inventory: &mut Inventory) {
-    let newest = records.iter().max_by_key(|record| record.meta.sequence);
-    region.erases = newest.map_or(0, |record| record.total_erases);
+fn read_region(dump: &[u8], mut region: Region, records: &[DumpRecord], inventory: &mut Inventory) {
+    let newest = records.iter().max_by_key(|record| record.fields.meta.sequence);
+    region.erases = newest.map_or(0, |record| record.fields.total_erases);
     let mut checkpoints = Vec::new();
     for index in 0..region.slot_count {
         let offset = region.start + index * region.slot_size;
@@ -148,17 +149,17 @@ fn read_region(dump: &[u8], mut region: Region, records: &[CommitRecord], invent
 /// The checkpoint in a slot whose record is valid.
 fn read_committed_slot(
     slot: &[u8],
-    record: &CommitRecord,
+    record: &DumpRecord,
     index: usize,
     place: &str,
 ) -> std::result::Result<Checkpoint, Leftover> {
     let damaged = |reason: String| Leftover {
         place: place.to_owned(),
         verdict: Verdict::Damaged,
-        reason: format!("step {}: {reason}", record.meta.step),
+        reason: format!("step {}: {reason}", record.fields.meta.step),
     };
-    let Some(bytes) = slot.get(STREAM_OFFSET..STREAM_OFFSET + record.len) else {
-        let (len, available) = (record.len, slot.len().saturating_sub(STREAM_OFFSET));
+    let Some(bytes) = slot.get(STREAM_OFFSET..STREAM_OFFSET + record.stream_len()) else {
+        let (len, available) = (record.stream_len(), slot.len().saturating_sub(STREAM_OFFSET));
         return Err(damaged(format!("the record gives a length of {len} bytes, but the slot has {available}")));
     };
     let stream = Stream::read_all(bytes).map_err(|error| {
@@ -167,16 +168,17 @@ fn read_committed_slot(
     })?;
     let stored = stored_stream(place.to_owned(), bytes, stream);
     let header = stored.stream.header.clone();
-    if stored.crc != record.crc || header.step != record.meta.step || header.sequence != record.meta.sequence {
+    let CommitRecord { meta, crc, erases, .. } = record.fields;
+    if stored.crc != crc || header.step != meta.step || header.sequence != meta.sequence {
         return Err(damaged("the record belongs to another checkpoint than the stream".to_owned()));
     }
-    let slot = Slot { index, erases: record.erases, is_sealed: record.seal == SealState::Complete };
+    let slot = Slot { index, erases, seal: record.seal };
     Ok(Checkpoint { header, streams: vec![stored], slot: Some(slot) })
 }
 
 /// The verdict about a slot without a valid record.
 fn classify_uncommitted_slot(dump: &[u8], slot: &[u8], offset: usize, place: String) -> Leftover {
-    if let Some(record) = CommitRecord::parse(dump, offset) {
+    if let Some(record) = DumpRecord::parse(dump, offset) {
         return classify_damaged_record(&record, Some(place));
     }
     let (verdict, reason) = if is_blank(slot) {
@@ -189,13 +191,13 @@ fn classify_uncommitted_slot(dump: &[u8], slot: &[u8], offset: usize, place: Str
     Leftover { place, verdict, reason: reason.to_owned() }
 }
 
-/// The verdict about a record with an invalid checksum. The store writes the seal after the record, so the record of a
-/// sealed slot was complete once.
-fn classify_damaged_record(record: &CommitRecord, place: Option<String>) -> Leftover {
+/// The verdict about a record with an invalid checksum. The store starts the seal after the record is complete, so a
+/// record with a seal, even a partial one, was complete once.
+fn classify_damaged_record(record: &DumpRecord, place: Option<String>) -> Leftover {
     let place = place.unwrap_or_else(|| format!("a slot at {}", address(record.offset)));
     let (verdict, reason) = match record.seal {
         SealState::Absent => (Verdict::Interrupted, "the commit was interrupted while its record was written"),
-        SealState::Complete | SealState::Mismatched => (Verdict::Damaged, "the commit record is sealed but damaged"),
+        SealState::Complete | SealState::Partial => (Verdict::Damaged, "the commit record is sealed but damaged"),
     };
     Leftover { place, verdict, reason: reason.to_owned() }
 }

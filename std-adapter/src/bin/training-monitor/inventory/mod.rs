@@ -14,6 +14,7 @@ use crate::stream::{Stream, StreamHeader};
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use training_monitor::checkpoint::DecodeError;
+use training_monitor::store::flash::layout::SealState;
 
 /// Everything found at a path.
 #[derive(Debug)]
@@ -88,8 +89,25 @@ pub struct Slot {
     pub index: usize,
     /// The erase count of the slot.
     pub erases: u32,
-    /// Whether the seal, the last write of a commit, is present.
-    pub is_sealed: bool,
+    /// The state of the seal, which is the last write of a commit.
+    pub seal: SealState,
+}
+
+impl Slot {
+    /// Whether the store keeps the checkpoint until it is removed. The rule is that of `Store::is_durable` on the device: a
+    /// seal that was started is sufficient.
+    pub fn is_durable(&self) -> bool {
+        self.seal != SealState::Absent
+    }
+
+    /// The name of the seal's state in JSON.
+    pub const fn seal_label(&self) -> &'static str {
+        match self.seal {
+            SealState::Absent => "absent",
+            SealState::Partial => "partial",
+            SealState::Complete => "complete",
+        }
+    }
 }
 
 /// A file or a flash slot that holds no committed, readable checkpoint.

@@ -1,5 +1,7 @@
 //! The log lines that `watch` understands, as defmt format strings with the meaning of their placeholders.
 
+use training_monitor::log;
+
 /// A log line.
 pub struct LogLine {
     pub kind: LineKind,
@@ -26,21 +28,17 @@ pub enum LineKind {
     Saved,
     /// A checkpoint could not be saved.
     SaveFailed,
-    /// A checkpoint could not be removed.
-    RemovalFailed,
+    /// An evicted checkpoint could not be removed.
+    EvictionFailed,
     /// A checkpoint could not be loaded.
     LoadFailed,
     /// The run is over.
     Stopped,
-    /// Text for people without a meaning for the tool.
-    Message,
 }
 
 /// The meaning of a placeholder.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Field {
-    /// A value without a meaning for the tool.
-    Ignored,
     /// The name of the checkpoint handler.
     Store,
     /// The step number of the checkpoint.
@@ -67,77 +65,32 @@ pub enum Field {
     EraseCounts,
 }
 
-use Field::{
-    Bytes, Epoch, EraseCounts, EvictedStep, Ignored, Iteration, Loss, Metric, Metrics, Reason, Skipped, Step, Store,
-};
+use Field::{Bytes, Epoch, EraseCounts, EvictedStep, Iteration, Loss, Metric, Metrics, Reason, Skipped, Step, Store};
 
-/// The lines of the module `log` of the core.
+/// The lines of core's module `log`. The firmware prints them with the functions of that module.
 pub const LOG_MODULE_LINES: &[LogLine] = &[
-    LogLine { kind: LineKind::Started, format: "started a new run", fields: &[] },
-    LogLine {
-        kind: LineKind::Resumed,
-        format: "resumed in epoch {=u32} after iteration {=u32}, skipped {=u32} checkpoints",
-        fields: &[Epoch, Iteration, Skipped],
-    },
-    LogLine { kind: LineKind::Iteration, format: "iteration {=u32}: loss {=f32}", fields: &[Iteration, Loss] },
+    LogLine { kind: LineKind::Started, format: log::STARTED, fields: &[] },
+    LogLine { kind: LineKind::Resumed, format: log::RESUMED, fields: &[Epoch, Iteration, Skipped] },
+    LogLine { kind: LineKind::Iteration, format: log::ITERATION, fields: &[Iteration, Loss] },
     LogLine {
         kind: LineKind::Epoch,
-        format: "epoch {=u32}: loss {=f32}, accuracy {=f32}, patience {=u32}",
+        format: log::EPOCH,
         fields: &[Epoch, Metric("loss"), Metric("accuracy"), Metric("patience")],
     },
-    LogLine { kind: LineKind::Stopped, format: "{} after epoch {=u32}", fields: &[Reason, Epoch] },
-    LogLine {
-        kind: LineKind::Saved,
-        format: "{=str}: saved step {=u32}, {=u32} bytes, evicted step {=u32}",
-        fields: &[Store, Step, Bytes, EvictedStep],
-    },
-    LogLine { kind: LineKind::Saved, format: "{=str}: saved step {=u32}, {=u32} bytes", fields: &[Store, Step, Bytes] },
-    LogLine { kind: LineKind::SaveFailed, format: "{=str}: step {=u32} was not saved", fields: &[Store, Step] },
-    LogLine { kind: LineKind::RemovalFailed, format: "{=str}: step {=u32} was not evicted", fields: &[Store, Step] },
-    LogLine { kind: LineKind::LoadFailed, format: "{=str}: step {=u32} could not be loaded", fields: &[Store, Step] },
-    LogLine { kind: LineKind::SlotErases, format: "{=str}: slots erased {} times", fields: &[Store, EraseCounts] },
-];
-
-/// The lines that the example firmware prints.
-pub const FIRMWARE_LINES: &[LogLine] = &[
-    LogLine { kind: LineKind::Started, format: "64-{=usize}-10, from the beginning", fields: &[Ignored] },
-    LogLine {
-        kind: LineKind::Resumed,
-        format: "64-{=usize}-10, resumed in epoch {=u32} after iteration {=u32}, {=u32} damaged",
-        fields: &[Ignored, Epoch, Iteration, Skipped],
-    },
-    LogLine { kind: LineKind::SlotErases, format: "{=str}: slots erased {} times", fields: &[Store, EraseCounts] },
-    LogLine {
-        kind: LineKind::Epoch,
-        format: "epoch {=u32}: loss {=f32}, accuracy {=f32}, patience {=u32}",
-        fields: &[Epoch, Metric("loss"), Metric("accuracy"), Metric("patience")],
-    },
-    LogLine {
-        kind: LineKind::Saved,
-        format: "{=str}: saved {=u32}, {=u32} bytes, in place of {=u32}",
-        fields: &[Store, Step, Bytes, EvictedStep],
-    },
-    LogLine { kind: LineKind::Saved, format: "{=str}: saved {=u32}, {=u32} bytes", fields: &[Store, Step, Bytes] },
-    LogLine { kind: LineKind::SaveFailed, format: "{=str}: {=u32} was not saved", fields: &[Store, Step] },
-    LogLine { kind: LineKind::RemovalFailed, format: "{=str}: {=u32} was not removed", fields: &[Store, Step] },
-    LogLine { kind: LineKind::LoadFailed, format: "{=str}: {=u32} is damaged", fields: &[Store, Step] },
-    LogLine { kind: LineKind::Stopped, format: "{} after epoch {=u32}", fields: &[Reason, Epoch] },
-    LogLine { kind: LineKind::Message, format: "{=u32} steps, the best is {=u32}", fields: &[Ignored, Ignored] },
-    LogLine { kind: LineKind::Message, format: "test: loss {=f32}, accuracy {=f32}", fields: &[Ignored, Ignored] },
-    LogLine { kind: LineKind::Message, format: "the run failed: {}", fields: &[Ignored] },
+    LogLine { kind: LineKind::Stopped, format: log::STOPPED, fields: &[Reason, Epoch] },
+    LogLine { kind: LineKind::Saved, format: log::SAVED_AND_EVICTED, fields: &[Store, Step, Bytes, EvictedStep] },
+    LogLine { kind: LineKind::Saved, format: log::SAVED, fields: &[Store, Step, Bytes] },
+    LogLine { kind: LineKind::SaveFailed, format: log::SAVE_FAILED, fields: &[Store, Step] },
+    LogLine { kind: LineKind::EvictionFailed, format: log::EVICTION_FAILED, fields: &[Store, Step] },
+    LogLine { kind: LineKind::LoadFailed, format: log::LOAD_FAILED, fields: &[Store, Step] },
+    LogLine { kind: LineKind::SlotErases, format: log::ERASES, fields: &[Store, EraseCounts] },
 ];
 
 /// Lines of programs that print other metrics, or that print their lines without the module `log`.
 pub const OTHER_LINES: &[LogLine] = &[
-    LogLine { kind: LineKind::Started, format: ", from the beginning", fields: &[] },
     LogLine { kind: LineKind::Epoch, format: "epoch {=u32}: {}", fields: &[Epoch, Metrics] },
     LogLine { kind: LineKind::Iteration, format: "iteration {=u32}, loss {=f32}", fields: &[Iteration, Loss] },
     LogLine { kind: LineKind::Iteration, format: "iteration {=u32} loss {=f32}", fields: &[Iteration, Loss] },
-    LogLine {
-        kind: LineKind::Resumed,
-        format: "resumed in epoch {=u32} after iteration {=u32}, {=u32} damaged",
-        fields: &[Epoch, Iteration, Skipped],
-    },
     LogLine {
         kind: LineKind::Resumed,
         format: "resumed in epoch {=u32} after iteration {=u32}",
@@ -146,4 +99,4 @@ pub const OTHER_LINES: &[LogLine] = &[
 ];
 
 /// All tables. If a line matches several format strings, the first one decides.
-pub const TABLES: [&[LogLine]; 3] = [LOG_MODULE_LINES, FIRMWARE_LINES, OTHER_LINES];
+pub const TABLES: [&[LogLine]; 2] = [LOG_MODULE_LINES, OTHER_LINES];

@@ -27,8 +27,6 @@ pub enum LogEvent {
     SlotErases { store: String, erases: u32 },
     /// An event that a history can hold.
     History(Entry),
-    /// Text without a meaning for the tool.
-    Message,
 }
 
 static PATTERNS: LazyLock<Vec<(Pattern, &LogLine)>> =
@@ -92,7 +90,6 @@ impl<'l> Values<'l> {
         let step = || self.number(Field::Step);
         let error = UNKNOWN_CAUSE.to_owned();
         Some(LogEvent::History(match kind {
-            LineKind::Message => return Some(LogEvent::Message),
             LineKind::Started => return Some(LogEvent::Started),
             LineKind::SlotErases => {
                 let counts = self.text(Field::EraseCounts)?.strip_prefix('[')?.strip_suffix(']')?;
@@ -126,7 +123,7 @@ impl<'l> Values<'l> {
             LineKind::SaveFailed => {
                 Entry::SaveFailed { store: store()?, step: step()?, iteration, error, retrying: false }
             }
-            LineKind::RemovalFailed => Entry::RemovalFailed { store: store()?, step: step()?, iteration, error },
+            LineKind::EvictionFailed => Entry::EvictionFailed { store: store()?, step: step()?, iteration, error },
             LineKind::LoadFailed => Entry::LoadFailed { store: store()?, step: step()?, error },
             LineKind::Stopped => {
                 let reason = self.text(Field::Reason)?.to_owned();
@@ -140,6 +137,7 @@ impl<'l> Values<'l> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lines::LOG_MODULE_LINES;
     use super::*;
 
     fn saved(removed: Option<u32>) -> Entry {
@@ -155,6 +153,10 @@ mod tests {
         Entry::Epoch { epoch, iteration, metrics }
     }
 
+    fn iteration(loss: Option<f32>) -> Entry {
+        Entry::Iteration { iteration: 12, loss, seconds: None }
+    }
+
     fn resumed(skipped: u32) -> Entry {
         Entry::Resumed { epoch: 3, iteration: 225, skipped }
     }
@@ -163,42 +165,24 @@ mod tests {
         let (store, error) = ("latest".to_owned(), UNKNOWN_CAUSE.to_owned());
         [
             Entry::SaveFailed { store: store.clone(), step: 4, iteration: 5, error: error.clone(), retrying: false },
-            Entry::RemovalFailed { store: store.clone(), step: 4, iteration: 5, error: error.clone() },
+            Entry::EvictionFailed { store: store.clone(), step: 4, iteration: 5, error: error.clone() },
             Entry::LoadFailed { store, step: 4, error },
         ]
     }
 
     #[test]
     fn lines_of_the_log_module() {
-        let [save_failed, removal_failed, load_failed] = failures();
+        let [save_failed, eviction_failed, load_failed] = failures();
+        let metrics = [("loss", Some(0.25)), ("accuracy", None), (PATIENCE, Some(4.0))];
         for (line, event) in [
             ("resumed in epoch 3 after iteration 225, skipped 1 checkpoints", resumed(1)),
+            ("iteration 12: loss 0.5", iteration(Some(0.5))),
+            ("epoch 9: loss 0.25, accuracy inf, patience 4", epoch(9, 9, &metrics)),
             ("best: saved step 7, 19580 bytes", saved(None)),
             ("best: saved step 7, 19580 bytes, evicted step 3", saved(Some(3))),
             ("latest: step 4 was not saved", save_failed),
-            ("latest: step 4 was not evicted", removal_failed),
+            ("latest: step 4 was not evicted", eviction_failed),
             ("latest: step 4 could not be loaded", load_failed),
-        ] {
-            for prefix in ["", "INFO  ", "12.5 [INFO ] "] {
-                let line = format!("{prefix}{line}");
-                assert_eq!(parse(&line, 5), Some(LogEvent::History(event.clone())), "{line}");
-            }
-        }
-        assert_eq!(parse("INFO  started a new run", 5), Some(LogEvent::Started));
-    }
-
-    #[test]
-    fn lines_of_the_firmware() {
-        let [save_failed, removal_failed, load_failed] = failures();
-        let metrics = [("loss", Some(0.25)), ("accuracy", None), (PATIENCE, Some(4.0))];
-        for (line, event) in [
-            ("64-32-10, resumed in epoch 3 after iteration 225, 1 damaged", resumed(1)),
-            ("epoch 9: loss 0.25, accuracy inf, patience 4", epoch(9, 9, &metrics)),
-            ("best: saved 7, 19580 bytes", saved(None)),
-            ("best: saved 7, 19580 bytes, in place of 3", saved(Some(3))),
-            ("latest: 4 was not saved", save_failed),
-            ("latest: 4 was not removed", removal_failed),
-            ("latest: 4 is damaged", load_failed),
             ("EarlyStopping after epoch 12", stopped("EarlyStopping")),
             ("User(3) after epoch 12", stopped("User(3)")),
         ] {
@@ -208,17 +192,13 @@ mod tests {
                 assert_eq!(parse(&line, 5), Some(LogEvent::History(event.clone())), "{line}");
             }
         }
+        assert_eq!(parse("INFO  started a new run", 5), Some(LogEvent::Started));
         let erases = LogEvent::SlotErases { store: "best".to_owned(), erases: 25 };
         assert_eq!(parse("INFO  best: slots erased [3, 20, 2] times", 5), Some(erases));
-        assert_eq!(parse("64-32-10, from the beginning", 5), Some(LogEvent::Started));
-        for message in ["900 steps, the best is 7", "test: loss 0.1, accuracy 0.9", "the run failed: NoFlash"] {
-            assert_eq!(parse(message, 5), Some(LogEvent::Message), "{message}");
-        }
     }
 
     #[test]
     fn lines_of_other_programs() {
-        let iteration = |loss| Entry::Iteration { iteration: 12, loss, seconds: None };
         for (line, event) in [
             ("epoch 9: loss 0.25, accuracy NaN", epoch(9, 9, &[("loss", Some(0.25)), ("accuracy", None)])),
             ("INFO epoch 2: val loss 0.25", epoch(2, 5, &[("val_loss", Some(0.25))])),
@@ -226,18 +206,17 @@ mod tests {
                 "epoch 2: loss 1, accuracy 0.5, patience 4, lr 0.1",
                 epoch(2, 5, &[("loss", Some(1.0)), ("accuracy", Some(0.5)), (PATIENCE, Some(4.0)), ("lr", Some(0.1))]),
             ),
-            ("iteration 12: loss 0.5", iteration(Some(0.5))),
             ("iteration 12, loss inf", iteration(None)),
             ("iteration 12: loss 0.5, lr 0.1", iteration(Some(0.5))),
             ("resumed in epoch 3 after iteration 225", resumed(0)),
-            ("best: saved 7, 19580 bytes (src/main.rs:12)", saved(None)),
-            ("best: saved 7, 19580 bytes, in place of 3 (src/main.rs:12)", saved(Some(3))),
+            ("best: saved step 7, 19580 bytes (src/main.rs:12)", saved(None)),
+            ("best: saved step 7, 19580 bytes, evicted step 3 (src/main.rs:12)", saved(Some(3))),
             ("EarlyStopping after epoch 12, done", stopped("EarlyStopping")),
             (r#"{"event":"iteration","iteration":12,"loss":0.5}"#, iteration(Some(0.5))),
         ] {
             assert_eq!(parse(line, 5), Some(LogEvent::History(event)), "{line}");
         }
-        assert_eq!(parse("my network, from the beginning", 5), Some(LogEvent::Started));
+        assert_eq!(parse("my network: started a new run", 5), Some(LogEvent::Started));
     }
 
     #[test]
@@ -247,9 +226,14 @@ mod tests {
             "best: slots erased [] times",
             "epoch: 7",
             "{not json",
-            "a: saved x, 1 bytes",
+            "a: saved step x, 1 bytes",
             "Lunch after epoch 12",
-            "read it, from the beginning to the end",
+            "it started a new run yesterday",
+            // Lines of the example firmware that it does not print with the module `log`.
+            "network 64-32-10",
+            "900 steps, the best is 7",
+            "test: loss 0.1, accuracy 0.9",
+            "the run failed: NoFlash",
         ] {
             assert_eq!(parse(line, 5), None, "{line}");
         }
@@ -261,5 +245,14 @@ mod tests {
             let placeholders = line.format.matches('{').count();
             assert_eq!(line.fields.len(), placeholders, "{}", line.format);
         }
+    }
+
+    #[test]
+    fn the_table_contains_all_lines_of_the_log_module() {
+        let mut formats: Vec<&str> = LOG_MODULE_LINES.iter().map(|line| line.format).collect();
+        let mut expected = training_monitor::log::LINES.to_vec();
+        formats.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(formats, expected);
     }
 }

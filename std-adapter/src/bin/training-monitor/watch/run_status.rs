@@ -99,7 +99,7 @@ impl RunStatus {
                 self.start_new_run();
                 Some(line.to_owned())
             }
-            Some(LogEvent::Message) | None => Some(line.to_owned()),
+            None => Some(line.to_owned()),
         };
         if let Some(message) = &message {
             push_limited(&mut self.messages, message.clone(), MAX_MESSAGES);
@@ -151,7 +151,7 @@ impl RunStatus {
                 let retrying = if *retrying { "; retrying" } else { "" };
                 Some(format!("{store}: cannot save step {step}: {error}{retrying}"))
             }
-            Entry::RemovalFailed { store, step, error, .. } => {
+            Entry::EvictionFailed { store, step, error, .. } => {
                 self.failures += 1;
                 Some(format!("{store}: cannot remove step {step}: {error}"))
             }
@@ -250,16 +250,16 @@ mod tests {
         let mut status = RunStatus::new(Path::new("-"), None);
         let mut apply = |lines: &[&str]| lines.iter().for_each(|line| drop(status.apply_line(line)));
         apply(&[
-            "INFO  64-32-10, from the beginning",
+            "INFO  started a new run",
             "epoch 1: loss 0.5",
             "INFO  best: slots erased [4, 0, 3] times",
-            "best: saved 1, 9 bytes",
+            "best: saved step 1, 9 bytes",
             "epoch 2: loss 0.4, patience 1",
         ]);
         // The device lost power before epoch 2 was saved, so it repeats epoch 2. The charts show epochs, so the iteration of
         // the resume must not become a position in them.
         apply(&[
-            "64-32-10, resumed in epoch 1 after iteration 75, 0 damaged",
+            "resumed in epoch 1 after iteration 75, skipped 0 checkpoints",
             "epoch 2: loss 0.25, patience 2",
             "epoch 3: loss 0.125, patience 1",
         ]);
@@ -267,7 +267,7 @@ mod tests {
         assert_eq!((status.resumes, status.stores[0].kept.len()), (1, 1));
         assert_eq!((status.patience_left, status.stores[0].erases), (Some(1), Some(8)));
         // The flash was erased, so the device starts a new run. The messages of the run before stay.
-        drop(status.apply_line("64-32-10, from the beginning"));
+        drop(status.apply_line("started a new run"));
         drop(status.apply_line("epoch 1: loss 1"));
         assert_eq!(status.metrics, [("loss".to_owned(), vec![(1.0, 1.0)])]);
         assert_eq!((status.resumes, status.stores.len(), status.messages.len()), (0, 0, 10));

@@ -10,10 +10,10 @@ use crate::files;
 use crate::inventory::{Inventory, Region, Series};
 use crate::numbers::address;
 use crate::stream::Stream;
-use training_monitor::checkpoint::{Contents, Header, encode, measure};
+use training_monitor::checkpoint::{Contents, Header, encode_with, measure};
 use training_monitor::embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
-use training_monitor::store::slots::Slots;
-use training_monitor::store::{Opening, Store};
+use training_monitor::store::flash::Slots;
+use training_monitor::store::{Store, StreamSpec};
 use training_monitor_std::Crc32Fast;
 
 /// The value of an erased byte in a new image. The store does not depend on this value.
@@ -101,7 +101,7 @@ fn save_to_region(region: &mut [u8], slot_count: usize, stream: &Stream, evicted
 }
 
 /// Removes the evicted checkpoint and saves the new one, as `ModelCheckpoint` does. Returns the index of the slot.
-fn save<const SLOTS: usize>(region: &mut [u8], stream: &Stream, evicted: Option<u32>) -> Result<usize> {
+fn save<const SLOTS: usize>(region: &mut [u8], mut stream: &Stream, evicted: Option<u32>) -> Result<usize> {
     let failed = |reason: String| CliError::usage(format!("cannot write the flash image: {reason}"));
     let end = u32::try_from(region.len()).map_err(|_| failed("the region is larger than 4 GiB".to_owned()))?;
     let slot_size = region.len() / SLOTS;
@@ -111,12 +111,14 @@ fn save<const SLOTS: usize>(region: &mut [u8], stream: &Stream, evicted: Option<
         slots.remove(step).map_err(|e| failed(e.to_string()))?;
     }
     let header: Header<'_> = stream.header.as_core();
-    let contents = Contents { header, record: stream.header.record.as_ref(), only: None, allow_non_finite: true };
-    let len = measure::<core::convert::Infallible, _>(&contents, stream).map_err(|e| failed(e.to_string()))?;
+    let record = stream.header.record.as_ref();
+    let contents = Contents { header, record, single_object: None, allow_non_finite: true };
+    let len = measure(&contents, &mut stream).map_err(|e| failed(e.to_string()))?;
     let before = slots.erases();
-    let opening = Opening { header, object: None, part: 0, parts: 1, len };
-    let mut writer = slots.create(&opening).map_err(|e| failed(e.to_string()))?;
-    let encoded = encode::<Crc32Fast, _, _>(&mut writer, &contents, stream).map_err(|e| failed(e.to_string()))?;
+    let spec = StreamSpec { header, object: None, stream_index: 0, stream_count: 1, len };
+    let mut writer = slots.create(&spec).map_err(|e| failed(e.to_string()))?;
+    let encoded = encode_with::<Crc32Fast, _, _>(&mut writer, &contents, &mut stream);
+    let encoded = encoded.map_err(|e| failed(e.to_string()))?;
     slots.commit(&header, &encoded).map_err(|e| failed(e.to_string()))?;
     let after = slots.erases();
     // The save erased exactly one slot.
