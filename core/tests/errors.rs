@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt::{Debug, Display};
 use training_monitor::RunError;
-use training_monitor::checkpoint::{DecodeError, EncodeError};
+use training_monitor::checkpoint::{DecodeError, EncodeError, TensorUnavailable};
 use training_monitor::embedded_io::{Error as _, ErrorKind};
 use training_monitor::embedded_storage::nor_flash::{NorFlashError, NorFlashErrorKind};
 use training_monitor::event::FilterError;
-use training_monitor::handlers::early_stopping;
-use training_monitor::handlers::model_checkpoint::Report;
-use training_monitor::handlers::model_checkpoint::{ConfigError, SaveDecision};
-use training_monitor::run_record::{RestoreError, RunRecordFull};
+use training_monitor::handlers::model_checkpoint::{CheckpointEvent, ConfigError, SaveDecision};
+use training_monitor::handlers::{early_stopping, terminate_on_nan};
+use training_monitor::run_record::{HandlerKind, RestoreError, RunRecordFull};
 use training_monitor::state::EventQueueFull;
 use training_monitor::store::flash::{RegionError, SlotsError};
 use training_monitor::store::ram::RamError;
@@ -54,6 +53,7 @@ fn all_error_texts_differ() {
         Encode::TooLong,
         Encode::NonFinite,
         Encode::Value,
+        Encode::Unavailable,
         Encode::RunRecordFull,
     ];
     assert_distinct_texts(&encode);
@@ -67,31 +67,33 @@ fn all_error_texts_differ() {
         DecodeError::Length { item: 1, expected: 2, found: 3 },
         DecodeError::Missing { item: 1 },
         DecodeError::ValueTooLarge,
+        DecodeError::ReadOnly { item: 1 },
+        DecodeError::Unavailable,
     ]);
     assert_distinct_texts(&[
         RunError::Step(Cause),
         RunError::NoData,
         RunError::DataExhausted { epoch: 1, iteration: 2 },
         RunError::SaveFailed,
+        RunError::IterationNotEnded,
     ]);
+    let (kind, found) = (HandlerKind::TIMER, HandlerKind::user(1));
     assert_distinct_texts(&[
-        RestoreError::Missing { kind: 1 },
-        RestoreError::OtherHandler { expected: 1, found: 2 },
-        RestoreError::Malformed { kind: 1 },
-        RestoreError::Unclaimed { kind: 1 },
+        RestoreError::Missing { kind },
+        RestoreError::OtherHandler { expected: kind, found },
+        RestoreError::Malformed { kind },
+        RestoreError::Unclaimed { kind },
         RestoreError::Engine,
         RestoreError::NoneLoadable { skipped: 1 },
-        RestoreError::Lost { iteration: 1 },
+        RestoreError::BecameUnreadable { iteration: 1 },
     ]);
     assert_distinct_texts(&[
-        ConfigError::IntervalOrScore,
-        ConfigError::SaveInterval,
-        ConfigError::ScoreNameWithoutScore,
+        ConfigError::Interval,
         ConfigError::ScoreName,
-        ConfigError::NSaved,
-        ConfigError::Table { n_saved: 1, places: 2 },
+        ConfigError::NSaved { n_saved: 1, table: 2 },
     ]);
     assert_distinct_texts(&[early_stopping::ConfigError::Patience, early_stopping::ConfigError::Threshold]);
+    assert_distinct_texts(&[terminate_on_nan::ConfigError::Schedule]);
     assert_distinct_texts(&[
         RegionError::Geometry { read: 1, write: 2, erase: 3 },
         RegionError::TooFewSlots,
@@ -101,13 +103,14 @@ fn all_error_texts_differ() {
     ]);
     assert_distinct_texts(&[
         SlotsError::Flash(Cause),
-        SlotsError::TooLong { len: 1, room: 2 },
+        SlotsError::TooLong { len: 1, max: 2 },
         SlotsError::Full,
         SlotsError::NotFound,
         SlotsError::Incomplete,
         SlotsError::VerifyFailed,
     ]);
     assert_distinct_texts(&[RamError::TooLong, RamError::Full, RamError::NotFound]);
+    assert_distinct_texts(&[TensorUnavailable]);
     assert_distinct_texts(&[RunRecordFull]);
     assert_distinct_texts(&[EventQueueFull]);
     assert_distinct_texts(&[FilterError::Zero]);
@@ -117,45 +120,50 @@ fn all_error_texts_differ() {
 fn an_error_text_contains_the_numbers_of_the_error() {
     assert_text_contains(EncodeError::Io(Cause), &["the cause"]);
     assert_text_contains(DecodeError::Io(Cause), &["the cause"]);
-    assert_text_contains(DecodeError::<Cause>::Version { found: 77 }, &["77", "version 1 "]);
+    assert_text_contains(DecodeError::<Cause>::Version { found: 77 }, &["77", "version 1"]);
     assert_text_contains(DecodeError::<Cause>::Length { item: 11, expected: 12, found: 13 }, &["11", "12", "13"]);
     assert_text_contains(DecodeError::<Cause>::Missing { item: 11 }, &["11"]);
+    assert_text_contains(DecodeError::<Cause>::ReadOnly { item: 14 }, &["14"]);
     assert_text_contains(RunError::Step(Cause), &["the cause"]);
     assert_text_contains(RunError::<Cause>::DataExhausted { epoch: 21, iteration: 22 }, &["21", "22"]);
-    assert_text_contains(RestoreError::Missing { kind: 31 }, &["31"]);
-    assert_text_contains(RestoreError::OtherHandler { expected: 32, found: 33 }, &["32", "33"]);
-    assert_text_contains(RestoreError::Malformed { kind: 34 }, &["34"]);
-    assert_text_contains(RestoreError::Unclaimed { kind: 35 }, &["35"]);
     assert_text_contains(RestoreError::NoneLoadable { skipped: 36 }, &["36"]);
-    assert_text_contains(RestoreError::Lost { iteration: 37 }, &["37"]);
-    assert_text_contains(ConfigError::Table { n_saved: 41, places: 42 }, &["41", "42"]);
+    assert_text_contains(RestoreError::BecameUnreadable { iteration: 37 }, &["37"]);
+    assert_text_contains(ConfigError::NSaved { n_saved: 41, table: 42 }, &["41", "42"]);
     assert_text_contains(RegionError::Geometry { read: 51, write: 52, erase: 53 }, &["51", "52", "53"]);
     assert_text_contains(RegionError::OutOfBounds { capacity: 54 }, &["54"]);
     assert_text_contains(RegionError::NotAligned { erase: 55, slots: 56 }, &["55", "56"]);
     assert_text_contains(RegionError::TooSmall { slot: 57 }, &["57"]);
     assert_text_contains(SlotsError::Flash(Cause), &["Cause"]);
-    assert_text_contains(SlotsError::<Cause>::TooLong { len: 61, room: 62 }, &["61", "62"]);
+    assert_text_contains(SlotsError::<Cause>::TooLong { len: 61, max: 62 }, &["61", "62"]);
     assert_text_contains(RunRecordFull, &["128"]);
 }
 
 #[test]
+fn a_restore_error_names_the_handlers() {
+    let (stopping, timer) = (HandlerKind::EARLY_STOPPING, HandlerKind::TIMER);
+    assert_text_contains(RestoreError::Missing { kind: stopping }, &["EarlyStopping"]);
+    let other = RestoreError::OtherHandler { expected: stopping, found: timer };
+    assert_text_contains(other, &["state for Timer", "program has EarlyStopping"]);
+    assert_text_contains(RestoreError::Malformed { kind: HandlerKind::KEEP_METRICS }, &["KeepMetrics"]);
+    assert_text_contains(RestoreError::Unclaimed { kind: HandlerKind::user(35) }, &["user-defined handler 35"]);
+}
+
+#[test]
 fn a_checkpoint_event_is_displayed_with_its_numbers_and_its_error() {
-    let save = SaveDecision { step: 71, score: None };
+    let decision = SaveDecision { step: 71, score: None };
     let error = EncodeError::Io(Cause);
     let saved = |evicted| {
-        let report: CheckpointEvent<'_, Cause> = CheckpointEvent::Saved { save, bytes: 72, removed: evicted };
-        report.to_string()
+        let event: CheckpointEvent<'_, Cause> = CheckpointEvent::Saved { decision, bytes: 72, evicted };
+        event.to_string()
     };
-    let failed = |retrying| CheckpointEvent::SaveFailed { save, error: &error, retrying }.to_string();
+    let failed = |retrying| CheckpointEvent::SaveFailed { decision, error: &error, retrying }.to_string();
     assert_text_contains(saved(None), &["71", "72"]);
     assert_text_contains(saved(Some(73)), &["71", "72", "73"]);
     assert_text_contains(failed(false), &["71", "the cause"]);
-    assert_eq!(failed(true), failed(false) + "; trying again");
+    assert_eq!(failed(true), failed(false) + "; retrying");
     assert_text_contains(CheckpointEvent::EvictionFailed { step: 74, error: &Cause }, &["74", "the cause"]);
-    assert_text_contains(
-        CheckpointEvent::LoadFailed { step: 75, error: &DecodeError::Io(Cause) },
-        &["75", "the cause"],
-    );
+    let failed_load = CheckpointEvent::LoadFailed { step: 75, error: &DecodeError::Io(Cause) };
+    assert_text_contains(failed_load, &["75", "the cause"]);
 }
 
 #[test]
@@ -187,7 +195,7 @@ fn kind_returns_the_kind_of_embedded_io() {
     assert_eq!(flash(NorFlashErrorKind::OutOfBounds), ErrorKind::InvalidInput);
     assert_eq!(flash(NorFlashErrorKind::Other), ErrorKind::Other);
     let slots = |error: SlotsError<Flash>| error.kind();
-    assert_eq!(slots(SlotsError::TooLong { len: 1, room: 0 }), ErrorKind::OutOfMemory);
+    assert_eq!(slots(SlotsError::TooLong { len: 1, max: 0 }), ErrorKind::OutOfMemory);
     assert_eq!(slots(SlotsError::Full), ErrorKind::OutOfMemory);
     assert_eq!(slots(SlotsError::NotFound), ErrorKind::NotFound);
     assert_eq!(slots(SlotsError::Incomplete), ErrorKind::InvalidInput);

@@ -3,15 +3,14 @@
 
 use training_monitor::checkpoint::Named;
 use training_monitor::event::IterationCompleted;
-use training_monitor::handlers::model_checkpoint::Saving;
-use training_monitor::handlers::model_checkpoint::{NoScore, Step};
-use training_monitor::run_record::{RecordReader, RecordWriter};
+use training_monitor::handlers::model_checkpoint::{CheckpointHandler, NoScore, StepSource};
+use training_monitor::run_record::{HandlerKind, HandlerStates, Persist};
 use training_monitor::store::ram::Ram;
 use training_monitor::{Engine, Event, Handler, ModelCheckpoint, State};
 
 type Model = Named<'static, [f32; 2]>;
 type Checkpoints = Ram<3, 512>;
-type Handlers = (EventCounter, Saving<2, IterationCompleted, Checkpoints, NoScore>);
+type Handlers = (EventCounter, CheckpointHandler<2, IterationCompleted, Checkpoints, NoScore>);
 type Composition<'a> = Box<dyn Handler<Model, u32> + 'a>;
 
 /// Counts two events, and saves both counts in the run record.
@@ -26,28 +25,34 @@ impl Handler<Model, u32> for EventCounter {
         self.iterations += u32::from(event == Event::IterationCompleted);
         self.saves += u32::from(event == Event::SavedCheckpoint);
     }
-    fn save_state(&mut self, _: &State<u32>, record: &mut RecordWriter<'_>) {
-        // The count includes the save of this record: a resumed run does not fire SavedCheckpoint for it again.
-        record.push(200, &(self.iterations, self.saves + 1));
+    fn persist(&mut self, _: &mut State<u32>, states: &mut HandlerStates<'_>) {
+        states.visit(self);
     }
-    fn restore_state(&mut self, _: &mut State<u32>, record: &mut RecordReader<'_>) {
-        if let Some((iterations, saves)) = record.take(200) {
-            *self = EventCounter { iterations, saves };
-        }
+}
+
+impl Persist for EventCounter {
+    const KIND: HandlerKind = HandlerKind::user(72);
+    type State = (u32, u32);
+    fn save(&mut self) -> (u32, u32) {
+        // The count includes the save of this record: a resumed run does not fire SavedCheckpoint for it again.
+        (self.iterations, self.saves + 1)
+    }
+    fn restore(&mut self, (iterations, saves): (u32, u32)) {
+        *self = EventCounter { iterations, saves };
     }
 }
 
 fn handlers(store: Checkpoints) -> Handlers {
-    let policy = ModelCheckpoint::builder().save_interval(1).n_saved(2).step(Step::Iteration).build().unwrap();
+    let policy = ModelCheckpoint::every(1).unwrap().with_step_source(StepSource::Iteration);
     (EventCounter { iterations: 0, saves: 0 }, policy.attach(IterationCompleted, store).unwrap())
 }
 
 /// Trains until the run has `iterations` iterations or is complete.
 fn train(engine: &mut Engine<u32>, model: &mut Model, handlers: &mut Composition<'_>, iterations: u32) {
     let mut handlers = &mut **handlers;
-    while engine.state().iteration() < iterations && engine.begin_iteration(model, &mut handlers) {
-        model.1[0] += 0.5;
-        model.1[1] *= -3.0;
+    while engine.state().iteration() < iterations && engine.begin_iteration(model, &mut handlers).unwrap() {
+        model[0] += 0.5;
+        model[1] *= -3.0;
         engine.end_iteration(0, model, &mut handlers);
     }
 }
@@ -70,7 +75,7 @@ fn train_with_restart(
     assert_eq!(resumed.map_or(0, |resumed| resumed.iteration), interruption);
     train(&mut engine, &mut model, &mut composition, u32::MAX);
     drop(composition);
-    (all.0, model.1, all.1.policy().kept().iter().map(|entry| entry.step).collect())
+    (all.0, model.object, all.1.policy().kept().iter().map(|entry| entry.step).collect())
 }
 
 #[test]
@@ -107,18 +112,18 @@ fn several_checkpoint_handlers_return_the_newest_checkpoint_of_all() {
         train(&mut engine, &mut model, &mut (Box::new([&mut one, &mut other]) as Composition<'_>), 2);
         let (mut newer, older) = if first { (one, other) } else { (other, one) };
         train(&mut engine, &mut model, &mut (Box::new(&mut newer) as Composition<'_>), 3);
-        let trained = model.1;
+        let trained = model.object;
         let (mut newer, mut older) = (handlers(newer.1.into_store()), handlers(older.1.into_store()));
 
         let mut array = if first { [&mut newer, &mut older] } else { [&mut older, &mut newer] };
         assert_eq!(
-            [None, Some(3), Some(2), Some(1)].map(|below| array.newest(below)),
+            [None, Some(3), Some(2), Some(1)].map(|below| array.newest_checkpoint(below)),
             [Some(3), Some(2), Some(1), None]
         );
         let mut model = Named::new("m", [0.0; 2]);
-        assert!(array.load(3, &mut model));
-        assert_eq!(model.1, trained);
-        assert!(!array.load(4, &mut model));
-        assert_eq!(model.1, trained);
+        assert!(array.load_checkpoint(3, &mut model));
+        assert_eq!(model.object, trained);
+        assert!(!array.load_checkpoint(4, &mut model));
+        assert_eq!(model.object, trained);
     }
 }

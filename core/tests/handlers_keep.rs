@@ -2,7 +2,7 @@
 
 use training_monitor::event::EpochCompleted;
 use training_monitor::handlers::keep::{KeepMetrics, KeepOutput};
-use training_monitor::run_record::{RestoreError, RunRecord, RunRecordFull, kind};
+use training_monitor::run_record::{HandlerKind, RestoreError, RunRecord, RunRecordFull};
 use training_monitor::{Engine, Event, Handler, State, on};
 
 /// The metrics: the last completed epoch and its last output.
@@ -13,7 +13,6 @@ type Log = Vec<(Event, u32, Option<f32>, Metrics)>;
 /// Logs every event with output and metrics, and takes the run record after it.
 #[derive(Default)]
 struct RecordTaker {
-    is_pending: bool,
     /// The length of the log at each event, and the record.
     records: Vec<(usize, RunRecord)>,
 }
@@ -21,14 +20,9 @@ struct RecordTaker {
 impl Handler<Log, f32, Metrics> for RecordTaker {
     fn on_event(&mut self, event: Event, log: &mut Log, state: &mut State<f32, Metrics>) {
         log.push((event, state.iteration(), state.output, state.metrics));
-        self.is_pending = true;
         state.request_action();
     }
-    fn pending(&self) -> bool {
-        self.is_pending
-    }
-    fn act(&mut self, log: &mut Log, _: &mut State<f32, Metrics>, record: &RunRecord) -> bool {
-        self.is_pending = false;
+    fn perform(&mut self, log: &mut Log, _: &mut State<f32, Metrics>, record: &RunRecord) -> bool {
         self.records.push((log.len(), record.clone()));
         false
     }
@@ -36,7 +30,7 @@ impl Handler<Log, f32, Metrics> for RecordTaker {
 
 /// Runs four epochs of three iterations, from the beginning or from a record. Returns the log and the record of each event.
 fn run<K: Handler<Log, f32, Metrics>>(from: Option<&RunRecord>, keep: K) -> (Log, Vec<(usize, RunRecord)>) {
-    let measure = on(EpochCompleted, |_: &mut Log, state: &mut State<f32, Metrics>| {
+    let measure = on(EpochCompleted, |_, state: &mut State<_, Metrics>| {
         state.metrics = (state.epoch(), state.output);
     });
     let mut handlers = (RecordTaker::default(), measure, keep);
@@ -85,9 +79,10 @@ fn metrics_that_are_too_large_or_of_another_type_are_rejected() {
     let record = large.record::<(), _>(&mut KeepMetrics).unwrap();
 
     let mut other = Engine::<u8, bool>::with_metrics(1, true);
-    let malformed = Err(RestoreError::Malformed { kind: kind::METRICS });
+    let malformed = Err(RestoreError::Malformed { kind: HandlerKind::KEEP_METRICS });
     assert_eq!(other.restore::<(), _>(&record, &mut KeepMetrics), malformed);
-    let other_handler = RestoreError::OtherHandler { expected: kind::OUTPUT, found: kind::METRICS };
+    let other_handler =
+        RestoreError::OtherHandler { expected: HandlerKind::KEEP_OUTPUT, found: HandlerKind::KEEP_METRICS };
     assert_eq!(other.restore::<(), _>(&record, &mut KeepOutput), Err(other_handler));
     assert!(other.state().metrics && other.state().output.is_none());
 }

@@ -2,23 +2,23 @@
 //! not depend on the order of the handlers, and it includes the handlers of an evaluator.
 
 use training_monitor::checkpoint::Named;
+use training_monitor::engine::Evaluator;
 use training_monitor::event::{Completed, EpochCompleted, EpochStarted, IterationCompleted, IterationStarted};
-use training_monitor::run_record::{RunRecord, kind};
+use training_monitor::run_record::{HandlerKind, RunRecord};
 use training_monitor::store::ram::Ram;
-use training_monitor::{EarlyStopping, Engine, Handler, ModelCheckpoint, State, StopReason, TerminateOnNan, Timer, on};
+use training_monitor::{EarlyStopping, Engine, Handler, ModelCheckpoint, State, StopReason, TerminateOnNan, Timer};
 
 type Model = Named<'static, [f32; 2]>;
 
 const SCORES: [f32; 5] = [3.0, 2.0, 4.0, 1.0, 1.0];
 
 fn checkpoint() -> impl Handler<Model, f32> {
-    let policy = ModelCheckpoint::<1>::every(1)?.build().expect("valid settings");
+    let policy = ModelCheckpoint::<1>::every(1).expect("not 0");
     policy.attach(IterationCompleted, Ram::<2, 512>::new()).expect("RAM does not fail")
 }
 
 fn stopping() -> impl Handler<Model, f32> {
-    let score = |state| state.output.unwrap_or(0.0);
-    EarlyStopping::new(10).expect("a patience").attach(IterationCompleted, score)
+    EarlyStopping::new(10).expect("a patience").attach(IterationCompleted, |state| state.output.unwrap_or(0.0))
 }
 
 fn timer() -> impl Handler<Model, f32> {
@@ -27,19 +27,24 @@ fn timer() -> impl Handler<Model, f32> {
         ticks += 1;
         ticks
     };
-    Timer::new(0).attach(clock, EpochStarted, IterationCompleted, IterationStarted, IterationCompleted)
+    Timer::new(0)
+        .attach(clock)
+        .start(EpochStarted)
+        .pause(IterationCompleted)
+        .resume(IterationStarted)
+        .step(IterationCompleted)
 }
 
 fn guard() -> impl Handler<Model, f32> {
-    let weights = |model: &Model, _: &State<f32>| model.1;
-    TerminateOnNan::new().with_schedule(3.try_into().expect("not 0")).attach(IterationCompleted, weights)
+    let guard = TerminateOnNan::new().with_schedule(3).expect("not 0");
+    guard.attach(IterationCompleted, |model: &Model, _| &model.object)
 }
 
 /// The kind and the state of each handler in a run record, sorted by kind.
 type States = Vec<(u8, Vec<u8>)>;
 
 fn states(record: &RunRecord) -> States {
-    let mut states: States = record.handlers().map(|(kind, state)| (kind, state.to_vec())).collect();
+    let mut states: States = record.handlers().map(|(kind, state)| (kind.code(), state.to_vec())).collect();
     states.sort();
     states
 }
@@ -52,16 +57,17 @@ fn states_in_checkpoint(mut handlers: impl Handler<Model, f32>) -> States {
     // The last iteration ends with a save, so the checkpoint describes the current state.
     for score in SCORES {
         assert_eq!(engine.begin_iteration(&mut model, &mut handlers), Ok(true));
-        model.1[0] += 1.0;
+        model[0] += 1.0;
         engine.end_iteration(score, &mut model, &mut handlers);
     }
     let current = engine.record(&mut handlers).expect("the record is large enough");
     let mut saved = RunRecord::new();
-    assert!(handlers.verify(5, &mut model, &mut saved), "a checkpoint of iteration 5");
+    assert!(handlers.verify_checkpoint(5, &mut model, &mut saved), "a checkpoint of iteration 5");
     assert_eq!(saved.engine, current.engine);
     // The state of the checkpoint handler differs: the save was pending when the handler wrote its state.
-    let others =
-        |record| states(record).into_iter().filter(|(id, _)| *id != kind::MODEL_CHECKPOINT).collect::<States>();
+    let others = |record| {
+        states(record).into_iter().filter(|(id, _)| *id != HandlerKind::MODEL_CHECKPOINT.code()).collect::<States>()
+    };
     assert_eq!(others(&saved), others(&current));
     states(&saved)
 }
@@ -72,7 +78,9 @@ fn a_checkpoint_contains_the_state_of_handlers_after_it() {
     assert_eq!(first, states_in_checkpoint((timer(), stopping(), guard(), checkpoint())));
     assert_eq!(first, states_in_checkpoint((guard(), (checkpoint(), Some(timer())), [stopping()])));
     let kinds: Vec<u8> = first.iter().map(|(kind, _)| *kind).collect();
-    assert_eq!(kinds, [kind::EARLY_STOPPING, kind::TIMER, kind::MODEL_CHECKPOINT, kind::TERMINATE_ON_NAN]);
+    let (stopping, timer) = (HandlerKind::EARLY_STOPPING, HandlerKind::TIMER);
+    let (checkpoint, guard) = (HandlerKind::MODEL_CHECKPOINT, HandlerKind::TERMINATE_ON_NAN);
+    assert_eq!(kinds, [stopping, timer, checkpoint, guard].map(HandlerKind::code));
     // The last two scores were no improvement. The counter would be 1 if the engine saved before it dispatched the event to
     // early stopping.
     assert_eq!(first[0].1[0], 2);
@@ -84,15 +92,14 @@ fn a_checkpoint_contains_the_state_of_handlers_after_it() {
 fn early_stopping_of_an_evaluator_is_restored() {
     let losses = [0.9_f32, 0.5, 0.6, 0.7, 0.8, 0.1];
     let evaluator = || {
-        let stopping = EarlyStopping::new(3)
-            .expect("a patience")
-            .attach(Completed, |state| -state.output.unwrap_or(f32::INFINITY));
-        on(EpochCompleted, |_: &mut (), trainer: &mut State<f32>, evaluator: &mut Engine<f32>, handlers: &mut _| {
+        let stopping = EarlyStopping::new(3).expect("a patience");
+        let stopping = stopping.attach(Completed, |state| -state.output.unwrap_or(f32::INFINITY));
+        let evaluator = Evaluator::new(Engine::<f32>::new(1), stopping);
+        evaluator.run_at(EpochCompleted, |(): &mut (), trainer: &mut State<f32>, engine, handlers| {
             let loss = losses[trainer.epoch() as usize - 1];
-            let outcome = evaluator.run(&mut (), 0..1, handlers, |(), _, _| loss).expect("there is data");
+            let outcome = engine.run(&mut (), 0..1, handlers, |(), _, _| loss).expect("there is data");
             trainer.terminate_if_stopped(&outcome);
         })
-        .with(Engine::new(1), stopping)
     };
     for epochs in 1..=4 {
         let mut original = evaluator();

@@ -2,24 +2,23 @@
 //! of them, and leaves engine and handlers unchanged.
 
 use training_monitor::event::{EpochCompleted, IterationCompleted};
-use training_monitor::handlers::{early_stopping, terminate_on_nan};
+use training_monitor::handlers::early_stopping::EarlyStoppingHandler;
+use training_monitor::handlers::terminate_on_nan::NanGuard;
 use training_monitor::run_record::{
-    CAPACITY, RecordReader, RecordWriter, RestoreError, RunRecord, RunRecordFull, kind,
+    CAPACITY, HandlerKind, HandlerStates, Persist, RestoreError, RunRecord, RunRecordFull,
 };
 use training_monitor::{EarlyStopping, Engine, Event, Handler, State, TerminateOnNan};
 
 /// Two handlers that save state in the run record.
 type Handlers = (
-    early_stopping::Attached<IterationCompleted, fn(&State<f32>) -> f32>,
-    terminate_on_nan::Attached<EpochCompleted, fn(&(), &State<f32>) -> f32>,
+    EarlyStoppingHandler<IterationCompleted, fn(&State<f32>) -> f32>,
+    NanGuard<EpochCompleted, for<'a> fn(&'a (), &'a State<f32>) -> &'a Option<f32>>,
 );
 
 fn handlers() -> Handlers {
-    let score: fn(&State<f32>) -> f32 = |state| state.output.unwrap_or(0.0);
-    let output: fn(&(), &State<f32>) -> f32 = |_, state| state.output.unwrap_or(0.0);
     (
-        EarlyStopping::new(5).expect("a patience").attach(IterationCompleted, score),
-        TerminateOnNan::new().attach(EpochCompleted, output),
+        EarlyStopping::new(5).expect("a patience").attach(IterationCompleted, |state| state.output.unwrap_or(0.0)),
+        TerminateOnNan::new().attach(EpochCompleted, |_, state| &state.output),
     )
 }
 
@@ -41,43 +40,68 @@ fn assert_rejected<H: Handler<(), f32>>(record: &RunRecord, mut handlers: H, exp
     assert_eq!(engine.record::<(), _>(&mut handlers), Ok(states));
 }
 
-/// A user-defined handler. Its state has `SIZE` equal bytes.
+/// A handler whose state is a list of `SIZE` equal bytes. Its kind is user-defined; the kind number is `NUMBER`.
 #[derive(Clone, Copy)]
-struct UserHandler<const SIZE: usize> {
-    kind: u8,
-    state: u8,
+struct UserHandler<const NUMBER: u8, const SIZE: usize> {
+    byte: u8,
 }
 
-impl<const SIZE: usize> Handler<(), f32> for UserHandler<SIZE> {
+/// A handler whose state is a list of `SIZE` zeros. Its kind is that of [`EarlyStopping`].
+struct FakeEarlyStopping<const SIZE: usize>;
+
+impl<const NUMBER: u8, const SIZE: usize> Persist for UserHandler<NUMBER, SIZE> {
+    const KIND: HandlerKind = HandlerKind::user(NUMBER);
+    type State = Vec<u8>;
+    fn save(&mut self) -> Vec<u8> {
+        vec![self.byte; SIZE]
+    }
+    fn restore(&mut self, state: Vec<u8>) {
+        assert_eq!(state.len(), SIZE);
+        self.byte = state[0];
+    }
+}
+
+impl<const SIZE: usize> Persist for FakeEarlyStopping<SIZE> {
+    const KIND: HandlerKind = HandlerKind::EARLY_STOPPING;
+    type State = Vec<u8>;
+    fn save(&mut self) -> Vec<u8> {
+        vec![0; SIZE]
+    }
+    fn restore(&mut self, _: Vec<u8>) {}
+}
+
+/// A handler that only saves and restores its state.
+struct Stateful<P>(P);
+
+impl<P: Persist> Handler<(), f32> for Stateful<P> {
     fn on_event(&mut self, _: Event, (): &mut (), _: &mut State<f32>) {}
-    fn save_state(&mut self, _: &State<f32>, record: &mut RecordWriter<'_>) {
-        record.push(self.kind, &[self.state; SIZE].as_slice());
+    fn persist(&mut self, _: &mut State<f32>, states: &mut HandlerStates<'_>) {
+        states.visit(&mut self.0);
     }
-    fn restore_state(&mut self, _: &mut State<f32>, record: &mut RecordReader<'_>) {
-        // The state is a length and then the equal bytes, of which this reads the first.
-        if let Some((len, state)) = record.take::<(u8, u8)>(self.kind) {
-            assert_eq!(usize::from(len), SIZE);
-            self.state = state;
-        }
-    }
+}
+
+const USER: HandlerKind = HandlerKind::user(0);
+
+/// A user-defined handler with a state of `SIZE` equal bytes.
+fn user<const SIZE: usize>(byte: u8) -> Stateful<UserHandler<0, SIZE>> {
+    Stateful(UserHandler { byte })
 }
 
 #[test]
 fn a_record_of_other_handlers_is_rejected() {
-    let (engine, mut original) = completed_run();
+    let (mut engine, mut original) = completed_run();
     let record = engine.record::<(), _>(&mut original).expect("the record is large enough");
     assert_eq!(original.0.early_stopping.counter(), 1);
     let (stopping, guard) = handlers();
-    let (early_stopping, terminate_on_nan) = (kind::EARLY_STOPPING, kind::TERMINATE_ON_NAN);
-    let user = UserHandler::<1> { kind: kind::USER, state: 3 };
+    let (early_stopping, terminate_on_nan) = (HandlerKind::EARLY_STOPPING, HandlerKind::TERMINATE_ON_NAN);
     assert_rejected(&record, (), RestoreError::Unclaimed { kind: early_stopping });
     assert_rejected(&record, stopping, RestoreError::Unclaimed { kind: terminate_on_nan });
     // The state of the first handler matches, but it must not be restored alone.
-    let other_handler = RestoreError::OtherHandler { expected: kind::USER, found: terminate_on_nan };
-    assert_rejected(&record, (stopping, user), other_handler);
+    let other_handler = RestoreError::OtherHandler { expected: USER, found: terminate_on_nan };
+    assert_rejected(&record, (stopping, user::<1>(3)), other_handler);
     let other_order = RestoreError::OtherHandler { expected: terminate_on_nan, found: early_stopping };
     assert_rejected(&record, (guard, stopping), other_order);
-    assert_rejected(&record, (stopping, guard, user), RestoreError::Missing { kind: kind::USER });
+    assert_rejected(&record, (stopping, guard, user::<1>(3)), RestoreError::Missing { kind: USER });
     // The same handlers restore the record.
     let (mut resumed, mut handlers) = (Engine::<f32>::new(1), handlers());
     resumed.restore::<(), _>(&record, &mut handlers).expect("a record of these handlers");
@@ -86,21 +110,20 @@ fn a_record_of_other_handlers_is_rejected() {
 
 #[test]
 fn a_state_of_another_length_is_rejected() {
-    let engine = Engine::<f32>::new(1);
-    let kind = kind::EARLY_STOPPING;
+    let mut engine = Engine::<f32>::new(1);
     // The first state is too short for a counter and a score, and the second is too long.
     for record in [
-        engine.record::<(), _>(&mut UserHandler::<0> { kind, state: 0 }),
-        engine.record::<(), _>(&mut UserHandler::<9> { kind, state: 0 }),
+        engine.record::<(), _>(&mut Stateful(FakeEarlyStopping::<0>)),
+        engine.record::<(), _>(&mut Stateful(FakeEarlyStopping::<9>)),
     ] {
         let record = record.expect("the record is large enough");
-        assert_rejected(&record, handlers().0, RestoreError::Malformed { kind });
+        assert_rejected(&record, handlers().0, RestoreError::Malformed { kind: HandlerKind::EARLY_STOPPING });
     }
 }
 
 #[test]
 fn a_record_with_contradictory_counters_is_rejected() {
-    let (engine, mut original) = completed_run();
+    let (mut engine, mut original) = completed_run();
     let record = engine.record::<(), _>(&mut original).expect("the record is large enough");
     let mut offset_above_iteration = record.clone();
     offset_above_iteration.engine.offset = record.engine.iteration + 1;
@@ -113,15 +136,15 @@ fn a_record_with_contradictory_counters_is_rejected() {
 
 #[test]
 fn states_above_the_capacity_of_the_record_are_an_error() {
-    let engine = Engine::<f32>::new(1);
-    let user = |state| UserHandler::<100> { kind: kind::USER, state };
-    assert!(engine.record::<(), _>(&mut user(0)).is_ok());
-    assert_eq!(engine.record::<(), _>(&mut (user(0), user(1))), Err(RunRecordFull));
+    let mut engine = Engine::<f32>::new(1);
+    assert!(engine.record::<(), _>(&mut user::<100>(0)).is_ok());
+    assert_eq!(engine.record::<(), _>(&mut (user::<100>(0), user::<100>(1))), Err(RunRecordFull));
     // Kind and length need space too, so a state of the full capacity does not fit.
-    assert_eq!(engine.record::<(), _>(&mut UserHandler::<CAPACITY> { kind: kind::USER, state: 0 }), Err(RunRecordFull));
+    assert_eq!(engine.record::<(), _>(&mut user::<CAPACITY>(0)), Err(RunRecordFull));
 }
 
 /// A state whose serialization fails.
+#[derive(serde::Deserialize)]
 struct FailingState;
 
 impl serde::Serialize for FailingState {
@@ -130,19 +153,24 @@ impl serde::Serialize for FailingState {
     }
 }
 
-impl Handler<(), f32> for FailingState {
-    fn on_event(&mut self, _: Event, (): &mut (), _: &mut State<f32>) {}
-    fn save_state(&mut self, _: &State<f32>, record: &mut RecordWriter<'_>) {
-        record.push(kind::USER, self);
+/// A handler with a [`FailingState`].
+struct FailingHandler;
+
+impl Persist for FailingHandler {
+    const KIND: HandlerKind = USER;
+    type State = FailingState;
+    fn save(&mut self) -> FailingState {
+        FailingState
     }
+    fn restore(&mut self, _: FailingState) {}
 }
 
 #[test]
 fn a_state_whose_serialization_fails_is_an_error() {
-    let engine = Engine::<f32>::new(1);
-    let user = UserHandler::<8> { kind: kind::USER + 1, state: 3 };
-    assert_eq!(engine.record::<(), _>(&mut (user, FailingState)), Err(RunRecordFull));
-    assert_eq!(engine.record::<(), _>(&mut (FailingState, user)), Err(RunRecordFull));
+    let mut engine = Engine::<f32>::new(1);
+    let user = || Stateful(UserHandler::<1, 8> { byte: 3 });
+    assert_eq!(engine.record::<(), _>(&mut (user(), Stateful(FailingHandler))), Err(RunRecordFull));
+    assert_eq!(engine.record::<(), _>(&mut (Stateful(FailingHandler), user())), Err(RunRecordFull));
 }
 
 #[test]
