@@ -3,10 +3,8 @@
 
 use std::cell::Cell;
 use training_monitor::checkpoint::Named;
-use training_monitor::event::{
-    Completed, EpochCompleted, EpochStarted, IterationCompleted, IterationStarted, Never, Started,
-};
-use training_monitor::name::FileName;
+use training_monitor::engine::Evaluator;
+use training_monitor::event::{Completed, EpochCompleted, EpochStarted, IterationCompleted, IterationStarted};
 use training_monitor::store::ram::Ram;
 use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, State, StopReason, TerminateOnNan, Timer, on};
 
@@ -81,26 +79,28 @@ fn timer_measures_the_average_time_of_one_call() {
 #[test]
 fn timer_measures_the_average_time_of_a_batch() {
     let clock = ScriptedClock::default();
-    let timer = Timer::new(clock.now()).attach(
-        || clock.now(),
-        Started,
-        IterationCompleted,
-        IterationStarted,
-        IterationCompleted,
-    );
+    let timer = Timer::new(clock.now())
+        .attach(|| clock.now())
+        .pause(IterationCompleted)
+        .resume(IterationStarted)
+        .step(IterationCompleted);
     let slow_handler = on(IterationCompleted, |_, _| clock.advance(5000));
     let mut handlers = (timer, slow_handler);
     Engine::new(2).run(&mut (), 0..5, &mut handlers, |(), _, _| clock.work()).expect("there is data");
     let timer = handlers.0.timer;
     assert_near(timer.seconds(clock.now(), HERTZ), 0.1);
-    assert_eq!((timer.step_count(), timer.total(), timer.running()), (10, 1000, false));
+    assert_eq!((timer.step_count(), timer.total(), timer.is_running()), (10, 1000, false));
 }
 
 /// The `start` event resets the timer and starts it. Attached to `EpochStarted`, the timer measures the last epoch.
 #[test]
 fn timer_measures_the_last_epoch() {
     let clock = ScriptedClock::default();
-    let timer = Timer::new(clock.now()).attach(|| clock.now(), EpochStarted, EpochCompleted, Never, IterationCompleted);
+    let timer = Timer::new(clock.now())
+        .attach(|| clock.now())
+        .start(EpochStarted)
+        .pause(EpochCompleted)
+        .step(IterationCompleted);
     let slow_handler = on(EpochCompleted, |_, _| clock.advance(700));
     let mut handlers = (timer, slow_handler);
     Engine::new(3)
@@ -114,7 +114,7 @@ fn timer_measures_the_last_epoch() {
 #[test]
 fn timer_measures_a_run() {
     let clock = ScriptedClock::default();
-    let mut timer = Timer::new(clock.now()).without_average().attach_to_run(|| clock.now());
+    let mut timer = Timer::new(clock.now()).without_average().attach(|| clock.now());
     clock.advance(9999);
     Engine::new(2).run(&mut (), 0..3, &mut timer, |(), _, _| clock.work()).expect("there is data");
     clock.advance(9999);
@@ -130,36 +130,31 @@ fn early_stopping_on_an_evaluator_stops_the_trainer() {
     }
     // Epoch 3 has the best score, and ten evaluations without improvement follow.
     let nll = |epoch: u32| if epoch <= 3 { 1.0 / epoch as f32 } else { 0.5 };
-    let score_function = |state: &State<(), Metrics>| -state.metrics.nll;
-    let handler = EarlyStopping::new(10).expect("a patience").attach(Completed, score_function);
-    let evaluate = on(
-        EpochCompleted,
-        |_: &mut (), trainer: &mut State<()>, evaluator: &mut Engine<(), Metrics>, handlers: &mut _| {
-            evaluator.state_mut().metrics.nll = nll(trainer.epoch());
-            let outcome = evaluator.run(&mut (), 0..2, handlers, |(), _, _| ()).expect("there is data");
-            trainer.terminate_if_stopped(&outcome);
-        },
-    )
-    .with(Engine::with_metrics(1, Metrics { nll: 0.0 }), handler);
-    let mut handlers = evaluate;
-    let outcome = Engine::new(100).run(&mut (), 0..2, &mut handlers, |(), _, _| ()).expect("there is data");
+    let handler =
+        EarlyStopping::new(10).expect("a patience").attach(Completed, |state: &State<_, Metrics>| -state.metrics.nll);
+    let evaluator = Evaluator::new(Engine::with_metrics(1, Metrics { nll: 0.0 }), handler);
+    let mut evaluator = evaluator.run_at(EpochCompleted, |(): &mut (), trainer, engine, handlers| {
+        engine.state_mut().metrics.nll = nll(trainer.epoch());
+        let outcome = engine.run(&mut (), 0..2, handlers, |(), _, _| ()).expect("there is data");
+        trainer.terminate_if_stopped(&outcome);
+    });
+    let outcome = Engine::new(100).run(&mut (), 0..2, &mut evaluator, |(), _, _| ()).expect("there is data");
     assert_eq!((outcome.reason, outcome.epoch), (StopReason::EarlyStopping, 13));
-    assert_eq!(handlers.handlers.early_stopping.counter(), 10);
+    assert_eq!(evaluator.handlers.early_stopping.counter(), 10);
 }
 
 /// Ignite's example `trainer.add_event_handler(Events.ITERATION_COMPLETED, TerminateOnNan())`, with the output
 /// `[1.23, torch.tensor(...), torch.tensor(math.nan)]`.
 #[test]
 fn terminate_on_nan_finds_a_nan_in_a_nested_output() {
-    type Output = (f32, [f32; 3], Option<[f32; 1]>);
     let mut calls = 0;
-    let guard = TerminateOnNan::new().attach(IterationCompleted, |_: &(), state: &State<Output>| state.output);
+    let guard = TerminateOnNan::new().attach(IterationCompleted, |_, state| &state.output);
     // The engine dispatches the event to the handlers after the guard, too.
-    let counter = on(IterationCompleted, |_: &mut (), _: &mut State<Output>| calls += 1);
+    let counter = on(IterationCompleted, |_, _| calls += 1);
     let outcome = Engine::new(3)
         .run(&mut (), 0..4, &mut (guard, counter), |(), batch, state| {
             let value = if state.iteration() == 6 { f32::NAN } else { 0.5 };
-            (1.23, [batch as f32, -0.0, f32::MAX], Some([value]))
+            (1.23_f32, [batch as f32, -0.0, f32::MAX], Some([value]))
         })
         .expect("there is data");
     assert_eq!((outcome.reason, outcome.epoch, outcome.iteration), (StopReason::NonFinite, 2, 6));
@@ -172,22 +167,11 @@ fn terminate_on_nan_finds_a_nan_in_a_nested_output() {
 fn model_checkpoint_keeps_the_last_two() {
     let mut weights = [0.0_f32; 4];
     let mut model = Named::new("mymodel", &mut weights);
-    let mut handler = ModelCheckpoint::<2>::every(2)?
-        .n_saved(2)
-        .build()
-        .expect("settings")
-        .attach(EpochCompleted, Ram::<3, 256>::new())
-        .expect("RAM");
-    Engine::new(6).run(&mut model, 0..1, &mut handler, |model, _, _| model.1[0] += 1.0).expect("there is data");
-    let names: Vec<_> = handler
-        .policy()
-        .kept()
-        .iter()
-        .map(|kept| {
-            let (prefix, object, extension) = ("myprefix", "mymodel", "pth");
-            FileName { prefix, object, step: kept.step, score: None, extension }.to_string()
-        })
-        .collect();
+    let policy = ModelCheckpoint::<2>::every(2).expect("not 0");
+    let mut handler = policy.attach(EpochCompleted, Ram::<3, 256>::new()).expect("RAM");
+    Engine::new(6).run(&mut model, 0..1, &mut handler, |model, _, _| model[0] += 1.0).expect("there is data");
+    let kept = handler.policy().kept().iter();
+    let names: Vec<_> = kept.map(|kept| format!("myprefix_mymodel_{}.pth", kept.step)).collect();
     assert_eq!(names, ["myprefix_mymodel_4.pth", "myprefix_mymodel_6.pth"]);
     // The best checkpoint contains the weights at the time of its save.
     let info = handler.load_best(&mut model).expect("whole").expect("there is one");

@@ -2,10 +2,9 @@
 //! needed objects, notifications of the observer, retries, and saves that were interrupted by a restart.
 
 use std::cell::RefCell;
-use training_monitor::checkpoint::{DecodeError, EncodeError, Encoded, Header, Named, ObjectVisitor, Objects, Visit};
+use training_monitor::checkpoint::{DecodeError, EncodeError, Encoded, Header, Named, ObjectVisitor, Objects};
 use training_monitor::event::IterationCompleted;
-use training_monitor::handlers::model_checkpoint::Report;
-use training_monitor::handlers::model_checkpoint::{ConfigError, OnError, SaveDecision, Step};
+use training_monitor::handlers::model_checkpoint::{CheckpointEvent, ConfigError, OnError, SaveDecision, StepSource};
 use training_monitor::run_record::RunRecord;
 use training_monitor::store::ram::{Ram, RamError};
 use training_monitor::store::{CheckpointMeta, Store, StreamSpec};
@@ -16,10 +15,10 @@ type Model = Named<'static, [f32; 2]>;
 const MODEL: Model = Named::new("m", [1.0, 2.0]);
 
 fn policy(n_saved: u32) -> ModelCheckpoint<3> {
-    ModelCheckpoint::builder().save_interval(1).n_saved(n_saved).step(Step::Iteration).build().unwrap()
+    ModelCheckpoint::every(1).unwrap().with_n_saved(n_saved).unwrap().with_step_source(StepSource::Iteration)
 }
 
-fn save(step: u32) -> Save {
+fn decision(step: u32) -> SaveDecision {
     SaveDecision { step, score: None }
 }
 
@@ -67,7 +66,7 @@ fn evictions_end_with_a_store_that_removes_nothing() {
         let store = NonRemoving { fails, ..NonRemoving::default() };
         let mut handler = policy(2).attach(IterationCompleted, store).unwrap();
         for step in 1..=4 {
-            handler.save(save(step), step, None, &MODEL).unwrap();
+            handler.save(decision(step), step, None, &mut MODEL).unwrap();
         }
         let kept: Vec<u32> = handler.policy().kept().iter().map(|entry| entry.step).collect();
         assert_eq!(kept, [3, 4]);
@@ -80,14 +79,14 @@ fn evictions_end_with_a_store_that_removes_nothing() {
 fn a_mutable_reference_to_a_store_is_a_store() {
     let mut store = NonRemoving::default();
     let mut handler = policy(3).attach(IterationCompleted, &mut store).unwrap();
-    handler.save(save(1), 1, None, &MODEL).unwrap();
+    handler.save(decision(1), 1, None, &mut MODEL).unwrap();
     let mut reference = &mut store;
     assert_eq!((Store::parts(&mut reference, 1), Store::parts(&mut reference, 2)), (Ok(2), Ok(0)));
     Store::remove(&mut reference, 1).unwrap();
     assert_eq!(store.removals, [1]);
     // This store returns the same stream twice. A checkpoint with two streams of the same tensors is malformed.
     let mut handler = policy(3).attach(IterationCompleted, store).unwrap();
-    assert_eq!(handler.load_step(1, &mut MODEL.clone()).unwrap_err(), DecodeError::Malformed);
+    assert_eq!(handler.load_step(1, &mut MODEL).unwrap_err(), DecodeError::Malformed);
 }
 
 #[test]
@@ -117,16 +116,15 @@ fn a_ram_store_accepts_streams_up_to_its_capacity() {
 #[test]
 fn the_observer_receives_the_evicted_step() {
     let saves = RefCell::new(Vec::new());
-    let mut handler = policy(2).attach(IterationCompleted, Ram::<4, 512>::new()).unwrap().observe(
-        |report: &CheckpointEvent<'_, RamError>| {
-            if let CheckpointEvent::Saved { save, removed, .. } = report {
-                saves.borrow_mut().push((save.step, *removed));
+    let mut handler =
+        policy(2).attach(IterationCompleted, Ram::<4, 512>::new()).unwrap().observe(|event: &CheckpointEvent<_>| {
+            if let CheckpointEvent::Saved { decision, evicted, .. } = event {
+                saves.borrow_mut().push((decision.step, *evicted));
             }
-        },
-    );
+        });
     // The second save of step 3 replaces the first one, and evicts nothing.
     for step in [1, 2, 3, 3, 4] {
-        handler.save(save(step), step, None, &MODEL).unwrap();
+        handler.save(decision(step), step, None, &mut MODEL).unwrap();
     }
     assert_eq!(*saves.borrow(), [(1, None), (2, None), (3, Some(1)), (3, None), (4, Some(2))]);
 }
@@ -142,14 +140,12 @@ fn a_failed_save_is_retried_the_configured_number_of_times() {
             creates += u32::from(operation == Operation::Create);
             if operation == Operation::Create && creates <= failures { Fault::Before } else { Fault::None }
         });
-        let policy = ModelCheckpoint::<3>::every(1)?.on_error(OnError::Retry(retries));
-        let mut handler = policy.build().unwrap().attach(IterationCompleted, store).unwrap().observe(
-            |report: &CheckpointEvent<'_, _>| {
-                if let CheckpointEvent::SaveFailed { retrying, .. } = report {
-                    retrying_flags.borrow_mut().push(*retrying);
-                }
-            },
-        );
+        let policy = ModelCheckpoint::<3>::every(1).unwrap().with_on_error(OnError::Retry(retries));
+        let mut handler = policy.attach(IterationCompleted, store).unwrap().observe(|event: &CheckpointEvent<_>| {
+            if let CheckpointEvent::SaveFailed { retrying, .. } = event {
+                retrying_flags.borrow_mut().push(*retrying);
+            }
+        });
         let mut model = MODEL;
         Engine::new(1).run(&mut model, 0..1, &mut handler, |_, batch, _| batch).unwrap();
         assert_eq!(handler.last_error().is_none(), is_saved, "{retries} retries, {failures} failures");
@@ -170,15 +166,15 @@ fn a_save_does_not_rebuild_a_complete_ranking() {
         Fault::None
     });
     let mut handler = policy(3).attach(IterationCompleted, store).unwrap();
-    handler.save(save(1), 1, None, &MODEL).unwrap();
+    handler.save(decision(1), 1, None, &mut MODEL).unwrap();
     *lists.borrow_mut() = 0;
-    handler.save(save(2), 2, None, &MODEL).unwrap();
+    handler.save(decision(2), 2, None, &mut MODEL).unwrap();
     // The first list has one checkpoint and its end, the second has two checkpoints and its end.
     assert_eq!(*lists.borrow(), 5);
 }
 
 fn newest(handler: &mut impl Handler<Model, u32>, below: Option<u32>) -> Option<u32> {
-    handler.newest(below)
+    handler.newest_checkpoint(below)
 }
 
 #[test]
@@ -187,7 +183,7 @@ fn the_newest_checkpoint_has_the_highest_iteration() {
     assert_eq!(newest(&mut handler, None), None);
     // A run that resumed from the checkpoint of iteration 10 saves again at iteration 15.
     for (step, iteration) in [(1, 10), (2, 20), (3, 15)] {
-        handler.save(save(step), iteration, None, &MODEL).unwrap();
+        handler.save(decision(step), iteration, None, &mut MODEL).unwrap();
     }
     for (below, expected) in [
         (None, Some(20)),
@@ -205,28 +201,23 @@ fn the_newest_checkpoint_has_the_highest_iteration() {
 /// The object `m`, and optionally an object `second`.
 struct Two([f32; 2], Option<[f32; 2]>);
 impl Objects for Two {
-    fn objects<V: Visit>(&self, v: &mut V) -> Result<(), V::Error> {
-        v.state_dict("m", &self.0)?;
-        self.1.as_ref().map_or(Ok(()), |second| v.state_dict("second", second))
-    }
-    fn objects_mut<V: ObjectVisitor>(&mut self, v: &mut V) -> Result<(), V::Error> {
-        v.state_dict("m", &mut self.0)?;
-        self.1.as_mut().map_or(Ok(()), |second| v.state_dict("second", second))
+    fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+        visitor.state_dict("m", &mut self.0)?;
+        self.1.as_mut().map_or(Ok(()), |second| visitor.state_dict("second", second))
     }
 }
 
 #[test]
 fn a_checkpoint_without_a_needed_object_is_not_loaded() {
     let failed_loads = RefCell::new(Vec::new());
-    let mut handler = policy(3).attach(IterationCompleted, Ram::<4, 512>::new()).unwrap().observe(
-        |report: &CheckpointEvent<'_, RamError>| {
-            if let CheckpointEvent::LoadFailed { step, .. } = report {
+    let mut handler =
+        policy(3).attach(IterationCompleted, Ram::<4, 512>::new()).unwrap().observe(|event: &CheckpointEvent<_>| {
+            if let CheckpointEvent::LoadFailed { step, .. } = event {
                 failed_loads.borrow_mut().push(*step);
             }
-        },
-    );
-    handler.save(save(1), 1, None, &Two([1.0, 2.0], Some([3.0, 4.0]))).unwrap();
-    handler.save(save(2), 2, None, &Two([5.0, 6.0], None)).unwrap();
+        });
+    handler.save(decision(1), 1, None, &mut Two([1.0, 2.0], Some([3.0, 4.0]))).unwrap();
+    handler.save(decision(2), 2, None, &mut Two([5.0, 6.0], None)).unwrap();
     let mut model = Two([0.0; 2], Some([0.0; 2]));
     assert_eq!(handler.load_step(2, &mut model).unwrap_err(), DecodeError::Missing { item: 1 });
     assert_eq!((model.0, model.1), ([0.0; 2], Some([0.0; 2])));
@@ -246,7 +237,7 @@ fn run_once(store: Ram<4, 512>) -> (Ram<4, 512>, RunRecord) {
     assert_eq!(engine.begin_iteration(&mut model, &mut handler), Ok(true));
     assert!(engine.end_iteration(0, &mut model, &mut handler));
     let mut record = RunRecord::new();
-    assert!(Handler::<Model, u32>::verify(&mut handler, 1, &mut model, &mut record));
+    assert!(Handler::<Model, u32>::verify_checkpoint(&mut handler, 1, &mut model, &mut record));
     (handler.into_store(), record)
 }
 
@@ -281,7 +272,7 @@ fn a_save_missing_at_the_restart_is_made_after_it() {
     assert_eq!(engine.begin_iteration(&mut model, &mut handlers), Ok(true));
     assert!(engine.end_iteration(0, &mut model, &mut handlers));
     let mut other = policy(3).attach(IterationCompleted, Ram::<4, 512>::new()).unwrap();
-    other.save(save(9), 1, None, &model).unwrap();
+    other.save(decision(9), 1, None, &mut model).unwrap();
     let mut handlers = both(handlers.0.into_store(), other.into_store());
     let mut engine = Engine::<u32>::new(2).with_epoch_length(2);
     engine.resume(&mut model, &mut handlers).unwrap().unwrap();
@@ -292,7 +283,7 @@ fn a_save_missing_at_the_restart_is_made_after_it() {
 
 #[test]
 fn a_score_name_may_have_up_to_max_name_bytes() {
-    let build = |name| ModelCheckpoint::<1>::builder().scored().score_name(name).build().map(|_| ());
+    let build = |name| ModelCheckpoint::<1>::by_score().with_score_name(name).map(|_| ());
     const LONGEST: &str = "a234567890b234567890c234567890d2";
     assert_eq!(LONGEST.len(), training_monitor::checkpoint::MAX_NAME);
     assert_eq!(build(LONGEST), Ok(()));
@@ -303,9 +294,9 @@ fn a_score_name_may_have_up_to_max_name_bytes() {
 #[test]
 fn a_nan_is_saved_only_if_allow_non_finite_is_set() {
     let save_nan = |allow| {
-        let policy = ModelCheckpoint::<1>::every(1)?.allow_non_finite(allow).build().unwrap();
+        let policy = ModelCheckpoint::<1>::every(1).unwrap().with_allow_non_finite(allow);
         let mut handler = policy.attach(IterationCompleted, Ram::<2, 512>::new()).unwrap();
-        handler.save(save(1), 1, None, &Named::new("m", [f32::NAN]))
+        handler.save(decision(1), 1, None, &mut Named::new("m", [f32::NAN]))
     };
     assert_eq!(save_nan(false), Err(EncodeError::NonFinite));
     assert_eq!(save_nan(true), Ok(()));

@@ -1,8 +1,8 @@
 //! `TerminateOnNan` with a schedule: coverage of all weights, location of the NaN, and state in the run record.
 
-use std::num::NonZeroU32;
 use training_monitor::event::IterationCompleted;
-use training_monitor::handlers::terminate_on_nan::NonFinite;
+use training_monitor::handlers::terminate_on_nan::{ConfigError, NonFinite};
+use training_monitor::run_record::HandlerKind;
 use training_monitor::{Engine, State, StopReason, TerminateOnNan};
 
 /// A schedule of every `every`th call checks one stripe of the slice per call. It must find a NaN within `every` calls, from
@@ -11,7 +11,7 @@ use training_monitor::{Engine, State, StopReason, TerminateOnNan};
 fn the_stripes_of_one_period_cover_the_slice() {
     for every in 1..=12u32 {
         for len in 0..=40usize {
-            let guard = TerminateOnNan::new().with_schedule(NonZeroU32::new(every).unwrap());
+            let guard = TerminateOnNan::new().with_schedule(every).unwrap();
             for place in 0..len {
                 let mut values = vec![0.0f32; len];
                 values[place] = f32::NAN;
@@ -39,8 +39,9 @@ fn a_non_finite_weight_is_found_within_one_period_and_located() {
                 let mut model: Vec<Vec<f32>> = sizes.iter().map(|size| vec![1.0; *size]).collect();
                 model[slice][index] = f32::NEG_INFINITY;
                 let mut guard = TerminateOnNan::new()
-                    .with_schedule(NonZeroU32::new(every).unwrap())
-                    .watch(IterationCompleted, |model: &Vec<Vec<f32>>, check: &mut dyn FnMut(&[f32])| {
+                    .with_schedule(every)
+                    .unwrap()
+                    .attach_slices(IterationCompleted, |model: &Vec<Vec<f32>>, check| {
                         model.iter().for_each(|slice| check(slice))
                     });
                 let mut engine = Engine::new(1).with_epoch_length(100);
@@ -48,27 +49,26 @@ fn a_non_finite_weight_is_found_within_one_period_and_located() {
                 let outcome = engine.run(&mut model, 0..100, &mut guard, step).unwrap();
                 assert_eq!(outcome.reason, StopReason::NonFinite);
                 assert!(outcome.iteration <= every, "found in iteration {}, every {every}", outcome.iteration);
-                assert_eq!(guard.found(), Some(NonFinite { slice: slice as u32, index: index as u32 }));
+                assert_eq!(guard.first_non_finite(), Some(NonFinite { slice: slice as u32, index: index as u32 }));
             }
         }
     }
 }
 
 #[test]
+fn a_schedule_of_zero_is_rejected() {
+    assert_eq!(TerminateOnNan::new().with_schedule(0).err(), Some(ConfigError::Schedule));
+    assert!(TerminateOnNan::new().with_schedule(1).is_ok());
+}
+
+#[test]
 fn terminate_on_nan_restores_its_schedule_from_the_record() {
-    let guard = || {
-        TerminateOnNan::new().with_schedule(NonZeroU32::new(3).unwrap()).attach(
-            IterationCompleted,
-            |_: &(), state: &State<u32>| {
-                if state.iteration() == 4 { Some(f32::NAN) } else { Some(0.0) }
-            },
-        )
-    };
+    let guard = || TerminateOnNan::new().with_schedule(3).unwrap().attach(IterationCompleted, |_, state| &state.output);
     let mut handlers = guard();
     let mut engine = Engine::new(1).with_epoch_length(2);
     engine.run(&mut (), 0..2, &mut handlers, |(), batch, _| batch).unwrap();
     let record = engine.record::<(), _>(&mut handlers).unwrap();
-    assert_eq!(record.handlers().map(|(kind, _)| kind).collect::<Vec<_>>(), [4]);
+    assert_eq!(record.handlers().map(|(kind, _)| kind).collect::<Vec<_>>(), [HandlerKind::TERMINATE_ON_NAN]);
     let mut restored = guard();
     Engine::<u32>::new(1).restore::<(), _>(&record, &mut restored).unwrap();
     assert_eq!(restored.terminate_on_nan, handlers.terminate_on_nan);
@@ -80,8 +80,8 @@ fn terminate_on_nan_restores_its_schedule_from_the_record() {
 #[test]
 fn a_slice_guard_restores_its_phase() {
     let guard = |every: u32| {
-        let guard = TerminateOnNan::default().with_schedule(every.try_into().unwrap());
-        guard.watch(IterationCompleted, |model: &[f32; 2], check: &mut dyn FnMut(&[f32])| check(model))
+        let guard = TerminateOnNan::default().with_schedule(every).unwrap();
+        guard.attach_slices(IterationCompleted, |model: &[f32; 2], check| check(model))
     };
     let mut original = guard(3);
     let mut engine = Engine::<u32>::new(1).with_epoch_length(2);
