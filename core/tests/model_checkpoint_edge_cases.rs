@@ -12,7 +12,9 @@ use training_monitor::{Engine, Handler, ModelCheckpoint};
 use training_monitor_std::test_support::store::{Fault, Faulty, Operation};
 
 type Model = Named<'static, [f32; 2]>;
-const MODEL: Model = Named::new("m", [1.0, 2.0]);
+fn model() -> Model {
+    Named::new("m", [1.0, 2.0])
+}
 
 fn policy(n_saved: u32) -> ModelCheckpoint<3> {
     ModelCheckpoint::every(1).unwrap().with_n_saved(n_saved).unwrap().with_step_source(StepSource::Iteration)
@@ -66,7 +68,7 @@ fn evictions_end_with_a_store_that_removes_nothing() {
         let store = NonRemoving { fails, ..NonRemoving::default() };
         let mut handler = policy(2).attach(IterationCompleted, store).unwrap();
         for step in 1..=4 {
-            handler.save(decision(step), step, None, &mut MODEL).unwrap();
+            handler.save(decision(step), step, None, &mut model()).unwrap();
         }
         let kept: Vec<u32> = handler.policy().kept().iter().map(|entry| entry.step).collect();
         assert_eq!(kept, [3, 4]);
@@ -79,14 +81,14 @@ fn evictions_end_with_a_store_that_removes_nothing() {
 fn a_mutable_reference_to_a_store_is_a_store() {
     let mut store = NonRemoving::default();
     let mut handler = policy(3).attach(IterationCompleted, &mut store).unwrap();
-    handler.save(decision(1), 1, None, &mut MODEL).unwrap();
+    handler.save(decision(1), 1, None, &mut model()).unwrap();
     let mut reference = &mut store;
     assert_eq!((Store::parts(&mut reference, 1), Store::parts(&mut reference, 2)), (Ok(2), Ok(0)));
     Store::remove(&mut reference, 1).unwrap();
     assert_eq!(store.removals, [1]);
     // This store returns the same stream twice. A checkpoint with two streams of the same tensors is malformed.
     let mut handler = policy(3).attach(IterationCompleted, store).unwrap();
-    assert_eq!(handler.load_step(1, &mut MODEL).unwrap_err(), DecodeError::Malformed);
+    assert_eq!(handler.load_step(1, &mut model()).unwrap_err(), DecodeError::Malformed);
 }
 
 #[test]
@@ -124,7 +126,7 @@ fn the_observer_receives_the_evicted_step() {
         });
     // The second save of step 3 replaces the first one, and evicts nothing.
     for step in [1, 2, 3, 3, 4] {
-        handler.save(decision(step), step, None, &mut MODEL).unwrap();
+        handler.save(decision(step), step, None, &mut model()).unwrap();
     }
     assert_eq!(*saves.borrow(), [(1, None), (2, None), (3, Some(1)), (3, None), (4, Some(2))]);
 }
@@ -146,7 +148,7 @@ fn a_failed_save_is_retried_the_configured_number_of_times() {
                 retrying_flags.borrow_mut().push(*retrying);
             }
         });
-        let mut model = MODEL;
+        let mut model = model();
         Engine::new(1).run(&mut model, 0..1, &mut handler, |_, batch, _| batch).unwrap();
         assert_eq!(handler.last_error().is_none(), is_saved, "{retries} retries, {failures} failures");
         drop(handler);
@@ -166,9 +168,9 @@ fn a_save_does_not_rebuild_a_complete_ranking() {
         Fault::None
     });
     let mut handler = policy(3).attach(IterationCompleted, store).unwrap();
-    handler.save(decision(1), 1, None, &mut MODEL).unwrap();
+    handler.save(decision(1), 1, None, &mut model()).unwrap();
     *lists.borrow_mut() = 0;
-    handler.save(decision(2), 2, None, &mut MODEL).unwrap();
+    handler.save(decision(2), 2, None, &mut model()).unwrap();
     // The first list has one checkpoint and its end, the second has two checkpoints and its end.
     assert_eq!(*lists.borrow(), 5);
 }
@@ -183,7 +185,7 @@ fn the_newest_checkpoint_has_the_highest_iteration() {
     assert_eq!(newest(&mut handler, None), None);
     // A run that resumed from the checkpoint of iteration 10 saves again at iteration 15.
     for (step, iteration) in [(1, 10), (2, 20), (3, 15)] {
-        handler.save(decision(step), iteration, None, &mut MODEL).unwrap();
+        handler.save(decision(step), iteration, None, &mut model()).unwrap();
     }
     for (below, expected) in [
         (None, Some(20)),
@@ -231,7 +233,7 @@ fn a_checkpoint_without_a_needed_object_is_not_loaded() {
 
 /// Runs one iteration that saves to `store`. Returns the store and the run record of the checkpoint.
 fn run_once(store: Ram<4, 512>) -> (Ram<4, 512>, RunRecord) {
-    let mut model = MODEL;
+    let mut model = model();
     let mut handler = policy(3).attach(IterationCompleted, store).unwrap();
     let mut engine = Engine::<u32>::new(2).with_epoch_length(2);
     assert_eq!(engine.begin_iteration(&mut model, &mut handler), Ok(true));
@@ -249,7 +251,7 @@ fn a_save_completed_before_the_restart_is_not_repeated() {
         *creates.borrow_mut() += u32::from(operation == Operation::Create);
         Fault::None
     });
-    let mut model = MODEL;
+    let mut model = model();
     let mut handler = policy(3).attach(IterationCompleted, store).unwrap();
     let mut engine = Engine::<u32>::new(2).with_epoch_length(2);
     assert_eq!(engine.resume(&mut model, &mut handler).unwrap().map(|resumed| resumed.iteration), Some(1));
@@ -263,7 +265,7 @@ fn a_save_completed_before_the_restart_is_not_repeated() {
 /// store contains another checkpoint of the same iteration.
 #[test]
 fn a_save_missing_at_the_restart_is_made_after_it() {
-    let mut model = MODEL;
+    let mut model = model();
     let both = |first, second| {
         (policy(3).attach(IterationCompleted, first).unwrap(), policy(3).attach(IterationCompleted, second).unwrap())
     };

@@ -1,7 +1,34 @@
 //! Checks of names and shapes before the first byte of a checkpoint is written.
 
-use super::objects::MAX_NAME;
 use super::tensor::MAX_RANK;
+use heapless::Vec;
+
+/// The maximum length of the name of an object or a tensor, in bytes.
+pub const MAX_NAME: usize = 32;
+
+/// A name that is composed at run time. It becomes empty, which is not a valid name, if it is too long: it must not be
+/// truncated to a valid name.
+#[derive(Default)]
+pub(crate) struct NameBuffer {
+    bytes: Vec<u8, MAX_NAME, u8>,
+    too_long: bool,
+}
+
+impl NameBuffer {
+    /// Concatenates `parts`.
+    pub fn concat(parts: &[&str]) -> Self {
+        let mut name = NameBuffer::default();
+        // `heapless` copies whole slices with code that contains a panic at opt-level "s".
+        for byte in parts.iter().flat_map(|part| part.bytes()) {
+            name.too_long |= name.bytes.push(byte).is_err();
+        }
+        name
+    }
+
+    pub fn as_str(&self) -> &str {
+        if self.too_long { "" } else { core::str::from_utf8(&self.bytes).unwrap_or_default() }
+    }
+}
 
 /// Whether `name` can be part of a file name.
 pub(super) fn is_valid_name(name: &str) -> bool {

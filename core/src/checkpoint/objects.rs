@@ -30,12 +30,10 @@
 //! }
 //! ```
 
+use super::names::NameBuffer;
 use super::tensor::{NestedArray, TensorUnavailable, TensorView};
 use core::ops::{Deref, DerefMut};
 use serde::{Serialize, de::DeserializeOwned};
-
-/// The maximum length of the name of an object or a tensor, in bytes.
-pub const MAX_NAME: usize = 32;
 
 /// The maximum number of tensors and values in a checkpoint, over all objects.
 pub const MAX_ITEMS: usize = 256;
@@ -123,21 +121,11 @@ impl<V: TensorVisitor> TensorVisitor for Prefixed<'_, V> {
     type Error = V::Error;
 
     fn visit_tensor(&mut self, name: &str, tensor: TensorView<'_>) -> Result<(), V::Error> {
-        self.visitor.visit_tensor(&prefixed(self.prefix, name), tensor)
+        self.visitor.visit_tensor(NameBuffer::concat(&[self.prefix, ".", name]).as_str(), tensor)
     }
     fn visit_read_only(&mut self, name: &str, shape: &[u32], elements: &[f32]) -> Result<(), V::Error> {
-        self.visitor.visit_read_only(&prefixed(self.prefix, name), shape, elements)
+        self.visitor.visit_read_only(NameBuffer::concat(&[self.prefix, ".", name]).as_str(), shape, elements)
     }
-}
-
-/// The name of a tensor in a nested module. Empty, which every visitor rejects, if the name is too long: it must not be
-/// truncated to a valid name.
-fn prefixed(prefix: &str, name: &str) -> heapless::String<MAX_NAME> {
-    let mut full = heapless::String::new();
-    if full.push_str(prefix).and_then(|()| full.push('.')).and_then(|()| full.push_str(name)).is_err() {
-        full.clear();
-    }
-    full
 }
 
 /// A read-only slice as a state dict: one tensor that can be saved, but not loaded. Its name is "data", or the name of the

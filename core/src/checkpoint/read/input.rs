@@ -6,8 +6,7 @@
 
 use crate::checkpoint::Checksum;
 use crate::checkpoint::error::DecodeError;
-use crate::checkpoint::names::is_utf8;
-use crate::checkpoint::objects::MAX_NAME;
+use crate::checkpoint::names::{MAX_NAME, is_utf8};
 use crate::varint;
 use embedded_io::{ErrorType, Read};
 use postcard::de_flavors::Flavor;
@@ -272,6 +271,9 @@ impl<'de, 'b: 'de, 'a: 'de> Flavor<'de> for PostcardSource<'b, 'a> {
         Ok(taken)
     }
 
+    // Inlined, so that the compiler sees that the returned length is `count`. Otherwise the copy in postcard's float
+    // deserializer contains a panic.
+    #[inline(always)]
     fn try_take_n_temp<'t>(&'t mut self, count: usize) -> postcard::Result<&'t [u8]>
     where
         'de: 't,

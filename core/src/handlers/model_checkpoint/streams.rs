@@ -1,7 +1,7 @@
 //! The streams of a checkpoint: one stream for all objects, or one stream per object, as the store requires.
 
 use crate::checkpoint::{
-    self, Contents, DecodeError, EncodeError, Encoded, Info, Loader, MAX_NAME, ObjectVisitor, Objects, StateDict,
+    self, Contents, DecodeError, EncodeError, Encoded, Info, Loader, NameBuffer, ObjectVisitor, Objects, StateDict,
     TensorUnavailable,
 };
 use crate::run_record::RunRecord;
@@ -100,25 +100,24 @@ pub(super) fn write_stream_per_object<S: Store, T: Objects + ?Sized>(
 struct ObjectName {
     wanted: u32,
     next_index: u32,
-    name: heapless::String<MAX_NAME>,
+    name: NameBuffer,
 }
 
 impl ObjectName {
     fn of<T: Objects + ?Sized>(objects: &mut T, wanted: u32) -> Self {
-        let mut visitor = ObjectName { wanted, next_index: 0, name: heapless::String::new() };
+        let mut visitor = ObjectName { wanted, next_index: 0, name: NameBuffer::default() };
         // The check before the save already reported an object that is unavailable.
         let _ = objects.objects(&mut visitor);
         visitor
     }
 
     fn as_str(&self) -> &str {
-        &self.name
+        self.name.as_str()
     }
 
     fn visit(&mut self, name: &str) {
         if self.next_index == self.wanted {
-            // The name fits: the check before the save rejects longer ones.
-            let _ = self.name.push_str(name);
+            self.name = NameBuffer::concat(&[name]);
         }
         self.next_index = self.next_index.saturating_add(1);
     }

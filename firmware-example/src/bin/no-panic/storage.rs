@@ -3,7 +3,9 @@
 use crate::format::{display, error};
 use crate::policies::any;
 use core::cell::RefCell;
+use core::future::poll_fn;
 use core::hint::black_box;
+use core::task::Poll;
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash};
 use training_monitor::checkpoint::{
     self, Checksum, Contents, Crc32, Header, Inspect, Loader, Named, ObjectVisitor, Objects, StateDict, Tensor,
@@ -168,7 +170,8 @@ fn call_wrapped_flash(model: &mut Model<'_>) {
     }
 }
 
-/// An async driver of the flash in RAM.
+/// An async driver of the flash in RAM. Its futures are not `async fn`s, because the compiler adds a panic to each of
+/// these, for a future that is polled after its completion.
 struct AsyncChip(Chip<4>);
 
 impl async_flash::ErrorType for AsyncChip {
@@ -178,8 +181,9 @@ impl async_flash::ErrorType for AsyncChip {
 impl async_flash::ReadNorFlash for AsyncChip {
     const READ_SIZE: usize = 1;
 
-    async fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), OutOfBounds> {
-        self.0.read(offset, bytes)
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> impl Future<Output = Result<(), OutOfBounds>> {
+        let mut result = Some(self.0.read(offset, bytes));
+        poll_fn(move |_| result.take().map_or(Poll::Pending, Poll::Ready))
     }
     fn capacity(&self) -> usize {
         self.0.capacity()
@@ -190,11 +194,13 @@ impl async_flash::NorFlash for AsyncChip {
     const WRITE_SIZE: usize = 4;
     const ERASE_SIZE: usize = 512;
 
-    async fn erase(&mut self, from: u32, to: u32) -> Result<(), OutOfBounds> {
-        self.0.erase(from, to)
+    fn erase(&mut self, from: u32, to: u32) -> impl Future<Output = Result<(), OutOfBounds>> {
+        let mut result = Some(self.0.erase(from, to));
+        poll_fn(move |_| result.take().map_or(Poll::Pending, Poll::Ready))
     }
-    async fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), OutOfBounds> {
-        self.0.write(offset, bytes)
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> impl Future<Output = Result<(), OutOfBounds>> {
+        let mut result = Some(self.0.write(offset, bytes));
+        poll_fn(move |_| result.take().map_or(Poll::Pending, Poll::Ready))
     }
 }
 
