@@ -30,7 +30,7 @@ impl Handler<Log, u32> for RecordTaker {
     fn act(&mut self, log: &mut Log, _: &mut State<u32>, record: &Record) -> bool {
         self.is_pending = false;
         self.records.push((log.len(), record.clone()));
-        // False: no checkpoint was saved, so the engine does not fire SavedCheckpoint.
+        // The handler has saved no checkpoint, so it returns false and the engine does not fire SavedCheckpoint.
         false
     }
 }

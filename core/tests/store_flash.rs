@@ -187,7 +187,7 @@ fn erases_are_distributed_evenly_and_counted_across_resets() {
     let actual: Vec<u32> = flash.block_erases.clone();
     assert_eq!(actual.iter().sum::<u32>(), 100);
     assert!(actual.iter().all(|erases| (18..=23).contains(erases)), "{actual:?}");
-    // The store may lose the count of the ten interrupted saves only.
+    // The store may lose only the erase counts of the ten interrupted saves.
     assert!(reported.iter().zip(&actual).all(|(reported, actual)| reported <= actual), "{reported:?} {actual:?}");
     assert!(reported.iter().sum::<u32>() >= 90, "{reported:?}");
 }
