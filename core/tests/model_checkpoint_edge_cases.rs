@@ -10,7 +10,7 @@ use training_monitor::record::Record;
 use training_monitor::store::ram::{Ram, RamError};
 use training_monitor::store::{Opening, Store, Stored};
 use training_monitor::{Engine, Handler, ModelCheckpoint};
-use training_monitor_std::test_support::store::{Fault, Faulty, Operation};
+use training_monitor_std::test_support::store::{FaultyStore, StoreFault, StoreOperation};
 
 type Model = One<'static, [f32; 2]>;
 const MODEL: Model = One("m", [1.0, 2.0]);
@@ -137,9 +137,13 @@ fn a_failed_save_is_retried_the_configured_number_of_times() {
     {
         let retrying_flags = RefCell::new(Vec::new());
         let mut creates = 0;
-        let store = Faulty::new(Ram::<4, 512>::new(), |operation| {
-            creates += u32::from(operation == Operation::Create);
-            if operation == Operation::Create && creates <= failures { Fault::Before } else { Fault::None }
+        let store = FaultyStore::new(Ram::<4, 512>::new(), |operation| {
+            creates += u32::from(operation == StoreOperation::Create);
+            if operation == StoreOperation::Create && creates <= failures {
+                StoreFault::Before
+            } else {
+                StoreFault::None
+            }
         });
         let policy = ModelCheckpoint::<3>::builder().save_interval(1).on_error(OnError::Retry(retries));
         let mut handler =
@@ -163,9 +167,9 @@ fn a_failed_save_is_retried_the_configured_number_of_times() {
 #[test]
 fn a_save_does_not_rebuild_a_complete_ranking() {
     let lists = RefCell::new(0);
-    let store = Faulty::new(Ram::<4, 512>::new(), |operation| {
-        *lists.borrow_mut() += u32::from(operation == Operation::List);
-        Fault::None
+    let store = FaultyStore::new(Ram::<4, 512>::new(), |operation| {
+        *lists.borrow_mut() += u32::from(operation == StoreOperation::List);
+        StoreFault::None
     });
     let mut handler = policy(3).attach(IterationCompleted, store).unwrap();
     handler.save(save(1), 1, None, &MODEL).unwrap();
@@ -251,9 +255,9 @@ fn run_once(store: Ram<4, 512>) -> (Ram<4, 512>, Record) {
 fn a_save_completed_before_the_restart_is_not_repeated() {
     let (store, _) = run_once(Ram::new());
     let creates = RefCell::new(0);
-    let store = Faulty::new(store, |operation| {
-        *creates.borrow_mut() += u32::from(operation == Operation::Create);
-        Fault::None
+    let store = FaultyStore::new(store, |operation| {
+        *creates.borrow_mut() += u32::from(operation == StoreOperation::Create);
+        StoreFault::None
     });
     let mut model = MODEL;
     let mut handler = policy(3).attach(IterationCompleted, store).unwrap();

@@ -13,7 +13,7 @@ use training_monitor::embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNor
 use training_monitor::event::IterationCompleted;
 use training_monitor::store::slots::Slots;
 use training_monitor::{Engine, ModelCheckpoint};
-use training_monitor_std::test_support::flash::{Fault, Flash, Outcome};
+use training_monitor_std::test_support::flash::{ChipError, Flash, Interruption};
 
 /// A blocking driver that wraps an asynchronous driver.
 struct Blocking<F>(F);
@@ -47,12 +47,12 @@ impl<F: driver::NorFlash> NorFlash for Blocking<F> {
 struct Yielding<'a>(&'a mut Flash<8, 512>);
 
 impl driver::ErrorType for Yielding<'_> {
-    type Error = Fault;
+    type Error = ChipError;
 }
 
 impl driver::ReadNorFlash for Yielding<'_> {
     const READ_SIZE: usize = 1;
-    async fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Fault> {
+    async fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), ChipError> {
         yield_now().await;
         ReadNorFlash::read(self.0, offset, bytes)
     }
@@ -64,11 +64,11 @@ impl driver::ReadNorFlash for Yielding<'_> {
 impl driver::NorFlash for Yielding<'_> {
     const WRITE_SIZE: usize = 8;
     const ERASE_SIZE: usize = 512;
-    async fn erase(&mut self, from: u32, to: u32) -> Result<(), Fault> {
+    async fn erase(&mut self, from: u32, to: u32) -> Result<(), ChipError> {
         yield_now().await;
         NorFlash::erase(self.0, from, to)
     }
-    async fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Fault> {
+    async fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), ChipError> {
         yield_now().await;
         NorFlash::write(self.0, offset, bytes)
     }
@@ -96,7 +96,7 @@ fn a_run_on_an_async_driver_survives_a_power_failure_at_every_operation() {
     assert_eq!(expected.1, [10, 12]);
     for operation in 0.. {
         let mut flash = new_flash();
-        flash.cut_at(operation, Outcome::Nothing, operation);
+        flash.cut_power_at(operation, Interruption::Nothing, operation);
         let result = session(&mut flash);
         if !flash.is_off() {
             assert!(operation > 50);

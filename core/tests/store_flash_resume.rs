@@ -135,10 +135,10 @@ fn interrupt_every_operation<const W: usize, const E: usize>(erased: u8, scored:
         // Each operation is interrupted with three of the possible outcomes. The factor 7 is coprime to the number of
         // outcomes, so consecutive operations get different outcomes.
         for turn in 0..3 {
-            let outcomes = flash::Outcome::all(*is_erase, W);
+            let outcomes = flash::Interruption::all(*is_erase, W);
             let outcome = outcomes[(operation * 7 + turn * 5) % outcomes.len()];
             let mut flash = new_flash();
-            flash.cut_at(operation as u64, outcome, operation as u64);
+            flash.cut_power_at(operation as u64, outcome, operation as u64);
             let mut sessions = 0;
             let result = loop {
                 sessions += 1;
@@ -150,7 +150,7 @@ fn interrupt_every_operation<const W: usize, const E: usize>(erased: u8, scored:
                 flash.power_on();
                 // In the last turn the power fails a second time, soon after the restart.
                 if turn == 2 && sessions == 1 {
-                    flash.cut_at((operation % 40) as u64, outcome, 3);
+                    flash.cut_power_at((operation % 40) as u64, outcome, 3);
                 }
             };
             assert_eq!(result, expected, "power failure at operation {operation}: {outcome}");
@@ -179,8 +179,8 @@ fn a_run_with_many_power_failures_ends_with_the_same_bits() {
         let mut power_failures = 0;
         let result = loop {
             let is_erase = random.once_in(5);
-            let outcome = *random.pick(flash::Outcome::all(is_erase, 4));
-            flash.cut_at(random.below(400) as u64, outcome, random.bits());
+            let outcome = *random.pick(flash::Interruption::all(is_erase, 4));
+            flash.cut_power_at(random.below(400) as u64, outcome, random.bits());
             let result = session(&mut flash, false);
             if !flash.is_off() {
                 break result.unwrap();

@@ -1,5 +1,6 @@
-//! The format's CRC-32 with the instructions that a host has for it: the same sums as
-//! [`Crc32`](training_monitor::checkpoint::Crc32), many times faster.
+//! The CRC-32 of the checkpoint format, computed with the CRC instructions of the host CPU.
+//!
+//! [`Crc32Fast`] computes the same sums as [`Crc32`](training_monitor::checkpoint::Crc32), many times faster.
 //!
 //! ```
 //! use training_monitor::checkpoint::Checksum;
@@ -13,7 +14,7 @@
 
 use training_monitor::checkpoint::Checksum;
 
-/// CRC-32/ISO-HDLC by [`crc32fast`].
+/// CRC-32/ISO-HDLC, computed by the crate [`crc32fast`].
 #[derive(Clone, Debug, Default)]
 pub struct Crc32Fast(crc32fast::Hasher);
 

@@ -1,4 +1,4 @@
-//! The host's clock, for an attached [`Timer`](training_monitor::Timer): nanoseconds that never go back.
+//! A monotonic clock of the host for an attached [`Timer`](training_monitor::Timer). One tick is one nanosecond.
 //!
 //! ```
 //! use training_monitor::time::Clock;
@@ -14,23 +14,23 @@
 use std::time::Instant;
 use training_monitor::time::Clock;
 
-/// Nanoseconds since it was made.
+/// A monotonic clock that counts nanoseconds since its creation.
 #[derive(Clone, Copy, Debug)]
 pub struct StdClock {
     start: Instant,
 }
 
 impl StdClock {
-    /// Ticks a second.
+    /// Ticks per second.
     pub const HERTZ: u32 = 1_000_000_000;
 
-    /// Starts at 0 now.
+    /// Creates a clock that starts at 0 ticks.
     #[must_use]
     pub fn new() -> Self {
         StdClock { start: Instant::now() }
     }
 
-    /// Ticks as seconds.
+    /// Converts ticks to seconds.
     #[must_use]
     pub fn seconds(ticks: u64) -> f64 {
         ticks as f64 / f64::from(Self::HERTZ)
@@ -45,7 +45,7 @@ impl Default for StdClock {
 
 impl Clock for StdClock {
     fn now(&mut self) -> u64 {
-        // 584 years fit.
+        // A u64 of nanoseconds overflows after 584 years.
         u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 }

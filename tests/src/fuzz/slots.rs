@@ -3,7 +3,7 @@
 //! acknowledged checkpoints are stored.
 
 use super::decode;
-use crate::flash::{Flash, Outcome};
+use crate::flash::{Flash, Interruption};
 use crate::models::number::{Counter, Number};
 use crate::models::stream::{crc32, read};
 use arbitrary::Arbitrary;
@@ -312,9 +312,9 @@ fn apply<const WRITE: usize>(
     let all = listed(store);
     let set_failure = |store: &mut Slots<&mut Flash<WRITE, SLOT>, SLOTS>, failure: &Option<FailureInput>| {
         if let Some((after, outcome, seed)) = failure {
-            let outcomes = Outcome::all(*after == 0, WRITE);
+            let outcomes = Interruption::all(*after == 0, WRITE);
             let outcome = outcomes[usize::from(*outcome) % outcomes.len()];
-            store.flash_mut().cut_at(u64::from(*after) % 80, outcome, u64::from(*seed));
+            store.flash_mut().cut_power_at(u64::from(*after) % 80, outcome, u64::from(*seed));
         }
     };
     match operation {

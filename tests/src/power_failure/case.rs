@@ -8,7 +8,7 @@
 //! ```
 
 use super::model::Order;
-use crate::flash::Outcome;
+use crate::flash::Interruption;
 use core::fmt;
 use core::str::FromStr;
 
@@ -38,7 +38,7 @@ pub struct PowerFailure {
     /// The number of flash operations that succeed before the interrupted one.
     pub after: u64,
     /// The effect of the interrupted operation on the cells.
-    pub outcome: Outcome,
+    pub outcome: Interruption,
     /// The seed for outcomes with a random effect.
     pub seed: u64,
 }

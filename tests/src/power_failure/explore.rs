@@ -5,7 +5,7 @@ use super::device::GEOMETRIES;
 use super::model::Order;
 use super::simulation::{Action, Simulation};
 use super::store_variant::StoreVariant;
-use crate::flash::Outcome;
+use crate::flash::Interruption;
 use crate::random::Random;
 use training_monitor::store::Stored;
 
@@ -95,7 +95,7 @@ impl Explorer<'_> {
             if is_between_edges && after % (operations.len() / 2 + 1) != edge {
                 continue;
             }
-            let outcomes = Outcome::all(*is_erase, write);
+            let outcomes = Interruption::all(*is_erase, write);
             for (index, outcome) in outcomes.iter().enumerate() {
                 let seed = (after * 31 + index * 7 + failures.len()) as u64;
                 let failure = PowerFailure { after: after as u64, outcome: *outcome, seed };
@@ -139,7 +139,7 @@ pub fn run_sequence<V: StoreVariant>(random: &mut Random, sessions: usize) -> Re
         }
         let failure = (!random.once_in(3)).then(|| {
             let is_erase = random.once_in(4);
-            let outcome = *random.pick(Outcome::all(is_erase, write));
+            let outcome = *random.pick(Interruption::all(is_erase, write));
             PowerFailure { after: random.below(operations) as u64, outcome, seed: random.bits() }
         });
         let result = simulation

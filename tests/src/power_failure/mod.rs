@@ -4,7 +4,7 @@
 //! **Bounded workloads, exhaustive.** A workload is a sequence of up to three saves. Each checkpoint takes one or two erase
 //! blocks and ranks by interval or by score, in every order of scores. The store has two to four slots on a flash that is
 //! blank, full or filled with random bytes, on [several geometries](GEOMETRIES). The power fails in each operation of the
-//! last save, with each [outcome](crate::flash::Outcome). For some workloads it also fails in the next save.
+//! last save, with each [outcome](crate::flash::Interruption). For some workloads it also fails in the next save.
 //!
 //! **Long sequences, random.** A sequence has hundreds of sessions. Each session saves several checkpoints and sometimes
 //! erases ahead. The power fails in about half of the sessions.

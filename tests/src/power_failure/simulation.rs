@@ -84,7 +84,7 @@ impl<V: StoreVariant> Simulation<V> {
         let builder = self.settings();
         let invalid = |error| format!("settings: {error}");
         if let Some(PowerFailure { after, outcome, seed }) = failure {
-            self.chip.cut_at(after, outcome, seed);
+            self.chip.cut_power_at(after, outcome, seed);
         }
         let result = match self.model.acknowledged.order {
             Order::Interval => self.session(builder.save_interval(1).build().map_err(invalid)?, actions),

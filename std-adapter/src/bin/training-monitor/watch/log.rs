@@ -7,7 +7,7 @@ use super::lines::{Field, LineKind, LogLine, TABLES};
 use super::pattern::{Pattern, Suffix};
 use std::str::FromStr;
 use std::sync::LazyLock;
-use training_monitor_std::history::Entry;
+use training_monitor_std::history::HistoryEvent;
 
 /// The names of the variants of `StopReason`.
 const STOP_REASONS: [&str; 6] = ["MaxEpochs", "EarlyStopping", "NonFinite", "SaveFailed", "StepFailed", "User"];
@@ -26,7 +26,7 @@ pub enum LogEvent {
     /// The total erase count of a store's slots when the device starts.
     SlotErases { store: String, erases: u32 },
     /// An event that a history can hold.
-    History(Entry),
+    History(HistoryEvent),
     /// Text without a meaning for the tool.
     Message,
 }
@@ -104,18 +104,18 @@ impl<'l> Values<'l> {
                 let (epoch, metrics) = (self.number(Field::Epoch)?, self.metrics());
                 // A log without iterations uses the epoch as the horizontal position in charts.
                 let iteration = iteration.max(epoch);
-                (!metrics.is_empty()).then_some(Entry::Epoch { epoch, iteration, metrics })?
+                (!metrics.is_empty()).then_some(HistoryEvent::Epoch { epoch, iteration, metrics })?
             }
             LineKind::Iteration => {
                 let loss = self.number(Field::Loss).filter(|loss: &f32| loss.is_finite());
-                Entry::Iteration { iteration: self.number(Field::Iteration)?, loss, seconds: None }
+                HistoryEvent::Iteration { iteration: self.number(Field::Iteration)?, loss, seconds: None }
             }
-            LineKind::Resumed => Entry::Resumed {
+            LineKind::Resumed => HistoryEvent::Resumed {
                 epoch: self.number(Field::Epoch)?,
                 iteration: self.number(Field::Iteration)?,
                 skipped: self.number(Field::Skipped).unwrap_or(0),
             },
-            LineKind::Saved => Entry::Saved {
+            LineKind::Saved => HistoryEvent::Saved {
                 store: store()?,
                 step: step()?,
                 iteration,
@@ -124,15 +124,15 @@ impl<'l> Values<'l> {
                 removed: self.number(Field::EvictedStep),
             },
             LineKind::SaveFailed => {
-                Entry::SaveFailed { store: store()?, step: step()?, iteration, error, retrying: false }
+                HistoryEvent::SaveFailed { store: store()?, step: step()?, iteration, error, retrying: false }
             }
-            LineKind::RemovalFailed => Entry::RemovalFailed { store: store()?, step: step()?, iteration, error },
-            LineKind::LoadFailed => Entry::LoadFailed { store: store()?, step: step()?, error },
+            LineKind::RemovalFailed => HistoryEvent::RemovalFailed { store: store()?, step: step()?, iteration, error },
+            LineKind::LoadFailed => HistoryEvent::LoadFailed { store: store()?, step: step()?, error },
             LineKind::Stopped => {
                 let reason = self.text(Field::Reason)?.to_owned();
                 let is_known = STOP_REASONS.iter().any(|known| reason.starts_with(known));
                 let epoch = self.number(Field::Epoch)?;
-                is_known.then_some(Entry::Stopped { reason, epoch, iteration: iteration.max(epoch) })?
+                is_known.then_some(HistoryEvent::Stopped { reason, epoch, iteration: iteration.max(epoch) })?
             }
         }))
     }
@@ -142,29 +142,35 @@ impl<'l> Values<'l> {
 mod tests {
     use super::*;
 
-    fn saved(removed: Option<u32>) -> Entry {
-        Entry::Saved { store: "best".to_owned(), step: 7, iteration: 5, score: None, bytes: 19580, removed }
+    fn saved(removed: Option<u32>) -> HistoryEvent {
+        HistoryEvent::Saved { store: "best".to_owned(), step: 7, iteration: 5, score: None, bytes: 19580, removed }
     }
 
-    fn stopped(reason: &str) -> Entry {
-        Entry::Stopped { reason: reason.to_owned(), epoch: 12, iteration: 12 }
+    fn stopped(reason: &str) -> HistoryEvent {
+        HistoryEvent::Stopped { reason: reason.to_owned(), epoch: 12, iteration: 12 }
     }
 
-    fn epoch(epoch: u32, iteration: u32, metrics: &[(&str, Option<f64>)]) -> Entry {
+    fn epoch(epoch: u32, iteration: u32, metrics: &[(&str, Option<f64>)]) -> HistoryEvent {
         let metrics = metrics.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
-        Entry::Epoch { epoch, iteration, metrics }
+        HistoryEvent::Epoch { epoch, iteration, metrics }
     }
 
-    fn resumed(skipped: u32) -> Entry {
-        Entry::Resumed { epoch: 3, iteration: 225, skipped }
+    fn resumed(skipped: u32) -> HistoryEvent {
+        HistoryEvent::Resumed { epoch: 3, iteration: 225, skipped }
     }
 
-    fn failures() -> [Entry; 3] {
+    fn failures() -> [HistoryEvent; 3] {
         let (store, error) = ("latest".to_owned(), UNKNOWN_CAUSE.to_owned());
         [
-            Entry::SaveFailed { store: store.clone(), step: 4, iteration: 5, error: error.clone(), retrying: false },
-            Entry::RemovalFailed { store: store.clone(), step: 4, iteration: 5, error: error.clone() },
-            Entry::LoadFailed { store, step: 4, error },
+            HistoryEvent::SaveFailed {
+                store: store.clone(),
+                step: 4,
+                iteration: 5,
+                error: error.clone(),
+                retrying: false,
+            },
+            HistoryEvent::RemovalFailed { store: store.clone(), step: 4, iteration: 5, error: error.clone() },
+            HistoryEvent::LoadFailed { store, step: 4, error },
         ]
     }
 
@@ -218,7 +224,7 @@ mod tests {
 
     #[test]
     fn lines_of_other_programs() {
-        let iteration = |loss| Entry::Iteration { iteration: 12, loss, seconds: None };
+        let iteration = |loss| HistoryEvent::Iteration { iteration: 12, loss, seconds: None };
         for (line, event) in [
             ("epoch 9: loss 0.25, accuracy NaN", epoch(9, 9, &[("loss", Some(0.25)), ("accuracy", None)])),
             ("INFO epoch 2: val loss 0.25", epoch(2, 5, &[("val_loss", Some(0.25))])),
