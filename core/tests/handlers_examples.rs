@@ -6,9 +6,9 @@ use training_monitor::checkpoint::One;
 use training_monitor::event::{
     Completed, EpochCompleted, EpochStarted, IterationCompleted, IterationStarted, Never, Started,
 };
-use training_monitor::name::FileName;
 use training_monitor::store::ram::Ram;
 use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, State, StopReason, TerminateOnNan, Timer, on};
+use training_monitor_std::directory::FileName;
 
 /// A clock with millisecond ticks that advances only on request. `work` and `idle` take 100 ms each.
 #[derive(Default)]

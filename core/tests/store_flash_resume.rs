@@ -132,13 +132,13 @@ fn interrupt_every_operation<const W: usize, const E: usize>(erased: u8, scored:
     assert!(operations.iter().filter(|is_erase| **is_erase).count() >= 4, "the run must save several times");
 
     for (operation, is_erase) in operations.iter().enumerate() {
-        // Each operation is interrupted with three of the possible outcomes. The factor 7 is coprime to the number of
-        // outcomes, so consecutive operations get different outcomes.
+        // Each operation is interrupted with three of the possible interruptions. The factor 7 is coprime to the number of
+        // interruptions, so consecutive operations get different interruptions.
         for turn in 0..3 {
-            let outcomes = flash::Interruption::all(*is_erase, W);
-            let outcome = outcomes[(operation * 7 + turn * 5) % outcomes.len()];
+            let interruptions = flash::Interruption::all(*is_erase, W);
+            let interruption = interruptions[(operation * 7 + turn * 5) % interruptions.len()];
             let mut flash = new_flash();
-            flash.cut_power_at(operation as u64, outcome, operation as u64);
+            flash.cut_power_at(operation as u64, interruption, operation as u64);
             let mut sessions = 0;
             let result = loop {
                 sessions += 1;
@@ -150,10 +150,10 @@ fn interrupt_every_operation<const W: usize, const E: usize>(erased: u8, scored:
                 flash.power_on();
                 // In the last turn the power fails a second time, soon after the restart.
                 if turn == 2 && sessions == 1 {
-                    flash.cut_power_at((operation % 40) as u64, outcome, 3);
+                    flash.cut_power_at((operation % 40) as u64, interruption, 3);
                 }
             };
-            assert_eq!(result, expected, "power failure at operation {operation}: {outcome}");
+            assert_eq!(result, expected, "power failure at operation {operation}: {interruption}");
             assert_eq!(flash.violations(), []);
         }
     }
@@ -179,8 +179,8 @@ fn a_run_with_many_power_failures_ends_with_the_same_bits() {
         let mut power_failures = 0;
         let result = loop {
             let is_erase = random.once_in(5);
-            let outcome = *random.pick(flash::Interruption::all(is_erase, 4));
-            flash.cut_power_at(random.below(400) as u64, outcome, random.bits());
+            let interruption = *random.pick(flash::Interruption::all(is_erase, 4));
+            flash.cut_power_at(random.below(400) as u64, interruption, random.bits());
             let result = session(&mut flash, false);
             if !flash.is_off() {
                 break result.unwrap();

@@ -3,7 +3,7 @@
 //!
 //! Each store writes a value of 100 bytes again and again to the same simulated flash: 32 erase blocks of 512 bytes, a write size
 //! of 4 bytes, and an erased value of 0xFF. The comparison starts after different numbers of writes, so that some of the writes
-//! must reclaim blocks. The power fails in each flash operation of a write, with each outcome. In some cases it fails again
+//! must reclaim blocks. The power fails in each flash operation of a write, with each effect on the cells. In some cases it fails again
 //! during the next write. The last write of a case succeeds. The program opens the store anew after each power failure and after
 //! each write. A case has one or two power failures, and one of these results:
 //!
@@ -13,9 +13,9 @@
 //! * *panics*: the store panics.
 //! * *endless*: the store makes a million reads without returning.
 //!
-//! The outcomes have three groups. "prefix" outcomes are those that the tests of the other stores use: nothing, everything or the
-//! first bytes of an operation take effect. "torn" outcomes change other bits and bytes. "cells" outcomes leave cells that are
-//! unreadable or read differently each time. The comparison allows a store to program a granule twice.
+//! The effects of a power failure have three groups. "prefix" effects are those that the tests of the other stores use: nothing,
+//! everything or the first bytes of an operation take effect. "torn" effects change other bits and bytes. "cells" effects leave
+//! cells that are unreadable or read differently each time. The comparison allows a store to program a granule twice.
 
 use core::panic::AssertUnwindSafe;
 use embassy_futures::block_on;
@@ -236,9 +236,9 @@ fn write_interrupted<S: FlashStore>(
     committed: Option<u32>,
     number: u32,
     after: usize,
-    outcome: Interruption,
+    interruption: Interruption,
 ) -> Result<Option<u32>, Failure> {
-    chip.cut_power_at(after as u64, outcome, (after * 13) as u64);
+    chip.cut_power_at(after as u64, interruption, (after * 13) as u64);
     let result = call(chip, |chip| S::write(chip, &value(number)));
     let is_off = chip.is_off();
     chip.power_on();
@@ -261,8 +261,8 @@ fn write_uninterrupted<S: FlashStore>(chip: &mut Chip, number: u32) -> Result<()
     check::<S>(chip, Some(number), number)
 }
 
-fn group(outcome: Interruption) -> usize {
-    match outcome {
+fn group(interruption: Interruption) -> usize {
+    match interruption {
         Interruption::Nothing
         | Interruption::Whole
         | Interruption::First
@@ -276,7 +276,7 @@ fn group(outcome: Interruption) -> usize {
     }
 }
 
-/// Runs all cases of a store. Returns the rows of the table, and for each operation and outcome of the first power failure the
+/// Runs all cases of a store. Returns the rows of the table, and for each operation and effect of the first power failure the
 /// number of cases that lost a value.
 fn run<S: FlashStore>() -> ([[Row; 2]; 3], BTreeMap<String, u64>) {
     let mut lost = BTreeMap::new();
@@ -309,17 +309,17 @@ fn run<S: FlashStore>() -> ([[Row; 2]; 3], BTreeMap<String, u64>) {
             chip.log.take().unwrap_or_default()
         };
         for (after, is_erase) in operations(&original, writes).into_iter().enumerate() {
-            for outcome in Interruption::all(is_erase, 4) {
-                let first_group = group(*outcome);
+            for interruption in Interruption::all(is_erase, 4) {
+                let first_group = group(*interruption);
                 let mut chip = original.clone();
-                let first_result = write_interrupted::<S>(&mut chip, committed, writes, after, *outcome);
+                let first_result = write_interrupted::<S>(&mut chip, committed, writes, after, *interruption);
                 let interrupted = chip.clone();
                 let committed = match first_result {
                     Ok(committed) => committed,
                     Err(failure) => {
                         if let Failure::Lost = failure {
                             let operation = if is_erase { "an erase" } else { "a program" };
-                            *lost.entry(format!("{operation}: {outcome}")).or_insert(0) += 1;
+                            *lost.entry(format!("{operation}: {interruption}")).or_insert(0) += 1;
                         }
                         count(first_group, 1, Err(failure));
                         continue;
@@ -331,11 +331,13 @@ fn run<S: FlashStore>() -> ([[Row; 2]; 3], BTreeMap<String, u64>) {
                 let log = operations(&interrupted, writes + 1);
                 let step = if writes == 0 { 1 } else { (log.len() / 8).max(1) };
                 for (after, is_erase) in log.into_iter().enumerate().skip(after % step).step_by(step) {
-                    for outcome in
-                        Interruption::all(is_erase, 4).iter().filter(|outcome| group(**outcome) <= first_group)
+                    for interruption in Interruption::all(is_erase, 4)
+                        .iter()
+                        .filter(|interruption| group(**interruption) <= first_group)
                     {
                         let mut chip = interrupted.clone();
-                        let second_result = write_interrupted::<S>(&mut chip, committed, writes + 1, after, *outcome);
+                        let second_result =
+                            write_interrupted::<S>(&mut chip, committed, writes + 1, after, *interruption);
                         count(
                             first_group,
                             2,
@@ -368,9 +370,9 @@ fn print<S: FlashStore>() -> String {
 fn main() {
     // The program counts panics, and does not print them.
     std::panic::set_hook(Box::new(|_| ()));
-    println!("| store | outcomes | power failures | cases | lost | wrong | refused | panics | endless |");
+    println!("| store | effects | power failures | cases | lost | wrong | refused | panics | endless |");
     println!("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     let lost = [print::<TrainingMonitor>(), print::<SequentialStorage>(), print::<Ekv>()];
-    println!("\nOperations and outcomes of the first power failure that lost a value:");
+    println!("\nOperations and effects of the first power failure that lost a value:");
     lost.iter().for_each(|line| println!("* {line}"));
 }

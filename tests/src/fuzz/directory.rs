@@ -172,7 +172,8 @@ fn content(content: &Content<'_>, prefix: &str) -> (Option<String>, Vec<u8>) {
         bytes.resize(usize::from(*len), 0);
     }
     let score = header.score_name.zip(header.score);
-    let name = training_monitor::name::FileName { prefix, object, step: header.step, score, extension: "ckpt" };
+    let name =
+        training_monitor_std::directory::FileName { prefix, object, step: header.step, score, extension: "ckpt" };
     (Some(name.to_string()), bytes)
 }
 
