@@ -1,20 +1,21 @@
-//! A monotonic clock of the host for an attached [`Timer`](training_monitor::Timer). One tick is one nanosecond.
-//!
-//! ```
-//! use training_monitor::time::Clock;
-//! use training_monitor_std::StdClock;
-//!
-//! let mut clock = StdClock::new();
-//! let before = clock.now();
-//! std::thread::sleep(std::time::Duration::from_millis(2));
-//! let seconds = StdClock::seconds(clock.now() - before);
-//! assert!(seconds >= 0.002);
-//! ```
+//! A clock for attached timers.
 
 use std::time::Instant;
 use training_monitor::time::Clock;
 
-/// A monotonic clock that counts nanoseconds since its creation.
+/// A monotonic clock for an attached [`Timer`](training_monitor::Timer). One tick is one nanosecond since the creation
+/// of the clock.
+///
+/// ```
+/// use training_monitor::time::Clock;
+/// use training_monitor_std::StdClock;
+///
+/// let mut clock = StdClock::new();
+/// let before = clock.now();
+/// std::thread::sleep(std::time::Duration::from_millis(2));
+/// let seconds = StdClock::seconds(clock.now() - before);
+/// assert!(seconds >= 0.002);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct StdClock {
     start: Instant,

@@ -1,30 +1,4 @@
-//! A progress line in the terminal: epoch, batch, loss, score, time per batch and remaining time.
-//!
-//! The progress bar and the remaining time refer to the whole run. [`Progress`] redraws the line at most twenty times
-//! per second on standard error. If standard error is no terminal, `Progress` prints nothing. Showing the progress
-//! never influences the run.
-//!
-//! ```
-//! use training_monitor::{Engine, State};
-//! use training_monitor_std::Progress;
-//!
-//! let progress = Progress::new();
-//! let mut handlers = (
-//!     progress.attach(|s: &State<f32>| s.output.unwrap_or(f32::NAN)),
-//!     // Other handlers can follow.
-//! );
-//! let outcome = Engine::new(2).run(&mut (), 0..50, &mut handlers, |_, batch, _| 1.0 / (1.0 + batch as f32))?;
-//! assert_eq!(progress.text(), "epoch 2/2, batch 50/50, loss 0.02000");
-//!
-//! // A custom training loop updates the line itself.
-//! let progress = Progress::new();
-//! progress.start(2, Some(50));
-//! progress.set_batch(1, 7, 7, 0.25);
-//! progress.set_score("accuracy", 0.875);
-//! assert_eq!(progress.text(), "epoch 1/2, batch 7/50, loss 0.25000, accuracy 0.8750");
-//! progress.finish(Some(&outcome));
-//! # Ok::<(), training_monitor::RunError>(())
-//! ```
+//! A progress line in the terminal.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::cell::RefCell;
@@ -36,7 +10,34 @@ use training_monitor::{Event, Handler, Outcome, State, StopReason};
 /// The minimum time between two redraws.
 const REDRAW_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The progress of one run. All clones of a value update the same line.
+/// A progress line in the terminal for one run: epoch, batch, loss, score, time per batch and remaining time. All clones
+/// of a value update the same line.
+///
+/// The progress bar and the remaining time refer to the whole run. [`Progress`] redraws the line at most twenty times
+/// per second on standard error. If standard error is no terminal, `Progress` prints nothing. Showing the progress
+/// never influences the run.
+///
+/// ```
+/// use training_monitor::{Engine, State};
+/// use training_monitor_std::Progress;
+///
+/// let progress = Progress::new();
+/// let mut handlers = (
+///     progress.attach(|s: &State<f32>| s.output.unwrap_or(f32::NAN)),
+///     // Other handlers can follow.
+/// );
+/// let outcome = Engine::new(2).run(&mut (), 0..50, &mut handlers, |_, batch, _| 1.0 / (1.0 + batch as f32))?;
+/// assert_eq!(progress.text(), "epoch 2/2, batch 50/50, loss 0.02000");
+///
+/// // A custom training loop updates the line itself.
+/// let progress = Progress::new();
+/// progress.start(2, Some(50));
+/// progress.set_batch(1, 7, 7, 0.25);
+/// progress.set_score("accuracy", 0.875);
+/// assert_eq!(progress.text(), "epoch 1/2, batch 7/50, loss 0.25000, accuracy 0.8750");
+/// progress.finish(Some(&outcome));
+/// # Ok::<(), training_monitor::RunError>(())
+/// ```
 #[derive(Clone)]
 pub struct Progress {
     bar: ProgressBar,

@@ -1,25 +1,25 @@
 //! Names of checkpoint files, as Ignite 0.2.0 forms them.
-//!
-//! The pattern is `{prefix}_{object}_{step}[_{score_name}={score}].{extension}`. The name of a file without a prefix
-//! begins with the object. The text of the score is the absolute value with seven significant digits, formatted as
-//! Python's `"{:.7}"` formats it: scientific notation from 10⁶ and below 10⁻⁴, and at least one digit after the decimal
-//! point otherwise. The file name omits the sign of the score; the checkpoint in the file stores the signed score.
-//!
-//! ```
-//! use training_monitor_std::directory::{FileName, ScoreText};
-//!
-//! let name = FileName { prefix: "myprefix", object: "mymodel", step: 4, score: Some(("val_loss", -0.25)), extension: "ckpt" };
-//! assert_eq!(name.to_string(), "myprefix_mymodel_4_val_loss=0.25.ckpt");
-//! assert_eq!(ScoreText(1_000_000.0).to_string(), "1e+06");
-//! assert_eq!(ScoreText(1.0 / 3.0).to_string(), "0.3333333");
-//! assert_eq!(ScoreText(-100.0).to_string(), "100.0");
-//! assert_eq!(ScoreText(0.000_012_345_679).to_string(), "1.234568e-05");
-//! assert_eq!(ScoreText(f32::NEG_INFINITY).to_string(), "inf");
-//! ```
 
 use std::fmt::{self, Write};
 
 /// The name of the file that stores one object of a checkpoint. [`Display`](fmt::Display) writes the name.
+///
+/// The pattern is `{prefix}_{object}_{step}[_{score_name}={score}].{extension}`. The name of a file without a prefix
+/// begins with the object. The text of the score is the absolute value with seven significant digits, formatted as
+/// Python's `"{:.7}"` formats it: scientific notation from 10⁶ and below 10⁻⁴, and at least one digit after the decimal
+/// point otherwise. The file name omits the sign of the score; the checkpoint in the file stores the signed score.
+///
+/// ```
+/// use training_monitor_std::directory::{FileName, ScoreText};
+///
+/// let name = FileName { prefix: "myprefix", object: "mymodel", step: 4, score: Some(("val_loss", -0.25)), extension: "ckpt" };
+/// assert_eq!(name.to_string(), "myprefix_mymodel_4_val_loss=0.25.ckpt");
+/// assert_eq!(ScoreText(1_000_000.0).to_string(), "1e+06");
+/// assert_eq!(ScoreText(1.0 / 3.0).to_string(), "0.3333333");
+/// assert_eq!(ScoreText(-100.0).to_string(), "100.0");
+/// assert_eq!(ScoreText(0.000_012_345_679).to_string(), "1.234568e-05");
+/// assert_eq!(ScoreText(f32::NEG_INFINITY).to_string(), "inf");
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct FileName<'a> {
     /// The filename prefix of the checkpoint series; empty for a series without a prefix.

@@ -1,30 +1,32 @@
-//! The file operations that a [`Directory`](super::Directory) needs, as a trait.
-//!
-//! [`RealFs`] implements the operations with `std::fs`. Tests use other implementations, which simulate a full disk, a
-//! read-only directory or a power failure. An implementation only performs operations; the directory decides on their
-//! order, and the order is what makes checkpoints survive a power failure.
-//!
-//! ```
-//! use std::io::Write;
-//! use training_monitor_std::directory::{FileSystem, RealFs};
-//!
-//! let dir = tempfile::tempdir()?;
-//! let (temp, name) = (dir.path().join("temp"), dir.path().join("name"));
-//! let mut file = RealFs.create(&temp)?;
-//! file.write_all(b"bytes")?;
-//! RealFs.sync(&mut file)?;
-//! RealFs.rename(&temp, &name)?;
-//! RealFs.sync_dir(dir.path())?;
-//! assert_eq!(RealFs.names(dir.path())?, ["name"]);
-//! # Ok::<(), std::io::Error>(())
-//! ```
+//! The file operations that a directory needs, as a trait.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-/// File operations in one directory. The methods take `&self`, because several programs can use a file system at once.
+/// The file operations that a [`Directory`](super::Directory) needs.
+///
+/// [`RealFs`] implements the operations with `std::fs`. Tests use other implementations, which simulate a full disk, a
+/// read-only directory or a power failure. An implementation only performs operations; the directory decides on their
+/// order, and the order is what makes checkpoints survive a power failure.
+///
+/// ```
+/// use std::io::Write;
+/// use training_monitor_std::directory::{FileSystem, RealFs};
+///
+/// let dir = tempfile::tempdir()?;
+/// let (temp, name) = (dir.path().join("temp"), dir.path().join("name"));
+/// let mut file = RealFs.create(&temp)?;
+/// file.write_all(b"bytes")?;
+/// RealFs.sync(&mut file)?;
+/// RealFs.rename(&temp, &name)?;
+/// RealFs.sync_dir(dir.path())?;
+/// assert_eq!(RealFs.names(dir.path())?, ["name"]);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// The methods take `&self`, because several programs can use a file system at once.
 pub trait FileSystem {
     /// A file that is open for writing.
     type Writer: io::Write;

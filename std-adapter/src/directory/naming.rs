@@ -1,18 +1,18 @@
 //! The file names of one checkpoint series, that is of one prefix and one extension.
-//!
-//! A committed file has its final name, which [`FileName`] forms. While the directory writes a file, the file has the
-//! temporary name `.{final}.{n}.tmp`. While the directory removes a checkpoint of several files, one of them has the
-//! tombstone name `.{final}.{n}.deleted`. The number n is the length of the prefix in bytes. Without n, a damaged
-//! temporary file of `a_b_model_1.ckpt` could belong to the prefix `a` or to the prefix `a_b`.
-//!
-//! A final name alone does not prove that a file belongs to the series either. The stream in the file names its object,
-//! so [`Naming::object_index`] compares the name with the content.
 
 use super::file_name::FileName;
 use super::summary::StreamSummary;
 use training_monitor::checkpoint::Header;
 
 /// The prefix and the extension of one checkpoint series. Both determine the names of its files.
+///
+/// A committed file has its final name, which [`FileName`] forms. While the directory writes a file, the file has the
+/// temporary name `.{final}.{n}.tmp`. While the directory removes a checkpoint of several files, one of them has the
+/// tombstone name `.{final}.{n}.deleted`. The number n is the length of the prefix in bytes. Without n, a damaged
+/// temporary file of `a_b_model_1.ckpt` could belong to the prefix `a` or to the prefix `a_b`.
+///
+/// A final name alone does not prove that a file belongs to the series either. The stream in the file names its object,
+/// so recovery compares the name with the content.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Naming {
     /// The filename prefix; empty for a series without a prefix.

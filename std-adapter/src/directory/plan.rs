@@ -1,44 +1,4 @@
 //! The recovery plan of a directory: which checkpoints exist, and how to finish what a power failure interrupted.
-//!
-//! [`plan`] decides from the names and the contents of the files alone and performs no I/O. Opening a
-//! [`Directory`](crate::Directory) performs the plan; an analysis tool can display the same plan and leave the
-//! directory as it is.
-//!
-//! All files of one save have the same step, sequence, iteration and list of objects. The rules, in the order in which
-//! the plan applies them:
-//!
-//! 1. A save with a tombstone was being removed. The plan removes its other files and then the tombstone.
-//! 2. A save with at least one final file, whose other objects all have temporary files, was being committed. All its
-//!    bytes are on the medium, so the plan completes the commit: it renames the temporary files to their final names.
-//! 3. Every other temporary file belongs to a save that was interrupted before its commit. The plan removes the file.
-//! 4. A save with a final file for each object is a complete checkpoint.
-//! 5. A save of the same step as a newer complete checkpoint was being replaced. The plan removes its files.
-//! 6. The plan ignores every other file and lists the file as an [`IgnoredFile`].
-//!
-//! A plan for the files that a performed plan leaves has no actions. A power failure during the actions leaves files
-//! for which the rules lead to the same checkpoints.
-//!
-//! ```
-//! use training_monitor_std::directory::{Action, FileEntry, Naming, StreamSummary, plan};
-//!
-//! let naming = Naming { prefix: "run".into(), extension: "ckpt".into() };
-//! let file = |name: &str| FileEntry {
-//!     name: name.into(),
-//!     content: Ok(StreamSummary {
-//!         step: 7,
-//!         sequence: 1,
-//!         iteration: 70,
-//!         score: None,
-//!         score_name: None,
-//!         objects: vec!["net".into(), "rng".into()],
-//!     }),
-//! };
-//! // Power failed between the two renames of a commit.
-//! let plan = plan(&naming, [file("run_net_7.ckpt"), file(".run_rng_7.ckpt.3.tmp")]);
-//! let rename = Action::Rename { from: ".run_rng_7.ckpt.3.tmp".into(), to: "run_rng_7.ckpt".into(), step: 7 };
-//! assert_eq!(plan.actions, [rename, Action::SyncDirectory]);
-//! assert_eq!(plan.checkpoints[0].files, ["run_net_7.ckpt", "run_rng_7.ckpt"]);
-//! ```
 
 mod planner;
 #[cfg(test)]
@@ -160,8 +120,48 @@ impl IgnoreReason {
     }
 }
 
-/// Plans the recovery of the series `naming` from all files of a directory. The plan leaves out files whose names do
-/// not fit the series. The order of `files` does not matter. This function performs no I/O.
+/// Plans the recovery of the checkpoint series `naming`. `files` are all files of the directory, in any order; the plan
+/// leaves out files whose names do not fit the series.
+///
+/// The function decides from the names and the contents of the files alone and performs no I/O. Opening a
+/// [`Directory`](crate::Directory) performs the plan. An analysis tool can display the same plan and leave the
+/// directory unchanged.
+///
+/// All files of one save have the same step, sequence, iteration and list of objects. The rules, in the order in which
+/// the plan applies them:
+///
+/// 1. A save with a tombstone was being removed. The plan removes its other files and then the tombstone.
+/// 2. A save with at least one final file, whose other objects all have temporary files, was being committed. All its
+///    bytes are on the medium, so the plan completes the commit: it renames the temporary files to their final names.
+/// 3. Every other temporary file belongs to a save that was interrupted before its commit. The plan removes the file.
+/// 4. A save with a final file for each object is a complete checkpoint.
+/// 5. A save of the same step as a newer complete checkpoint was being replaced. The plan removes its files.
+/// 6. The plan ignores every other file and lists the file as an [`IgnoredFile`].
+///
+/// A plan for the files that a performed plan leaves has no actions. A power failure during the actions leaves files
+/// for which the rules lead to the same checkpoints.
+///
+/// ```
+/// use training_monitor_std::directory::{Action, FileEntry, Naming, StreamSummary, plan};
+///
+/// let naming = Naming { prefix: "run".into(), extension: "ckpt".into() };
+/// let file = |name: &str| FileEntry {
+///     name: name.into(),
+///     content: Ok(StreamSummary {
+///         step: 7,
+///         sequence: 1,
+///         iteration: 70,
+///         score: None,
+///         score_name: None,
+///         objects: vec!["net".into(), "rng".into()],
+///     }),
+/// };
+/// // Power failed between the two renames of a commit.
+/// let plan = plan(&naming, [file("run_net_7.ckpt"), file(".run_rng_7.ckpt.3.tmp")]);
+/// let rename = Action::Rename { from: ".run_rng_7.ckpt.3.tmp".into(), to: "run_rng_7.ckpt".into(), step: 7 };
+/// assert_eq!(plan.actions, [rename, Action::SyncDirectory]);
+/// assert_eq!(plan.checkpoints[0].files, ["run_net_7.ckpt", "run_rng_7.ckpt"]);
+/// ```
 #[must_use]
 pub fn plan(naming: &Naming, files: impl IntoIterator<Item = FileEntry>) -> Plan {
     let mut files: Vec<FileEntry> = files.into_iter().collect();
