@@ -292,7 +292,8 @@ fn a_run_record_with_too_many_or_too_long_states_is_malformed() {
         let bytes = with_correct_crc([&stream[..position], states, &stream[position + 1..]].concat());
         checkpoint::inspect(&mut &bytes[..], &mut [0; 64], &mut ()).map(|info| info.has_run)
     };
-    // The payload must stay at a multiple of four. Replacing the one byte by 4 n + 1 bytes of states keeps it there.
+    // The payload must stay at a multiple of four. The test replaces the byte of the count by 4 n + 1 bytes, which keeps the
+    // alignment.
     let one = |len: u8, bytes: usize| [&[1, 200, len][..], &vec![0; bytes]].concat();
     assert_eq!(inspect(&[0]), Ok(true));
     assert_eq!(inspect(&one(126, 126)), Ok(true));

@@ -80,7 +80,7 @@ fn terminate_stops_the_run_directly_after_the_event() {
     // The iteration is counted, but its step function is not called.
     assert_eq!(terminate(Event::IterationStarted, 1), "S ES is T C");
     assert_eq!(terminate(Event::IterationCompleted, 1), "S ES is f1 ic T C");
-    // After the last iteration of an epoch, too: EpochCompleted is not fired.
+    // If the request is made at the last iteration of an epoch, the engine does not fire EpochCompleted.
     assert_eq!(terminate(Event::IterationCompleted, 3), "S ES is f1 ic is f2 ic is f3 ic T C");
     assert_eq!(terminate(Event::EpochCompleted, 1), format!("{FIRST} T C"));
     assert_eq!(terminate(Event::EpochCompleted, 2), format!("{FIRST} ES is f4 ic is f5 ic is f6 ic EC T C"));

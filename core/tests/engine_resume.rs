@@ -24,7 +24,7 @@ impl Handler<Log, u32> for RecordTaker {
     }
     fn perform(&mut self, log: &mut Log, _: &mut State<u32>, record: &RunRecord) -> bool {
         self.records.push((log.len(), record.clone()));
-        // False: no checkpoint was saved, so the engine does not fire SavedCheckpoint.
+        // The handler has saved no checkpoint, so it returns false and the engine does not fire SavedCheckpoint.
         false
     }
 }

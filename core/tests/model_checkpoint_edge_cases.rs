@@ -9,7 +9,7 @@ use training_monitor::run_record::RunRecord;
 use training_monitor::store::ram::{Ram, RamError};
 use training_monitor::store::{CheckpointMeta, Store, StreamSpec};
 use training_monitor::{Engine, Handler, ModelCheckpoint};
-use training_monitor_std::test_support::store::{Fault, Faulty, Operation};
+use training_monitor_std::test_support::store::{FaultyStore, StoreFault, StoreOperation};
 
 type Model = Named<'static, [f32; 2]>;
 fn model() -> Model {
@@ -83,7 +83,7 @@ fn a_mutable_reference_to_a_store_is_a_store() {
     let mut handler = policy(3).attach(IterationCompleted, &mut store).unwrap();
     handler.save(decision(1), 1, None, &mut model()).unwrap();
     let mut reference = &mut store;
-    assert_eq!((Store::parts(&mut reference, 1), Store::parts(&mut reference, 2)), (Ok(2), Ok(0)));
+    assert_eq!((Store::stream_count(&mut reference, 1), Store::stream_count(&mut reference, 2)), (Ok(2), Ok(0)));
     Store::remove(&mut reference, 1).unwrap();
     assert_eq!(store.removals, [1]);
     // This store returns the same stream twice. A checkpoint with two streams of the same tensors is malformed.
@@ -138,9 +138,13 @@ fn a_failed_save_is_retried_the_configured_number_of_times() {
     {
         let retrying_flags = RefCell::new(Vec::new());
         let mut creates = 0;
-        let store = Faulty::new(Ram::<4, 512>::new(), |operation| {
-            creates += u32::from(operation == Operation::Create);
-            if operation == Operation::Create && creates <= failures { Fault::Before } else { Fault::None }
+        let store = FaultyStore::new(Ram::<4, 512>::new(), |operation| {
+            creates += u32::from(operation == StoreOperation::Create);
+            if operation == StoreOperation::Create && creates <= failures {
+                StoreFault::Before
+            } else {
+                StoreFault::None
+            }
         });
         let policy = ModelCheckpoint::<3>::every(1).unwrap().with_on_error(OnError::Retry(retries));
         let mut handler = policy.attach(IterationCompleted, store).unwrap().observe(|event: &CheckpointEvent<_>| {
@@ -163,9 +167,9 @@ fn a_failed_save_is_retried_the_configured_number_of_times() {
 #[test]
 fn a_save_does_not_rebuild_a_complete_ranking() {
     let lists = RefCell::new(0);
-    let store = Faulty::new(Ram::<4, 512>::new(), |operation| {
-        *lists.borrow_mut() += u32::from(operation == Operation::List);
-        Fault::None
+    let store = FaultyStore::new(Ram::<4, 512>::new(), |operation| {
+        *lists.borrow_mut() += u32::from(operation == StoreOperation::List);
+        StoreFault::None
     });
     let mut handler = policy(3).attach(IterationCompleted, store).unwrap();
     handler.save(decision(1), 1, None, &mut model()).unwrap();
@@ -247,9 +251,9 @@ fn run_once(store: Ram<4, 512>) -> (Ram<4, 512>, RunRecord) {
 fn a_save_completed_before_the_restart_is_not_repeated() {
     let (store, _) = run_once(Ram::new());
     let creates = RefCell::new(0);
-    let store = Faulty::new(store, |operation| {
-        *creates.borrow_mut() += u32::from(operation == Operation::Create);
-        Fault::None
+    let store = FaultyStore::new(store, |operation| {
+        *creates.borrow_mut() += u32::from(operation == StoreOperation::Create);
+        StoreFault::None
     });
     let mut model = model();
     let mut handler = policy(3).attach(IterationCompleted, store).unwrap();

@@ -5,11 +5,11 @@ mod store_access;
 
 use store_access::{list_checkpoints, read_stream};
 use training_monitor::ModelCheckpoint;
-use training_monitor::checkpoint::{self, Contents, Crc32, Encoded, Header, Named};
+use training_monitor::checkpoint::{self, Contents, Encoded, Header, Named};
 use training_monitor::embedded_storage::nor_flash::{NorFlash, ReadNorFlash};
 use training_monitor::event::IterationCompleted;
-use training_monitor::handlers::model_checkpoint::Report;
-use training_monitor::handlers::model_checkpoint::SaveDecision;
+use training_monitor::handlers::model_checkpoint::{CheckpointEvent, SaveDecision};
+use training_monitor::store::flash::layout::STREAM_OFFSET;
 use training_monitor::store::flash::{RegionError, Slots, SlotsError};
 use training_monitor::store::{Store, StreamSpec};
 use training_monitor_std::test_support::flash::{Fault, Flash, Outcome};
@@ -20,13 +20,15 @@ fn save<F: NorFlash, const SLOTS: usize>(
     n_saved: u32,
     lengths: &[usize],
 ) -> Result<(), String> {
-    let policy = ModelCheckpoint::<4>::every(1)?.n_saved(n_saved).build().unwrap();
+    let policy = ModelCheckpoint::<4>::every(1).unwrap().with_n_saved(n_saved).unwrap();
     let mut handler = policy.attach(IterationCompleted, store).map_err(|error| error.to_string())?;
     for (index, length) in lengths.iter().enumerate() {
         let step = index as u32 + 1;
         let mut weights = vec![step as f32; *length];
-        let objects = Named::new("m", &mut weights[..]);
-        handler.save(SaveDecision { step, score: None }, step, None, &objects).map_err(|error| error.to_string())?;
+        let mut objects = Named::new("m", &mut weights[..]);
+        handler
+            .save(SaveDecision { step, score: None }, step, None, &mut objects)
+            .map_err(|error| error.to_string())?;
     }
     Ok(())
 }
@@ -68,8 +70,8 @@ fn a_save_erases_and_programs_only_what_the_stream_needs() {
 fn a_stream_may_fill_the_slot_but_not_exceed_it() {
     let mut flash = Flash::<8, 256>::new(1024, 0xFF);
     let mut store = Slots::<_, 2>::open(&mut flash, 0..1024).unwrap();
-    let room = store.max_stream_len();
-    assert_eq!(room, 512 - 96);
+    let max = store.max_stream_len();
+    assert_eq!(max, 512 - STREAM_OFFSET);
     let spec = |len| StreamSpec {
         header: Header { step: 1, ..Header::default() },
         object: None,
@@ -77,31 +79,31 @@ fn a_stream_may_fill_the_slot_but_not_exceed_it() {
         stream_count: 1,
         len,
     };
-    assert_eq!(store.create(&spec(room + 1)).map(|_| ()), Err(SlotsError::TooLong { len: room + 1, room }));
+    assert_eq!(store.create(&spec(max + 1)).map(|_| ()), Err(SlotsError::TooLong { len: max + 1, max }));
 
-    let mut bytes: Vec<u8> = (0..room - 4).map(|byte| byte as u8).collect();
+    let mut bytes: Vec<u8> = (0..max - 4).map(|byte| byte as u8).collect();
     let crc = crc32fast::hash(&bytes);
     bytes.extend(crc.to_le_bytes());
-    let encoded = Encoded { len: room, crc };
-    assert_eq!(store.commit(&spec(room).header, &encoded), Err(SlotsError::Incomplete));
-    let mut writer = store.create(&spec(room)).unwrap();
+    let encoded = Encoded { len: max, crc };
+    assert_eq!(store.commit(&spec(max).header, &encoded), Err(SlotsError::Incomplete));
+    let mut writer = store.create(&spec(max)).unwrap();
     // Write sizes and source addresses that are not multiples of the write size of the flash, with a flush after each.
     for piece in bytes.chunks(13) {
         embedded_io::Write::write_all(&mut writer, piece).unwrap();
         embedded_io::Write::flush(&mut writer).unwrap();
     }
-    assert_eq!(embedded_io::Write::write(&mut writer, &[0]), Err(SlotsError::TooLong { len: room + 1, room }));
-    assert_eq!(store.commit(&spec(room).header, &Encoded { len: room - 1, crc }), Err(SlotsError::Incomplete));
+    assert_eq!(embedded_io::Write::write(&mut writer, &[0]), Err(SlotsError::TooLong { len: max + 1, max }));
+    assert_eq!(store.commit(&spec(max).header, &Encoded { len: max - 1, crc }), Err(SlotsError::Incomplete));
     assert_eq!(list_checkpoints(&mut store), Ok(vec![]));
 
-    let mut writer = store.create(&spec(room)).unwrap();
+    let mut writer = store.create(&spec(max)).unwrap();
     embedded_io::Write::write_all(&mut writer, &bytes).unwrap();
     // The checksum does not match the written bytes.
-    let wrong = Encoded { len: room, crc: !crc };
-    assert_eq!(store.commit(&spec(room).header, &wrong), Err(SlotsError::VerifyFailed));
-    let mut writer = store.create(&spec(room)).unwrap();
+    let wrong = Encoded { len: max, crc: !crc };
+    assert_eq!(store.commit(&spec(max).header, &wrong), Err(SlotsError::VerifyFailed));
+    let mut writer = store.create(&spec(max)).unwrap();
     embedded_io::Write::write_all(&mut writer, &bytes).unwrap();
-    store.commit(&spec(room).header, &encoded).unwrap();
+    store.commit(&spec(max).header, &encoded).unwrap();
     assert_eq!(read_stream(&mut store, 1), Ok(bytes));
     assert_eq!(flash.violations(), []);
 }
@@ -136,7 +138,7 @@ fn n_saved_without_a_spare_slot_is_an_error_of_the_save() {
     let mut flash = Flash::<4, 256>::new(768, 0xFF);
     let store = Slots::<_, 3>::open(&mut flash, 0..768).unwrap();
     let error = save(store, 3, &[5, 5, 5, 5]).unwrap_err();
-    assert!(error.contains("every slot holds a checkpoint that is kept"), "{error}");
+    assert!(error.contains("every slot contains a kept checkpoint"), "{error}");
 }
 
 #[test]
@@ -154,15 +156,19 @@ fn a_save_after_erase_ahead_erases_nothing() {
         }
         assert_eq!(handler.store().flash().counts.erased - before, 4);
         assert_eq!(calls, 4, "each call erases one block");
-        let saved = handler.save(SaveDecision { step, score: None }, step, None, &Named::new("m", &mut weights[..]));
+        let saved =
+            handler.save(SaveDecision { step, score: None }, step, None, &mut Named::new("m", &mut weights[..]));
         saved.unwrap();
         assert_eq!(handler.store().flash().counts.erased - before, 4);
     }
     assert_eq!(handler.store().erases(), [2, 2, 2]);
-    assert_eq!(handler.store_mut().erase_ahead(5000), Err(SlotsError::TooLong { len: 5000, room: 1024 - 96 }));
+    assert_eq!(
+        handler.store_mut().erase_ahead(5000),
+        Err(SlotsError::TooLong { len: 5000, max: 1024 - STREAM_OFFSET })
+    );
     drop(handler);
 
-    // After a reset all three slots hold a checkpoint. `sweep` evicts the one that the ranking does not keep.
+    // After a reset all three slots hold a checkpoint. `evict_unranked` evicts the one that the ranking does not keep.
     let store = Slots::<_, 3>::open(&mut flash, 0..3072).unwrap();
     let policy = ModelCheckpoint::<2>::every(1).unwrap();
     let mut handler = policy.attach(IterationCompleted, store).unwrap();
@@ -184,7 +190,7 @@ fn erases_are_distributed_evenly_and_counted_across_resets() {
             handler.store_mut().flash_mut().cut_at(8, Outcome::Bits, 1);
         }
         let saved =
-            handler.save(SaveDecision { step: save, score: None }, save, None, &Named::new("m", &mut [1.0; 5][..]));
+            handler.save(SaveDecision { step: save, score: None }, save, None, &mut Named::new("m", &mut [1.0; 5][..]));
         assert_eq!(saved.is_ok(), save % 10 != 0);
         drop(handler);
         flash.power_on();
@@ -202,18 +208,18 @@ fn erases_are_distributed_evenly_and_counted_across_resets() {
 #[test]
 fn a_step_that_is_saved_again_is_listed_once() {
     let mut flash = Flash::<4, 256>::new(1024, 0xFF);
-    let policy = ModelCheckpoint::<3>::builder().scored().n_saved(3).build().unwrap();
+    let policy = ModelCheckpoint::<3>::by_score();
     let store = Slots::<_, 4>::open(&mut flash, 0..1024).unwrap();
     let mut handler = policy.attach(IterationCompleted, store).unwrap();
     for (iteration, score) in [(1, 1.0), (2, 2.0), (3, 3.0)] {
         let save = SaveDecision { step: 7, score: Some(score) };
-        handler.save(save, iteration, None, &Named::new("m", &mut [score; 3][..])).unwrap();
+        handler.save(save, iteration, None, &mut Named::new("m", &mut [score; 3][..])).unwrap();
         assert_eq!(list_checkpoints(handler.store_mut()).unwrap().len(), 1);
     }
     drop(handler);
     let mut store = Slots::<_, 4>::open(&mut flash, 0..1024).unwrap();
     let all = list_checkpoints(&mut store).unwrap();
-    assert_eq!(all.iter().map(|stored| (stored.step, stored.iteration)).collect::<Vec<_>>(), [(7, 3)]);
+    assert_eq!(all.iter().map(|meta| (meta.step, meta.iteration)).collect::<Vec<_>>(), [(7, 3)]);
 }
 
 /// A flash with worn-out cells: the driver returns Ok for a write in the given range, but the bytes do not change.
@@ -257,7 +263,7 @@ fn a_slot_with_a_worn_out_block_is_detected_and_avoided() {
     let mut handler = policy.attach(IterationCompleted, store).unwrap().observe(no_eviction_fails);
     for step in 1..=12 {
         let save = SaveDecision { step, score: None };
-        if handler.save(save, step, None, &Named::new("m", &mut [2.0; 60][..])).is_err() {
+        if handler.save(save, step, None, &mut Named::new("m", &mut [2.0; 60][..])).is_err() {
             failed.push(step);
         }
     }
@@ -267,15 +273,11 @@ fn a_slot_with_a_worn_out_block_is_detected_and_avoided() {
 
 #[test]
 fn min_interval_limits_the_number_of_erases() {
-    use training_monitor::{Engine, State};
+    use training_monitor::Engine;
     let saves = |interval: u32| {
         let mut flash = Flash::<4, 256>::new(768, 0xFF);
         let store = Slots::<_, 3>::open(&mut flash, 0..768).unwrap();
-        let policy = ModelCheckpoint::<2>::builder()
-            .score_function(|state| state.output.unwrap_or(0.0))
-            .n_saved(2)
-            .build()
-            .unwrap();
+        let policy = ModelCheckpoint::<2>::best_by(|state| state.output.unwrap_or(0.0));
         let mut handler = policy.attach(IterationCompleted, store).unwrap().min_interval(interval);
         let mut weights = [0.0_f32; 3];
         let mut model = Named::new("m", &mut weights);
@@ -289,8 +291,7 @@ fn min_interval_limits_the_number_of_erases() {
 fn the_slots_and_a_small_checkpoint_stay_small() {
     println!("Slots<&mut Flash, 4>: {} bytes", size_of::<Slots<&mut Flash<4, 256>, 4>>());
     assert!(size_of::<Slots<(), 4>>() <= 200);
-    let contents = Contents { header: Header::default(), ..Contents::new(0) };
     let mut bytes = Vec::new();
-    let encoded = checkpoint::encode(&mut bytes, &contents, &Named::new("m", &mut [0.0_f32; 1])).unwrap();
+    let encoded = checkpoint::encode(&mut bytes, &Contents::new(0), &mut Named::new("m", &mut [0.0_f32; 1])).unwrap();
     assert!(encoded.len < 40, "a checkpoint of one weight must fit the smallest slot");
 }

@@ -1,58 +1,25 @@
-//! Flash slots over an asynchronous driver (embedded-storage-async), with an adapter that blocks on each operation.
-//!
-//! The crate has no asynchronous version of the slots. The encoder writes a checkpoint while it visits the objects with
-//! user-defined functions (`Objects`, `StateDict`, `Serialize`), and these cannot await. An asynchronous store would need a
-//! second encoder and decoder, and the model could not change during any await of a save. An adapter can instead block until
-//! the driver reports the end of an erase or a page write. Other tasks of the same executor wait meanwhile; interrupts and
-//! executors of higher priority continue to run. `erase_ahead` moves the erases, which take longest, out of the save.
+//! Flash slots over an asynchronous driver (embedded-storage-async), with the adapter that blocks on each operation: a run
+//! on such a driver survives a power failure at every operation.
 
-use embassy_futures::{block_on, yield_now};
-use embedded_storage_async::nor_flash as driver;
+use embassy_futures::yield_now;
 use training_monitor::checkpoint::Named;
-use training_monitor::embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
+use training_monitor::embedded_storage::nor_flash::{NorFlash, ReadNorFlash};
+use training_monitor::embedded_storage_async::nor_flash as driver;
 use training_monitor::event::IterationCompleted;
-use training_monitor::store::flash::Slots;
+use training_monitor::store::flash::{BlockingNorFlash, Slots};
 use training_monitor::{Engine, ModelCheckpoint};
 use training_monitor_std::test_support::flash::{Fault, Flash, Outcome};
-
-/// A blocking driver that wraps an asynchronous driver.
-struct Blocking<F>(F);
-
-impl<F: driver::ErrorType> ErrorType for Blocking<F> {
-    type Error = F::Error;
-}
-
-impl<F: driver::ReadNorFlash> ReadNorFlash for Blocking<F> {
-    const READ_SIZE: usize = F::READ_SIZE;
-    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), F::Error> {
-        block_on(self.0.read(offset, bytes))
-    }
-    fn capacity(&self) -> usize {
-        self.0.capacity()
-    }
-}
-
-impl<F: driver::NorFlash> NorFlash for Blocking<F> {
-    const WRITE_SIZE: usize = F::WRITE_SIZE;
-    const ERASE_SIZE: usize = F::ERASE_SIZE;
-    fn erase(&mut self, from: u32, to: u32) -> Result<(), F::Error> {
-        block_on(self.0.erase(from, to))
-    }
-    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), F::Error> {
-        block_on(self.0.write(offset, bytes))
-    }
-}
 
 /// An asynchronous driver whose operations yield to the executor once.
 struct Yielding<'a>(&'a mut Flash<8, 512>);
 
 impl driver::ErrorType for Yielding<'_> {
-    type Error = Fault;
+    type Error = ChipError;
 }
 
 impl driver::ReadNorFlash for Yielding<'_> {
     const READ_SIZE: usize = 1;
-    async fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Fault> {
+    async fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), ChipError> {
         yield_now().await;
         ReadNorFlash::read(self.0, offset, bytes)
     }
@@ -64,11 +31,11 @@ impl driver::ReadNorFlash for Yielding<'_> {
 impl driver::NorFlash for Yielding<'_> {
     const WRITE_SIZE: usize = 8;
     const ERASE_SIZE: usize = 512;
-    async fn erase(&mut self, from: u32, to: u32) -> Result<(), Fault> {
+    async fn erase(&mut self, from: u32, to: u32) -> Result<(), ChipError> {
         yield_now().await;
         NorFlash::erase(self.0, from, to)
     }
-    async fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Fault> {
+    async fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), ChipError> {
         yield_now().await;
         NorFlash::write(self.0, offset, bytes)
     }
@@ -77,16 +44,14 @@ impl driver::NorFlash for Yielding<'_> {
 /// Resumes the run from the flash and runs it to its end. Returns the final weight and the kept steps, or `None` if the
 /// power failed.
 fn session(flash: &mut Flash<8, 512>) -> Option<(f32, Vec<u32>)> {
-    let store = Slots::<_, 3>::open(Blocking(Yielding(flash)), 0..3 * 512).ok()?;
+    let store = Slots::<_, 3>::open(BlockingNorFlash::new(Yielding(flash)), 0..3 * 512).ok()?;
     let policy = ModelCheckpoint::<2>::every(2).unwrap();
     let mut handler = policy.attach(IterationCompleted, store).ok()?;
     let mut weight = Named::new("weight", [1.0_f32]);
     let mut engine = Engine::new(3);
     engine.resume(&mut weight, &mut handler).ok()?;
-    engine
-        .run(&mut weight, 0..4, &mut handler, |weight, batch, _| weight.1[0] += weight.1[0] / (batch + 2) as f32)
-        .ok()?;
-    Some((weight.1[0], handler.policy().kept().iter().map(|entry| entry.step).collect()))
+    engine.run(&mut weight, 0..4, &mut handler, |weight, batch, _| weight[0] += weight[0] / (batch + 2) as f32).ok()?;
+    Some((weight[0], handler.policy().kept().iter().map(|entry| entry.step).collect()))
 }
 
 #[test]
@@ -96,7 +61,7 @@ fn a_run_on_an_async_driver_survives_a_power_failure_at_every_operation() {
     assert_eq!(expected.1, [10, 12]);
     for operation in 0.. {
         let mut flash = new_flash();
-        flash.cut_at(operation, Outcome::Nothing, operation);
+        flash.cut_power_at(operation, Interruption::Nothing, operation);
         let result = session(&mut flash);
         if !flash.is_off() {
             assert!(operation > 50);

@@ -31,9 +31,9 @@ fn save(flash: &mut Chip, lengths: &[usize]) -> Result<(), String> {
     for (index, length) in lengths.iter().enumerate() {
         let step = index as u32 + 1;
         let mut weights: Vec<f32> = (0..*length).map(|weight| weight as f32 + step as f32 * 100.0).collect();
-        let objects = Named::new("m", &mut weights[..]);
+        let mut objects = Named::new("m", &mut weights[..]);
         handler
-            .save(SaveDecision { step, score: None }, 10 * step, None, &objects)
+            .save(SaveDecision { step, score: None }, 10 * step, None, &mut objects)
             .map_err(|error| error.to_string())?;
     }
     Ok(())
@@ -146,8 +146,8 @@ fn records_with_an_invalid_length_or_version_are_ignored() {
         let policy = ModelCheckpoint::<2>::every(1).unwrap();
         let mut handler = policy.attach(IterationCompleted, open(&mut flash)).unwrap();
         for step in 2..6 {
-            let objects = Named::new("m", &mut [step as f32][..]);
-            handler.save(SaveDecision { step, score: None }, 10 * step, None, &objects).unwrap();
+            let mut objects = Named::new("m", &mut [step as f32][..]);
+            handler.save(SaveDecision { step, score: None }, 10 * step, None, &mut objects).unwrap();
         }
     }
 }
@@ -165,7 +165,7 @@ fn records_of_another_geometry_are_ignored() {
     let mut image = flash.image().to_vec();
     image.copy_within(0..2 * BLOCK, 2 * BLOCK);
     let mut flash = Chip::with_image(image, 0xFF);
-    assert_eq!(checkpoints(&mut flash).iter().map(|(stored, _)| stored.step).collect::<Vec<_>>(), [1, 3]);
+    assert_eq!(checkpoints(&mut flash).iter().map(|(meta, _)| meta.step).collect::<Vec<_>>(), [1, 3]);
     // The bytes of a whole region stay valid at another address and on a flash with a larger write size.
     let mut image = vec![0; BLOCK];
     image.extend_from_slice(flash.image());

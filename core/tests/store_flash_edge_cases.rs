@@ -166,11 +166,11 @@ fn commit_detects_worn_out_cells_in_record_seal_and_stream() {
         let mut flash = RecordingFlash::<1, 1, 256>::new(512);
         flash.worn = worn.clone();
         let mut store: Slots<_, 2, Crc32> = Slots::open(flash, 0..512).unwrap();
-        let contents = Contents { header: Header::default(), ..Contents::new(0) };
-        let model = Named::new("m", [1.0_f32; 4]);
-        let len = checkpoint::measure(&contents, &model).unwrap();
+        let contents = Contents::new(0);
+        let mut model = Named::new("m", [1.0_f32; 4]);
+        let len = checkpoint::measure(&contents, &mut model).unwrap();
         let mut writer = store.create(&StreamSpec { len, ..spec() }).unwrap();
-        let last = checkpoint::encode(&mut writer, &contents, &model).unwrap();
+        let last = checkpoint::encode(&mut writer, &contents, &mut model).unwrap();
         assert_eq!(store.commit(&Header::default(), &last), expected, "{worn:?}");
         let mut store: Slots<_, 2, Crc32> = Slots::open(store.into_inner(), 0..512).unwrap();
         assert_eq!(store.checkpoint(0).unwrap().is_some(), is_listed, "{worn:?}");

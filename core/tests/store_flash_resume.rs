@@ -5,65 +5,48 @@
 mod store_access;
 
 use store_access::read_stream;
-use training_monitor::checkpoint::{ObjectVisitor, Objects, StateDict, TensorVisitor, Visit};
 use training_monitor::event::{EpochCompleted, IterationCompleted};
 use training_monitor::handlers::keep::KeepOutput;
-use training_monitor::handlers::model_checkpoint::OnError;
-use training_monitor::handlers::model_checkpoint::Saving;
+use training_monitor::handlers::model_checkpoint::CheckpointHandler;
 use training_monitor::store::Store;
 use training_monitor::store::flash::Slots;
-use training_monitor::{EarlyStopping, Engine, Handler, ModelCheckpoint, Outcome, RunError, State, TerminateOnNan};
+use training_monitor::{
+    EarlyStopping, Engine, Handler, ModelCheckpoint, Objects, Outcome, RunError, State, StateDict, TerminateOnNan,
+};
 use training_monitor_std::test_support::flash::{self, Flash};
 use training_monitor_std::test_support::random::Random;
 
 const BATCHES: u32 = 5;
 const EPOCHS: u32 = 6;
 
-/// Weights with their momentum, and the state of a random generator for noise.
-#[derive(Clone, PartialEq, Debug)]
+/// A network, and the state of a random generator for noise.
+#[derive(Objects, Clone, PartialEq, Debug)]
 struct Training {
-    weights: [f32; 20],
-    momentum: [f32; 20],
+    net: Net,
+    #[objects(value)]
     noise: u64,
 }
 
-struct Net<'a>(&'a mut [f32; 20], &'a mut [f32; 20]);
-
-impl StateDict for Net<'_> {
-    fn tensors<V: TensorVisitor>(&self, visitor: &mut V) -> Result<(), V::Error> {
-        visitor.tensor("weights", &[4, 5], &*self.0)?;
-        visitor.tensor("momentum", &[20], &*self.1)
-    }
-    fn tensors_mut<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
-        visitor.tensor("weights", self.0)?;
-        visitor.tensor("momentum", self.1)
-    }
-}
-
-impl Objects for Training {
-    fn objects<V: Visit>(&self, visitor: &mut V) -> Result<(), V::Error> {
-        let mut copy = self.clone();
-        visitor.state_dict("net", &Net(&mut copy.weights, &mut copy.momentum))?;
-        visitor.value("noise", &self.noise)
-    }
-    fn objects_mut<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
-        visitor.state_dict("net", &mut Net(&mut self.weights, &mut self.momentum))?;
-        visitor.value("noise", &mut self.noise)
-    }
+/// Weights with their momentum.
+#[derive(StateDict, Clone, PartialEq, Debug)]
+struct Net {
+    weights: [[f32; 5]; 4],
+    momentum: [f32; 20],
 }
 
 impl Training {
     fn new() -> Self {
         let mut random = Random::new(11);
-        let mut weights = [0.0; 20];
-        weights.fill_with(|| f32::from(random.byte()) / 256.0 - 0.5);
-        Training { weights, momentum: [0.0; 20], noise: 1 }
+        let mut weights = [[0.0; 5]; 4];
+        weights.as_flattened_mut().fill_with(|| f32::from(random.byte()) / 256.0 - 0.5);
+        Training { net: Net { weights, momentum: [0.0; 20] }, noise: 1 }
     }
 
     /// Moves the weights towards a target that depends on the batch, and returns the loss.
     fn step(&mut self, batch: u32) -> f32 {
         let mut loss = 0.0;
-        for (index, (weight, momentum)) in self.weights.iter_mut().zip(&mut self.momentum).enumerate() {
+        let weights = self.net.weights.as_flattened_mut().iter_mut();
+        for (index, (weight, momentum)) in weights.zip(&mut self.net.momentum).enumerate() {
             self.noise = self.noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let noise = (self.noise >> 40) as f32 / 16_777_216.0 - 0.5;
             let error = *weight - ((batch as f32 + index as f32).sin() + 0.1 * noise);
@@ -82,20 +65,19 @@ type RunResult = (Outcome, Training, u32, Vec<Vec<u8>>);
 fn session<const W: usize, const E: usize>(flash: &mut Flash<W, E>, scored: bool) -> Result<RunResult, RunError> {
     let size = flash.image().len() as u32;
     let store = Slots::<_, 3>::open(flash, 0..size).unwrap();
-    let builder = ModelCheckpoint::<2>::builder().n_saved(2).on_error(OnError::Stop);
-    let loss = |state| -state.output.unwrap_or(f32::INFINITY);
+    let loss = |state: &State<f32>| -state.output.unwrap_or(f32::INFINITY);
     // A run that resumes from a checkpoint of the last iteration of an epoch fires EpochCompleted before it runs a step.
     // The score function then needs the output of the earlier session, so `KeepOutput` saves it.
     let stopping = (EarlyStopping::new(3).unwrap().attach(EpochCompleted, loss), KeepOutput);
-    let nan = TerminateOnNan::new().attach(IterationCompleted, |_: &Training, state: &State<f32>| state.output);
+    let nan = TerminateOnNan::new().attach(IterationCompleted, |_, state| &state.output);
     if scored {
-        let policy = builder.score_function(loss).build().unwrap();
+        let policy = ModelCheckpoint::<2>::best_by(loss);
         let checkpoints = policy.attach(IterationCompleted, store).unwrap().min_interval(3);
         run((checkpoints, stopping, nan), |handlers| {
             (handlers.1.0.early_stopping.counter(), kept_streams(&mut handlers.0))
         })
     } else {
-        let policy = builder.save_interval(4).build().unwrap();
+        let policy = ModelCheckpoint::<2>::every(4).unwrap();
         let checkpoints = policy.attach(IterationCompleted, store).unwrap();
         run((stopping, checkpoints, nan), |handlers| {
             (handlers.0.0.early_stopping.counter(), kept_streams(&mut handlers.1))
@@ -105,7 +87,7 @@ fn session<const W: usize, const E: usize>(flash: &mut Flash<W, E>, scored: bool
 
 /// Returns the streams of the kept checkpoints, in the order of the ranking. The streams contain step and sequence, so the
 /// comparison includes these numbers.
-fn kept_streams<W, S: Store, F>(handler: &mut Saving<2, W, S, F>) -> Vec<Vec<u8>> {
+fn kept_streams<W, S: Store, F>(handler: &mut CheckpointHandler<2, W, S, F>) -> Vec<Vec<u8>> {
     let steps: Vec<u32> = handler.policy().kept().iter().map(|entry| entry.step).collect();
     steps.into_iter().map(|step| read_stream(handler.store_mut(), step).unwrap()).collect()
 }
@@ -132,13 +114,13 @@ fn interrupt_every_operation<const W: usize, const E: usize>(erased: u8, scored:
     assert!(operations.iter().filter(|is_erase| **is_erase).count() >= 4, "the run must save several times");
 
     for (operation, is_erase) in operations.iter().enumerate() {
-        // Each operation is interrupted with three of the possible outcomes. The factor 7 is coprime to the number of
-        // outcomes, so consecutive operations get different outcomes.
+        // Each operation is interrupted with three of the possible interruptions. The factor 7 is coprime to the number of
+        // interruptions, so consecutive operations get different interruptions.
         for turn in 0..3 {
-            let outcomes = flash::Outcome::all(*is_erase, W);
-            let outcome = outcomes[(operation * 7 + turn * 5) % outcomes.len()];
+            let interruptions = flash::Interruption::all(*is_erase, W);
+            let interruption = interruptions[(operation * 7 + turn * 5) % interruptions.len()];
             let mut flash = new_flash();
-            flash.cut_at(operation as u64, outcome, operation as u64);
+            flash.cut_power_at(operation as u64, interruption, operation as u64);
             let mut sessions = 0;
             let result = loop {
                 sessions += 1;
@@ -150,10 +132,10 @@ fn interrupt_every_operation<const W: usize, const E: usize>(erased: u8, scored:
                 flash.power_on();
                 // In the last turn the power fails a second time, soon after the restart.
                 if turn == 2 && sessions == 1 {
-                    flash.cut_at((operation % 40) as u64, outcome, 3);
+                    flash.cut_power_at((operation % 40) as u64, interruption, 3);
                 }
             };
-            assert_eq!(result, expected, "power failure at operation {operation}: {outcome}");
+            assert_eq!(result, expected, "power failure at operation {operation}: {interruption}");
             assert_eq!(flash.violations(), []);
         }
     }
@@ -179,8 +161,8 @@ fn a_run_with_many_power_failures_ends_with_the_same_bits() {
         let mut power_failures = 0;
         let result = loop {
             let is_erase = random.once_in(5);
-            let outcome = *random.pick(flash::Outcome::all(is_erase, 4));
-            flash.cut_at(random.below(400) as u64, outcome, random.bits());
+            let interruption = *random.pick(flash::Interruption::all(is_erase, 4));
+            flash.cut_power_at(random.below(400) as u64, interruption, random.bits());
             let result = session(&mut flash, false);
             if !flash.is_off() {
                 break result.unwrap();

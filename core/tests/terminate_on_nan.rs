@@ -5,7 +5,7 @@ use training_monitor::handlers::terminate_on_nan::{ConfigError, NonFinite};
 use training_monitor::run_record::HandlerKind;
 use training_monitor::{Engine, State, StopReason, TerminateOnNan};
 
-/// A schedule of every `every`th call checks one stripe of the slice per call. It must find a NaN within `every` calls, from
+/// With a period of `every` calls, each call checks one stripe of the slice. The guard must find a NaN within `every` calls, from
 /// any phase.
 #[test]
 fn the_stripes_of_one_period_cover_the_slice() {
@@ -93,7 +93,8 @@ fn a_slice_guard_restores_its_phase() {
         resumed.terminate_on_nan
     };
     assert_eq!(restored(3), original.terminate_on_nan);
-    // The record says two of three calls. In a period of two calls that is one call, so the second half is next.
+    // The record contains the phase after two of three calls. With a period of two calls the phase is limited to one call, so
+    // the next call checks the second half.
     assert!(restored(2).check_stripe(&[0.0, f32::NAN]));
     assert!(!restored(2).check_stripe(&[f32::NAN, 0.0]));
     assert!(restored(1).check_stripe(&[0.0, f32::NAN]));

@@ -20,7 +20,7 @@ use training_monitor::store::flash::Slots;
 use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, Outcome, State, TerminateOnNan};
 use training_monitor_std::Directory;
 use training_monitor_std::test_support::disk::{Disk, Image};
-use training_monitor_std::test_support::flash::{Flash, Outcome as InterruptedState};
+use training_monitor_std::test_support::flash::{Flash, Interruption};
 use training_monitor_std::test_support::random::Random;
 
 /// A flash that two stores share. Each operation borrows the flash for its duration.
@@ -130,13 +130,13 @@ fn a_run_interrupted_in_any_flash_operation_ends_with_the_same_bits() {
 
     let mut cases = 0;
     for (operation, erase) in operations.iter().enumerate() {
-        let states = InterruptedState::all(*erase, 32);
+        let states = Interruption::all(*erase, 32);
         // The test covers all states after an interrupted erase. Of the states after an interrupted write it covers one
         // in five, and different ones for consecutive writes.
         let stride = if *erase { 1 } else { 5 };
         for state in states.iter().skip(operation % stride).step_by(stride) {
             let flash = RefCell::new(board.flash());
-            flash.borrow_mut().cut_at(operation as u64, *state, operation as u64);
+            flash.borrow_mut().cut_power_at(operation as u64, *state, operation as u64);
             assert_eq!(board.session::<2, 64>(&flash), None, "failure in operation {operation}");
             flash.borrow_mut().power_on();
             let result = board.session::<2, 64>(&flash);
@@ -164,8 +164,8 @@ fn a_board_run_with_repeated_power_failures_ends_with_the_same_bits() {
         let flash = RefCell::new(board.flash());
         let mut failures = 0;
         let result = loop {
-            let state = *random.pick(InterruptedState::all(random.clone().once_in(8), 8));
-            flash.borrow_mut().cut_at(random.below(9_000) as u64, state, random.bits());
+            let state = *random.pick(Interruption::all(random.clone().once_in(8), 8));
+            flash.borrow_mut().cut_power_at(random.below(9_000) as u64, state, random.bits());
             if let Some(result) = board.session::<32, 16>(&flash) {
                 break result;
             }
@@ -222,9 +222,9 @@ fn an_interrupted_run_that_saves_within_its_epochs_ends_with_the_same_bits() {
     let expected = session(&mut flash).unwrap();
     let operations = flash.log.take().unwrap();
     for (operation, erase) in operations.iter().enumerate() {
-        let states = InterruptedState::all(*erase, 32);
+        let states = Interruption::all(*erase, 32);
         let mut flash = new_flash();
-        flash.cut_at(operation as u64, states[operation % states.len()], operation as u64);
+        flash.cut_power_at(operation as u64, states[operation % states.len()], operation as u64);
         assert_eq!(session(&mut flash), None, "failure in operation {operation}");
         flash.power_on();
         assert_eq!(session(&mut flash), Some(expected), "failure in operation {operation}");
@@ -252,7 +252,7 @@ fn a_run_interrupted_in_any_directory_operation_ends_with_the_same_bits() {
     let (mut operations, mut cases) = (0, 0);
     loop {
         let disk = Disk::default();
-        disk.cut_at(operations);
+        disk.cut_power_at(operations);
         let result = run_in_directory(&disk, EPOCHS);
         if !disk.is_off() {
             assert_eq!(result.as_ref(), Some(&expected));
@@ -281,7 +281,7 @@ fn a_long_directory_run_with_repeated_power_failures_ends_with_the_same_bits() {
         let (mut image, mut failures) = (Image::new(), 0);
         let result = loop {
             let disk = Disk::new(&image);
-            disk.cut_at(random.below(300));
+            disk.cut_power_at(random.below(300));
             if let Some(result) = run_in_directory(&disk, EPOCHS) {
                 break result;
             }

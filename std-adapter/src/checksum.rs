@@ -1,19 +1,21 @@
-//! The format's CRC-32 with the instructions that a host has for it: the same sums as
-//! [`Crc32`](training_monitor::checkpoint::Crc32), many times faster.
-//!
-//! ```
-//! use training_monitor::checkpoint::Checksum;
-//! use training_monitor_std::Crc32Fast;
-//!
-//! let mut crc = Crc32Fast::default();
-//! crc.update(b"1234");
-//! crc.update(b"56789");
-//! assert_eq!(crc.value(), 0xCBF4_3926);
-//! ```
+//! The CRC-32 of the checkpoint format, computed with the CRC instructions of the host CPU.
 
 use training_monitor::checkpoint::Checksum;
 
-/// CRC-32/ISO-HDLC by [`crc32fast`].
+/// The CRC-32 of the checkpoint format (CRC-32/ISO-HDLC), computed by the crate [`crc32fast`] with the CRC instructions
+/// of the host CPU.
+///
+/// `Crc32Fast` computes the same sums as [`Crc32`](training_monitor::checkpoint::Crc32), many times faster.
+///
+/// ```
+/// use training_monitor::checkpoint::Checksum;
+/// use training_monitor_std::Crc32Fast;
+///
+/// let mut crc = Crc32Fast::default();
+/// crc.update(b"1234");
+/// crc.update(b"56789");
+/// assert_eq!(crc.value(), 0xCBF4_3926);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Crc32Fast(crc32fast::Hasher);
 

@@ -1,47 +1,50 @@
-//! What happened in a run, as a file that grows by a line an event: losses, metrics, saves, failures, the end.
+//! The history of a run: a file with one line for each event, such as losses, metrics, saves, failures and the end.
 //!
-//! The file is JSON lines. The first is `{"schema":"training-monitor-history","version":1}`, every other an [`Entry`]
-//! with its `event`; numbers that JSON has no word for (NaN, infinities) are `null`. Any tool that reads JSON lines
-//! reads it; [`chart`](crate::chart) draws it. Lines are gathered and written when an epoch ends, when a checkpoint is saved and when the
-//! run stops.
+//! The file consists of JSON lines. The first line is `{"schema":"training-monitor-history","version":1}`. Every other
+//! line is a [`HistoryEvent`], whose kind is in the field `event`. JSON has no NaN and no infinities, so these numbers
+//! are stored as `null`. Any tool for JSON lines can read the file, and [`chart`](crate::chart) draws it.
 //!
-//! It is a diary, no part of what is promised at a power cut: it is not synced, and a last line that was torn is passed
-//! over. Nor does it ever stop a run: what cannot be written is dropped, and [`History::flush`] tells of it.
-//! A run that goes on from a checkpoint takes back what had happened after that checkpoint, so nothing is there twice.
+//! [`History`] buffers the lines and writes them when an epoch ends, when a checkpoint handler saves a checkpoint and
+//! when the run stops. The history has no guarantees after a power failure: the file is not synchronized, and a
+//! truncated last line is skipped. An I/O error never stops the run. `History` drops lines that it cannot write, and
+//! [`History::flush`] returns the error. If a run resumes from a checkpoint, [`History::record_resume`] removes the
+//! events after that checkpoint, because the resumed run records them again.
 //!
 //! ```
 //! use training_monitor::{Engine, ModelCheckpoint, State, checkpoint::Named, event::*, on};
-//! use training_monitor_std::{Directory, History, history::Entry};
+//! use training_monitor_std::{Directory, History, history::HistoryEvent};
 //!
 //! let dir = tempfile::tempdir()?;
 //! let path = dir.path().join("history.jsonl");
 //! let history = History::create(&path)?;
 //! let files = Directory::builder(dir.path(), "best").open()?;
 //! let mut handlers = (
-//!     on(IterationCompleted, |_: &mut _, s: &mut State<f32>| history.iteration(s.iteration(), s.output.unwrap_or(f32::NAN), None)),
-//!     on(EpochCompleted, |_: &mut _, s: &mut State<f32>| history.epoch(s.epoch(), &[("accuracy", 0.5)])),
+//!     on(IterationCompleted, |_: &mut _, s: &mut State<f32>| {
+//!         history.record_iteration(s.iteration(), s.output.unwrap_or(f32::NAN), None);
+//!     }),
+//!     on(EpochCompleted, |_: &mut _, s: &mut State<f32>| history.record_epoch(s.epoch(), &[("accuracy", 0.5)])),
 //!     ModelCheckpoint::<1>::builder().score_function(|s: &State<f32>| -s.output.unwrap_or(f32::NAN)).build()?
 //!         .attach(EpochCompleted, files)?
 //!         .observe(history.observer("best")),
 //! );
 //! let outcome = Engine::new(2).run(&mut Named::new("model", [0.0_f32]), 0..3, &mut handlers, |_, batch, _| batch as f32)?;
-//! history.stopped(&outcome);
+//! history.record_stop(&outcome);
 //! history.flush()?;
 //!
-//! let entries = History::read(&path)?;
-//! assert_eq!(entries[0], Entry::Iteration { iteration: 1, loss: Some(0.0), seconds: None });
-//! assert!(matches!(&entries[4], Entry::Saved { store, step: 1, iteration: 3, .. } if store == "best"));
-//! assert!(matches!(&entries[9], Entry::Stopped { reason, iteration: 6, .. } if reason == "MaxEpochs"));
+//! let events = History::read(&path)?;
+//! assert_eq!(events[0], HistoryEvent::Iteration { iteration: 1, loss: Some(0.0), seconds: None });
+//! assert!(matches!(&events[4], HistoryEvent::Saved { store, step: 1, iteration: 3, .. } if store == "best"));
+//! assert!(matches!(&events[9], HistoryEvent::Stopped { reason, iteration: 6, .. } if reason == "MaxEpochs"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod entry;
 mod error;
+mod event;
 
-pub use entry::Entry;
 pub use error::HistoryError;
+pub use event::HistoryEvent;
 
-use entry::First;
+use event::FileHeader;
 use std::cell::RefCell;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -50,42 +53,43 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use training_monitor::Outcome;
 use training_monitor::engine::Resumed;
-use training_monitor::handlers::model_checkpoint::{CheckpointObserver, CheckpointEvent};
+use training_monitor::handlers::model_checkpoint::{CheckpointEvent, CheckpointObserver};
 
-/// A handle to the file of one run. Clones write to the same file.
+/// A handle to the history file of one run. All clones of a handle write to the same file.
 #[derive(Clone)]
-pub struct History(Rc<RefCell<Log>>);
+pub struct History(Rc<RefCell<LogFile>>);
 
-struct Log {
+struct LogFile {
     path: PathBuf,
     file: BufWriter<File>,
-    /// Only every n-th iteration is written.
-    every: u32,
-    /// The last iteration that was told of, which saves belong to.
+    /// The history contains only iterations whose number is a multiple of this interval.
+    interval: u32,
+    /// The last recorded iteration. Saves and epochs are recorded with this iteration.
     iteration: u32,
-    /// The first thing that went wrong, until it is told.
+    /// The first I/O error since the last call of `flush`.
     error: Option<io::Error>,
 }
 
 impl History {
-    /// A new file, in place of one that is there.
+    /// Creates a new history file. Overwrites an existing file.
     ///
     /// # Errors
-    /// [`HistoryError::Io`].
+    /// [`HistoryError::Io`] if the file cannot be created or written.
     pub fn create(path: impl Into<PathBuf>) -> Result<History, HistoryError> {
         let path = path.into();
         let file = File::create(&path).and_then(|mut file| {
-            writeln!(file, "{}", First::here())?;
+            writeln!(file, "{}", FileHeader::current())?;
             Ok(file)
         });
         let file = file.map_err(HistoryError::io(&path))?;
         Ok(History::new(path, file, 0))
     }
 
-    /// The file of a run that may go on, or a new one. Then call [`resumed`](Self::resumed).
+    /// Opens the history of a run that may resume, or creates a new history file if there is none. Call
+    /// [`record_resume`](Self::record_resume) next.
     ///
     /// # Errors
-    /// [`HistoryError`]; a file that is there is left as it is then.
+    /// A [`HistoryError`] if the file is no history or cannot be read or written. An existing file remains unchanged.
     pub fn open(path: impl Into<PathBuf>) -> Result<History, HistoryError> {
         let path = path.into();
         let text = match fs::read(&path) {
@@ -93,14 +97,14 @@ impl History {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(HistoryError::io(&path)(error)),
         };
-        // Cut before its first line was written.
+        // A power failure interrupted the write of the first line, so the file contains no events.
         if !text.contains(&b'\n') {
             return History::create(path);
         }
-        let (entries, len) = entry::parse(&path, &text)?;
-        let iteration = entries.iter().filter_map(Entry::iteration).max().unwrap_or(0);
-        // A torn last line goes.
+        let (events, len) = event::parse(&path, &text)?;
+        let iteration = events.iter().filter_map(HistoryEvent::iteration).max().unwrap_or(0);
         let file = OpenOptions::new().append(true).open(&path).and_then(|file| {
+            // A truncated last line is removed, so that the next event begins on a new line.
             file.set_len(len as u64)?;
             Ok(file)
         });
@@ -109,86 +113,87 @@ impl History {
 
     fn new(path: PathBuf, file: File, iteration: u32) -> History {
         let file = BufWriter::new(file);
-        History(Rc::new(RefCell::new(Log { path, file, every: 1, iteration, error: None })))
+        History(Rc::new(RefCell::new(LogFile { path, file, interval: 1, iteration, error: None })))
     }
 
-    /// Everything in the file at `path`, in order. Of what was written twice, because a run went on from before it, the
-    /// later stays.
+    /// Reads all events of the file at `path`, in their order. If the file contains an iteration or an epoch twice,
+    /// because a run resumed from an earlier checkpoint, the result contains only the later event.
     ///
     /// # Errors
-    /// [`HistoryError`].
-    pub fn read(path: impl AsRef<Path>) -> Result<Vec<Entry>, HistoryError> {
+    /// A [`HistoryError`] if the file is no history or cannot be read.
+    pub fn read(path: impl AsRef<Path>) -> Result<Vec<HistoryEvent>, HistoryError> {
         let path = path.as_ref();
         let text = fs::read(path).map_err(HistoryError::io(path))?;
-        entry::parse(path, &text).map(|(entries, _)| entry::without_repeats(entries))
+        event::parse(path, &text).map(|(events, _)| event::remove_duplicates(events))
     }
 
-    /// Writes only every `n`-th iteration from now on; 0 as 1.
+    /// Records only every `n`-th iteration in the future. The value 0 has the same effect as 1.
     pub fn set_interval(&self, n: u32) {
-        self.0.borrow_mut().every = n.max(1);
+        self.0.borrow_mut().interval = n.max(1);
     }
 
-    /// An iteration is done, with this loss, in so many seconds.
-    pub fn iteration(&self, iteration: u32, loss: f32, seconds: Option<f64>) {
+    /// Records a finished iteration with its loss and its duration in seconds.
+    pub fn record_iteration(&self, iteration: u32, loss: f32, seconds: Option<f64>) {
         let mut log = self.0.borrow_mut();
         log.iteration = iteration;
-        if iteration.is_multiple_of(log.every) {
-            log.write(&Entry::Iteration { iteration, loss: Some(loss), seconds });
+        if iteration.is_multiple_of(log.interval) {
+            log.write(&HistoryEvent::Iteration { iteration, loss: Some(loss), seconds });
         }
     }
 
-    /// An epoch is done, with these metrics.
-    pub fn epoch(&self, epoch: u32, metrics: &[(&str, f64)]) {
+    /// Records a finished epoch with its metrics, and flushes the file.
+    pub fn record_epoch(&self, epoch: u32, metrics: &[(&str, f64)]) {
         let mut log = self.0.borrow_mut();
         let metrics = metrics.iter().map(|(name, value)| ((*name).to_owned(), Some(*value))).collect();
         let iteration = log.iteration;
-        log.write(&Entry::Epoch { epoch, iteration, metrics });
+        log.write(&HistoryEvent::Epoch { epoch, iteration, metrics });
         log.flush();
     }
 
-    /// The run is over.
-    pub fn stopped(&self, outcome: &Outcome) {
+    /// Records the end of the run, and flushes the file.
+    pub fn record_stop(&self, outcome: &Outcome) {
         let mut log = self.0.borrow_mut();
         let reason = format!("{:?}", outcome.reason);
-        log.write(&Entry::Stopped { reason, epoch: outcome.epoch, iteration: outcome.iteration });
+        log.write(&HistoryEvent::Stopped { reason, epoch: outcome.epoch, iteration: outcome.iteration });
         log.flush();
     }
 
-    /// The run goes on, as [`Engine::resume`](training_monitor::Engine::resume) says: what happened after that
-    /// checkpoint is taken back; with `None`, when there was none to go on from, everything is.
+    /// Records the result of [`Engine::resume`](training_monitor::Engine::resume). Removes all events after the
+    /// checkpoint that the run resumed from. If `resumed` is `None`, the run begins anew, and all events are removed.
     ///
     /// # Errors
-    /// [`HistoryError`]; the file is as it was then.
-    pub fn resumed(&self, resumed: Option<Resumed>) -> Result<(), HistoryError> {
+    /// A [`HistoryError`] if the file cannot be read or rewritten. The file then remains unchanged.
+    pub fn record_resume(&self, resumed: Option<Resumed>) -> Result<(), HistoryError> {
         self.flush()?;
         let mut log = self.0.borrow_mut();
         let path = log.path.clone();
-        let mut entries = History::read(&path)?;
-        let at = resumed.map_or(0, |resumed| resumed.iteration);
-        entries.retain(|entry| entry.is_before(at));
+        let mut events = History::read(&path)?;
+        let iteration = resumed.map_or(0, |resumed| resumed.iteration);
+        events.retain(|event| event.is_valid_after_resume(iteration));
         if let Some(Resumed { epoch, iteration, skipped, .. }) = resumed {
-            entries.push(Entry::Resumed { epoch, iteration, skipped });
+            events.push(HistoryEvent::Resumed { epoch, iteration, skipped });
         }
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".tmp");
-        let temp = path.with_file_name(name);
+        let temporary = path.with_file_name(name);
         let rewrite = || -> io::Result<File> {
-            let mut file = BufWriter::new(File::create(&temp)?);
-            writeln!(file, "{}", First::here())?;
-            entries.iter().try_for_each(|entry| entry.write(&mut file))?;
+            let mut file = BufWriter::new(File::create(&temporary)?);
+            writeln!(file, "{}", FileHeader::current())?;
+            events.iter().try_for_each(|event| event.write(&mut file))?;
             let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-            fs::rename(&temp, &path)?;
+            fs::rename(&temporary, &path)?;
             Ok(file)
         };
         log.file = BufWriter::new(rewrite().map_err(HistoryError::io(&path))?);
-        log.iteration = at;
+        log.iteration = iteration;
         Ok(())
     }
 
-    /// Writes out what was gathered, and tells whether anything could not be written since the last call.
+    /// Writes all buffered lines to the file.
     ///
     /// # Errors
-    /// [`HistoryError::Io`], the first that happened.
+    /// [`HistoryError::Io`] with the first I/O error since the last call of this method. The error may come from a line
+    /// that another method recorded.
     pub fn flush(&self) -> Result<(), HistoryError> {
         let mut log = self.0.borrow_mut();
         log.flush();
@@ -198,16 +203,17 @@ impl History {
         }
     }
 
-    /// Has what a checkpoint handler does written down, as of `store`: "best", "latest".
+    /// Creates an observer that records the saves and the failures of one checkpoint handler. `store` is the name of
+    /// the handler in the history, for example "best" or "latest".
     #[must_use]
     pub fn observer(&self, store: impl Into<String>) -> HistoryObserver {
         HistoryObserver { history: self.clone(), store: store.into() }
     }
 }
 
-impl Log {
-    fn write(&mut self, entry: &Entry) {
-        if let Err(error) = entry.write(&mut self.file) {
+impl LogFile {
+    fn write(&mut self, event: &HistoryEvent) {
+        if let Err(error) = event.write(&mut self.file) {
             self.error.get_or_insert(error);
         }
     }
@@ -226,7 +232,7 @@ impl fmt::Debug for History {
     }
 }
 
-/// Writes what one checkpoint handler does to the history.
+/// An observer that records what one checkpoint handler does. [`History::observer`] creates it.
 #[derive(Clone, Debug)]
 pub struct HistoryObserver {
     history: History,
@@ -237,21 +243,24 @@ impl<E: fmt::Display> CheckpointObserver<E> for HistoryObserver {
     fn on_checkpoint_event(&mut self, report: &CheckpointEvent<'_, E>) {
         let mut log = self.history.0.borrow_mut();
         let (store, iteration) = (self.store.clone(), log.iteration);
-        let entry = match report {
+        let event = match report {
             CheckpointEvent::Saved { decision: save, bytes, evicted: removed } => {
-                Entry::Saved { store, step: save.step, iteration, score: save.score, bytes: *bytes, removed: *removed }
+                let (step, score) = (save.step, save.score);
+                HistoryEvent::Saved { store, step, iteration, score, bytes: *bytes, removed: *removed }
             }
             CheckpointEvent::SaveFailed { decision: save, error, retrying } => {
                 let error = error.to_string();
-                Entry::SaveFailed { store, step: save.step, iteration, error, retrying: *retrying }
+                HistoryEvent::SaveFailed { store, step: save.step, iteration, error, retrying: *retrying }
             }
             CheckpointEvent::EvictionFailed { step, error } => {
-                Entry::EvictionFailed { store, step: *step, iteration, error: error.to_string() }
+                HistoryEvent::EvictionFailed { store, step: *step, iteration, error: error.to_string() }
             }
-            CheckpointEvent::LoadFailed { step, error } => Entry::LoadFailed { store, step: *step, error: error.to_string() },
+            CheckpointEvent::LoadFailed { step, error } => {
+                HistoryEvent::LoadFailed { store, step: *step, error: error.to_string() }
+            }
             _ => return,
         };
-        log.write(&entry);
+        log.write(&event);
         log.flush();
     }
 }

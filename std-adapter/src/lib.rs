@@ -1,15 +1,18 @@
-//! The [training monitor](training_monitor) on a host: what a simulation, or a training run on a workstation, needs beside
-//! the state machines that the device runs.
+//! Adapters that connect the [training monitor](training_monitor) to a host with the Rust standard library: a
+//! simulation of a device, or a training run on a workstation.
 //!
-//! * [`Directory`] keeps checkpoints as files, under Ignite's names, and keeps them through a power cut.
-//! * [`History`] is the run as a file of lines, [`chart`] that as a picture, [`Progress`] a line in the terminal.
-//! * `test_support` (a feature) breaks things in your own tests: flash, stores, clocks.
-//! * [`StdClock`] is the clock for an attached timer, [`Crc32Fast`] the format's checksum at a host's speed.
+//! * [`Directory`] stores checkpoints as files with Ignite's file names. Committed checkpoints survive a power failure.
+//! * [`History`] records the events of a run in a file of JSON lines, and [`chart`] draws them as an SVG image.
+//! * [`Progress`] shows the progress of a run in the terminal.
+//! * [`StdClock`] is a clock for an attached timer.
+//! * [`Crc32Fast`] computes the checksum of the checkpoint format with the CPU's own instructions.
+//! * `test_support` (feature `test-support`) provides simulated flash, disks, stores and clocks that fail on request,
+//!   for tests of your firmware.
 //!
-//! Nothing here decides anything about training: the handlers are the core's, so a run on a host saves, stops and goes on
-//! exactly where the device would, and files of the one can be read on the other.
+//! All decisions about training are made by the handlers of the core crate. Therefore a run on a host saves, stops and
+//! resumes at exactly the same points as on the device, and each can read the checkpoints of the other.
 //!
-//! A run that is interrupted and goes on:
+//! This example interrupts a run after four epochs and resumes it from its files:
 //!
 //! ```
 //! use training_monitor::checkpoint::Named;
@@ -20,17 +23,17 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let dir = tempfile::tempdir()?;
 //!
-//! // Two weights that learn y = 2x + 1, one pair at a time; at most `epochs` epochs.
+//! // Trains two weights on y = 2x + 1 for at most `epochs` epochs. Each batch is one pair of x and y.
 //! let train = |epochs: u32| -> Result<_, Box<dyn std::error::Error>> {
 //!     let mut model = Named::new("line", [0.0_f32, 0.0]);
 //!     let history = History::open(dir.path().join("history.jsonl"))?;
 //!     let files = Directory::builder(dir.path(), "latest").require_empty(false).open()?;
 //!     let mut handlers = (
 //!         on(IterationCompleted, |_: &mut _, s: &mut State<f32>| {
-//!             history.iteration(s.iteration(), s.output.unwrap_or(f32::NAN), None);
+//!             history.record_iteration(s.iteration(), s.output.unwrap_or(f32::NAN), None);
 //!         }),
 //!         on(EpochCompleted, |model: &mut Named<[f32; 2]>, s: &mut State<f32>| {
-//!             history.epoch(s.epoch(), &[("slope", model.1[0].into()), ("offset", model.1[1].into())]);
+//!             history.record_epoch(s.epoch(), &[("slope", model.1[0].into()), ("offset", model.1[1].into())]);
 //!         }),
 //!         EarlyStopping::new(3)?.attach(EpochCompleted, |s: &State<f32>| -s.output.unwrap_or(f32::NAN)),
 //!         Timer::new(0).attach_to_run(StdClock::new()),
@@ -41,27 +44,28 @@
 //!     );
 //!     let mut engine = Engine::new(epochs);
 //!     let resumed = engine.resume(&mut model, &mut handlers)?;
-//!     history.resumed(resumed)?;
+//!     history.record_resume(resumed)?;
 //!     let outcome = engine.run(&mut model, &[-1.0_f32, 0.0, 1.0][..], &mut handlers, |model, x, _| {
 //!         let error = model.1[0] * x + model.1[1] - (2.0 * x + 1.0);
 //!         model.1[0] -= 0.5 * error * x;
 //!         model.1[1] -= 0.5 * error;
 //!         error * error
 //!     })?;
-//!     history.stopped(&outcome);
+//!     history.record_stop(&outcome);
 //!     history.flush()?;
 //!     Ok((model.1, outcome, resumed.map(|resumed| resumed.epoch)))
 //! };
 //!
 //! let (_, _, resumed) = train(4)?;
 //! assert_eq!(resumed, None);
-//! let (weights, outcome, resumed) = train(1000)?; // as after a restart: all that is known is in the files
+//! // The second call knows only the files, like a program after a restart.
+//! let (weights, outcome, resumed) = train(1000)?;
 //! assert_eq!(resumed, Some(4));
 //! assert_eq!(outcome.reason, StopReason::EarlyStopping);
 //! assert!((weights[0] - 2.0).abs() < 1e-3 && (weights[1] - 1.0).abs() < 1e-3);
 //!
 //! chart::write(dir.path().join("history.jsonl"), dir.path().join("run.svg"), "a line")?;
-//! assert_eq!(std::fs::read_dir(dir.path())?.count(), 4); // two checkpoints, the history, the chart
+//! assert_eq!(std::fs::read_dir(dir.path())?.count(), 4); // two checkpoints, one history, one chart
 //! # Ok(())
 //! # }
 //! ```
@@ -86,4 +90,4 @@ pub use history::History;
 pub use progress::{Progress, ProgressHandler};
 
 #[cfg(doctest)]
-mod book;
+mod doc_tests;

@@ -1,29 +1,4 @@
-//! A line in the terminal that says how far a run is: epoch, batch, loss, score, time a batch, time to go.
-//!
-//! The bar is that of the whole run, so the time to go is that of the run. It is redrawn at most twenty times a second,
-//! goes to standard error, and is silent where that is no terminal. It never changes what a run does.
-//!
-//! ```
-//! use training_monitor::{Engine, State};
-//! use training_monitor_std::Progress;
-//!
-//! let progress = Progress::new();
-//! let mut handlers = (
-//!     progress.attach(|s: &State<f32>| s.output.unwrap_or(f32::NAN)),
-//!     // … and whatever else watches the run.
-//! );
-//! let outcome = Engine::new(2).run(&mut (), 0..50, &mut handlers, |_, batch, _| 1.0 / (1.0 + batch as f32))?;
-//! assert_eq!(progress.text(), "epoch 2/2, batch 50/50, loss 0.02000");
-//!
-//! // Or by hand, in a loop of one's own.
-//! let progress = Progress::new();
-//! progress.start(2, Some(50));
-//! progress.batch(1, 7, 7, 0.25);
-//! progress.score("accuracy", 0.875);
-//! assert_eq!(progress.text(), "epoch 1/2, batch 7/50, loss 0.25000, accuracy 0.8750");
-//! progress.finish(Some(&outcome));
-//! # Ok::<(), training_monitor::RunError>(())
-//! ```
+//! A progress line in the terminal.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::cell::RefCell;
@@ -32,10 +7,37 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use training_monitor::{Event, Handler, Outcome, State, StopReason};
 
-/// Between two drawings.
-const PAUSE: Duration = Duration::from_millis(50);
+/// The minimum time between two redraws.
+const REDRAW_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The progress of one run. Clones are of the same line.
+/// A progress line in the terminal for one run: epoch, batch, loss, score, time per batch and remaining time. All clones
+/// of a value update the same line.
+///
+/// The progress bar and the remaining time refer to the whole run. [`Progress`] redraws the line at most twenty times
+/// per second on standard error. If standard error is no terminal, `Progress` prints nothing. Showing the progress
+/// never influences the run.
+///
+/// ```
+/// use training_monitor::{Engine, State};
+/// use training_monitor_std::Progress;
+///
+/// let progress = Progress::new();
+/// let mut handlers = (
+///     progress.attach(|s: &State<f32>| s.output.unwrap_or(f32::NAN)),
+///     // Other handlers can follow.
+/// );
+/// let outcome = Engine::new(2).run(&mut (), 0..50, &mut handlers, |_, batch, _| 1.0 / (1.0 + batch as f32))?;
+/// assert_eq!(progress.text(), "epoch 2/2, batch 50/50, loss 0.02000");
+///
+/// // A custom training loop updates the line itself.
+/// let progress = Progress::new();
+/// progress.start(2, Some(50));
+/// progress.set_batch(1, 7, 7, 0.25);
+/// progress.set_score("accuracy", 0.875);
+/// assert_eq!(progress.text(), "epoch 1/2, batch 7/50, loss 0.25000, accuracy 0.8750");
+/// progress.finish(Some(&outcome));
+/// # Ok::<(), training_monitor::RunError>(())
+/// ```
 #[derive(Clone)]
 pub struct Progress {
     bar: ProgressBar,
@@ -51,23 +53,24 @@ struct Status {
     iteration: u32,
     loss: Option<f32>,
     score: Option<(String, f64)>,
-    /// When the first batch was told of, and its iteration: a run that was resumed did not do the ones before.
-    began: Option<(Instant, u32)>,
-    drawn: Option<Instant>,
+    /// The time and the iteration of the first reported batch. The time per batch is measured from there, because a
+    /// resumed run begins at a later iteration than 1.
+    first_batch: Option<(Instant, u32)>,
+    last_redraw: Option<Instant>,
 }
 
 impl Progress {
-    /// On standard error, if that is a terminal.
+    /// Creates a progress line on standard error. Prints nothing if standard error is no terminal.
     #[must_use]
     pub fn new() -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        // A template that is wrong is found by the test; the plain bar would do, too.
+        // `TEMPLATE` is constant and valid. If it were invalid, the default bar would be drawn instead.
         let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.set_style(style.progress_chars("━╸─"));
         Progress { bar, status: Rc::default() }
     }
 
-    /// The run has so many epochs of so many batches, if that is known.
+    /// Sets the number of epochs of the run and the number of batches per epoch, if known.
     pub fn start(&self, epochs: u32, batches: Option<u32>) {
         let mut status = self.status.borrow_mut();
         (status.epochs, status.batches) = (epochs, batches);
@@ -76,58 +79,60 @@ impl Progress {
         }
     }
 
-    /// A batch is done: number `batch` of its epoch, from 1, and number `iteration` of the run.
-    pub fn batch(&self, epoch: u32, batch: u32, iteration: u32, loss: f32) {
+    /// Reports a finished batch: `batch` is its number in the epoch and `iteration` its number in the run, both from 1.
+    pub fn set_batch(&self, epoch: u32, batch: u32, iteration: u32, loss: f32) {
         let mut status = self.status.borrow_mut();
         (status.epoch, status.batch, status.iteration, status.loss) = (epoch, batch, iteration, Some(loss));
         let now = Instant::now();
-        let (began, first) = *status.began.get_or_insert((now, iteration));
-        if self.bar.is_hidden() || status.drawn.is_some_and(|drawn| now.duration_since(drawn) < PAUSE) {
+        let (start, first_iteration) = *status.first_batch.get_or_insert((now, iteration));
+        let is_recent = |redraw: Instant| now.duration_since(redraw) < REDRAW_INTERVAL;
+        if self.bar.is_hidden() || status.last_redraw.is_some_and(is_recent) {
             return;
         }
-        status.drawn = Some(now);
+        status.last_redraw = Some(now);
         let mut text = status.text();
-        let done = iteration.saturating_sub(first);
-        if done > 0 {
-            let each = now.duration_since(began) / done;
-            // Cannot fail: a String takes everything.
-            let _ = write!(text, ", {each:.1?} a batch");
-            if let Some(left) = self.bar.length().and_then(|all| all.checked_sub(u64::from(iteration))) {
-                let left = Duration::from_secs_f64(each.as_secs_f64() * left as f64);
-                let _ = write!(text, ", {} to go", indicatif::HumanDuration(left));
+        let finished = iteration.saturating_sub(first_iteration);
+        if finished > 0 {
+            let per_batch = now.duration_since(start) / finished;
+            // Writing to a `String` cannot fail.
+            let _ = write!(text, ", {per_batch:.1?} per batch");
+            if let Some(remaining) = self.bar.length().and_then(|length| length.checked_sub(u64::from(iteration))) {
+                let remaining = Duration::from_secs_f64(per_batch.as_secs_f64() * remaining as f64);
+                let _ = write!(text, ", {} remaining", indicatif::HumanDuration(remaining));
             }
         }
         self.bar.set_position(u64::from(iteration));
         self.bar.set_message(text);
     }
 
-    /// A score is known; it stays in the line until the next.
-    pub fn score(&self, name: &str, value: f64) {
+    /// Sets the score in the line. The line shows the score until the next call.
+    pub fn set_score(&self, name: &str, value: f64) {
         self.status.borrow_mut().score = Some((name.to_owned(), value));
     }
 
-    /// Writes a line above the bar; without a terminal, nowhere.
-    pub fn say(&self, line: &str) {
+    /// Prints a line above the progress bar. Prints nothing without a terminal.
+    pub fn println(&self, line: &str) {
         self.bar.println(line);
     }
 
-    /// The run is over: the line stays as it is, and says why it ended early, if it did.
+    /// Ends the progress line. The line stays visible and shows the stop reason if `outcome` names one other than the
+    /// last epoch.
     pub fn finish(&self, outcome: Option<&Outcome>) {
         let mut text = self.text();
         if let Some(reason) = outcome.map(|outcome| outcome.reason).filter(|reason| *reason != StopReason::MaxEpochs) {
-            let _ = write!(text, ", stopped: {}", words(&format!("{reason:?}")));
+            let _ = write!(text, ", stopped: {}", variant_to_words(&format!("{reason:?}")));
         }
         self.bar.set_position(u64::from(self.status.borrow().iteration));
         self.bar.abandon_with_message(text);
     }
 
-    /// What the line says now, but for times.
+    /// The current text of the line, without times.
     #[must_use]
     pub fn text(&self) -> String {
         self.status.borrow().text()
     }
 
-    /// A handler that reads the loss from the state after each iteration.
+    /// Creates a handler for an engine. The closure `loss` reads the loss from the state after each iteration.
     pub fn attach<L>(&self, loss: L) -> ProgressHandler<L> {
         ProgressHandler { progress: self.clone(), loss }
     }
@@ -135,8 +140,8 @@ impl Progress {
 
 const TEMPLATE: &str = "{bar:20.cyan/blue} {percent:>3}%  {msg}";
 
-/// `EarlyStopping` as "early stopping".
-pub(crate) fn words(variant: &str) -> String {
+/// Converts the name of an enum variant to words: `EarlyStopping` becomes "early stopping".
+pub(crate) fn variant_to_words(variant: &str) -> String {
     let mut words = String::new();
     for letter in variant.chars() {
         if letter.is_uppercase() && !words.is_empty() {
@@ -149,9 +154,9 @@ pub(crate) fn words(variant: &str) -> String {
 
 impl Status {
     fn text(&self) -> String {
-        let of = |all: Option<u32>| all.map_or(String::new(), |all| format!("/{all}"));
-        let epochs = of((self.epochs > 0).then_some(self.epochs));
-        let mut text = format!("epoch {}{epochs}, batch {}{}", self.epoch, self.batch, of(self.batches));
+        let total = |count: Option<u32>| count.map_or(String::new(), |count| format!("/{count}"));
+        let epochs = total((self.epochs > 0).then_some(self.epochs));
+        let mut text = format!("epoch {}{epochs}, batch {}{}", self.epoch, self.batch, total(self.batches));
         if let Some(loss) = self.loss {
             let _ = write!(text, ", loss {loss:.5}");
         }
@@ -174,7 +179,7 @@ impl fmt::Debug for Progress {
     }
 }
 
-/// A [`Progress`] that watches an engine.
+/// The handler that updates a [`Progress`] from the events of an engine. [`Progress::attach`] creates it.
 #[derive(Clone, Debug)]
 pub struct ProgressHandler<L> {
     progress: Progress,
@@ -185,15 +190,15 @@ impl<T: ?Sized, O, X, L: FnMut(&State<O, X>) -> f32> Handler<T, O, X> for Progre
     #[inline]
     fn on_event(&mut self, event: Event, _: &mut T, state: &mut State<O, X>) {
         match event {
-            // Not `Started`: a run that goes on does not fire it.
+            // The handler does not start the line at `Started`, because a resumed run does not fire that event.
             Event::IterationCompleted => {
-                let known =
+                let is_current =
                     |status: &Status| (status.epochs, status.batches) == (state.max_epochs(), state.epoch_length());
-                if !known(&self.progress.status.borrow()) {
+                if !is_current(&self.progress.status.borrow()) {
                     self.progress.start(state.max_epochs(), state.epoch_length());
                 }
                 let loss = (self.loss)(state);
-                self.progress.batch(state.epoch(), state.offset(), state.iteration(), loss);
+                self.progress.set_batch(state.epoch(), state.offset(), state.iteration(), loss);
             }
             Event::Completed => {
                 let reason = state.stop_reason();

@@ -1,9 +1,11 @@
-//! The chart of a made-up run that has everything: written to a file when `CHART` names one, to be looked at.
+//! Tests of the chart. The environment variable `CHART` can contain a path; the test then writes the chart to that file
+//! for visual inspection.
 
-use training_monitor_std::{chart, history::Entry};
+use training_monitor_std::{chart, history::HistoryEvent};
 
-fn run() -> Vec<Entry> {
-    let (mut entries, mut noise) = (Vec::new(), 1u32);
+/// An artificial history that contains every kind of event that a chart shows.
+fn artificial_history() -> Vec<HistoryEvent> {
+    let (mut events, mut noise) = (Vec::new(), 1u32);
     let mut best: Vec<(u32, f64)> = Vec::new();
     let mut latest: Vec<u32> = Vec::new();
     for iteration in 1..=45 * 22u32 {
@@ -11,23 +13,23 @@ fn run() -> Vec<Entry> {
         let spike = if iteration == 310 { 2.5 } else { 0.0 };
         let base = 2.3 * (-f64::from(iteration) / 220.0).exp() + 0.05;
         let loss = base * (0.6 + 0.8 * f64::from(noise >> 8) / f64::from(1u32 << 24)) + spike;
-        // Every 45th has a save in it.
+        // Every 45th iteration includes a save and therefore takes longer.
         let seconds = if iteration % 45 == 0 { 0.05 } else { 0.0004 + 0.00002 * f64::from(noise >> 30) };
-        entries.push(Entry::Iteration { iteration, loss: Some(loss as f32), seconds: Some(seconds) });
+        events.push(HistoryEvent::Iteration { iteration, loss: Some(loss as f32), seconds: Some(seconds) });
         if iteration % 45 == 0 {
             let epoch = iteration / 45;
             let x = f64::from(epoch);
             let accuracy = 0.98 - 0.7 * (-x / 4.0).exp() + 0.012 * (x * 2.1).sin() - 0.0015 * (x - 15.0).max(0.0);
             let val_loss = 1.9 * (-x / 4.5).exp() + 0.09 + 0.02 * (x * 1.7).sin().abs() + 0.003 * (x - 14.0).max(0.0);
             let metrics = vec![("val_loss".to_owned(), Some(val_loss)), ("accuracy".to_owned(), Some(accuracy))];
-            entries.push(Entry::Epoch { epoch, iteration, metrics });
+            events.push(HistoryEvent::Epoch { epoch, iteration, metrics });
             let worst = best.iter().map(|(_, a)| *a).fold(f64::INFINITY, f64::min);
             if best.len() < 2 || accuracy > worst {
                 best.push((epoch, accuracy));
                 best.sort_by(|a, b| a.1.total_cmp(&b.1));
                 let removed = (best.len() > 2).then(|| best.remove(0).0);
                 let score = Some(accuracy as f32);
-                entries.push(Entry::Saved {
+                events.push(HistoryEvent::Saved {
                     store: "best".into(),
                     step: epoch,
                     iteration,
@@ -38,7 +40,7 @@ fn run() -> Vec<Entry> {
             }
             if epoch == 10 {
                 let error = "no space left on device".to_owned();
-                entries.push(Entry::SaveFailed {
+                events.push(HistoryEvent::SaveFailed {
                     store: "latest".into(),
                     step: epoch,
                     iteration,
@@ -48,7 +50,7 @@ fn run() -> Vec<Entry> {
             } else {
                 latest.push(epoch);
                 let removed = (latest.len() > 2).then(|| latest.remove(0));
-                entries.push(Entry::Saved {
+                events.push(HistoryEvent::Saved {
                     store: "latest".into(),
                     step: epoch,
                     iteration,
@@ -58,17 +60,17 @@ fn run() -> Vec<Entry> {
                 });
             }
             if epoch == 6 || epoch == 13 {
-                entries.push(Entry::Resumed { epoch, iteration, skipped: 0 });
+                events.push(HistoryEvent::Resumed { epoch, iteration, skipped: 0 });
             }
         }
     }
-    entries.push(Entry::Stopped { reason: "EarlyStopping".into(), epoch: 22, iteration: 45 * 22 });
-    entries
+    events.push(HistoryEvent::Stopped { reason: "EarlyStopping".into(), epoch: 22, iteration: 45 * 22 });
+    events
 }
 
 #[test]
-fn has_everything() {
-    let svg = chart::draw(&run(), "digits <on> a device & its \"twin\"");
+fn chart_shows_all_parts_of_a_run() {
+    let svg = chart::draw(&artificial_history(), "digits <on> a device & its \"twin\"");
     if let Ok(path) = std::env::var("CHART") {
         std::fs::write(path, &svg).unwrap();
     }
@@ -78,7 +80,7 @@ fn has_everything() {
         "val loss",
         "accuracy",
         "time of an iteration, µs",
-        // The axis is that of iterations without a save.
+        // The axis of the durations is scaled for iterations without a save.
         ">450</text>",
         "resumed 2 times",
         "save failed",
@@ -90,9 +92,9 @@ fn has_everything() {
 }
 
 #[test]
-fn has_nothing() {
-    for entries in [vec![], vec![Entry::Iteration { iteration: 1, loss: None, seconds: None }]] {
-        let svg = chart::draw(&entries, "");
+fn chart_of_an_empty_history_is_valid() {
+    for events in [vec![], vec![HistoryEvent::Iteration { iteration: 1, loss: None, seconds: None }]] {
+        let svg = chart::draw(&events, "");
         assert!(svg.ends_with("</svg>\n") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
     }
 }

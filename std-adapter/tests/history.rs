@@ -1,31 +1,35 @@
-//! The history of a run that is cut, torn, and goes on.
+//! Tests of the history file, including truncated files and resumed runs.
 
 use std::fs;
 use training_monitor::engine::Resumed;
 use training_monitor::{Outcome, StopReason};
 use training_monitor_std::History;
-use training_monitor_std::history::{Entry, HistoryError};
+use training_monitor_std::history::{HistoryError, HistoryEvent};
 
 fn train(history: &History, from: u32, to: u32) {
     for iteration in from..=to {
-        history.iteration(iteration, 1.0 / iteration as f32, Some(0.25));
+        history.record_iteration(iteration, 1.0 / iteration as f32, Some(0.25));
         if iteration % 5 == 0 {
-            history.epoch(iteration / 5, &[("val_loss", 0.5), ("accuracy", f64::NAN)]);
+            history.record_epoch(iteration / 5, &[("val_loss", 0.5), ("accuracy", f64::NAN)]);
         }
     }
 }
 
-fn iterations(entries: &[Entry]) -> Vec<u32> {
-    let of = |entry: &Entry| if let Entry::Iteration { iteration, .. } = entry { Some(*iteration) } else { None };
-    entries.iter().filter_map(of).collect()
+/// The numbers of all `Iteration` events.
+fn iterations(events: &[HistoryEvent]) -> Vec<u32> {
+    let number = |event: &HistoryEvent| match event {
+        HistoryEvent::Iteration { iteration, .. } => Some(*iteration),
+        _ => None,
+    };
+    events.iter().filter_map(number).collect()
 }
 
 #[test]
-fn a_run_that_goes_on_has_nothing_twice() {
+fn resumed_run_has_no_duplicate_events() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.jsonl");
     train(&History::open(&path).unwrap(), 1, 12);
-    // The power goes in the middle of a line.
+    // A power failure truncates the last line.
     let mut text = fs::read_to_string(&path).unwrap();
     text.push_str(r#"{"event":"iteration","iterat"#);
     fs::write(&path, &text).unwrap();
@@ -33,29 +37,30 @@ fn a_run_that_goes_on_has_nothing_twice() {
 
     let history = History::open(&path).unwrap();
     let outcome = Outcome { reason: StopReason::User(3), epoch: 4, iteration: 20 };
-    history.resumed(Some(Resumed { epoch: 1, iteration: 7, skipped: 1 })).unwrap();
+    history.record_resume(Some(Resumed { epoch: 1, iteration: 7, skipped: 1 })).unwrap();
     train(&history, 8, 20);
-    history.stopped(&outcome);
+    history.record_stop(&outcome);
     history.flush().unwrap();
-    let entries = History::read(&path).unwrap();
-    assert_eq!(iterations(&entries), (1..=20).collect::<Vec<_>>());
-    assert_eq!(entries.iter().filter(|entry| matches!(entry, Entry::Resumed { iteration: 7, .. })).count(), 1);
+    let events = History::read(&path).unwrap();
+    assert_eq!(iterations(&events), (1..=20).collect::<Vec<_>>());
+    assert_eq!(events.iter().filter(|event| matches!(event, HistoryEvent::Resumed { iteration: 7, .. })).count(), 1);
     let metrics = vec![("val_loss".to_owned(), Some(0.5)), ("accuracy".to_owned(), None)];
-    assert!(entries.contains(&Entry::Epoch { epoch: 2, iteration: 10, metrics }));
-    assert_eq!(entries.last(), Some(&Entry::Stopped { reason: "User(3)".into(), epoch: 4, iteration: 20 }));
+    assert!(events.contains(&HistoryEvent::Epoch { epoch: 2, iteration: 10, metrics }));
+    assert_eq!(events.last(), Some(&HistoryEvent::Stopped { reason: "User(3)".into(), epoch: 4, iteration: 20 }));
 
-    // Lengthened: the stop is taken back. Then begun anew: everything is.
+    // The run resumes at its last iteration, which removes the stop event. Then the run restarts from the beginning,
+    // which removes all events.
     let history = History::open(&path).unwrap();
-    history.resumed(Some(Resumed { epoch: 4, iteration: 20, skipped: 0 })).unwrap();
-    assert!(matches!(History::read(&path).unwrap().last(), Some(Entry::Resumed { iteration: 20, .. })));
-    history.resumed(None).unwrap();
+    history.record_resume(Some(Resumed { epoch: 4, iteration: 20, skipped: 0 })).unwrap();
+    assert!(matches!(History::read(&path).unwrap().last(), Some(HistoryEvent::Resumed { iteration: 20, .. })));
+    history.record_resume(None).unwrap();
     assert_eq!(History::read(&path).unwrap(), []);
-    // Only the history is there.
+    // The directory contains no temporary file.
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 
 #[test]
-fn every_tenth_iteration() {
+fn interval_records_every_tenth_iteration() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.jsonl");
     let history = History::create(&path).unwrap();
@@ -65,7 +70,7 @@ fn every_tenth_iteration() {
 }
 
 #[test]
-fn files_that_are_none() {
+fn invalid_files_are_rejected_and_unchanged() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.jsonl");
     assert!(matches!(History::read(&path), Err(HistoryError::Io { .. })));
@@ -82,13 +87,13 @@ fn files_that_are_none() {
         assert!(History::open(&path).is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }
-    // What a later version adds is passed over, not refused.
+    // An event of an unknown kind, written by a later version of the crate, is no error.
     fs::write(&path, format!("{first}\n{{\"event\":\"learning_rate\",\"value\":0.1}}\n")).unwrap();
-    assert_eq!(History::read(&path).unwrap(), [Entry::Unknown]);
+    assert_eq!(History::read(&path).unwrap(), [HistoryEvent::Unknown]);
 }
 
 #[test]
-fn numbers_as_others_write_them() {
+fn numbers_of_other_json_writers_are_parsed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.jsonl");
     let first = r#"{"schema":"training-monitor-history","version":1}"#;
@@ -98,22 +103,22 @@ fn numbers_as_others_write_them() {
         r#"{"metrics":{"val_loss":5.0e-1,"accuracy":null},"epoch":1,"iteration":2,"event":"epoch"}"#,
     ];
     fs::write(&path, format!("{first}\n{}\n", lines.join("\n"))).unwrap();
-    let wanted = [
-        Entry::Iteration { iteration: 1, loss: Some(1.5), seconds: Some(0.001) },
-        Entry::Iteration { iteration: 2, loss: Some(3.0), seconds: None },
-        Entry::Epoch {
+    let expected = [
+        HistoryEvent::Iteration { iteration: 1, loss: Some(1.5), seconds: Some(0.001) },
+        HistoryEvent::Iteration { iteration: 2, loss: Some(3.0), seconds: None },
+        HistoryEvent::Epoch {
             epoch: 1,
             iteration: 2,
             metrics: vec![("val_loss".to_owned(), Some(0.5)), ("accuracy".to_owned(), None)],
         },
     ];
-    assert_eq!(History::read(&path).unwrap(), wanted);
-    assert_eq!(lines[0].parse::<Entry>().unwrap(), wanted[0]);
+    assert_eq!(History::read(&path).unwrap(), expected);
+    assert_eq!(lines[0].parse::<HistoryEvent>().unwrap(), expected[0]);
 }
 
 #[test]
-fn a_disk_that_is_full_does_not_stop_a_run() {
-    // Linux has a device for this.
+fn full_disk_does_not_stop_a_run() {
+    // On Linux, each write to the device `/dev/full` fails as on a full disk.
     if let Ok(history) = History::create("/dev/full") {
         train(&history, 1, 3000);
         assert!(matches!(history.flush(), Err(HistoryError::Io { .. })));

@@ -21,10 +21,10 @@ fn create_files(dir: &Path) {
         fs::create_dir_all(&run).unwrap();
         train(open("best").unwrap(), open("latest").unwrap());
         let history = History::create(run.join("history.jsonl")).unwrap();
-        (1..40).for_each(|iteration| history.iteration(iteration, 1.0 / iteration as f32, None));
-        history.epoch(1, &[("accuracy", 0.9)]);
+        (1..40).for_each(|iteration| history.record_iteration(iteration, 1.0 / iteration as f32, None));
+        history.record_epoch(1, &[("accuracy", 0.9)]);
         let reason = training_monitor::StopReason::MaxEpochs;
-        history.stopped(&training_monitor::Outcome { reason, epoch: 1, iteration: 40 });
+        history.record_stop(&training_monitor::Outcome { reason, epoch: 1, iteration: 40 });
         history.flush().unwrap();
     }
     let mut flash = vec![0xFF; 4096];

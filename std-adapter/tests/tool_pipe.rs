@@ -17,9 +17,9 @@ fn create_files(dir: &Path) {
         let open = |prefix: &str| Directory::builder(dir.join(run), prefix).require_empty(false).open().unwrap();
         train(open("best"), open("latest"));
         let history = History::create(dir.join(run).join("history.jsonl")).unwrap();
-        (1..40).for_each(|iteration| history.iteration(iteration, 1.0 / iteration as f32, None));
-        history.epoch(1, &[("accuracy", 0.9)]);
-        history.stopped(&training_monitor::Outcome {
+        (1..40).for_each(|iteration| history.record_iteration(iteration, 1.0 / iteration as f32, None));
+        history.record_epoch(1, &[("accuracy", 0.9)]);
+        history.record_stop(&training_monitor::Outcome {
             reason: training_monitor::StopReason::MaxEpochs,
             epoch: 1,
             iteration: 40,

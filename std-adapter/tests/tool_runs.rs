@@ -17,11 +17,11 @@ fn write_history(path: &Path, epochs: u32) {
     for epoch in 1..=epochs {
         for iteration in (epoch - 1) * 10 + 1..=epoch * 10 {
             let loss = if iteration == 7 { f32::NAN } else { 1.0 / iteration as f32 };
-            history.iteration(iteration, loss, Some(1e-3));
+            history.record_iteration(iteration, loss, Some(1e-3));
         }
-        history.epoch(epoch, &[("accuracy", 1.0 - 0.5 / f64::from(epoch))]);
+        history.record_epoch(epoch, &[("accuracy", 1.0 - 0.5 / f64::from(epoch))]);
     }
-    history.stopped(&Outcome { reason: StopReason::EarlyStopping, epoch: epochs, iteration: epochs * 10 });
+    history.record_stop(&Outcome { reason: StopReason::EarlyStopping, epoch: epochs, iteration: epochs * 10 });
     history.flush().unwrap();
 }
 
@@ -69,11 +69,11 @@ fn a_growing_history_is_followed_until_the_run_stops() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.jsonl");
     let history = History::create(&path).unwrap();
-    history.epoch(1, &[("accuracy", 0.5)]);
+    history.record_epoch(1, &[("accuracy", 0.5)]);
     let mut watch = Command::new(env!("CARGO_BIN_EXE_training-monitor"));
     let watch = watch.arg("watch").arg(dir.path()).stdout(Stdio::piped()).spawn().unwrap();
-    history.epoch(2, &[("accuracy", 0.75)]);
-    history.stopped(&Outcome { reason: StopReason::MaxEpochs, epoch: 2, iteration: 0 });
+    history.record_epoch(2, &[("accuracy", 0.75)]);
+    history.record_stop(&Outcome { reason: StopReason::MaxEpochs, epoch: 2, iteration: 0 });
     history.flush().unwrap();
     // The command ends soon after the run has stopped.
     let output = watch.wait_with_output().unwrap();

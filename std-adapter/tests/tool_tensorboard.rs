@@ -16,11 +16,11 @@ fn create_run() -> tempfile::TempDir {
     let path = dir.path().join("run");
     fs::create_dir(&path).unwrap();
     let history = History::create(path.join("history.jsonl")).unwrap();
-    history.iteration(1, 0.75, Some(0.5));
-    history.iteration(2, f32::NAN, Some(0.25));
-    history.iteration(300, 0.125, None);
-    history.epoch(1, &[("accuracy", 0.9), ("val_loss", f64::INFINITY)]);
-    history.stopped(&Outcome { reason: StopReason::MaxEpochs, epoch: 1, iteration: 300 });
+    history.record_iteration(1, 0.75, Some(0.5));
+    history.record_iteration(2, f32::NAN, Some(0.25));
+    history.record_iteration(300, 0.125, None);
+    history.record_epoch(1, &[("accuracy", 0.9), ("val_loss", f64::INFINITY)]);
+    history.record_stop(&Outcome { reason: StopReason::MaxEpochs, epoch: 1, iteration: 300 });
     history.flush().unwrap();
     let saved = r#"{"event":"saved","store":"best","step":1,"iteration":300,"score":-1.50,"bytes":900,"removed":null}"#;
     let text = fs::read_to_string(path.join("history.jsonl")).unwrap();

@@ -3,7 +3,7 @@
 //!
 //! Each store writes a value of 100 bytes again and again to the same simulated flash: 32 erase blocks of 512 bytes, a write size
 //! of 4 bytes, and an erased value of 0xFF. The comparison starts after different numbers of writes, so that some of the writes
-//! must reclaim blocks. The power fails in each flash operation of a write, with each outcome. In some cases it fails again
+//! must reclaim blocks. The power fails in each flash operation of a write, with each effect on the cells. In some cases it fails again
 //! during the next write. The last write of a case succeeds. The program opens the store anew after each power failure and after
 //! each write. A case has one or two power failures, and one of these results:
 //!
@@ -13,9 +13,9 @@
 //! * *panics*: the store panics.
 //! * *endless*: the store makes a million reads without returning.
 //!
-//! The outcomes have three groups. "prefix" outcomes are those that the tests of the other stores use: nothing, everything or the
-//! first bytes of an operation take effect. "torn" outcomes change other bits and bytes. "cells" outcomes leave cells that are
-//! unreadable or read differently each time. The comparison allows a store to program a granule twice.
+//! The effects of a power failure have three groups. "prefix" effects are those that the tests of the other stores use: nothing,
+//! everything or the first bytes of an operation take effect. "torn" effects change other bits and bytes. "cells" effects leave
+//! cells that are unreadable or read differently each time. The comparison allows a store to program a granule twice.
 
 use core::panic::AssertUnwindSafe;
 use embassy_futures::block_on;
@@ -30,7 +30,7 @@ use training_monitor::embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNor
 use training_monitor::event::IterationCompleted;
 use training_monitor::handlers::model_checkpoint::Save;
 use training_monitor::store::slots::Slots;
-use training_monitor_tests::flash::{Fault, Flash, Outcome};
+use training_monitor_tests::flash::{ChipError, Flash, Interruption};
 
 const PAGE: usize = 512;
 const PAGES: usize = 32;
@@ -79,12 +79,12 @@ struct SequentialStorage;
 struct AsyncChip<'a>(&'a mut Chip);
 
 impl ErrorType for AsyncChip<'_> {
-    type Error = Fault;
+    type Error = ChipError;
 }
 
 impl embedded_storage_async::nor_flash::ReadNorFlash for AsyncChip<'_> {
     const READ_SIZE: usize = 1;
-    async fn read(&mut self, offset: u32, buffer: &mut [u8]) -> Result<(), Fault> {
+    async fn read(&mut self, offset: u32, buffer: &mut [u8]) -> Result<(), ChipError> {
         self.0.read(offset, buffer)
     }
     fn capacity(&self) -> usize {
@@ -95,10 +95,10 @@ impl embedded_storage_async::nor_flash::ReadNorFlash for AsyncChip<'_> {
 impl embedded_storage_async::nor_flash::NorFlash for AsyncChip<'_> {
     const WRITE_SIZE: usize = 4;
     const ERASE_SIZE: usize = PAGE;
-    async fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Fault> {
+    async fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), ChipError> {
         self.0.write(offset, bytes)
     }
-    async fn erase(&mut self, from: u32, to: u32) -> Result<(), Fault> {
+    async fn erase(&mut self, from: u32, to: u32) -> Result<(), ChipError> {
         self.0.erase(from, to)
     }
 }
@@ -128,18 +128,18 @@ struct Ekv;
 struct EkvChip<'a>(&'a mut Chip);
 
 impl ekv::flash::Flash for EkvChip<'_> {
-    type Error = Fault;
+    type Error = ChipError;
     fn page_count(&self) -> usize {
         PAGES
     }
-    async fn erase(&mut self, page: ekv::flash::PageID) -> Result<(), Fault> {
+    async fn erase(&mut self, page: ekv::flash::PageID) -> Result<(), ChipError> {
         let address = (page.index() * PAGE) as u32;
         self.0.erase(address, address + PAGE as u32)
     }
-    async fn read(&mut self, page: ekv::flash::PageID, offset: usize, buffer: &mut [u8]) -> Result<(), Fault> {
+    async fn read(&mut self, page: ekv::flash::PageID, offset: usize, buffer: &mut [u8]) -> Result<(), ChipError> {
         self.0.read((page.index() * PAGE + offset) as u32, buffer)
     }
-    async fn write(&mut self, page: ekv::flash::PageID, offset: usize, bytes: &[u8]) -> Result<(), Fault> {
+    async fn write(&mut self, page: ekv::flash::PageID, offset: usize, bytes: &[u8]) -> Result<(), ChipError> {
         self.0.write((page.index() * PAGE + offset) as u32, bytes)
     }
 }
@@ -236,9 +236,9 @@ fn write_interrupted<S: FlashStore>(
     committed: Option<u32>,
     number: u32,
     after: usize,
-    outcome: Outcome,
+    interruption: Interruption,
 ) -> Result<Option<u32>, Failure> {
-    chip.cut_at(after as u64, outcome, (after * 13) as u64);
+    chip.cut_power_at(after as u64, interruption, (after * 13) as u64);
     let result = call(chip, |chip| S::write(chip, &value(number)));
     let is_off = chip.is_off();
     chip.power_on();
@@ -261,15 +261,22 @@ fn write_uninterrupted<S: FlashStore>(chip: &mut Chip, number: u32) -> Result<()
     check::<S>(chip, Some(number), number)
 }
 
-fn group(outcome: Outcome) -> usize {
-    match outcome {
-        Outcome::Nothing | Outcome::Whole | Outcome::First | Outcome::Half | Outcome::ButOne | Outcome::HeadErased => 0,
-        Outcome::Unstable | Outcome::OneUnstable | Outcome::Unreadable | Outcome::OneUnreadable => 2,
+fn group(interruption: Interruption) -> usize {
+    match interruption {
+        Interruption::Nothing
+        | Interruption::Whole
+        | Interruption::First
+        | Interruption::Half
+        | Interruption::ButOne
+        | Interruption::HeadErased => 0,
+        Interruption::Unstable | Interruption::OneUnstable | Interruption::Unreadable | Interruption::OneUnreadable => {
+            2
+        }
         _ => 1,
     }
 }
 
-/// Runs all cases of a store. Returns the rows of the table, and for each operation and outcome of the first power failure the
+/// Runs all cases of a store. Returns the rows of the table, and for each operation and effect of the first power failure the
 /// number of cases that lost a value.
 fn run<S: FlashStore>() -> ([[Row; 2]; 3], BTreeMap<String, u64>) {
     let mut lost = BTreeMap::new();
@@ -302,17 +309,17 @@ fn run<S: FlashStore>() -> ([[Row; 2]; 3], BTreeMap<String, u64>) {
             chip.log.take().unwrap_or_default()
         };
         for (after, is_erase) in operations(&original, writes).into_iter().enumerate() {
-            for outcome in Outcome::all(is_erase, 4) {
-                let first_group = group(*outcome);
+            for interruption in Interruption::all(is_erase, 4) {
+                let first_group = group(*interruption);
                 let mut chip = original.clone();
-                let first_result = write_interrupted::<S>(&mut chip, committed, writes, after, *outcome);
+                let first_result = write_interrupted::<S>(&mut chip, committed, writes, after, *interruption);
                 let interrupted = chip.clone();
                 let committed = match first_result {
                     Ok(committed) => committed,
                     Err(failure) => {
                         if let Failure::Lost = failure {
                             let operation = if is_erase { "an erase" } else { "a program" };
-                            *lost.entry(format!("{operation}: {outcome}")).or_insert(0) += 1;
+                            *lost.entry(format!("{operation}: {interruption}")).or_insert(0) += 1;
                         }
                         count(first_group, 1, Err(failure));
                         continue;
@@ -324,9 +331,13 @@ fn run<S: FlashStore>() -> ([[Row; 2]; 3], BTreeMap<String, u64>) {
                 let log = operations(&interrupted, writes + 1);
                 let step = if writes == 0 { 1 } else { (log.len() / 8).max(1) };
                 for (after, is_erase) in log.into_iter().enumerate().skip(after % step).step_by(step) {
-                    for outcome in Outcome::all(is_erase, 4).iter().filter(|outcome| group(**outcome) <= first_group) {
+                    for interruption in Interruption::all(is_erase, 4)
+                        .iter()
+                        .filter(|interruption| group(**interruption) <= first_group)
+                    {
                         let mut chip = interrupted.clone();
-                        let second_result = write_interrupted::<S>(&mut chip, committed, writes + 1, after, *outcome);
+                        let second_result =
+                            write_interrupted::<S>(&mut chip, committed, writes + 1, after, *interruption);
                         count(
                             first_group,
                             2,
@@ -359,9 +370,9 @@ fn print<S: FlashStore>() -> String {
 fn main() {
     // The program counts panics, and does not print them.
     std::panic::set_hook(Box::new(|_| ()));
-    println!("| store | outcomes | power failures | cases | lost | wrong | refused | panics | endless |");
+    println!("| store | effects | power failures | cases | lost | wrong | refused | panics | endless |");
     println!("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     let lost = [print::<TrainingMonitor>(), print::<SequentialStorage>(), print::<Ekv>()];
-    println!("\nOperations and outcomes of the first power failure that lost a value:");
+    println!("\nOperations and effects of the first power failure that lost a value:");
     lost.iter().for_each(|line| println!("* {line}"));
 }

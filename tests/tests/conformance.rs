@@ -153,7 +153,7 @@ fn an_invalid_trace_is_a_failure() {
 /// of names accepts.
 #[test]
 fn file_traces_are_replayed_in_a_directory() {
-    let reserved = trace("model_checkpoint.seed").to_string().replace("pth\"", "gone\"");
+    let reserved = trace("model_checkpoint.seed").to_string().replace("pth\"", "tmp\"");
     let result = conformance::run(reserved.as_bytes()).remove(0).result;
     assert!(matches!(result, Err(Failure::Rejected(_))), "{result:?}");
 }

@@ -25,9 +25,12 @@ fn a_directory_error_has_the_kind_of_its_cause() {
         assert_eq!(error(kind).kind(), expected, "{kind:?}");
         assert!(error(kind).source().is_some() && OpenError::Directory(error(kind)).source().is_some());
     }
-    assert_eq!(DirectoryError::InTheWay { path: "a".into() }.kind(), ErrorKind::AlreadyExists);
-    assert_eq!(DirectoryError::Name { name: "a".into() }.kind(), ErrorKind::InvalidInput);
-    assert_eq!(DirectoryError::NotStored { step: 1 }.kind(), ErrorKind::NotFound);
-    assert_eq!(DirectoryError::NothingWritten.kind(), ErrorKind::InvalidData);
-    assert!(DirectoryError::NothingWritten.source().is_none() && OpenError::Prefix.source().is_none());
+    assert_eq!(DirectoryError::FileExists { path: "a".into() }.kind(), ErrorKind::AlreadyExists);
+    assert_eq!(DirectoryError::InvalidFileName { name: "a".into() }.kind(), ErrorKind::InvalidInput);
+    assert_eq!(DirectoryError::NoCheckpoint { path: "a".into(), step: 1 }.kind(), ErrorKind::NotFound);
+    assert_eq!(DirectoryError::IncompleteSave.kind(), ErrorKind::InvalidData);
+    assert!(
+        DirectoryError::IncompleteSave.source().is_none()
+            && OpenError::InvalidPrefix { prefix: "a".into() }.source().is_none()
+    );
 }

@@ -1,6 +1,6 @@
 //! File names of checkpoints. The text of a score in a file name equals that of Python's `"{:.7}".format(abs(score))`.
 
-use training_monitor::name::{FileName, ScoreText};
+use training_monitor_std::directory::{FileName, ScoreText};
 use training_monitor_std::test_support::random::Random;
 
 /// The bits of an f32, and its text in Python 3: numbers at the limits of the number formats, then random numbers.

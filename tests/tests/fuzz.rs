@@ -7,7 +7,7 @@ use training_monitor::event::IterationCompleted;
 use training_monitor::handlers::model_checkpoint::Step;
 use training_monitor::store::{Opening, Store, Stored, ram::Ram, slots::Slots};
 use training_monitor::{Engine, ModelCheckpoint};
-use training_monitor_tests::flash::{Flash, Outcome};
+use training_monitor_tests::flash::{Flash, Interruption};
 use training_monitor_tests::fuzz::runner::{self, generate, minimize};
 use training_monitor_tests::fuzz::{TARGETS, Target};
 
@@ -73,7 +73,7 @@ fn an_interrupted_save_of_the_same_step_does_not_lose_the_committed_checkpoint()
         let mut store = Slots::<_, 3>::open(&mut flash, 0..768).expect("a valid region");
         save(&mut store, stored(1, 1)).expect("the power is on");
         save(&mut store, stored(2, 2)).expect("the power is on");
-        store.flash_mut().cut_at(operation, Outcome::Nothing, 0);
+        store.flash_mut().cut_power_at(operation, Interruption::Nothing, 0);
         let is_saved = save(&mut store, stored(1, 3)).is_ok();
         flash.power_on();
         let mut store = Slots::<_, 3>::open(&mut flash, 0..768).expect("a valid region");

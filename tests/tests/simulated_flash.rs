@@ -1,14 +1,14 @@
-//! The simulated flash of `test_support`: the contract that it enforces, and the outcomes of interrupted operations.
+//! The simulated flash of `test_support`: the contract that it enforces, and the effects of interrupted operations.
 
 use training_monitor::embedded_storage::nor_flash::{NorFlash, NorFlashErrorKind, ReadNorFlash};
-use training_monitor_std::test_support::flash::{Fault, Flash, Outcome, Violation};
+use training_monitor_std::test_support::flash::{ChipError, Flash, Interruption, Violation};
 
 #[test]
 fn a_violation_of_the_driver_contract_is_an_error_or_is_recorded() {
     let mut flash = Flash::<4, 256>::new(1024, 0xFF);
-    assert_eq!(flash.write(2, &[0; 4]), Err(Fault::Contract(NorFlashErrorKind::NotAligned)));
-    assert_eq!(flash.write(0, &[0; 3]), Err(Fault::Contract(NorFlashErrorKind::NotAligned)));
-    assert_eq!(flash.erase(0, 1280), Err(Fault::Contract(NorFlashErrorKind::OutOfBounds)));
+    assert_eq!(flash.write(2, &[0; 4]), Err(ChipError::Contract(NorFlashErrorKind::NotAligned)));
+    assert_eq!(flash.write(0, &[0; 3]), Err(ChipError::Contract(NorFlashErrorKind::NotAligned)));
+    assert_eq!(flash.erase(0, 1280), Err(ChipError::Contract(NorFlashErrorKind::OutOfBounds)));
     assert_eq!(flash.violations().len(), 3);
     // A new flash counts as not erased, even though all its bytes have the erased value.
     flash.write(8, &[0; 4]).unwrap();
@@ -31,36 +31,38 @@ fn programming_sets_bits_if_the_erased_value_is_zero() {
 }
 
 #[test]
-fn each_outcome_leaves_the_cells_as_its_name_says() {
-    let interrupted = |outcome, erase: bool| {
+fn each_interruption_leaves_the_cells_as_its_name_says() {
+    let interrupted = |interruption, erase: bool| {
         let mut flash = Flash::<8, 256>::new(256, 0xFF);
         flash.erase(0, 256).unwrap();
         if erase {
             flash.write(0, &[0x11; 256]).unwrap();
         }
-        flash.cut_at(0, outcome, 9);
+        flash.cut_power_at(0, interruption, 9);
         let result = if erase { flash.erase(0, 256) } else { flash.write(0, &[0x11; 16]) };
-        assert_eq!(result, Err(Fault::Off));
-        assert_eq!(flash.read(0, &mut [0]), Err(Fault::Off));
+        assert_eq!(result, Err(ChipError::PowerOff));
+        assert_eq!(flash.read(0, &mut [0]), Err(ChipError::PowerOff));
         flash.power_on();
         flash
     };
-    let image = |outcome, erase| interrupted(outcome, erase).image().to_vec();
-    assert_eq!(image(Outcome::Nothing, false), [0xFF; 256]);
-    assert_eq!(image(Outcome::Whole, false)[..9], [0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0xFF]);
-    assert_eq!(image(Outcome::ButOne, false)[6..9], [0x11, 0xFF, 0xFF]);
+    let image = |interruption, erase| interrupted(interruption, erase).image().to_vec();
+    assert_eq!(image(Interruption::Nothing, false), [0xFF; 256]);
+    assert_eq!(image(Interruption::Whole, false)[..9], [0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0xFF]);
+    assert_eq!(image(Interruption::ButOne, false)[6..9], [0x11, 0xFF, 0xFF]);
     // Only bits that the interrupted operation should change have changed.
-    assert!(image(Outcome::Bits, false)[..8].iter().all(|byte| byte & 0x11 == 0x11));
-    assert_ne!(image(Outcome::Bits, false)[..8], [0x11; 8]);
-    assert_eq!(image(Outcome::Nothing, true), [0x11; 256]);
-    assert_eq!(image(Outcome::Zero, true), [0; 256]);
-    assert_eq!(image(Outcome::TailZero, true)[127..129], [0x11, 0]);
-    assert!(image(Outcome::AlmostErased, true).iter().filter(|byte| **byte != 0x11).count() <= 4);
-    for (outcome, erase) in [(Outcome::Unreadable, false), (Outcome::Unreadable, true)] {
-        assert_eq!(interrupted(outcome, erase).read(0, &mut [0; 8]), Err(Fault::Unreadable));
+    assert!(image(Interruption::Bits, false)[..8].iter().all(|byte| byte & 0x11 == 0x11));
+    assert_ne!(image(Interruption::Bits, false)[..8], [0x11; 8]);
+    assert_eq!(image(Interruption::Nothing, true), [0x11; 256]);
+    assert_eq!(image(Interruption::Zero, true), [0; 256]);
+    assert_eq!(image(Interruption::TailZero, true)[127..129], [0x11, 0]);
+    assert!(image(Interruption::AlmostErased, true).iter().filter(|byte| **byte != 0x11).count() <= 4);
+    for (interruption, erase) in [(Interruption::Unreadable, false), (Interruption::Unreadable, true)] {
+        assert_eq!(interrupted(interruption, erase).read(0, &mut [0; 8]), Err(ChipError::Unreadable));
     }
-    for (outcome, erase) in [(Outcome::Unstable, false), (Outcome::OneUnstable, false), (Outcome::OneUnstable, true)] {
-        let mut flash = interrupted(outcome, erase);
+    for (interruption, erase) in
+        [(Interruption::Unstable, false), (Interruption::OneUnstable, false), (Interruption::OneUnstable, true)]
+    {
+        let mut flash = interrupted(interruption, erase);
         assert!(flash.is_unstable());
         let mut reads = Vec::new();
         for _ in 0..40 {
@@ -68,7 +70,7 @@ fn each_outcome_leaves_the_cells_as_its_name_says() {
             flash.read(0, &mut bytes).unwrap();
             reads.push(bytes);
         }
-        assert!(reads.iter().any(|bytes| bytes != &reads[0]), "{outcome}");
+        assert!(reads.iter().any(|bytes| bytes != &reads[0]), "{interruption}");
         flash.erase(0, 256).unwrap();
         assert!(!flash.is_unstable());
     }

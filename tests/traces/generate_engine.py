@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Record more of what pytorch-ignite 0.5.5's engine does, in the form of generate.py's `engine` traces.
+"""Record more behaviour of the engine of pytorch-ignite 0.5.5, in the format of the `engine` traces of generate.py.
 
     python generate_engine.py --seed 1 --count 60 --out DIRECTORY
 
-What generate.py leaves out: epochs that are shorter or longer than the data (`epoch_length`), which item each step was
-given (`items`: the process entry is "process ITEM"), the batch events and TERMINATE_SINGLE_EPOCH (`all_events`), requests at every event, `every`
-with `before` and `after`, and further runs of the same engine (`runs`: the number of items of each).
+These traces add to those of generate.py: epochs that are shorter or longer than the data (`epoch_length`), the item of each
+step (`items`: the process entry is "process ITEM"), the batch events and TERMINATE_SINGLE_EPOCH (`all_events`), requests at
+every event, `every` with `before` and `after`, and further runs of the same engine (`runs`: the number of items of each).
 Needs torch and pytorch-ignite==0.5.5.
 """
 import argparse, json, logging, pathlib, random
@@ -40,7 +40,7 @@ def engine(r, i):
     length = config.get("epoch_length", config["batches"])
     if r.random() < 0.75:
         kind = r.choice(["terminate", "terminate", "terminate_epoch"])
-        # Ignite 0.5.5 refuses terminate_epoch outside an epoch and before its first batch.
+        # Ignite 0.5.5 raises an error if terminate_epoch is called outside an epoch or before its first batch.
         on = r.choice(["started", "completed", "epoch_started", "epoch_completed"] + OF_ITERATIONS
                       if kind == "terminate" else ["iteration_started", "iteration_completed"])
         total = length * config["max_epochs"]

@@ -1,70 +1,75 @@
-//! A range of values on a range of pixels, and round numbers in it.
+//! An axis: the mapping from a range of values to a range of pixels, and its tick marks.
 
-/// A linear or logarithmic scale.
+/// A linear or logarithmic axis.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Axis {
+    /// The lowest value; its natural logarithm on a logarithmic axis.
     low: f64,
+    /// The highest value; its natural logarithm on a logarithmic axis.
     high: f64,
-    from: f64,
-    to: f64,
-    log: bool,
+    /// The pixel of the lowest value.
+    low_pixel: f64,
+    /// The pixel of the highest value.
+    high_pixel: f64,
+    is_log: bool,
 }
 
 impl Axis {
-    /// Values `low` to `high` on pixels `from` to `to`.
-    pub fn linear(low: f64, high: f64, from: f64, to: f64) -> Axis {
-        // A range of nothing is given some.
+    /// Creates a linear axis that maps the values `low` to `high` to the pixels `low_pixel` to `high_pixel`.
+    pub fn linear(low: f64, high: f64, low_pixel: f64, high_pixel: f64) -> Axis {
+        // An empty range is extended, because the mapping divides by the length of the range.
         let high = if high > low { high } else { low + low.abs().max(1.0) * 0.1 };
-        Axis { low, high, from, to, log: false }
+        Axis { low, high, low_pixel, high_pixel, is_log: false }
     }
 
-    /// For `values`, with some room; logarithmic if they are positive and span more than a factor of 50.
-    pub fn fitting(values: impl Iterator<Item = f64> + Clone, from: f64, to: f64) -> Axis {
+    /// Creates an axis that shows all `values` with a margin. The axis is logarithmic if all values are positive and
+    /// span more than a factor of 50.
+    pub fn for_values(values: impl Iterator<Item = f64> + Clone, low_pixel: f64, high_pixel: f64) -> Axis {
         let low = values.clone().fold(f64::INFINITY, f64::min);
         let high = values.fold(f64::NEG_INFINITY, f64::max);
         if low > high {
-            return Axis::linear(0.0, 1.0, from, to);
+            return Axis::linear(0.0, 1.0, low_pixel, high_pixel);
         }
         if low > 0.0 && high / low > 50.0 {
-            return Axis { low: low.ln() - 0.1, high: high.ln() + 0.1, from, to, log: true };
+            return Axis { low: low.ln() - 0.1, high: high.ln() + 0.1, low_pixel, high_pixel, is_log: true };
         }
-        let room = (high - low) * 0.06;
-        Axis::linear(low - room, high + room, from, to)
+        let margin = (high - low) * 0.06;
+        Axis::linear(low - margin, high + margin, low_pixel, high_pixel)
     }
 
     pub const fn is_log(&self) -> bool {
-        self.log
+        self.is_log
     }
 
-    /// The pixel of a value; those outside are at the edge.
-    pub fn at(&self, value: f64) -> f64 {
-        let value = if self.log { value.max(f64::MIN_POSITIVE).ln() } else { value };
-        let part = ((value - self.low) / (self.high - self.low)).clamp(0.0, 1.0);
-        self.from + part * (self.to - self.from)
+    /// The pixel of a value. A value outside the range gets the pixel of the nearest end of the axis.
+    pub fn to_pixel(self, value: f64) -> f64 {
+        let value = if self.is_log { value.max(f64::MIN_POSITIVE).ln() } else { value };
+        let fraction = ((value - self.low) / (self.high - self.low)).clamp(0.0, 1.0);
+        self.low_pixel + fraction * (self.high_pixel - self.low_pixel)
     }
 
-    /// Round values inside, about `wanted` of them.
-    pub fn ticks(&self, wanted: usize) -> Vec<f64> {
-        if self.log {
+    /// Round values within the range, for tick marks. The number of values is about `count`.
+    pub fn ticks(&self, count: usize) -> Vec<f64> {
+        if self.is_log {
             let decades =
                 (self.low / std::f64::consts::LN_10).floor() as i32..=(self.high / std::f64::consts::LN_10) as i32;
-            let few = (self.high - self.low) / std::f64::consts::LN_10 < 2.5;
-            let steps: &[f64] = if few { &[1.0, 2.0, 5.0] } else { &[1.0] };
+            let has_few_decades = (self.high - self.low) / std::f64::consts::LN_10 < 2.5;
+            let steps: &[f64] = if has_few_decades { &[1.0, 2.0, 5.0] } else { &[1.0] };
             let all = decades.flat_map(|decade| steps.iter().map(move |step| step * 10f64.powi(decade)));
             return all.filter(|value| (self.low..=self.high).contains(&value.ln())).collect();
         }
-        let rough = (self.high - self.low) / wanted.max(1) as f64;
+        let rough = (self.high - self.low) / count.max(1) as f64;
         let power = 10f64.powf(rough.log10().floor());
         let step = [1.0, 2.0, 5.0, 10.0].iter().map(|step| step * power).find(|step| *step >= rough * 0.999);
         let step = step.unwrap_or(10.0 * power);
         let first = (self.low / step).ceil() as i64;
-        // By number, not by adding up: 0.3 is not 0.30000000000000004.
+        // Each tick is a multiple of the step. Adding up the steps would accumulate rounding errors.
         (first..).map(|n| n as f64 * step).take_while(|value| *value <= self.high * (1.0 + 1e-12)).take(50).collect()
     }
 }
 
-/// A number as short as it can be told apart: at most five digits.
-pub(super) fn number(value: f64) -> String {
+/// Formats a number with at most five digits after the decimal point and without trailing zeros.
+pub(super) fn format_number(value: f64) -> String {
     let magnitude = value.abs();
     if magnitude != 0.0 && !(1e-4..1e6).contains(&magnitude) {
         return format!("{value:e}");
@@ -80,14 +85,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn round_numbers() {
+    fn ticks_are_round_numbers_within_the_range() {
         assert_eq!(Axis::linear(0.0, 430.0, 0.0, 1.0).ticks(5), [0.0, 100.0, 200.0, 300.0, 400.0]);
-        let ticks: Vec<String> = Axis::linear(0.47, 1.02, 0.0, 1.0).ticks(4).into_iter().map(number).collect();
+        let ticks: Vec<String> = Axis::linear(0.47, 1.02, 0.0, 1.0).ticks(4).into_iter().map(format_number).collect();
         assert_eq!(ticks, ["0.6", "0.8", "1"]);
-        let log = Axis::fitting([0.002, 3.0].into_iter(), 0.0, 1.0);
-        assert_eq!(log.ticks(4).into_iter().map(number).collect::<Vec<_>>(), ["0.01", "0.1", "1"]);
-        // Nothing, or one value only.
-        assert!(!Axis::fitting([].into_iter(), 0.0, 1.0).ticks(4).is_empty());
-        assert!(Axis::fitting([2.0].into_iter(), 0.0, 1.0).at(2.0).is_finite());
+        let log = Axis::for_values([0.002, 3.0].into_iter(), 0.0, 1.0);
+        assert_eq!(log.ticks(4).into_iter().map(format_number).collect::<Vec<_>>(), ["0.01", "0.1", "1"]);
+        // An axis without values, and an axis with one value, have a range of their own.
+        assert!(!Axis::for_values([].into_iter(), 0.0, 1.0).ticks(4).is_empty());
+        assert!(Axis::for_values([2.0].into_iter(), 0.0, 1.0).to_pixel(2.0).is_finite());
     }
 }

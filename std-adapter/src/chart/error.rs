@@ -1,21 +1,21 @@
-//! What can go wrong with a chart's file.
+//! Errors of writing a chart.
 
 use crate::history::HistoryError;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// Why a chart could not be written.
+/// Why the file of a chart could not be written.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ChartError {
     /// The history could not be read.
     History(HistoryError),
-    /// The picture could not be written.
+    /// The SVG file could not be written.
     Io {
-        /// Where.
+        /// The path of the SVG file.
         path: PathBuf,
-        /// The system's error.
+        /// The error of the operating system.
         cause: io::Error,
     },
 }
@@ -24,7 +24,7 @@ impl fmt::Display for ChartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ChartError::History(error) => error.fmt(f),
-            ChartError::Io { path, cause } => write!(f, "chart {}: {cause}", path.display()),
+            ChartError::Io { path, cause } => write!(f, "cannot write the chart {}: {cause}", path.display()),
         }
     }
 }

@@ -1,74 +1,82 @@
-//! What a chart shows of a run, gathered from its history.
+//! The data that a chart shows, collected from the history of a run.
 
-use crate::history::Entry;
+use crate::history::HistoryEvent;
 
-/// A run.
+/// The data of one run. Iterations are stored as `f64`, because they are coordinates on the horizontal axis.
 #[derive(Default, Debug)]
 pub(super) struct Run {
-    /// Iteration and loss, where it is finite.
+    /// The iteration and the loss of each iteration with a finite loss.
     pub losses: Vec<(f64, f64)>,
-    /// Iteration and how long it took.
-    pub seconds: Vec<(f64, f64)>,
-    /// Each metric, in the order in which they first came.
+    /// The iteration and the duration in seconds of each iteration with a recorded duration.
+    pub durations: Vec<(f64, f64)>,
+    /// The name of each metric, with its iterations and values, in the order in which the metrics first appear.
     pub metrics: Vec<(String, Vec<(f64, f64)>)>,
-    pub stores: Vec<Lane>,
+    /// One lane for each checkpoint handler.
+    pub lanes: Vec<Lane>,
+    /// The iterations from which the run resumed.
     pub resumes: Vec<f64>,
     pub stop: Option<Stop>,
+    /// The highest recorded iteration.
     pub iterations: u32,
+    /// The highest recorded epoch.
     pub epochs: u32,
 }
 
-/// What one checkpoint handler did.
+/// The saves of one checkpoint handler.
 #[derive(Debug)]
 pub(super) struct Lane {
+    /// The name of the checkpoint handler.
     pub name: String,
     pub saves: Vec<Save>,
-    /// Where a save failed.
+    /// The iterations at which a save failed.
     pub failures: Vec<f64>,
 }
 
+/// A saved checkpoint.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Save {
     pub step: u32,
-    pub at: f64,
+    pub iteration: f64,
     pub score: Option<f32>,
-    pub kept: bool,
+    /// Whether the checkpoint still exists at the end of the history.
+    pub is_kept: bool,
 }
 
+/// The end of the run.
 #[derive(Debug)]
 pub(super) struct Stop {
     pub reason: String,
-    pub at: f64,
+    pub iteration: f64,
 }
 
 impl Lane {
-    /// The kept one with the highest score.
+    /// The kept checkpoint with the highest score.
     pub fn best(&self) -> Option<&Save> {
-        let scored = self.saves.iter().filter(|save| save.kept && save.score.is_some());
-        // Of equal ones the first: a later one would not have taken its place.
+        let scored = self.saves.iter().filter(|save| save.is_kept && save.score.is_some());
+        // Of several checkpoints with the same score the first is the best, as in the ranking of the handler.
         scored.reduce(|best, save| if save.score > best.score { save } else { best })
     }
 }
 
 impl Run {
-    pub fn new(entries: &[Entry]) -> Run {
+    pub fn new(events: &[HistoryEvent]) -> Run {
         let mut run = Run::default();
-        for entry in entries {
-            run.iterations = run.iterations.max(entry.iteration().unwrap_or(0));
-            run.add(entry);
+        for event in events {
+            run.iterations = run.iterations.max(event.iteration().unwrap_or(0));
+            run.add(event);
         }
         run
     }
 
-    fn add(&mut self, entry: &Entry) {
-        match entry {
-            Entry::Iteration { iteration, loss, seconds } => {
+    fn add(&mut self, event: &HistoryEvent) {
+        match event {
+            HistoryEvent::Iteration { iteration, loss, seconds } => {
                 let seconds = seconds.filter(|seconds| seconds.is_finite());
-                self.seconds.extend(seconds.map(|seconds| (f64::from(*iteration), seconds)));
+                self.durations.extend(seconds.map(|seconds| (f64::from(*iteration), seconds)));
                 let finite = loss.filter(|loss| loss.is_finite());
                 self.losses.extend(finite.map(|loss| (f64::from(*iteration), f64::from(loss))));
             }
-            Entry::Epoch { epoch, iteration, metrics } => {
+            HistoryEvent::Epoch { epoch, iteration, metrics } => {
                 self.epochs = self.epochs.max(*epoch);
                 for (name, value) in metrics {
                     if let Some(value) = value.filter(|value| value.is_finite()) {
@@ -76,28 +84,29 @@ impl Run {
                     }
                 }
             }
-            Entry::Saved { store, step, iteration, score, removed, .. } => {
+            HistoryEvent::Saved { store, step, iteration, score, removed, .. } => {
                 let saves = &mut self.lane(store).saves;
-                // The newest of that number; a run that went on may have had the number before.
-                if let Some(gone) = saves.iter_mut().rev().find(|save| Some(save.step) == *removed) {
-                    gone.kept = false;
+                // After a resume, several saves can have the same step. The handler evicts the newest of them.
+                if let Some(evicted) = saves.iter_mut().rev().find(|save| Some(save.step) == *removed) {
+                    evicted.is_kept = false;
                 }
-                saves.iter_mut().filter(|save| save.step == *step).for_each(|save| save.kept = false);
-                saves.push(Save { step: *step, at: f64::from(*iteration), score: *score, kept: true });
+                saves.iter_mut().filter(|save| save.step == *step).for_each(|save| save.is_kept = false);
+                saves.push(Save { step: *step, iteration: f64::from(*iteration), score: *score, is_kept: true });
             }
-            Entry::SaveFailed { store, iteration, .. } => self.lane(store).failures.push(f64::from(*iteration)),
-            Entry::Resumed { iteration, .. } => {
+            HistoryEvent::SaveFailed { store, iteration, .. } => self.lane(store).failures.push(f64::from(*iteration)),
+            HistoryEvent::Resumed { iteration, .. } => {
                 self.resumes.push(f64::from(*iteration));
                 self.stop = None;
             }
-            Entry::Stopped { reason, epoch, iteration } => {
+            HistoryEvent::Stopped { reason, epoch, iteration } => {
                 self.epochs = self.epochs.max(*epoch);
-                self.stop = Some(Stop { reason: reason.clone(), at: f64::from(*iteration) });
+                self.stop = Some(Stop { reason: reason.clone(), iteration: f64::from(*iteration) });
             }
             _ => (),
         }
     }
 
+    /// The values of the metric `name`. Adds the metric if it is new.
     fn metric(&mut self, name: &str) -> &mut Vec<(f64, f64)> {
         let index = self.metrics.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
             self.metrics.push((name.to_owned(), Vec::new()));
@@ -106,34 +115,39 @@ impl Run {
         &mut self.metrics[index].1
     }
 
+    /// The lane of the checkpoint handler `name`. Adds the lane if it is new.
     fn lane(&mut self, name: &str) -> &mut Lane {
-        let index = self.stores.iter().position(|lane| lane.name == name).unwrap_or_else(|| {
-            self.stores.push(Lane { name: name.to_owned(), saves: Vec::new(), failures: Vec::new() });
-            self.stores.len() - 1
+        let index = self.lanes.iter().position(|lane| lane.name == name).unwrap_or_else(|| {
+            self.lanes.push(Lane { name: name.to_owned(), saves: Vec::new(), failures: Vec::new() });
+            self.lanes.len() - 1
         });
-        &mut self.stores[index]
+        &mut self.lanes[index]
     }
 
-    /// The best checkpoint of the run, and what its score is called if a metric had that value then.
+    /// The best checkpoint of the run. The second value is the name of the metric that equals the score of the
+    /// checkpoint, apart from the sign, if there is such a metric.
     pub fn best(&self) -> Option<(&Save, Option<&str>)> {
-        let lanes = self.stores.iter().filter_map(Lane::best);
+        let lanes = self.lanes.iter().filter_map(Lane::best);
         let best = lanes.reduce(|best, save| if save.score > best.score { save } else { best })?;
         let score = f64::from(best.score?);
-        let same = |at: f64, value: f64| at == best.at && (value.abs() - score.abs()).abs() <= 1e-5 * score.abs();
-        let metric = self.metrics.iter().find(|(_, values)| values.iter().any(|(at, value)| same(*at, *value)));
+        let is_score = |(iteration, value): &(f64, f64)| {
+            *iteration == best.iteration && (value.abs() - score.abs()).abs() <= 1e-5 * score.abs()
+        };
+        let metric = self.metrics.iter().find(|(_, values)| values.iter().any(is_score));
         Some((best, metric.map(|(name, _)| name.as_str())))
     }
 }
 
-/// Exponentially smoothed, without the pull towards the first value: each is the weighted mean of all before it.
-pub(super) fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    // A fortieth of the run, but never less than three points.
+/// Smooths a curve exponentially. Each result is the weighted mean of the value and all previous values, so that the
+/// first value has no special weight.
+pub(super) fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    // The time constant is one fortieth of the run, but at least three points.
     let keep = 1.0 - 1.0 / (points.len() as f64 / 40.0).max(3.0);
     let (mut sum, mut weight) = (0.0, 0.0);
-    let smooth = |(at, value): &(f64, f64)| {
+    let mean = |(iteration, value): &(f64, f64)| {
         sum = keep * sum + value;
         weight = keep * weight + 1.0;
-        (*at, sum / weight)
+        (*iteration, sum / weight)
     };
-    points.iter().map(smooth).collect()
+    points.iter().map(mean).collect()
 }

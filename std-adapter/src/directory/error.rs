@@ -1,40 +1,40 @@
-//! What can go wrong with a directory of checkpoints: when it is opened, and later. I/O errors keep their cause.
+//! Errors of a checkpoint directory. I/O errors keep their cause.
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use training_monitor::embedded_io;
 
-/// What was being done when the system reported an error.
+/// The file operation that failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Operation {
-    /// Making a directory.
+    /// Creating the directory.
     CreateDir,
-    /// Listing a directory.
+    /// Listing the directory.
     List,
-    /// Making a file.
+    /// Creating a file.
     Create,
-    /// Writing to it.
+    /// Writing to a file.
     Write,
-    /// Bringing its content to the medium.
+    /// Synchronizing the content of a file.
     Sync,
-    /// Giving it its final name.
+    /// Renaming a file.
     Rename,
-    /// Bringing names to the medium.
+    /// Synchronizing the names in the directory.
     SyncDir,
     /// StreamSpec a file for reading.
     Open,
-    /// Reading from it.
+    /// Reading from a file.
     Read,
-    /// Removing it.
+    /// Removing a file.
     Remove,
 }
 
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Operation::CreateDir => "make the directory",
+            Operation::CreateDir => "create the directory",
             Operation::List => "list the directory",
             Operation::Create => "create",
             Operation::Write => "write",
@@ -48,36 +48,40 @@ impl fmt::Display for Operation {
     }
 }
 
-/// Why a checkpoint could not be saved, read or removed. Nothing that was committed is lost by any of these.
+/// Why the directory could not save, read or remove a checkpoint. None of these errors destroys a committed checkpoint,
+/// except that a save without `atomic` destroys the files that the save overwrites.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DirectoryError {
-    /// The system's error.
+    /// The operating system reported an error.
     Io {
-        /// What was being done.
+        /// The operation that failed.
         operation: Operation,
-        /// With which file or directory.
+        /// The file or the directory that the operation was for.
         path: PathBuf,
-        /// Why it failed.
+        /// The error of the operating system.
         cause: io::Error,
     },
-    /// A file that is not of this prefix has the name that a checkpoint would get. It is left alone.
-    InTheWay {
-        /// That file.
+    /// A file of another series or another program has the name of a file that the save must create. The directory
+    /// never overwrites such a file.
+    FileExists {
+        /// The path of the existing file.
         path: PathBuf,
     },
-    /// An object or score name that cannot be part of a file name: it has a path separator or a NUL.
-    Name {
-        /// The file name that it would make.
+    /// The name of an object or of a score contains a path separator or a NUL, so it cannot be part of a file name.
+    InvalidFileName {
+        /// The file name that contains the name of the object and the score.
         name: String,
     },
-    /// No such checkpoint.
-    NotStored {
-        /// What was asked for.
+    /// The directory contains no committed checkpoint of the step, or the checkpoint has fewer files than requested.
+    NoCheckpoint {
+        /// The path of the directory.
+        path: PathBuf,
+        /// The requested step number.
         step: u32,
     },
-    /// There is nothing to commit: not all streams of the checkpoint were written, or one of them failed.
-    NothingWritten,
+    /// The caller committed a checkpoint, but did not write all of its streams, or writing one of them failed.
+    IncompleteSave,
 }
 
 impl DirectoryError {
@@ -93,10 +97,22 @@ impl fmt::Display for DirectoryError {
             DirectoryError::Io { operation, path, cause } => {
                 write!(f, "cannot {operation} {}: {cause}", path.display())
             }
-            DirectoryError::InTheWay { path } => write!(f, "{} is there already and not ours", path.display()),
-            DirectoryError::Name { name } => write!(f, "{name:?} cannot be a file name"),
-            DirectoryError::NotStored { step } => write!(f, "there is no checkpoint of step {step}"),
-            DirectoryError::NothingWritten => f.write_str("the checkpoint was not written as a whole"),
+            DirectoryError::FileExists { path } => write!(
+                f,
+                "{} exists and was not written by this checkpoint series; refusing to overwrite it: move the file away \
+                 or use another filename prefix",
+                path.display()
+            ),
+            DirectoryError::InvalidFileName { name } => write!(
+                f,
+                "cannot create a file named {name:?}: the names of objects and scores must not contain '/', '\\' or NUL"
+            ),
+            DirectoryError::NoCheckpoint { path, step } => {
+                write!(f, "directory {} contains no committed checkpoint of step {step}", path.display())
+            }
+            DirectoryError::IncompleteSave => f.write_str(
+                "cannot commit the checkpoint: not all of its streams were written successfully; save it again",
+            ),
         }
     }
 }
@@ -127,10 +143,10 @@ impl embedded_io::Error for DirectoryError {
                 io::ErrorKind::WriteZero => Kind::WriteZero,
                 _ => Kind::Other,
             },
-            DirectoryError::InTheWay { .. } => Kind::AlreadyExists,
-            DirectoryError::Name { .. } => Kind::InvalidInput,
-            DirectoryError::NotStored { .. } => Kind::NotFound,
-            DirectoryError::NothingWritten => Kind::InvalidData,
+            DirectoryError::FileExists { .. } => Kind::AlreadyExists,
+            DirectoryError::InvalidFileName { .. } => Kind::InvalidInput,
+            DirectoryError::NoCheckpoint { .. } => Kind::NotFound,
+            DirectoryError::IncompleteSave => Kind::InvalidData,
         }
     }
 }
@@ -139,41 +155,64 @@ impl embedded_io::Error for DirectoryError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The prefix has a path separator or a NUL.
-    Prefix,
-    /// The extension is empty, or has a dot, a path separator or a NUL.
-    Extension,
-    /// The directory begins with `~`, and it is not known where home is.
-    NoHome,
-    /// There is no such directory, and `create_dir` is off.
-    NotFound {
-        /// What was asked for.
+    /// The filename prefix contains a path separator or a NUL.
+    InvalidPrefix {
+        /// The prefix.
+        prefix: String,
+    },
+    /// The extension is empty, contains a dot, a path separator or a NUL, or is the reserved `tmp` or `deleted`.
+    InvalidExtension {
+        /// The extension.
+        extension: String,
+    },
+    /// The path begins with `~`, but the home directory is unknown.
+    NoHomeDirectory {
+        /// The path.
         path: PathBuf,
     },
-    /// Something with this prefix is in the directory already, and `require_empty` is on.
+    /// The directory does not exist, and `create_dir` is `false`.
+    NotFound {
+        /// The path of the directory.
+        path: PathBuf,
+    },
+    /// The directory contains an entry whose name begins with the prefix, and `require_empty` is `true`.
     NotEmpty {
-        /// The directory.
+        /// The path of the directory.
         path: PathBuf,
         /// The prefix.
         prefix: String,
-        /// One of the entries that have it.
+        /// The name of one such entry.
         found: String,
     },
-    /// The directory could not be made, listed, or brought in order.
+    /// Creating the directory, listing it or recovering its files failed.
     Directory(DirectoryError),
 }
 
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            OpenError::Prefix => f.write_str("the prefix cannot be part of a file name"),
-            OpenError::Extension => f.write_str("the extension cannot be one"),
-            OpenError::NoHome => f.write_str("the directory begins with `~`, but no home directory is known"),
-            OpenError::NotFound { path } => write!(f, "directory {} is not found", path.display()),
-            OpenError::NotEmpty { path, prefix, found } => {
-                let path = path.display();
-                write!(f, "files prefixed with {prefix:?} are already present in the directory {path}: {found}")
+            OpenError::InvalidPrefix { prefix } => {
+                write!(f, "filename prefix {prefix:?} must not contain '/', '\\' or NUL")
             }
+            OpenError::InvalidExtension { extension } => write!(
+                f,
+                "file extension {extension:?} is invalid: it must not be empty, \"tmp\" or \"deleted\", and must not \
+                 contain '.', '/', '\\' or NUL"
+            ),
+            OpenError::NoHomeDirectory { path } => write!(
+                f,
+                "cannot expand `~` in {}: the home directory is unknown; set HOME or use an absolute path",
+                path.display()
+            ),
+            OpenError::NotFound { path } => {
+                write!(f, "directory {} does not exist; create it or set `create_dir(true)`", path.display())
+            }
+            OpenError::NotEmpty { path, prefix, found } => write!(
+                f,
+                "directory {} contains {found}, whose name begins with the prefix {prefix:?}; use another directory or \
+                 prefix, or set `require_empty(false)` to resume the run",
+                path.display()
+            ),
             OpenError::Directory(error) => error.fmt(f),
         }
     }

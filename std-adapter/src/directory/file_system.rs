@@ -1,96 +1,100 @@
-//! The few file operations that a [`Directory`](super::Directory) needs, behind a seam.
-//!
-//! [`RealFs`] does them with `std::fs`. Tests put something else there: a disk that is full, a directory that became
-//! read-only, a model of what a power cut may leave. Nothing here decides anything; the order of the operations, which
-//! is what survives a power cut, is the directory's.
-//!
-//! ```
-//! use std::io::Write;
-//! use training_monitor_std::directory::{FileSystem, RealFs};
-//!
-//! let dir = tempfile::tempdir()?;
-//! let (temp, name) = (dir.path().join("temp"), dir.path().join("name"));
-//! let mut file = RealFs.create(&temp)?;
-//! file.write_all(b"bytes")?;
-//! RealFs.sync(&mut file)?;
-//! RealFs.rename(&temp, &name)?;
-//! RealFs.sync_dir(dir.path())?;
-//! assert_eq!(RealFs.names(dir.path())?, ["name"]);
-//! # Ok::<(), std::io::Error>(())
-//! ```
+//! The file operations that a directory needs, as a trait.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-/// File operations. They take `&self`: a file system is shared by nature.
+/// The file operations that a [`Directory`](super::Directory) needs.
+///
+/// [`RealFs`] implements the operations with `std::fs`. Tests use other implementations, which simulate a full disk, a
+/// read-only directory or a power failure. An implementation only performs operations; the directory decides on their
+/// order, and the order is what makes checkpoints survive a power failure.
+///
+/// ```
+/// use std::io::Write;
+/// use training_monitor_std::directory::{FileSystem, RealFs};
+///
+/// let dir = tempfile::tempdir()?;
+/// let (temp, name) = (dir.path().join("temp"), dir.path().join("name"));
+/// let mut file = RealFs.create(&temp)?;
+/// file.write_all(b"bytes")?;
+/// RealFs.sync(&mut file)?;
+/// RealFs.rename(&temp, &name)?;
+/// RealFs.sync_dir(dir.path())?;
+/// assert_eq!(RealFs.names(dir.path())?, ["name"]);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// The methods take `&self`, because several programs can use a file system at once.
 pub trait FileSystem {
-    /// A file that is being written.
+    /// A file that is open for writing.
     type Writer: io::Write;
-    /// A file that is being read.
+    /// A file that is open for reading.
     type Reader: io::Read;
 
-    /// Makes an empty file, in place of one of that name.
+    /// Creates an empty file. Truncates an existing file of the same name.
     ///
     /// # Errors
-    /// The system's.
+    /// The error of the operating system.
     fn create(&self, path: &Path) -> io::Result<Self::Writer>;
 
-    /// Returns when the file's content would survive a power cut. Never called again for a file that it failed for:
-    /// after a failed `fsync` Linux marks the lost pages clean, and a second one succeeds without them.
+    /// Synchronizes the content of a file: after the return, the content survives a power failure. The directory never
+    /// repeats a failed synchronization of a file, because after a failed `fsync` Linux marks the lost pages as clean,
+    /// so that a second `fsync` succeeds although the data is lost.
     ///
     /// # Errors
-    /// The system's.
+    /// The error of the operating system.
     fn sync(&self, file: &mut Self::Writer) -> io::Result<()>;
 
     /// Opens a file for reading.
     ///
     /// # Errors
-    /// The system's.
+    /// The error of the operating system.
     fn open(&self, path: &Path) -> io::Result<Self::Reader>;
 
-    /// Gives a file another name, atomically in place of one that has it.
+    /// Renames a file. Atomically replaces an existing file that has the new name.
     ///
     /// # Errors
-    /// The system's.
+    /// The error of the operating system.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a file.
     ///
     /// # Errors
-    /// The system's.
+    /// The error of the operating system.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Returns when creations, renames and removals in `dir` would survive a power cut.
+    /// Synchronizes a directory: after the return, all files created, renamed and removed in `dir` before the call
+    /// remain so after a power failure.
     ///
     /// # Errors
-    /// The system's.
+    /// The error of the operating system.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
-    /// The names of all entries of `dir`, in any order.
+    /// Lists the names of all entries of `dir`, in any order.
     ///
     /// # Errors
-    /// The system's.
+    /// The error of the operating system.
     fn names(&self, dir: &Path) -> io::Result<Vec<OsString>>;
 
-    /// Whether there is anything at `path`.
+    /// Whether a file, a directory or a symbolic link exists at `path`.
     ///
     /// # Errors
-    /// The system's, when it cannot tell.
+    /// The error of the operating system, if the existence cannot be determined.
     fn exists(&self, path: &Path) -> io::Result<bool>;
 
     /// Whether `path` is a directory.
     fn is_dir(&self, path: &Path) -> bool;
 
-    /// Makes a directory and those it is in.
+    /// Creates a directory and all missing parent directories.
     ///
     /// # Errors
-    /// The system's.
+    /// The error of the operating system.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
 }
 
-/// The computer's own.
+/// The file system of the operating system.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RealFs;
 
@@ -103,7 +107,7 @@ impl FileSystem for RealFs {
     }
 
     fn sync(&self, file: &mut File) -> io::Result<()> {
-        // Also `F_FULLFSYNC` on Apple's systems and `FlushFileBuffers` on Windows.
+        // The standard library calls `F_FULLFSYNC` on Apple's systems and `FlushFileBuffers` on Windows.
         file.sync_all()
     }
 
@@ -121,10 +125,11 @@ impl FileSystem for RealFs {
 
     #[cfg(unix)]
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        or_unsupported(File::open(dir)?.sync_all())
+        ignore_unsupported(File::open(dir)?.sync_all())
     }
 
-    /// Other systems document no way to do this; what a power cut leaves is then told from the files' checksums.
+    /// Does nothing: systems other than Unix document no way to synchronize a directory. After a power failure,
+    /// recovery relies on the checksums of the files.
     #[cfg(not(unix))]
     fn sync_dir(&self, _: &Path) -> io::Result<()> {
         Ok(())
@@ -135,7 +140,7 @@ impl FileSystem for RealFs {
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
-        // A dangling symbolic link is something, too.
+        // `symlink_metadata` also finds a symbolic link whose target does not exist. Creating a file would follow it.
         match fs::symlink_metadata(path) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -152,10 +157,11 @@ impl FileSystem for RealFs {
     }
 }
 
-/// Some network file systems have no such operation on directories; there is nothing else to call.
+/// Ignores the error of a file system that cannot synchronize directories, such as some network file systems. There is
+/// no other system call that the directory could use instead.
 #[cfg(unix)]
-fn or_unsupported(synced: io::Result<()>) -> io::Result<()> {
-    match synced {
+fn ignore_unsupported(result: io::Result<()>) -> io::Result<()> {
+    match result {
         Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
         result => result,
     }
@@ -166,12 +172,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_sync_that_there_is_not_is_none_that_failed() {
+    fn only_unsupported_synchronization_is_ignored() {
         for kind in [io::ErrorKind::InvalidInput, io::ErrorKind::Unsupported] {
-            assert!(or_unsupported(Err(kind.into())).is_ok(), "{kind}");
+            assert!(ignore_unsupported(Err(kind.into())).is_ok(), "{kind}");
         }
         for kind in [io::ErrorKind::StorageFull, io::ErrorKind::PermissionDenied, io::ErrorKind::Other] {
-            assert_eq!(or_unsupported(Err(kind.into())).unwrap_err().kind(), kind);
+            assert_eq!(ignore_unsupported(Err(kind.into())).unwrap_err().kind(), kind);
         }
     }
 }

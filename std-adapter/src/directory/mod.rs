@@ -1,20 +1,34 @@
-//! Checkpoints as files: Ignite's names, one file an object, and what Ignite does not have, a promise at a power cut.
+//! Checkpoints as files, with Ignite's file names, one file for each object, and guarantees after a power failure.
 //!
-//! *If a save returned Ok, that checkpoint is whole and readable after any power cut until it is removed; an interrupted
-//! save is there whole or not at all; opening needs no repair by hand, and never touches a file that is not ours.*
+//! A [`Directory`] guarantees, also after a power failure at any instant:
 //!
-//! One save, in order: each object goes to a temp file in the same directory, which is synced; for several objects the
-//! directory is synced, so that all temp files are known to be there; each gets its final name; the directory is synced;
-//! the save has succeeded. Only then is the checkpoint removed that goes. So at every instant the old set or the new
-//! one can be had from the files; opening brings a set that a cut left between its temp and its final names to its end.
-//! Removing a set of several files begins with a mark, the same way.
+//! * A checkpoint whose save returned `Ok` is complete and readable until the directory removes it.
+//! * A checkpoint whose save was interrupted is either complete or absent.
+//! * StreamSpec the directory needs no manual repair.
+//! * The directory never changes a file that does not belong to its own series of checkpoints.
 //!
-//! Everything is told from the files: names, scores, order, what belongs together, by the header that is in each. There
-//! is no index and no lock file; two runs must not write the same prefix of one directory at the same time.
-//! With `atomic(false)` files are written under their final names, as in Ignite, and a save that fails destroys what
-//! had its names; with `durable(false)` nothing is synced, which holds if the program is killed but not if power goes.
+//! A save performs these steps:
 //!
-//! Ignite's own example: every second of six calls is saved, two are kept.
+//! 1. For each object, the directory writes a temporary file and synchronizes the file.
+//! 2. If the checkpoint has several objects, the directory synchronizes itself. All temporary files then survive a
+//!    power failure.
+//! 3. The directory renames each temporary file to its final name.
+//! 4. The directory synchronizes itself. The save has succeeded.
+//!
+//! Only after a successful save does the checkpoint handler remove an evicted checkpoint. Therefore the files contain
+//! the old or the new checkpoint at every instant. If power fails during step 3, the next opening renames the remaining
+//! temporary files. To remove a checkpoint of several files, the directory first renames one file to a tombstone, so
+//! that the next opening can finish an interrupted removal. [`plan`] describes the rules of recovery and returns them
+//! as data.
+//!
+//! The files contain all information: names, scores, the order of the checkpoints, and the objects of each checkpoint.
+//! There is no index file and no lock file, so two programs must not write the same prefix of a directory at the same
+//! time. With `atomic(false)`, a save writes the final names directly, as Ignite does; a failed save then destroys the
+//! older files of these names. With `durable(false)`, the directory synchronizes nothing; the guarantees then hold if
+//! the program is killed, but not after a power failure.
+//!
+//! This example corresponds to the example in Ignite's documentation. Every second of six calls saves a checkpoint, and
+//! the directory keeps two.
 //!
 //! ```
 //! use training_monitor::{Engine, ModelCheckpoint, State, checkpoint::Named, event::{EpochCompleted, IterationCompleted}, on};
@@ -44,168 +58,122 @@
 
 mod builder;
 mod error;
-mod file_system;
 mod file_name;
+mod file_system;
+mod location;
 mod naming;
+mod plan;
 mod save;
-mod scan;
+mod summary;
 
 pub use builder::Builder;
 pub use error::{DirectoryError, OpenError, Operation};
+pub use file_name::{FileName, ScoreText};
 pub use file_system::{FileSystem, RealFs};
+pub use naming::{NameKind, Naming};
+pub use plan::{Action, CheckpointFiles, FileEntry, IgnoreReason, IgnoredFile, Plan, RemoveReason, plan};
 pub use save::Writer;
-pub use scan::{Ignored, Reason};
+pub use summary::StreamSummary;
 
 use crate::Crc32Fast;
-use naming::Naming;
-use save::Pending;
-use scan::Buffered;
+use location::Location;
+use save::PendingSave;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use summary::BufferedReader;
 use training_monitor::checkpoint::{Encoded, Header};
 use training_monitor::embedded_io::{ErrorType, Read};
-use training_monitor::store::{StreamSpec, Store, CheckpointMeta};
+use training_monitor::store::{CheckpointMeta, Store, StreamSpec};
 
-/// A directory of checkpoints.
+/// A directory that stores one series of checkpoints.
 pub struct Directory<F: FileSystem = RealFs> {
-    fs: F,
-    place: Place,
-    /// What counts, from the oldest to the newest.
-    sets: Vec<Set>,
-    /// Removals that have begun, and are not known to be done.
-    going: Vec<Going>,
-    ignored: Vec<Ignored>,
-    pending: Option<Pending<F::Writer>>,
-    /// A commit failed among its renames. Until [`scan`](scan::scan) has settled what is whole, nothing is written:
-    /// it might destroy the last copy of something.
-    unsettled: bool,
+    location: Location<F>,
+    /// The committed checkpoints, from the oldest to the newest.
+    checkpoints: Vec<CheckpointFiles>,
+    /// Removals that began and that may not be finished.
+    pending_removals: Vec<PendingRemoval>,
+    ignored: Vec<IgnoredFile>,
+    pending_save: Option<PendingSave<F::Writer>>,
+    /// Set if a commit failed between its renames. A temporary file may then be the only copy of an object, so the
+    /// directory recovers before it writes another file.
+    needs_recovery: bool,
 }
 
-/// Where the files are, and how they are written.
-#[derive(Clone, Debug)]
-struct Place {
-    dir: PathBuf,
-    naming: Naming,
-    atomic: bool,
-    durable: bool,
-}
-
-/// The files of one checkpoint, in the order of its objects.
-#[derive(Clone, Debug)]
-struct Set {
-    stored: CheckpointMeta,
+/// The unfinished removal of a checkpoint of several files.
+#[derive(Debug)]
+struct PendingRemoval {
+    step: u32,
+    /// The final name of the file that became the tombstone.
+    tombstone_of: String,
+    /// The final names of the other files.
     files: Vec<String>,
 }
 
-/// A set of several files that is being removed.
-#[derive(Debug)]
-struct Going {
-    step: u32,
-    /// The final name of the file that is now the mark.
-    mark: String,
-    rest: Vec<String>,
-}
-
-impl Place {
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.join(name)
-    }
-
-    fn rename<F: FileSystem>(&self, fs: &F, from: &str, to: &str) -> Result<(), DirectoryError> {
-        let from = self.path(from);
-        fs.rename(&from, &self.path(to)).map_err(DirectoryError::io(Operation::Rename, from))
-    }
-
-    /// A file that is not there is removed already.
-    fn remove<F: FileSystem>(&self, fs: &F, name: &str) -> Result<(), DirectoryError> {
-        let path = self.path(name);
-        match fs.remove(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(DirectoryError::io(Operation::Remove, path)(error))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn sync_dir<F: FileSystem>(&self, fs: &F) -> Result<(), DirectoryError> {
-        if self.durable {
-            fs.sync_dir(&self.dir).map_err(DirectoryError::io(Operation::SyncDir, &self.dir))
-        } else {
-            Ok(())
-        }
-    }
-}
-
 impl Directory {
-    /// Checkpoints `{filename_prefix}_{object}_{step}[_{score_name}={score}].{extension}` in `dirname`.
+    /// A builder for a directory `dirname` with files called
+    /// `{filename_prefix}_{object}_{step}[_{score_name}={score}].{extension}`.
     pub fn builder(dirname: impl Into<PathBuf>, filename_prefix: impl Into<String>) -> Builder {
         Builder::new(dirname.into(), filename_prefix.into())
     }
 }
 
 impl<F: FileSystem> Directory<F> {
-    /// The directory, with `~` expanded.
+    /// The path of the directory. A leading `~` is replaced by the home directory.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.place.dir
+        &self.location.dir
     }
 
-    /// The files of the checkpoint of `step`, one an object; none when it is not committed.
+    /// The paths of the files of the checkpoint of `step`, in the order of its objects. Yields nothing if no such
+    /// checkpoint is committed.
     pub fn files(&self, step: u32) -> impl Iterator<Item = PathBuf> {
-        let set = self.sets.iter().find(move |set| set.stored.step == step);
-        set.into_iter().flat_map(|set| &set.files).map(|name| self.place.path(name))
+        let checkpoint = self.checkpoints.iter().find(move |checkpoint| checkpoint.meta.step == step);
+        checkpoint.into_iter().flat_map(|checkpoint| &checkpoint.files).map(|name| self.location.path(name))
     }
 
-    /// Files of this prefix that do not count as a checkpoint: parts of one, or damaged. They were found at the opening
-    /// or left by a failed save, and are never removed.
-    pub fn incomplete(&self) -> impl Iterator<Item = &Ignored> {
-        self.ignored.iter().filter(|file| file.reason.is_ours())
+    /// Remains of checkpoints of this series: damaged files, and files of incomplete checkpoints. The directory found
+    /// them when it was opened, or a failed save left them. The directory never removes them.
+    pub fn incomplete(&self) -> impl Iterator<Item = &IgnoredFile> {
+        self.ignored.iter().filter(|file| file.reason.is_replaceable())
     }
 
-    /// Files that are called like ours and are not: of another prefix, a newer format, another program; or unreadable.
-    pub fn foreign(&self) -> impl Iterator<Item = &Ignored> {
-        self.ignored.iter().filter(|file| !file.reason.is_ours())
+    /// Files whose names fit this series, but whose content does not: they belong to another prefix or another program,
+    /// have a newer format version, or are unreadable.
+    pub fn foreign(&self) -> impl Iterator<Item = &IgnoredFile> {
+        self.ignored.iter().filter(|file| !file.reason.is_replaceable())
     }
 
-    fn set(&self, step: u32) -> Result<&Set, DirectoryError> {
-        self.sets.iter().find(|set| set.stored.step == step).ok_or(DirectoryError::NotStored { step })
+    fn files_of(&self, step: u32) -> Result<&CheckpointFiles, DirectoryError> {
+        let found = self.checkpoints.iter().find(|checkpoint| checkpoint.meta.step == step);
+        found.ok_or_else(|| DirectoryError::NoCheckpoint { path: self.location.dir.clone(), step })
     }
 
-    /// Reads everything; what an interrupted operation left is brought to its end.
-    fn settle(&mut self) -> Result<(), DirectoryError> {
-        // What a program that was killed, or a commit that failed, did to the names may be seen and still not be on the
-        // medium. It must be before anything is written: a new temp file could take the place of one that is needed.
-        self.place.sync_dir(&self.fs)?;
-        let found = scan::scan(&self.fs, &self.place)?;
-        self.sets = found.sets;
-        self.ignored = found.ignored;
-        self.going.clear();
-        self.unsettled = false;
+    /// Reads all files of the series, finishes interrupted operations and lists the checkpoints.
+    fn recover(&mut self) -> Result<(), DirectoryError> {
+        // Renames by a killed program or by a failed commit are visible, but a power failure may still revert them. The
+        // plan relies on them, so they must be durable first.
+        self.location.sync_dir()?;
+        let plan = plan(&self.location.naming, self.location.read_files()?);
+        self.location.apply(&plan.actions)?;
+        self.checkpoints = plan.checkpoints;
+        self.ignored = plan.ignored;
+        self.pending_removals.clear();
+        self.needs_recovery = false;
         Ok(())
     }
 
-    /// Gives the first file of a set that is still there the name that marks the set as going.
-    fn mark(&self, files: &[String]) -> Result<Option<String>, DirectoryError> {
-        for name in files {
-            match self.place.rename(&self.fs, name, &self.place.naming.gone(name)) {
-                Ok(()) => return Ok(Some(name.clone())),
-                // Somebody else removed it; the next one will do.
-                Err(DirectoryError::Io { cause, .. }) if cause.kind() == std::io::ErrorKind::NotFound => (),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(None)
-    }
-
-    /// Brings removals of `step` that have begun to their end.
+    /// Finishes all pending removals of checkpoints of `step`.
     fn finish_removals(&mut self, step: u32) -> Result<(), DirectoryError> {
-        while let Some((index, going)) = self.going.iter().enumerate().find(|(_, going)| going.step == step) {
-            // First the mark is on the medium, then the rest is gone from it, then the mark goes.
-            self.place.sync_dir(&self.fs)?;
-            going.rest.iter().try_for_each(|name| self.place.remove(&self.fs, name))?;
-            self.place.sync_dir(&self.fs)?;
-            self.place.remove(&self.fs, &self.place.naming.gone(&going.mark))?;
-            self.going.remove(index);
+        let is_of_step = |removal: &PendingRemoval| removal.step == step;
+        while let Some(index) = self.pending_removals.iter().position(is_of_step) {
+            let Some(PendingRemoval { tombstone_of, files, .. }) = self.pending_removals.get(index) else { break };
+            // The tombstone must be durable before the first file is removed, and must exist until the last file is
+            // removed durably. Otherwise the next opening would list the remaining files as an incomplete checkpoint.
+            self.location.sync_dir()?;
+            files.iter().try_for_each(|name| self.location.remove(name))?;
+            self.location.sync_dir()?;
+            self.location.remove(&self.location.naming.tombstone_name(tombstone_of))?;
+            self.pending_removals.remove(index);
         }
         Ok(())
     }
@@ -226,44 +194,48 @@ impl<F: FileSystem> Store for Directory<F> {
     const STREAM_PER_OBJECT: bool = true;
     const LARGE_BUFFER: bool = true;
 
-    fn create(&mut self, opening: &StreamSpec<'_>) -> Result<Writer<'_, F>, DirectoryError> {
-        self.begin(opening)
+    fn create(&mut self, spec: &StreamSpec<'_>) -> Result<Writer<'_, F>, DirectoryError> {
+        self.create_stream(spec)
     }
 
     fn commit(&mut self, header: &Header<'_>, _: &Encoded) -> Result<(), DirectoryError> {
-        self.finish(header)
+        self.commit_save(header)
     }
 
     fn checkpoint(&mut self, index: u32) -> Result<Option<CheckpointMeta>, DirectoryError> {
-        Ok(self.sets.get(index as usize).map(|set| set.stored))
+        Ok(self.checkpoints.get(index as usize).map(|checkpoint| checkpoint.meta))
     }
 
     fn stream_count(&mut self, step: u32) -> Result<u32, DirectoryError> {
-        Ok(self.set(step).map_or(0, |set| set.files.len() as u32))
+        Ok(self.files_of(step).map_or(0, |checkpoint| checkpoint.files.len() as u32))
     }
 
-    fn open(&mut self, step: u32, part: u32) -> Result<Reader<F>, DirectoryError> {
-        let name = self.set(step)?.files.get(part as usize).ok_or(DirectoryError::NotStored { step })?;
-        let path = self.place.path(name);
-        let file = self.fs.open(&path).map_err(DirectoryError::io(Operation::Open, &path))?;
-        Ok(Reader(Buffered { reader: std::io::BufReader::new(file), path }))
+    fn open(&mut self, step: u32, stream_index: u32) -> Result<Reader<F>, DirectoryError> {
+        let file = self.files_of(step)?.files.get(stream_index as usize);
+        let file = file.ok_or_else(|| DirectoryError::NoCheckpoint { path: self.location.dir.clone(), step })?;
+        self.location.open(file).map(Reader)
     }
 
     fn remove(&mut self, step: u32) -> Result<(), DirectoryError> {
         self.finish_removals(step)?;
-        let Some(index) = self.sets.iter().position(|set| set.stored.step == step) else { return Ok(()) };
-        let Some(mut set) = self.sets.get(index).cloned() else { return Ok(()) };
-        if let [name] = &set.files[..] {
-            // One name is there or it is not. Not synced: should it come back, it is removed again.
-            self.place.remove(&self.fs, name)?;
-            self.sets.remove(index);
+        let Some(index) = self.checkpoints.iter().position(|checkpoint| checkpoint.meta.step == step) else {
+            return Ok(());
+        };
+        let Some(mut files) = self.checkpoints.get(index).map(|checkpoint| checkpoint.files.clone()) else {
+            return Ok(());
+        };
+        if let [name] = &files[..] {
+            // Removing one file is atomic, so this removal needs no tombstone. It needs no synchronization either: if a
+            // power failure restores the file, the checkpoint handler removes the checkpoint again.
+            self.location.remove(name)?;
+            self.checkpoints.remove(index);
             return Ok(());
         }
-        let mark = self.mark(&set.files)?;
-        self.sets.remove(index);
-        if let Some(mark) = mark {
-            set.files.retain(|name| *name != mark);
-            self.going.push(Going { step, mark, rest: set.files });
+        let tombstone_of = self.location.rename_to_tombstone(&files)?;
+        self.checkpoints.remove(index);
+        if let Some(tombstone_of) = tombstone_of {
+            files.retain(|name| *name != tombstone_of);
+            self.pending_removals.push(PendingRemoval { step, tombstone_of, files });
         }
         self.finish_removals(step)
     }
@@ -271,21 +243,22 @@ impl<F: FileSystem> Store for Directory<F> {
 
 impl<F: FileSystem> fmt::Debug for Directory<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Directory { place, sets, going, ignored, pending, .. } = self;
+        let Location { dir, naming, atomic, durable, .. } = &self.location;
         let mut debug = f.debug_struct("Directory");
-        debug.field("place", place).field("sets", sets).field("going", going).field("ignored", ignored);
-        debug.field("pending", pending).finish_non_exhaustive()
+        debug.field("dir", dir).field("naming", naming).field("atomic", atomic).field("durable", durable);
+        debug.field("checkpoints", &self.checkpoints).field("pending_removals", &self.pending_removals);
+        debug.field("ignored", &self.ignored).field("pending_save", &self.pending_save).finish_non_exhaustive()
     }
 }
 
 impl<F: FileSystem> Drop for Directory<F> {
     fn drop(&mut self) {
-        self.abandon();
+        self.abort_save();
     }
 }
 
-/// Reads a file of a checkpoint.
-pub struct Reader<F: FileSystem>(Buffered<F::Reader>);
+/// A reader for one file of a checkpoint.
+pub struct Reader<F: FileSystem>(BufferedReader<F::Reader>);
 
 impl<F: FileSystem> ErrorType for Reader<F> {
     type Error = DirectoryError;

@@ -1,33 +1,33 @@
-//! One save: temp files, then their final names, all or nothing.
+//! Saving a checkpoint: the directory writes temporary files and gives them their final names at the commit.
 
+use super::Directory;
 use super::error::{DirectoryError, Operation};
 use super::file_system::FileSystem;
-use super::scan::{Ignored, Reason};
-use super::{Directory, Set};
+use super::plan::{CheckpointFiles, IgnoreReason, IgnoredFile};
 use std::fmt;
 use std::io::{BufWriter, Write as _};
 use training_monitor::checkpoint::Header;
 use training_monitor::embedded_io::{ErrorType, Write};
-use training_monitor::store::{StreamSpec, CheckpointMeta};
+use training_monitor::store::{CheckpointMeta, StreamSpec};
 
-/// A checkpoint that is being written.
-pub(super) struct Pending<W: std::io::Write> {
+/// A checkpoint that the directory is writing and has not committed.
+pub(super) struct PendingSave<W: std::io::Write> {
     step: u32,
     sequence: u32,
-    parts: u32,
-    /// Final names of the files begun so far.
+    stream_count: u32,
+    /// The final names of the files that the save has created.
     names: Vec<String>,
-    /// The file under way.
+    /// The file that the save is writing, the last of `names`; `None` after the file is synchronized.
     file: Option<BufWriter<W>>,
 }
 
-impl<W: std::io::Write> fmt::Debug for Pending<W> {
+impl<W: std::io::Write> fmt::Debug for PendingSave<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pending").field("step", &self.step).field("names", &self.names).finish_non_exhaustive()
+        f.debug_struct("PendingSave").field("step", &self.step).field("names", &self.names).finish_non_exhaustive()
     }
 }
 
-/// Writes a file of a checkpoint.
+/// A writer for one file of a checkpoint.
 pub struct Writer<'a, F: FileSystem>(&'a mut Directory<F>);
 
 impl<F: FileSystem> ErrorType for Writer<'_, F> {
@@ -35,14 +35,14 @@ impl<F: FileSystem> ErrorType for Writer<'_, F> {
 }
 
 impl<F: FileSystem> Writer<'_, F> {
-    fn attempt<T>(
+    fn write_or_abort<T>(
         &mut self,
-        act: impl FnMut(&mut BufWriter<F::Writer>) -> std::io::Result<T>,
+        operation: impl FnMut(&mut BufWriter<F::Writer>) -> std::io::Result<T>,
     ) -> Result<T, DirectoryError> {
-        let result = self.0.write(act);
+        let result = self.0.write(operation);
         if result.is_err() {
-            // The store is not told that this save is over, and it would leave its temp files behind.
-            self.0.abandon();
+            // The `Store` trait has no method to cancel a save, so the writer must remove the temporary files now.
+            self.0.abort_save();
         }
         result
     }
@@ -50,85 +50,87 @@ impl<F: FileSystem> Writer<'_, F> {
 
 impl<F: FileSystem> Write for Writer<'_, F> {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, DirectoryError> {
-        self.attempt(|file| file.write(bytes))
+        self.write_or_abort(|file| file.write(bytes))
     }
     fn flush(&mut self) -> Result<(), DirectoryError> {
-        self.attempt(BufWriter::flush)
+        self.write_or_abort(BufWriter::flush)
     }
 }
 
 impl<F: FileSystem> Directory<F> {
-    /// Opens the file of one object.
-    pub(super) fn begin(&mut self, opening: &StreamSpec<'_>) -> Result<Writer<'_, F>, DirectoryError> {
-        if self.unsettled {
-            self.settle()?;
+    /// Creates the file of one object. Begins a new save unless `spec` describes the next file of the pending save.
+    pub(super) fn create_stream(&mut self, spec: &StreamSpec<'_>) -> Result<Writer<'_, F>, DirectoryError> {
+        if self.needs_recovery {
+            self.recover()?;
         }
-        let header = &opening.header;
-        let goes_on = |pending: &Pending<F::Writer>| {
-            (pending.step, pending.sequence, pending.parts) == (header.step, header.sequence, opening.stream_count)
-                && pending.names.len() == opening.stream_index as usize
+        let StreamSpec { header: Header { step, sequence, .. }, stream_index, stream_count, .. } = *spec;
+        let continues = |save: &PendingSave<F::Writer>| {
+            (save.step, save.sequence, save.stream_count) == (step, sequence, stream_count)
+                && save.names.len() == stream_index as usize
         };
-        if opening.stream_index == 0 || !self.pending.as_ref().is_some_and(goes_on) {
-            self.abandon();
-            let (step, sequence, parts) = (header.step, header.sequence, opening.stream_count);
-            self.pending = Some(Pending { step, sequence, parts, names: Vec::new(), file: None });
+        if stream_index == 0 || !self.pending_save.as_ref().is_some_and(continues) {
+            self.abort_save();
+            self.pending_save = Some(PendingSave { step, sequence, stream_count, names: Vec::new(), file: None });
         }
-        let begun = self.close().and_then(|()| self.begin_file(opening));
-        if let Err(error) = begun {
-            self.abandon();
+        if let Err(error) = self.finish_file().and_then(|()| self.create_file(spec)) {
+            self.abort_save();
             return Err(error);
         }
         Ok(Writer(self))
     }
 
-    fn begin_file(&mut self, opening: &StreamSpec<'_>) -> Result<(), DirectoryError> {
-        let name = self.place.naming.name(opening.object.unwrap_or_default(), &opening.header);
+    fn create_file(&mut self, spec: &StreamSpec<'_>) -> Result<(), DirectoryError> {
+        let name = self.location.naming.final_name(spec.object.unwrap_or_default(), &spec.header);
         if name.contains(['/', '\\', '\0']) {
-            return Err(DirectoryError::Name { name });
+            return Err(DirectoryError::InvalidFileName { name });
         }
-        let path = self.place.path(&name);
-        let there = self.fs.exists(&path).map_err(DirectoryError::io(Operation::Open, &path))?;
-        if there && !self.is_ours(&name) {
-            return Err(DirectoryError::InTheWay { path });
+        let path = self.location.path(&name);
+        let exists = self.location.fs.exists(&path).map_err(DirectoryError::io(Operation::Open, &path))?;
+        if exists && !self.is_replaceable(&name) {
+            return Err(DirectoryError::FileExists { path });
         }
-        let written = if self.place.atomic { self.place.path(&self.place.naming.temp(&name)) } else { path };
-        if !self.place.atomic {
-            self.give_up(&name);
-        }
-        let file = self.fs.create(&written).map_err(DirectoryError::io(Operation::Create, written))?;
-        if let Some(pending) = &mut self.pending {
-            pending.names.push(name);
-            pending.file = Some(BufWriter::new(file));
+        let path = if self.location.atomic {
+            self.location.path(&self.location.naming.temporary_name(&name))
+        } else {
+            self.unlist_overwritten(&name);
+            path
+        };
+        let file = self.location.fs.create(&path).map_err(DirectoryError::io(Operation::Create, path))?;
+        if let Some(save) = &mut self.pending_save {
+            save.names.push(name);
+            save.file = Some(BufWriter::new(file));
         }
         Ok(())
     }
 
-    fn is_ours(&self, name: &str) -> bool {
-        let path = self.place.path(name);
-        self.sets.iter().any(|set| set.files.iter().any(|file| file == name))
-            || self.going.iter().any(|going| going.rest.iter().any(|file| file == name))
-            || self.incomplete().any(|file| file.path == path)
+    /// Whether the file with this final name belongs to the series, so that a save may replace the file.
+    fn is_replaceable(&self, name: &str) -> bool {
+        self.checkpoints.iter().any(|checkpoint| checkpoint.files.iter().any(|file| file == name))
+            || self.pending_removals.iter().any(|removal| removal.files.iter().any(|file| file == name))
+            || self.incomplete().any(|file| file.name == name)
     }
 
-    /// Without `atomic`, a committed checkpoint that has a file of this name is destroyed by writing it.
-    fn give_up(&mut self, name: &str) {
-        let Some(index) = self.sets.iter().position(|set| set.files.iter().any(|file| file == name)) else { return };
-        let set = self.sets.remove(index);
-        let left = |file: &String| Ignored { path: self.place.path(file), reason: Reason::Unfinished };
-        self.ignored.extend(set.files.iter().map(left));
+    /// Removes the checkpoint with a file called `name` from the list. Without `atomic`, writing that file destroys the
+    /// checkpoint.
+    fn unlist_overwritten(&mut self, name: &str) {
+        let contains_file = |checkpoint: &CheckpointFiles| checkpoint.files.iter().any(|file| file == name);
+        let Some(index) = self.checkpoints.iter().position(contains_file) else { return };
+        let files = self.checkpoints.remove(index).files;
+        self.ignored.extend(files.into_iter().map(|name| IgnoredFile { name, reason: IgnoreReason::Unfinished }));
     }
 
+    /// Performs `operation` on the current file of the pending save. Repeats the operation if a signal interrupts it.
     fn write<T>(
         &mut self,
-        mut act: impl FnMut(&mut BufWriter<F::Writer>) -> std::io::Result<T>,
+        mut operation: impl FnMut(&mut BufWriter<F::Writer>) -> std::io::Result<T>,
     ) -> Result<T, DirectoryError> {
-        let pending = self.pending.as_mut().ok_or(DirectoryError::NothingWritten)?;
-        let file = pending.file.as_mut().ok_or(DirectoryError::NothingWritten)?;
+        let save = self.pending_save.as_mut().ok_or(DirectoryError::IncompleteSave)?;
+        let file = save.file.as_mut().ok_or(DirectoryError::IncompleteSave)?;
         loop {
-            match act(file) {
+            match operation(file) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => (),
                 Err(error) => {
-                    let path = pending.names.last().map_or(self.place.dir.clone(), |name| self.place.path(name));
+                    let path = save.names.last().map_or(self.location.dir.clone(), |name| self.location.path(name));
                     return Err(DirectoryError::io(Operation::Write, path)(error));
                 }
                 Ok(done) => return Ok(done),
@@ -136,118 +138,121 @@ impl<F: FileSystem> Directory<F> {
         }
     }
 
-    /// The file under way is finished: its bytes are on the medium.
-    fn close(&mut self) -> Result<(), DirectoryError> {
-        if self.pending.as_ref().is_none_or(|pending| pending.file.is_none()) {
+    /// Flushes, synchronizes and closes the current file of the pending save, if there is one.
+    fn finish_file(&mut self) -> Result<(), DirectoryError> {
+        if self.pending_save.as_ref().is_none_or(|save| save.file.is_none()) {
             return Ok(());
         }
         self.write(BufWriter::flush)?;
-        let (durable, fs) = (self.place.durable, &self.fs);
-        let Some(pending) = &mut self.pending else { return Ok(()) };
-        let file = pending.file.take();
-        if let Some(mut file) = file.filter(|_| durable) {
-            let path = pending.names.last().map_or(self.place.dir.clone(), |name| self.place.path(name));
-            fs.sync(file.get_mut()).map_err(DirectoryError::io(Operation::Sync, path))?;
+        let location = &self.location;
+        let Some(save) = &mut self.pending_save else { return Ok(()) };
+        let file = save.file.take();
+        if let Some(mut file) = file.filter(|_| location.durable) {
+            let path = save.names.last().map_or(location.dir.clone(), |name| location.path(name));
+            location.fs.sync(file.get_mut()).map_err(DirectoryError::io(Operation::Sync, path))?;
         }
         Ok(())
     }
 
-    /// Gives up the save under way. Its temp files go; should one not, the next opening removes it.
-    pub(super) fn abandon(&mut self) {
-        let Some(mut pending) = self.pending.take() else { return };
-        if let Some(file) = pending.file.take() {
-            // What is still in the buffer is not wanted.
+    /// Cancels the pending save and removes its temporary files. If removing a file fails, the next spec removes the
+    /// file.
+    pub(super) fn abort_save(&mut self) {
+        let Some(mut save) = self.pending_save.take() else { return };
+        if let Some(file) = save.file.take() {
+            // Dropping a `BufWriter` writes its buffer to the file. Taking it apart discards the buffer.
             let _ = file.into_parts();
         }
-        for name in pending.names {
-            if self.place.atomic {
-                let _ = self.place.remove(&self.fs, &self.place.naming.temp(&name));
+        for name in save.names {
+            if self.location.atomic {
+                let _ = self.location.remove(&self.location.naming.temporary_name(&name));
             } else {
-                let path = self.place.path(&name);
-                self.ignored.retain(|file| file.path != path);
-                self.ignored.push(Ignored { path, reason: Reason::Unfinished });
+                self.ignored.retain(|file| file.name != name);
+                self.ignored.push(IgnoredFile { name, reason: IgnoreReason::Unfinished });
             }
         }
     }
 
-    /// Makes what was written count.
-    pub(super) fn finish(&mut self, header: &Header<'_>) -> Result<(), DirectoryError> {
-        let whole = |pending: &Pending<F::Writer>| {
-            (pending.step, pending.sequence) == (header.step, header.sequence)
-                && pending.names.len() == pending.parts as usize
+    /// Commits the pending save: renames its files and lists the checkpoint.
+    pub(super) fn commit_save(&mut self, header: &Header<'_>) -> Result<(), DirectoryError> {
+        let is_complete = |save: &PendingSave<F::Writer>| {
+            (save.step, save.sequence) == (header.step, header.sequence)
+                && save.names.len() == save.stream_count as usize
         };
-        if !self.pending.as_ref().is_some_and(whole) {
-            self.abandon();
-            return Err(DirectoryError::NothingWritten);
+        if !self.pending_save.as_ref().is_some_and(is_complete) {
+            self.abort_save();
+            return Err(DirectoryError::IncompleteSave);
         }
-        let synced = self.close().and_then(|()| {
-            // The names of all temp files must be on the medium before the first is renamed: it may take the place of
-            // a file of an older set, which is lost then unless the new one can be completed. One file has no others.
-            let several = self.pending.as_ref().is_some_and(|pending| pending.parts > 1);
-            if several && self.place.atomic { self.place.sync_dir(&self.fs) } else { Ok(()) }
+        let synced = self.finish_file().and_then(|()| {
+            // The first rename may replace a file of an older checkpoint and thereby destroy that checkpoint. From then
+            // on the new checkpoint must be recoverable, so all temporary names must be durable before. A single file
+            // needs no such synchronization, because its rename is atomic.
+            let has_several_files = self.pending_save.as_ref().is_some_and(|save| save.stream_count > 1);
+            if has_several_files && self.location.atomic { self.location.sync_dir() } else { Ok(()) }
         });
         if let Err(error) = synced {
-            self.abandon();
+            self.abort_save();
             return Err(error);
         }
-        let Some(pending) = self.pending.take() else { return Err(DirectoryError::NothingWritten) };
-        if self.place.atomic {
-            self.rename_all(&pending.names)?;
+        let Some(save) = self.pending_save.take() else { return Err(DirectoryError::IncompleteSave) };
+        if self.location.atomic {
+            self.rename_all(&save.names)?;
         } else {
-            self.place.sync_dir(&self.fs)?;
+            self.location.sync_dir()?;
         }
-        self.list(header, pending.names);
+        self.list_checkpoint(header, save.names);
         Ok(())
     }
 
-    /// Temp files to final names. If that fails it is undone, or, where it cannot be, settled.
+    /// Renames all temporary files to their final names. After an error, the directory undoes the renames or, if that
+    /// is impossible, recovers.
     fn rename_all(&mut self, names: &[String]) -> Result<(), DirectoryError> {
-        let over: Vec<bool> = names.iter().map(|name| self.is_ours(name)).collect();
+        let replaces: Vec<bool> = names.iter().map(|name| self.is_replaceable(name)).collect();
         let mut renamed = 0;
         let result = names.iter().try_for_each(|name| {
-            self.place.rename(&self.fs, &self.place.naming.temp(name), name)?;
+            self.location.rename_to_final(name)?;
             renamed += 1;
             Ok(())
         });
-        let result = result.and_then(|()| self.place.sync_dir(&self.fs));
+        let result = result.and_then(|()| self.location.sync_dir());
         if result.is_err() {
-            if over.iter().take(renamed).any(|over| *over) {
-                // A file of an older set was replaced, so there is no way back; the temp files are the only copy.
-                self.unsettled = true;
-                let _ = self.settle();
+            if replaces.iter().take(renamed).any(|replaces| *replaces) {
+                // A rename replaced a file of an older checkpoint, so the new files are the only complete copy.
+                self.needs_recovery = true;
+                let _ = self.recover();
             } else {
-                self.undo(names, renamed);
+                self.undo_renames(names, renamed);
             }
         }
         result
     }
 
-    /// Back to temp files, and those away: after a cut in between it is still all or nothing.
-    fn undo(&mut self, names: &[String], renamed: usize) {
-        let back = |name: &String| self.place.rename(&self.fs, name, &self.place.naming.temp(name));
-        let all_back = names.iter().take(renamed).rev().try_for_each(back);
-        if all_back.and_then(|()| self.place.sync_dir(&self.fs)).is_err() {
-            self.unsettled = true;
+    /// Renames the first `renamed` files back to their temporary names, and then removes all temporary files. The order
+    /// keeps the checkpoint recoverable as a whole until no final name is left.
+    fn undo_renames(&mut self, names: &[String], renamed: usize) {
+        let undone = names.iter().take(renamed).rev().try_for_each(|name| self.location.rename_to_temporary(name));
+        if undone.and_then(|()| self.location.sync_dir()).is_err() {
+            self.needs_recovery = true;
             return;
         }
         for name in names {
-            let _ = self.place.remove(&self.fs, &self.place.naming.temp(name));
+            let _ = self.location.remove(&self.location.naming.temporary_name(name));
         }
     }
 
-    /// Puts a committed set in the list, in place of one of the same step, whose files go.
-    fn list(&mut self, header: &Header<'_>, files: Vec<String>) {
-        let mine = |name: &String| files.contains(name);
-        let replaced = self.sets.iter().position(|set| set.stored.step == header.step);
-        let replaced = replaced.map(|index| self.sets.remove(index));
-        for going in &mut self.going {
-            going.rest.retain(|name| !mine(name));
+    /// Lists a committed checkpoint in place of an older checkpoint of the same step, and removes the files of the
+    /// older checkpoint that the new one does not replace.
+    fn list_checkpoint(&mut self, header: &Header<'_>, files: Vec<String>) {
+        let is_new_file = |name: &String| files.contains(name);
+        let replaced = self.checkpoints.iter().position(|checkpoint| checkpoint.meta.step == header.step);
+        let replaced = replaced.map(|index| self.checkpoints.remove(index));
+        for removal in &mut self.pending_removals {
+            removal.files.retain(|name| !is_new_file(name));
         }
-        self.ignored.retain(|ignored| !files.iter().any(|name| ignored.path == self.place.path(name)));
-        // Should one stay, the next opening removes it: a newer set of its step counts.
-        for name in replaced.iter().flat_map(|set| &set.files).filter(|name| !mine(name)) {
-            let _ = self.place.remove(&self.fs, name);
+        self.ignored.retain(|file| !is_new_file(&file.name));
+        // If removing a file fails, the next spec removes the file, because a newer checkpoint has the same step.
+        for name in replaced.iter().flat_map(|replaced| &replaced.files).filter(|name| !is_new_file(name)) {
+            let _ = self.location.remove(name);
         }
-        self.sets.push(Set { stored: CheckpointMeta::from(header), files });
+        self.checkpoints.push(CheckpointFiles { meta: CheckpointMeta::from(header), files });
     }
 }

@@ -1,5 +1,6 @@
-//! What can go wrong with a history.
+//! Errors of a history file.
 
+use super::event::{SCHEMA, VERSION};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,32 +9,32 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum HistoryError {
-    /// The system's error.
+    /// The operating system reported an error.
     Io {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What it was.
+        /// The error of the operating system.
         cause: io::Error,
     },
-    /// The file is something else.
+    /// The file is no history: its first line is not the header of a history.
     NotAHistory {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
     },
-    /// It is of a version that this crate does not read.
+    /// The history has a format version that this crate does not support.
     Version {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// That version.
+        /// The version of the file.
         found: u32,
     },
-    /// A line, not the last, is not one of a history.
+    /// A line other than the last one is no valid event.
     Line {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Which, from 1.
+        /// The number of the line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The syntax error in the line.
         cause: serde_json::Error,
     },
 }
@@ -48,13 +49,20 @@ impl HistoryError {
 impl fmt::Display for HistoryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            HistoryError::Io { path, cause } => write!(f, "history {}: {cause}", path.display()),
-            HistoryError::NotAHistory { path } => write!(f, "{} is not the history of a run", path.display()),
-            HistoryError::Version { path, found } => {
-                write!(f, "history {} is of version {found}, which this program does not read", path.display())
+            HistoryError::Io { path, cause } => {
+                write!(f, "cannot read or write the history file {}: {cause}", path.display())
             }
+            HistoryError::NotAHistory { path } => {
+                write!(f, "{} is not a history file: its first line must contain the schema {SCHEMA:?}", path.display())
+            }
+            HistoryError::Version { path, found } => write!(
+                f,
+                "history file {} has format version {found}, but this program supports version {VERSION}; update the \
+                 program",
+                path.display()
+            ),
             HistoryError::Line { path, line, cause } => {
-                write!(f, "history {}, line {line}: {cause}", path.display())
+                write!(f, "line {line} of the history file {} is not a valid event: {cause}", path.display())
             }
         }
     }

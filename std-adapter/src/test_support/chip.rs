@@ -1,122 +1,134 @@
-//! The cells of a [`Flash`](super::flash::Flash), whose geometry is known when the program runs: what each operation does,
-//! what an interrupted one leaves, and what breaks the contract.
+//! The simulated chip behind a [`Flash`](super::flash::Flash): its cells, the effect of complete and interrupted
+//! operations, and the checks of the driver contract.
 
-use super::outcome::Outcome;
+use super::interruption::Interruption;
 use super::random::Random;
 use training_monitor::embedded_storage::nor_flash::{NorFlashError, NorFlashErrorKind};
 
-/// The cells and all that is known of them; [`Flash`](super::flash::Flash) is the driver of one.
+/// A simulated NOR flash chip. [`Flash`](super::flash::Flash) is the driver of a chip. The sizes of a chip are values
+/// and not constants, so that one test can use chips of several sizes.
 #[derive(Clone, Debug)]
 pub struct Chip {
-    /// Bytes of a granule.
-    write: usize,
-    /// Bytes of a block.
-    erase: usize,
-    /// Bytes that are read at a time, or a multiple.
-    read: usize,
+    /// The size of a granule in bytes.
+    write_size: usize,
+    /// The size of an erase block in bytes.
+    erase_size: usize,
+    /// The alignment of reads in bytes.
+    read_size: usize,
     bytes: Vec<u8>,
-    /// Per granule: whether it may be programmed.
-    fresh: Vec<bool>,
+    /// Whether each granule can be programmed: its block was erased completely, and the granule was not programmed
+    /// since.
+    is_programmable: Vec<bool>,
+    /// The value of an erased byte.
     erased: u8,
-    /// Bits that read differently each time: (byte, mask).
+    /// The unstable bits, whose value is random in each read: the address of the byte and the mask of the bits.
     unstable: Vec<(usize, u8)>,
-    /// Granules that can't be read.
+    /// The indices of the granules that cannot be read.
     unreadable: Vec<usize>,
-    cut: Option<Cut>,
-    off: bool,
+    power_failure: Option<PowerFailure>,
+    is_off: bool,
     violations: Vec<Violation>,
-    /// What was done so far.
+    /// The number of operations since the creation of the chip.
     pub counts: Counts,
-    /// Erases of each block.
+    /// The number of erases of each block.
     pub block_erases: Vec<u32>,
-    /// For each operation whether it was an erase, while somebody wants to know.
+    /// A log with one element for each operation: `true` for an erase, `false` for a program. Set `Some` to enable the
+    /// log.
     pub log: Option<Vec<bool>>,
-    /// Reads that are allowed; then everything fails, as if the power were gone. Ends what would not end.
+    /// The maximum number of read calls. After that number all calls fail as if the power were off, which terminates a
+    /// test of a store that would read forever.
     pub read_budget: u64,
     random: Random,
 }
 
+/// A planned power failure.
 #[derive(Clone, Copy, Debug)]
-struct Cut {
+struct PowerFailure {
+    /// The number of the operation during which power fails.
     operation: u64,
-    outcome: Outcome,
+    interruption: Interruption,
     seed: u64,
 }
 
-/// Operations, in calls unless said otherwise.
+/// The numbers of operations that a chip has performed.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Counts {
-    /// Granules programmed and blocks erased.
+    /// The number of programmed granules plus the number of erased blocks.
     pub operations: u64,
-    /// Bytes programmed.
+    /// The number of programmed bytes.
     pub programmed: u64,
-    /// Blocks erased.
+    /// The number of erased blocks.
     pub erased: u64,
-    /// Read calls.
+    /// The number of read calls.
     pub reads: u64,
 }
 
-/// A broken contract.
+/// A violation of the driver contract.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Violation {
-    /// Not at or not of whole units.
+    /// The address or the length of a call is no multiple of the granule, block or read size.
     NotAligned {
-        /// Where.
+        /// The address of the call.
         at: usize,
     },
-    /// Beyond the end.
+    /// A call exceeds the capacity of the chip.
     OutOfBounds {
-        /// Where.
+        /// The address of the call.
         at: usize,
     },
-    /// A granule was programmed that was not known to be erased.
+    /// A call programmed a granule that was not erased completely since it was last programmed.
     Reprogrammed {
-        /// Where.
+        /// The address of the granule.
         at: usize,
     },
 }
 
-/// What an operation can fail with.
+/// Why a call failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fault {
+pub enum ChipError {
     /// The power is off.
-    Off,
-    /// The cells can't be read.
+    PowerOff,
+    /// An interrupted operation made the granule unreadable.
     Unreadable,
-    /// The call breaks the contract.
+    /// The call violates the driver contract.
     Contract(NorFlashErrorKind),
 }
 
-impl NorFlashError for Fault {
+impl NorFlashError for ChipError {
     fn kind(&self) -> NorFlashErrorKind {
         match self {
-            Fault::Contract(kind) => *kind,
+            ChipError::Contract(kind) => *kind,
             _ => NorFlashErrorKind::Other,
         }
     }
 }
 
 impl Chip {
-    /// A chip with these bytes, of which nothing else is known, that programs `write`, erases `erase` and reads `read`
-    /// bytes at a time.
+    /// Creates a chip with the content `bytes`. `write_size` is the size of a granule, `erase_size` the size of an
+    /// erase block and `read_size` the alignment of reads, in bytes. An erased byte has the value `erased`. Each block
+    /// must be erased before it is programmed.
     ///
     /// # Panics
-    /// On an image that is not made of whole erase blocks, or blocks that are not made of whole granules.
+    /// Panics if `bytes` does not consist of whole erase blocks, or an erase block does not consist of whole granules.
     #[must_use]
-    pub fn new(write: usize, erase: usize, read: usize, bytes: Vec<u8>, erased: u8) -> Self {
-        assert!(erase.is_multiple_of(write) && bytes.len().is_multiple_of(erase));
+    pub fn new(write_size: usize, erase_size: usize, read_size: usize, bytes: Vec<u8>, erased: u8) -> Self {
+        assert!(
+            erase_size.is_multiple_of(write_size) && bytes.len().is_multiple_of(erase_size),
+            "{} bytes must be whole blocks of {erase_size} bytes; blocks must be whole granules of {write_size} bytes",
+            bytes.len(),
+        );
         Chip {
-            write,
-            erase,
-            read,
-            fresh: vec![false; bytes.len() / write],
-            block_erases: vec![0; bytes.len() / erase],
+            write_size,
+            erase_size,
+            read_size,
+            is_programmable: vec![false; bytes.len() / write_size],
+            block_erases: vec![0; bytes.len() / erase_size],
             bytes,
             erased,
             unstable: Vec::new(),
             unreadable: Vec::new(),
-            cut: None,
-            off: false,
+            power_failure: None,
+            is_off: false,
             violations: Vec::new(),
             counts: Counts::default(),
             log: None,
@@ -125,132 +137,136 @@ impl Chip {
         }
     }
 
-    /// How many bytes are programmed, erased and read at a time.
+    /// The size of a granule, the size of an erase block and the alignment of reads, in bytes.
     #[must_use]
     pub const fn geometry(&self) -> (usize, usize, usize) {
-        (self.write, self.erase, self.read)
+        (self.write_size, self.erase_size, self.read_size)
     }
 
-    /// Cuts the power in the operation that `after` more operations precede. `seed` decides what the outcome leaves to
-    /// chance.
-    pub fn cut_at(&mut self, after: u64, outcome: Outcome, seed: u64) {
-        self.cut = Some(Cut { operation: self.counts.operations + after, outcome, seed });
+    /// Makes power fail during a future operation: `after` further operations complete, and the next one is
+    /// interrupted. `seed` determines the random effects of `interruption`.
+    pub fn cut_power_at(&mut self, after: u64, interruption: Interruption, seed: u64) {
+        let operation = self.counts.operations + after;
+        self.power_failure = Some(PowerFailure { operation, interruption, seed });
     }
 
     /// Whether the power is off.
     pub fn is_off(&self) -> bool {
-        self.off
+        self.is_off
     }
 
-    /// Power comes back. A cut that did not come is forgotten.
+    /// Restores the power. Cancels a planned power failure that has not happened.
     pub fn power_on(&mut self) {
-        self.off = false;
-        self.cut = None;
+        self.is_off = false;
+        self.power_failure = None;
     }
 
-    /// How the contract was broken.
+    /// All violations of the driver contract since the creation of the chip.
     pub fn violations(&self) -> &[Violation] {
         &self.violations
     }
 
-    /// Whether reading twice can give two answers.
+    /// Whether the chip has unstable bits, so that two reads of the same address can differ.
     pub fn is_unstable(&self) -> bool {
         !self.unstable.is_empty()
     }
 
-    /// What the cells hold, as far as they hold anything.
+    /// The content of the chip. Unstable bits have one of their values.
     pub fn image(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The cells, to be changed behind the user's back.
+    /// The content of the chip for modification, for example to simulate data corruption.
     pub fn image_mut(&mut self) -> &mut [u8] {
         &mut self.bytes
     }
 
-    fn check(&mut self, at: usize, len: usize, unit: usize) -> Result<(), Fault> {
-        if self.off {
-            return Err(Fault::Off);
+    fn check(&mut self, at: usize, len: usize, unit: usize) -> Result<(), ChipError> {
+        if self.is_off {
+            return Err(ChipError::PowerOff);
         }
         if !at.is_multiple_of(unit) || !len.is_multiple_of(unit) {
             self.violations.push(Violation::NotAligned { at });
-            return Err(Fault::Contract(NorFlashErrorKind::NotAligned));
+            return Err(ChipError::Contract(NorFlashErrorKind::NotAligned));
         }
         if at + len > self.bytes.len() {
             self.violations.push(Violation::OutOfBounds { at });
-            return Err(Fault::Contract(NorFlashErrorKind::OutOfBounds));
+            return Err(ChipError::Contract(NorFlashErrorKind::OutOfBounds));
         }
         Ok(())
     }
 
-    /// The outcome of the operation that comes now.
-    fn operation(&mut self, erase: bool) -> Option<(Outcome, Random)> {
+    /// Counts and logs an operation. Switches the power off and returns the interruption if power fails during the
+    /// operation.
+    fn begin_operation(&mut self, erase: bool) -> Option<(Interruption, Random)> {
         if let Some(log) = &mut self.log {
             log.push(erase);
         }
         let operation = self.counts.operations;
         self.counts.operations += 1;
-        self.cut.filter(|cut| cut.operation == operation).map(|cut| {
-            self.off = true;
-            (cut.outcome, Random::new(cut.seed))
+        self.power_failure.filter(|failure| failure.operation == operation).map(|failure| {
+            self.is_off = true;
+            (failure.interruption, Random::new(failure.seed))
         })
     }
 
-    /// What a granule holds when `data` is programmed to it.
+    /// The content of the granule at `at` after `data` is programmed. Programming cannot restore the erased value of a
+    /// bit.
     fn programmed(&self, at: usize, data: &[u8]) -> Vec<u8> {
-        let toward = |(cell, byte): (&u8, &u8)| if self.erased == 0 { cell | byte } else { cell & byte };
-        self.bytes[at..][..self.write].iter().zip(data).map(toward).collect()
+        let program = |(cell, byte): (&u8, &u8)| if self.erased == 0 { cell | byte } else { cell & byte };
+        self.bytes[at..][..self.write_size].iter().zip(data).map(program).collect()
     }
 
-    fn change(&mut self, at: usize, data: &[u8]) {
-        for (cell, byte) in self.bytes[at..][..self.write].iter_mut().zip(data) {
+    fn program_granule(&mut self, at: usize, data: &[u8]) {
+        for (cell, byte) in self.bytes[at..][..self.write_size].iter_mut().zip(data) {
             *cell = if self.erased == 0 { *cell | byte } else { *cell & byte };
         }
     }
 
-    fn interrupted_program(&mut self, at: usize, data: &[u8], outcome: Outcome, random: &mut Random) {
-        let whole = self.programmed(at, &data[..self.write]);
-        self.fresh[at / self.write] = false;
-        let cells = &mut self.bytes[at..][..self.write];
-        let prefix = |len: usize, cells: &mut [u8]| cells[..len].copy_from_slice(&whole[..len]);
-        match outcome {
-            Outcome::First => prefix(1, cells),
-            Outcome::Half => prefix(self.write / 2, cells),
-            Outcome::ButOne => prefix(self.write - 1, cells),
-            Outcome::Bits => {
-                for (cell, whole) in cells.iter_mut().zip(&whole) {
-                    *cell ^= (*cell ^ whole) & random.byte();
+    /// Applies an interrupted program of the granule at `at`. `data` also contains the later granules of the call.
+    fn interrupt_program(&mut self, at: usize, data: &[u8], interruption: Interruption, random: &mut Random) {
+        let complete = self.programmed(at, &data[..self.write_size]);
+        self.is_programmable[at / self.write_size] = false;
+        let cells = &mut self.bytes[at..][..self.write_size];
+        let prefix = |len: usize, cells: &mut [u8]| cells[..len].copy_from_slice(&complete[..len]);
+        match interruption {
+            Interruption::First => prefix(1, cells),
+            Interruption::Half => prefix(self.write_size / 2, cells),
+            Interruption::ButOne => prefix(self.write_size - 1, cells),
+            Interruption::Bits => {
+                for (cell, complete) in cells.iter_mut().zip(&complete) {
+                    *cell ^= (*cell ^ complete) & random.byte();
                 }
             }
-            Outcome::Garbage => cells.fill_with(|| random.byte()),
-            Outcome::Whole | Outcome::Unstable | Outcome::OneUnstable | Outcome::Unreadable => {
-                let changed: Vec<u8> = cells.iter().zip(&whole).map(|(cell, whole)| cell ^ whole).collect();
-                cells.copy_from_slice(&whole);
-                match outcome {
-                    Outcome::Unstable => {
+            Interruption::Garbage => cells.fill_with(|| random.byte()),
+            Interruption::Whole | Interruption::Unstable | Interruption::OneUnstable | Interruption::Unreadable => {
+                let changed: Vec<u8> = cells.iter().zip(&complete).map(|(cell, complete)| cell ^ complete).collect();
+                cells.copy_from_slice(&complete);
+                match interruption {
+                    Interruption::Unstable => {
                         let masks = changed.iter().enumerate().map(|(byte, bits)| (at + byte, bits & random.byte()));
                         self.unstable.extend(masks.filter(|(_, mask)| *mask != 0));
                     }
-                    Outcome::OneUnstable => {
-                        let start = random.below(8 * self.write);
-                        let mut bits = (0..8 * self.write).map(|bit| (start + bit) % (8 * self.write));
+                    Interruption::OneUnstable => {
+                        let start = random.below(8 * self.write_size);
+                        let mut bits = (0..8 * self.write_size).map(|bit| (start + bit) % (8 * self.write_size));
                         if let Some(bit) = bits.find(|bit| changed[bit / 8] >> (bit % 8) & 1 != 0) {
                             self.unstable.push((at + bit / 8, 1 << (bit % 8)));
                         }
                     }
-                    Outcome::Unreadable => self.unreadable.push(at / self.write),
+                    Interruption::Unreadable => self.unreadable.push(at / self.write_size),
                     _ => (),
                 }
             }
-            Outcome::Scatter => {
-                self.bytes[at..][..self.write].fill_with(|| random.byte());
-                // The chip programs a page at a time, in an order of its own.
-                for (granule, data) in data.chunks(self.write).enumerate().skip(1) {
-                    let at = at + granule * self.write;
-                    self.fresh[at / self.write] = false;
+            Interruption::Scatter => {
+                self.bytes[at..][..self.write_size].fill_with(|| random.byte());
+                // A real chip programs the granules of a page in any order, so later granules can also have changed.
+                for (granule, data) in data.chunks(self.write_size).enumerate().skip(1) {
+                    let at = at + granule * self.write_size;
+                    self.is_programmable[at / self.write_size] = false;
                     match random.below(3) {
-                        0 => self.change(at, data),
-                        1 => self.bytes[at..][..self.write].fill_with(|| random.byte()),
+                        0 => self.program_granule(at, data),
+                        1 => self.bytes[at..][..self.write_size].fill_with(|| random.byte()),
                         _ => (),
                     }
                 }
@@ -259,67 +275,69 @@ impl Chip {
         }
     }
 
-    fn interrupted_erase(&mut self, at: usize, outcome: Outcome, random: &mut Random) {
-        self.fresh[at / self.write..][..self.erase / self.write].fill(false);
+    /// Applies an interrupted erase of the block at `at`.
+    fn interrupt_erase(&mut self, at: usize, interruption: Interruption, random: &mut Random) {
+        self.is_programmable[at / self.write_size..][..self.erase_size / self.write_size].fill(false);
         let erased = self.erased;
-        let split = 1 + random.below(self.erase - 1);
-        let old = self.bytes[at..][..self.erase].to_vec();
-        let block = &mut self.bytes[at..][..self.erase];
-        match outcome {
-            Outcome::Whole | Outcome::Unstable => block.fill(erased),
-            Outcome::Zero => block.fill(0),
-            Outcome::One => block.fill(0xFF),
-            Outcome::Garbage => block.fill_with(|| random.byte()),
-            Outcome::TailZero => block[self.erase / 2..].fill(0),
-            Outcome::TailZeroAnywhere => block[split..].fill(0),
-            Outcome::HeadErased => block[..split].fill(erased),
-            Outcome::TailErased => block[split..].fill(erased),
-            Outcome::Bits => block.iter_mut().for_each(|cell| *cell ^= (*cell ^ erased) & random.byte()),
-            Outcome::AlmostErased => {
-                // As old, but for a few bits.
+        let split = 1 + random.below(self.erase_size - 1);
+        let old = self.bytes[at..][..self.erase_size].to_vec();
+        let block = &mut self.bytes[at..][..self.erase_size];
+        match interruption {
+            Interruption::Whole | Interruption::Unstable => block.fill(erased),
+            Interruption::Zero => block.fill(0),
+            Interruption::One => block.fill(0xFF),
+            Interruption::Garbage => block.fill_with(|| random.byte()),
+            Interruption::TailZero => block[self.erase_size / 2..].fill(0),
+            Interruption::TailZeroAnywhere => block[split..].fill(0),
+            Interruption::HeadErased => block[..split].fill(erased),
+            Interruption::TailErased => block[split..].fill(erased),
+            Interruption::Bits => block.iter_mut().for_each(|cell| *cell ^= (*cell ^ erased) & random.byte()),
+            Interruption::AlmostErased => {
                 for _ in 0..4 {
-                    let bit = random.below(8 * self.erase);
+                    let bit = random.below(8 * self.erase_size);
                     block[bit / 8] ^= (block[bit / 8] ^ erased) & (1 << (bit % 8));
                 }
             }
             _ => (),
         }
-        match outcome {
-            // What was not in the erased state may still read as it was.
-            Outcome::Unstable => {
+        match interruption {
+            // The block is erased, but bits that were programmed before may still read as programmed.
+            Interruption::Unstable => {
                 let masks = old.iter().enumerate().map(|(byte, old)| (at + byte, (old ^ erased) & random.byte()));
                 self.unstable.extend(masks.filter(|(_, mask)| *mask != 0));
             }
-            Outcome::OneUnstable => {
-                let start = random.below(self.erase);
+            Interruption::OneUnstable => {
+                let start = random.below(self.erase_size);
                 let programmed =
-                    (0..self.erase).map(|byte| (start + byte) % self.erase).find(|byte| old[*byte] != erased);
+                    (0..self.erase_size).map(|byte| (start + byte) % self.erase_size).find(|byte| old[*byte] != erased);
                 if let Some(byte) = programmed {
                     let bits = old[byte] ^ erased;
                     self.unstable.push((at + byte, bits & bits.wrapping_neg()));
                 }
             }
-            Outcome::Unreadable => self.unreadable.extend(at / self.write..(at + self.erase) / self.write),
-            Outcome::OneUnreadable => self.unreadable.push((at + split) / self.write),
+            Interruption::Unreadable => {
+                self.unreadable.extend(at / self.write_size..(at + self.erase_size) / self.write_size)
+            }
+            Interruption::OneUnreadable => self.unreadable.push((at + split) / self.write_size),
             _ => (),
         }
     }
 
-    /// Reads.
+    /// Reads bytes at the address `offset`.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub fn read(&mut self, offset: u32, into: &mut [u8]) -> Result<(), Fault> {
+    /// A [`ChipError`] if the power is off, a granule is unreadable or the call violates the contract.
+    pub fn read(&mut self, offset: u32, into: &mut [u8]) -> Result<(), ChipError> {
         let at = offset as usize;
-        self.check(at, into.len(), self.read)?;
+        self.check(at, into.len(), self.read_size)?;
         self.counts.reads += 1;
         if self.counts.reads > self.read_budget {
-            self.off = true;
-            return Err(Fault::Off);
+            self.is_off = true;
+            return Err(ChipError::PowerOff);
         }
-        let granules = at / self.write..(at + into.len()).div_ceil(self.write);
+        let granules = at / self.write_size..(at + into.len()).div_ceil(self.write_size);
         if self.unreadable.iter().any(|granule| granules.contains(granule)) {
-            return Err(Fault::Unreadable);
+            return Err(ChipError::Unreadable);
         }
         into.copy_from_slice(&self.bytes[at..][..into.len()]);
         for (byte, mask) in &self.unstable {
@@ -330,46 +348,46 @@ impl Chip {
         Ok(())
     }
 
-    /// Programs whole granules, an operation each.
+    /// Programs whole granules at the address `offset`. Each granule is one operation.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub fn program(&mut self, offset: u32, data: &[u8]) -> Result<(), Fault> {
-        self.check(offset as usize, data.len(), self.write)?;
-        for from in (0..data.len()).step_by(self.write) {
+    /// A [`ChipError`] if the power is off, power fails during the call or the call violates the contract.
+    pub fn program(&mut self, offset: u32, data: &[u8]) -> Result<(), ChipError> {
+        self.check(offset as usize, data.len(), self.write_size)?;
+        for from in (0..data.len()).step_by(self.write_size) {
             let at = offset as usize + from;
-            if !self.fresh[at / self.write] {
+            if !self.is_programmable[at / self.write_size] {
                 self.violations.push(Violation::Reprogrammed { at });
             }
-            if let Some((outcome, mut random)) = self.operation(false) {
-                self.interrupted_program(at, &data[from..], outcome, &mut random);
-                return Err(Fault::Off);
+            if let Some((interruption, mut random)) = self.begin_operation(false) {
+                self.interrupt_program(at, &data[from..], interruption, &mut random);
+                return Err(ChipError::PowerOff);
             }
-            self.counts.programmed += self.write as u64;
-            self.fresh[at / self.write] = false;
-            self.change(at, &data[from..][..self.write]);
+            self.counts.programmed += self.write_size as u64;
+            self.is_programmable[at / self.write_size] = false;
+            self.program_granule(at, &data[from..][..self.write_size]);
         }
         Ok(())
     }
 
-    /// Erases whole blocks, an operation each.
+    /// Erases whole blocks from the address `from` to the address `to`, exclusive. Each block is one operation.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub fn erase(&mut self, from: u32, to: u32) -> Result<(), Fault> {
-        self.check(from as usize, to.saturating_sub(from) as usize, self.erase)?;
-        for at in (from as usize..to as usize).step_by(self.erase) {
-            let block = at..at + self.erase;
-            self.block_erases[at / self.erase] += 1;
+    /// A [`ChipError`] if the power is off, power fails during the call or the call violates the contract.
+    pub fn erase(&mut self, from: u32, to: u32) -> Result<(), ChipError> {
+        self.check(from as usize, to.saturating_sub(from) as usize, self.erase_size)?;
+        for at in (from as usize..to as usize).step_by(self.erase_size) {
+            let block = at..at + self.erase_size;
+            self.block_erases[at / self.erase_size] += 1;
             self.counts.erased += 1;
-            if let Some((outcome, mut random)) = self.operation(true) {
-                self.interrupted_erase(at, outcome, &mut random);
-                return Err(Fault::Off);
+            if let Some((interruption, mut random)) = self.begin_operation(true) {
+                self.interrupt_erase(at, interruption, &mut random);
+                return Err(ChipError::PowerOff);
             }
             self.bytes[block.clone()].fill(self.erased);
-            self.fresh[at / self.write..][..self.erase / self.write].fill(true);
+            self.is_programmable[at / self.write_size..][..self.erase_size / self.write_size].fill(true);
             self.unstable.retain(|(byte, _)| !block.contains(byte));
-            self.unreadable.retain(|granule| !block.contains(&(granule * self.write)));
+            self.unreadable.retain(|granule| !block.contains(&(granule * self.write_size)));
         }
         Ok(())
     }

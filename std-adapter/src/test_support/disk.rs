@@ -1,15 +1,18 @@
-//! A file system in RAM that can lose power, and every state that POSIX lets the medium be in afterwards.
+//! A simulated directory in RAM whose power can fail, with all states of the medium that POSIX allows afterwards.
 //!
-//! Each operation that changes something is numbered. At the one where the power is cut it still happens in RAM, and
-//! fails; every later one fails, too. What is on the medium then ([`Disk::images`]):
+//! Operations that change the directory are numbered from 0. The operation during which power fails takes effect in RAM
+//! and returns an error; all later operations return errors without an effect. [`Disk::images`] returns all possible
+//! contents of the medium after the power failure:
 //!
-//! * a file that was synced since its last change has its content; any other has its old content, its new one, half of
-//!   the new, half and zeros, zeros, or garbage of the right length;
-//! * a name that was made, changed or removed before the last sync of the directory is so; each later creation,
-//!   renaming and removal has happened or not, in any combination (in the order given for one name), and a renaming
-//!   may also have left both names.
+//! * A file that was synchronized after its last change has its current content. Any other file has its old content,
+//!   its new content, the first half of its new content, the first half followed by zeros, only zeros, or garbage. The
+//!   length of zeros and garbage is that of the new content.
+//! * Each file created, renamed or removed before the last synchronization of the directory has its current name. Each
+//!   later creation, renaming and removal has reached the medium or not, in any combination, and a rename may have left
+//!   both names. Changes of one name keep their order.
 //!
-//! That is more than journaling file systems do: what survives this survives them.
+//! Journaling file systems allow only a subset of these states. Therefore a program that handles all of these states
+//! also survives a power failure on a journaling file system.
 //!
 //! ```
 //! use training_monitor::{Engine, ModelCheckpoint, checkpoint::Named, event::EpochCompleted};
@@ -17,16 +20,16 @@
 //!
 //! let mut net = Named::new("net", [0.0_f32; 8]);
 //! let disk = Disk::default();
-//! disk.cut_at(9); // in the second save
+//! disk.cut_power_at(9); // during the second save
 //! let files = Directory::builder("dir", "run").open_on(disk.clone())?;
 //! let mut saving = ModelCheckpoint::<1>::every(1)?.n_saved(1).build()?.attach(EpochCompleted, files)?;
-//! assert!(Engine::new(5).run(&mut net, 0..2, &mut saving, |_, _, _| 0.0).is_err()); // no medium any more
+//! assert!(Engine::new(5).run(&mut net, 0..2, &mut saving, |_, _, _| 0.0).is_err()); // the power is off
 //!
 //! for image in disk.images(1000).0 {
 //!     let files = Directory::builder("dir", "run").require_empty(false).open_on(Disk::new(&image))?;
-//!     let machine = ModelCheckpoint::<1>::every(1)?.n_saved(1).build()?;
-//!     let saving = machine.attach::<_, _>(EpochCompleted, files)?;
-//!     assert!(!saving.policy().kept().is_empty());
+//!     let policy = ModelCheckpoint::<1>::every(1)?.n_saved(1).build()?;
+//!     let saving = policy.attach::<_, _>(EpochCompleted, files)?;
+//!     assert!(!saving.policy().kept().is_empty()); // the first or the second checkpoint
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -39,37 +42,43 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::rc::Rc;
 
-/// What is on a medium.
+/// The content of a medium: the content of each file by its name.
 pub type Image = BTreeMap<String, Vec<u8>>;
 
-/// A file's content, in RAM and on the medium.
+/// The content of a file, in RAM and on the medium.
 #[derive(Clone, Default)]
 struct Inode {
-    now: Vec<u8>,
+    /// The content that programs see.
+    current: Vec<u8>,
+    /// The content at the last synchronization of the file.
     synced: Vec<u8>,
-    dirty: bool,
+    /// Whether the file changed after its last synchronization.
+    is_dirty: bool,
 }
 
+/// A change of a name in the directory. The number is the index of the inode.
 #[derive(Clone)]
-enum Change {
-    Link(String, usize),
+enum NameChange {
+    Create(String, usize),
     Rename(String, String, usize),
-    Unlink(String),
+    Remove(String),
 }
 
-impl Change {
-    /// In how many ways the medium may show it.
-    fn ways(&self) -> usize {
-        if matches!(self, Change::Rename(..)) { 3 } else { 2 }
+impl NameChange {
+    /// The number of possible effects on the medium after a power failure.
+    fn effect_count(&self) -> usize {
+        if matches!(self, NameChange::Rename(..)) { 3 } else { 2 }
     }
 
-    fn apply(&self, way: usize, names: &mut BTreeMap<String, usize>) {
+    /// Applies one of the possible effects: 0 for none, 1 for the complete change, and 2 for a rename that leaves both
+    /// names.
+    fn apply(&self, effect: usize, names: &mut BTreeMap<String, usize>) {
         match self {
-            _ if way == 0 => (),
-            Change::Link(name, inode) => drop(names.insert(name.clone(), *inode)),
-            Change::Unlink(name) => drop(names.remove(name)),
-            Change::Rename(from, to, inode) => {
-                if way == 1 && names.get(from) == Some(inode) {
+            _ if effect == 0 => (),
+            NameChange::Create(name, inode) => drop(names.insert(name.clone(), *inode)),
+            NameChange::Remove(name) => drop(names.remove(name)),
+            NameChange::Rename(from, to, inode) => {
+                if effect == 1 && names.get(from) == Some(inode) {
                     names.remove(from);
                 }
                 names.insert(to.clone(), *inode);
@@ -79,45 +88,50 @@ impl Change {
 }
 
 #[derive(Clone, Default)]
-struct State {
+struct DiskState {
     inodes: Vec<Inode>,
+    /// The current names of the files, with the indices of their inodes.
     names: BTreeMap<String, usize>,
-    /// As of the last sync of the directory.
-    synced: BTreeMap<String, usize>,
-    changes: Vec<Change>,
+    /// The names at the last synchronization of the directory.
+    synced_names: BTreeMap<String, usize>,
+    /// The changes of names after the last synchronization of the directory.
+    changes: Vec<NameChange>,
+    /// The number of operations that changed the directory or a file.
     operations: usize,
-    cut_at: Option<usize>,
-    fault: Option<Fault>,
+    /// The number of the operation during which power fails.
+    power_failure_at: Option<usize>,
+    fault: Option<DiskFault>,
 }
 
-/// Operations that fail and change nothing, as on a full disk; a write has written half before.
+/// A range of operations that fail without an effect, as on a full disk. A failing write writes half of its bytes.
 #[derive(Clone, Copy)]
-pub struct Fault {
-    /// From this one on, from 0.
+pub struct DiskFault {
+    /// The number of the first failing operation, from 0.
     pub from: usize,
-    /// So many.
+    /// The number of consecutive operations that fail.
     pub times: usize,
-    /// With this error.
+    /// The kind of the error that the operations return.
     pub kind: io::ErrorKind,
 }
 
-/// The file system, of one directory. Clones are of the same medium.
+/// A simulated file system with one directory. All clones of a value share the same directory.
 #[derive(Clone, Default)]
-pub struct Disk(Rc<RefCell<State>>);
+pub struct Disk(Rc<RefCell<DiskState>>);
 
-fn name(path: &Path) -> String {
+fn file_name(path: &Path) -> String {
     path.file_name().unwrap().to_str().unwrap().to_owned()
 }
 
-impl State {
+impl DiskState {
     fn is_off(&self) -> bool {
-        self.cut_at.is_some_and(|at| self.operations > at)
+        self.power_failure_at.is_some_and(|at| self.operations > at)
     }
 
-    /// Counts an operation that changes something. An error when it comes too late, `false` when the power goes in it.
-    fn count(&mut self) -> io::Result<bool> {
+    /// Counts an operation. Returns `true` if the operation succeeds and `false` if power fails during the operation.
+    /// Returns an error if the power is off or a fault is injected.
+    fn count_operation(&mut self) -> io::Result<bool> {
         if self.is_off() {
-            return Err(off());
+            return Err(power_off_error());
         }
         self.operations += 1;
         match self.fault {
@@ -129,82 +143,88 @@ impl State {
     }
 }
 
-fn off() -> io::Error {
+fn power_off_error() -> io::Error {
     io::Error::other("the power is off")
 }
 
-fn outcome(on: bool) -> io::Result<()> {
-    if on { Ok(()) } else { Err(off()) }
+/// The result of an operation that took effect in RAM: an error if power failed during the operation.
+fn check_power(is_on: bool) -> io::Result<()> {
+    if is_on { Ok(()) } else { Err(power_off_error()) }
 }
 
 impl Disk {
-    /// A medium with this on it.
+    /// Creates a disk with the files of `image`, all of them synchronized.
     pub fn new(image: &Image) -> Self {
-        let mut state = State::default();
+        let mut state = DiskState::default();
         for (index, (name, bytes)) in image.iter().enumerate() {
-            state.inodes.push(Inode { now: bytes.clone(), synced: bytes.clone(), dirty: false });
+            state.inodes.push(Inode { current: bytes.clone(), synced: bytes.clone(), is_dirty: false });
             state.names.insert(name.clone(), index);
         }
-        state.synced = state.names.clone();
+        state.synced_names = state.names.clone();
         Disk(Rc::new(RefCell::new(state)))
     }
 
-    /// Cuts the power in the operation of this number, from 0. Of a program that is killed there the same is seen.
-    pub fn cut_at(&self, operation: usize) {
-        self.0.borrow_mut().cut_at = Some(operation);
+    /// Makes power fail during the operation with the number `operation`, counted from 0. A killed program sees the
+    /// same errors; call [`restart_program`](Self::restart_program) to simulate that case.
+    pub fn cut_power_at(&self, operation: usize) {
+        self.0.borrow_mut().power_failure_at = Some(operation);
     }
 
-    /// Another program goes on where one was killed: what that did is seen, and on the medium or not.
-    pub fn go_on(&self) {
-        self.0.borrow_mut().cut_at = None;
+    /// Simulates the start of another program after the previous one was killed: operations succeed again. All changes
+    /// of the killed program are visible, but changes without synchronization may still be lost in a power failure.
+    pub fn restart_program(&self) {
+        self.0.borrow_mut().power_failure_at = None;
     }
 
-    /// Whether the power is gone.
+    /// Whether power has failed.
     pub fn is_off(&self) -> bool {
         self.0.borrow().is_off()
     }
 
-    /// Has operations fail, or none.
-    pub fn fail(&self, fault: Option<Fault>) {
+    /// Sets which operations fail. `None` lets all operations succeed.
+    pub fn set_fault(&self, fault: Option<DiskFault>) {
         self.0.borrow_mut().fault = fault;
     }
 
-    /// How many operations have changed something.
+    /// The number of operations since the creation of the disk that changed the directory or a file.
     pub fn operations(&self) -> usize {
         self.0.borrow().operations
     }
 
-    /// What programs see.
-    pub fn now(&self) -> Image {
+    /// The files that programs see.
+    pub fn files(&self) -> Image {
         let state = self.0.borrow();
-        state.names.iter().map(|(name, inode)| (name.clone(), state.inodes[*inode].now.clone())).collect()
+        state.names.iter().map(|(name, inode)| (name.clone(), state.inodes[*inode].current.clone())).collect()
     }
 
-    /// Everything that may be on the medium if the power is gone now. At most `cap`, evenly spread, where there are
-    /// more; the second value tells whether there were.
+    /// All possible contents of the medium if power fails now. If there are more than `cap` of them, the result
+    /// contains at most `cap` evenly distributed ones, and the second value is `true`.
     pub fn images(&self, cap: usize) -> (Vec<Image>, bool) {
         let state = self.0.borrow();
-        let contents: Vec<Vec<Vec<u8>>> = state.inodes.iter().map(contents).collect();
-        let named = |inode: &usize| {
-            state.synced.values().any(|i| i == inode)
+        let contents: Vec<Vec<Vec<u8>>> = state.inodes.iter().map(possible_contents).collect();
+        let may_have_name = |inode: &usize| {
+            state.synced_names.values().any(|i| i == inode)
                 || state.changes.iter().any(|change| match change {
-                    Change::Link(_, i) | Change::Rename(_, _, i) => i == inode,
-                    Change::Unlink(_) => false,
+                    NameChange::Create(_, i) | NameChange::Rename(_, _, i) => i == inode,
+                    NameChange::Remove(_) => false,
                 })
         };
-        let open: Vec<usize> = (0..contents.len()).filter(|i| contents[*i].len() > 1 && named(i)).collect();
-        let radix: Vec<usize> =
-            state.changes.iter().map(Change::ways).chain(open.iter().map(|i| contents[*i].len())).collect();
-        let all: usize = radix.iter().product();
-        let step = all.div_ceil(cap);
-        let images = (0..all).step_by(step).map(|number| {
+        // An image is a choice of one effect for each name change and of one content for each uncertain file. The
+        // number of the image encodes the choices as digits with these radices.
+        let uncertain: Vec<usize> =
+            (0..contents.len()).filter(|i| contents[*i].len() > 1 && may_have_name(i)).collect();
+        let effects = state.changes.iter().map(NameChange::effect_count);
+        let radices: Vec<usize> = effects.chain(uncertain.iter().map(|i| contents[*i].len())).collect();
+        let count: usize = radices.iter().product();
+        let step = count.div_ceil(cap);
+        let images = (0..count).step_by(step).map(|number| {
             let mut rest = number;
-            let digits: Vec<usize> = radix.iter().map(|radix| (rest % radix, rest /= radix).0).collect();
-            let (ways, choices) = digits.split_at(state.changes.len());
-            let mut names = state.synced.clone();
-            state.changes.iter().zip(ways).for_each(|(change, way)| change.apply(*way, &mut names));
+            let digits: Vec<usize> = radices.iter().map(|radix| (rest % radix, rest /= radix).0).collect();
+            let (effects, choices) = digits.split_at(state.changes.len());
+            let mut names = state.synced_names.clone();
+            state.changes.iter().zip(effects).for_each(|(change, effect)| change.apply(*effect, &mut names));
             let content = |inode: &usize| {
-                let choice = open.iter().position(|i| i == inode).map_or(0, |index| choices[index]);
+                let choice = uncertain.iter().position(|i| i == inode).map_or(0, |index| choices[index]);
                 contents[*inode][choice].clone()
             };
             names.iter().map(|(name, inode)| (name.clone(), content(inode))).collect()
@@ -213,11 +233,11 @@ impl Disk {
     }
 }
 
-/// What a file may hold after a cut.
-fn contents(inode: &Inode) -> Vec<Vec<u8>> {
+/// All possible contents of a file after a power failure.
+fn possible_contents(inode: &Inode) -> Vec<Vec<u8>> {
     let mut all = vec![inode.synced.clone()];
-    if inode.dirty {
-        let (new, len) = (&inode.now, inode.now.len());
+    if inode.is_dirty {
+        let (new, len) = (&inode.current, inode.current.len());
         let half = &new[..len / 2];
         let garbage = (0..len).map(|index| (index * 167 + 13) as u8).collect();
         all.extend([new.clone(), half.to_vec(), [half, &vec![0; len - len / 2]].concat(), vec![0; len], garbage]);
@@ -227,28 +247,32 @@ fn contents(inode: &Inode) -> Vec<Vec<u8>> {
     all
 }
 
-/// A file that is being written.
-pub struct DiskWriter(Disk, usize);
+/// A file of a [`Disk`] that is open for writing.
+pub struct DiskWriter {
+    disk: Disk,
+    /// The index of the inode.
+    inode: usize,
+}
 
 impl Write for DiskWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut state = self.0.0.borrow_mut();
-        let counted = state.count();
-        let off = state.is_off();
-        let inode = &mut state.inodes[self.1];
-        if !off || counted.is_ok() {
-            let written = if counted.is_ok() { bytes.len() } else { bytes.len() / 2 };
-            inode.now.extend_from_slice(&bytes[..written]);
-            inode.dirty = true;
+        let mut state = self.disk.0.borrow_mut();
+        let result = state.count_operation();
+        let is_off = state.is_off();
+        let inode = &mut state.inodes[self.inode];
+        if !is_off || result.is_ok() {
+            let written = if result.is_ok() { bytes.len() } else { bytes.len() / 2 };
+            inode.current.extend_from_slice(&bytes[..written]);
+            inode.is_dirty = true;
         }
-        outcome(counted?).map(|()| bytes.len())
+        check_power(result?).map(|()| bytes.len())
     }
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// A file that is being read.
+/// A file of a [`Disk`] that is open for reading.
 pub struct DiskReader(io::Cursor<Vec<u8>>);
 
 impl Read for DiskReader {
@@ -263,74 +287,73 @@ impl FileSystem for Disk {
 
     fn create(&self, path: &Path) -> io::Result<DiskWriter> {
         let mut state = self.0.borrow_mut();
-        let on = state.count()?;
-        let name = name(path);
+        let is_on = state.count_operation()?;
+        let name = file_name(path);
         let inode = match state.names.get(&name) {
-            // Truncates what is there.
             Some(inode) => {
                 let inode = *inode;
-                state.inodes[inode].now.clear();
-                state.inodes[inode].dirty = true;
+                state.inodes[inode].current.clear();
+                state.inodes[inode].is_dirty = true;
                 inode
             }
             None => {
                 state.inodes.push(Inode::default());
                 let inode = state.inodes.len() - 1;
                 state.names.insert(name.clone(), inode);
-                state.changes.push(Change::Link(name, inode));
+                state.changes.push(NameChange::Create(name, inode));
                 inode
             }
         };
-        outcome(on).map(|()| DiskWriter(self.clone(), inode))
+        check_power(is_on).map(|()| DiskWriter { disk: self.clone(), inode })
     }
 
     fn sync(&self, file: &mut DiskWriter) -> io::Result<()> {
         let mut state = self.0.borrow_mut();
-        outcome(state.count()?)?;
-        let inode = &mut state.inodes[file.1];
-        inode.synced = inode.now.clone();
-        inode.dirty = false;
+        check_power(state.count_operation()?)?;
+        let inode = &mut state.inodes[file.inode];
+        inode.synced = inode.current.clone();
+        inode.is_dirty = false;
         Ok(())
     }
 
     fn open(&self, path: &Path) -> io::Result<DiskReader> {
         let state = self.0.borrow();
         if state.is_off() {
-            return Err(off());
+            return Err(power_off_error());
         }
-        let inode = state.names.get(&name(path)).ok_or(io::ErrorKind::NotFound)?;
-        Ok(DiskReader(io::Cursor::new(state.inodes[*inode].now.clone())))
+        let inode = state.names.get(&file_name(path)).ok_or(io::ErrorKind::NotFound)?;
+        Ok(DiskReader(io::Cursor::new(state.inodes[*inode].current.clone())))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.0.borrow_mut();
-        let (from, to) = (name(from), name(to));
+        let (from, to) = (file_name(from), file_name(to));
         if !state.names.contains_key(&from) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let on = state.count()?;
+        let is_on = state.count_operation()?;
         let inode = state.names.remove(&from).unwrap();
         state.names.insert(to.clone(), inode);
-        state.changes.push(Change::Rename(from, to, inode));
-        outcome(on)
+        state.changes.push(NameChange::Rename(from, to, inode));
+        check_power(is_on)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.0.borrow_mut();
-        let name = name(path);
+        let name = file_name(path);
         if !state.names.contains_key(&name) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let on = state.count()?;
+        let is_on = state.count_operation()?;
         state.names.remove(&name);
-        state.changes.push(Change::Unlink(name));
-        outcome(on)
+        state.changes.push(NameChange::Remove(name));
+        check_power(is_on)
     }
 
     fn sync_dir(&self, _: &Path) -> io::Result<()> {
         let mut state = self.0.borrow_mut();
-        outcome(state.count()?)?;
-        state.synced = state.names.clone();
+        check_power(state.count_operation()?)?;
+        state.synced_names = state.names.clone();
         state.changes.clear();
         Ok(())
     }
@@ -338,13 +361,13 @@ impl FileSystem for Disk {
     fn names(&self, _: &Path) -> io::Result<Vec<OsString>> {
         let state = self.0.borrow();
         if state.is_off() {
-            return Err(off());
+            return Err(power_off_error());
         }
         Ok(state.names.keys().map(OsString::from).collect())
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
-        Ok(self.0.borrow().names.contains_key(&name(path)))
+        Ok(self.0.borrow().names.contains_key(&file_name(path)))
     }
 
     fn is_dir(&self, _: &Path) -> bool {

@@ -1,26 +1,28 @@
-//! A flash driver that misbehaves on request: put it around your own (or around the one of a simulator), to see what your
-//! firmware does when the power goes or the chip refuses.
+//! A flash driver that fails on request. Wrap your own driver, or the driver of a simulator, to test how your firmware
+//! handles a power failure or a failing flash chip.
 //!
-//! [`FaultyFlash`] asks a function of yours before each read, write and erase what is to become of it. A call that is cut
-//! is carried out up to a whole granule or erase block, as a driver does it that loops over them, and everything after it
-//! fails until [`power_on`](FaultyFlash::power_on). What an interrupted granule may look like, bit by bit, is the business
-//! of [`Flash`](super::flash::Flash), which has cells to do it to; here only whole ones are left out.
+//! Before each read, write and erase, [`FaultyFlash`] calls a closure, which returns the fault to inject. If power
+//! fails during a call, `FaultyFlash` performs the call up to a whole number of granules or erase blocks, and all later
+//! calls fail until [`power_on`](FaultyFlash::power_on). `FaultyFlash` does not simulate partly programmed granules.
+//! Use [`Flash`](super::flash::Flash) for tests of those.
 //!
 //! ```
 //! use training_monitor::embedded_storage::nor_flash::{NorFlash, ReadNorFlash};
-//! use training_monitor_std::test_support::driver::{Access, Fault, FaultyFlash};
+//! use training_monitor_std::test_support::driver::{Access, FaultyFlash, FlashFault};
 //! use training_monitor_std::test_support::flash::Flash;
 //!
-//! let yours = Flash::<4, 256>::new(512, 0xFF);
+//! // Power fails during the second write, after one granule.
+//! let driver = Flash::<4, 256>::new(512, 0xFF);
 //! let mut writes = 0;
-//! let mut flash = FaultyFlash::new(yours, |access| {
-//!     writes += u32::from(matches!(access, Access::Write { .. }));
-//!     if matches!(access, Access::Write { .. }) && writes == 2 { Fault::Cut { after: 1 } } else { Fault::None }
+//! let mut flash = FaultyFlash::new(driver, |access| {
+//!     let is_write = matches!(access, Access::Write { .. });
+//!     writes += u32::from(is_write);
+//!     if is_write && writes == 2 { FlashFault::PowerFailure { after: 1 } } else { FlashFault::None }
 //! });
 //! flash.erase(0, 256).unwrap();
 //! flash.write(0, &[1; 8]).unwrap();
-//! assert!(flash.write(8, &[2; 8]).is_err()); // one granule of the two
-//! assert!(flash.read(0, &mut [0]).is_err()); // the power is gone
+//! assert!(flash.write(8, &[2; 8]).is_err()); // programs one of two granules
+//! assert!(flash.read(0, &mut [0]).is_err()); // the power is off
 //! flash.power_on();
 //! let mut bytes = [0; 16];
 //! flash.read(0, &mut bytes).unwrap();
@@ -32,164 +34,166 @@ use training_monitor::embedded_storage::nor_flash::{
     ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash,
 };
 
-/// What a driver is about to do.
+/// A call of a flash driver. All addresses and lengths are in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Access {
-    /// Read.
+    /// Reading bytes.
     Read {
-        /// From where.
+        /// The address of the first byte.
         at: u32,
-        /// How many bytes.
+        /// The number of bytes.
         len: usize,
     },
-    /// Program.
+    /// Programming bytes.
     Write {
-        /// From where.
+        /// The address of the first byte.
         at: u32,
-        /// How many bytes.
+        /// The number of bytes.
         len: usize,
     },
-    /// Erase.
+    /// Erasing blocks.
     Erase {
-        /// From where.
+        /// The address of the first byte.
         from: u32,
-        /// Up to where.
+        /// The address after the last byte.
         to: u32,
     },
 }
 
-/// What becomes of it.
+/// The fault that a [`FaultyFlash`] injects into a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fault {
-    /// All is well.
+pub enum FlashFault {
+    /// The call succeeds.
     None,
-    /// It fails, and nothing was done. The next may go well.
+    /// The call fails and has no effect. Later calls can succeed.
     Fail,
-    /// Of a write or an erase only so many granules or blocks are done, then it fails. The next may go well.
+    /// A write programs only the first `after` granules, or an erase erases only the first `after` blocks, and then the
+    /// call fails. A read fails. Later calls can succeed.
     Short {
-        /// So many.
+        /// The number of granules or blocks.
         after: usize,
     },
-    /// As `Short`, and the power is gone. A read gives nothing.
-    Cut {
-        /// So many.
+    /// The call has the same effect as with `Short`, and then power fails. All later calls fail.
+    PowerFailure {
+        /// The number of granules or blocks.
         after: usize,
     },
 }
 
-/// A flash driver around another.
+/// A flash driver that wraps another flash driver and injects faults.
 #[derive(Clone, Debug)]
 pub struct FaultyFlash<F, D> {
     inner: F,
     decide: D,
-    off: bool,
+    is_off: bool,
 }
 
-impl<F, D: FnMut(Access) -> Fault> FaultyFlash<F, D> {
-    /// Around `inner`; `decide` is asked before each access.
+impl<F, D: FnMut(Access) -> FlashFault> FaultyFlash<F, D> {
+    /// Wraps the driver `inner`. The closure `decide` returns the fault to inject into each call.
     pub const fn new(inner: F, decide: D) -> Self {
-        FaultyFlash { inner, decide, off: false }
+        FaultyFlash { inner, decide, is_off: false }
     }
 
     /// Whether the power is off.
     pub const fn is_off(&self) -> bool {
-        self.off
+        self.is_off
     }
 
-    /// Power comes back.
+    /// Restores the power.
     pub const fn power_on(&mut self) {
-        self.off = false;
+        self.is_off = false;
     }
 
-    /// The driver inside, which does not fail.
+    /// The wrapped driver. Calls of it have no injected faults.
     pub const fn inner_mut(&mut self) -> &mut F {
         &mut self.inner
     }
 
-    /// Gives it back.
+    /// Returns the wrapped driver.
     pub fn into_inner(self) -> F {
         self.inner
     }
 
-    /// `act` is told how many bytes of `len`, in pieces of `unit`, it may do.
-    fn attempt<E>(
+    /// Performs a call on the wrapped driver, possibly only partly. `perform` gets the number of bytes to process:
+    /// `len`, or a smaller multiple of `unit`.
+    fn call<E>(
         &mut self,
         access: Access,
         len: usize,
         unit: usize,
-        act: impl FnOnce(&mut F, usize) -> Result<(), E>,
-    ) -> Result<(), FlashError<E>> {
-        if self.off {
-            return Err(FlashError::Off);
+        perform: impl FnOnce(&mut F, usize) -> Result<(), E>,
+    ) -> Result<(), FaultyFlashError<E>> {
+        if self.is_off {
+            return Err(FaultyFlashError::PowerOff);
         }
         let fault = (self.decide)(access);
         let done = match fault {
-            Fault::None => return act(&mut self.inner, len).map_err(FlashError::Flash),
-            Fault::Fail => 0,
-            Fault::Short { after } | Fault::Cut { after } => after.saturating_mul(unit).min(len),
+            FlashFault::None => return perform(&mut self.inner, len).map_err(FaultyFlashError::Flash),
+            FlashFault::Fail => 0,
+            FlashFault::Short { after } | FlashFault::PowerFailure { after } => after.saturating_mul(unit).min(len),
         };
-        self.off = matches!(fault, Fault::Cut { .. });
+        self.is_off = matches!(fault, FlashFault::PowerFailure { .. });
         if done > 0 {
-            act(&mut self.inner, done).map_err(FlashError::Flash)?;
+            perform(&mut self.inner, done).map_err(FaultyFlashError::Flash)?;
         }
-        Err(if self.off { FlashError::Off } else { FlashError::Injected(access) })
+        Err(if self.is_off { FaultyFlashError::PowerOff } else { FaultyFlashError::Injected(access) })
     }
 }
 
 impl<F: ErrorType, D> ErrorType for FaultyFlash<F, D> {
-    type Error = FlashError<F::Error>;
+    type Error = FaultyFlashError<F::Error>;
 }
 
-impl<F: ReadNorFlash, D: FnMut(Access) -> Fault> ReadNorFlash for FaultyFlash<F, D> {
+impl<F: ReadNorFlash, D: FnMut(Access) -> FlashFault> ReadNorFlash for FaultyFlash<F, D> {
     const READ_SIZE: usize = F::READ_SIZE;
 
     fn read(&mut self, at: u32, into: &mut [u8]) -> Result<(), Self::Error> {
         let len = into.len();
-        self.attempt(Access::Read { at, len }, len, 0, |flash, _| flash.read(at, into))
+        self.call(Access::Read { at, len }, len, 0, |flash, _| flash.read(at, into))
     }
     fn capacity(&self) -> usize {
         self.inner.capacity()
     }
 }
 
-impl<F: NorFlash, D: FnMut(Access) -> Fault> NorFlash for FaultyFlash<F, D> {
+impl<F: NorFlash, D: FnMut(Access) -> FlashFault> NorFlash for FaultyFlash<F, D> {
     const WRITE_SIZE: usize = F::WRITE_SIZE;
     const ERASE_SIZE: usize = F::ERASE_SIZE;
 
     fn write(&mut self, at: u32, data: &[u8]) -> Result<(), Self::Error> {
         let access = Access::Write { at, len: data.len() };
-        self.attempt(access, data.len(), F::WRITE_SIZE, |flash, len| flash.write(at, data.get(..len).unwrap_or(data)))
+        self.call(access, data.len(), F::WRITE_SIZE, |flash, len| flash.write(at, data.get(..len).unwrap_or(data)))
     }
     fn erase(&mut self, from: u32, to: u32) -> Result<(), Self::Error> {
         let len = to.saturating_sub(from) as usize;
         let end = move |done: usize| if done == len { to } else { from.saturating_add(done as u32) };
-        self.attempt(Access::Erase { from, to }, len, F::ERASE_SIZE, |flash, done| flash.erase(from, end(done)))
+        self.call(Access::Erase { from, to }, len, F::ERASE_SIZE, |flash, done| flash.erase(from, end(done)))
     }
 }
 
-/// Why an access failed.
+/// Why a call of a [`FaultyFlash`] failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FlashError<E> {
-    /// It was to.
+pub enum FaultyFlashError<E> {
+    /// The closure injected a fault into the call.
     Injected(Access),
     /// The power is off.
-    Off,
-    /// The driver inside.
+    PowerOff,
+    /// The wrapped driver failed.
     Flash(E),
 }
 
-impl<E: fmt::Debug> fmt::Display for FlashError<E> {
+impl<E: fmt::Debug> fmt::Display for FaultyFlashError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self:?}")
     }
 }
 
-impl<E: fmt::Debug> core::error::Error for FlashError<E> {}
+impl<E: fmt::Debug> core::error::Error for FaultyFlashError<E> {}
 
-impl<E: NorFlashError> NorFlashError for FlashError<E> {
+impl<E: NorFlashError> NorFlashError for FaultyFlashError<E> {
     fn kind(&self) -> NorFlashErrorKind {
         match self {
-            FlashError::Flash(error) => error.kind(),
+            FaultyFlashError::Flash(error) => error.kind(),
             _ => NorFlashErrorKind::Other,
         }
     }

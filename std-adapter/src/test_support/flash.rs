@@ -1,19 +1,24 @@
-//! NOR flash in memory, as strict as the worst of the real ones, whose power can be cut in the middle of anything.
+//! A simulated NOR flash in RAM, as strict as the strictest real chips. Power can fail during any operation.
 //!
-//! Holds its user to the contract: reads, programs and erases aligned and in bounds; a granule programmed once between
-//! two erases, and never after an operation on it or its block was interrupted, however blank it reads. What breaks
-//! that is noted as a [`Violation`]. Programming only changes bits away from the erased value. Each granule programmed
-//! and each block erased is an *operation*, counted from 0; one of them can be told to be the last before the power
-//! goes, with an [`Outcome`]. Then everything fails until [`power_on`](Chip::power_on).
+//! The flash checks the contract of a NOR flash and reports each violation as a [`Violation`]:
+//!
+//! * Each read, program and erase is aligned and within the capacity.
+//! * A granule is programmed at most once between two erases.
+//! * A granule is not programmed after an interrupted operation on the granule or on its block, even if the granule
+//!   reads as erased. The block must be erased first.
+//!
+//! Programming changes bits only away from the erased value. Each programmed granule and each erased block is one
+//! *operation*, counted from 0. [`cut_power_at`](Chip::cut_power_at) makes power fail during one operation, with an
+//! [`Interruption`] as the effect. All later calls fail until [`power_on`](Chip::power_on).
 //!
 //! ```
 //! use training_monitor::embedded_storage::nor_flash::{NorFlash, ReadNorFlash};
-//! use training_monitor_std::test_support::flash::{Flash, Outcome, Violation};
+//! use training_monitor_std::test_support::flash::{Flash, Interruption, Violation};
 //!
 //! let mut flash = Flash::<4, 256>::new(512, 0xFF);
 //! flash.erase(0, 256).unwrap();
-//! flash.cut_at(1, Outcome::Half, 0);
-//! assert!(flash.write(0, &[1, 2, 3, 4, 5, 6, 7, 8]).is_err()); // the second granule gets half of its bytes
+//! flash.cut_power_at(1, Interruption::Half, 0);
+//! assert!(flash.write(0, &[1, 2, 3, 4, 5, 6, 7, 8]).is_err()); // programs one granule and half of the next
 //! flash.power_on();
 //! let mut bytes = [0; 8];
 //! flash.read(0, &mut bytes).unwrap();
@@ -22,14 +27,15 @@
 //! assert_eq!(flash.violations(), [Violation::Reprogrammed { at: 4 }]);
 //! ```
 //!
-//! A firmware's own code on it, cut at every operation that a save has:
+//! This test runs the training code of a firmware on the simulated flash. Power fails once in each flash operation of
+//! the run, and the resumed run must give the same result:
 //!
 //! ```
 //! use training_monitor::{Engine, ModelCheckpoint, checkpoint::Named, event::EpochCompleted, store::flash::Slots};
 //! use training_monitor::handlers::model_checkpoint::OnError;
-//! use training_monitor_std::test_support::flash::{Flash, Outcome};
+//! use training_monitor_std::test_support::flash::{Flash, Interruption};
 //!
-//! // From power on to the end of the run, or until the power goes.
+//! // Runs the firmware from power-on. Returns the result of the run, or `None` if power fails.
 //! let session = |flash: &mut Flash<8, 256>| -> Option<f32> {
 //!     let store = Slots::<_, 3>::open(flash, 0..768).ok()?;
 //!     let settings = ModelCheckpoint::<2>::every(1)?.n_saved(2).on_error(OnError::Stop);
@@ -44,36 +50,39 @@
 //! assert_eq!(session(&mut flash), Some(3.0));
 //! for operation in 0..flash.counts.operations {
 //!     let mut flash = Flash::new(768, 0xFF);
-//!     flash.cut_at(operation, Outcome::Garbage, 0);
+//!     flash.cut_power_at(operation, Interruption::Garbage, 0);
 //!     assert_eq!(session(&mut flash), None);
 //!     flash.power_on();
-//!     assert_eq!(session(&mut flash), Some(3.0)); // resumed, to the same bits
+//!     assert_eq!(session(&mut flash), Some(3.0)); // the resumed run has the same result
 //!     assert_eq!(flash.violations(), []);
 //! }
 //! ```
 
-pub use super::chip::{Chip, Counts, Fault, Violation};
-pub use super::outcome::Outcome;
+pub use super::chip::{Chip, ChipError, Counts, Violation};
+pub use super::interruption::Interruption;
 
 use core::ops::{Deref, DerefMut};
 use training_monitor::embedded_storage::nor_flash::{ErrorType, MultiwriteNorFlash, NorFlash, ReadNorFlash};
 
-/// The driver of a [`Chip`] that programs `WRITE`, erases `ERASE` and reads `READ` bytes at a time: its own, or one that
-/// is lent (`C` = `&mut Chip`). It derefs to the chip, where cuts are ordered and counts are read.
+/// The driver of a simulated [`Chip`]. `WRITE` is the size of a granule, `ERASE` the size of an erase block and `READ`
+/// the alignment of reads, in bytes. The driver owns the chip, or borrows it if `C` is `&mut Chip`. The driver
+/// dereferences to the chip, which has the methods to inject power failures and to read the counters.
 #[derive(Clone, Debug)]
 pub struct Flash<const WRITE: usize, const ERASE: usize, const READ: usize = 1, C = Box<Chip>>(C);
 
 impl<const WRITE: usize, const ERASE: usize, const READ: usize> Flash<WRITE, ERASE, READ> {
-    /// A flash fresh from the factory.
+    /// Creates a flash of `capacity` bytes whose bytes all have the value `erased`. As on a new chip, a block must be
+    /// erased before it is programmed.
     #[must_use]
     pub fn new(capacity: usize, erased: u8) -> Self {
         Self::with_image(vec![erased; capacity], erased)
     }
 
-    /// A flash with these bytes, of which nothing else is known.
+    /// Creates a flash with the content `bytes`. Each block must be erased before it is programmed. An erased byte has
+    /// the value `erased`.
     ///
     /// # Panics
-    /// On an image that is not made of whole erase blocks, or blocks that are not made of whole granules.
+    /// Panics if `bytes` does not consist of whole erase blocks, or an erase block does not consist of whole granules.
     #[must_use]
     pub fn with_image(bytes: Vec<u8>, erased: u8) -> Self {
         Flash(Box::new(Chip::new(WRITE, ERASE, READ, bytes, erased)))
@@ -81,8 +90,8 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> Flash<WRITE, ERA
 }
 
 impl<'a, const WRITE: usize, const ERASE: usize, const READ: usize> Flash<WRITE, ERASE, READ, &'a mut Chip> {
-    /// Drives a chip that was made elsewhere. `None` for one of another geometry.
-    pub fn over(chip: &'a mut Chip) -> Option<Self> {
+    /// Creates a driver for an existing chip. Returns `None` if the chip has other sizes.
+    pub fn with_chip(chip: &'a mut Chip) -> Option<Self> {
         (chip.geometry() == (WRITE, ERASE, READ)).then_some(Flash(chip))
     }
 }
@@ -105,7 +114,7 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize, C: DerefMut<Targ
 }
 
 impl<const WRITE: usize, const ERASE: usize, const READ: usize, C> ErrorType for Flash<WRITE, ERASE, READ, C> {
-    type Error = Fault;
+    type Error = ChipError;
 }
 
 impl<const WRITE: usize, const ERASE: usize, const READ: usize, C: DerefMut<Target = Chip>> ReadNorFlash
@@ -113,7 +122,7 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize, C: DerefMut<Targ
 {
     const READ_SIZE: usize = READ;
 
-    fn read(&mut self, offset: u32, into: &mut [u8]) -> Result<(), Fault> {
+    fn read(&mut self, offset: u32, into: &mut [u8]) -> Result<(), ChipError> {
         self.0.read(offset, into)
     }
     fn capacity(&self) -> usize {
@@ -127,15 +136,16 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize, C: DerefMut<Targ
     const WRITE_SIZE: usize = WRITE;
     const ERASE_SIZE: usize = ERASE;
 
-    fn write(&mut self, offset: u32, data: &[u8]) -> Result<(), Fault> {
+    fn write(&mut self, offset: u32, data: &[u8]) -> Result<(), ChipError> {
         self.0.program(offset, data)
     }
-    fn erase(&mut self, from: u32, to: u32) -> Result<(), Fault> {
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), ChipError> {
         self.0.erase(from, to)
     }
 }
 
-/// Not for the slots: for stores that program a granule twice. They are not held to programming once where they own up.
+/// For flash stores that program a granule twice. The flash slots of the training monitor never do. The chip reports
+/// such a write as [`Violation::Reprogrammed`], which a test of such a store must ignore.
 impl<const WRITE: usize, const ERASE: usize, const READ: usize, C: DerefMut<Target = Chip>> MultiwriteNorFlash
     for Flash<WRITE, ERASE, READ, C>
 {

@@ -1,32 +1,34 @@
-//! Tools to break your own firmware with, on the host (feature `test-support`): put them around your store, your flash
-//! driver or your clock, or take the flash that is made of them.
+//! Test tools for firmware that uses the training monitor (feature `test-support`). The tools run on the host. They
+//! simulate a flash chip or a disk, or wrap your own store, flash driver or tick counter and inject faults.
 //!
-//! | what | stands for | what it can do |
+//! | tool | simulates or wraps | faults |
 //! | --- | --- | --- |
-//! | [`flash::Flash`] | a NOR flash, in memory | holds its user to the contract; power cuts in any operation, with 19 outcomes from a torn granule to a cell that reads differently each time; counts operations and wear |
-//! | [`disk::Disk`] | a directory, in memory | cuts the power in any operation and tells every state that the medium may then be in; operations that fail, as on a full disk |
-//! | [`driver::FaultyFlash`] | around your flash driver | calls that fail, are done in part, or end with the power |
-//! | [`store::Faulty`] | around your store | operations that fail before or after they were done, short reads and writes |
-//! | [`ticks::TickSource`], [`ticks::wrapping_after`] | your tick counter, or around it | wraps when you want it to |
-//! | [`random::Random`] | | chance that one number brings back |
+//! | [`flash::Flash`] | simulates a NOR flash in RAM | power failure in any operation, with 19 [kinds of interruption](flash::Interruption), for example a partly programmed granule or an unstable bit; reports violations of the driver contract; counts operations and erases |
+//! | [`disk::Disk`] | simulates a directory in RAM | power failure in any operation, with all possible contents of the medium afterwards; failing operations, as on a full disk |
+//! | [`driver::FaultyFlash`] | wraps a flash driver | calls that fail, that are performed partly, or during which power fails |
+//! | [`store::FaultyStore`] | wraps a store | operations that fail before or after their effect; short reads and writes |
+//! | [`ticks::TickSource`], [`ticks::offset_to_wrap_after`] | simulates or wraps a tick counter | overflow at a chosen time |
+//! | [`random::Random`] | | repeatable random decisions from a seed |
 //!
-//! None of them reads a clock or draws a random number of its own: the same test does the same every time. They are the
-//! tools that this project's own tests use. Where they panic it is because of a wrong set-up.
+//! The tools read no clock and no source of randomness, so a test gives the same result in every run. The tests of this
+//! project use the same tools. A tool panics only if its arguments are invalid.
 //!
 //! ```
 //! use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, Timer, checkpoint::Named, time::Extend};
 //! use training_monitor::event::{EpochCompleted, IterationCompleted, IterationStarted, Started};
 //! use training_monitor::handlers::model_checkpoint::OnError;
 //! use training_monitor::store::flash::Slots;
-//! use training_monitor_std::test_support::{flash::Flash, store::{Fault, Faulty, Operation}, ticks::TickSource};
+//! use training_monitor_std::test_support::flash::Flash;
+//! use training_monitor_std::test_support::store::{FaultyStore, StoreFault, StoreOperation};
+//! use training_monitor_std::test_support::ticks::TickSource;
 //!
 //! let mut flash = Flash::<4, 256>::new(768, 0xFF);
-//! let ticks = TickSource::before_wrap(2);
-//! // Every other commit fails.
+//! let ticks = TickSource::with_ticks_until_wrap(2);
+//! // Every second commit fails.
 //! let mut commits = 0;
-//! let store = Faulty::new(Slots::<_, 3>::open(&mut flash, 0..768)?, |operation| {
-//!     commits += u32::from(operation == Operation::Commit);
-//!     if operation == Operation::Commit && commits % 2 == 0 { Fault::Before } else { Fault::None }
+//! let store = FaultyStore::new(Slots::<_, 3>::open(&mut flash, 0..768)?, |operation| {
+//!     commits += u32::from(operation == StoreOperation::Commit);
+//!     if operation == StoreOperation::Commit && commits % 2 == 0 { StoreFault::Before } else { StoreFault::None }
 //! });
 //! let settings = ModelCheckpoint::<2>::every(1)?.n_saved(2).on_error(OnError::Continue);
 //! let mut handlers = (
@@ -43,7 +45,7 @@ mod chip;
 pub mod disk;
 pub mod driver;
 pub mod flash;
-mod outcome;
+mod interruption;
 pub mod random;
 pub mod store;
 pub mod ticks;

@@ -1,20 +1,21 @@
-//! xorshift64*: random enough to damage things, the same everywhere, and seeded from one number that a line can hold.
+//! The pseudorandom generator xorshift64*. The same seed gives the same numbers on every platform, so that a test can
+//! report one seed and repeat a failure.
 
-/// The generator.
+/// A pseudorandom generator.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// One of 2⁶⁴ sequences; near seeds give unlike ones.
+    /// Creates a generator. Similar seeds give unrelated sequences.
     pub fn new(seed: u64) -> Self {
-        // splitmix64, once.
+        // One step of splitmix64 distributes the bits of the seed. The state of xorshift64* must not be 0.
         let mut z = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         Random((z ^ (z >> 31)) | 1)
     }
 
-    /// 64 bits.
+    /// Returns 64 random bits.
     pub fn bits(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -22,23 +23,23 @@ impl Random {
         self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
-    /// Eight bits.
+    /// Returns a random byte.
     pub fn byte(&mut self) -> u8 {
         (self.bits() >> 56) as u8
     }
 
-    /// A number below `bound`, which is not 0.
+    /// Returns a random number less than `bound`. The bound must not be 0.
     pub fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.bits()) * bound as u128) >> 64) as usize
     }
 
-    /// True once in `times`.
-    pub fn once_in(&mut self, times: usize) -> bool {
-        self.below(times) == 0
+    /// Returns `true` with the probability 1 / `n`.
+    pub fn once_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
     }
 
-    /// One of them.
-    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len())]
+    /// Returns a random element of `items`. The slice must not be empty.
+    pub fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
+        &items[self.below(items.len())]
     }
 }

@@ -1,18 +1,18 @@
-//! A store that misbehaves on request: put it around your own, to see what your firmware does when the medium fails.
+//! A store that fails on request. Wrap your own store to test how your firmware handles a failing medium.
 //!
-//! [`Faulty`] asks a function of yours before each operation what is to become of it, and does so. It decides nothing
-//! itself and holds no bytes.
+//! Before each operation, [`FaultyStore`] calls a closure, which returns the fault to inject. `FaultyStore` stores no
+//! data; the wrapped store does.
 //!
 //! ```
 //! use training_monitor::{Engine, ModelCheckpoint, checkpoint::Named, event::IterationCompleted, store::ram::Ram};
 //! use training_monitor::handlers::model_checkpoint::OnError;
-//! use training_monitor_std::test_support::store::{Fault, Faulty, Operation};
+//! use training_monitor_std::test_support::store::{FaultyStore, StoreFault, StoreOperation};
 //!
 //! // The second commit fails.
 //! let mut commits = 0;
-//! let store = Faulty::new(Ram::<3, 256>::new(), |operation| {
-//!     commits += u32::from(operation == Operation::Commit);
-//!     if operation == Operation::Commit && commits == 2 { Fault::Before } else { Fault::None }
+//! let store = FaultyStore::new(Ram::<3, 256>::new(), |operation| {
+//!     commits += u32::from(operation == StoreOperation::Commit);
+//!     if operation == StoreOperation::Commit && commits == 2 { StoreFault::Before } else { StoreFault::None }
 //! });
 //! let mut model = Named::new("mymodel", [0.0_f32; 4]);
 //! let mut checkpoint = ModelCheckpoint::<2>::every(1)?.n_saved(2).on_error(OnError::Continue).build()?
@@ -25,128 +25,130 @@
 use core::fmt;
 use training_monitor::checkpoint::{Encoded, Header};
 use training_monitor::embedded_io::{self, ErrorKind, ErrorType, Read, Write};
-use training_monitor::store::{StreamSpec, Store, CheckpointMeta};
+use training_monitor::store::{CheckpointMeta, Store, StreamSpec};
 
-/// What a store is about to do.
+/// An operation of a store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Operation {
-    /// Open a place.
+pub enum StoreOperation {
+    /// Creating a stream for writing.
     Create,
-    /// Take bytes.
+    /// Writing to a stream.
     Write,
-    /// Flush a stream.
+    /// Flushing a stream.
     Flush,
-    /// Make a checkpoint count.
+    /// Committing a checkpoint.
     Commit,
-    /// Tell of a checkpoint.
+    /// Getting the metadata of a checkpoint.
     List,
-    /// Count its streams.
-    Parts,
-    /// Open one.
+    /// Getting the number of streams of a checkpoint.
+    StreamCount,
+    /// StreamSpec a stream for reading.
     Open,
-    /// Give bytes.
+    /// Reading from a stream.
     Read,
-    /// Remove a checkpoint.
+    /// Removing a checkpoint.
     Remove,
 }
 
-/// What becomes of it.
+/// The fault that a [`FaultyStore`] injects into an operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fault {
-    /// All is well.
+pub enum StoreFault {
+    /// The operation succeeds.
     None,
-    /// It fails, and nothing was done.
+    /// The operation fails and has no effect.
     Before,
-    /// It is done, and fails.
+    /// The operation fails after its effect.
     After,
-    /// Of bytes to be taken or given only one is: not an error. Anything else goes well.
+    /// A read or a write transfers only one byte and succeeds. Other operations succeed.
     Short,
 }
 
-/// A store around another.
+/// A store that wraps another store and injects faults.
 #[derive(Clone, Debug)]
-pub struct Faulty<S, D> {
+pub struct FaultyStore<S, D> {
     inner: S,
     decide: D,
 }
 
-impl<S: Store, D: FnMut(Operation) -> Fault> Faulty<S, D> {
-    /// Around `inner`; `decide` is asked before each operation.
+impl<S: Store, D: FnMut(StoreOperation) -> StoreFault> FaultyStore<S, D> {
+    /// Wraps the store `inner`. The closure `decide` returns the fault to inject into each operation.
     pub const fn new(inner: S, decide: D) -> Self {
-        Faulty { inner, decide }
+        FaultyStore { inner, decide }
     }
 
-    /// The store inside, which does not fail.
+    /// The wrapped store. Operations on it have no injected faults.
     pub const fn inner_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Gives it back.
+    /// Returns the wrapped store.
     pub fn into_inner(self) -> S {
         self.inner
     }
 
-    fn attempt<T>(
+    fn call<T>(
         &mut self,
-        operation: Operation,
-        act: impl FnOnce(&mut S) -> Result<T, S::Error>,
-    ) -> Result<T, FaultError<S::Error>> {
+        operation: StoreOperation,
+        perform: impl FnOnce(&mut S) -> Result<T, S::Error>,
+    ) -> Result<T, FaultyStoreError<S::Error>> {
         match (self.decide)(operation) {
-            Fault::Before => Err(FaultError::Injected(operation)),
-            Fault::After => act(&mut self.inner).map_err(FaultError::Store).and(Err(FaultError::Injected(operation))),
-            Fault::None | Fault::Short => act(&mut self.inner).map_err(FaultError::Store),
+            StoreFault::Before => Err(FaultyStoreError::Injected(operation)),
+            StoreFault::After => perform(&mut self.inner)
+                .map_err(FaultyStoreError::Store)
+                .and(Err(FaultyStoreError::Injected(operation))),
+            StoreFault::None | StoreFault::Short => perform(&mut self.inner).map_err(FaultyStoreError::Store),
         }
     }
 }
 
-/// A stream of a [`Faulty`].
+/// A stream of a [`FaultyStore`].
 #[derive(Debug)]
-pub struct Stream<'a, I, D> {
+pub struct FaultyStream<'a, I, D> {
     inner: I,
     decide: &'a mut D,
 }
 
-impl<I: ErrorType, D> ErrorType for Stream<'_, I, D> {
-    type Error = FaultError<I::Error>;
+impl<I: ErrorType, D> ErrorType for FaultyStream<'_, I, D> {
+    type Error = FaultyStoreError<I::Error>;
 }
 
-impl<I: Write, D: FnMut(Operation) -> Fault> Write for Stream<'_, I, D> {
+impl<I: Write, D: FnMut(StoreOperation) -> StoreFault> Write for FaultyStream<'_, I, D> {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Self::Error> {
-        let fault = (self.decide)(Operation::Write);
-        let bytes = if fault == Fault::Short { bytes.get(..1).unwrap_or(bytes) } else { bytes };
-        if fault == Fault::Before {
-            return Err(FaultError::Injected(Operation::Write));
+        let fault = (self.decide)(StoreOperation::Write);
+        let bytes = if fault == StoreFault::Short { bytes.get(..1).unwrap_or(bytes) } else { bytes };
+        if fault == StoreFault::Before {
+            return Err(FaultyStoreError::Injected(StoreOperation::Write));
         }
-        let written = self.inner.write(bytes).map_err(FaultError::Store)?;
-        if fault == Fault::After { Err(FaultError::Injected(Operation::Write)) } else { Ok(written) }
+        let written = self.inner.write(bytes).map_err(FaultyStoreError::Store)?;
+        if fault == StoreFault::After { Err(FaultyStoreError::Injected(StoreOperation::Write)) } else { Ok(written) }
     }
     fn flush(&mut self) -> Result<(), Self::Error> {
-        match (self.decide)(Operation::Flush) {
-            Fault::Before | Fault::After => Err(FaultError::Injected(Operation::Flush)),
-            Fault::None | Fault::Short => self.inner.flush().map_err(FaultError::Store),
+        match (self.decide)(StoreOperation::Flush) {
+            StoreFault::Before | StoreFault::After => Err(FaultyStoreError::Injected(StoreOperation::Flush)),
+            StoreFault::None | StoreFault::Short => self.inner.flush().map_err(FaultyStoreError::Store),
         }
     }
 }
 
-impl<I: Read, D: FnMut(Operation) -> Fault> Read for Stream<'_, I, D> {
+impl<I: Read, D: FnMut(StoreOperation) -> StoreFault> Read for FaultyStream<'_, I, D> {
     fn read(&mut self, into: &mut [u8]) -> Result<usize, Self::Error> {
-        let fault = (self.decide)(Operation::Read);
-        let len = if fault == Fault::Short { into.len().min(1) } else { into.len() };
+        let fault = (self.decide)(StoreOperation::Read);
+        let len = if fault == StoreFault::Short { into.len().min(1) } else { into.len() };
         match fault {
-            Fault::Before | Fault::After => Err(FaultError::Injected(Operation::Read)),
-            Fault::None | Fault::Short => self.inner.read(&mut into[..len]).map_err(FaultError::Store),
+            StoreFault::Before | StoreFault::After => Err(FaultyStoreError::Injected(StoreOperation::Read)),
+            StoreFault::None | StoreFault::Short => self.inner.read(&mut into[..len]).map_err(FaultyStoreError::Store),
         }
     }
 }
 
-impl<S: Store, D: FnMut(Operation) -> Fault> Store for Faulty<S, D> {
-    type Error = FaultError<S::Error>;
+impl<S: Store, D: FnMut(StoreOperation) -> StoreFault> Store for FaultyStore<S, D> {
+    type Error = FaultyStoreError<S::Error>;
     type Writer<'a>
-        = Stream<'a, S::Writer<'a>, D>
+        = FaultyStream<'a, S::Writer<'a>, D>
     where
         Self: 'a;
     type Reader<'a>
-        = Stream<'a, S::Reader<'a>, D>
+        = FaultyStream<'a, S::Reader<'a>, D>
     where
         Self: 'a;
     type Checksum = S::Checksum;
@@ -154,59 +156,59 @@ impl<S: Store, D: FnMut(Operation) -> Fault> Store for Faulty<S, D> {
     const STREAM_PER_OBJECT: bool = S::STREAM_PER_OBJECT;
     const LARGE_BUFFER: bool = S::LARGE_BUFFER;
 
-    fn create(&mut self, opening: &StreamSpec<'_>) -> Result<Self::Writer<'_>, Self::Error> {
-        if (self.decide)(Operation::Create) == Fault::Before {
-            return Err(FaultError::Injected(Operation::Create));
+    fn create(&mut self, spec: &StreamSpec<'_>) -> Result<Self::Writer<'_>, Self::Error> {
+        if (self.decide)(StoreOperation::Create) == StoreFault::Before {
+            return Err(FaultyStoreError::Injected(StoreOperation::Create));
         }
-        let inner = self.inner.create(opening).map_err(FaultError::Store)?;
-        Ok(Stream { inner, decide: &mut self.decide })
+        let inner = self.inner.create(spec).map_err(FaultyStoreError::Store)?;
+        Ok(FaultyStream { inner, decide: &mut self.decide })
     }
     fn commit(&mut self, header: &Header<'_>, last: &Encoded) -> Result<(), Self::Error> {
-        self.attempt(Operation::Commit, |store| store.commit(header, last))
+        self.call(StoreOperation::Commit, |store| store.commit(header, last))
     }
     fn checkpoint(&mut self, index: u32) -> Result<Option<CheckpointMeta>, Self::Error> {
-        self.attempt(Operation::List, |store| store.checkpoint(index))
+        self.call(StoreOperation::List, |store| store.checkpoint(index))
     }
     fn stream_count(&mut self, step: u32) -> Result<u32, Self::Error> {
-        self.attempt(Operation::Parts, |store| store.stream_count(step))
+        self.call(StoreOperation::StreamCount, |store| store.stream_count(step))
     }
     fn is_durable(&mut self, step: u32) -> bool {
         self.inner.is_durable(step)
     }
-    fn open(&mut self, step: u32, part: u32) -> Result<Self::Reader<'_>, Self::Error> {
-        if (self.decide)(Operation::Open) == Fault::Before {
-            return Err(FaultError::Injected(Operation::Open));
+    fn open(&mut self, step: u32, stream_index: u32) -> Result<Self::Reader<'_>, Self::Error> {
+        if (self.decide)(StoreOperation::Open) == StoreFault::Before {
+            return Err(FaultyStoreError::Injected(StoreOperation::Open));
         }
-        let inner = self.inner.open(step, part).map_err(FaultError::Store)?;
-        Ok(Stream { inner, decide: &mut self.decide })
+        let inner = self.inner.open(step, stream_index).map_err(FaultyStoreError::Store)?;
+        Ok(FaultyStream { inner, decide: &mut self.decide })
     }
     fn remove(&mut self, step: u32) -> Result<(), Self::Error> {
-        self.attempt(Operation::Remove, |store| store.remove(step))
+        self.call(StoreOperation::Remove, |store| store.remove(step))
     }
 }
 
-/// Why an operation failed.
+/// Why an operation of a [`FaultyStore`] failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FaultError<E> {
-    /// It was to.
-    Injected(Operation),
-    /// The store inside.
+pub enum FaultyStoreError<E> {
+    /// The closure injected a fault into the operation.
+    Injected(StoreOperation),
+    /// The wrapped store failed.
     Store(E),
 }
 
-impl<E: fmt::Debug> fmt::Display for FaultError<E> {
+impl<E: fmt::Debug> fmt::Display for FaultyStoreError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self:?}")
     }
 }
 
-impl<E: fmt::Debug> core::error::Error for FaultError<E> {}
+impl<E: fmt::Debug> core::error::Error for FaultyStoreError<E> {}
 
-impl<E: embedded_io::Error> embedded_io::Error for FaultError<E> {
+impl<E: embedded_io::Error> embedded_io::Error for FaultyStoreError<E> {
     fn kind(&self) -> ErrorKind {
         match self {
-            FaultError::Injected(_) => ErrorKind::Other,
-            FaultError::Store(error) => error.kind(),
+            FaultyStoreError::Injected(_) => ErrorKind::Other,
+            FaultyStoreError::Store(error) => error.kind(),
         }
     }
 }

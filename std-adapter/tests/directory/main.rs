@@ -1,13 +1,12 @@
-//! The directory of checkpoints: on a real file system, on one that fails, and on one whose power is cut.
+//! Tests of the checkpoint directory: on the file system of the operating system, on a simulated disk with failing
+//! operations, and on a simulated disk with power failures.
 
-mod errors;
-mod power_cuts;
-mod real;
+mod failing_operations;
+mod interrupted_commits;
+mod operating_system;
+mod power_failures;
+mod real_file_system;
+mod recording_disk;
 mod resume;
-mod rolled;
-mod steps;
-mod system;
+mod save_operations;
 mod training;
-mod watched;
-
-use training_monitor_std::test_support::disk as model;

@@ -1,7 +1,7 @@
-//! A whole training run into a directory, cut in every operation with every state of the medium that may follow, and a
-//! longer one that is cut again and again: resumed, it ends with the bits of the run that was never cut.
+//! Tests of training runs that save to a directory and are interrupted by power failures. In some tests, power fails
+//! once in each operation, and the run resumes from each possible state of the medium. In another test, power fails
+//! many times in a longer run. The result must always equal the result of an uninterrupted run, bit by bit.
 
-use crate::model::{Disk, Image};
 use crate::training::Tensor;
 use std::collections::HashSet;
 use training_monitor::checkpoint::{Objects, Visit, VisitMut};
@@ -9,12 +9,14 @@ use training_monitor::event::{EpochCompleted, IterationCompleted};
 use training_monitor::handlers::model_checkpoint::OnError;
 use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, Outcome, State, on};
 use training_monitor_std::Directory;
+use training_monitor_std::test_support::disk::{Disk, Image};
 use training_monitor_std::test_support::random::Random;
 
-/// Weights with momentum, and a generator for noise and the last loss: three files a checkpoint.
+/// A model with momentum, a random number generator and the last loss. A checkpoint consists of three files.
 ///
-/// The loss is among them because what the step function returned is in no checkpoint: one that is taken after the last
-/// iteration of an epoch is resumed before the end of the epoch, where early stopping asks for it.
+/// The checkpoint must contain the last loss, because the engine does not save the output of the step function. A
+/// checkpoint that is saved after the last iteration of an epoch resumes before the end of the epoch, where early
+/// stopping needs the loss.
 #[derive(Clone, PartialEq, Debug)]
 struct Learner {
     weights: Vec<f32>,
@@ -55,61 +57,63 @@ impl Learner {
     }
 }
 
-/// How a run ends: how the engine does, the model, what early stopping has counted, which checkpoints stay.
-type End = (Outcome, Learner, u32, Vec<u32>);
+/// The result of a run: the outcome of the engine, the model, the counter of early stopping and the kept checkpoints.
+type RunResult = (Outcome, Learner, u32, Vec<u32>);
 
-/// From the start of the program to the end of the run. `None` when the power went.
-fn session(disk: &Disk, epochs: u32, scored: bool) -> Option<End> {
-    // A removal that was cut is no error of the run, which may have been at its end.
-    attempt(disk, epochs, scored).filter(|_| !disk.is_off())
+/// Starts the program and runs to the end. Returns `None` if power fails.
+fn run_program(disk: &Disk, epochs: u32, by_score: bool) -> Option<RunResult> {
+    // A failed removal of a checkpoint does not stop the run, so the run can end normally although power has failed.
+    resume_and_run(disk, epochs, by_score).filter(|_| !disk.is_off())
 }
 
-fn attempt(disk: &Disk, epochs: u32, scored: bool) -> Option<End> {
+fn resume_and_run(disk: &Disk, epochs: u32, by_score: bool) -> Option<RunResult> {
     let files = Directory::builder("dir", "run").require_empty(false).open_on(disk.clone()).ok()?;
     let loss = |state: &State<f32, f32>| -state.output.unwrap_or(f32::INFINITY);
-    let tell = on(EpochCompleted, |learner: &mut Learner, state: &mut State<f32, f32>| state.metrics = learner.rest.1);
+    let copy_loss =
+        on(EpochCompleted, |learner: &mut Learner, state: &mut State<f32, f32>| state.metrics = learner.rest.1);
     let builder = ModelCheckpoint::<2>::builder().n_saved(2).on_error(OnError::Stop);
     let stopping = EarlyStopping::new(3).unwrap().attach(EpochCompleted, |state: &State<f32, f32>| -state.metrics);
     let (mut learner, mut engine) = (Learner::new(), Engine::with_metrics(epochs, 0.0));
     let step = |learner: &mut Learner, batch: u32, _: &mut State<f32, f32>| learner.step(batch);
     let kept = |kept: &[training_monitor::ranking::Entry]| kept.iter().map(|entry| entry.step).collect();
-    if scored {
+    if by_score {
         let saving = builder.score_function(loss).build().unwrap().attach(IterationCompleted, files).unwrap();
-        let mut handlers = (saving, tell, stopping);
+        let mut handlers = (saving, copy_loss, stopping);
         engine.resume(&mut learner, &mut handlers).unwrap();
         let outcome = engine.run(&mut learner, 0..3, &mut handlers, step).ok()?;
         Some((outcome, learner, handlers.2.early_stopping.counter(), kept(handlers.0.machine().kept())))
     } else {
         let saving = builder.save_interval(2).build().unwrap().attach(IterationCompleted, files).unwrap();
-        let mut handlers = (tell, stopping, saving);
+        let mut handlers = (copy_loss, stopping, saving);
         engine.resume(&mut learner, &mut handlers).unwrap();
         let outcome = engine.run(&mut learner, 0..3, &mut handlers, step).ok()?;
         Some((outcome, learner, handlers.1.early_stopping.counter(), kept(handlers.2.machine().kept())))
     }
 }
 
-fn every_operation(scored: bool) {
+/// Lets power fail once in each operation of a run, and resumes the run from each possible state of the medium.
+fn interrupt_every_operation(by_score: bool) {
     const EPOCHS: u32 = 4;
-    let expected = session(&Disk::default(), EPOCHS, scored).unwrap();
+    let expected = run_program(&Disk::default(), EPOCHS, by_score).unwrap();
     assert_eq!(expected.3.len(), 2);
     let mut seen: HashSet<Image> = HashSet::new();
     let mut cases = 0;
-    for cut in 0.. {
+    for operation in 0.. {
         let disk = Disk::default();
-        disk.cut_at(cut);
-        let end = session(&disk, EPOCHS, scored);
+        disk.cut_power_at(operation);
+        let result = run_program(&disk, EPOCHS, by_score);
         if !disk.is_off() {
-            assert_eq!(end.as_ref(), Some(&expected));
+            assert_eq!(result.as_ref(), Some(&expected));
             break;
         }
-        assert_eq!(end, None, "cut in {cut}");
-        let (images, capped) = disk.images(4096);
-        assert!(!capped, "cut in {cut}");
+        assert_eq!(result, None, "power failure in operation {operation}");
+        let (images, is_capped) = disk.images(4096);
+        assert!(!is_capped, "power failure in operation {operation}");
         for (state, image) in images.into_iter().enumerate() {
             if seen.insert(image.clone()) {
                 cases += 1;
-                let end = session(&Disk::new(&image), EPOCHS, scored);
-                assert_eq!(end.as_ref(), Some(&expected), "cut in {cut}, state {state}");
+                let result = run_program(&Disk::new(&image), EPOCHS, by_score);
+                assert_eq!(result.as_ref(), Some(&expected), "power failure in operation {operation}, state {state}");
             }
         }
     }
@@ -118,38 +122,39 @@ fn every_operation(scored: bool) {
 }
 
 #[test]
-fn a_run_that_is_cut_anywhere_ends_with_the_same_bits() {
-    every_operation(false);
+fn interrupted_run_that_keeps_the_latest_has_the_same_result() {
+    interrupt_every_operation(false);
 }
 
 #[test]
-fn also_one_that_keeps_the_best() {
-    every_operation(true);
+fn interrupted_run_that_keeps_the_best_has_the_same_result() {
+    interrupt_every_operation(true);
 }
 
-/// Power fails again and again, each time after a little progress, and leaves any state.
+/// Power fails many times in one run, each time after at most 150 operations. The next start gets a random one of the
+/// possible states of the medium.
 #[test]
-fn also_a_long_one_that_is_cut_all_the_time() {
+fn run_with_many_power_failures_has_the_same_result() {
     const EPOCHS: u32 = 12;
-    for scored in [false, true] {
-        let expected = session(&Disk::default(), EPOCHS, scored).unwrap();
-        let mut all = 0;
+    for by_score in [false, true] {
+        let expected = run_program(&Disk::default(), EPOCHS, by_score).unwrap();
+        let mut total = 0;
         for seed in 0..40 {
             let mut random = Random::new(seed);
-            let (mut image, mut cuts) = (Image::new(), 0);
-            let end = loop {
+            let (mut image, mut failures) = (Image::new(), 0);
+            let result = loop {
                 let disk = Disk::new(&image);
-                disk.cut_at(random.below(150));
-                if let Some(end) = session(&disk, EPOCHS, scored) {
-                    break end;
+                disk.cut_power_at(random.below(150));
+                if let Some(result) = run_program(&disk, EPOCHS, by_score) {
+                    break result;
                 }
-                assert!(disk.is_off(), "seed {seed}, {cuts} cuts");
+                assert!(disk.is_off(), "seed {seed}, {failures} power failures");
                 image = random.pick(&disk.images(64).0).clone();
-                cuts += 1;
+                failures += 1;
             };
-            assert_eq!(end, expected, "seed {seed}, {cuts} cuts");
-            all += cuts;
+            assert_eq!(result, expected, "seed {seed}, {failures} power failures");
+            total += failures;
         }
-        assert!(all > 40, "{all} cuts");
+        assert!(total > 40, "{total} power failures");
     }
 }

@@ -1,4 +1,4 @@
-//! What is saved in these tests, and how: the calls that `Saving` makes, with every generation's content its own.
+//! The objects that the tests save, and the calls of the store that a checkpoint handler makes for a save.
 
 use training_monitor::checkpoint::{
     Contents, EncodeError, Header, Objects, StateDict, Visit, VisitMut, VisitTensors, VisitTensorsMut, encode, measure,
@@ -7,9 +7,10 @@ use training_monitor::store::{Opening, Store};
 use training_monitor_std::Crc32Fast;
 use training_monitor_std::directory::DirectoryError;
 
+/// The names of the objects.
 pub const NAMES: [&str; 3] = ["model", "optimizer", "random"];
 
-/// Up to three objects, whose content is that of a generation.
+/// Up to three objects. Their content depends on a generation number, so that a test can recognize each generation.
 pub struct Training {
     pub objects: Vec<Vec<f32>>,
 }
@@ -22,6 +23,7 @@ impl Training {
     }
 }
 
+/// A state dict with one tensor.
 pub struct Tensor<T>(pub T);
 
 impl StateDict for Tensor<&Vec<f32>> {
@@ -51,7 +53,7 @@ impl Objects for Training {
     }
 }
 
-/// Saves generation `header.sequence`, as `Saving` does it.
+/// Saves the generation `header.sequence` with the same calls as a checkpoint handler.
 pub fn save<S: Store<Error = DirectoryError>>(
     store: &mut S,
     objects: usize,
@@ -73,18 +75,18 @@ pub fn save<S: Store<Error = DirectoryError>>(
     store.commit(&header, &last.unwrap())
 }
 
-/// One save of a run.
+/// One save of a test run.
 #[derive(Clone, Copy)]
-pub struct Plan {
+pub struct PlannedSave {
     pub step: u32,
     pub objects: usize,
-    /// Names the score, so that a checkpoint of the same step may have other names.
+    /// The score. The score is part of the file names, so two saves of one step can have different file names.
     pub score: Option<f32>,
-    /// What goes afterwards.
+    /// The step to remove after the save.
     pub remove: Option<u32>,
 }
 
-impl Plan {
+impl PlannedSave {
     pub fn header(&self, sequence: u32) -> Header<'static> {
         let score_name = self.score.map(|_| "s");
         Header { step: self.step, sequence, iteration: sequence * 10, score: self.score, score_name }

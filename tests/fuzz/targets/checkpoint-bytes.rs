@@ -1,4 +1,4 @@
-//! The target `checkpoint-bytes` under libFuzzer.
+//! The fuzz target `checkpoint-bytes` for libFuzzer.
 
 #![no_main]
 

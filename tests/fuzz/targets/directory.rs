@@ -1,4 +1,4 @@
-//! The target `directory` under libFuzzer.
+//! The fuzz target `directory` for libFuzzer.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! The target `early-stopping` under libFuzzer.
+//! The fuzz target `early-stopping` for libFuzzer.
 
 #![no_main]
 

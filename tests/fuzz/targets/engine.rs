@@ -1,4 +1,4 @@
-//! The target `engine` under libFuzzer.
+//! The fuzz target `engine` for libFuzzer.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! The target `filters` under libFuzzer.
+//! The fuzz target `filters` for libFuzzer.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! The target `flash-image` under libFuzzer.
+//! The fuzz target `flash-image` for libFuzzer.
 
 #![no_main]
 

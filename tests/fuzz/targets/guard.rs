@@ -1,4 +1,4 @@
-//! The target `guard` under libFuzzer.
+//! The fuzz target `guard` for libFuzzer.
 
 #![no_main]
 

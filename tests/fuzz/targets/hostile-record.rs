@@ -1,4 +1,4 @@
-//! The target `hostile-record` under libFuzzer.
+//! The fuzz target `hostile-record` for libFuzzer.
 
 #![no_main]
 

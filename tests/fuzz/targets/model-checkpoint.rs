@@ -1,4 +1,4 @@
-//! The target `model-checkpoint` under libFuzzer.
+//! The fuzz target `model-checkpoint` for libFuzzer.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! The target `names` under libFuzzer.
+//! The fuzz target `names` for libFuzzer.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! The target `saving` under libFuzzer.
+//! The fuzz target `saving` for libFuzzer.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! The target `slot-operations` under libFuzzer.
+//! The fuzz target `slot-operations` for libFuzzer.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! The target `timer` under libFuzzer.
+//! The fuzz target `timer` for libFuzzer.
 
 #![no_main]
 

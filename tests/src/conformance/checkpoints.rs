@@ -10,9 +10,9 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use training_monitor::event::Counters;
 use training_monitor::handlers::model_checkpoint::{Builder, Step};
-use training_monitor::name::FileName;
 use training_monitor::ranking::Entry;
 use training_monitor::{ModelCheckpoint, handlers::model_checkpoint::Save};
+use training_monitor_std::directory::FileName;
 
 /// The table size of the policy. It is the maximum, because the number of kept checkpoints is known only at run time.
 pub const TABLE_SIZE: usize = 255;

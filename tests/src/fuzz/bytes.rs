@@ -10,8 +10,8 @@ use training_monitor::checkpoint::{
     self, Crc32, DecodeError, Info, Inspect, MAX_ITEMS, Objects, StateDict, Tensor, Visit, VisitMut, VisitTensors,
     VisitTensorsMut,
 };
-use training_monitor::name::{FileName, ScoreText};
 use training_monitor::record::Record;
+use training_monitor_std::directory::{FileName, ScoreText};
 
 /// Collects the content of a stream.
 #[derive(Default)]

@@ -127,7 +127,7 @@ enum Content<'a> {
 
 const PREFIXES: [&str; 4] = ["p", "", "p_q", "p.q"];
 const PIECES: [&str; 16] =
-    ["p", "_", "p_q", "a", "b", "1", "2", ".ckpt", ".", "tmp", "gone", ".1", "ckpt", "é", "s=0.5", "-1"];
+    ["p", "_", "p_q", "a", "b", "1", "2", ".ckpt", ".", "tmp", "deleted", ".1", "ckpt", "é", "s=0.5", "-1"];
 
 /// Two objects of one tensor each.
 struct Two([f32; 2], [f32; 1]);
@@ -172,7 +172,8 @@ fn content(content: &Content<'_>, prefix: &str) -> (Option<String>, Vec<u8>) {
         bytes.resize(usize::from(*len), 0);
     }
     let score = header.score_name.zip(header.score);
-    let name = training_monitor::name::FileName { prefix, object, step: header.step, score, extension: "ckpt" };
+    let name =
+        training_monitor_std::directory::FileName { prefix, object, step: header.step, score, extension: "ckpt" };
     (Some(name.to_string()), bytes)
 }
 
@@ -184,7 +185,7 @@ fn files(input: &Input<'_>, prefix: &str) -> Files {
         let name = match entry.name {
             Name::Matching => matching,
             Name::Temporary => format!(".{matching}.{}.tmp", prefix.len()),
-            Name::Tombstone => format!(".{matching}.{}.gone", prefix.len()),
+            Name::Tombstone => format!(".{matching}.{}.deleted", prefix.len()),
             Name::Any(name) => name.into(),
             Name::Pieces(pieces) => pieces.iter().map(|piece| PIECES[usize::from(piece % 16)]).collect(),
         };
@@ -200,7 +201,7 @@ fn files(input: &Input<'_>, prefix: &str) -> Files {
 fn may_belong_to_series(name: &str, prefix: &str) -> bool {
     let has_prefix = |name: &str| prefix.is_empty() || name.starts_with(&format!("{prefix}_"));
     let is_hidden =
-        name.strip_prefix('.').is_some_and(has_prefix) && (name.ends_with(".tmp") || name.ends_with(".gone"));
+        name.strip_prefix('.').is_some_and(has_prefix) && (name.ends_with(".tmp") || name.ends_with(".deleted"));
     (has_prefix(name) && name.ends_with(".ckpt")) || is_hidden
 }
 

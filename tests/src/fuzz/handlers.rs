@@ -142,10 +142,10 @@ pub fn timer(data: &[u8]) {
         let timer = if input.average { timer } else { timer.without_average() };
         timer.attach(clock, User(start), User(pause), User(resume), User(step))
     };
-    let mut ticks = TickSource::before_wrap(input.before_wrap.0);
+    let mut ticks = TickSource::with_ticks_until_wrap(input.before_wrap.0);
     let mut handler = attach(&ticks);
     // The time at which the clock of the handler started.
-    let mut zero = ticks.real();
+    let mut zero = ticks.unwrapped_count();
     let mut model = TimerModel::new(zero, input.average);
     let mut engine = Engine::<f32>::new(1);
     for operation in &input.operations {
@@ -153,7 +153,7 @@ pub fn timer(data: &[u8]) {
             TimerOperation::Advance(elapsed) => ticks.advance(u64::from(*elapsed)),
             TimerOperation::AdvanceLittle(elapsed) => ticks.advance(u64::from(*elapsed)),
             TimerOperation::Fire(id) => {
-                let (id, now) = (id % 4, ticks.real());
+                let (id, now) = (id % 4, ticks.unwrapped_count());
                 handler.on_event(Event::User(UserEvent { id, value: 0 }), &mut (), engine.state_mut());
                 if id == start {
                     model.reset(now);
@@ -169,16 +169,16 @@ pub fn timer(data: &[u8]) {
                 }
             }
             TimerOperation::Restart(Counter(before_wrap)) => {
-                let saved = ticks.real();
-                ticks = TickSource::before_wrap(*before_wrap);
-                zero = ticks.real();
+                let saved = ticks.unwrapped_count();
+                ticks = TickSource::with_ticks_until_wrap(*before_wrap);
+                zero = ticks.unwrapped_count();
                 let mut restored = attach(&ticks);
                 transfer_state(&mut handler, &mut restored);
                 handler = restored;
                 model.restart(saved, zero);
             }
         }
-        let (now, real) = (handler.clock.now(), ticks.real());
+        let (now, real) = (handler.clock.now(), ticks.unwrapped_count());
         let timer = &handler.timer;
         assert_eq!(now, real - zero, "{input:?}");
         assert_eq!((timer.total(), timer.elapsed(now)), (model.total(), model.elapsed(real)), "{input:?}");

@@ -19,7 +19,7 @@ use training_monitor::handlers::saving::{Report, Saving};
 use training_monitor::store::Store;
 use training_monitor::store::ram::{Ram, RamError};
 use training_monitor::{Engine, ModelCheckpoint, State};
-use training_monitor_std::test_support::store::{Fault, FaultError, Faulty, Operation};
+use training_monitor_std::test_support::store::{FaultyStore, FaultyStoreError, StoreFault, StoreOperation};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -33,7 +33,7 @@ struct Input {
     operations: Vec<Action>,
 }
 
-/// A [`Fault`] that can be decoded from bytes.
+/// A [`StoreFault`] that can be decoded from bytes.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum FaultInput {
     None,
@@ -42,13 +42,13 @@ enum FaultInput {
     Short,
 }
 
-impl From<FaultInput> for Fault {
+impl From<FaultInput> for StoreFault {
     fn from(fault: FaultInput) -> Self {
         match fault {
-            FaultInput::None => Fault::None,
-            FaultInput::Before => Fault::Before,
-            FaultInput::After => Fault::After,
-            FaultInput::Short => Fault::Short,
+            FaultInput::None => StoreFault::None,
+            FaultInput::Before => StoreFault::Before,
+            FaultInput::After => StoreFault::After,
+            FaultInput::Short => StoreFault::Short,
         }
     }
 }
@@ -67,24 +67,24 @@ type Medium = Ram<{ TABLE + 1 }, 192>;
 /// The faults of the store, in reverse order.
 #[derive(Default)]
 struct FaultPlan {
-    faults: RefCell<Vec<(u8, Fault)>>,
+    faults: RefCell<Vec<(u8, StoreFault)>>,
     /// Whether listing may fail. After `attach`, the stores of the library list their checkpoints from memory.
     is_attaching: Cell<bool>,
 }
 
 impl FaultPlan {
-    fn next(&self, operation: Operation) -> Fault {
-        if operation == Operation::List && !self.is_attaching.get() {
-            return Fault::None;
+    fn next(&self, operation: StoreOperation) -> StoreFault {
+        if operation == StoreOperation::List && !self.is_attaching.get() {
+            return StoreFault::None;
         }
         let mut faults = self.faults.borrow_mut();
         match faults.last_mut() {
-            None => Fault::None,
+            None => StoreFault::None,
             Some((operations_left, _)) if *operations_left > 0 => {
                 *operations_left -= 1;
-                Fault::None
+                StoreFault::None
             }
-            Some(_) => faults.pop().map_or(Fault::None, |(_, fault)| fault),
+            Some(_) => faults.pop().map_or(StoreFault::None, |(_, fault)| fault),
         }
     }
 }
@@ -125,14 +125,14 @@ pub fn saving(data: &[u8]) {
     }
 }
 
-type Handler<F, D, B> = Saving<TABLE, IterationCompleted, Faulty<Medium, D>, F, B>;
+type Handler<F, D, B> = Saving<TABLE, IterationCompleted, FaultyStore<Medium, D>, F, B>;
 
 /// Performs the operations. A restart ends a session and starts the next one with the same medium.
 fn run_operations<F: ScoreFunction<State<f32>>>(input: &Input, build: impl Fn() -> ModelCheckpoint<TABLE, F>) {
     let plan = FaultPlan::default();
     *plan.faults.borrow_mut() = input.faults.iter().map(|(after, fault)| (*after, (*fault).into())).collect();
     let notifications = RefCell::new(Vec::new());
-    let observe = |event: &Report<'_, FaultError<RamError>>| match event {
+    let observe = |event: &Report<'_, FaultyStoreError<RamError>>| match event {
         Report::Saved { save, .. } => notifications.borrow_mut().push(Notification::Saved(*save)),
         Report::SaveFailed { save, .. } => notifications.borrow_mut().push(Notification::Failed(*save)),
         _ => (),
@@ -152,10 +152,10 @@ fn run_operations<F: ScoreFunction<State<f32>>>(input: &Input, build: impl Fn() 
     let mut number = 0;
     let mut operations = input.operations.iter().copied().take(48).peekable();
     while operations.peek().is_some() {
-        let decide = |operation: Operation| plan.next(operation);
+        let decide = |operation: StoreOperation| plan.next(operation);
         let backup = medium.clone();
         plan.is_attaching.set(true);
-        let attached = build().attach(IterationCompleted, Faulty::new(medium, decide));
+        let attached = build().attach(IterationCompleted, FaultyStore::new(medium, decide));
         plan.is_attaching.set(false);
         let Ok(handler) = attached else {
             // The store could not be listed, and is unchanged. The next turn of the loop tries again.
@@ -238,7 +238,7 @@ fn apply_notifications(
 }
 
 /// Compares the ranking and the medium with the model. `is_exact` says that the last save succeeded without a fault.
-fn check<F, D: FnMut(Operation) -> Fault, B>(
+fn check<F, D: FnMut(StoreOperation) -> StoreFault, B>(
     handler: &mut Handler<F, D, B>,
     model: &Model,
     possible: &PossibleWeights,

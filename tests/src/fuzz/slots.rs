@@ -3,7 +3,7 @@
 //! acknowledged checkpoints are stored.
 
 use super::decode;
-use crate::flash::{Flash, Outcome};
+use crate::flash::{Flash, Interruption};
 use crate::models::number::{Counter, Number};
 use crate::models::stream::{crc32, read};
 use arbitrary::Arbitrary;
@@ -232,7 +232,7 @@ enum Operation {
     Reopen,
 }
 
-/// A power failure: the number of operations before it, the index of the outcome, and a seed.
+/// A power failure: the number of operations before it, the index of the interruption, and a seed.
 type FailureInput = (u8, u8, u8);
 
 /// The target for sequences of operations, power failures and restarts.
@@ -311,10 +311,10 @@ fn apply<const WRITE: usize>(
 ) -> bool {
     let all = listed(store);
     let set_failure = |store: &mut Slots<&mut Flash<WRITE, SLOT>, SLOTS>, failure: &Option<FailureInput>| {
-        if let Some((after, outcome, seed)) = failure {
-            let outcomes = Outcome::all(*after == 0, WRITE);
-            let outcome = outcomes[usize::from(*outcome) % outcomes.len()];
-            store.flash_mut().cut_at(u64::from(*after) % 80, outcome, u64::from(*seed));
+        if let Some((after, interruption, seed)) = failure {
+            let interruptions = Interruption::all(*after == 0, WRITE);
+            let interruption = interruptions[usize::from(*interruption) % interruptions.len()];
+            store.flash_mut().cut_power_at(u64::from(*after) % 80, interruption, u64::from(*seed));
         }
     };
     match operation {

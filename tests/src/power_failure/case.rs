@@ -8,7 +8,7 @@
 //! ```
 
 use super::model::Order;
-use crate::flash::Outcome;
+use crate::flash::Interruption;
 use core::fmt;
 use core::str::FromStr;
 
@@ -37,9 +37,9 @@ pub struct Save {
 pub struct PowerFailure {
     /// The number of flash operations that succeed before the interrupted one.
     pub after: u64,
-    /// The effect of the interrupted operation on the cells.
-    pub outcome: Outcome,
-    /// The seed for outcomes with a random effect.
+    /// The effect of the power failure on the cells.
+    pub interruption: Interruption,
+    /// The seed of random effects.
     pub seed: u64,
 }
 
@@ -98,8 +98,8 @@ impl fmt::Display for Case {
             write!(f, "{}{}{score}", if index > 0 { "," } else { "" }, if *long { "L" } else { "S" })?;
         }
         write!(f, " failures=")?;
-        for (index, PowerFailure { after, outcome, seed }) in failures.iter().enumerate() {
-            write!(f, "{}{after}:{outcome}:{seed}", if index > 0 { "," } else { "" })?;
+        for (index, PowerFailure { after, interruption, seed }) in failures.iter().enumerate() {
+            write!(f, "{}{after}:{interruption}:{seed}", if index > 0 { "," } else { "" })?;
         }
         Ok(())
     }
@@ -126,10 +126,14 @@ impl FromStr for Case {
         }
         let mut failures = Vec::new();
         for failure in required("failures")?.split(',').filter(|failure| !failure.is_empty()) {
-            let [after, outcome, seed] = failure.split(':').collect::<Vec<_>>()[..] else {
-                return Err(format!("power failure {failure:?}: expected AFTER:OUTCOME:SEED"));
+            let [after, interruption, seed] = failure.split(':').collect::<Vec<_>>()[..] else {
+                return Err(format!("power failure {failure:?}: expected AFTER:INTERRUPTION:SEED"));
             };
-            failures.push(PowerFailure { after: number(after)?, outcome: outcome.parse()?, seed: number(seed)? });
+            failures.push(PowerFailure {
+                after: number(after)?,
+                interruption: interruption.parse()?,
+                seed: number(seed)?,
+            });
         }
         let erased = u8::from_str_radix(required("v")?, 16).map_err(|error| format!("v=: {error}"))?;
         let workload = Workload {

@@ -2,7 +2,7 @@
 //! This module instantiates it for each geometry and hides the instances behind one type, so that the checks are compiled
 //! once.
 
-use crate::flash::{Chip, Fault, Flash};
+use crate::flash::{Chip, ChipError, Flash};
 use core::marker::PhantomData;
 use core::ops::Range;
 use embedded_io::{ErrorType, Read, Write};
@@ -11,7 +11,7 @@ use training_monitor::embedded_storage::nor_flash::{self, NorFlash, ReadNorFlash
 use training_monitor::store::slots::{Slots, SlotsError};
 use training_monitor::store::{Opening, Store, Stored};
 
-type Error = SlotsError<Fault>;
+type Error = SlotsError<ChipError>;
 
 /// Write size in bytes, erase size in bytes, and value of an erased byte.
 pub type Geometry = (usize, usize, u8);
@@ -36,12 +36,12 @@ struct Driver<'a, const W: usize, const E: usize> {
 }
 
 impl<const W: usize, const E: usize> nor_flash::ErrorType for Driver<'_, W, E> {
-    type Error = Fault;
+    type Error = ChipError;
 }
 
 impl<const W: usize, const E: usize> ReadNorFlash for Driver<'_, W, E> {
     const READ_SIZE: usize = 1;
-    fn read(&mut self, offset: u32, buffer: &mut [u8]) -> Result<(), Fault> {
+    fn read(&mut self, offset: u32, buffer: &mut [u8]) -> Result<(), ChipError> {
         read(&mut self.flash, self.mistake, offset, buffer)
     }
     fn capacity(&self) -> usize {
@@ -52,15 +52,15 @@ impl<const W: usize, const E: usize> ReadNorFlash for Driver<'_, W, E> {
 impl<const W: usize, const E: usize> NorFlash for Driver<'_, W, E> {
     const WRITE_SIZE: usize = W;
     const ERASE_SIZE: usize = E;
-    fn write(&mut self, offset: u32, data: &[u8]) -> Result<(), Fault> {
+    fn write(&mut self, offset: u32, data: &[u8]) -> Result<(), ChipError> {
         self.flash.program(offset, data)
     }
-    fn erase(&mut self, from: u32, to: u32) -> Result<(), Fault> {
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), ChipError> {
         erase(&mut self.flash, self.mistake, from, to)
     }
 }
 
-fn read(chip: &mut Chip, mistake: Mistake, offset: u32, buffer: &mut [u8]) -> Result<(), Fault> {
+fn read(chip: &mut Chip, mistake: Mistake, offset: u32, buffer: &mut [u8]) -> Result<(), ChipError> {
     chip.read(offset, buffer)?;
     let (_, block, _) = chip.geometry();
     // The store reads 32 bytes at offset 64 of a block only to check a seal.
@@ -75,7 +75,7 @@ fn read(chip: &mut Chip, mistake: Mistake, offset: u32, buffer: &mut [u8]) -> Re
     Ok(())
 }
 
-fn erase(chip: &mut Chip, mistake: Mistake, from: u32, to: u32) -> Result<(), Fault> {
+fn erase(chip: &mut Chip, mistake: Mistake, from: u32, to: u32) -> Result<(), ChipError> {
     let (_, block, _) = chip.geometry();
     let is_skipped = match mistake {
         Mistake::SkipsBlankBlocks => {
@@ -209,7 +209,7 @@ fn open_as<const W: usize, const E: usize, const SLOTS: usize, C: Checksum + 'st
     mistake: Mistake,
     region: Range<u32>,
 ) -> Result<Device<'_, C>, String> {
-    let flash = Flash::over(chip).ok_or("the chip has another geometry than the driver")?;
+    let flash = Flash::with_chip(chip).ok_or("the chip has another geometry than the driver")?;
     let slots = Slots::<Driver<'_, W, E>, SLOTS, C>::open(Driver { flash, mistake }, region);
     Ok(Device(Box::new(slots.map_err(|error| format!("cannot open the slots: {error}"))?), PhantomData))
 }

@@ -5,7 +5,7 @@ use super::device::GEOMETRIES;
 use super::model::Order;
 use super::simulation::{Action, Simulation};
 use super::store_variant::StoreVariant;
-use crate::flash::Outcome;
+use crate::flash::Interruption;
 use crate::random::Random;
 use training_monitor::store::Stored;
 
@@ -95,10 +95,10 @@ impl Explorer<'_> {
             if is_between_edges && after % (operations.len() / 2 + 1) != edge {
                 continue;
             }
-            let outcomes = Outcome::all(*is_erase, write);
-            for (index, outcome) in outcomes.iter().enumerate() {
+            let interruptions = Interruption::all(*is_erase, write);
+            for (index, interruption) in interruptions.iter().enumerate() {
                 let seed = (after * 31 + index * 7 + failures.len()) as u64;
-                let failure = PowerFailure { after: after as u64, outcome: *outcome, seed };
+                let failure = PowerFailure { after: after as u64, interruption: *interruption, seed };
                 failures.push(failure);
                 let mut interrupted = simulation.clone();
                 let checked = interrupted.run(&[Action::Save(save)], Some(failure)).and_then(|_| interrupted.check());
@@ -139,8 +139,8 @@ pub fn run_sequence<V: StoreVariant>(random: &mut Random, sessions: usize) -> Re
         }
         let failure = (!random.once_in(3)).then(|| {
             let is_erase = random.once_in(4);
-            let outcome = *random.pick(Outcome::all(is_erase, write));
-            PowerFailure { after: random.below(operations) as u64, outcome, seed: random.bits() }
+            let interruption = *random.pick(Interruption::all(is_erase, write));
+            PowerFailure { after: random.below(operations) as u64, interruption, seed: random.bits() }
         });
         let result = simulation
             .run(&actions, failure)

@@ -4,7 +4,7 @@
 //! **Bounded workloads, exhaustive.** A workload is a sequence of up to three saves. Each checkpoint takes one or two erase
 //! blocks and ranks by interval or by score, in every order of scores. The store has two to four slots on a flash that is
 //! blank, full or filled with random bytes, on [several geometries](GEOMETRIES). The power fails in each operation of the
-//! last save, with each [outcome](crate::flash::Outcome). For some workloads it also fails in the next save.
+//! last save, with each [effect](crate::flash::Interruption) on the cells. For some workloads it also fails in the next save.
 //!
 //! **Long sequences, random.** A sequence has hundreds of sessions. Each session saves several checkpoints and sometimes
 //! erases ahead. The power fails in about half of the sessions.
@@ -66,11 +66,11 @@ impl Summary {
 pub enum Extent {
     /// For `cargo test`: workloads of one save, some workloads of two saves, and few second power failures.
     Short,
-    /// On the geometry with the largest granules: every operation and outcome of every workload, and every second failure
-    /// after workloads of one save. On other geometries, which have many more operations: a part of the longer workloads
+    /// On the geometry with the largest granules: every operation of every workload with every effect of a power failure, and
+    /// every second failure after workloads of one save. On other geometries, which have many more operations: a part of the longer workloads
     /// and of the second failures.
     Full,
-    /// Every operation and outcome of every workload on every geometry. On geometries with erase blocks of 256 bytes also
+    /// Every operation of every workload with every effect of a power failure, on every geometry. On geometries with erase blocks of 256 bytes also
     /// every second failure: after all workloads for write sizes of 16 and 32 bytes, after up to two saves for 4 and 8
     /// bytes, and after one save for 1 byte. This takes long, so `--geometry` can select one geometry.
     Thorough,

@@ -83,8 +83,8 @@ impl<V: StoreVariant> Simulation<V> {
     pub fn run(&mut self, actions: &[Action], failure: Option<PowerFailure>) -> Result<bool, String> {
         let builder = self.settings();
         let invalid = |error| format!("settings: {error}");
-        if let Some(PowerFailure { after, outcome, seed }) = failure {
-            self.chip.cut_at(after, outcome, seed);
+        if let Some(PowerFailure { after, interruption, seed }) = failure {
+            self.chip.cut_power_at(after, interruption, seed);
         }
         let result = match self.model.acknowledged.order {
             Order::Interval => self.session(builder.save_interval(1).build().map_err(invalid)?, actions),

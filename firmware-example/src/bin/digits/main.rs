@@ -61,7 +61,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let result = monitored::run(&mut trainee, plan, latest, best, &observer);
     observer.finish();
     let summary = result?;
-    history.stopped(&summary.outcome);
+    history.record_stop(&summary.outcome);
     history.flush()?;
     let chart = directory.join("run.svg");
     fs::write(&chart, chart::draw(&History::read(directory.join("history.jsonl"))?, "Handwritten digits"))?;

@@ -50,7 +50,7 @@ impl TerminalObserver {
 
     fn warn(&self, line: &str) {
         match &self.progress {
-            Some(progress) => progress.say(line),
+            Some(progress) => progress.println(line),
             None => eprintln!("{line}"),
         }
     }
@@ -58,7 +58,7 @@ impl TerminalObserver {
 
 impl RunObserver<DirectoryError> for TerminalObserver {
     fn on_start(&self, resumed: Option<Resumed>) {
-        if let Err(error) = self.history.resumed(resumed) {
+        if let Err(error) = self.history.record_resume(resumed) {
             self.warn(&format!("warning: {error}"));
         }
         if let Some(Resumed { epoch, iteration, skipped, .. }) = resumed {
@@ -81,18 +81,18 @@ impl RunObserver<DirectoryError> for TerminalObserver {
     fn on_iteration(&self, counters: &Counters, loss: f32) {
         let now = self.now(0);
         let seconds = StdClock::seconds(now.saturating_sub(self.step_start.replace(now)));
-        self.history.iteration(counters.iteration, loss, Some(seconds));
+        self.history.record_iteration(counters.iteration, loss, Some(seconds));
         if let Some(progress) = &self.progress {
             let batch = (counters.iteration - 1) % HostTrainee::BATCHES + 1;
-            progress.batch(counters.epoch, batch, counters.iteration, loss);
+            progress.set_batch(counters.epoch, batch, counters.iteration, loss);
         }
     }
 
     fn on_epoch(&self, epoch: u32, validation: Metrics, _patience: u32) {
         let metrics = [("val_loss", f64::from(validation.loss)), ("accuracy", f64::from(validation.accuracy))];
-        self.history.epoch(epoch, &metrics);
+        self.history.record_epoch(epoch, &metrics);
         if let Some(progress) = &self.progress {
-            progress.score("val_loss", f64::from(validation.loss));
+            progress.set_score("val_loss", f64::from(validation.loss));
         }
         // The duration of the next step must not include the evaluation.
         self.step_start.set(self.now(0));

@@ -6,7 +6,7 @@
 //! * The files of one set have the same prefix, step, sequence, iteration and list of objects.
 //! * A set is committed if each of its objects has a file under its final name.
 //! * `.{final name}.{n}.tmp` is a file that is being written; n is the length of the prefix.
-//! * `.{final name}.{n}.gone` marks a set that is being removed.
+//! * `.{final name}.{n}.deleted` marks a set that is being removed.
 
 use super::{Checkpoint, Inventory, Leftover, Medium, Series, StoredStream, Verdict, classify_error, stored_stream};
 use crate::error::{CliError, Result};
@@ -136,7 +136,7 @@ fn parse_hidden_name(name: &str) -> Option<(&str, Verdict)> {
     let rest = name.strip_prefix('.')?;
     let (rest, verdict) = match rest.strip_suffix(".tmp") {
         Some(rest) => (rest, Verdict::Interrupted),
-        None => (rest.strip_suffix(".gone")?, Verdict::Removing),
+        None => (rest.strip_suffix(".deleted")?, Verdict::Removing),
     };
     let (final_name, prefix_len) = rest.rsplit_once('.')?;
     prefix_len.parse::<usize>().ok().map(|_| (final_name, verdict))
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn hidden_names_are_parsed() {
         assert_eq!(parse_hidden_name(".a_m_1.ckpt.1.tmp"), Some(("a_m_1.ckpt", Verdict::Interrupted)));
-        assert_eq!(parse_hidden_name(".a_m_1.ckpt.1.gone"), Some(("a_m_1.ckpt", Verdict::Removing)));
+        assert_eq!(parse_hidden_name(".a_m_1.ckpt.1.deleted"), Some(("a_m_1.ckpt", Verdict::Removing)));
         for other in ["a_m_1.ckpt", ".a_m_1.ckpt.tmp", ".hidden", ".a.b.tmp"] {
             assert_eq!(parse_hidden_name(other), None, "{other}");
         }

@@ -6,13 +6,13 @@ use crate::files;
 use std::io;
 use std::path::{Path, PathBuf};
 use training_monitor_std::History;
-use training_monitor_std::history::{Entry, HistoryError};
+use training_monitor_std::history::{HistoryError, HistoryEvent};
 
 /// The history of a run.
 pub struct Run {
     /// The name of the run's directory.
     pub name: String,
-    pub events: Vec<Entry>,
+    pub events: Vec<HistoryEvent>,
 }
 
 impl Run {
@@ -24,8 +24,8 @@ impl Run {
 
     /// Iteration and loss of each iteration with a finite loss.
     pub fn losses(&self) -> Points {
-        let loss = |event: &Entry| match event {
-            Entry::Iteration { iteration, loss, .. } => Some((f64::from(*iteration), f64::from((*loss)?))),
+        let loss = |event: &HistoryEvent| match event {
+            HistoryEvent::Iteration { iteration, loss, .. } => Some((f64::from(*iteration), f64::from((*loss)?))),
             _ => None,
         };
         self.events.iter().filter_map(loss).collect()
@@ -33,8 +33,8 @@ impl Run {
 
     /// Iteration and duration in seconds of each iteration with a recorded duration.
     pub fn seconds(&self) -> Points {
-        let seconds = |event: &Entry| match event {
-            Entry::Iteration { iteration, seconds, .. } => Some((f64::from(*iteration), (*seconds)?)),
+        let seconds = |event: &HistoryEvent| match event {
+            HistoryEvent::Iteration { iteration, seconds, .. } => Some((f64::from(*iteration), (*seconds)?)),
             _ => None,
         };
         self.events.iter().filter_map(seconds).collect()
@@ -44,7 +44,7 @@ impl Run {
     pub fn metrics(&self) -> Vec<(String, Points)> {
         let mut metrics = Vec::<(String, Points)>::new();
         for event in &self.events {
-            let Entry::Epoch { iteration, metrics: values, .. } = event else { continue };
+            let HistoryEvent::Epoch { iteration, metrics: values, .. } = event else { continue };
             for (name, value) in values {
                 let Some(value) = value else { continue };
                 let point = (f64::from(*iteration), *value);
@@ -60,14 +60,14 @@ impl Run {
     /// The iteration at which the run stopped, and the reason.
     pub fn stop(&self) -> Option<(f64, &str)> {
         self.events.iter().rev().find_map(|event| match event {
-            Entry::Stopped { reason, iteration, .. } => Some((f64::from(*iteration), reason.as_str())),
+            HistoryEvent::Stopped { reason, iteration, .. } => Some((f64::from(*iteration), reason.as_str())),
             _ => None,
         })
     }
 
     /// The last iteration in the history.
     pub fn last_iteration(&self) -> u32 {
-        self.events.iter().filter_map(Entry::iteration).max().unwrap_or(0)
+        self.events.iter().filter_map(HistoryEvent::iteration).max().unwrap_or(0)
     }
 }
 

@@ -24,7 +24,7 @@ use crate::files;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
-use training_monitor_std::history::Entry;
+use training_monitor_std::history::HistoryEvent;
 
 /// The name of the event file. TensorBoard reads all files with "tfevents" in their names. The name is constant, so that
 /// writing a run again replaces its file instead of adding a second one.
@@ -55,9 +55,9 @@ fn modification_time(path: &Path) -> Result<f64> {
 }
 
 /// The event file of a run that ended at `end`, in seconds since 1970.
-fn event_file(events: &[Entry], end: f64) -> Vec<u8> {
-    let seconds = |event: &Entry| match event {
-        Entry::Iteration { seconds, .. } => seconds.unwrap_or(0.0),
+fn event_file(events: &[HistoryEvent], end: f64) -> Vec<u8> {
+    let seconds = |event: &HistoryEvent| match event {
+        HistoryEvent::Iteration { seconds, .. } => seconds.unwrap_or(0.0),
         _ => 0.0,
     };
     let mut time = end - events.iter().map(seconds).sum::<f64>();
@@ -71,19 +71,19 @@ fn event_file(events: &[Entry], end: f64) -> Vec<u8> {
             push_record(&mut file, &Message::new().double(1, time).varint(2, u64::from(step)).bytes(5, &summary.0).0);
         };
         match event {
-            Entry::Iteration { iteration, loss, seconds } => {
+            HistoryEvent::Iteration { iteration, loss, seconds } => {
                 // The history stores `null` for a loss that is not finite. TensorBoard marks NaN values in its charts.
                 push_scalar(*iteration, "train/loss", loss.unwrap_or(f32::NAN));
                 if let Some(seconds) = seconds {
                     push_scalar(*iteration, "train/seconds", *seconds as f32);
                 }
             }
-            Entry::Epoch { iteration, metrics, .. } => {
+            HistoryEvent::Epoch { iteration, metrics, .. } => {
                 for (name, value) in metrics {
                     push_scalar(*iteration, &format!("metrics/{name}"), value.map_or(f32::NAN, |value| value as f32));
                 }
             }
-            Entry::Saved { store, iteration, score: Some(score), .. } => {
+            HistoryEvent::Saved { store, iteration, score: Some(score), .. } => {
                 push_scalar(*iteration, &format!("checkpoints/{store}_score"), *score);
             }
             _ => (),

@@ -7,7 +7,7 @@ use super::lines::{Field, LineKind, LogLine, TABLES};
 use super::pattern::{Pattern, Suffix};
 use std::str::FromStr;
 use std::sync::LazyLock;
-use training_monitor_std::history::Entry;
+use training_monitor_std::history::HistoryEvent;
 
 /// The names of the variants of `StopReason`.
 const STOP_REASONS: [&str; 6] = ["MaxEpochs", "EarlyStopping", "NonFinite", "SaveFailed", "StepFailed", "User"];
@@ -26,7 +26,7 @@ pub enum LogEvent {
     /// The total erase count of a store's slots when the device starts.
     SlotErases { store: String, erases: u32 },
     /// An event that a history can hold.
-    History(Entry),
+    History(HistoryEvent),
 }
 
 static PATTERNS: LazyLock<Vec<(Pattern, &LogLine)>> =
@@ -101,18 +101,18 @@ impl<'l> Values<'l> {
                 let (epoch, metrics) = (self.number(Field::Epoch)?, self.metrics());
                 // A log without iterations uses the epoch as the horizontal position in charts.
                 let iteration = iteration.max(epoch);
-                (!metrics.is_empty()).then_some(Entry::Epoch { epoch, iteration, metrics })?
+                (!metrics.is_empty()).then_some(HistoryEvent::Epoch { epoch, iteration, metrics })?
             }
             LineKind::Iteration => {
                 let loss = self.number(Field::Loss).filter(|loss: &f32| loss.is_finite());
-                Entry::Iteration { iteration: self.number(Field::Iteration)?, loss, seconds: None }
+                HistoryEvent::Iteration { iteration: self.number(Field::Iteration)?, loss, seconds: None }
             }
-            LineKind::Resumed => Entry::Resumed {
+            LineKind::Resumed => HistoryEvent::Resumed {
                 epoch: self.number(Field::Epoch)?,
                 iteration: self.number(Field::Iteration)?,
                 skipped: self.number(Field::Skipped).unwrap_or(0),
             },
-            LineKind::Saved => Entry::Saved {
+            LineKind::Saved => HistoryEvent::Saved {
                 store: store()?,
                 step: step()?,
                 iteration,
@@ -121,15 +121,17 @@ impl<'l> Values<'l> {
                 removed: self.number(Field::EvictedStep),
             },
             LineKind::SaveFailed => {
-                Entry::SaveFailed { store: store()?, step: step()?, iteration, error, retrying: false }
+                HistoryEvent::SaveFailed { store: store()?, step: step()?, iteration, error, retrying: false }
             }
-            LineKind::EvictionFailed => Entry::EvictionFailed { store: store()?, step: step()?, iteration, error },
-            LineKind::LoadFailed => Entry::LoadFailed { store: store()?, step: step()?, error },
+            LineKind::EvictionFailed => {
+                HistoryEvent::EvictionFailed { store: store()?, step: step()?, iteration, error }
+            }
+            LineKind::LoadFailed => HistoryEvent::LoadFailed { store: store()?, step: step()?, error },
             LineKind::Stopped => {
                 let reason = self.text(Field::Reason)?.to_owned();
                 let is_known = STOP_REASONS.iter().any(|known| reason.starts_with(known));
                 let epoch = self.number(Field::Epoch)?;
-                is_known.then_some(Entry::Stopped { reason, epoch, iteration: iteration.max(epoch) })?
+                is_known.then_some(HistoryEvent::Stopped { reason, epoch, iteration: iteration.max(epoch) })?
             }
         }))
     }
@@ -140,33 +142,39 @@ mod tests {
     use super::super::lines::LOG_MODULE_LINES;
     use super::*;
 
-    fn saved(removed: Option<u32>) -> Entry {
-        Entry::Saved { store: "best".to_owned(), step: 7, iteration: 5, score: None, bytes: 19580, removed }
+    fn saved(removed: Option<u32>) -> HistoryEvent {
+        HistoryEvent::Saved { store: "best".to_owned(), step: 7, iteration: 5, score: None, bytes: 19580, removed }
     }
 
-    fn stopped(reason: &str) -> Entry {
-        Entry::Stopped { reason: reason.to_owned(), epoch: 12, iteration: 12 }
+    fn stopped(reason: &str) -> HistoryEvent {
+        HistoryEvent::Stopped { reason: reason.to_owned(), epoch: 12, iteration: 12 }
     }
 
-    fn epoch(epoch: u32, iteration: u32, metrics: &[(&str, Option<f64>)]) -> Entry {
+    fn epoch(epoch: u32, iteration: u32, metrics: &[(&str, Option<f64>)]) -> HistoryEvent {
         let metrics = metrics.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
-        Entry::Epoch { epoch, iteration, metrics }
+        HistoryEvent::Epoch { epoch, iteration, metrics }
     }
 
-    fn iteration(loss: Option<f32>) -> Entry {
-        Entry::Iteration { iteration: 12, loss, seconds: None }
+    fn iteration(loss: Option<f32>) -> HistoryEvent {
+        HistoryEvent::Iteration { iteration: 12, loss, seconds: None }
     }
 
-    fn resumed(skipped: u32) -> Entry {
-        Entry::Resumed { epoch: 3, iteration: 225, skipped }
+    fn resumed(skipped: u32) -> HistoryEvent {
+        HistoryEvent::Resumed { epoch: 3, iteration: 225, skipped }
     }
 
     fn failures() -> [Entry; 3] {
         let (store, error) = ("latest".to_owned(), UNKNOWN_CAUSE.to_owned());
         [
-            Entry::SaveFailed { store: store.clone(), step: 4, iteration: 5, error: error.clone(), retrying: false },
-            Entry::EvictionFailed { store: store.clone(), step: 4, iteration: 5, error: error.clone() },
-            Entry::LoadFailed { store, step: 4, error },
+            HistoryEvent::SaveFailed {
+                store: store.clone(),
+                step: 4,
+                iteration: 5,
+                error: error.clone(),
+                retrying: false,
+            },
+            HistoryEvent::EvictionFailed { store: store.clone(), step: 4, iteration: 5, error: error.clone() },
+            HistoryEvent::LoadFailed { store, step: 4, error },
         ]
     }
 

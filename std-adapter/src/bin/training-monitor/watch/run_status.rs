@@ -5,7 +5,7 @@ use crate::numbers::{count, exact, rounded};
 use crate::plot::series::Points;
 use std::collections::VecDeque;
 use std::path::Path;
-use training_monitor_std::history::Entry;
+use training_monitor_std::history::HistoryEvent;
 
 /// The number of messages that are kept for the live view.
 const MAX_MESSAGES: usize = 100;
@@ -116,17 +116,17 @@ impl RunStatus {
         }
     }
 
-    fn apply_event(&mut self, event: &Entry) -> Option<String> {
+    fn apply_event(&mut self, event: &HistoryEvent) -> Option<String> {
         self.iteration = self.iteration.max(event.iteration().unwrap_or(0));
         match event {
-            Entry::Iteration { iteration, loss, seconds } => {
+            HistoryEvent::Iteration { iteration, loss, seconds } => {
                 self.has_iterations = true;
                 if let Some(seconds) = seconds {
                     push_limited(&mut self.durations, *seconds, MAX_DURATIONS);
                 }
                 self.apply_loss(*iteration, *loss)
             }
-            Entry::Epoch { epoch, iteration, metrics } => {
+            HistoryEvent::Epoch { epoch, iteration, metrics } => {
                 self.epoch = *epoch;
                 let mut message = format!("epoch {epoch}{}", self.at_iteration(*iteration));
                 for (name, value) in metrics {
@@ -134,7 +134,7 @@ impl RunStatus {
                 }
                 Some(message)
             }
-            Entry::Saved { store, step, score, bytes, removed, .. } => {
+            HistoryEvent::Saved { store, step, score, bytes, removed, .. } => {
                 self.saves += 1;
                 let status = self.store_mut(store);
                 status.saves += 1;
@@ -146,27 +146,27 @@ impl RunStatus {
                 let removed = removed.map_or(String::new(), |removed| format!(", evicted step {removed}"));
                 Some(format!("{store}: saved step {step}{score}, {}{removed}", count(*bytes as usize, "byte")))
             }
-            Entry::SaveFailed { store, step, error, retrying, .. } => {
+            HistoryEvent::SaveFailed { store, step, error, retrying, .. } => {
                 self.failures += 1;
                 let retrying = if *retrying { "; retrying" } else { "" };
                 Some(format!("{store}: cannot save step {step}: {error}{retrying}"))
             }
-            Entry::EvictionFailed { store, step, error, .. } => {
+            HistoryEvent::EvictionFailed { store, step, error, .. } => {
                 self.failures += 1;
                 Some(format!("{store}: cannot remove step {step}: {error}"))
             }
-            Entry::LoadFailed { store, step, error } => {
+            HistoryEvent::LoadFailed { store, step, error } => {
                 self.failures += 1;
                 Some(format!("{store}: cannot load step {step}: {error}"))
             }
-            Entry::Resumed { epoch, iteration, skipped } => {
+            HistoryEvent::Resumed { epoch, iteration, skipped } => {
                 self.resumes += 1;
                 self.epoch = *epoch;
                 self.stop_reason = None;
                 let skipped = count(*skipped as usize, "damaged checkpoint");
                 Some(format!("resumed in epoch {epoch} after iteration {iteration}, skipped {skipped}"))
             }
-            Entry::Stopped { reason, epoch, iteration } => {
+            HistoryEvent::Stopped { reason, epoch, iteration } => {
                 self.epoch = *epoch;
                 self.stop_reason = Some(reason.clone());
                 Some(format!("stopped: {reason}, after epoch {epoch}{}", self.at_iteration(*iteration)))

@@ -1,4 +1,4 @@
-//! The computer's own file operations and home directory, which a [`Directory`] stands on.
+//! Tests of `RealFs` and of the parts of a [`Directory`] that depend on the operating system.
 
 use std::fs;
 use std::path::Path;
@@ -7,14 +7,14 @@ use training_monitor_std::Directory;
 use training_monitor_std::directory::{FileSystem, OpenError, RealFs};
 
 #[test]
-fn what_is_there() {
+fn real_fs_detects_files_directories_and_links() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
     assert!(RealFs.is_dir(dir.path()) && !RealFs.is_dir(&file) && !RealFs.is_dir(&dir.path().join("none")));
     assert!(RealFs.exists(&file).unwrap() && RealFs.exists(dir.path()).unwrap());
     assert!(!RealFs.exists(&dir.path().join("none")).unwrap());
-    // Whatever cannot be looked at is not known to be away.
+    // `exists` returns an error if the existence cannot be determined, here because `file` is no directory.
     #[cfg(unix)]
     RealFs.exists(&file.join("below")).unwrap_err();
     #[cfg(unix)]
@@ -25,10 +25,10 @@ fn what_is_there() {
     }
 }
 
-/// A pipe has nothing to sync, and the system says so: it was asked.
+/// Synchronizing a pipe fails, which shows that `RealFs` calls the operating system.
 #[cfg(target_os = "linux")]
 #[test]
-fn the_system_is_asked_to_sync() {
+fn real_fs_calls_the_operating_system_to_synchronize() {
     use std::io::ErrorKind;
     use std::os::fd::OwnedFd;
 
@@ -36,18 +36,18 @@ fn the_system_is_asked_to_sync() {
     let error = RealFs.sync(&mut fs::File::from(OwnedFd::from(write))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert_eq!(RealFs.sync_dir(Path::new("not/there")).unwrap_err().kind(), ErrorKind::NotFound);
-    // Nor has this device, as a directory of a file system without that operation.
+    // A device file does not support synchronization, like a directory on some file systems. `sync_dir` ignores that.
     RealFs.sync_dir(Path::new("/dev/null")).unwrap();
 }
 
-/// What a cut left of the very first save is no reason to refuse, and everything else is; without a prefix, too, where
-/// every name begins with it.
+/// The setting `require_empty` accepts the temporary files of an interrupted first save and rejects every other file.
+/// The test uses an empty prefix, with which every name begins.
 #[test]
-fn a_directory_that_is_as_good_as_empty() {
-    for (name, refused) in [
+fn require_empty_accepts_only_temporary_files() {
+    for (name, is_rejected) in [
         (".model_1.ckpt.0.tmp", false),
-        (".model_1.ckpt.0.gone", true),
-        (".model_1.ckpt.1.tmp", true), // of another prefix
+        (".model_1.ckpt.0.deleted", true),
+        (".model_1.ckpt.1.tmp", true), // belongs to another prefix
         ("model_1.ckpt", true),
         ("note.txt", true),
     ] {
@@ -58,25 +58,27 @@ fn a_directory_that_is_as_good_as_empty() {
             Err(error) => panic!("{name}: {error}"),
             Ok(_) => None,
         };
-        assert_eq!(found.as_deref(), refused.then_some(name));
+        assert_eq!(found.as_deref(), is_rejected.then_some(name));
     }
 }
 
-/// The test runs again with a home of its own, since a program must not change its environment.
+/// Runs itself in a second process with another home directory, because a multithreaded program must not change its own
+/// environment.
 #[cfg(unix)]
 #[test]
-fn a_directory_at_home() {
-    const TEST: &str = "system::a_directory_at_home";
-    let of_run = "OPENED_AT_HOME";
-    if std::env::var_os(of_run).is_some() {
+fn tilde_is_expanded_to_the_home_directory() {
+    const TEST: &str = "operating_system::tilde_is_expanded_to_the_home_directory";
+    const SECOND_PROCESS: &str = "TILDE_TEST_SECOND_PROCESS";
+    if std::env::var_os(SECOND_PROCESS).is_some() {
         let directory = Directory::builder("~/runs/one", "p").open().unwrap();
         assert_eq!(Some(directory.path()), std::env::home_dir().map(|home| home.join("runs/one")).as_deref());
         return;
     }
     let home = tempfile::tempdir().unwrap();
-    let mut again = Command::new(std::env::current_exe().unwrap());
-    let output = again.args(["--exact", TEST]).env("HOME", home.path()).env(of_run, "").output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", TEST]).env("HOME", home.path()).env(SECOND_PROCESS, "");
+    let output = command.output().unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && stdout.contains("1 passed"), "{stdout}");
     assert!(home.path().join("runs/one").is_dir());
 }

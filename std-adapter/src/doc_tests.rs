@@ -1,6 +1,7 @@
-//! The pages of `docs/` and the crate's README, so that every Rust example in them is compiled and run with the other examples.
+//! Compiles and runs the Rust examples in `docs/` and in the README of this crate.
 //!
-//! Only there while documentation is tested. Their commands are run by `tests/tool_docs.rs`.
+//! Only `cargo test --doc` compiles this module. The test `tests/tool_docs.rs` runs the shell commands of these
+//! documents.
 
 #[doc = include_str!("../README.md")]
 mod readme {}

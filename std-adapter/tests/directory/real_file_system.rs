@@ -1,6 +1,7 @@
-//! On the computer's own file system: what Ignite's reference says, and what other programs do to the files.
+//! Tests on the file system of the operating system: the behaviour that Ignite documents, changes of the files by other
+//! programs, and full or read-only disks.
 
-use crate::training::{Plan, save};
+use crate::training::{PlannedSave, save};
 use std::fs;
 use std::path::Path;
 use training_monitor::checkpoint::One;
@@ -8,7 +9,7 @@ use training_monitor::event::EpochCompleted;
 use training_monitor::store::Store;
 use training_monitor::{Engine, ModelCheckpoint, State};
 use training_monitor_std::Directory;
-use training_monitor_std::directory::{DirectoryError, OpenError, Operation, Reason};
+use training_monitor_std::directory::{DirectoryError, IgnoreReason, OpenError, Operation};
 
 fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> =
@@ -21,8 +22,8 @@ fn reopen(dir: &Path, prefix: &str) -> Directory {
     Directory::builder(dir, prefix).require_empty(false).open().unwrap()
 }
 
-fn plan(step: u32, objects: usize) -> Plan {
-    Plan { step, objects, score: None, remove: None }
+fn planned(step: u32, objects: usize) -> PlannedSave {
+    PlannedSave { step, objects, score: None, remove: None }
 }
 
 fn steps(directory: &mut Directory) -> Vec<u32> {
@@ -30,7 +31,7 @@ fn steps(directory: &mut Directory) -> Vec<u32> {
 }
 
 #[test]
-fn best_by_score_and_on_from_there() {
+fn best_checkpoints_are_kept_over_a_resume() {
     let dir = tempfile::tempdir().unwrap();
     let scores = [0.5, 0.25, 0.75, f32::NAN, 0.7];
     let run = |epochs: u32, require_empty: bool| {
@@ -44,7 +45,7 @@ fn best_by_score_and_on_from_there() {
         let mut model = One("net", [0.0_f32; 3]);
         let mut engine = Engine::new(epochs);
         let resumed = engine.resume(&mut model, &mut checkpoint).unwrap();
-        let begun = resumed.map_or(0, |resumed| resumed.epoch);
+        let first_epoch = resumed.map_or(0, |resumed| resumed.epoch);
         engine
             .run(&mut model, 0..1, &mut checkpoint, |model, _, state| {
                 model.1[0] += 1.0;
@@ -53,108 +54,114 @@ fn best_by_score_and_on_from_there() {
             .unwrap();
         let mut loaded = One("net", [0.0_f32; 3]);
         checkpoint.load_best(&mut loaded).unwrap();
-        (begun, loaded.1[0])
+        (first_epoch, loaded.1[0])
     };
     assert_eq!(run(3, true), (0, 3.0));
     assert_eq!(names(dir.path()), ["best_net_1_val_acc=0.5.bin", "best_net_3_val_acc=0.75.bin"]);
-    // On from the third epoch; the fourth score is no number, the fifth is better than the worst.
+    // The run resumes after the third epoch. The fourth score is NaN, and the fifth score is better than the worst kept
+    // score.
     assert_eq!(run(5, false), (3, 3.0));
     assert_eq!(names(dir.path()), ["best_net_3_val_acc=0.75.bin", "best_net_5_val_acc=0.7.bin"]);
 }
 
 #[test]
-fn what_opening_refuses() {
+fn opening_rejects_invalid_settings() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("best_of_all.txt"), "a note").unwrap();
     let open = |path: &Path, prefix: &str| Directory::builder(path, prefix).open();
     assert!(matches!(open(dir.path(), "best"), Err(OpenError::NotEmpty { found, .. }) if found == "best_of_all.txt"));
     assert!(matches!(open(dir.path(), ""), Err(OpenError::NotEmpty { .. })));
-    assert!(matches!(open(dir.path(), "a/b"), Err(OpenError::Prefix)));
+    assert!(matches!(open(dir.path(), "a/b"), Err(OpenError::InvalidPrefix { prefix }) if prefix == "a/b"));
     let builder = || Directory::builder(dir.path(), "x");
-    assert!(matches!(builder().extension("").open(), Err(OpenError::Extension)));
-    assert!(matches!(builder().extension("tmp").open(), Err(OpenError::Extension)));
+    for invalid in ["", "tmp", "deleted", "a.b", "a/b"] {
+        let opened = builder().extension(invalid).open();
+        assert!(
+            matches!(opened, Err(OpenError::InvalidExtension { extension }) if extension == invalid),
+            "{invalid:?}"
+        );
+    }
     let deep = dir.path().join("not/there");
-    let unmade = Directory::builder(&deep, "x").create_dir(false).open();
-    assert!(matches!(unmade, Err(OpenError::NotFound { path }) if path == deep));
+    let missing = Directory::builder(&deep, "x").create_dir(false).open();
+    assert!(matches!(missing, Err(OpenError::NotFound { path }) if path == deep));
     assert_eq!(open(&deep, "x").unwrap().path(), deep);
-    // A file where the directory should be.
+    // A file has the path of the directory.
     let file = Directory::builder(dir.path().join("best_of_all.txt"), "x").open();
     let Err(OpenError::Directory(DirectoryError::Io { operation: Operation::CreateDir, .. })) = file else { panic!() };
 }
 
 #[test]
-fn prefixes_share_a_directory() {
+fn two_prefixes_can_share_a_directory() {
     let dir = tempfile::tempdir().unwrap();
     let mut short = Directory::builder(dir.path(), "a").open().unwrap();
-    save(&mut short, 2, plan(1, 2).header(1)).unwrap();
+    save(&mut short, 2, planned(1, 2).header(1)).unwrap();
     let mut long = Directory::builder(dir.path(), "a_b").open().unwrap();
-    save(&mut long, 2, plan(7, 2).header(1)).unwrap();
-    // The start of a save of the one does not survive its opening, and survives that of the other.
-    let torn = dir.path().join(".a_b_model_9.ckpt.3.tmp");
-    fs::write(&torn, "TMCK").unwrap();
+    save(&mut long, 2, planned(7, 2).header(1)).unwrap();
+    // Opening the prefix `a_b` removes the temporary file of an interrupted save; opening the prefix `a` does not.
+    let temporary = dir.path().join(".a_b_model_9.ckpt.3.tmp");
+    fs::write(&temporary, "TMCK").unwrap();
     assert_eq!(steps(&mut reopen(dir.path(), "a")), [1]);
-    assert!(torn.exists());
+    assert!(temporary.exists());
     assert_eq!(steps(&mut reopen(dir.path(), "a_b")), [7]);
-    assert!(!torn.exists());
+    assert!(!temporary.exists());
     let foreign: Vec<_> = reopen(dir.path(), "a").foreign().map(|file| file.reason.clone()).collect();
-    assert_eq!(foreign, [Reason::Foreign, Reason::Foreign]);
+    assert_eq!(foreign, [IgnoreReason::Foreign, IgnoreReason::Foreign]);
 }
 
 #[test]
-fn files_that_are_not_ours_stay() {
+fn foreign_files_are_never_changed() {
     let dir = tempfile::tempdir().unwrap();
     let mut directory = Directory::builder(dir.path(), "p").open().unwrap();
-    save(&mut directory, 1, plan(1, 1).header(1)).unwrap();
-    let ours = fs::read(dir.path().join("p_model_1.ckpt")).unwrap();
-    let mut newer = ours.clone();
-    newer[4] = 99;
-    fs::write(dir.path().join("p_model_2.ckpt"), &newer).unwrap();
+    save(&mut directory, 1, planned(1, 1).header(1)).unwrap();
+    let valid = fs::read(dir.path().join("p_model_1.ckpt")).unwrap();
+    let mut newer_version = valid.clone();
+    newer_version[4] = 99;
+    fs::write(dir.path().join("p_model_2.ckpt"), &newer_version).unwrap();
     fs::write(dir.path().join("p_model_3.ckpt"), "PK a file of another program").unwrap();
-    fs::write(dir.path().join("p_model_4.ckpt"), &ours).unwrap(); // a copy under another name
-    fs::write(dir.path().join("p_model_5.ckpt"), &ours[..ours.len() - 1]).unwrap();
+    fs::write(dir.path().join("p_model_4.ckpt"), &valid).unwrap(); // a copy under another name
+    fs::write(dir.path().join("p_model_5.ckpt"), &valid[..valid.len() - 1]).unwrap();
     let mut directory = reopen(dir.path(), "p");
     assert_eq!(steps(&mut directory), [1]);
     let foreign: Vec<_> = directory.foreign().map(|file| file.reason.clone()).collect();
-    assert_eq!(foreign, [Reason::Version { found: 99 }, Reason::Foreign, Reason::Foreign]);
+    assert_eq!(foreign, [IgnoreReason::Version { found: 99 }, IgnoreReason::Foreign, IgnoreReason::Foreign]);
     let damaged: Vec<_> = directory.incomplete().map(|file| file.reason.clone()).collect();
-    assert_eq!(damaged, [Reason::Damaged]);
+    assert_eq!(damaged, [IgnoreReason::Damaged]);
     for step in 2..=4 {
-        let refused = save(&mut directory, 1, plan(step, 1).header(2));
-        assert!(matches!(refused, Err(DirectoryError::InTheWay { .. })), "{step}");
+        let rejected = save(&mut directory, 1, planned(step, 1).header(2));
+        assert!(matches!(rejected, Err(DirectoryError::FileExists { .. })), "{step}");
     }
-    assert_eq!(fs::read(dir.path().join("p_model_2.ckpt")).unwrap(), newer);
-    // What is left of one of ours is replaced.
-    save(&mut directory, 1, plan(5, 1).header(2)).unwrap();
+    assert_eq!(fs::read(dir.path().join("p_model_2.ckpt")).unwrap(), newer_version);
+    // A save replaces a damaged file of the series.
+    save(&mut directory, 1, planned(5, 1).header(2)).unwrap();
     assert_eq!(steps(&mut reopen(dir.path(), "p")), [1, 5]);
     assert_eq!(names(dir.path()).len(), 5);
 }
 
 #[test]
-fn files_that_somebody_removed() {
+fn files_removed_by_another_program_make_a_checkpoint_incomplete() {
     let dir = tempfile::tempdir().unwrap();
     let mut directory = Directory::builder(dir.path(), "p").open().unwrap();
     for step in 1..=3 {
-        save(&mut directory, 3, plan(step, 3).header(step)).unwrap();
+        save(&mut directory, 3, planned(step, 3).header(step)).unwrap();
     }
     fs::remove_file(dir.path().join("p_optimizer_2.ckpt")).unwrap();
-    let gone = directory.open(2, 1).err().unwrap();
-    assert!(matches!(&gone, DirectoryError::Io { operation: Operation::Open, .. }), "{gone}");
-    assert!(gone.to_string().contains("p_optimizer_2.ckpt"));
-    // Incomplete at the next opening, listed, and not removed.
+    let error = directory.open(2, 1).err().unwrap();
+    assert!(matches!(&error, DirectoryError::Io { operation: Operation::Open, .. }), "{error}");
+    assert!(error.to_string().contains("p_optimizer_2.ckpt"));
+    // The next opening reports the remaining files of the checkpoint as incomplete and keeps them.
     let mut reopened = reopen(dir.path(), "p");
     assert_eq!(steps(&mut reopened), [1, 3]);
-    let missing = Reason::Incomplete { step: 2, missing: vec!["optimizer".into()] };
+    let missing = IgnoreReason::Incomplete { step: 2, missing: vec!["optimizer".into()] };
     assert!(reopened.incomplete().all(|file| file.reason == missing));
     assert_eq!(names(dir.path()).len(), 8);
-    // The one that still lists it can remove it; what is gone is gone.
+    // The store that was opened earlier still lists the checkpoints and can remove them, although files are missing.
     directory.remove(2).unwrap();
     fs::remove_file(dir.path().join("p_model_1.ckpt")).unwrap();
     directory.remove(1).unwrap();
     directory.remove(1).unwrap();
     assert_eq!(names(dir.path()), ["p_model_3.ckpt", "p_optimizer_3.ckpt", "p_random_3.ckpt"]);
-    // The whole directory.
+    // Another program removed the whole directory.
     fs::remove_dir_all(dir.path()).unwrap();
-    let error = save(&mut directory, 1, plan(4, 1).header(4)).unwrap_err();
+    let error = save(&mut directory, 1, planned(4, 1).header(4)).unwrap_err();
     assert!(matches!(error, DirectoryError::Io { operation: Operation::Create, .. }), "{error}");
 }
 
@@ -165,8 +172,8 @@ fn without_atomic_a_failed_save_leaves_a_partial_file() {
 
     let dir = tempfile::tempdir().unwrap();
     let mut directory = Directory::builder(dir.path(), "p").atomic(false).open().unwrap();
-    save(&mut directory, 2, plan(1, 2).header(1)).unwrap();
-    let header = plan(2, 2).header(2);
+    save(&mut directory, 2, planned(1, 2).header(1)).unwrap();
+    let header = planned(2, 2).header(2);
     let opening = Opening { header, object: Some("model"), part: 0, parts: 2, len: 100 };
     directory.create(&opening).unwrap().write(b"TMCK and no more").unwrap();
     drop(directory);
@@ -179,42 +186,42 @@ fn without_atomic_a_failed_save_leaves_a_partial_file() {
 }
 
 #[test]
-fn names_that_cannot_be_files() {
+fn score_name_with_path_separator_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let files = Directory::builder(dir.path(), "p").open().unwrap();
     let scored = ModelCheckpoint::<1>::builder().score_function(|_: &State<f32>| 1.0).score_name("val/acc");
     let mut checkpoint = scored.build().unwrap().attach(EpochCompleted, files).unwrap();
-    let ran = Engine::new(1).run(&mut One("net", [0.0_f32]), 0..1, &mut checkpoint, |_, _, _| 0.0);
-    assert!(ran.is_err());
-    assert!(checkpoint.last_error().unwrap().to_string().contains("cannot be a file name"));
+    let outcome = Engine::new(1).run(&mut One("net", [0.0_f32]), 0..1, &mut checkpoint, |_, _, _| 0.0);
+    assert!(outcome.is_err());
+    assert!(checkpoint.last_error().unwrap().to_string().contains("must not contain '/'"));
     assert!(names(dir.path()).is_empty());
 }
 
 #[cfg(unix)]
 #[test]
-fn a_directory_that_became_read_only() {
+fn save_into_a_read_only_directory_fails() {
     use std::os::unix::fs::PermissionsExt;
 
     let dir = tempfile::tempdir().unwrap();
     let mut directory = Directory::builder(dir.path(), "p").open().unwrap();
-    save(&mut directory, 2, plan(1, 2).header(1)).unwrap();
-    let allow = |mode| fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
-    allow(0o555);
-    // Root may write all the same; then there is nothing to see here.
+    save(&mut directory, 2, planned(1, 2).header(1)).unwrap();
+    let set_mode = |mode| fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
+    set_mode(0o555);
+    // The superuser can write in spite of the mode; the test then checks nothing.
     if fs::write(dir.path().join("probe"), "").is_err() {
-        let error = save(&mut directory, 2, plan(2, 2).header(2)).unwrap_err();
+        let error = save(&mut directory, 2, planned(2, 2).header(2)).unwrap_err();
         assert!(matches!(error, DirectoryError::Io { operation: Operation::Create, .. }), "{error}");
         assert!(matches!(directory.remove(1), Err(DirectoryError::Io { operation: Operation::Rename, .. })));
         assert_eq!(steps(&mut reopen(dir.path(), "p")), [1]);
     }
-    allow(0o755);
-    save(&mut directory, 2, plan(3, 2).header(2)).unwrap();
+    set_mode(0o755);
+    save(&mut directory, 2, planned(3, 2).header(2)).unwrap();
     assert_eq!(steps(&mut reopen(dir.path(), "p")), [1, 3]);
 }
 
-/// A disk of 64 KiB: the test runs again in a mount namespace of its own, where root (and, on most systems, anybody) may
-/// mount one, and is told where. `None` in the run outside, which has passed if the one inside has, and where nobody may
-/// mount anything there is nothing to see.
+/// Provides a file system of 64 KiB. The function runs the test `test` a second time in a new mount namespace, where
+/// the process can mount a file system. The second run gets the path of that file system; the first run gets `None` and
+/// has only to return. If the system does not allow mounting, the test checks nothing.
 #[cfg(target_os = "linux")]
 fn small_disk(test: &str) -> Option<std::path::PathBuf> {
     use std::process::Command;
@@ -231,10 +238,10 @@ fn small_disk(test: &str) -> Option<std::path::PathBuf> {
         .output();
     match child {
         Ok(output) if output.status.success() => {
-            let said = String::from_utf8_lossy(&output.stdout);
-            assert!(said.contains("1 passed"), "{test} is not the name of the test: {said}");
+            let stdout = String::from_utf8_lossy(&output.stdout);
+            assert!(stdout.contains("1 passed"), "{test} is not the name of the test: {stdout}");
         }
-        // 1: unshare itself was not allowed to.
+        // The script exits with 77 if mounting is not allowed, and `unshare` with 1 if namespaces are not allowed.
         Ok(output) if matches!(output.status.code(), Some(77 | 1)) => println!("no small disk: {output:?}"),
         Ok(output) => panic!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)),
         Err(error) => println!("no small disk: {error}"),
@@ -244,22 +251,22 @@ fn small_disk(test: &str) -> Option<std::path::PathBuf> {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_disk_that_is_full() {
+fn save_on_a_full_disk_fails() {
     use std::io::{ErrorKind, Write};
 
-    let Some(dir) = small_disk("real::a_disk_that_is_full") else { return };
+    let Some(dir) = small_disk("real_file_system::save_on_a_full_disk_fails") else { return };
     let mut directory = Directory::builder(&dir, "p").open().unwrap();
-    save(&mut directory, 3, plan(1, 3).header(1)).unwrap();
-    // So many pages are free: the first file finds no room, or the second, the third, or all have it.
+    save(&mut directory, 3, planned(1, 3).header(1)).unwrap();
+    // With 0 to 4 free pages, the first, the second, the third or none of the three files fails.
     let mut failed = 0;
-    for free in 0..5 {
+    for free_pages in 0..5 {
         let ballast = dir.join("ballast");
         let mut file = fs::File::create(&ballast).unwrap();
-        let full = (0..1000).find_map(|_| file.write_all(&[7; 4096]).err()).expect("it is full now");
+        let full = (0..1000).find_map(|_| file.write_all(&[7; 4096]).err()).expect("the disk is full");
         assert_eq!(full.kind(), ErrorKind::StorageFull);
         let len = file.metadata().unwrap().len();
-        file.set_len(len / 4096 * 4096 - free * 4096).unwrap();
-        let saved = save(&mut directory, 3, plan(2, 3).header(2));
+        file.set_len(len / 4096 * 4096 - free_pages * 4096).unwrap();
+        let saved = save(&mut directory, 3, planned(2, 3).header(2));
         match saved {
             Ok(()) => directory.remove(2).unwrap(),
             Err(DirectoryError::Io { cause, .. }) => {
@@ -271,33 +278,33 @@ fn a_disk_that_is_full() {
         assert_eq!(steps(&mut directory), [1]);
         assert_eq!(steps(&mut reopen(&dir, "p")), [1]);
         fs::remove_file(&ballast).unwrap();
-        assert_eq!(names(&dir), ["p_model_1.ckpt", "p_optimizer_1.ckpt", "p_random_1.ckpt"], "{free} pages");
+        assert_eq!(names(&dir), ["p_model_1.ckpt", "p_optimizer_1.ckpt", "p_random_1.ckpt"], "{free_pages} free pages");
     }
     assert!((1..5).contains(&failed), "{failed} saves failed");
-    save(&mut directory, 3, plan(3, 3).header(2)).unwrap();
+    save(&mut directory, 3, planned(3, 3).header(2)).unwrap();
     assert_eq!(steps(&mut reopen(&dir, "p")), [1, 3]);
 }
 
-/// As root, too, whom a mode does not stop.
+/// Remounts the file system read-only. Unlike file permissions, this also affects the superuser.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_disk_that_became_read_only() {
+fn save_on_a_read_only_disk_fails() {
     use std::io::ErrorKind;
     use std::process::Command;
 
-    let Some(dir) = small_disk("real::a_disk_that_became_read_only") else { return };
-    let mount = |how: &str| Command::new("mount").args(["-o", how]).arg(&dir).status().unwrap().success();
+    let Some(dir) = small_disk("real_file_system::save_on_a_read_only_disk_fails") else { return };
+    let mount = |options: &str| Command::new("mount").args(["-o", options]).arg(&dir).status().unwrap().success();
     let mut directory = Directory::builder(&dir, "p").open().unwrap();
-    save(&mut directory, 2, plan(1, 2).header(1)).unwrap();
+    save(&mut directory, 2, planned(1, 2).header(1)).unwrap();
     assert!(mount("remount,ro"));
-    let refused = |result: Result<(), DirectoryError>| match result {
+    let assert_rejected = |result: Result<(), DirectoryError>| match result {
         Err(DirectoryError::Io { cause, .. }) => assert_eq!(cause.kind(), ErrorKind::ReadOnlyFilesystem),
         other => panic!("{other:?}"),
     };
-    refused(save(&mut directory, 2, plan(2, 2).header(2)));
-    refused(directory.remove(1));
+    assert_rejected(save(&mut directory, 2, planned(2, 2).header(2)));
+    assert_rejected(directory.remove(1));
     assert_eq!(steps(&mut reopen(&dir, "p")), [1]);
     assert!(mount("remount,rw"));
-    save(&mut directory, 2, plan(3, 2).header(2)).unwrap();
+    save(&mut directory, 2, planned(3, 2).header(2)).unwrap();
     assert_eq!(steps(&mut reopen(&dir, "p")), [1, 3]);
 }

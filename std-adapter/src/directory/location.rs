@@ -1,0 +1,117 @@
+//! The directory of a checkpoint series, and the file operations in it.
+
+use super::error::{DirectoryError, Operation};
+use super::file_system::FileSystem;
+use super::naming::Naming;
+use super::plan::{Action, FileEntry, IgnoreReason};
+use super::summary::{BufferedReader, StreamSummary};
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use training_monitor::checkpoint::DecodeError;
+
+/// Where the files of a series are, and how the directory writes them.
+pub(super) struct Location<F> {
+    pub fs: F,
+    pub dir: PathBuf,
+    pub naming: Naming,
+    /// Whether a save writes temporary files first.
+    pub atomic: bool,
+    /// Whether a save synchronizes files and the directory.
+    pub durable: bool,
+}
+
+impl<F: FileSystem> Location<F> {
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    pub fn open(&self, name: &str) -> Result<BufferedReader<F::Reader>, DirectoryError> {
+        let path = self.path(name);
+        let file = self.fs.open(&path).map_err(DirectoryError::io(Operation::Open, &path))?;
+        Ok(BufferedReader::new(file, path))
+    }
+
+    pub fn rename(&self, from: &str, to: &str) -> Result<(), DirectoryError> {
+        let from = self.path(from);
+        self.fs.rename(&from, &self.path(to)).map_err(DirectoryError::io(Operation::Rename, from))
+    }
+
+    /// Renames the file with the final name `name` to its temporary name.
+    pub fn rename_to_temporary(&self, name: &str) -> Result<(), DirectoryError> {
+        self.rename(name, &self.naming.temporary_name(name))
+    }
+
+    /// Renames a temporary file to its final name `name`.
+    pub fn rename_to_final(&self, name: &str) -> Result<(), DirectoryError> {
+        self.rename(&self.naming.temporary_name(name), name)
+    }
+
+    /// Renames the first of `files` that exists to its tombstone name. Returns the final name of that file, or `None`
+    /// if another program has removed all of them.
+    pub fn rename_to_tombstone(&self, files: &[String]) -> Result<Option<String>, DirectoryError> {
+        for name in files {
+            match self.rename(name, &self.naming.tombstone_name(name)) {
+                Ok(()) => return Ok(Some(name.clone())),
+                Err(DirectoryError::Io { cause, .. }) if cause.kind() == ErrorKind::NotFound => (),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Removes a file. Succeeds if the file does not exist.
+    pub fn remove(&self, name: &str) -> Result<(), DirectoryError> {
+        let path = self.path(name);
+        match self.fs.remove(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(DirectoryError::io(Operation::Remove, path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Synchronizes the directory if the series is durable.
+    pub fn sync_dir(&self) -> Result<(), DirectoryError> {
+        if self.durable {
+            self.fs.sync_dir(&self.dir).map_err(DirectoryError::io(Operation::SyncDir, &self.dir))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Reads and verifies every file whose name fits the series.
+    pub fn read_files(&self) -> Result<Vec<FileEntry>, DirectoryError> {
+        let mut scratch = vec![0; 1 << 16];
+        let mut files = Vec::new();
+        for name in self.fs.names(&self.dir).map_err(DirectoryError::io(Operation::List, &self.dir))? {
+            // All names of the series are UTF-8, so the directory skips every other name.
+            let Ok(name) = name.into_string() else { continue };
+            if self.naming.classify(&name).is_some() {
+                let content = self.read_file(&name, &mut scratch);
+                files.push(FileEntry { name, content });
+            }
+        }
+        Ok(files)
+    }
+
+    fn read_file(&self, name: &str, scratch: &mut [u8]) -> Result<StreamSummary, IgnoreReason> {
+        let summary =
+            self.open(name).map_err(DecodeError::Io).and_then(|mut reader| StreamSummary::read(&mut reader, scratch));
+        summary.map_err(|error| match error {
+            DecodeError::Io(DirectoryError::Io { cause, .. }) => IgnoreReason::Unreadable(cause.kind()),
+            DecodeError::NotACheckpoint => IgnoreReason::Foreign,
+            DecodeError::Version { found } => IgnoreReason::Version { found },
+            _ => IgnoreReason::Damaged,
+        })
+    }
+
+    /// Performs the actions of a plan. Stops at the first error; the files are then in a state that the next plan
+    /// handles like the state after a power failure.
+    pub fn apply(&self, actions: &[Action]) -> Result<(), DirectoryError> {
+        actions.iter().try_for_each(|action| match action {
+            Action::Rename { from, to, .. } => self.rename(from, to),
+            Action::Remove { file, .. } => self.remove(file),
+            Action::SyncDirectory => self.sync_dir(),
+        })
+    }
+}

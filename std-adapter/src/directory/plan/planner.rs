@@ -1,0 +1,241 @@
+//! The rules of [`plan`](super::plan), one method each.
+
+use super::{Action, CheckpointFiles, FileEntry, IgnoreReason, IgnoredFile, Plan, RemoveReason};
+use crate::directory::naming::{NameKind, Naming};
+use std::collections::BTreeMap;
+use training_monitor::store::CheckpointMeta;
+
+/// The values that all files of one save share. The order of these values is the order of the saves, from the oldest to
+/// the newest.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct SaveId {
+    sequence: u32,
+    iteration: u32,
+    step: u32,
+    objects: Vec<String>,
+}
+
+impl SaveId {
+    /// The age of the save; a newer save has a greater value. The sequence alone is not enough, because a save can
+    /// reuse the sequence of a failed save.
+    const fn age(&self) -> (u32, u32) {
+        (self.sequence, self.iteration)
+    }
+}
+
+/// The files of one save. The key is the index of the object; the value lists the final names with their kinds.
+#[derive(Default, Debug)]
+struct SaveFiles {
+    by_object: BTreeMap<usize, Vec<(NameKind, String)>>,
+    meta: Option<CheckpointMeta>,
+}
+
+impl SaveFiles {
+    fn has(&self, object: usize, kind: NameKind) -> bool {
+        self.by_object.get(&object).is_some_and(|files| files.iter().any(|(found, _)| *found == kind))
+    }
+
+    fn has_any(&self, kind: NameKind) -> bool {
+        self.names(kind).next().is_some()
+    }
+
+    /// Whether each of the `count` objects has a final file.
+    fn is_complete(&self, count: usize) -> bool {
+        (0..count).all(|object| self.has(object, NameKind::Final))
+    }
+
+    /// The final names of all files of the given kind.
+    fn names(&self, kind: NameKind) -> impl Iterator<Item = &String> {
+        self.by_object.values().flatten().filter(move |(found, _)| *found == kind).map(|(_, name)| name)
+    }
+
+    /// The final names of the temporary files that an interrupted commit of `count` objects did not rename. Returns
+    /// `None` if no commit was interrupted: no file has its final name, or an object has no file at all.
+    fn names_to_complete(&self, count: usize) -> Option<Vec<String>> {
+        let has_file = |object| self.has(object, NameKind::Final) || self.has(object, NameKind::Temporary);
+        if !(0..count).any(|object| self.has(object, NameKind::Final)) || !(0..count).all(has_file) {
+            return None;
+        }
+        let not_renamed = (0..count).filter(|object| !self.has(*object, NameKind::Final));
+        let files = not_renamed.filter_map(|object| self.by_object.get(&object)).flatten();
+        Some(files.map(|(_, name)| name.clone()).collect())
+    }
+
+    /// Records that the temporary file of `name` has its final name.
+    fn set_final(&mut self, name: &str) {
+        for (kind, file) in self.by_object.values_mut().flatten() {
+            if file == name && *kind == NameKind::Temporary {
+                *kind = NameKind::Final;
+            }
+        }
+    }
+}
+
+/// A plan in the making.
+pub(super) struct Planner<'a> {
+    naming: &'a Naming,
+    saves: BTreeMap<SaveId, SaveFiles>,
+    /// Temporary and tombstone files without a usable stream, with the reason to remove them.
+    unusable: Vec<(String, RemoveReason)>,
+    plan: Plan,
+}
+
+impl<'a> Planner<'a> {
+    /// Groups `files` by save.
+    pub fn new(naming: &'a Naming, files: Vec<FileEntry>) -> Self {
+        let mut planner = Planner { naming, saves: BTreeMap::new(), unusable: Vec::new(), plan: Plan::default() };
+        for file in files {
+            planner.add(file);
+        }
+        planner
+    }
+
+    fn add(&mut self, file: FileEntry) {
+        let Some((kind, final_name)) = self.naming.classify(&file.name) else { return };
+        let found = file.content.and_then(|summary| {
+            let object = self.naming.object_index(final_name, &summary);
+            object.map(|object| (object, summary)).ok_or(IgnoreReason::Foreign)
+        });
+        match (found, kind) {
+            (Ok((object, summary)), _) => {
+                let meta = CheckpointMeta::from(&summary);
+                let (sequence, iteration, step) = (meta.sequence, meta.iteration, meta.step);
+                let save =
+                    self.saves.entry(SaveId { sequence, iteration, step, objects: summary.objects }).or_default();
+                save.meta = Some(meta);
+                save.by_object.entry(object).or_default().push((kind, final_name.to_owned()));
+            }
+            (Err(reason), NameKind::Final) => self.plan.ignored.push(IgnoredFile { name: file.name, reason }),
+            // Only the directory gives files such names. An interrupted save left the temporary file, or an
+            // interrupted removal left the tombstone, so no committed checkpoint needs the file.
+            (Err(_), NameKind::Temporary) => self.unusable.push((file.name, RemoveReason::InterruptedSave)),
+            (Err(_), NameKind::Tombstone) => self.unusable.push((file.name, RemoveReason::InterruptedRemoval)),
+        }
+    }
+
+    /// Applies the rules in their order.
+    pub fn run(mut self) -> Plan {
+        self.finish_removals();
+        self.complete_commits();
+        self.remove_temporary_files();
+        self.resolve_duplicates();
+        self.plan.ignored.sort_by(|a, b| a.name.cmp(&b.name));
+        self.plan
+    }
+
+    /// Rule 1: finishes the removal of every save that has a tombstone.
+    fn finish_removals(&mut self) {
+        let is_being_removed = |save: &SaveFiles| save.has_any(NameKind::Tombstone);
+        let mut tombstones = Vec::new();
+        for (id, save) in self.saves.iter().filter(|(_, save)| is_being_removed(save)) {
+            let remove = |file| Action::Remove { file, step: Some(id.step), reason: RemoveReason::InterruptedRemoval };
+            let temporary = save.names(NameKind::Temporary).map(|name| self.naming.temporary_name(name));
+            self.plan.actions.extend(save.names(NameKind::Final).cloned().chain(temporary).map(remove));
+            let marked = save.names(NameKind::Tombstone).map(|name| self.naming.tombstone_name(name));
+            tombstones.extend(marked.map(remove));
+        }
+        if !tombstones.is_empty() {
+            // The tombstone must survive until the other files are removed durably. Otherwise the next opening would
+            // list them as an incomplete checkpoint.
+            self.plan.actions.push(Action::SyncDirectory);
+            self.plan.actions.append(&mut tombstones);
+        }
+        self.saves.retain(|_, save| !is_being_removed(save));
+    }
+
+    /// Rule 2: completes every interrupted commit, unless another program has taken one of the final names since then.
+    fn complete_commits(&mut self) {
+        let mut owners = BTreeMap::new();
+        for (id, save) in &self.saves {
+            owners.extend(save.names(NameKind::Final).map(|name| (name.clone(), id.age())));
+        }
+        let Plan { actions, ignored, .. } = &mut self.plan;
+        let mut renamed = Vec::new();
+        for (id, save) in &mut self.saves {
+            let Some(names) = save.names_to_complete(id.objects.len()) else { continue };
+            // The commit may replace an older file of the series. Any other file appeared after the commit began.
+            let is_available = |name: &String| {
+                let is_protected = |file: &IgnoredFile| file.name == *name && !file.reason.is_replaceable();
+                owners.get(name).is_none_or(|age| *age < id.age()) && !ignored.iter().any(is_protected)
+            };
+            if !names.iter().all(is_available) {
+                continue;
+            }
+            for name in names {
+                let from = self.naming.temporary_name(&name);
+                actions.push(Action::Rename { from, to: name.clone(), step: id.step });
+                ignored.retain(|file| file.name != name);
+                save.set_final(&name);
+                renamed.push((id.age(), name));
+            }
+        }
+        if !renamed.is_empty() {
+            actions.push(Action::SyncDirectory);
+            self.forget_overwritten(&renamed);
+        }
+    }
+
+    /// Forgets the final files that a newer file in `renamed` replaces.
+    fn forget_overwritten(&mut self, renamed: &[((u32, u32), String)]) {
+        for (id, save) in &mut self.saves {
+            for files in save.by_object.values_mut() {
+                files.retain(|(kind, name)| {
+                    let overwrites = |(age, new): &((u32, u32), String)| *age > id.age() && new == name;
+                    *kind != NameKind::Final || !renamed.iter().any(overwrites)
+                });
+            }
+        }
+    }
+
+    /// Rule 3: removes the files of saves that were interrupted before their commit.
+    fn remove_temporary_files(&mut self) {
+        for (file, reason) in std::mem::take(&mut self.unusable) {
+            self.plan.actions.push(Action::Remove { file, step: None, reason });
+        }
+        for (id, save) in &self.saves {
+            let names = save.names(NameKind::Temporary).map(|name| self.naming.temporary_name(name));
+            let (step, reason) = (Some(id.step), RemoveReason::InterruptedSave);
+            self.plan.actions.extend(names.map(|file| Action::Remove { file, step, reason }));
+        }
+        self.saves.retain(|_, save| save.has_any(NameKind::Final));
+    }
+
+    /// Rules 4 to 6: lists the newest complete save of each step, removes older saves of the same step and ignores
+    /// every other file.
+    fn resolve_duplicates(&mut self) {
+        let mut newest: BTreeMap<u32, SaveId> = BTreeMap::new();
+        // The saves are sorted by age, so the last complete save of a step is the newest.
+        for (id, save) in &self.saves {
+            if save.is_complete(id.objects.len()) {
+                newest.insert(id.step, id.clone());
+            }
+        }
+        for (id, save) in std::mem::take(&mut self.saves) {
+            let files: Vec<String> = save.names(NameKind::Final).cloned().collect();
+            match newest.get(&id.step) {
+                Some(winner) if *winner == id => {
+                    self.plan.checkpoints.extend(save.meta.map(|meta| CheckpointFiles { meta, files }));
+                }
+                Some(winner) if winner.age() > id.age() => {
+                    let (step, reason) = (Some(id.step), RemoveReason::Replaced);
+                    let remove = |file| Action::Remove { file, step, reason };
+                    self.plan.actions.extend(files.into_iter().map(remove));
+                }
+                _ => self.ignore(id, &save, files),
+            }
+        }
+    }
+
+    /// Rule 6 for a save without a complete set of files, or for the second of two complete saves of the same age.
+    fn ignore(&mut self, id: SaveId, save: &SaveFiles, files: Vec<String>) {
+        let objects = id.objects.into_iter().enumerate();
+        let missing: Vec<String> =
+            objects.filter(|(object, _)| !save.has(*object, NameKind::Final)).map(|(_, name)| name).collect();
+        let reason = match missing.is_empty() {
+            false => IgnoreReason::Incomplete { step: id.step, missing },
+            // A directory never commits two saves of one step and sequence, so another program copied one of them.
+            true => IgnoreReason::Foreign,
+        };
+        self.plan.ignored.extend(files.into_iter().map(|name| IgnoredFile { name, reason: reason.clone() }));
+    }
+}
