@@ -12,7 +12,7 @@ use training_monitor::handlers::model_checkpoint::{CheckpointEvent, SaveDecision
 use training_monitor::store::flash::layout::STREAM_OFFSET;
 use training_monitor::store::flash::{RegionError, Slots, SlotsError};
 use training_monitor::store::{Store, StreamSpec};
-use training_monitor_std::test_support::flash::{Fault, Flash, Outcome};
+use training_monitor_std::test_support::flash::{ChipError, Flash, Interruption};
 
 /// Saves checkpoints with the given numbers of weights as steps 1, 2, … and keeps the last `n_saved`.
 fn save<F: NorFlash, const SLOTS: usize>(
@@ -187,7 +187,7 @@ fn erases_are_distributed_evenly_and_counted_across_resets() {
         let store = Slots::<_, 5>::open(&mut flash, 0..1280).unwrap();
         let mut handler = policy().attach(IterationCompleted, store).unwrap();
         if save % 10 == 0 {
-            handler.store_mut().flash_mut().cut_at(8, Outcome::Bits, 1);
+            handler.store_mut().flash_mut().cut_power_at(8, Interruption::Bits, 1);
         }
         let saved =
             handler.save(SaveDecision { step: save, score: None }, save, None, &mut Named::new("m", &mut [1.0; 5][..]));
@@ -226,12 +226,12 @@ fn a_step_that_is_saved_again_is_listed_once() {
 struct WornOut<'a>(&'a mut Flash<4, 256>, std::ops::Range<u32>);
 
 impl training_monitor::embedded_storage::nor_flash::ErrorType for WornOut<'_> {
-    type Error = Fault;
+    type Error = ChipError;
 }
 
 impl ReadNorFlash for WornOut<'_> {
     const READ_SIZE: usize = 1;
-    fn read(&mut self, at: u32, into: &mut [u8]) -> Result<(), Fault> {
+    fn read(&mut self, at: u32, into: &mut [u8]) -> Result<(), ChipError> {
         self.0.read(at, into)
     }
     fn capacity(&self) -> usize {
@@ -242,10 +242,10 @@ impl ReadNorFlash for WornOut<'_> {
 impl NorFlash for WornOut<'_> {
     const WRITE_SIZE: usize = 4;
     const ERASE_SIZE: usize = 256;
-    fn erase(&mut self, from: u32, to: u32) -> Result<(), Fault> {
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), ChipError> {
         self.0.erase(from, to)
     }
-    fn write(&mut self, at: u32, bytes: &[u8]) -> Result<(), Fault> {
+    fn write(&mut self, at: u32, bytes: &[u8]) -> Result<(), ChipError> {
         if self.1.contains(&at) { Ok(()) } else { self.0.write(at, bytes) }
     }
 }
@@ -257,8 +257,8 @@ fn a_slot_with_a_worn_out_block_is_detected_and_avoided() {
     let store = Slots::<_, 4>::open(WornOut(&mut flash, 768..1024), 0..2048).unwrap();
     let policy = ModelCheckpoint::<2>::every(1).unwrap();
     let mut failed = Vec::new();
-    let no_eviction_fails = |report: &CheckpointEvent<'_, SlotsError<Fault>>| {
-        assert!(!matches!(report, CheckpointEvent::EvictionFailed { .. }))
+    let no_eviction_fails = |event: &CheckpointEvent<SlotsError<ChipError>>| {
+        assert!(!matches!(event, CheckpointEvent::EvictionFailed { .. }))
     };
     let mut handler = policy.attach(IterationCompleted, store).unwrap().observe(no_eviction_fails);
     for step in 1..=12 {

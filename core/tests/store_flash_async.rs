@@ -8,7 +8,7 @@ use training_monitor::embedded_storage_async::nor_flash as driver;
 use training_monitor::event::IterationCompleted;
 use training_monitor::store::flash::{BlockingNorFlash, Slots};
 use training_monitor::{Engine, ModelCheckpoint};
-use training_monitor_std::test_support::flash::{Fault, Flash, Outcome};
+use training_monitor_std::test_support::flash::{ChipError, Flash, Interruption};
 
 /// An asynchronous driver whose operations yield to the executor once.
 struct Yielding<'a>(&'a mut Flash<8, 512>);

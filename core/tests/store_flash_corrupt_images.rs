@@ -10,8 +10,8 @@ use training_monitor::checkpoint::{Crc32, Named};
 use training_monitor::embedded_storage::nor_flash::NorFlash;
 use training_monitor::event::IterationCompleted;
 use training_monitor::handlers::model_checkpoint::SaveDecision;
-use training_monitor::store::{CheckpointMeta, slots::Slots};
-use training_monitor_std::test_support::flash::{Flash, Outcome};
+use training_monitor::store::{CheckpointMeta, flash::Slots};
+use training_monitor_std::test_support::flash::{Flash, Interruption};
 use training_monitor_std::test_support::random::Random;
 
 const BLOCK: usize = 256;
@@ -179,7 +179,7 @@ fn an_unreadable_flash_has_no_checkpoints() {
     let mut flash = Chip::with_image(vec![0x5A; SIZE], 0xFF);
     save(&mut flash, &[10, 20]).unwrap();
     // After the power failure all reads fail.
-    flash.cut_at(0, Outcome::Nothing, 0);
+    flash.cut_power_at(0, Interruption::Nothing, 0);
     assert!(flash.erase(SIZE as u32 - 256, SIZE as u32).is_err());
     let mut store = Slots::<_, SLOTS>::open(&mut flash, 0..SIZE as u32).unwrap();
     assert_eq!(list_checkpoints(&mut store), Ok(vec![]));
