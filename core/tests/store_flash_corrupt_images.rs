@@ -48,7 +48,7 @@ fn checkpoints(flash: &mut Chip) -> Vec<(CheckpointMeta, Vec<u8>)> {
     let reads = store.flash().counts.reads - before.reads;
     assert!(reads <= (SLOTS * (3 + 2 * BLOCK / 128 + 1)) as u64, "{reads} reads");
     assert_eq!(store.flash().counts.operations, before.operations);
-    all.into_iter().map(|stored| (stored, read_stream(&mut store, stored.step).unwrap())).collect()
+    all.into_iter().map(|meta| (meta, read_stream(&mut store, meta.step).unwrap())).collect()
 }
 
 /// Checks that the store lists no checkpoint in `image` and can save three checkpoints over it.
@@ -146,7 +146,7 @@ fn records_with_an_invalid_length_or_version_are_ignored() {
         let policy = ModelCheckpoint::<2>::every(1).unwrap();
         let mut handler = policy.attach(IterationCompleted, open(&mut flash)).unwrap();
         for step in 2..6 {
-            let mut objects = Named::new("m", &mut [step as f32][..]);
+            let mut objects = Named::new("m", [step as f32]);
             handler.save(SaveDecision { step, score: None }, 10 * step, None, &mut objects).unwrap();
         }
     }

@@ -143,7 +143,7 @@ fn commit_rejects_a_stream_of_another_length_than_announced() {
     assert_eq!(store.commit(&Header::default(), &Encoded { len: 0, crc: 0 }), Err(SlotsError::Incomplete));
 }
 
-fn is_durable<S: Store>(mut store: S) -> bool {
+fn first_is_durable<S: Store>(mut store: S) -> bool {
     store.is_durable(0)
 }
 
@@ -175,6 +175,6 @@ fn commit_detects_worn_out_cells_in_record_seal_and_stream() {
         let mut store: Slots<_, 2, Crc32> = Slots::open(store.into_inner(), 0..512).unwrap();
         assert_eq!(store.checkpoint(0).unwrap().is_some(), is_listed, "{worn:?}");
         // A mutable reference to the store gives the same answer as the store.
-        assert_eq!((is_durable(&mut store), is_durable(store)), (is_durable, is_durable), "{worn:?}");
+        assert_eq!((first_is_durable(&mut store), first_is_durable(store)), (is_durable, is_durable), "{worn:?}");
     }
 }
