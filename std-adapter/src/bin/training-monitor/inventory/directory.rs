@@ -14,10 +14,7 @@ use crate::files;
 use crate::stream::{Stream, StreamHeader};
 use std::collections::BTreeMap;
 use std::path::Path;
-
-#[path = "../../../directory/file_name.rs"]
-mod file_name;
-use file_name::FileName;
+use training_monitor_std::directory::FileName;
 
 /// The values that all files of one set share. The order of the fields is the order in which series and checkpoints are
 /// listed.

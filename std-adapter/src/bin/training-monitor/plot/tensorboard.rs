@@ -155,7 +155,7 @@ impl Message {
 mod tests {
     use super::*;
 
-    /// The expected bytes are the output of TensorBoard's `RecordWriter` for the same event.
+    /// The expected bytes are those of the writer of TensorBoard for the same event.
     #[test]
     fn records_match_those_of_tensorboard() {
         let mut file = Vec::new();
