@@ -58,7 +58,7 @@ impl<O, X> Engine<O, X> {
 
     #[inline(never)] // The code exists once, and its variables are not on the stack during a save.
     pub(super) fn write_record<T: ?Sized, H: Handler<T, O, X>>(&mut self, record: &mut RunRecord, handlers: &mut H) {
-        self.visit_states(handlers, HandlerStates::save(record));
+        self.visit_states(handlers, &mut HandlerStates::save(record));
         record.engine = self.engine_state();
     }
 
@@ -130,7 +130,9 @@ impl<O, X> Engine<O, X> {
         if !consistent || !record.complete {
             return Err(RestoreError::Engine);
         }
-        self.visit_states(handlers, HandlerStates::check(record)).finish()
+        let mut states = HandlerStates::check(record);
+        self.visit_states(handlers, &mut states);
+        states.finish()
     }
 
     /// Restores the engine and the handlers from a record that was checked.
@@ -153,16 +155,11 @@ impl<O, X> Engine<O, X> {
         let extended = engine.phase == Phase::Completed && engine.stop.is_none() && engine.epoch < state.max_epochs;
         self.phase = if extended { Phase::EpochCompleted } else { engine.phase };
         self.resumed_in_iteration = true;
-        self.visit_states(handlers, HandlerStates::restore(record));
+        self.visit_states(handlers, &mut HandlerStates::restore(record));
     }
 
     #[inline(never)] // One copy of the code for saving, checking and restoring.
-    fn visit_states<'a, T: ?Sized, H: Handler<T, O, X>>(
-        &mut self,
-        handlers: &mut H,
-        mut states: HandlerStates<'a>,
-    ) -> HandlerStates<'a> {
-        handlers.persist(&mut self.state, &mut states);
-        states
+    fn visit_states<T: ?Sized, H: Handler<T, O, X>>(&mut self, handlers: &mut H, states: &mut HandlerStates<'_>) {
+        handlers.persist(&mut self.state, states);
     }
 }

@@ -124,6 +124,7 @@ impl<'a> HandlerStates<'a> {
     }
 
     /// Records an error unless the state was `decoded`. Returns whether the handler may be restored.
+    #[inline(never)] // As for `next`.
     fn accept(&mut self, kind: HandlerKind, decoded: bool) -> bool {
         let Access::Read { restoring, error, .. } = &mut self.0 else { return false };
         if !decoded {

@@ -41,9 +41,9 @@ pub fn encode_with<C: Checksum, W: Write, T: Objects + ?Sized>(
 ) -> Result<Encoded, EncodeError<W::Error>> {
     let mut sink = ChecksummedWriter { writer, crc: C::default(), error: None };
     let mut encoder = Encoder::new(Some(&mut sink), contents);
-    let encoded = encoder.encode(objects);
+    let crc = encoder.encode(objects);
     match encoder.output.failure {
-        None => Ok(encoded),
+        None => Ok(Encoded { len: encoder.output.len, crc }),
         Some(failure) => Err(failure.with_io(sink.error)),
     }
 }
@@ -64,9 +64,9 @@ pub(crate) fn measure_for<E, T: Objects + ?Sized>(
     objects: &mut T,
 ) -> Result<u32, EncodeError<E>> {
     let mut encoder = Encoder::new(None, contents);
-    let encoded = encoder.encode(objects);
+    encoder.encode(objects);
     match encoder.output.failure {
-        None => Ok(encoded.len),
+        None => Ok(encoder.output.len),
         Some(failure) => Err(failure.with_io(None)),
     }
 }
@@ -118,7 +118,7 @@ impl<'a> Encoder<'a> {
     }
 
     /// Runs all passes.
-    fn encode<T: Objects + ?Sized>(&mut self, objects: &mut T) -> Encoded {
+    fn encode<T: Objects + ?Sized>(&mut self, objects: &mut T) -> u32 {
         self.visit(EncodePass::Check, objects);
         if self.selected_count == 0 {
             self.output.fail(EncodeError::NoObjects);

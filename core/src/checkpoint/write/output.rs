@@ -4,8 +4,8 @@
 //! to the writer. No write except the last one is smaller than the buffer. Errors are sticky: after the first error, all
 //! calls are no-ops, and the error is checked once at the end.
 
+use crate::checkpoint::Checksum;
 use crate::checkpoint::error::EncodeError;
-use crate::checkpoint::{Checksum, Encoded};
 use crate::varint;
 use embedded_io::Write;
 
@@ -159,6 +159,7 @@ impl<'a> Output<'a> {
         self.write_bytes(&[byte]);
     }
 
+    #[inline(always)]
     pub fn write_bool(&mut self, value: bool) {
         self.write_u8(u8::from(value));
     }
@@ -184,14 +185,14 @@ impl<'a> Output<'a> {
         len
     }
 
-    /// Appends the checksum, writes the buffer and flushes the writer.
-    pub fn finish(&mut self) -> Encoded {
+    /// Appends the checksum, writes the buffer and flushes the writer. Returns the checksum; 0 without a writer.
+    pub fn finish(&mut self) -> u32 {
         let Some(len) = self.len.checked_add(CHECKSUM as u32).filter(|_| self.failure.is_none()) else {
             self.fail(EncodeError::TooLong);
-            return Encoded { len: self.len, crc: 0 };
+            return 0;
         };
         self.len = len;
-        let Some(sink) = self.sink.as_deref_mut() else { return Encoded { len, crc: 0 } };
+        let Some(sink) = self.sink.as_deref_mut() else { return 0 };
         sink.sum(self.buffer.get(..self.used).unwrap_or_default());
         let crc = sink.value();
         let end = self.used.saturating_add(CHECKSUM);
@@ -200,6 +201,6 @@ impl<'a> Output<'a> {
         }
         let written = sink.write(self.buffer.get(..end).unwrap_or_default()) && sink.flush();
         self.check_written(written);
-        Encoded { len, crc }
+        crc
     }
 }
