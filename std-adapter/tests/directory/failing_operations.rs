@@ -5,7 +5,7 @@
 use crate::training::{PlannedSave, Training, save};
 use std::io::ErrorKind;
 use training_monitor::checkpoint::{Crc32, Loader};
-use training_monitor::store::{Store, Stored};
+use training_monitor::store::{CheckpointMeta, Store};
 use training_monitor_std::Directory;
 use training_monitor_std::directory::DirectoryError;
 use training_monitor_std::test_support::disk::{Disk, DiskFault};
@@ -16,24 +16,24 @@ fn open(disk: &Disk) -> Directory<Disk> {
 
 /// Loads every listed checkpoint and compares it with the saved objects. Returns the sequences of the checkpoints.
 fn verify_listed(directory: &mut Directory<Disk>, saves: &[PlannedSave]) -> Vec<u32> {
-    let found: Vec<Stored> = (0..).map_while(|index| directory.stored(index).unwrap()).collect();
-    for stored in &found {
-        let save = saves[(stored.sequence as usize - 1).min(saves.len() - 1)];
-        let mut loaded = Training::new(save.objects, 999);
+    let found: Vec<CheckpointMeta> = (0..).map_while(|index| directory.checkpoint(index).unwrap()).collect();
+    for meta in &found {
+        let planned = saves[(meta.sequence as usize - 1).min(saves.len() - 1)];
+        let mut loaded = Training::new(planned.objects, 999);
         let mut scratch = [0; 256];
         let mut loader = Loader::new(&mut loaded, &mut scratch);
-        assert_eq!(directory.parts(stored.step).unwrap() as usize, save.objects);
-        for part in 0..save.objects as u32 {
-            loader.verify::<Crc32, _>(&mut directory.open(stored.step, part).unwrap(), None).unwrap();
+        assert_eq!(directory.stream_count(meta.step).unwrap() as usize, planned.objects);
+        for stream in 0..planned.objects as u32 {
+            loader.verify::<Crc32, _>(&mut directory.open(meta.step, stream).unwrap(), None).unwrap();
         }
-        loader.verified::<DirectoryError>().unwrap();
-        for part in 0..save.objects as u32 {
-            let info = loader.load::<Crc32, _>(&mut directory.open(stored.step, part).unwrap()).unwrap();
-            assert_eq!(info.sequence, stored.sequence);
+        loader.check_complete::<DirectoryError>().unwrap();
+        for stream in 0..planned.objects as u32 {
+            let info = loader.load::<Crc32, _>(&mut directory.open(meta.step, stream).unwrap()).unwrap();
+            assert_eq!(info.sequence, meta.sequence);
         }
-        assert_eq!(loaded.objects, Training::new(save.objects, stored.sequence).objects);
+        assert_eq!(loaded.objects, Training::new(planned.objects, meta.sequence).objects);
     }
-    found.iter().map(|stored| stored.sequence).collect()
+    found.iter().map(|meta| meta.sequence).collect()
 }
 
 /// Performs `saves` with failing operations, and then one more save without failures. Returns whether a call failed.

@@ -24,13 +24,13 @@ fn interrupted(objects: usize, sequence: u32) -> Image {
 
 /// The content of a file of a checkpoint with one object. Unlike with `save`, the object can have any name.
 fn single_object(object: &'static str, sequence: u32) -> Vec<u8> {
-    use training_monitor::checkpoint::{Contents, One, encode};
+    use training_monitor::checkpoint::{Contents, Named, encode_with};
     use training_monitor_std::Crc32Fast;
 
     let header = PlannedSave { step: 1, objects: 1, score: None, remove: None }.header(sequence);
-    let contents = Contents { header, record: None, only: Some(object), allow_non_finite: false };
-    let mut bytes = [0; 512];
-    let encoded = encode::<Crc32Fast, _, _>(&mut &mut bytes[..], &contents, &One(object, [1.0_f32])).unwrap();
+    let contents = Contents { header, single_object: Some(object), ..Contents::new(header.step) };
+    let (mut bytes, mut objects) = ([0; 512], Named::new(object, [1.0_f32]));
+    let encoded = encode_with::<Crc32Fast, _, _>(&mut &mut bytes[..], &contents, &mut objects).unwrap();
     bytes[..encoded.len as usize].to_vec()
 }
 
@@ -46,8 +46,8 @@ struct Opened {
 fn open(image: &Image) -> Opened {
     let disk = Disk::new(image);
     let mut directory = Directory::builder("dir", "p").require_empty(false).open_on(disk.clone()).unwrap();
-    let listed = (0..).map_while(|index| directory.stored(index).unwrap());
-    let checkpoints = listed.map(|stored| (stored.step, stored.sequence)).collect();
+    let listed = (0..).map_while(|index| directory.checkpoint(index).unwrap());
+    let checkpoints = listed.map(|meta| (meta.step, meta.sequence)).collect();
     let ignored = directory.incomplete().chain(directory.foreign());
     let mut ignored: Vec<_> = ignored.map(|file| (file.name.clone(), file.reason.clone())).collect();
     ignored.sort_by(|a, b| a.0.cmp(&b.0));

@@ -11,8 +11,8 @@
 
 use crate::training::{NAMES, PlannedSave, Tensor, Training, save};
 use std::collections::{BTreeMap, HashSet};
-use training_monitor::checkpoint::{One, load};
-use training_monitor::store::{Store, Stored};
+use training_monitor::checkpoint::{Named, load_with};
+use training_monitor::store::{CheckpointMeta, Store};
 use training_monitor_std::test_support::disk::{Disk, DiskFault, Image};
 use training_monitor_std::{Crc32Fast, Directory};
 
@@ -44,8 +44,8 @@ fn run(disk: &Disk, saves: &[PlannedSave]) -> Expected {
 fn open_and_save(disk: &Disk, saves: &[(PlannedSave, u32)], mut allowed: Vec<u32>) -> Option<Expected> {
     let mut required: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     let mut directory = Directory::builder("dir", "run").require_empty(false).open_on(disk.clone()).ok()?;
-    for stored in listed(&mut directory) {
-        required.insert(stored.step, vec![stored.sequence]);
+    for meta in listed(&mut directory) {
+        required.insert(meta.step, vec![meta.sequence]);
     }
     for (planned, sequence) in saves.iter().copied() {
         let is_saved = save(&mut directory, planned.objects, planned.header(sequence)).is_ok();
@@ -68,8 +68,8 @@ fn open_and_save(disk: &Disk, saves: &[(PlannedSave, u32)], mut allowed: Vec<u32
     Some(Expected { required: required.into_values().collect(), allowed })
 }
 
-fn listed(directory: &mut Directory<Disk>) -> Vec<Stored> {
-    (0..).map_while(|index| directory.stored(index).unwrap()).collect()
+fn listed(directory: &mut Directory<Disk>) -> Vec<CheckpointMeta> {
+    (0..).map_while(|index| directory.checkpoint(index).unwrap()).collect()
 }
 
 /// Opens the directory in the state `image` and checks the listed checkpoints. Returns the number of operations of the
@@ -79,30 +79,30 @@ fn check(image: &Image, expected: &Expected, saves: &[PlannedSave], context: &st
     let mut directory = open(&disk);
     let operations = disk.operations();
     let found = listed(&mut directory);
-    let sequences: Vec<u32> = found.iter().map(|stored| stored.sequence).collect();
+    let sequences: Vec<u32> = found.iter().map(|meta| meta.sequence).collect();
     for one_of in &expected.required {
         let is_found = one_of.iter().any(|sequence| sequences.contains(sequence));
         assert!(is_found, "{context}: {one_of:?} is lost; found {sequences:?}, expected {expected:?}");
     }
-    for stored in &found {
-        let sequence = stored.sequence;
+    for meta in &found {
+        let sequence = meta.sequence;
         let is_expected = expected.required.iter().flatten().chain(&expected.allowed).any(|s| *s == sequence);
         assert!(is_expected, "{context}: unexpected checkpoint {sequence}, expected {expected:?}");
         let planned = saves[sequence as usize - 1];
-        assert_eq!(stored.step, planned.step, "{context}");
+        assert_eq!(meta.step, planned.step, "{context}");
         let saved = Training::new(planned.objects, sequence);
         let mut loaded = Training::new(planned.objects, 999);
-        let files: Vec<_> = directory.files(stored.step).collect();
+        let files: Vec<_> = directory.files(meta.step).collect();
         assert_eq!(files.len(), planned.objects, "{context}");
         for (index, file) in files.iter().enumerate() {
             let bytes = &disk.files()[file.file_name().unwrap().to_str().unwrap()];
-            let mut object = One(NAMES[index], Tensor(&mut loaded.objects[index]));
-            assert_eq!(load::<Crc32Fast, _>(bytes, &mut object, None).unwrap().sequence, sequence, "{context}");
+            let mut object = Named::new(NAMES[index], Tensor(&mut loaded.objects[index]));
+            assert_eq!(load_with::<Crc32Fast, _>(bytes, &mut object, None).unwrap().sequence, sequence, "{context}");
         }
         assert_eq!(loaded.objects, saved.objects, "{context}: wrong bits");
     }
     // The directory contains no other files.
-    let files: HashSet<String> = (found.iter().flat_map(|stored| directory.files(stored.step)))
+    let files: HashSet<String> = (found.iter().flat_map(|meta| directory.files(meta.step)))
         .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
         .collect();
     let existing: HashSet<String> = disk.files().into_keys().collect();
@@ -118,8 +118,8 @@ fn check(image: &Image, expected: &Expected, saves: &[PlannedSave], context: &st
     let next = PlannedSave { remove: None, ..saves[saves.len() - 1] };
     save(&mut directory, next.objects, next.header(100)).unwrap();
     drop(directory);
-    let after: Vec<u32> = listed(&mut open(&disk)).iter().map(|stored| stored.sequence).collect();
-    let kept = found.iter().filter(|stored| stored.step != next.step).map(|stored| stored.sequence);
+    let after: Vec<u32> = listed(&mut open(&disk)).iter().map(|meta| meta.sequence).collect();
+    let kept = found.iter().filter(|meta| meta.step != next.step).map(|meta| meta.sequence);
     assert_eq!(after, kept.chain([100]).collect::<Vec<_>>(), "{context}");
     operations
 }

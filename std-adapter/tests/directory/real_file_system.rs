@@ -4,7 +4,7 @@
 use crate::training::{PlannedSave, save};
 use std::fs;
 use std::path::Path;
-use training_monitor::checkpoint::One;
+use training_monitor::checkpoint::Named;
 use training_monitor::event::EpochCompleted;
 use training_monitor::store::Store;
 use training_monitor::{Engine, ModelCheckpoint, State};
@@ -27,7 +27,7 @@ fn planned(step: u32, objects: usize) -> PlannedSave {
 }
 
 fn steps(directory: &mut Directory) -> Vec<u32> {
-    (0..).map_while(|index| directory.stored(index).unwrap()).map(|stored| stored.step).collect()
+    (0..).map_while(|index| directory.checkpoint(index).unwrap()).map(|meta| meta.step).collect()
 }
 
 #[test]
@@ -37,24 +37,21 @@ fn best_checkpoints_are_kept_over_a_resume() {
     let run = |epochs: u32, require_empty: bool| {
         let files =
             Directory::builder(dir.path(), "best").extension("bin").require_empty(require_empty).open().unwrap();
-        let checkpoint = ModelCheckpoint::<2>::builder()
-            .score_function(|state: &State<f32>| state.output.unwrap_or(f32::NAN))
-            .score_name("val_acc")
-            .n_saved(2);
-        let mut checkpoint = checkpoint.build().unwrap().attach(EpochCompleted, files).unwrap();
-        let mut model = One("net", [0.0_f32; 3]);
+        let policy = ModelCheckpoint::<2>::best_by(|state: &State<f32>| state.output.unwrap_or(f32::NAN));
+        let mut checkpoint = policy.with_score_name("val_acc").unwrap().attach(EpochCompleted, files).unwrap();
+        let mut model = Named::new("net", [0.0_f32; 3]);
         let mut engine = Engine::new(epochs);
         let resumed = engine.resume(&mut model, &mut checkpoint).unwrap();
         let first_epoch = resumed.map_or(0, |resumed| resumed.epoch);
         engine
             .run(&mut model, 0..1, &mut checkpoint, |model, _, state| {
-                model.1[0] += 1.0;
+                model[0] += 1.0;
                 scores[state.epoch() as usize - 1]
             })
             .unwrap();
-        let mut loaded = One("net", [0.0_f32; 3]);
+        let mut loaded = Named::new("net", [0.0_f32; 3]);
         checkpoint.load_best(&mut loaded).unwrap();
-        (first_epoch, loaded.1[0])
+        (first_epoch, loaded[0])
     };
     assert_eq!(run(3, true), (0, 3.0));
     assert_eq!(names(dir.path()), ["best_net_1_val_acc=0.5.bin", "best_net_3_val_acc=0.75.bin"]);
@@ -168,14 +165,14 @@ fn files_removed_by_another_program_make_a_checkpoint_incomplete() {
 #[test]
 fn without_atomic_a_failed_save_leaves_a_partial_file() {
     use training_monitor::embedded_io::Write;
-    use training_monitor::store::Opening;
+    use training_monitor::store::StreamSpec;
 
     let dir = tempfile::tempdir().unwrap();
     let mut directory = Directory::builder(dir.path(), "p").atomic(false).open().unwrap();
     save(&mut directory, 2, planned(1, 2).header(1)).unwrap();
     let header = planned(2, 2).header(2);
-    let opening = Opening { header, object: Some("model"), part: 0, parts: 2, len: 100 };
-    directory.create(&opening).unwrap().write(b"TMCK and no more").unwrap();
+    let spec = StreamSpec { header, object: Some("model"), stream_index: 0, stream_count: 2, len: 100 };
+    directory.create(&spec).unwrap().write(b"TMCK and no more").unwrap();
     drop(directory);
     assert_eq!(names(dir.path()), ["p_model_1.ckpt", "p_model_2.ckpt", "p_optimizer_1.ckpt"]);
     let mut directory = reopen(dir.path(), "p");
@@ -189,9 +186,9 @@ fn without_atomic_a_failed_save_leaves_a_partial_file() {
 fn score_name_with_path_separator_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let files = Directory::builder(dir.path(), "p").open().unwrap();
-    let scored = ModelCheckpoint::<1>::builder().score_function(|_: &State<f32>| 1.0).score_name("val/acc");
-    let mut checkpoint = scored.build().unwrap().attach(EpochCompleted, files).unwrap();
-    let outcome = Engine::new(1).run(&mut One("net", [0.0_f32]), 0..1, &mut checkpoint, |_, _, _| 0.0);
+    let policy = ModelCheckpoint::<1>::best_by(|_: &State<f32>| 1.0).with_score_name("val/acc").unwrap();
+    let mut checkpoint = policy.attach(EpochCompleted, files).unwrap();
+    let outcome = Engine::new(1).run(&mut Named::new("net", [0.0_f32]), 0..1, &mut checkpoint, |_, _, _| 0.0);
     assert!(outcome.is_err());
     assert!(checkpoint.last_error().unwrap().to_string().contains("must not contain '/'"));
     assert!(names(dir.path()).is_empty());

@@ -4,9 +4,10 @@
 
 use crate::training::Tensor;
 use std::collections::HashSet;
-use training_monitor::checkpoint::{Objects, Visit, VisitMut};
+use training_monitor::checkpoint::{ObjectVisitor, Objects};
 use training_monitor::event::{EpochCompleted, IterationCompleted};
 use training_monitor::handlers::model_checkpoint::OnError;
+use training_monitor::handlers::model_checkpoint::ranking::RankedCheckpoint;
 use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, Outcome, State, on};
 use training_monitor_std::Directory;
 use training_monitor_std::test_support::disk::{Disk, Image};
@@ -25,15 +26,10 @@ struct Learner {
 }
 
 impl Objects for Learner {
-    fn objects<V: Visit>(&self, v: &mut V) -> Result<(), V::Error> {
-        v.state_dict("net", &Tensor(&self.weights))?;
-        v.state_dict("optimizer", &Tensor(&self.momentum))?;
-        v.value("rest", &self.rest)
-    }
-    fn objects_mut<V: VisitMut>(&mut self, v: &mut V) -> Result<(), V::Error> {
-        v.state_dict("net", &mut Tensor(&mut self.weights))?;
-        v.state_dict("optimizer", &mut Tensor(&mut self.momentum))?;
-        v.value("rest", &mut self.rest)
+    fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+        visitor.state_dict("net", &mut Tensor(&mut self.weights))?;
+        visitor.state_dict("optimizer", &mut Tensor(&mut self.momentum))?;
+        visitor.value("rest", &mut self.rest)
     }
 }
 
@@ -71,23 +67,22 @@ fn resume_and_run(disk: &Disk, epochs: u32, by_score: bool) -> Option<RunResult>
     let loss = |state: &State<f32, f32>| -state.output.unwrap_or(f32::INFINITY);
     let copy_loss =
         on(EpochCompleted, |learner: &mut Learner, state: &mut State<f32, f32>| state.metrics = learner.rest.1);
-    let builder = ModelCheckpoint::<2>::builder().n_saved(2).on_error(OnError::Stop);
     let stopping = EarlyStopping::new(3).unwrap().attach(EpochCompleted, |state: &State<f32, f32>| -state.metrics);
     let (mut learner, mut engine) = (Learner::new(), Engine::with_metrics(epochs, 0.0));
     let step = |learner: &mut Learner, batch: u32, _: &mut State<f32, f32>| learner.step(batch);
-    let kept = |kept: &[training_monitor::ranking::Entry]| kept.iter().map(|entry| entry.step).collect();
+    let steps = |kept: &[RankedCheckpoint]| kept.iter().map(|checkpoint| checkpoint.step).collect();
     if by_score {
-        let saving = builder.score_function(loss).build().unwrap().attach(IterationCompleted, files).unwrap();
-        let mut handlers = (saving, copy_loss, stopping);
+        let policy = ModelCheckpoint::<2>::best_by(loss).with_on_error(OnError::Stop);
+        let mut handlers = (policy.attach(IterationCompleted, files).unwrap(), copy_loss, stopping);
         engine.resume(&mut learner, &mut handlers).unwrap();
         let outcome = engine.run(&mut learner, 0..3, &mut handlers, step).ok()?;
-        Some((outcome, learner, handlers.2.early_stopping.counter(), kept(handlers.0.machine().kept())))
+        Some((outcome, learner, handlers.2.early_stopping.counter(), steps(handlers.0.policy().kept())))
     } else {
-        let saving = builder.save_interval(2).build().unwrap().attach(IterationCompleted, files).unwrap();
-        let mut handlers = (copy_loss, stopping, saving);
+        let policy = ModelCheckpoint::<2>::every(2).unwrap().with_on_error(OnError::Stop);
+        let mut handlers = (copy_loss, stopping, policy.attach(IterationCompleted, files).unwrap());
         engine.resume(&mut learner, &mut handlers).unwrap();
         let outcome = engine.run(&mut learner, 0..3, &mut handlers, step).ok()?;
-        Some((outcome, learner, handlers.1.early_stopping.counter(), kept(handlers.2.machine().kept())))
+        Some((outcome, learner, handlers.1.early_stopping.counter(), steps(handlers.2.policy().kept())))
     }
 }
 

@@ -5,7 +5,7 @@ use crate::training::{PlannedSave, save};
 use std::io::ErrorKind;
 use training_monitor::checkpoint::Encoded;
 use training_monitor::embedded_io::Write;
-use training_monitor::store::{Opening, Store};
+use training_monitor::store::{Store, StreamSpec};
 use training_monitor_std::Directory;
 use training_monitor_std::directory::{Builder, DirectoryError, IgnoreReason, Operation};
 use training_monitor_std::test_support::disk::{Disk, Image};
@@ -23,7 +23,7 @@ fn open(fs: &RecordingDisk) -> Directory<RecordingDisk> {
 }
 
 fn steps(directory: &mut Directory<RecordingDisk>) -> Vec<u32> {
-    (0..).map_while(|index| directory.stored(index).unwrap()).map(|stored| stored.step).collect()
+    (0..).map_while(|index| directory.checkpoint(index).unwrap()).map(|meta| meta.step).collect()
 }
 
 fn incomplete(directory: &Directory<RecordingDisk>) -> Vec<String> {
@@ -42,16 +42,21 @@ fn assert_incomplete(result: Result<(), DirectoryError>) {
 }
 
 /// Creates the file of one object and writes a few bytes to the file.
-fn write_part(
+fn write_stream(
     directory: &mut Directory<RecordingDisk>,
     planned: PlannedSave,
     sequence: u32,
-    part: u32,
+    stream_index: u32,
 ) -> Result<(), DirectoryError> {
-    let object = crate::training::NAMES[part as usize];
-    let (header, parts) = (planned.header(sequence), planned.objects as u32);
-    let opening = Opening { header, object: Some(object), part, parts, len: 4 };
-    directory.create(&opening)?.write(b"TMCK").map(drop)
+    let object = crate::training::NAMES[stream_index as usize];
+    let (header, stream_count) = (planned.header(sequence), planned.objects as u32);
+    let spec = StreamSpec { header, object: Some(object), stream_index, stream_count, len: 4 };
+    directory.create(&spec)?.write(b"TMCK").map(drop)
+}
+
+/// The only stream of a checkpoint of step 1.
+fn single_stream(len: u32) -> StreamSpec<'static> {
+    StreamSpec { header: planned(1, 1).header(1), object: Some("model"), stream_index: 0, stream_count: 1, len }
 }
 
 /// A save performs exactly the necessary synchronizations. Each synchronization waits for the medium, so a superfluous
@@ -93,8 +98,8 @@ fn save_performs_these_operations() {
 fn flush_writes_buffered_bytes_to_the_file() {
     let fs = RecordingDisk::default();
     let mut directory = open(&fs);
-    let opening = Opening { header: planned(1, 1).header(1), object: Some("model"), part: 0, parts: 1, len: 4 };
-    let mut writer = directory.create(&opening).unwrap();
+    let spec = single_stream(4);
+    let mut writer = directory.create(&spec).unwrap();
     writer.write(b"TMCK").unwrap();
     let bytes = || fs.disk.files()[".p_model_1.ckpt.1.tmp"].clone();
     assert_eq!(bytes(), b"");
@@ -108,8 +113,8 @@ fn files_of_different_saves_cannot_be_committed() {
     let mut directory = open(&fs);
     // Each of these saves differs from the pending save in the step, the sequence or the number of objects.
     for other in [(planned(2, 2), 1), (planned(1, 2), 2), (planned(1, 3), 1)] {
-        write_part(&mut directory, planned(1, 2), 1, 0).unwrap();
-        write_part(&mut directory, other.0, other.1, 1).unwrap();
+        write_stream(&mut directory, planned(1, 2), 1, 0).unwrap();
+        write_stream(&mut directory, other.0, other.1, 1).unwrap();
         // Creating a file of another save aborts the pending save and removes its file.
         let step = other.0.step;
         assert_eq!(file_names(&fs), [format!(".p_optimizer_{step}.ckpt.1.tmp")]);
@@ -125,12 +130,12 @@ fn only_a_complete_save_can_be_committed() {
     let fs = RecordingDisk::default();
     let mut directory = open(&fs);
     for other in [planned(2, 2).header(1), planned(1, 2).header(2)] {
-        write_part(&mut directory, planned(1, 2), 1, 0).unwrap();
-        write_part(&mut directory, planned(1, 2), 1, 1).unwrap();
+        write_stream(&mut directory, planned(1, 2), 1, 0).unwrap();
+        write_stream(&mut directory, planned(1, 2), 1, 1).unwrap();
         assert_incomplete(directory.commit(&other, &ENCODED));
         assert_eq!(file_names(&fs), [""; 0]);
     }
-    write_part(&mut directory, planned(1, 2), 1, 0).unwrap();
+    write_stream(&mut directory, planned(1, 2), 1, 0).unwrap();
     assert_incomplete(directory.commit(&planned(1, 2).header(1), &ENCODED));
     assert_eq!((file_names(&fs), steps(&mut directory)), (vec![], vec![]));
 }
@@ -145,7 +150,7 @@ fn atomic_save_keeps_the_old_checkpoint_until_the_commit() {
         for step in 1..=2 {
             save(&mut directory, 2, planned(step, 2).header(step)).unwrap();
         }
-        write_part(&mut directory, planned(1, 2), 3, 0).unwrap();
+        write_stream(&mut directory, planned(1, 2), 3, 0).unwrap();
         assert_eq!(steps(&mut directory), if atomic { vec![1, 2] } else { vec![2] });
         let overwritten: &[&str] = if atomic { &[] } else { &["p_model_1.ckpt", "p_optimizer_1.ckpt"] };
         assert_eq!(incomplete(&directory), overwritten);
@@ -210,11 +215,11 @@ fn interrupted_system_calls_are_repeated() {
     let fs = RecordingDisk::default();
     let mut directory = open(&fs);
     let large = vec![7; 1 << 16]; // larger than the buffer
-    let opening = Opening { header: planned(1, 1).header(1), object: Some("model"), part: 0, parts: 1, len: 1 << 16 };
+    let spec = single_stream(1 << 16);
     fs.fail_writes([ErrorKind::Interrupted; 3]);
-    assert_eq!(directory.create(&opening).unwrap().write(&large).unwrap(), large.len());
+    assert_eq!(directory.create(&spec).unwrap().write(&large).unwrap(), large.len());
     fs.fail_writes([ErrorKind::Interrupted, ErrorKind::StorageFull]);
-    let error = directory.create(&opening).unwrap().write(&large).unwrap_err();
+    let error = directory.create(&spec).unwrap().write(&large).unwrap_err();
     let DirectoryError::Io { operation: Operation::Write, cause, .. } = error else { panic!("{error}") };
     assert_eq!(cause.kind(), ErrorKind::StorageFull);
 

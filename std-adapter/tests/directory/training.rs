@@ -1,9 +1,9 @@
 //! The objects that the tests save, and the calls of the store that a checkpoint handler makes for a save.
 
 use training_monitor::checkpoint::{
-    Contents, EncodeError, Header, Objects, StateDict, Visit, VisitMut, VisitTensors, VisitTensorsMut, encode, measure,
+    Contents, EncodeError, Header, ObjectVisitor, Objects, StateDict, TensorVisitor, encode_with, measure,
 };
-use training_monitor::store::{Opening, Store};
+use training_monitor::store::{Store, StreamSpec};
 use training_monitor_std::Crc32Fast;
 use training_monitor_std::directory::DirectoryError;
 
@@ -23,33 +23,18 @@ impl Training {
     }
 }
 
-/// A state dict with one tensor.
-pub struct Tensor<T>(pub T);
+/// A state dict with one tensor, which has the name "w".
+pub struct Tensor<'a>(pub &'a mut [f32]);
 
-impl StateDict for Tensor<&Vec<f32>> {
-    fn tensors<V: VisitTensors>(&self, v: &mut V) -> Result<(), V::Error> {
-        v.tensor("w", &[self.0.len() as u32], self.0)
-    }
-    fn tensors_mut<V: VisitTensorsMut>(&mut self, _: &mut V) -> Result<(), V::Error> {
-        Ok(())
-    }
-}
-
-impl StateDict for Tensor<&mut Vec<f32>> {
-    fn tensors<V: VisitTensors>(&self, _: &mut V) -> Result<(), V::Error> {
-        Ok(())
-    }
-    fn tensors_mut<V: VisitTensorsMut>(&mut self, v: &mut V) -> Result<(), V::Error> {
-        v.tensor("w", self.0)
+impl StateDict for Tensor<'_> {
+    fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+        self.0.visit_as_field("w", visitor)
     }
 }
 
 impl Objects for Training {
-    fn objects<V: Visit>(&self, v: &mut V) -> Result<(), V::Error> {
-        NAMES.iter().zip(&self.objects).try_for_each(|(name, object)| v.state_dict(name, &Tensor(object)))
-    }
-    fn objects_mut<V: VisitMut>(&mut self, v: &mut V) -> Result<(), V::Error> {
-        NAMES.iter().zip(&mut self.objects).try_for_each(|(name, object)| v.state_dict(name, &mut Tensor(object)))
+    fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+        NAMES.iter().zip(&mut self.objects).try_for_each(|(name, object)| visitor.state_dict(name, &mut Tensor(object)))
     }
 }
 
@@ -59,14 +44,14 @@ pub fn save<S: Store<Error = DirectoryError>>(
     objects: usize,
     header: Header<'_>,
 ) -> Result<(), DirectoryError> {
-    let training = Training::new(objects, header.sequence);
+    let mut training = Training::new(objects, header.sequence);
     let mut last = None;
-    for (part, name) in NAMES.iter().take(objects).enumerate() {
-        let contents = Contents { header, record: None, only: Some(name), allow_non_finite: false };
-        let len = measure::<DirectoryError, _>(&contents, &training).unwrap();
-        let opening = Opening { header, object: Some(name), part: part as u32, parts: objects as u32, len };
-        let mut writer = store.create(&opening)?;
-        match encode::<Crc32Fast, _, _>(&mut writer, &contents, &training) {
+    for (index, name) in NAMES.iter().take(objects).enumerate() {
+        let contents = Contents { header, single_object: Some(name), ..Contents::new(header.step) };
+        let len = measure(&contents, &mut training).unwrap();
+        let (stream_index, stream_count) = (index as u32, objects as u32);
+        let mut writer = store.create(&StreamSpec { header, object: Some(name), stream_index, stream_count, len })?;
+        match encode_with::<Crc32Fast, _, _>(&mut writer, &contents, &mut training) {
             Ok(encoded) => last = Some(encoded),
             Err(EncodeError::Io(error)) => return Err(error),
             Err(error) => panic!("{error}"),
