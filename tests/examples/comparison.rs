@@ -25,11 +25,11 @@ use sequential_storage::map::{MapConfig, MapStorage};
 use std::collections::BTreeMap;
 use std::panic::catch_unwind;
 use training_monitor::ModelCheckpoint;
-use training_monitor::checkpoint::One;
+use training_monitor::checkpoint::Named;
 use training_monitor::embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
 use training_monitor::event::IterationCompleted;
-use training_monitor::handlers::model_checkpoint::Save;
-use training_monitor::store::slots::Slots;
+use training_monitor::handlers::model_checkpoint::SaveDecision;
+use training_monitor::store::flash::Slots;
 use training_monitor_tests::flash::{ChipError, Flash, Interruption};
 
 const PAGE: usize = 512;
@@ -54,20 +54,20 @@ impl FlashStore for TrainingMonitor {
 
     fn write(chip: &mut Chip, value: &Value) -> Result<(), String> {
         let store = Slots::<_, 2>::open(chip, 0..(PAGE * PAGES) as u32).map_err(|error| error.to_string())?;
-        let policy = ModelCheckpoint::<1>::builder().save_interval(1).build().map_err(|error| error.to_string())?;
+        let policy = ModelCheckpoint::<1>::every(1).map_err(|error| error.to_string())?;
         let mut handler = policy.attach(IterationCompleted, store).map_err(|error| error.to_string())?;
         let mut floats: Vec<f32> = value.iter().map(|byte| f32::from(*byte)).collect();
-        let step = handler.machine().latest().map_or(1, |latest| latest.step + 1);
-        let objects = One("v", &mut floats[..LEN / 4]);
-        handler.save(Save { step, score: None }, step, None, &objects).map_err(|error| error.to_string())
+        let step = handler.policy().latest().map_or(1, |latest| latest.step + 1);
+        let mut objects = Named::new("v", &mut floats[..LEN / 4]);
+        handler.save(SaveDecision { step, score: None }, step, None, &mut objects).map_err(|error| error.to_string())
     }
 
     fn read(chip: &mut Chip) -> Result<Option<Vec<u8>>, String> {
         let store = Slots::<_, 2>::open(chip, 0..(PAGE * PAGES) as u32).map_err(|error| error.to_string())?;
-        let policy = ModelCheckpoint::<1>::builder().save_interval(1).build().map_err(|error| error.to_string())?;
+        let policy = ModelCheckpoint::<1>::every(1).map_err(|error| error.to_string())?;
         let mut handler = policy.attach(IterationCompleted, store).map_err(|error| error.to_string())?;
         let mut floats = [0.0_f32; LEN / 4];
-        let loaded = handler.load_best(&mut One("v", &mut floats)).map_err(|error| error.to_string())?;
+        let loaded = handler.load_best(&mut Named::new("v", &mut floats)).map_err(|error| error.to_string())?;
         // 25 floats take 100 bytes. They contain the first quarter of the value, which is enough to identify it.
         Ok(loaded.map(|_| floats.iter().map(|float| *float as u8).collect()))
     }

@@ -2,10 +2,10 @@
 //! each bug that fuzzing found. A failing input is saved to a file, and the test prints the command that runs it again.
 
 use std::time::Duration;
-use training_monitor::checkpoint::One;
+use training_monitor::checkpoint::Named;
 use training_monitor::event::IterationCompleted;
-use training_monitor::handlers::model_checkpoint::Step;
-use training_monitor::store::{Opening, Store, Stored, ram::Ram, slots::Slots};
+use training_monitor::handlers::model_checkpoint::StepSource;
+use training_monitor::store::{CheckpointMeta, Store, StreamSpec, flash::Slots, ram::Ram};
 use training_monitor::{Engine, ModelCheckpoint};
 use training_monitor_tests::flash::{Flash, Interruption};
 use training_monitor_tests::fuzz::runner::{self, generate, minimize};
@@ -44,16 +44,17 @@ fn the_runner_finds_and_minimizes_a_failing_input() {
 }
 
 /// Saves a checkpoint with one weight and the numbers of `stored`.
-fn save<S: Store>(store: &mut S, stored: Stored) -> Result<(), S::Error> {
+fn save<S: Store>(store: &mut S, meta: CheckpointMeta) -> Result<(), S::Error> {
     use embedded_io::Write;
-    use training_monitor::checkpoint::{Contents, Crc32, Header, encode};
-    let Stored { step, sequence, iteration, score } = stored;
+    use training_monitor::checkpoint::{Contents, Header, encode};
+    let CheckpointMeta { step, sequence, iteration, score } = meta;
     let header = Header { step, sequence, iteration, score, score_name: None };
-    let contents = Contents { header, record: None, only: None, allow_non_finite: false };
+    let contents = Contents { header, record: None, single_object: None, allow_non_finite: false };
     let mut bytes = Vec::new();
-    let objects = One("m", [sequence as f32]);
-    let encoded = encode::<Crc32, _, _>(&mut bytes, &contents, &objects).expect("writing to a Vec does not fail");
-    let mut writer = store.create(&Opening { header, object: None, part: 0, parts: 1, len: encoded.len })?;
+    let mut objects = Named::new("m", [sequence as f32]);
+    let encoded = encode(&mut bytes, &contents, &mut objects).expect("writing to a Vec does not fail");
+    let mut writer =
+        store.create(&StreamSpec { header, object: None, stream_index: 0, stream_count: 1, len: encoded.len })?;
     let mut rest = &bytes[..];
     while !rest.is_empty() {
         let written = writer.write(rest)?;
@@ -67,19 +68,19 @@ fn save<S: Store>(store: &mut S, stored: Stored) -> Result<(), S::Error> {
 /// interrupted before its seal. It hid the committed checkpoint, and the next save erased it, so both were lost.
 #[test]
 fn an_interrupted_save_of_the_same_step_does_not_lose_the_committed_checkpoint() {
-    let stored = |step, sequence| Stored { step, sequence, iteration: sequence, score: None };
+    let meta = |step, sequence| CheckpointMeta { step, sequence, iteration: sequence, score: None };
     for operation in 0..40 {
         let mut flash = Flash::<32, 256>::new(3 * 256, 0xFF);
         let mut store = Slots::<_, 3>::open(&mut flash, 0..768).expect("a valid region");
-        save(&mut store, stored(1, 1)).expect("the power is on");
-        save(&mut store, stored(2, 2)).expect("the power is on");
+        save(&mut store, meta(1, 1)).expect("the power is on");
+        save(&mut store, meta(2, 2)).expect("the power is on");
         store.flash_mut().cut_power_at(operation, Interruption::Nothing, 0);
-        let is_saved = save(&mut store, stored(1, 3)).is_ok();
+        let is_saved = save(&mut store, meta(1, 3)).is_ok();
         flash.power_on();
         let mut store = Slots::<_, 3>::open(&mut flash, 0..768).expect("a valid region");
-        save(&mut store, stored(4, 4)).expect("the next save succeeds");
+        save(&mut store, meta(4, 4)).expect("the next save succeeds");
         let first = (0..3)
-            .find_map(|index| store.stored(index).expect("the list is in memory").filter(|stored| stored.step == 1));
+            .find_map(|index| store.checkpoint(index).expect("the list is in memory").filter(|meta| meta.step == 1));
         assert!(
             first.is_some_and(|first| !is_saved || first.sequence == 3),
             "power failure at operation {operation}: {first:?}"
@@ -93,20 +94,19 @@ fn an_interrupted_save_of_the_same_step_does_not_lose_the_committed_checkpoint()
 fn a_checkpoint_of_an_earlier_run_does_not_replace_a_pending_save() {
     let mut store = Ram::<3, 256>::new();
     for (scores, expected) in [([0.25, 0.5], 0.5), ([0.75, 1.0], 1.0)] {
-        let builder = ModelCheckpoint::<2>::builder().step(Step::Iteration).n_saved(2);
-        let builder = builder.score_function(|state: &training_monitor::State<f32>| state.output.unwrap_or(0.0));
-        let policy = builder.build().expect("valid settings");
+        let policy = ModelCheckpoint::<2>::best_by(|state| state.output.unwrap_or(0.0));
+        let policy = policy.with_step_source(StepSource::Iteration);
         let mut handler = policy.attach(IterationCompleted, &mut store).expect("RAM does not fail");
         // The second run starts from the beginning. It does not resume from the stored checkpoints.
-        let mut model = One("m", [0.0_f32]);
-        let step = |model: &mut One<[f32; 1]>, score: &f32, _: &mut _| {
-            model.1[0] = *score;
+        let mut model = Named::new("m", [0.0_f32]);
+        let run = Engine::new(1).run(&mut model, &scores[..], &mut handler, |model, score, _| {
+            model[0] = *score;
             *score
-        };
-        Engine::new(1).run(&mut model, &scores[..], &mut handler, step).expect("there is data");
-        let mut best = One("m", [0.0_f32]);
+        });
+        run.expect("there is data");
+        let mut best = Named::new("m", [0.0_f32]);
         handler.load_best(&mut best).expect("the checkpoint is intact");
-        assert_eq!(best.1, [expected], "after {scores:?}");
+        assert_eq!(*best, [expected], "after {scores:?}");
     }
 }
 
@@ -114,10 +114,8 @@ fn a_checkpoint_of_an_earlier_run_does_not_replace_a_pending_save() {
 /// length of a pad, but the decoder accepts only one byte.
 #[test]
 fn the_length_of_a_pad_takes_one_byte() {
-    use training_monitor::checkpoint::{Crc32, DecodeError, Inspect, inspect};
+    use training_monitor::checkpoint::{DecodeError, inspect};
     use training_monitor_tests::models::stream::{crc32, read};
-    struct Ignore;
-    impl Inspect for Ignore {}
 
     let valid = training_monitor_tests::fuzz::bytes::sample();
     assert!(read(&valid).is_some());
@@ -129,6 +127,6 @@ fn the_length_of_a_pad_takes_one_byte() {
     modified[position] = 0x80;
     modified.extend(crc32(&modified).to_le_bytes());
     assert_eq!(read(&modified), None);
-    let inspected = inspect::<Crc32, _, _>(&mut &modified[..], &mut [0; 64], &mut Ignore);
+    let inspected = inspect(&mut &modified[..], &mut [0; 64], &mut ());
     assert!(matches!(inspected, Err(DecodeError::Malformed)), "{inspected:?}");
 }

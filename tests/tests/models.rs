@@ -140,16 +140,17 @@ fn early_stopping_agrees_with_its_model_for_all_short_sequences() {
 #[test]
 fn the_ranking_agrees_with_its_model_for_all_short_sequences() {
     for (n_saved, or_equal) in [(1, false), (2, false), (2, true), (3, true)] {
-        let builder = ModelCheckpoint::<3>::builder().scored().n_saved(n_saved).greater_or_equal(or_equal);
+        let configured = ModelCheckpoint::<3>::by_score().with_greater_or_equal(or_equal).with_n_saved(n_saved);
+        let configured = configured.expect("a valid number");
         for scores in sequences(5) {
-            let mut policy = builder.build().expect("valid settings");
+            let mut policy = configured.clone();
             let mut model = ranking(None, n_saved as usize, or_equal);
             for score in &scores {
                 let decision = policy.update(Some(*score));
                 let expected = model.update(1, 1, Some(*score));
-                assert_eq!(decision.map(|save| save.step), expected.map(|entry| entry.step), "{scores:?}");
-                if let (Some(save), Some(entry)) = (decision, expected) {
-                    let evicted = policy.committed(save).map(|evicted| evicted.step);
+                assert_eq!(decision.map(|decision| decision.step), expected.map(|entry| entry.step), "{scores:?}");
+                if let (Some(decision), Some(entry)) = (decision, expected) {
+                    let evicted = policy.record_commit(decision).map(|evicted| evicted.step);
                     assert_eq!(evicted, model.record_commit(entry), "{scores:?}");
                 }
             }

@@ -5,13 +5,11 @@
 //! function `to_eio` and its CRC flavor.
 
 use crate::measure::Group;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView as SafeTensorView};
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::hint::black_box;
-use training_monitor::checkpoint::{
-    self, Checksum, Contents, Crc32, Header, Objects, One, StateDict, Visit, VisitMut, VisitTensors, VisitTensorsMut,
-};
+use training_monitor::checkpoint::{self, Checksum, Contents, Crc32, Named, StateDict, TensorVisitor};
 use training_monitor::embedded_io::{ErrorType, Write};
 use training_monitor_std::Crc32Fast;
 
@@ -39,13 +37,9 @@ impl Net {
 }
 
 impl StateDict for Net {
-    fn tensors<V: VisitTensors>(&self, visitor: &mut V) -> Result<(), V::Error> {
-        let mut all = self.names.iter().zip(&self.tensors);
-        all.try_for_each(|(name, tensor)| visitor.tensor(name, &[tensor.len() as u32], tensor))
-    }
-    fn tensors_mut<V: VisitTensorsMut>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+    fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
         let mut all = self.names.iter().zip(&mut self.tensors);
-        all.try_for_each(|(name, tensor)| visitor.tensor(name, tensor))
+        all.try_for_each(|(name, tensor)| tensor.visit_as_field(name, visitor))
     }
 }
 
@@ -91,28 +85,20 @@ impl embedded_io_06::Write for OpaqueWriter<'_> {
     }
 }
 
-pub const CONTENTS: Contents<'static> = Contents {
-    header: Header { step: 1, sequence: 1, iteration: 1, score: None, score_name: None },
-    record: None,
-    only: None,
-    allow_non_finite: false,
-};
-
 /// A shared reference to a net, so that all variants of a group can use the same net.
 struct SharedNet<'a>(&'a Net);
 
-impl Objects for SharedNet<'_> {
-    fn objects<V: Visit>(&self, visitor: &mut V) -> Result<(), V::Error> {
-        visitor.state_dict("model", self.0)
-    }
-    fn objects_mut<V: VisitMut>(&mut self, _: &mut V) -> Result<(), V::Error> {
-        Ok(())
+impl StateDict for SharedNet<'_> {
+    fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+        let mut all = self.0.names.iter().zip(&self.0.tensors);
+        all.try_for_each(|(name, tensor)| visitor.visit_read_only(name, &[tensor.len() as u32], tensor))
     }
 }
 
 pub fn encode<C: Checksum>(net: &Net, buffer: &mut [u8]) -> u32 {
     let mut writer = OpaqueWriter { buffer, len: 0 };
-    let encoded = checkpoint::encode::<C, _, _>(&mut writer, &CONTENTS, &SharedNet(net));
+    let mut objects = Named::new("model", SharedNet(net));
+    let encoded = checkpoint::encode_with::<C, _, _>(&mut writer, &Contents::new(1), &mut objects);
     encoded.expect("the buffer is large enough").len
 }
 
@@ -129,7 +115,7 @@ pub fn encoders(elements: usize, name: &str) -> Group<'static> {
     // of their speed.
     let target: &'static RefCell<&mut [u8]> =
         Box::leak(Box::new(RefCell::new(&mut vec![0; elements * 4 + 8192].leak()[1088..])));
-    let view = move || TensorView::new(Dtype::F32, vec![elements], floats(black_box(values))).expect("a tensor");
+    let view = move || SafeTensorView::new(Dtype::F32, vec![elements], floats(black_box(values))).expect("a tensor");
     let mut group = Group::new(format!("encode {name}"), elements, "ns/f32")
         .variant(MEMCPY, move || {
             OpaqueWriter { buffer: &mut target.borrow_mut(), len: 0 }.append(floats(black_box(values)))
@@ -174,7 +160,7 @@ pub fn decoders(elements: usize, name: &str) -> Group<'static> {
     let bytes: &'static [u8] = &bytes[..len as usize];
     let values = crate::scan::weights(elements);
     let tensors = safetensors::serialize(
-        [("w", TensorView::new(Dtype::F32, vec![elements], floats(&values)).expect("a tensor"))],
+        [("w", SafeTensorView::new(Dtype::F32, vec![elements], floats(&values)).expect("a tensor"))],
         None,
     );
     let tensors: &'static [u8] = tensors.expect("serializes").leak();
@@ -199,14 +185,18 @@ pub fn decoders(elements: usize, name: &str) -> Group<'static> {
         .variant("crc32fast alone", move || crc32fast::hash(black_box(payload)))
         .variant(VERIFY, move || {
             let mut scratch = [0; 4096];
-            checkpoint::inspect::<Crc32Fast, _, _>(&mut black_box(bytes), &mut scratch, &mut ())
+            checkpoint::inspect_with::<Crc32Fast, _, _>(&mut black_box(bytes), &mut scratch, &mut ())
                 .expect("an intact stream")
                 .crc
         })
         .variant(LOAD, move || {
-            checkpoint::load::<Crc32Fast, _>(black_box(bytes), &mut One("model", &mut *net.borrow_mut()), None)
-                .expect("an intact stream")
-                .crc
+            checkpoint::load_with::<Crc32Fast, _>(
+                black_box(bytes),
+                &mut Named::new("model", &mut *net.borrow_mut()),
+                None,
+            )
+            .expect("an intact stream")
+            .crc
         })
         .variant("safetensors + crc32fast + copy", move || {
             let crc = crc32fast::hash(black_box(tensors));

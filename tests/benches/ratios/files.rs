@@ -7,9 +7,9 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 use training_monitor::ModelCheckpoint;
-use training_monitor::checkpoint::One;
+use training_monitor::checkpoint::Named;
 use training_monitor::event::EpochCompleted;
-use training_monitor::handlers::model_checkpoint::Save;
+use training_monitor::handlers::model_checkpoint::SaveDecision;
 use training_monitor_std::Directory;
 
 pub const SAVE: &str = "save in a directory";
@@ -19,13 +19,14 @@ pub const PLAIN_DURABLE: &str = "plain write, synced with its directory";
 
 fn checkpoint_writer(dir: &Path, elements: usize, durable: bool) -> impl FnMut() + use<> {
     let files = Directory::builder(dir, "bench").durable(durable).create_dir(true).open().expect("a directory");
-    let policy = ModelCheckpoint::<2>::builder().save_interval(1).n_saved(1).build().expect("valid settings");
+    let policy = ModelCheckpoint::<2>::every(1).and_then(|policy| policy.with_n_saved(1)).expect("valid settings");
     let mut handler = policy.attach(EpochCompleted, files).expect("an empty directory");
     let mut net = Net::new(elements, 1);
     let mut step = 0;
     move || {
         step += 1;
-        handler.save(Save { step, score: None }, step, None, &One("model", &mut net)).expect("the save succeeds");
+        let decision = SaveDecision { step, score: None };
+        handler.save(decision, step, None, &mut Named::new("model", &mut net)).expect("the save succeeds");
     }
 }
 

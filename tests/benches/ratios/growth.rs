@@ -59,18 +59,18 @@ fn tensors(count: usize) -> Group<'static> {
 }
 
 fn ranking(n_saved: u32) -> Group<'static> {
-    let policy = ModelCheckpoint::<64>::builder().scored().n_saved(n_saved).build().expect("valid settings");
+    let policy = ModelCheckpoint::<64>::by_score().with_n_saved(n_saved).expect("a valid number");
     let mut ascending = policy.clone();
     let mut descending = policy;
     let (mut ascending_score, mut descending_score) = (0u32, u32::MAX / 2);
     Group::new("n_saved", 1, "ns/call")
         .variant("every score enters", move || {
             ascending_score = ascending_score.wrapping_add(1);
-            ascending.update(Some(ascending_score as f32)).map(|save| ascending.committed(save))
+            ascending.update(Some(ascending_score as f32)).map(|decision| ascending.record_commit(decision))
         })
         .variant("no score enters", move || {
             descending_score -= 1;
-            descending.update(Some(descending_score as f32)).map(|save| descending.committed(save))
+            descending.update(Some(descending_score as f32)).map(|decision| descending.record_commit(decision))
         })
 }
 

@@ -6,17 +6,19 @@
 
 use std::hint::black_box;
 use std::process::Command;
-use training_monitor::checkpoint::{Objects, One, Visit, VisitMut};
-use training_monitor::event::{Completed, EpochCompleted, IterationCompleted, Never, Started, When};
+use training_monitor::checkpoint::Named;
+use training_monitor::event::{Completed, EpochCompleted, EventFilter, IterationCompleted};
 use training_monitor::store::ram::Ram;
 use training_monitor::time::Clock;
-use training_monitor::{EarlyStopping, Engine, Handler, ModelCheckpoint, State, TerminateOnNan, Timer};
+use training_monitor::{EarlyStopping, Engine, Handler, ModelCheckpoint, Objects, TerminateOnNan, Timer};
 
 /// Iterations per epoch.
 const EPOCH_LENGTH: u32 = 100;
 
 /// A neuron. The cost of a training step is proportional to the number of weights.
+#[derive(Objects)]
 pub struct Neuron<const N: usize> {
+    #[objects(rename = "model")]
     weights: [f32; N],
 }
 
@@ -30,15 +32,6 @@ impl<const N: usize> Neuron<N> {
             *weight -= 1e-6 * error * input(index);
         }
         error * error
-    }
-}
-
-impl<const N: usize> Objects for Neuron<N> {
-    fn objects<V: Visit>(&self, visitor: &mut V) -> Result<(), V::Error> {
-        visitor.state_dict("model", &self.weights)
-    }
-    fn objects_mut<V: VisitMut>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
-        visitor.state_dict("model", &mut self.weights)
     }
 }
 
@@ -60,15 +53,15 @@ fn stopping() -> EarlyStopping {
 }
 
 fn policy() -> ModelCheckpoint<2> {
-    black_box(ModelCheckpoint::builder().save_interval(u32::MAX).build().expect("valid settings"))
+    black_box(ModelCheckpoint::every(u32::MAX).and_then(|policy| policy.with_n_saved(1)).expect("valid settings"))
 }
 
 /// The four handlers. Early stopping and checkpoints are attached to `filter`, which is usually the end of an epoch.
-fn four_handlers<const N: usize, W: When + Copy>(filter: W) -> impl Handler<Neuron<N>, f32> {
+fn four_handlers<const N: usize, W: EventFilter + Copy>(filter: W) -> impl Handler<Neuron<N>, f32> {
     (
-        TerminateOnNan::new().attach(IterationCompleted, |_: &Neuron<N>, state: &State<f32>| state.output),
-        Timer::new(0).attach(Ticks, Started, Completed, Never, IterationCompleted),
-        stopping().attach(filter, |state: &State<f32>| -state.output.unwrap_or(0.0)),
+        TerminateOnNan::new().attach(IterationCompleted, |_, state| &state.output),
+        Timer::new(0).attach(Ticks).step(IterationCompleted),
+        stopping().attach(filter, |state| -state.output.unwrap_or(0.0)),
         policy().attach(filter, Store::new()).expect("an empty store"),
     )
 }
@@ -78,7 +71,7 @@ fn run<const N: usize, H: Handler<Neuron<N>, f32>>(epochs: u32, mut handlers: H)
     let mut neuron = Neuron::<N> { weights: [0.5; N] };
     let mut engine = Engine::new(epochs);
     let outcome = engine.run(&mut neuron, 0..EPOCH_LENGTH, &mut handlers, |neuron, batch, _| neuron.step(batch));
-    black_box((outcome.is_ok(), neuron.weights, handlers.pending()));
+    black_box((outcome.is_ok(), neuron.weights, handlers.newest_checkpoint(None)));
 }
 
 /// A manual loop that only calls the step function.
@@ -137,7 +130,7 @@ fn manual_loop<const N: usize, const EVERY_ITERATION: bool>(epochs: u32) {
 #[inline(never)]
 fn save<const N: usize>(store: &mut Store, neuron: &Neuron<N>) {
     let mut weights = neuron.weights;
-    black_box((store, One("model", &mut weights)));
+    black_box((store, Named::new("model", &mut weights)));
 }
 
 /// A measured program: its name, and a function that runs it for the given number of epochs.
@@ -168,16 +161,16 @@ pub const PROGRAMS: [Program; 18] = [
 
 /// Four guards that check the output of every iteration.
 fn guards() -> impl Handler<Neuron<8>, f32> {
-    let guard = || TerminateOnNan::new().attach(IterationCompleted, |_: &Neuron<8>, state: &State<f32>| state.output);
+    let guard = || TerminateOnNan::new().attach(IterationCompleted, |_, state| &state.output);
     (guard(), guard(), guard(), guard())
 }
 
 /// Four handlers that are attached to events outside the iterations.
 fn inactive() -> impl Handler<Neuron<8>, f32> {
     (
-        TerminateOnNan::new().attach(Completed, |_: &Neuron<8>, state: &State<f32>| state.output),
-        Timer::new(0).attach(Ticks, Started, Completed, Never, Never),
-        stopping().attach(Completed, |state: &State<f32>| -state.output.unwrap_or(0.0)),
+        TerminateOnNan::new().attach(Completed, |_, state| &state.output),
+        Timer::new(0).attach(Ticks),
+        stopping().attach(Completed, |state| -state.output.unwrap_or(0.0)),
         policy().attach(Completed, Store::new()).expect("an empty store"),
     )
 }

@@ -9,9 +9,8 @@ use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use training_monitor::event::Counters;
-use training_monitor::handlers::model_checkpoint::{Builder, Step};
-use training_monitor::ranking::Entry;
-use training_monitor::{ModelCheckpoint, handlers::model_checkpoint::Save};
+use training_monitor::handlers::model_checkpoint::{ConfigError, SaveDecision, Scored, StepSource};
+use training_monitor::{ModelCheckpoint, State};
 use training_monitor_std::directory::FileName;
 
 /// The table size of the policy. It is the maximum, because the number of kept checkpoints is known only at run time.
@@ -39,39 +38,40 @@ struct RetentionCall {
 
 pub fn retention(trace: &RetentionTrace) -> Result<(), Failure> {
     let RetentionConfig { n_saved, greater_or_equal, scored } = trace.config;
-    let builder = ModelCheckpoint::<TABLE_SIZE>::builder().step(Step::Iteration).greater_or_equal(greater_or_equal);
-    let builder = match n_saved {
-        Some(n_saved) => builder.n_saved(n_saved),
-        None => builder.keep_all(),
-    };
     if scored {
-        replay_retention(builder.scored(), n_saved.is_none(), &trace.calls)
+        let policy = ModelCheckpoint::by_score().with_greater_or_equal(greater_or_equal);
+        replay_retention(policy, n_saved, &trace.calls)
     } else {
-        // Without a score, every call saves, and the step ranks the checkpoints.
-        replay_retention(builder.save_interval(1), n_saved.is_none(), &trace.calls)
+        // Without a score, every call saves, and the step ranks the checkpoints. All kept checkpoints have different steps, so
+        // `greater_or_equal` has no effect.
+        replay_retention(ModelCheckpoint::every(1).map_err(rejected)?, n_saved, &trace.calls)
     }
 }
 
 fn replay_retention<F>(
-    builder: Builder<TABLE_SIZE, F>,
-    keeps_all: bool,
+    policy: ModelCheckpoint<TABLE_SIZE, F>,
+    n_saved: Option<u32>,
     calls: &[RetentionCall],
 ) -> Result<(), Failure> {
-    let mut policy = builder.build().map_err(rejected)?;
+    let policy = policy.with_step_source(StepSource::Iteration);
+    let mut policy = match n_saved {
+        Some(n_saved) => policy.with_n_saved(n_saved).map_err(rejected)?,
+        None => policy.keep_all(),
+    };
     let mut medium = BTreeSet::new();
     for (index, call) in calls.iter().enumerate() {
         let counters = Counters { epoch: 0, iteration: call.step };
-        if let Some(save) = policy.update_at(&counters, call.score.map(Number::as_f32)) {
-            medium.insert(save.step);
-            if let Some(evicted) = policy.committed(save) {
+        if let Some(decision) = policy.update_at(&counters, call.score.map(Number::as_f32)) {
+            medium.insert(decision.step);
+            if let Some(evicted) = policy.record_commit(decision) {
                 medium.remove(&evicted.step);
             }
         }
         let expected: BTreeSet<u32> = call.kept_steps.iter().copied().collect();
         expect_equal(index, "kept_steps", &expected, &medium)?;
         // If all checkpoints are kept, the table of the policy contains only the best of them.
-        if !keeps_all || medium.len() <= TABLE_SIZE {
-            let table: BTreeSet<u32> = policy.kept().iter().map(|entry| entry.step).collect();
+        if n_saved.is_some() || medium.len() <= TABLE_SIZE {
+            let table: BTreeSet<u32> = policy.kept().iter().map(|kept| kept.step).collect();
             expect_equal(index, "kept_steps of the policy", &expected, &table)?;
         }
     }
@@ -102,12 +102,15 @@ pub struct FilesCall {
 }
 
 impl FilesConfig {
-    /// The settings of the policy, without an interval or a score function.
-    pub fn builder(&self) -> Builder<TABLE_SIZE> {
-        let builder = ModelCheckpoint::<TABLE_SIZE>::builder().n_saved(self.n_saved);
+    /// Adds the settings of the trace to a policy that ranks by score.
+    fn configure<F: Scored>(
+        &self,
+        policy: ModelCheckpoint<TABLE_SIZE, F>,
+    ) -> Result<ModelCheckpoint<TABLE_SIZE, F>, ConfigError> {
+        let policy = policy.with_n_saved(self.n_saved)?;
         match &self.score_name {
-            Some(name) => builder.score_name(static_name(name)),
-            None => builder,
+            Some(name) => policy.with_score_name(static_name(name)),
+            None => Ok(policy),
         }
     }
 
@@ -138,26 +141,33 @@ fn static_name(name: &str) -> &'static str {
 
 pub fn model_checkpoint(trace: &FilesTrace) -> Result<(), Failure> {
     let config = &trace.config;
-    match (config.save_interval, config.scored) {
-        (None, true) => replay_files(trace, config.builder().scored())?,
-        (Some(calls), false) => replay_files(trace, config.builder().save_interval(calls))?,
-        // The library rejects these settings, and the replay reports its error.
-        (Some(calls), true) => replay_files(trace, config.builder().save_interval(calls).scored())?,
-        (None, false) => replay_files(trace, config.builder())?,
+    match (config.save_interval, config.scored, &config.score_name) {
+        (None, true, _) => {
+            replay_files(trace, config.configure(ModelCheckpoint::by_score()).map_err(rejected)?)?;
+            let score = |state: &State<f32>| state.output.unwrap_or(f32::NAN);
+            directory::replay(trace, config.configure(ModelCheckpoint::best_by(score)).map_err(rejected)?)
+        }
+        (Some(calls), false, None) => {
+            let policy = ModelCheckpoint::every(calls).and_then(|policy| policy.with_n_saved(config.n_saved));
+            let policy = policy.map_err(rejected)?;
+            replay_files(trace, policy.clone())?;
+            directory::replay(trace, policy)
+        }
+        // The interface of the library cannot express these settings.
+        (Some(_), true, _) => Err(rejected("both a save interval and a score")),
+        (None, false, _) => Err(rejected("neither a save interval nor a score")),
+        (Some(_), false, Some(_)) => Err(rejected("a score name without a score")),
     }
-    directory::replay(trace)
 }
 
-fn replay_files<F>(trace: &FilesTrace, builder: Builder<TABLE_SIZE, F>) -> Result<(), Failure> {
+fn replay_files<F>(trace: &FilesTrace, mut policy: ModelCheckpoint<TABLE_SIZE, F>) -> Result<(), Failure> {
     let config = &trace.config;
-    let mut policy = builder.build().map_err(rejected)?;
     let mut medium = BTreeSet::new();
     for (index, call) in trace.calls.iter().enumerate() {
-        if let Some(save @ Save { step, score }) = policy.update(call.score.map(Number::as_f32)) {
+        if let Some(decision @ SaveDecision { step, score }) = policy.update(call.score.map(Number::as_f32)) {
             medium.extend(config.files(step, score));
-            if let Some(evicted) = policy.committed(save) {
-                let Entry { step, .. } = evicted;
-                config.files(step, evicted.score()).for_each(|file| _ = medium.remove(&file));
+            if let Some(evicted) = policy.record_commit(decision) {
+                config.files(evicted.step, evicted.score()).for_each(|file| _ = medium.remove(&file));
             }
         }
         let expected: BTreeSet<String> = call.files.iter().cloned().collect();

@@ -10,10 +10,10 @@ use super::{Failure, expect_equal, rejected};
 use std::collections::BTreeSet;
 use std::path::Path;
 use tempfile::TempDir;
-use training_monitor::checkpoint::{Objects, Visit, VisitMut};
+use training_monitor::checkpoint::ObjectVisitor;
 use training_monitor::event::IterationCompleted;
-use training_monitor::handlers::model_checkpoint::{Builder, ScoreFunction};
-use training_monitor::{Engine, State};
+use training_monitor::handlers::model_checkpoint::GetScore;
+use training_monitor::{Engine, ModelCheckpoint, Objects};
 use training_monitor_std::Directory;
 
 /// The objects of a trace. A trace contains only their names, so each object is one number.
@@ -23,29 +23,13 @@ struct NamedObjects<'a> {
 }
 
 impl Objects for NamedObjects<'_> {
-    fn objects<V: Visit>(&self, visitor: &mut V) -> Result<(), V::Error> {
-        self.names.iter().try_for_each(|name| visitor.state_dict(name, &self.contents))
-    }
-    fn objects_mut<V: VisitMut>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+    fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
         self.names.iter().try_for_each(|name| visitor.state_dict(name, &mut self.contents))
     }
 }
 
-/// Replays a trace with settings that the policy has accepted.
-pub fn replay(trace: &FilesTrace) -> Result<(), Failure> {
-    let builder = trace.config.builder();
-    match trace.config.save_interval {
-        Some(calls) => replay_in_directory(trace, builder.save_interval(calls)),
-        None => {
-            replay_in_directory(trace, builder.score_function(|state: &State<f32>| state.output.unwrap_or(f32::NAN)))
-        }
-    }
-}
-
-fn replay_in_directory<F: ScoreFunction<State<f32>>>(
-    trace: &FilesTrace,
-    builder: Builder<TABLE_SIZE, F>,
-) -> Result<(), Failure> {
+/// Replays a trace with a policy for an attached handler. The score of a policy that uses one is the output of the iteration.
+pub fn replay<F: GetScore<f32, ()>>(trace: &FilesTrace, policy: ModelCheckpoint<TABLE_SIZE, F>) -> Result<(), Failure> {
     let config = &trace.config;
     let directory = TempDir::new().map_err(rejected)?;
     let files = Directory::builder(directory.path(), &config.filename_prefix)
@@ -53,13 +37,11 @@ fn replay_in_directory<F: ScoreFunction<State<f32>>>(
         .durable(false)
         .open()
         .map_err(rejected)?;
-    let policy = builder.build().map_err(rejected)?;
     let mut handler = policy.attach(IterationCompleted, files).map_err(rejected)?;
     let mut model = NamedObjects { names: &config.names, contents: [0.5] };
     let mut engine = Engine::new(u32::MAX);
     for (index, call) in trace.calls.iter().enumerate() {
-        engine.begin_iteration(&mut model, &mut handler);
-        // The score function returns the output of the iteration.
+        engine.begin_iteration(&mut model, &mut handler).map_err(rejected)?;
         engine.end_iteration(call.score.map_or(0.0, Number::as_f32), &mut model, &mut handler);
         if let Some(error) = handler.last_error() {
             return Err(rejected(error));

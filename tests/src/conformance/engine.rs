@@ -6,7 +6,7 @@ use super::trace_values::{NamedEvent, name_of};
 use super::{Failure, expect_equal, rejected};
 use serde::Deserialize;
 use training_monitor::event::FilterError;
-use training_monitor::{Engine, Event, Handler, State, StopReason, When, on};
+use training_monitor::{Engine, Event, EventFilter, Handler, State, StopReason, on};
 
 #[derive(Deserialize)]
 pub struct Trace {
@@ -66,7 +66,7 @@ struct Filter {
 
 impl Filter {
     /// Builds the filter with the library.
-    fn build(&self) -> Result<Box<dyn When>, FilterError> {
+    fn build(&self) -> Result<Box<dyn EventFilter>, FilterError> {
         let NamedEvent(event) = self.event;
         if let Some(once) = self.once {
             return Ok(Box::new(event.once(once)?));
@@ -111,12 +111,12 @@ impl Handler<Log, ()> for Recorder {
 }
 
 /// Recorders behind the filters of a trace, in order. A program would use a tuple of handlers.
-struct FilteredRecorders(Vec<Box<dyn When>>);
+struct FilteredRecorders(Vec<Box<dyn EventFilter>>);
 
 impl Handler<Log, ()> for FilteredRecorders {
     fn on_event(&mut self, event: Event, log: &mut Log, state: &mut State<()>) {
         for (index, filter) in self.0.iter_mut().enumerate() {
-            if filter.fires(event, state.counters()) {
+            if filter.matches(event, state.counters()) {
                 log.push(Entry::new(format!("filtered {index}"), state));
             }
         }
@@ -126,7 +126,7 @@ impl Handler<Log, ()> for FilteredRecorders {
 impl Action {
     fn handler(&self) -> impl Handler<Log, ()> + use<> {
         let (NamedEvent(event), expected, kind) = (self.event, self.value, self.kind);
-        on(event.filter(move |value| value == expected), move |_: &mut Log, state: &mut State<()>| match kind {
+        on(event.filter(move |value| value == expected), move |_, state| match kind {
             Request::Terminate => state.terminate(StopReason::User(0)),
             Request::TerminateEpoch => state.terminate_epoch(),
         })

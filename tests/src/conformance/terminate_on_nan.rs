@@ -6,7 +6,7 @@ use super::{Failure, expect_equal, rejected};
 use serde::Deserialize;
 use training_monitor::event::IterationCompleted;
 use training_monitor::finite::{Finite, FiniteElement};
-use training_monitor::{Engine, State, StopReason, TerminateOnNan};
+use training_monitor::{Engine, StopReason, TerminateOnNan};
 
 #[derive(Deserialize)]
 pub struct Trace {
@@ -47,10 +47,9 @@ impl Finite for Tree {
 
 impl FiniteElement for Tree {}
 
-pub fn replay<'a>(trace: &'a Trace) -> Result<(), Failure> {
+pub fn replay(trace: &Trace) -> Result<(), Failure> {
     for (index, call) in trace.calls.iter().enumerate() {
-        let mut guard =
-            TerminateOnNan::new().attach(IterationCompleted, |_: &(), state: &State<&'a Tree>| state.output);
+        let mut guard = TerminateOnNan::new().attach(IterationCompleted, |_, state| &state.output);
         let outcome = Engine::new(1).run(&mut (), 0..1, &mut guard, |(), _, _| &call.output).map_err(rejected)?;
         expect_equal(index, "terminated", &call.terminated, &(outcome.reason == StopReason::NonFinite))?;
     }

@@ -7,7 +7,7 @@ use super::trace_values::{NamedEvent, Number, OptionalEvent};
 use super::{Failure, expect_equal, rejected};
 use serde::Deserialize;
 use std::cell::Cell;
-use training_monitor::handlers::timer::Attached;
+use training_monitor::handlers::timer::TimerHandler;
 use training_monitor::{Engine, Event, Handler, State, Timer};
 
 /// The allowed relative difference of a time in seconds.
@@ -61,7 +61,7 @@ impl Reading {
             value: Number(f64::from(timer.seconds(now, hertz))),
             total: Number(total),
             step_count: timer.step_count(),
-            running: timer.running(),
+            running: timer.is_running(),
         }
     }
 
@@ -124,7 +124,7 @@ struct AttachedConfig {
 
 /// A timer, followed by the handlers of the recording program: they read the timer and advance the clock.
 struct RecordedTimer<'a, C> {
-    timer: Attached<C, Event, Event, OptionalEvent, OptionalEvent>,
+    timer: TimerHandler<C, Event, Event, OptionalEvent, OptionalEvent>,
     clock: &'a Cell<u64>,
     tick_hz: u32,
     idle_ticks: u64,
@@ -148,8 +148,8 @@ pub fn attached(trace: &AttachedTrace) -> Result<(), Failure> {
         trace.config;
     let AttachedConfig { start: NamedEvent(start), pause: NamedEvent(pause), resume, step, .. } = trace.config;
     let clock = Cell::new(0);
-    let (resume, step) = (OptionalEvent(resume), OptionalEvent(step));
-    let timer = build(average, 0).attach(|| clock.get(), start, pause, resume, step);
+    let timer = build(average, 0).attach(|| clock.get()).start(start).pause(pause);
+    let timer = timer.resume(OptionalEvent(resume)).step(OptionalEvent(step));
     let mut handlers = RecordedTimer { timer, clock: &clock, tick_hz, idle_ticks, readings: Vec::new() };
     let work = |_: &mut (), _, _: &mut State<()>| clock.set(clock.get() + work_ticks);
     Engine::new(epochs).run(&mut (), 0..batches, &mut handlers, work).map_err(rejected)?;

@@ -3,7 +3,7 @@
 use serde::de::{Deserialize, Deserializer, Error};
 use serde_json::Value;
 use training_monitor::Event;
-use training_monitor::event::{Counters, When};
+use training_monitor::event::{Counters, EventFilter};
 
 /// A number in a trace: an integer, a float, or one of the strings "nan", "inf" and "-inf".
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -70,8 +70,8 @@ impl<'de> Deserialize<'de> for NamedEvent {
 #[derive(Clone, Copy, Debug)]
 pub struct OptionalEvent(pub Option<NamedEvent>);
 
-impl When for OptionalEvent {
-    fn fires(&mut self, event: Event, counters: &Counters) -> bool {
-        self.0.is_some_and(|NamedEvent(mut filter)| filter.fires(event, counters))
+impl EventFilter for OptionalEvent {
+    fn matches(&mut self, event: Event, counters: &Counters) -> bool {
+        self.0.is_some_and(|NamedEvent(mut filter)| filter.matches(event, counters))
     }
 }

@@ -6,18 +6,16 @@ use crate::models::number::{Counter, Number};
 use crate::models::score_text::score_text;
 use crate::models::stream::{Checkpoint, Item, crc32, read};
 use arbitrary::Arbitrary;
-use training_monitor::checkpoint::{
-    self, Crc32, DecodeError, Info, Inspect, MAX_ITEMS, Objects, StateDict, Tensor, Visit, VisitMut, VisitTensors,
-    VisitTensorsMut,
-};
-use training_monitor::record::Record;
+use training_monitor::checkpoint::{self, DecodeError, Info, Inspect, MAX_ITEMS, Tensor};
+use training_monitor::run_record::RunRecord;
+use training_monitor::{Objects, StateDict};
 use training_monitor_std::directory::{FileName, ScoreText};
 
 /// Collects the content of a stream.
 #[derive(Default)]
 struct Content {
     score_name: Option<String>,
-    record: Option<Record>,
+    record: Option<RunRecord>,
     object_names: Vec<String>,
     items: Vec<Item>,
 }
@@ -26,10 +24,10 @@ impl Inspect for Content {
     fn score_name(&mut self, name: &str) {
         self.score_name = Some(name.into());
     }
-    fn run(&mut self, record: &Record) {
+    fn run(&mut self, record: &RunRecord) {
         self.record = Some(record.clone());
     }
-    fn set(&mut self, name: &str) {
+    fn object_name(&mut self, name: &str) {
         self.object_names.push(name.into());
     }
     fn tensor(&mut self, tensor: Tensor<'_>) {
@@ -46,12 +44,22 @@ impl Inspect for Content {
 }
 
 /// The objects that the target loads hostile streams into.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Objects)]
 struct Model {
-    weight: [f32; 4],
-    bias: Vec<f32>,
+    #[objects(rename = "m")]
+    layer: Layer,
+    #[objects(value)]
     seed: u32,
+    #[objects(value)]
     label: value::Label,
+}
+
+#[derive(StateDict)]
+struct Layer {
+    #[state_dict(rename = "w")]
+    weight: [[f32; 2]; 2],
+    #[state_dict(rename = "b")]
+    bias: [f32; 2],
 }
 
 mod value {
@@ -66,37 +74,12 @@ mod value {
 impl Model {
     fn blank() -> Self {
         let label = value::Label { text: "original".into(), numbers: (7, None) };
-        Model { weight: [9.0; 4], bias: vec![9.0; 2], seed: 9, label }
+        Model { layer: Layer { weight: [[9.0; 2]; 2], bias: [9.0; 2] }, seed: 9, label }
     }
 
     fn bits(&self) -> (Vec<u32>, u32, &value::Label) {
-        (self.weight.iter().chain(&self.bias).map(|value| value.to_bits()).collect(), self.seed, &self.label)
-    }
-}
-
-impl StateDict for Model {
-    fn tensors<V: VisitTensors>(&self, visitor: &mut V) -> Result<(), V::Error> {
-        visitor.tensor("w", &[2, 2], &self.weight)?;
-        visitor.tensor("b", &[2], &self.bias)
-    }
-    fn tensors_mut<V: VisitTensorsMut>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
-        visitor.tensor("w", &mut self.weight)?;
-        visitor.tensor("b", &mut self.bias)
-    }
-}
-
-struct All(Model);
-
-impl Objects for All {
-    fn objects<V: Visit>(&self, visitor: &mut V) -> Result<(), V::Error> {
-        visitor.state_dict("m", &self.0)?;
-        visitor.value("seed", &self.0.seed)?;
-        visitor.value("label", &self.0.label)
-    }
-    fn objects_mut<V: VisitMut>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
-        visitor.state_dict("m", &mut self.0)?;
-        visitor.value("seed", &mut self.0.seed)?;
-        visitor.value("label", &mut self.0.label)
+        let Layer { weight, bias } = &self.layer;
+        (weight.iter().flatten().chain(bias).map(|value| value.to_bits()).collect(), self.seed, &self.label)
     }
 }
 
@@ -106,9 +89,9 @@ pub fn sample() -> Vec<u8> {
         checkpoint::Header { step: 3, sequence: 2, iteration: 700, score: Some(-0.5), score_name: Some("acc") };
     let record =
         training_monitor::Engine::<f32>::new(1).record::<(), _>(&mut ()).expect("an empty record is large enough");
-    let contents = checkpoint::Contents { header, record: Some(&record), only: None, allow_non_finite: true };
+    let contents = checkpoint::Contents { header, record: Some(&record), single_object: None, allow_non_finite: true };
     let mut bytes = Vec::new();
-    let encoded = checkpoint::encode::<Crc32, _, _>(&mut bytes, &contents, &All(Model::blank()));
+    let encoded = checkpoint::encode(&mut bytes, &contents, &mut Model::blank());
     encoded.expect("writing to a Vec does not fail");
     bytes
 }
@@ -118,14 +101,22 @@ fn assert_same_content(info: &Info, content: Content, expected: &Checkpoint) {
     assert_eq!([info.step, info.sequence, info.iteration], expected.numbers);
     assert_eq!(info.score.map(f32::to_bits), expected.score);
     assert_eq!(content.score_name, expected.score_name);
-    assert_eq!((info.set as usize, content.object_names), (expected.object_names.len(), expected.object_names.clone()));
+    assert_eq!(
+        (info.object_count as usize, content.object_names),
+        (expected.object_names.len(), expected.object_names.clone())
+    );
     assert_eq!((info.len as usize, info.crc), (expected.len, expected.crc));
     assert_eq!(content.items, expected.items);
-    assert_eq!((info.run, content.record.is_some()), (expected.run.is_some(), expected.run.is_some()));
+    assert_eq!((info.has_run, content.record.is_some()), (expected.run.is_some(), expected.run.is_some()));
     let len: usize = expected.run.iter().flatten().map(|(_, state)| 2 + state.len()).sum();
     // A run record with more than 128 bytes of states is incomplete, so only shorter ones can be compared.
     if let (Some(record), Some(states), true) = (&content.record, &expected.run, len <= 128) {
-        assert!(record.handlers().eq(states.iter().map(|(kind, state)| (*kind, &state[..]))));
+        assert!(
+            record
+                .handlers()
+                .map(|(kind, state)| (kind.code(), state))
+                .eq(states.iter().map(|(kind, state)| (*kind, &state[..])))
+        );
     }
 }
 
@@ -165,17 +156,17 @@ pub fn checkpoint_bytes(data: &[u8]) {
 fn check(bytes: &[u8], scratch: usize) {
     let expected = read(bytes);
     let mut content = Content::default();
-    let inspected = checkpoint::inspect::<Crc32, _, _>(&mut &*bytes, &mut vec![0; scratch], &mut content);
+    let inspected = checkpoint::inspect(&mut &*bytes, &mut vec![0; scratch], &mut content);
     match (&inspected, &expected) {
         (Ok(info), Some(checkpoint)) => assert_same_content(info, content, checkpoint),
         (Err(_), None) => (),
         (actual, expected) => panic!("{actual:?}, expected {expected:?}"),
     }
     // `load` changes all objects or none.
-    let mut all = All(Model::blank());
-    match checkpoint::load::<Crc32, _>(bytes, &mut all, None) {
+    let mut model = Model::blank();
+    match checkpoint::load(bytes, &mut model, None) {
         Err(error) => {
-            assert_eq!(all.0.bits(), Model::blank().bits(), "a failed load changed the objects");
+            assert_eq!(model.bits(), Model::blank().bits(), "a failed load changed the objects");
             // A valid stream can contain other objects, or a value of another type that ends early.
             let is_mismatch =
                 !matches!(error, DecodeError::NotACheckpoint | DecodeError::Version { .. } | DecodeError::Checksum);
@@ -190,8 +181,8 @@ fn check(bytes: &[u8], scratch: usize) {
                 assert_eq!(tensors.len(), 1, "the tensor {name} occurs once");
                 tensors[0].data.chunks(4).map(|bytes| u32::from_le_bytes(bytes.try_into().expect("four"))).collect()
             };
-            assert_eq!([floats("w"), floats("b")].concat(), all.0.bits().0);
-            assert!(all.0.label.text.len() <= 64 && expected.items.len() <= MAX_ITEMS + bytes.len());
+            assert_eq!([floats("w"), floats("b")].concat(), model.bits().0);
+            assert!(model.label.text.len() <= 64 && expected.items.len() <= MAX_ITEMS + bytes.len());
         }
     }
 }

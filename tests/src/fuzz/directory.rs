@@ -12,10 +12,10 @@ use std::ffi::OsString;
 use std::io::{self, Cursor, Write};
 use std::path::Path;
 use std::rc::Rc;
-use training_monitor::checkpoint::{self, Contents, Crc32, Header, Objects, One, Visit, VisitMut};
-use training_monitor::handlers::model_checkpoint::Save;
-use training_monitor::store::{Store, Stored};
-use training_monitor::{ModelCheckpoint, event::Never};
+use training_monitor::checkpoint::{self, Contents, Header, Named};
+use training_monitor::handlers::model_checkpoint::SaveDecision;
+use training_monitor::store::{CheckpointMeta, Store};
+use training_monitor::{ModelCheckpoint, Objects, event::Never};
 use training_monitor_std::Directory;
 use training_monitor_std::directory::FileSystem;
 
@@ -130,17 +130,10 @@ const PIECES: [&str; 16] =
     ["p", "_", "p_q", "a", "b", "1", "2", ".ckpt", ".", "tmp", "deleted", ".1", "ckpt", "é", "s=0.5", "-1"];
 
 /// Two objects of one tensor each.
-struct Two([f32; 2], [f32; 1]);
-
-impl Objects for Two {
-    fn objects<V: Visit>(&self, visitor: &mut V) -> Result<(), V::Error> {
-        visitor.state_dict("a", &self.0)?;
-        visitor.state_dict("b", &self.1)
-    }
-    fn objects_mut<V: VisitMut>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
-        visitor.state_dict("a", &mut self.0)?;
-        visitor.state_dict("b", &mut self.1)
-    }
+#[derive(Objects)]
+struct TwoObjects {
+    a: [f32; 2],
+    b: [f32; 1],
 }
 
 /// Returns the matching file name of the content, if it has one, and the bytes.
@@ -159,13 +152,13 @@ fn content(content: &Content<'_>, prefix: &str) -> (Option<String>, Vec<u8>) {
         score: score.map(f32::from),
         score_name,
     };
-    let contents = Contents { header, record: None, only: Some(object), allow_non_finite: false };
+    let contents = Contents { header, record: None, single_object: Some(object), allow_non_finite: false };
     let mut bytes = Vec::new();
-    let objects = Two([f32::from(*step), 1.0], [2.0]);
+    let mut objects = TwoObjects { a: [f32::from(*step), 1.0], b: [2.0] };
     let encoded = if *has_two_objects {
-        checkpoint::encode::<Crc32, _, _>(&mut bytes, &contents, &objects)
+        checkpoint::encode(&mut bytes, &contents, &mut objects)
     } else {
-        checkpoint::encode::<Crc32, _, _>(&mut bytes, &contents, &One("a", objects.0))
+        checkpoint::encode(&mut bytes, &contents, &mut Named::new("a", objects.a))
     };
     encoded.expect("writing to a Vec does not fail");
     if let Some(len) = len {
@@ -210,10 +203,10 @@ fn open(memory: &Memory, prefix: &str) -> Directory<Memory> {
     builder.open_on(memory.clone()).expect("the file system in memory does not fail")
 }
 
-fn listed<S: Store>(store: &mut S) -> Vec<Stored> {
+fn listed<S: Store>(store: &mut S) -> Vec<CheckpointMeta> {
     let mut all = Vec::new();
-    while let Ok(Some(stored)) = store.stored(all.len() as u32) {
-        all.push(stored);
+    while let Ok(Some(meta)) = store.checkpoint(all.len() as u32) {
+        all.push(meta);
     }
     all
 }
@@ -236,7 +229,7 @@ pub fn directory(data: &[u8]) {
     drop(store);
     let mut store = open(&memory, prefix);
     // The comparison ignores the score: two forged files of one checkpoint can have different scores.
-    let steps = |listed: &[Stored]| listed.iter().map(|stored| (stored.step, stored.sequence)).collect::<Vec<_>>();
+    let steps = |listed: &[CheckpointMeta]| listed.iter().map(|meta| (meta.step, meta.sequence)).collect::<Vec<_>>();
     assert_eq!(
         steps(&listed(&mut store)),
         steps(&listed_first),
@@ -246,39 +239,36 @@ pub fn directory(data: &[u8]) {
 
     let Some((has_two_objects, step)) = input.save else { return };
     // The policy keeps all checkpoints, so the save evicts none.
-    let policy = ModelCheckpoint::<16>::builder().scored().keep_all().build().expect("valid settings");
+    let policy = ModelCheckpoint::<16>::by_score().keep_all();
     let mut handler = policy.attach(Never, store).expect("the directory can be listed");
-    let save = Save { step: u32::from(step % 4), score: Some(1.0) };
+    let decision = SaveDecision { step: u32::from(step % 4), score: Some(1.0) };
     let result = if has_two_objects {
-        handler.save(save, 9, None, &Two([7.0; 2], [8.0]))
+        handler.save(decision, 9, None, &mut TwoObjects { a: [7.0; 2], b: [8.0] })
     } else {
-        handler.save(save, 9, None, &One("a", [7.0; 2]))
+        handler.save(decision, 9, None, &mut Named::new("a", [7.0; 2]))
     };
     drop(handler);
     let mut store = open(&memory, prefix);
     let listed_after_save = listed(&mut store);
     let files = memory.0.borrow().clone();
     check(&store, &listed_after_save, &files, &input);
-    for stored in listed_first.iter().filter(|stored| stored.step != save.step) {
-        assert!(
-            steps(&listed_after_save).contains(&(stored.step, stored.sequence)),
-            "the save lost {stored:?}: {input:?}"
-        );
+    for meta in listed_first.iter().filter(|meta| meta.step != decision.step) {
+        assert!(steps(&listed_after_save).contains(&(meta.step, meta.sequence)), "the save lost {meta:?}: {input:?}");
     }
-    let is_stored = listed_after_save.iter().any(|stored| stored.step == save.step && stored.iteration == 9);
+    let is_stored = listed_after_save.iter().any(|meta| meta.step == decision.step && meta.iteration == 9);
     assert_eq!(is_stored, result.is_ok(), "{result:?}: {input:?}");
 }
 
 /// Checks that every listed checkpoint has intact files.
-fn check(store: &Directory<Memory>, listed: &[Stored], files: &Files, input: &Input<'_>) {
+fn check(store: &Directory<Memory>, listed: &[CheckpointMeta], files: &Files, input: &Input<'_>) {
     assert!(listed.windows(2).all(|pair| pair[0].sequence <= pair[1].sequence), "{input:?}");
-    for stored in listed {
-        let paths: Vec<_> = store.files(stored.step).collect();
+    for meta in listed {
+        let paths: Vec<_> = store.files(meta.step).collect();
         assert!(!paths.is_empty(), "{input:?}");
         for path in paths {
             let bytes = &files[&file_name(&path)];
             let content = stream::read(bytes).unwrap_or_else(|| panic!("{path:?} is damaged: {input:?}"));
-            assert_eq!(content.numbers, [stored.step, stored.sequence, stored.iteration], "{input:?}");
+            assert_eq!(content.numbers, [meta.step, meta.sequence, meta.iteration], "{input:?}");
             assert_eq!(content.len, bytes.len(), "{input:?}");
         }
     }

@@ -6,8 +6,8 @@ use crate::models::engine::{Data, Engine as Model, RunResult};
 use crate::models::number::Counter;
 use crate::script::{Action, Entry, Log, Recorder, Request, Script, ScriptHandler};
 use arbitrary::Arbitrary;
-use training_monitor::engine::Stream;
-use training_monitor::record::Record;
+use training_monitor::engine::IterBatches;
+use training_monitor::run_record::RunRecord;
 use training_monitor::{Engine, Event, Handler, RunError, State, UserEvent};
 
 #[derive(Arbitrary, Debug)]
@@ -68,7 +68,7 @@ fn build_script(input: &Input) -> Script {
         let event = EVENTS.get(usize::from(action.event) % (EVENTS.len() + 1)).copied();
         // A user event that fires itself would never end.
         let is_endless = matches!((event, request), (Some(Event::User(_)), Request::Fire(_)));
-        // The queue holds four events. It can contain user events of the step function and of the following event together,
+        // The queue holds three events. It can contain user events of the step function and of the following event together,
         // so a script fires at most two.
         let exceeds_queue = fires > 2 && matches!(request, Request::Fire(_));
         (!is_endless && !exceeds_queue).then_some(Action { event, value: u32::from(action.value % 14), request })
@@ -82,7 +82,7 @@ struct RecordTaker {
     events_left: Option<u8>,
     is_pending: bool,
     /// The length of the log at that event, and the record.
-    record: Option<(usize, Record)>,
+    record: Option<(usize, RunRecord)>,
 }
 
 impl Handler<Log, u32> for RecordTaker {
@@ -93,16 +93,14 @@ impl Handler<Log, u32> for RecordTaker {
         }
         if self.events_left == Some(0) {
             self.is_pending = true;
-            state.request_act();
+            state.request_action();
         }
         self.events_left = self.events_left.and_then(|left| left.checked_sub(1));
     }
-    fn pending(&self) -> bool {
-        self.is_pending
-    }
-    fn act(&mut self, log: &mut Log, _: &mut State<u32>, record: &Record) -> bool {
-        self.is_pending = false;
-        self.record = Some((log.len(), record.clone()));
+    fn perform(&mut self, log: &mut Log, _: &mut State<u32>, record: &RunRecord) -> bool {
+        if core::mem::take(&mut self.is_pending) {
+            self.record = Some((log.len(), record.clone()));
+        }
         false
     }
 }
@@ -127,7 +125,7 @@ fn run(
     let mut handlers = (Recorder, ScriptHandler(script), record_taker);
     let outcome = match data {
         Data::Range(batches) => engine.try_run(log, 0..u32::from(batches), &mut handlers, step),
-        Data::Iterator(batches) => engine.try_run(log, Stream(0..u32::from(batches)), &mut handlers, step),
+        Data::Iterator(batches) => engine.try_run(log, IterBatches(0..u32::from(batches)), &mut handlers, step),
     };
     outcome.map(|outcome| RunResult::Done(outcome.reason))
 }
@@ -189,7 +187,7 @@ pub fn engine(data: &[u8]) {
 
 /// Checks that the run resumed from `record` produces the rest of the log and the same outcome.
 fn check_resumed_run(
-    record: &Record,
+    record: &RunRecord,
     input: &Input,
     script: &Script,
     data: Data,
@@ -218,15 +216,13 @@ struct RecordInput {
 /// The target for forged run records with a correct checksum. An engine that resumes from such a record must not panic, and
 /// must not fire events without end.
 pub fn hostile_record(data: &[u8]) {
-    use training_monitor::checkpoint::{self, Contents, Crc32, Header, One};
-    use training_monitor::record::Record;
+    use training_monitor::checkpoint::{self, Contents, Named};
     let Some(input) = decode::<RecordInput>(data) else { return };
-    let engine = Engine::<u32>::new(3).with_epoch_length(4);
+    let mut engine = Engine::<u32>::new(3).with_epoch_length(4);
     let record = engine.record::<(), _>(&mut ()).expect("an empty record is large enough");
-    let contents = Contents { header: Header::default(), record: Some(&record), only: None, allow_non_finite: false };
+    let contents = Contents { record: Some(&record), ..Contents::new(0) };
     let mut bytes = Vec::new();
-    checkpoint::encode::<Crc32, _, _>(&mut bytes, &contents, &One("m", [0.0; 0]))
-        .expect("writing to a Vec does not fail");
+    checkpoint::encode(&mut bytes, &contents, &mut Named::new("m", [0.0; 0])).expect("writing to a Vec does not fail");
     // The position of the run record. Each field of an engine that has not started takes one byte.
     const RUN: std::ops::Range<usize> = 12..22;
     let mut run = bytes[RUN].to_vec();
@@ -242,9 +238,9 @@ pub fn hostile_record(data: &[u8]) {
     let end = bytes.len() - 4;
     let crc = crate::models::stream::crc32(&bytes[..end]);
     bytes[end..].copy_from_slice(&crc.to_le_bytes());
-    let mut record = Record::new();
-    let loaded = checkpoint::load::<Crc32, _>(&bytes, &mut One("m", [0.0; 0]), Some(&mut record));
-    if !loaded.is_ok_and(|info| info.run) {
+    let mut record = RunRecord::new();
+    let loaded = checkpoint::load(&bytes, &mut Named::new("m", [0.0; 0]), Some(&mut record));
+    if !loaded.is_ok_and(|info| info.has_run) {
         return;
     }
     let mut engine = Engine::<u32>::new(input.max_epochs.0).with_epoch_length(input.length.0);
@@ -253,9 +249,14 @@ pub fn hostile_record(data: &[u8]) {
         return;
     }
     for _ in 0..input.iterations {
-        if !engine.begin_iteration(&mut model, &mut ()) {
-            assert!(engine.outcome().is_some(), "{input:?}");
-            break;
+        match engine.begin_iteration(&mut model, &mut ()) {
+            Ok(true) => (),
+            // The record can contain any reason for the end of the run.
+            Ok(false) | Err(RunError::SaveFailed) => {
+                assert!(engine.outcome().is_some(), "{input:?}");
+                break;
+            }
+            Err(error) => panic!("{error:?} in {input:?}"),
         }
         engine.end_iteration(1, &mut model, &mut ());
     }

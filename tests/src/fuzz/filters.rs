@@ -6,7 +6,7 @@ use crate::models::filters::Filter;
 use crate::models::number::Counter;
 use arbitrary::Arbitrary;
 use training_monitor::event::{Counters, Once};
-use training_monitor::{Event, UserEvent, When};
+use training_monitor::{Event, EventFilter, UserEvent};
 
 #[derive(Arbitrary, Debug)]
 struct FilterInput {
@@ -17,7 +17,7 @@ struct FilterInput {
 }
 
 /// Builds the filter of the library that corresponds to a filter of the model.
-fn build(event: Event, filter: &Filter) -> Option<Box<dyn When>> {
+fn build(event: Event, filter: &Filter) -> Option<Box<dyn EventFilter>> {
     Some(match filter {
         Filter::All => Box::new(event),
         Filter::Every(n) => Box::new(event.every(n.0).ok()?),
@@ -36,11 +36,11 @@ fn build(event: Event, filter: &Filter) -> Option<Box<dyn When>> {
 }
 
 /// A boxed filter as a filter.
-struct Boxed(Box<dyn When>);
+struct Boxed(Box<dyn EventFilter>);
 
-impl When for Boxed {
-    fn fires(&mut self, event: Event, counters: &Counters) -> bool {
-        self.0.fires(event, counters)
+impl EventFilter for Boxed {
+    fn matches(&mut self, event: Event, counters: &Counters) -> bool {
+        self.0.matches(event, counters)
     }
 }
 
@@ -54,7 +54,7 @@ pub fn filters(data: &[u8]) {
         assert_eq!(build(event(0), filter).is_some(), filter.is_valid(), "{input:?}");
     }
     let Some(first) = build(event(0), &input.first) else { return };
-    let mut combined: Box<dyn When> = match &input.second {
+    let mut combined: Box<dyn EventFilter> = match &input.second {
         None => first,
         Some(second) => match build(event(0), second) {
             Some(second) => Box::new(Boxed(first).or(Boxed(second))),
@@ -64,8 +64,8 @@ pub fn filters(data: &[u8]) {
     for Counter(value) in &input.values {
         let counters = Counters { epoch: value.wrapping_add(1), iteration: *value };
         let expected = filters.iter().flatten().any(|filter| filter.matches(*value));
-        assert_eq!(combined.fires(event(*value), &counters), expected, "{value} in {input:?}");
-        assert!(!combined.fires(Event::EpochCompleted, &counters), "{input:?}");
-        assert!(!combined.fires(Event::User(UserEvent { id: 8, value: *value }), &counters), "{input:?}");
+        assert_eq!(combined.matches(event(*value), &counters), expected, "{value} in {input:?}");
+        assert!(!combined.matches(Event::EpochCompleted, &counters), "{input:?}");
+        assert!(!combined.matches(Event::User(UserEvent { id: 8, value: *value }), &counters), "{input:?}");
     }
 }

@@ -5,17 +5,16 @@ use super::decode;
 use crate::models::early_stopping::EarlyStopping as EarlyStoppingModel;
 use crate::models::guard::Guard;
 use crate::models::number::{Counter, Number};
-use crate::models::ranking::{Entry, ModelCheckpoint as RankingModel, StepSource};
+use crate::models::ranking::{self, Entry, ModelCheckpoint as RankingModel};
 use crate::models::timer::Timer as TimerModel;
 use arbitrary::Arbitrary;
-use std::num::NonZeroU32;
-use training_monitor::checkpoint::{self, Contents, Crc32, Header, One};
+use training_monitor::checkpoint::{self, Contents, Named};
 use training_monitor::event::{Any, Counters, User};
 use training_monitor::handlers::early_stopping::{Mode, ThresholdMode};
-use training_monitor::handlers::model_checkpoint::{ConfigError, Save, Step};
-use training_monitor::handlers::terminate_on_nan::EveryNth;
-use training_monitor::record::Record;
-use training_monitor::time::{Clock, Extend};
+use training_monitor::handlers::model_checkpoint::{ConfigError, SaveDecision, StepSource};
+use training_monitor::handlers::terminate_on_nan::EveryNthCall;
+use training_monitor::run_record::RunRecord;
+use training_monitor::time::{Clock, WrappingClock};
 use training_monitor::{
     EarlyStopping, Engine, Event, Handler, ModelCheckpoint, State, TerminateOnNan, Timer, UserEvent,
 };
@@ -25,13 +24,12 @@ use training_monitor_std::test_support::ticks::TickSource;
 fn transfer_state<A: Handler<(), f32>, B: Handler<(), f32>>(source: &mut A, target: &mut B) {
     let mut engine = Engine::<f32>::new(1);
     let record = engine.record::<(), _>(source).expect("the record is large enough");
-    let contents = Contents { header: Header::default(), record: Some(&record), only: None, allow_non_finite: false };
+    let contents = Contents { record: Some(&record), ..Contents::new(0) };
     let mut bytes = Vec::new();
-    checkpoint::encode::<Crc32, _, _>(&mut bytes, &contents, &One("m", [0.0; 0]))
-        .expect("writing to a Vec does not fail");
-    let mut decoded = Record::new();
-    let loaded = checkpoint::load::<Crc32, _>(&bytes, &mut One("m", [0.0; 0]), Some(&mut decoded));
-    assert!(loaded.expect("the stream is intact").run);
+    checkpoint::encode(&mut bytes, &contents, &mut Named::new("m", [0.0; 0])).expect("writing to a Vec does not fail");
+    let mut decoded = RunRecord::new();
+    let loaded = checkpoint::load(&bytes, &mut Named::new("m", [0.0; 0]), Some(&mut decoded));
+    assert!(loaded.expect("the stream is intact").has_run);
     assert_eq!(decoded, record);
     engine.restore::<(), _>(&record, target).expect("the state of the same handler");
 }
@@ -137,10 +135,10 @@ pub fn timer(data: &[u8]) {
     let Some(input) = decode::<TimerInput>(data) else { return };
     let [start, pause, resume, step] = input.events.map(|event| event % 4);
     let attach = |ticks: &TickSource| {
-        let mut clock = Extend::new(ticks.reader());
+        let mut clock = WrappingClock::new(ticks.reader());
         let timer = Timer::new(clock.now());
         let timer = if input.average { timer } else { timer.without_average() };
-        timer.attach(clock, User(start), User(pause), User(resume), User(step))
+        timer.attach(clock).start(User(start)).pause(User(pause)).resume(User(resume)).step(User(step))
     };
     let mut ticks = TickSource::with_ticks_until_wrap(input.before_wrap.0);
     let mut handler = attach(&ticks);
@@ -182,7 +180,7 @@ pub fn timer(data: &[u8]) {
         let timer = &handler.timer;
         assert_eq!(now, real - zero, "{input:?}");
         assert_eq!((timer.total(), timer.elapsed(now)), (model.total(), model.elapsed(real)), "{input:?}");
-        assert_eq!((timer.running(), timer.step_count()), (model.since.is_some(), model.steps), "{input:?}");
+        assert_eq!((timer.is_running(), timer.step_count()), (model.since.is_some(), model.steps), "{input:?}");
         assert_eq!(timer.value(now), model.value(real).floor() as u64, "{input:?}");
         let seconds = model.value(real) / 1e6;
         assert!((f64::from(timer.seconds(now, 1_000_000)) - seconds).abs() <= seconds * 1e-6, "{input:?}");
@@ -207,11 +205,13 @@ enum GuardOperation {
 /// The target for `TerminateOnNan` and for the scan of slices.
 pub fn guard(data: &[u8]) {
     let Some(input) = decode::<GuardInput>(data) else { return };
-    let Some(every) = NonZeroU32::new(input.every.0) else { return };
-    let new_guard = || TerminateOnNan::new().with_cadence(every);
-    let attach = |guard: TerminateOnNan<EveryNth>| guard.attach(Any, |_: &(), _: &State<f32>| 0.0_f32);
-    let mut handler = attach(new_guard());
-    let mut model = Guard { every: every.get(), calls: 0 };
+    let Counter(every) = input.every;
+    let new_guard = TerminateOnNan::new().with_schedule(every);
+    assert_eq!(new_guard.is_ok(), every > 0, "{input:?}");
+    let Ok(new_guard) = new_guard else { return };
+    let attach = |guard: TerminateOnNan<EveryNthCall>| guard.attach(Any, |_: &(), state: &State<f32>| &state.output);
+    let mut handler = attach(new_guard);
+    let mut model = Guard { every, calls: 0 };
     let numbers = |values: &[Number]| values.iter().map(|number| number.0).collect::<Vec<f32>>();
     for operation in &input.operations {
         match operation {
@@ -228,18 +228,17 @@ pub fn guard(data: &[u8]) {
                 let mut values = vec![f32::MAX; 100 + usize::from(*index)];
                 values[usize::from(*index)] = *value;
                 // The handler for slices also reports the index.
-                let mut slice_guard = handler
-                    .terminate_on_nan
-                    .watch(Any, |values: &Vec<f32>, check: &mut dyn FnMut(&[f32])| check(values));
+                let mut slice_guard =
+                    handler.terminate_on_nan.attach_slices(Any, |values: &Vec<f32>, check| check(values));
                 let mut engine = Engine::<f32>::new(1);
                 slice_guard.on_event(Event::Completed, &mut values, engine.state_mut());
                 handler.terminate_on_nan = slice_guard.terminate_on_nan;
                 let found = model.check_stripe(&values);
-                assert_eq!(slice_guard.found().map(|found| found.index as usize), found, "{input:?}");
+                assert_eq!(slice_guard.first_non_finite().map(|found| found.index as usize), found, "{input:?}");
                 assert_eq!(engine.state().stop_reason().is_some(), found.is_some(), "{input:?}");
             }
             GuardOperation::Restart => {
-                let mut restored = attach(new_guard());
+                let mut restored = attach(new_guard);
                 transfer_state(&mut handler, &mut restored);
                 handler = restored;
             }
@@ -250,10 +249,12 @@ pub fn guard(data: &[u8]) {
 #[derive(Arbitrary, Debug)]
 struct RankingInput {
     interval: Option<Counter>,
-    scored: bool,
+    /// Whether the caller passes the score to the policy, if there is no interval. Otherwise, the policy has a score
+    /// function.
+    passes_score: bool,
     n_saved: Option<u8>,
     or_equal: bool,
-    step_source: StepSource,
+    step_source: ranking::StepSource,
     operations: Vec<RankingOperation>,
 }
 
@@ -276,36 +277,35 @@ const TABLE: usize = 4;
 /// The target for the decisions of `ModelCheckpoint`.
 pub fn model_checkpoint(data: &[u8]) {
     let Some(input) = decode::<RankingInput>(data) else { return };
-    let builder = ModelCheckpoint::<TABLE>::builder().greater_or_equal(input.or_equal).step(match input.step_source {
-        StepSource::Calls => Step::Calls,
-        StepSource::Iteration => Step::Iteration,
-        StepSource::Epoch => Step::Epoch,
-    });
     let interval = input.interval.map(|interval| interval.0);
-    let builder = match interval {
-        Some(interval) => builder.save_interval(interval),
-        None => builder,
-    };
-    let builder = match input.n_saved {
-        Some(n_saved) => builder.n_saved(u32::from(n_saved)),
-        None => builder.keep_all(),
-    };
-    let expected = match (interval, input.scored, input.n_saved) {
-        (Some(_), true, _) | (None, false, _) => Err(ConfigError::IntervalOrScore),
-        (Some(0), ..) => Err(ConfigError::SaveInterval),
-        (_, _, Some(0)) => Err(ConfigError::NSaved),
-        (_, _, Some(n)) if usize::from(n) > TABLE => Err(ConfigError::Table { n_saved: u32::from(n), places: TABLE }),
-        _ => Ok(()),
-    };
-    if input.scored {
-        let built = builder.scored().build();
-        assert_eq!(built.as_ref().map(|_| ()).map_err(|error| *error), expected, "{input:?}");
-        built.into_iter().for_each(|policy| run_operations(policy, &input));
-    } else {
-        let built = builder.build();
-        assert_eq!(built.as_ref().map(|_| ()).map_err(|error| *error), expected, "{input:?}");
-        built.into_iter().for_each(|policy| run_operations(policy, &input));
+    match (interval, input.passes_score) {
+        (Some(interval), _) => {
+            let policy = ModelCheckpoint::every(interval);
+            assert_eq!(policy.as_ref().err(), Some(&ConfigError::Interval).filter(|_| interval == 0), "{input:?}");
+            policy.into_iter().for_each(|policy| configure(policy, &input));
+        }
+        (None, true) => configure(ModelCheckpoint::by_score().with_greater_or_equal(input.or_equal), &input),
+        (None, false) => {
+            // Only an attached handler calls the score function.
+            let policy = ModelCheckpoint::best_by(|_: &State<f32>| f32::NAN);
+            configure(policy.with_greater_or_equal(input.or_equal), &input);
+        }
     }
+}
+
+/// Adds the settings that every policy has, and performs the operations if the library accepts the settings.
+fn configure<F>(policy: ModelCheckpoint<TABLE, F>, input: &RankingInput) {
+    let policy = policy.with_step_source(match input.step_source {
+        ranking::StepSource::Calls => StepSource::Calls,
+        ranking::StepSource::Iteration => StepSource::Iteration,
+        ranking::StepSource::Epoch => StepSource::Epoch,
+    });
+    let Some(n_saved) = input.n_saved.map(u32::from) else { return run_operations(policy.keep_all(), input) };
+    let is_valid = (1..=TABLE as u32).contains(&n_saved);
+    let expected = Some(ConfigError::NSaved { n_saved, table: TABLE }).filter(|_| !is_valid);
+    let policy = policy.with_n_saved(n_saved);
+    assert_eq!(policy.as_ref().err(), expected.as_ref(), "{input:?}");
+    policy.into_iter().for_each(|policy| run_operations(policy, input));
 }
 
 fn run_operations<F>(mut policy: ModelCheckpoint<TABLE, F>, input: &RankingInput) {
@@ -313,7 +313,8 @@ fn run_operations<F>(mut policy: ModelCheckpoint<TABLE, F>, input: &RankingInput
         interval: input.interval.map(|interval| interval.0),
         n_saved: input.n_saved.map(usize::from),
         capacity: TABLE,
-        or_equal: input.or_equal,
+        // Only a policy that ranks by score has this setting.
+        or_equal: input.or_equal && input.interval.is_none(),
         step_source: input.step_source,
         calls: 0,
         kept: Vec::new(),
@@ -325,13 +326,14 @@ fn run_operations<F>(mut policy: ModelCheckpoint<TABLE, F>, input: &RankingInput
                 let counters = Counters { epoch: epoch.0, iteration: iteration.0 };
                 let decision = policy.update_at(&counters, Some(score.0));
                 let expected = model.update(counters.epoch, counters.iteration, Some(score.0));
-                let is_equal =
-                    |save: Save, entry: Entry| save.step == entry.step && bits(save.score) == bits(entry.score);
+                let is_equal = |decision: SaveDecision, entry: Entry| {
+                    decision.step == entry.step && bits(decision.score) == bits(entry.score)
+                };
                 match (decision, expected) {
                     (None, None) => (),
-                    (Some(save), Some(entry)) if is_equal(save, entry) => {
+                    (Some(decision), Some(entry)) if is_equal(decision, entry) => {
                         if !fails {
-                            let evicted = policy.committed(save).map(|evicted| evicted.step);
+                            let evicted = policy.record_commit(decision).map(|evicted| evicted.step);
                             assert_eq!(evicted, model.record_commit(entry), "{input:?}");
                         }
                     }
@@ -344,7 +346,7 @@ fn run_operations<F>(mut policy: ModelCheckpoint<TABLE, F>, input: &RankingInput
                 if model.kept.iter().any(|kept| kept.step == *step) {
                     continue;
                 }
-                let evicted = policy.found(Save { step: *step, score }).map(|evicted| evicted.step);
+                let evicted = policy.restore_entry(SaveDecision { step: *step, score }).map(|evicted| evicted.step);
                 assert_eq!(evicted, model.restore_entry(*step, score), "{input:?}");
             }
             RankingOperation::Reset => {

@@ -12,13 +12,14 @@ use arbitrary::Arbitrary;
 use embedded_io::Read;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use training_monitor::checkpoint::One;
+use training_monitor::checkpoint::Named;
 use training_monitor::event::IterationCompleted;
-use training_monitor::handlers::model_checkpoint::{OnError, Save, ScoreFunction};
-use training_monitor::handlers::saving::{Report, Saving};
+use training_monitor::handlers::model_checkpoint::{
+    CheckpointEvent, CheckpointHandler, GetScore, OnError, SaveDecision,
+};
 use training_monitor::store::Store;
 use training_monitor::store::ram::{Ram, RamError};
-use training_monitor::{Engine, ModelCheckpoint, State};
+use training_monitor::{Engine, ModelCheckpoint, RunError, State};
 use training_monitor_std::test_support::store::{FaultyStore, FaultyStoreError, StoreFault, StoreOperation};
 
 #[derive(Arbitrary, Debug)]
@@ -95,8 +96,8 @@ type PossibleWeights = BTreeMap<u32, Vec<[f32; 3]>>;
 /// A notification of the observer.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Notification {
-    Saved(Save),
-    Failed(Save),
+    Saved(SaveDecision),
+    Failed(SaveDecision),
 }
 
 /// Returns weights that are different for each save.
@@ -107,41 +108,42 @@ fn weights(iteration: u32, number: u32) -> [f32; 3] {
 /// The target for failing saves.
 pub fn saving(data: &[u8]) {
     let Some(input) = decode::<Input>(data) else { return };
-    let builder = ModelCheckpoint::<TABLE>::builder()
-        .n_saved(1 + u32::from(input.n_saved) % TABLE as u32)
-        .greater_or_equal(input.or_equal)
-        .on_error(match input.on_error % 3 {
-            0 => OnError::Stop,
-            1 => OnError::Continue,
-            _ => OnError::Retry(input.on_error / 3 % 4),
-        });
     match input.interval % 4 {
-        0 => run_operations(&input, || {
-            builder.score_function(|state: &State<f32>| state.output.unwrap_or(0.0)).build().expect("valid settings")
-        }),
-        interval => {
-            run_operations(&input, || builder.save_interval(u32::from(interval)).build().expect("valid settings"));
+        0 => {
+            let policy = ModelCheckpoint::best_by(|state: &State<f32>| state.output.unwrap_or(0.0));
+            run_operations(&input, policy.with_greater_or_equal(input.or_equal));
         }
+        interval => run_operations(&input, ModelCheckpoint::every(u32::from(interval)).expect("a valid interval")),
     }
 }
 
-type Handler<F, D, B> = Saving<TABLE, IterationCompleted, FaultyStore<Medium, D>, F, B>;
+type Handler<F, D, B> = CheckpointHandler<TABLE, IterationCompleted, FaultyStore<Medium, D>, F, B>;
 
 /// Performs the operations. A restart ends a session and starts the next one with the same medium.
-fn run_operations<F: ScoreFunction<State<f32>>>(input: &Input, build: impl Fn() -> ModelCheckpoint<TABLE, F>) {
+fn run_operations<F: GetScore<f32, ()> + Clone>(input: &Input, policy: ModelCheckpoint<TABLE, F>) {
+    let n_saved = 1 + usize::from(input.n_saved) % TABLE;
+    let policy = policy.with_n_saved(n_saved as u32).expect("a valid number").with_on_error(match input.on_error % 3 {
+        0 => OnError::Stop,
+        1 => OnError::Continue,
+        _ => OnError::Retry(input.on_error / 3 % 4),
+    });
     let plan = FaultPlan::default();
     *plan.faults.borrow_mut() = input.faults.iter().map(|(after, fault)| (*after, (*fault).into())).collect();
     let notifications = RefCell::new(Vec::new());
-    let observe = |event: &Report<'_, FaultyStoreError<RamError>>| match event {
-        Report::Saved { save, .. } => notifications.borrow_mut().push(Notification::Saved(*save)),
-        Report::SaveFailed { save, .. } => notifications.borrow_mut().push(Notification::Failed(*save)),
+    let observe = |event: &CheckpointEvent<'_, FaultyStoreError<RamError>>| match event {
+        CheckpointEvent::Saved { decision, .. } => notifications.borrow_mut().push(Notification::Saved(*decision)),
+        CheckpointEvent::SaveFailed { decision, .. } => {
+            notifications.borrow_mut().push(Notification::Failed(*decision))
+        }
         _ => (),
     };
+    let interval = Some(u32::from(input.interval % 4)).filter(|interval| *interval > 0);
     let mut model = Model {
-        interval: Some(u32::from(input.interval % 4)).filter(|interval| *interval > 0),
-        n_saved: Some(1 + usize::from(input.n_saved) % TABLE),
+        interval,
+        n_saved: Some(n_saved),
         capacity: TABLE,
-        or_equal: input.or_equal,
+        // Only a policy that ranks by score has this setting.
+        or_equal: input.or_equal && interval.is_none(),
         step_source: StepSource::Calls,
         calls: 0,
         kept: Vec::new(),
@@ -155,7 +157,7 @@ fn run_operations<F: ScoreFunction<State<f32>>>(input: &Input, build: impl Fn() 
         let decide = |operation: StoreOperation| plan.next(operation);
         let backup = medium.clone();
         plan.is_attaching.set(true);
-        let attached = build().attach(IterationCompleted, FaultyStore::new(medium, decide));
+        let attached = policy.clone().attach(IterationCompleted, FaultyStore::new(medium, decide));
         plan.is_attaching.set(false);
         let Ok(handler) = attached else {
             // The store could not be listed, and is unchanged. The next turn of the loop tries again.
@@ -169,14 +171,14 @@ fn run_operations<F: ScoreFunction<State<f32>>>(input: &Input, build: impl Fn() 
             model.restore_entry(step, score);
         }
         let mut engine = Engine::new(1).with_epoch_length(u32::MAX);
-        let mut objects = One("m", weights(0, 0));
+        let mut objects = Named::new("m", weights(0, 0));
         if let Some(Action::Restart { resume: true }) = operations.peek() {
             if let Ok(Some(resumed)) = engine.resume(&mut objects, &mut handler) {
-                let calls = possible.iter().find(|(_, weights)| weights.contains(&objects.1)).map(|(step, _)| *step);
-                assert_eq!(objects.1[0], resumed.iteration as f32, "{input:?}");
+                let calls = possible.iter().find(|(_, weights)| weights.contains(&objects)).map(|(step, _)| *step);
+                assert_eq!(objects[0], resumed.iteration as f32, "{input:?}");
                 model.calls = calls.unwrap_or_else(|| panic!("{objects:?} was never saved in {input:?}"));
             }
-            apply_notifications(&notifications, &mut model, &mut possible, objects.1, input);
+            apply_notifications(&notifications, &mut model, &mut possible, *objects, input);
         }
         if let Some(Action::Restart { .. }) = operations.peek() {
             operations.next();
@@ -184,17 +186,20 @@ fn run_operations<F: ScoreFunction<State<f32>>>(input: &Input, build: impl Fn() 
         while let Some(Action::Iterate(Number(score))) = operations.peek().copied() {
             operations.next();
             engine.restart();
-            if !engine.begin_iteration(&mut objects, &mut handler) {
-                continue;
+            match engine.begin_iteration(&mut objects, &mut handler) {
+                Ok(true) => (),
+                // The save that the resumed run repeated failed, so the run has ended.
+                Ok(false) | Err(RunError::SaveFailed) => continue,
+                Err(error) => panic!("{error:?} in {input:?}"),
             }
             number += 1;
-            objects.1 = weights(engine.state().iteration(), number);
+            *objects = weights(engine.state().iteration(), number);
             let is_fault_free = plan.faults.borrow().is_empty();
             let decision = model.update(1, engine.state().iteration(), Some(score));
             engine.end_iteration(score, &mut objects, &mut handler);
             let attempts = notifications.borrow().len();
             assert_eq!(attempts > 0, decision.is_some(), "{input:?}");
-            let is_saved = apply_notifications(&notifications, &mut model, &mut possible, objects.1, input);
+            let is_saved = apply_notifications(&notifications, &mut model, &mut possible, *objects, input);
             assert!(is_saved || decision.is_none() || !is_fault_free, "a save failed without a fault in {input:?}");
             check(&mut handler, &model, &possible, is_fault_free && is_saved, input);
         }
@@ -206,8 +211,8 @@ fn run_operations<F: ScoreFunction<State<f32>>>(input: &Input, build: impl Fn() 
 /// Returns step and score of all stored checkpoints.
 fn listed(medium: &mut Medium) -> Vec<(u32, Option<f32>)> {
     let mut all = Vec::new();
-    while let Ok(Some(stored)) = medium.stored(all.len() as u32) {
-        all.push((stored.step, stored.score));
+    while let Ok(Some(meta)) = medium.checkpoint(all.len() as u32) {
+        all.push((meta.step, meta.score));
     }
     all
 }
@@ -224,14 +229,14 @@ fn apply_notifications(
     for (index, notification) in notifications.iter().enumerate() {
         let is_last = index + 1 == notifications.len();
         match notification {
-            Notification::Saved(save) => {
+            Notification::Saved(decision) => {
                 assert!(is_last, "retried after a successful save: {input:?}");
-                let entry = model.entry(save.step, save.score);
+                let entry = model.entry(decision.step, decision.score);
                 model.record_commit(entry);
-                possible.insert(save.step, vec![weights]);
+                possible.insert(decision.step, vec![weights]);
             }
             // A failed save may have stored the checkpoint anyway.
-            Notification::Failed(save) => possible.entry(save.step).or_default().push(weights),
+            Notification::Failed(decision) => possible.entry(decision.step).or_default().push(weights),
         }
     }
     matches!(notifications.last(), Some(Notification::Saved(_)))
@@ -245,11 +250,11 @@ fn check<F, D: FnMut(StoreOperation) -> StoreFault, B>(
     is_exact: bool,
     input: &Input,
 ) {
-    let kept: Vec<u32> = handler.machine().kept().iter().map(|kept| kept.step).collect();
+    let kept: Vec<u32> = handler.policy().kept().iter().map(|kept| kept.step).collect();
     let expected: Vec<u32> = model.kept.iter().map(|kept| kept.step).collect();
     assert_eq!(kept, expected, "{input:?}");
-    assert_eq!(handler.machine().calls(), model.calls, "{input:?}");
-    assert_eq!(handler.machine().latest().map(|latest| latest.step), model.latest(), "{input:?}");
+    assert_eq!(handler.policy().calls(), model.calls, "{input:?}");
+    assert_eq!(handler.policy().latest().map(|latest| latest.step), model.latest(), "{input:?}");
     let medium = handler.store_mut().inner_mut();
     for step in &kept {
         let mut bytes = [0; 192];

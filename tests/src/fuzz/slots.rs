@@ -8,9 +8,9 @@ use crate::models::number::{Counter, Number};
 use crate::models::stream::{crc32, read};
 use arbitrary::Arbitrary;
 use embedded_io::{Read, Write};
-use training_monitor::checkpoint::{self, Contents, Crc32, Encoded, Header, One};
-use training_monitor::store::slots::Slots;
-use training_monitor::store::{Opening, Store, Stored};
+use training_monitor::checkpoint::{self, Contents, Encoded, Header, Named};
+use training_monitor::store::flash::Slots;
+use training_monitor::store::{CheckpointMeta, Store, StreamSpec};
 
 /// The size of a slot in bytes: one erase block.
 const SLOT: usize = 256;
@@ -18,13 +18,13 @@ const SLOTS: usize = 3;
 /// The address of the region on the flash of `flash_image`.
 const START: usize = SLOT;
 
-/// Returns the stream of a checkpoint with the entry `stored`.
-fn encode(stored: &Stored, weights: &mut [f32]) -> (Vec<u8>, Encoded) {
-    let Stored { step, sequence, iteration, score } = *stored;
+/// Returns the stream of a checkpoint with the metadata `meta`.
+fn encode(meta: &CheckpointMeta, weights: &mut [f32]) -> (Vec<u8>, Encoded) {
+    let CheckpointMeta { step, sequence, iteration, score } = *meta;
     let header = Header { step, sequence, iteration, score, score_name: None };
-    let contents = Contents { header, record: None, only: None, allow_non_finite: true };
+    let contents = Contents { header, record: None, single_object: None, allow_non_finite: true };
     let mut bytes = Vec::new();
-    let encoded = checkpoint::encode::<Crc32, _, _>(&mut bytes, &contents, &One("m", weights));
+    let encoded = checkpoint::encode(&mut bytes, &contents, &mut Named::new("m", weights));
     (bytes, encoded.expect("writing to a Vec does not fail"))
 }
 
@@ -70,8 +70,8 @@ fn slot_bytes(input: &SlotInput, index: usize, erased: u8) -> Vec<u8> {
         }
         SlotInput::Record { fields, score, erases, stream, len, has_seal, is_moved } => {
             let [sequence, step, iteration] = fields.map(|field| field.0);
-            let stored = Stored { step, sequence, iteration, score: Some(score.0) };
-            let (body, encoded) = encode(&stored, &mut vec![0.5; usize::from(stream % 40)]);
+            let meta = CheckpointMeta { step, sequence, iteration, score: Some(score.0) };
+            let (body, encoded) = encode(&meta, &mut vec![0.5; usize::from(stream % 40)]);
             let body = &body[..body.len().min(SLOT - 96)];
             bytes[96..][..body.len()].copy_from_slice(body);
             let len = len.map_or(encoded.len, |len| len.0);
@@ -93,7 +93,7 @@ fn slot_bytes(input: &SlotInput, index: usize, erased: u8) -> Vec<u8> {
 }
 
 /// Reads a slot according to the documented layout. Returns its checkpoint and whether it has a seal.
-fn read_slot(bytes: &[u8], index: usize) -> Option<(Stored, bool)> {
+fn read_slot(bytes: &[u8], index: usize) -> Option<(CheckpointMeta, bool)> {
     let word = |offset: usize| u32::from_le_bytes(bytes[offset..offset + 4].try_into().expect("four bytes"));
     let location = words(&[(index * SLOT) as u32, SLOT as u32]);
     let crc = crc32(&[&bytes[..40], &location].concat());
@@ -107,18 +107,18 @@ fn read_slot(bytes: &[u8], index: usize) -> Option<(Stored, bool)> {
         return None;
     }
     let score = Some(f32::from_bits(word(28))).filter(|score| !score.is_nan());
-    let stored = Stored { step: word(20), sequence: word(8), iteration: word(24), score };
+    let meta = CheckpointMeta { step: word(20), sequence: word(8), iteration: word(24), score };
     // A partial seal counts as a seal too. Eight equal bytes are erased flash.
     let seal = &bytes[64..72];
     let is_complete = &seal[..4] == b"TMSK" && word(68) == !crc;
-    Some((stored, is_complete || seal.iter().any(|byte| *byte != seal[0])))
+    Some((meta, is_complete || seal.iter().any(|byte| *byte != seal[0])))
 }
 
 /// Returns all checkpoints that the store lists.
-fn listed<S: Store>(store: &mut S) -> Vec<Stored> {
+fn listed<S: Store>(store: &mut S) -> Vec<CheckpointMeta> {
     let mut all = Vec::new();
-    while let Ok(Some(stored)) = store.stored(all.len() as u32) {
-        all.push(stored);
+    while let Ok(Some(meta)) = store.checkpoint(all.len() as u32) {
+        all.push(meta);
     }
     all
 }
@@ -156,36 +156,35 @@ pub fn flash_image(data: &[u8]) {
     let all = listed(&mut store);
     // Every listed checkpoint is on the flash, and the list is in the order of the sequence numbers.
     assert!(all.windows(2).all(|pair| pair[0].sequence <= pair[1].sequence), "{input:?}");
-    for stored in &all {
-        assert!(readable.iter().any(|(other, _)| other == stored), "{stored:?} is not on the flash: {input:?}");
-        let bytes = load(&mut store, stored.step).expect("a listed checkpoint can be read");
+    for meta in &all {
+        assert!(readable.iter().any(|(other, _)| other == meta), "{meta:?} is not on the flash: {input:?}");
+        let bytes = load(&mut store, meta.step).expect("a listed checkpoint can be read");
         assert_eq!(crc32(&bytes[..bytes.len() - 4]).to_le_bytes(), bytes[bytes.len() - 4..], "{input:?}");
     }
     // Every checkpoint on the flash is listed, unless another one replaces it.
-    for (slot, (stored, is_sealed)) in readable.iter().enumerate() {
+    for (slot, (meta, is_sealed)) in readable.iter().enumerate() {
         let is_replaced = readable.iter().enumerate().any(|(other_slot, (other, other_is_sealed))| {
-            let is_later = (other.sequence, other_slot) > (stored.sequence, slot);
-            (*other_is_sealed || !is_sealed) && other.step == stored.step && is_later
+            let is_later = (other.sequence, other_slot) > (meta.sequence, slot);
+            (*other_is_sealed || !is_sealed) && other.step == meta.step && is_later
         });
         // A sealed checkpoint with the same sequence or step takes precedence over an unsealed one.
-        let has_same_number = |other: &Stored| other.sequence == stored.sequence || other.step == stored.step;
+        let has_same_number = |other: &CheckpointMeta| other.sequence == meta.sequence || other.step == meta.step;
         let is_superseded =
             !is_sealed && readable.iter().any(|(other, is_sealed)| *is_sealed && has_same_number(other));
-        assert!(is_replaced || is_superseded || all.contains(stored), "{stored:?} is lost: {input:?}");
+        assert!(is_replaced || is_superseded || all.contains(meta), "{meta:?} is lost: {input:?}");
     }
     let newest = all.last().map_or(0, |newest| newest.sequence);
     if let (Some(weights), Some(sequence)) = (input.save, newest.checked_add(1)) {
-        let step =
-            (1..).find(|step| all.iter().all(|stored| stored.step != *step)).expect("at most three steps are used");
+        let step = (1..).find(|step| all.iter().all(|meta| meta.step != *step)).expect("at most three steps are used");
         if all.len() == SLOTS {
             store.remove(all[0].step).expect("removal does not access the flash");
         }
-        let stored = Stored { step, sequence, iteration: 1, score: None };
+        let meta = CheckpointMeta { step, sequence, iteration: 1, score: None };
         let mut weights = vec![1.5; usize::from(weights % 16)];
-        save(&mut store, &stored, &mut weights, 16).expect("the next save succeeds");
-        assert_eq!(load(&mut store, step), Some(encode(&stored, &mut weights).0), "{input:?}");
+        save(&mut store, &meta, &mut weights, 16).expect("the next save succeeds");
+        assert_eq!(load(&mut store, step), Some(encode(&meta, &mut weights).0), "{input:?}");
         let mut store = Slots::<_, SLOTS>::open(&mut flash, region).expect("a valid region");
-        assert_eq!(listed(&mut store).last(), Some(&stored), "{input:?}");
+        assert_eq!(listed(&mut store).last(), Some(&meta), "{input:?}");
     } else {
         assert_eq!(flash.counts.operations, 0, "opening must not write");
     }
@@ -193,11 +192,17 @@ pub fn flash_image(data: &[u8]) {
 }
 
 /// Saves a checkpoint with writes of `write_size` bytes.
-fn save<S: Store>(store: &mut S, stored: &Stored, weights: &mut [f32], write_size: usize) -> Result<(), S::Error> {
-    let (bytes, encoded) = encode(stored, weights);
-    let Stored { step, sequence, iteration, score } = *stored;
+fn save<S: Store>(
+    store: &mut S,
+    meta: &CheckpointMeta,
+    weights: &mut [f32],
+    write_size: usize,
+) -> Result<(), S::Error> {
+    let (bytes, encoded) = encode(meta, weights);
+    let CheckpointMeta { step, sequence, iteration, score } = *meta;
     let header = Header { step, sequence, iteration, score, score_name: None };
-    let mut writer = store.create(&Opening { header, object: None, part: 0, parts: 1, len: encoded.len })?;
+    let mut writer =
+        store.create(&StreamSpec { header, object: None, stream_index: 0, stream_count: 1, len: encoded.len })?;
     for mut rest in bytes.chunks(write_size) {
         while !rest.is_empty() {
             let written = writer.write(rest)?;
@@ -250,7 +255,7 @@ pub fn slot_operations(data: &[u8]) {
 #[derive(Default)]
 struct Saves {
     /// Every checkpoint whose save was started, with its stream.
-    started: Vec<(Stored, Vec<u8>)>,
+    started: Vec<(CheckpointMeta, Vec<u8>)>,
     /// The indices in `started` of all checkpoints that were acknowledged and not removed. They must be stored.
     acknowledged: Vec<usize>,
 }
@@ -288,13 +293,12 @@ fn run_sequence<const WRITE: usize>(input: &SequenceInput) {
     let mut store = Slots::<_, SLOTS>::open(&mut flash, 0..(SLOTS * SLOT) as u32).expect("a valid region");
     let all = listed(&mut store);
     if all.len() == SLOTS {
-        let oldest =
-            all.iter().find(|stored| !saves.acknowledged.iter().any(|index| saves.started[*index].0 == **stored));
+        let oldest = all.iter().find(|meta| !saves.acknowledged.iter().any(|index| saves.started[*index].0 == **meta));
         let oldest = oldest.unwrap_or(&all[0]).step;
         store.remove(oldest).expect("removal does not access the flash");
     }
     let sequence = all.last().map_or(0, |newest| newest.sequence) + 1;
-    let last = Stored { step: step + 1, sequence, iteration: 9, score: None };
+    let last = CheckpointMeta { step: step + 1, sequence, iteration: 9, score: None };
     save(&mut store, &last, &mut [0.25; 4], 64)
         .unwrap_or_else(|error| panic!("the next save fails: {error:?} after {input:?}"));
     assert!(load(&mut store, last.step).is_some(), "{input:?}");
@@ -320,9 +324,9 @@ fn apply<const WRITE: usize>(
     match operation {
         Operation::Reopen => return false,
         Operation::Remove(index) => {
-            if let Some(stored) = all.get(usize::from(*index) % all.len().max(1)) {
-                store.remove(stored.step).expect("removal does not access the flash");
-                saves.acknowledged.retain(|index| saves.started[*index].0.step != stored.step);
+            if let Some(meta) = all.get(usize::from(*index) % all.len().max(1)) {
+                store.remove(meta.step).expect("removal does not access the flash");
+                saves.acknowledged.retain(|index| saves.started[*index].0.step != meta.step);
             }
         }
         Operation::EraseAhead(len, failure) => {
@@ -337,13 +341,13 @@ fn apply<const WRITE: usize>(
             *sequence += 1;
             let saved_step = replaced.map_or(*step, |replaced| replaced.step);
             let score = score.map(f32::from);
-            let stored = Stored { step: saved_step, sequence: *sequence, iteration: *step, score };
+            let meta = CheckpointMeta { step: saved_step, sequence: *sequence, iteration: *step, score };
             let mut weights: Vec<f32> =
                 (0..weights % 24).map(|index| f32::from(index) + *step as f32 * 100.0).collect();
-            saves.started.push((stored, encode(&stored, &mut weights).0));
+            saves.started.push((meta, encode(&meta, &mut weights).0));
             let is_full = all.len() == SLOTS;
             set_failure(store, failure);
-            let result = save(store, &stored, &mut weights, usize::from(write_size % 64) + 1);
+            let result = save(store, &meta, &mut weights, usize::from(write_size % 64) + 1);
             if result.is_ok() {
                 let started = &saves.started;
                 saves.acknowledged.retain(|index| started[*index].0.step != saved_step);
@@ -365,19 +369,19 @@ fn apply<const WRITE: usize>(
 /// Such a stream must not have a valid checksum.
 fn check<S: Store>(store: &mut S, saves: &Saves, input: &SequenceInput) {
     let all = listed(store);
-    for stored in &all {
-        let started = saves.started.iter().rev().find(|(started, _)| started == stored);
-        let (_, bytes) = started.unwrap_or_else(|| panic!("{stored:?} was never saved: {input:?}"));
-        let loaded = load(store, stored.step);
-        let is_acknowledged = saves.acknowledged.iter().any(|index| saves.started[*index].0 == *stored);
+    for meta in &all {
+        let started = saves.started.iter().rev().find(|(started, _)| started == meta);
+        let (_, bytes) = started.unwrap_or_else(|| panic!("{meta:?} was never saved: {input:?}"));
+        let loaded = load(store, meta.step);
+        let is_acknowledged = saves.acknowledged.iter().any(|index| saves.started[*index].0 == *meta);
         let is_identical = loaded.as_ref() == Some(bytes) && read(bytes).is_some();
         let is_valid = loaded.as_deref().is_some_and(|loaded| read(loaded).is_some());
-        assert!(is_identical || (!is_acknowledged && !is_valid), "{stored:?} is damaged: {input:?}");
+        assert!(is_identical || (!is_acknowledged && !is_valid), "{meta:?} is damaged: {input:?}");
     }
     for index in &saves.acknowledged {
-        let (stored, _) = &saves.started[*index];
+        let (meta, _) = &saves.started[*index];
         // A later save of the same step can replace the checkpoint, even if its commit was interrupted.
-        let is_same_or_later = |other: &&Stored| other.step == stored.step && other.sequence >= stored.sequence;
-        assert!(all.iter().any(|other| is_same_or_later(&other)), "{stored:?} is lost: {input:?}");
+        let is_same_or_later = |other: &&CheckpointMeta| other.step == meta.step && other.sequence >= meta.sequence;
+        assert!(all.iter().any(|other| is_same_or_later(&other)), "{meta:?} is lost: {input:?}");
     }
 }

@@ -8,8 +8,8 @@ use core::ops::Range;
 use embedded_io::{ErrorType, Read, Write};
 use training_monitor::checkpoint::{Checksum, Encoded, Header};
 use training_monitor::embedded_storage::nor_flash::{self, NorFlash, ReadNorFlash};
-use training_monitor::store::slots::{Slots, SlotsError};
-use training_monitor::store::{Opening, Store, Stored};
+use training_monitor::store::flash::{Slots, SlotsError};
+use training_monitor::store::{CheckpointMeta, Store, StreamSpec};
 
 type Error = SlotsError<ChipError>;
 
@@ -91,35 +91,35 @@ fn erase(chip: &mut Chip, mistake: Mistake, from: u32, to: u32) -> Result<(), Ch
 
 /// The functions of [`Slots`] that the checks call, independent of the geometry.
 trait AnySlots {
-    fn create(&mut self, opening: &Opening<'_>) -> Result<Box<dyn Write<Error = Error> + '_>, Error>;
+    fn create(&mut self, spec: &StreamSpec<'_>) -> Result<Box<dyn Write<Error = Error> + '_>, Error>;
     fn commit(&mut self, header: &Header<'_>, last: &Encoded) -> Result<(), Error>;
-    fn stored(&mut self, index: u32) -> Result<Option<Stored>, Error>;
-    fn parts(&mut self, step: u32) -> Result<u32, Error>;
-    fn is_firm(&mut self, step: u32) -> bool;
-    fn open(&mut self, step: u32, part: u32) -> Result<Box<dyn Read<Error = Error> + '_>, Error>;
+    fn checkpoint(&mut self, index: u32) -> Result<Option<CheckpointMeta>, Error>;
+    fn stream_count(&mut self, step: u32) -> Result<u32, Error>;
+    fn is_durable(&mut self, step: u32) -> bool;
+    fn open(&mut self, step: u32, stream_index: u32) -> Result<Box<dyn Read<Error = Error> + '_>, Error>;
     fn remove(&mut self, step: u32) -> Result<(), Error>;
     fn erases(&self) -> Vec<u32>;
     fn erase_ahead(&mut self, len: u32) -> Result<bool, Error>;
 }
 
 impl<const W: usize, const E: usize, const SLOTS: usize, C: Checksum> AnySlots for Slots<Driver<'_, W, E>, SLOTS, C> {
-    fn create(&mut self, opening: &Opening<'_>) -> Result<Box<dyn Write<Error = Error> + '_>, Error> {
-        Ok(Box::new(Store::create(self, opening)?))
+    fn create(&mut self, spec: &StreamSpec<'_>) -> Result<Box<dyn Write<Error = Error> + '_>, Error> {
+        Ok(Box::new(Store::create(self, spec)?))
     }
     fn commit(&mut self, header: &Header<'_>, last: &Encoded) -> Result<(), Error> {
         Store::commit(self, header, last)
     }
-    fn stored(&mut self, index: u32) -> Result<Option<Stored>, Error> {
-        Store::stored(self, index)
+    fn checkpoint(&mut self, index: u32) -> Result<Option<CheckpointMeta>, Error> {
+        Store::checkpoint(self, index)
     }
-    fn parts(&mut self, step: u32) -> Result<u32, Error> {
-        Store::parts(self, step)
+    fn stream_count(&mut self, step: u32) -> Result<u32, Error> {
+        Store::stream_count(self, step)
     }
-    fn is_firm(&mut self, step: u32) -> bool {
-        Store::is_firm(self, step)
+    fn is_durable(&mut self, step: u32) -> bool {
+        Store::is_durable(self, step)
     }
-    fn open(&mut self, step: u32, part: u32) -> Result<Box<dyn Read<Error = Error> + '_>, Error> {
-        Ok(Box::new(Store::open(self, step, part)?))
+    fn open(&mut self, step: u32, stream_index: u32) -> Result<Box<dyn Read<Error = Error> + '_>, Error> {
+        Ok(Box::new(Store::open(self, step, stream_index)?))
     }
     fn remove(&mut self, step: u32) -> Result<(), Error> {
         Store::remove(self, step)
@@ -181,23 +181,23 @@ impl<C: Checksum> Store for Device<'_, C> {
         Self: 'a;
     type Checksum = C;
 
-    fn create(&mut self, opening: &Opening<'_>) -> Result<Self::Writer<'_>, Error> {
-        self.0.create(opening).map(Stream)
+    fn create(&mut self, spec: &StreamSpec<'_>) -> Result<Self::Writer<'_>, Error> {
+        self.0.create(spec).map(Stream)
     }
     fn commit(&mut self, header: &Header<'_>, last: &Encoded) -> Result<(), Error> {
         self.0.commit(header, last)
     }
-    fn stored(&mut self, index: u32) -> Result<Option<Stored>, Error> {
-        self.0.stored(index)
+    fn checkpoint(&mut self, index: u32) -> Result<Option<CheckpointMeta>, Error> {
+        self.0.checkpoint(index)
     }
-    fn parts(&mut self, step: u32) -> Result<u32, Error> {
-        self.0.parts(step)
+    fn stream_count(&mut self, step: u32) -> Result<u32, Error> {
+        self.0.stream_count(step)
     }
-    fn is_firm(&mut self, step: u32) -> bool {
-        self.0.is_firm(step)
+    fn is_durable(&mut self, step: u32) -> bool {
+        self.0.is_durable(step)
     }
-    fn open(&mut self, step: u32, part: u32) -> Result<Self::Reader<'_>, Error> {
-        self.0.open(step, part).map(Stream)
+    fn open(&mut self, step: u32, stream_index: u32) -> Result<Self::Reader<'_>, Error> {
+        self.0.open(step, stream_index).map(Stream)
     }
     fn remove(&mut self, step: u32) -> Result<(), Error> {
         self.0.remove(step)

@@ -7,7 +7,7 @@ use super::simulation::{Action, Simulation};
 use super::store_variant::StoreVariant;
 use crate::flash::Interruption;
 use crate::random::Random;
-use training_monitor::store::Stored;
+use training_monitor::store::CheckpointMeta;
 
 /// Returns the save that follows the given number of power failures.
 pub fn next_save(workload: &Workload, power_failures: usize) -> Save {
@@ -150,8 +150,8 @@ pub fn run_sequence<V: StoreVariant>(random: &mut Random, sessions: usize) -> Re
         // Attempts that are too old to be stored any more are removed, so that the model stays small.
         let step = simulation.model.step;
         let acknowledged = simulation.model.acknowledged.clone();
-        let can_be_stored = |stored: &Stored| stored.step + 200 > step || acknowledged.entries.contains(stored);
-        simulation.model.attempts.retain(|attempt| can_be_stored(&attempt.stored));
+        let can_be_stored = |meta: &CheckpointMeta| meta.step + 200 > step || acknowledged.entries.contains(meta);
+        simulation.model.attempts.retain(|attempt| can_be_stored(&attempt.meta));
     }
     Ok(power_failures)
 }

@@ -2,8 +2,8 @@
 //! is written as plainly as possible.
 
 use std::rc::Rc;
-use training_monitor::checkpoint::{self, Checksum, Contents, Header, One};
-use training_monitor::store::Stored;
+use training_monitor::checkpoint::{self, Checksum, Contents, Header, Named};
+use training_monitor::store::CheckpointMeta;
 
 /// The value that ranks checkpoints.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,7 +18,7 @@ pub enum Order {
 #[derive(Clone, Debug)]
 pub struct Attempt {
     /// The entry that the store should list for the checkpoint.
-    pub stored: Stored,
+    pub meta: CheckpointMeta,
     /// The bytes of the stream.
     pub bytes: Rc<[u8]>,
     /// Whether the save returned Ok.
@@ -33,17 +33,17 @@ pub struct Table {
     /// The maximum number of entries.
     pub capacity: usize,
     /// The entries, unordered.
-    pub entries: Vec<Stored>,
+    pub entries: Vec<CheckpointMeta>,
 }
 
 impl Table {
     /// Whether `new` would enter the table.
-    pub fn accepts(&self, new: &Stored) -> bool {
+    pub fn accepts(&self, new: &CheckpointMeta) -> bool {
         self.entries.len() < self.capacity || self.worst().is_none_or(|worst| self.key(new) > self.key(&worst))
     }
 
     /// Adds `new` if the table accepts it, and evicts the worst entry if the table is full.
-    pub fn insert(&mut self, new: Stored) {
+    pub fn insert(&mut self, new: CheckpointMeta) {
         if !self.accepts(&new) {
             return;
         }
@@ -66,14 +66,14 @@ impl Table {
         self.entries.iter().max_by_key(|entry| (self.key(entry), entry.step)).map(|entry| entry.step)
     }
 
-    fn key(&self, entry: &Stored) -> i64 {
+    fn key(&self, entry: &CheckpointMeta) -> i64 {
         match self.order {
             Order::Interval => i64::from(entry.step),
             Order::Score => entry.score.unwrap_or(0.0) as i64,
         }
     }
 
-    fn worst(&self) -> Option<Stored> {
+    fn worst(&self) -> Option<CheckpointMeta> {
         self.entries.iter().min_by_key(|entry| (self.key(entry), entry.step)).copied()
     }
 }
@@ -97,36 +97,41 @@ impl Model {
 
     /// Adds an attempt to save `len` weights, which differ from those of all other attempts. Returns the entry and the
     /// weights.
-    pub fn start_save<C: Checksum>(&mut self, sequence: u32, score: Option<f32>, len: usize) -> (Stored, Vec<f32>) {
+    pub fn start_save<C: Checksum>(
+        &mut self,
+        sequence: u32,
+        score: Option<f32>,
+        len: usize,
+    ) -> (CheckpointMeta, Vec<f32>) {
         self.step += 1;
-        let stored = Stored { step: self.step, sequence, iteration: 10 * self.step, score };
+        let meta = CheckpointMeta { step: self.step, sequence, iteration: 10 * self.step, score };
         let mut weights: Vec<f32> = (0..len).map(|index| (self.step * 1000) as f32 + index as f32 * 0.37).collect();
-        let bytes = encode::<C>(&stored, &mut weights).into();
-        self.attempts.push(Attempt { stored, bytes, is_acknowledged: false });
-        (stored, weights)
+        let bytes = encode::<C>(&meta, &mut weights).into();
+        self.attempts.push(Attempt { meta, bytes, is_acknowledged: false });
+        (meta, weights)
     }
 
     /// Marks the last attempt as acknowledged.
     pub fn acknowledge_save(&mut self) {
         if let Some(last) = self.attempts.last_mut() {
             last.is_acknowledged = true;
-            self.acknowledged.insert(last.stored);
+            self.acknowledged.insert(last.meta);
         }
     }
 
     /// The attempt with the entry `stored`.
-    pub fn attempt(&self, stored: &Stored) -> Option<&Attempt> {
-        self.attempts.iter().rev().find(|attempt| attempt.stored == *stored)
+    pub fn attempt(&self, meta: &CheckpointMeta) -> Option<&Attempt> {
+        self.attempts.iter().rev().find(|attempt| attempt.meta == *meta)
     }
 }
 
 /// The stream that the store must contain for a checkpoint.
-pub fn encode<C: Checksum>(stored: &Stored, weights: &mut [f32]) -> Vec<u8> {
-    let Stored { step, sequence, iteration, score } = *stored;
+pub fn encode<C: Checksum>(meta: &CheckpointMeta, weights: &mut [f32]) -> Vec<u8> {
+    let CheckpointMeta { step, sequence, iteration, score } = *meta;
     let header = Header { step, sequence, iteration, score, score_name: None };
-    let contents = Contents { header, record: None, only: None, allow_non_finite: false };
+    let contents = Contents { header, record: None, single_object: None, allow_non_finite: false };
     let mut bytes = Vec::new();
-    let encoded = checkpoint::encode::<C, _, _>(&mut bytes, &contents, &One("m", weights));
+    let encoded = checkpoint::encode_with::<C, _, _>(&mut bytes, &contents, &mut Named::new("m", weights));
     encoded.expect("writing to a Vec does not fail");
     bytes
 }

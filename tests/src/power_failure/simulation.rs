@@ -9,12 +9,11 @@ use crate::random::Random;
 use crate::store_access::{list_checkpoints, read_stream};
 use core::marker::PhantomData;
 use training_monitor::ModelCheckpoint;
-use training_monitor::checkpoint::{Checksum, One};
+use training_monitor::checkpoint::{Checksum, Named};
 use training_monitor::event::IterationCompleted;
-use training_monitor::handlers::model_checkpoint::{Builder, Save as Decision};
-use training_monitor::handlers::saving::Saving;
-use training_monitor::ranking::Entry;
-use training_monitor::store::Stored;
+use training_monitor::handlers::model_checkpoint::ranking::RankedCheckpoint;
+use training_monitor::handlers::model_checkpoint::{CheckpointHandler, ConfigError, SaveDecision};
+use training_monitor::store::CheckpointMeta;
 
 /// An action in a session. A session starts with opening the store and ends with its actions or with a power failure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +43,9 @@ impl<V> Clone for Simulation<V> {
         Simulation { chip: self.chip.clone(), model: self.model.clone(), slots: self.slots, variant: PhantomData }
     }
 }
+
+/// The policy of a session. [`attach`] sets the number of kept checkpoints.
+type Policy<F> = Result<ModelCheckpoint<4, F>, ConfigError>;
 
 /// The content of the block outside the region.
 const FOREIGN: u8 = 0x3C;
@@ -75,20 +77,14 @@ impl<V: StoreVariant> Simulation<V> {
         Ok(simulation)
     }
 
-    fn settings(&self) -> Builder<4> {
-        ModelCheckpoint::<4>::builder().n_saved(V::n_saved(self.slots) as u32)
-    }
-
     /// Runs a session. Returns whether the power failed. Every other failure is an error.
     pub fn run(&mut self, actions: &[Action], failure: Option<PowerFailure>) -> Result<bool, String> {
-        let builder = self.settings();
-        let invalid = |error| format!("settings: {error}");
         if let Some(PowerFailure { after, interruption, seed }) = failure {
             self.chip.cut_power_at(after, interruption, seed);
         }
         let result = match self.model.acknowledged.order {
-            Order::Interval => self.session(builder.save_interval(1).build().map_err(invalid)?, actions),
-            Order::Score => self.session(builder.scored().build().map_err(invalid)?, actions),
+            Order::Interval => self.session(ModelCheckpoint::every(1), actions),
+            Order::Score => self.session(Ok(ModelCheckpoint::by_score()), actions),
         };
         let is_off = self.chip.is_off();
         self.chip.power_on();
@@ -99,7 +95,7 @@ impl<V: StoreVariant> Simulation<V> {
         }
     }
 
-    fn session<F>(&mut self, policy: ModelCheckpoint<4, F>, actions: &[Action]) -> Result<(), String> {
+    fn session<F>(&mut self, policy: Policy<F>, actions: &[Action]) -> Result<(), String> {
         let Simulation { chip, model, slots, .. } = self;
         let (_, erase, _) = chip.geometry();
         let mut handler = attach::<V, F>(chip, *slots, policy)?;
@@ -108,22 +104,22 @@ impl<V: StoreVariant> Simulation<V> {
             match *action {
                 Action::Save(Save { long, score }) => {
                     let score = (model.acknowledged.order == Order::Score).then_some(f32::from(score));
-                    let next = Stored { step: model.step + 1, sequence: 0, iteration: 0, score };
-                    if !rank(model, &ranked(handler.machine().kept())).accepts(&next) {
+                    let next = CheckpointMeta { step: model.step + 1, sequence: 0, iteration: 0, score };
+                    if !rank(model, &ranked(handler.policy().kept())).accepts(&next) {
                         continue;
                     }
                     sequence += 1;
                     let len = weight_count(erase, long);
-                    let (stored, mut weights) = model.start_save::<V::Sum>(sequence, score, len);
-                    let decision = Decision { step: stored.step, score };
-                    let objects = One("m", &mut weights[..]);
+                    let (meta, mut weights) = model.start_save::<V::Sum>(sequence, score, len);
+                    let decision = SaveDecision { step: meta.step, score };
+                    let mut objects = Named::new("m", &mut weights[..]);
                     handler
-                        .save(decision, stored.iteration, None, &objects)
+                        .save(decision, meta.iteration, None, &mut objects)
                         .map_err(|error| format!("save: {error}"))?;
                     model.acknowledge_save();
                 }
                 Action::EraseAhead { long } => {
-                    handler.sweep();
+                    handler.evict_unranked();
                     let len = 4 * weight_count(erase, long) as u32 + 32;
                     while !handler.store_mut().erase_ahead(len).map_err(|error| format!("erase ahead: {error}"))? {}
                 }
@@ -134,12 +130,10 @@ impl<V: StoreVariant> Simulation<V> {
 
     /// Opens the store twice, and compares its content with the model.
     pub fn check(&mut self) -> Result<(), String> {
-        let builder = self.settings();
-        let invalid = |error| format!("settings: {error}");
         let before = self.chip.counts;
         let first = match self.model.acknowledged.order {
-            Order::Interval => self.check_content(builder.save_interval(1).build().map_err(invalid)?),
-            Order::Score => self.check_content(builder.scored().build().map_err(invalid)?),
+            Order::Interval => self.check_content(ModelCheckpoint::every(1)),
+            Order::Score => self.check_content(Ok(ModelCheckpoint::by_score())),
         }?;
         if !self.chip.is_unstable() {
             let mut store = open_slots::<V>(&mut self.chip, self.slots)?;
@@ -162,19 +156,19 @@ impl<V: StoreVariant> Simulation<V> {
     }
 
     /// Opens the store and returns the listed checkpoints.
-    fn check_content<F>(&mut self, policy: ModelCheckpoint<4, F>) -> Result<Vec<Stored>, String> {
+    fn check_content<F>(&mut self, policy: Policy<F>) -> Result<Vec<CheckpointMeta>, String> {
         let Simulation { chip, model, slots, .. } = self;
         check_opening::<V>(chip, *slots)?;
 
         let mut handler = attach::<V, F>(chip, *slots, policy)?;
         let listed = list_checkpoints(handler.store_mut())?;
         let mut intact = Vec::new();
-        for stored in &listed {
-            let attempt = model.attempt(stored).ok_or_else(|| format!("{stored:?} was never saved"))?;
-            match read_stream(handler.store_mut(), stored.step) {
-                Ok(bytes) if *bytes == *attempt.bytes => intact.push(*stored),
+        for meta in &listed {
+            let attempt = model.attempt(meta).ok_or_else(|| format!("{meta:?} was never saved"))?;
+            match read_stream(handler.store_mut(), meta.step) {
+                Ok(bytes) if *bytes == *attempt.bytes => intact.push(*meta),
                 Ok(bytes) if has_valid_checksum::<V::Sum>(&bytes) => {
-                    return Err(format!("{stored:?}: wrong data with a valid checksum"));
+                    return Err(format!("{meta:?}: wrong data with a valid checksum"));
                 }
                 // An unstable cell: the stream was intact when the store was opened, but a later read gives other bits.
                 _ => (),
@@ -187,8 +181,8 @@ impl<V: StoreVariant> Simulation<V> {
         }
 
         let expected = with_acknowledged(model, &listed);
-        let mut kept: Vec<u32> = handler.machine().kept().iter().map(|entry| entry.step).collect();
-        let best = handler.machine().best().map(|entry| entry.step);
+        let mut kept: Vec<u32> = handler.policy().kept().iter().map(|entry| entry.step).collect();
+        let best = handler.policy().best().map(|entry| entry.step);
         if best != kept.last().copied() || best != expected.best() {
             return Err(format!("the best checkpoint is {best:?}, expected {:?}", expected.best()));
         }
@@ -196,11 +190,12 @@ impl<V: StoreVariant> Simulation<V> {
         if kept != expected.steps() {
             return Err(format!("the ranking is {kept:?}, expected {:?}", expected.steps()));
         }
-        let is_acknowledged = |stored: &Stored| model.attempt(stored).is_some_and(|attempt| attempt.is_acknowledged);
+        let is_acknowledged =
+            |meta: &CheckpointMeta| model.attempt(meta).is_some_and(|attempt| attempt.is_acknowledged);
         if listed.iter().all(is_acknowledged) && kept != model.acknowledged.steps() {
             return Err(format!("the ranking is {kept:?}, acknowledged were {:?}", model.acknowledged.steps()));
         }
-        let latest = handler.machine().latest().map(|entry| entry.step);
+        let latest = handler.policy().latest().map(|entry| entry.step);
         if latest != listed.last().map(|newest| newest.step) {
             return Err(format!("the latest checkpoint is {latest:?}, listed are {listed:?}"));
         }
@@ -241,8 +236,10 @@ fn open_slots<V: StoreVariant>(chip: &mut Chip, slots: usize) -> Result<Device<'
 fn attach<V: StoreVariant, F>(
     chip: &mut Chip,
     slots: usize,
-    policy: ModelCheckpoint<4, F>,
-) -> Result<Saving<4, IterationCompleted, Device<'_, V::Sum>, F>, String> {
+    policy: Policy<F>,
+) -> Result<CheckpointHandler<4, IterationCompleted, Device<'_, V::Sum>, F>, String> {
+    let policy = policy.and_then(|policy| policy.with_n_saved(V::n_saved(slots) as u32));
+    let policy = policy.map_err(|error| format!("settings: {error}"))?;
     let store = open_slots::<V>(chip, slots)?;
     policy.attach(IterationCompleted, store).map_err(|error| format!("attach: {error}"))
 }
@@ -257,22 +254,23 @@ fn has_valid_checksum<C: Checksum>(bytes: &[u8]) -> bool {
 }
 
 /// The ranking of the given checkpoints alone.
-fn rank(model: &Model, checkpoints: &[Stored]) -> Table {
+fn rank(model: &Model, checkpoints: &[CheckpointMeta]) -> Table {
     let mut table = Table { entries: Vec::new(), ..model.acknowledged.clone() };
-    checkpoints.iter().for_each(|stored| table.insert(*stored));
+    checkpoints.iter().for_each(|meta| table.insert(*meta));
     table
 }
 
 /// The ranking of the given checkpoints together with the acknowledged ones.
-fn with_acknowledged(model: &Model, checkpoints: &[Stored]) -> Table {
-    let mut all: Vec<Stored> = checkpoints.iter().chain(&model.acknowledged.entries).copied().collect();
-    all.sort_by_key(|stored| (stored.sequence, stored.step));
+fn with_acknowledged(model: &Model, checkpoints: &[CheckpointMeta]) -> Table {
+    let mut all: Vec<CheckpointMeta> = checkpoints.iter().chain(&model.acknowledged.entries).copied().collect();
+    all.sort_by_key(|meta| (meta.sequence, meta.step));
     all.dedup();
     rank(model, &all)
 }
 
 /// The entries of a ranking of the library as entries of a store.
-fn ranked(kept: &[Entry]) -> Vec<Stored> {
-    let stored = |entry: &Entry| Stored { step: entry.step, sequence: 0, iteration: 0, score: entry.score() };
-    kept.iter().map(stored).collect()
+fn ranked(kept: &[RankedCheckpoint]) -> Vec<CheckpointMeta> {
+    let meta =
+        |entry: &RankedCheckpoint| CheckpointMeta { step: entry.step, sequence: 0, iteration: 0, score: entry.score() };
+    kept.iter().map(meta).collect()
 }

@@ -3,7 +3,7 @@
 use super::device::Mistake;
 use training_monitor::checkpoint::{Checksum, Crc32};
 
-/// A variant of [`Slots`](training_monitor::store::slots::Slots): its checksum, its number of kept checkpoints, and the
+/// A variant of [`Slots`](training_monitor::store::flash::Slots): its checksum, its number of kept checkpoints, and the
 /// mistake between the store and the flash.
 pub trait StoreVariant {
     /// The checksum of the streams.
