@@ -11,7 +11,7 @@
 //! events after that checkpoint, because the resumed run records them again.
 //!
 //! ```
-//! use training_monitor::{Engine, ModelCheckpoint, State, checkpoint::Named, event::*, on};
+//! use training_monitor::{Engine, ModelCheckpoint, checkpoint::Named, event::*, on};
 //! use training_monitor_std::{Directory, History, history::HistoryEvent};
 //!
 //! let dir = tempfile::tempdir()?;
@@ -19,11 +19,9 @@
 //! let history = History::create(&path)?;
 //! let files = Directory::builder(dir.path(), "best").open()?;
 //! let mut handlers = (
-//!     on(IterationCompleted, |_: &mut _, s: &mut State<f32>| {
-//!         history.record_iteration(s.iteration(), s.output.unwrap_or(f32::NAN), None);
-//!     }),
-//!     on(EpochCompleted, |_: &mut _, s: &mut State<f32>| history.record_epoch(s.epoch(), &[("accuracy", 0.5)])),
-//!     ModelCheckpoint::<1>::builder().score_function(|s: &State<f32>| -s.output.unwrap_or(f32::NAN)).build()?
+//!     on(IterationCompleted, |_, s| history.record_iteration(s.iteration(), s.output.unwrap_or(f32::NAN), None)),
+//!     on(EpochCompleted, |_, s| history.record_epoch(s.epoch(), &[("accuracy", 0.5)])),
+//!     ModelCheckpoint::<1>::best_by(|s| -s.output.unwrap_or(f32::NAN))
 //!         .attach(EpochCompleted, files)?
 //!         .observe(history.observer("best")),
 //! );
@@ -53,7 +51,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use training_monitor::Outcome;
 use training_monitor::engine::Resumed;
-use training_monitor::handlers::model_checkpoint::{CheckpointEvent, CheckpointObserver};
+use training_monitor::handlers::model_checkpoint::{CheckpointEvent, CheckpointObserver, SaveDecision};
 
 /// A handle to the history file of one run. All clones of a handle write to the same file.
 #[derive(Clone)]
@@ -240,17 +238,17 @@ pub struct HistoryObserver {
 }
 
 impl<E: fmt::Display> CheckpointObserver<E> for HistoryObserver {
-    fn on_checkpoint_event(&mut self, report: &CheckpointEvent<'_, E>) {
+    fn on_checkpoint_event(&mut self, event: &CheckpointEvent<'_, E>) {
         let mut log = self.history.0.borrow_mut();
         let (store, iteration) = (self.store.clone(), log.iteration);
-        let event = match report {
-            CheckpointEvent::Saved { decision: save, bytes, evicted: removed } => {
-                let (step, score) = (save.step, save.score);
-                HistoryEvent::Saved { store, step, iteration, score, bytes: *bytes, removed: *removed }
+        let event = match event {
+            CheckpointEvent::Saved { decision: SaveDecision { step, score }, bytes, evicted } => {
+                let (step, score, bytes, removed) = (*step, *score, *bytes, *evicted);
+                HistoryEvent::Saved { store, step, iteration, score, bytes, removed }
             }
-            CheckpointEvent::SaveFailed { decision: save, error, retrying } => {
+            CheckpointEvent::SaveFailed { decision, error, retrying } => {
                 let error = error.to_string();
-                HistoryEvent::SaveFailed { store, step: save.step, iteration, error, retrying: *retrying }
+                HistoryEvent::SaveFailed { store, step: decision.step, iteration, error, retrying: *retrying }
             }
             CheckpointEvent::EvictionFailed { step, error } => {
                 HistoryEvent::EvictionFailed { store, step: *step, iteration, error: error.to_string() }

@@ -4,7 +4,7 @@
 //! * [`Directory`] stores checkpoints as files with Ignite's file names. Committed checkpoints survive a power failure.
 //! * [`History`] records the events of a run in a file of JSON lines, and [`chart`] draws them as an SVG image.
 //! * [`Progress`] shows the progress of a run in the terminal.
-//! * [`StdClock`] is a clock for an attached timer.
+//! * [`StdClock`] is a clock for an attached [`Timer`](training_monitor::Timer).
 //! * [`Crc32Fast`] computes the checksum of the checkpoint format with the CPU's own instructions.
 //! * `test_support` (feature `test-support`) provides simulated flash, disks, stores and clocks that fail on request,
 //!   for tests of your firmware.
@@ -17,52 +17,51 @@
 //! ```
 //! use training_monitor::checkpoint::Named;
 //! use training_monitor::event::{EpochCompleted, IterationCompleted};
-//! use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, State, StopReason, Timer, on};
+//! use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, StateDict, StopReason, Timer, on};
 //! use training_monitor_std::{Directory, History, Progress, StdClock, chart};
+//!
+//! #[derive(StateDict)]
+//! struct Line { slope: f32, offset: f32 }
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let dir = tempfile::tempdir()?;
 //!
-//! // Trains two weights on y = 2x + 1 for at most `epochs` epochs. Each batch is one pair of x and y.
+//! // Learns y = 2x + 1 in at most `epochs` epochs. Each batch is one x.
 //! let train = |epochs: u32| -> Result<_, Box<dyn std::error::Error>> {
-//!     let mut model = Named::new("line", [0.0_f32, 0.0]);
+//!     let mut model = Named::new("line", Line { slope: 0.0, offset: 0.0 });
 //!     let history = History::open(dir.path().join("history.jsonl"))?;
 //!     let files = Directory::builder(dir.path(), "latest").require_empty(false).open()?;
 //!     let mut handlers = (
-//!         on(IterationCompleted, |_: &mut _, s: &mut State<f32>| {
-//!             history.record_iteration(s.iteration(), s.output.unwrap_or(f32::NAN), None);
+//!         on(IterationCompleted, |_, s| history.record_iteration(s.iteration(), s.output.unwrap_or(f32::NAN), None)),
+//!         on(EpochCompleted, |model: &mut Named<Line>, s| {
+//!             history.record_epoch(s.epoch(), &[("slope", model.slope.into()), ("offset", model.offset.into())]);
 //!         }),
-//!         on(EpochCompleted, |model: &mut Named<[f32; 2]>, s: &mut State<f32>| {
-//!             history.record_epoch(s.epoch(), &[("slope", model.1[0].into()), ("offset", model.1[1].into())]);
-//!         }),
-//!         EarlyStopping::new(3)?.attach(EpochCompleted, |s: &State<f32>| -s.output.unwrap_or(f32::NAN)),
-//!         Timer::new(0).attach_to_run(StdClock::new()),
-//!         Progress::new().attach(|s: &State<f32>| s.output.unwrap_or(f32::NAN)),
-//!         ModelCheckpoint::<2>::every(1)?.n_saved(2).build()?
-//!             .attach(EpochCompleted, files)?
-//!             .observe(history.observer("latest")),
+//!         EarlyStopping::new(3)?.attach(EpochCompleted, |s| -s.output.unwrap_or(f32::NAN)),
+//!         Timer::new(0).attach(StdClock::new()),
+//!         Progress::new().attach(|s| s.output.unwrap_or(f32::NAN)),
+//!         ModelCheckpoint::<2>::every(1)?.attach(EpochCompleted, files)?.observe(history.observer("latest")),
 //!     );
 //!     let mut engine = Engine::new(epochs);
 //!     let resumed = engine.resume(&mut model, &mut handlers)?;
 //!     history.record_resume(resumed)?;
-//!     let outcome = engine.run(&mut model, &[-1.0_f32, 0.0, 1.0][..], &mut handlers, |model, x, _| {
-//!         let error = model.1[0] * x + model.1[1] - (2.0 * x + 1.0);
-//!         model.1[0] -= 0.5 * error * x;
-//!         model.1[1] -= 0.5 * error;
+//!     let outcome = engine.run(&mut model, &[-1.0_f32, 0.0, 1.0][..], &mut handlers, |line, x, _| {
+//!         let error = line.slope * x + line.offset - (2.0 * x + 1.0);
+//!         line.slope -= 0.5 * error * x;
+//!         line.offset -= 0.5 * error;
 //!         error * error
 //!     })?;
 //!     history.record_stop(&outcome);
 //!     history.flush()?;
-//!     Ok((model.1, outcome, resumed.map(|resumed| resumed.epoch)))
+//!     Ok((model.object, outcome, resumed.map(|resumed| resumed.epoch)))
 //! };
 //!
 //! let (_, _, resumed) = train(4)?;
 //! assert_eq!(resumed, None);
 //! // The second call knows only the files, like a program after a restart.
-//! let (weights, outcome, resumed) = train(1000)?;
+//! let (line, outcome, resumed) = train(1000)?;
 //! assert_eq!(resumed, Some(4));
 //! assert_eq!(outcome.reason, StopReason::EarlyStopping);
-//! assert!((weights[0] - 2.0).abs() < 1e-3 && (weights[1] - 1.0).abs() < 1e-3);
+//! assert!((line.slope - 2.0).abs() < 1e-3 && (line.offset - 1.0).abs() < 1e-3);
 //!
 //! chart::write(dir.path().join("history.jsonl"), dir.path().join("run.svg"), "a line")?;
 //! assert_eq!(std::fs::read_dir(dir.path())?.count(), 4); // two checkpoints, one history, one chart

@@ -18,12 +18,12 @@ const REDRAW_INTERVAL: Duration = Duration::from_millis(50);
 /// never influences the run.
 ///
 /// ```
-/// use training_monitor::{Engine, State};
+/// use training_monitor::Engine;
 /// use training_monitor_std::Progress;
 ///
 /// let progress = Progress::new();
 /// let mut handlers = (
-///     progress.attach(|s: &State<f32>| s.output.unwrap_or(f32::NAN)),
+///     progress.attach(|s| s.output.unwrap_or(f32::NAN)),
 ///     // Other handlers can follow.
 /// );
 /// let outcome = Engine::new(2).run(&mut (), 0..50, &mut handlers, |_, batch, _| 1.0 / (1.0 + batch as f32))?;
@@ -133,7 +133,7 @@ impl Progress {
     }
 
     /// Creates a handler for an engine. The closure `loss` reads the loss from the state after each iteration.
-    pub fn attach<L>(&self, loss: L) -> ProgressHandler<L> {
+    pub fn attach<O, X, L: FnMut(&State<O, X>) -> f32>(&self, loss: L) -> ProgressHandler<L> {
         ProgressHandler { progress: self.clone(), loss }
     }
 }

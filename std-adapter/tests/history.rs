@@ -116,6 +116,29 @@ fn numbers_of_other_json_writers_are_parsed() {
     assert_eq!(lines[0].parse::<HistoryEvent>().unwrap(), expected[0]);
 }
 
+/// The names of the events and of their fields are part of the file format.
+#[test]
+fn events_have_the_names_of_the_file_format() {
+    let store = || "best".to_owned();
+    let error = || "no space".to_owned();
+    let events = [
+        HistoryEvent::Saved { store: store(), step: 2, iteration: 8, score: None, bytes: 90, removed: Some(1) },
+        HistoryEvent::SaveFailed { store: store(), step: 3, iteration: 12, error: error(), retrying: true },
+        HistoryEvent::EvictionFailed { store: store(), step: 1, iteration: 12, error: error() },
+        HistoryEvent::LoadFailed { store: store(), step: 2, error: error() },
+    ];
+    let lines = [
+        r#"{"event":"saved","store":"best","step":2,"iteration":8,"score":null,"bytes":90,"removed":1}"#,
+        r#"{"event":"save_failed","store":"best","step":3,"iteration":12,"error":"no space","retrying":true}"#,
+        r#"{"event":"removal_failed","store":"best","step":1,"iteration":12,"error":"no space"}"#,
+        r#"{"event":"load_failed","store":"best","step":2,"error":"no space"}"#,
+    ];
+    for (event, line) in events.iter().zip(lines) {
+        assert_eq!(serde_json::to_string(event).unwrap(), line);
+        assert_eq!(line.parse::<HistoryEvent>().unwrap(), *event);
+    }
+}
+
 #[test]
 fn full_disk_does_not_stop_a_run() {
     // On Linux, each write to the device `/dev/full` fails as on a full disk.

@@ -23,7 +23,7 @@ pub enum Operation {
     Rename,
     /// Synchronizing the names in the directory.
     SyncDir,
-    /// StreamSpec a file for reading.
+    /// Opening a file for reading.
     Open,
     /// Reading from a file.
     Read,

@@ -4,7 +4,7 @@
 //!
 //! * A checkpoint whose save returned `Ok` is complete and readable until the directory removes it.
 //! * A checkpoint whose save was interrupted is either complete or absent.
-//! * StreamSpec the directory needs no manual repair.
+//! * Opening the directory needs no manual repair.
 //! * The directory never changes a file that does not belong to its own series of checkpoints.
 //!
 //! A save performs these steps:
@@ -31,24 +31,22 @@
 //! the directory keeps two.
 //!
 //! ```
-//! use training_monitor::{Engine, ModelCheckpoint, State, checkpoint::Named, event::{EpochCompleted, IterationCompleted}, on};
+//! use training_monitor::{Engine, ModelCheckpoint, checkpoint::Named, engine::Evaluator, event::EpochCompleted};
 //! use training_monitor_std::Directory;
 //!
 //! let dir = tempfile::tempdir()?;
 //! let mut model = Named::new("mymodel", [0.0_f32; 8]);
-//!
 //! let files = Directory::builder(dir.path(), "myprefix").open()?;
-//! let checkpoint = ModelCheckpoint::<2>::every(2)?.n_saved(2).build()?;
 //!
-//! // The handler is attached to an evaluator, which the trainer runs after each of its epochs.
-//! let evaluate = on(EpochCompleted, |model: &mut Named<[f32; 8]>, _: &mut State<f32>, evaluator: &mut Engine<f32>, handlers: &mut _| {
-//!     evaluator.run(model, 0..2, handlers, |_, _, _| 0.0).expect("an evaluation");
-//! })
-//! .with(Engine::new(1), checkpoint.attach(EpochCompleted, files)?);
-//! Engine::new(6).run(&mut model, 0..3, &mut { evaluate }, |model, batch, _| {
-//!     model.1[batch as usize] += 1.0;
-//!     0.5
-//! })?;
+//! // The checkpoint handler is attached to an evaluator, which the trainer runs after each of its epochs.
+//! let checkpoint = ModelCheckpoint::<2>::every(2)?.attach(EpochCompleted, files)?;
+//! let evaluate = Evaluator::new(Engine::<f32>::new(1), checkpoint).run_at(
+//!     EpochCompleted,
+//!     |model, _, evaluator, handlers| {
+//!         evaluator.run(model, 0..2, handlers, |_, _, _| 0.0).expect("an evaluation");
+//!     },
+//! );
+//! Engine::new(6).run(&mut model, 0..3, &mut { evaluate }, |model, batch, _| model[batch as usize] += 1.0)?;
 //!
 //! let mut names: Vec<_> = std::fs::read_dir(dir.path())?.map(|entry| entry.unwrap().file_name()).collect();
 //! names.sort();

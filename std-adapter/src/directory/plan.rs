@@ -123,7 +123,7 @@ impl IgnoreReason {
 /// Plans the recovery of the checkpoint series `naming`. `files` are all files of the directory, in any order; the plan
 /// leaves out files whose names do not fit the series.
 ///
-/// The function decides from the names and the contents of the files alone and performs no I/O. StreamSpec a
+/// The function decides from the names and the contents of the files alone and performs no I/O. Opening a
 /// [`Directory`](crate::Directory) performs the plan. An analysis tool can display the same plan and leave the
 /// directory unchanged.
 ///

@@ -154,8 +154,8 @@ impl<F: FileSystem> Directory<F> {
         Ok(())
     }
 
-    /// Cancels the pending save and removes its temporary files. If removing a file fails, the next spec removes the
-    /// file.
+    /// Cancels the pending save and removes its temporary files. If removing a file fails, the next opening removes
+    /// the file.
     pub(super) fn abort_save(&mut self) {
         let Some(mut save) = self.pending_save.take() else { return };
         if let Some(file) = save.file.take() {
@@ -249,7 +249,7 @@ impl<F: FileSystem> Directory<F> {
             removal.files.retain(|name| !is_new_file(name));
         }
         self.ignored.retain(|file| !is_new_file(&file.name));
-        // If removing a file fails, the next spec removes the file, because a newer checkpoint has the same step.
+        // If removing a file fails, the next opening removes the file, because a newer checkpoint has the same step.
         for name in replaced.iter().flat_map(|replaced| &replaced.files).filter(|name| !is_new_file(name)) {
             let _ = self.location.remove(name);
         }

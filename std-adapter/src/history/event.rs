@@ -87,7 +87,8 @@ pub enum HistoryEvent {
         /// Whether the handler immediately retried the save.
         retrying: bool,
     },
-    /// A checkpoint handler failed to remove an evicted checkpoint.
+    /// A checkpoint handler failed to remove an evicted checkpoint. The name in the file is `removal_failed`.
+    #[serde(rename = "removal_failed")]
     EvictionFailed {
         /// The name of the checkpoint handler.
         store: String,

@@ -22,14 +22,13 @@
 //! let disk = Disk::default();
 //! disk.cut_power_at(9); // during the second save
 //! let files = Directory::builder("dir", "run").open_on(disk.clone())?;
-//! let mut saving = ModelCheckpoint::<1>::every(1)?.n_saved(1).build()?.attach(EpochCompleted, files)?;
-//! assert!(Engine::new(5).run(&mut net, 0..2, &mut saving, |_, _, _| 0.0).is_err()); // the power is off
+//! let mut checkpoint = ModelCheckpoint::<1>::every(1)?.attach(EpochCompleted, files)?;
+//! assert!(Engine::new(5).run(&mut net, 0..2, &mut checkpoint, |_, _, _| 0.0).is_err()); // the power is off
 //!
 //! for image in disk.images(1000).0 {
 //!     let files = Directory::builder("dir", "run").require_empty(false).open_on(Disk::new(&image))?;
-//!     let policy = ModelCheckpoint::<1>::every(1)?.n_saved(1).build()?;
-//!     let saving = policy.attach::<_, _>(EpochCompleted, files)?;
-//!     assert!(!saving.policy().kept().is_empty()); // the first or the second checkpoint
+//!     let checkpoint = ModelCheckpoint::<1>::every(1)?.attach(EpochCompleted, files)?;
+//!     assert!(!checkpoint.policy().kept().is_empty()); // the first or the second checkpoint
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -32,19 +32,17 @@
 //!
 //! ```
 //! use training_monitor::{Engine, ModelCheckpoint, checkpoint::Named, event::EpochCompleted, store::flash::Slots};
-//! use training_monitor::handlers::model_checkpoint::OnError;
 //! use training_monitor_std::test_support::flash::{Flash, Interruption};
 //!
 //! // Runs the firmware from power-on. Returns the result of the run, or `None` if power fails.
 //! let session = |flash: &mut Flash<8, 256>| -> Option<f32> {
 //!     let store = Slots::<_, 3>::open(flash, 0..768).ok()?;
-//!     let settings = ModelCheckpoint::<2>::every(1)?.n_saved(2).on_error(OnError::Stop);
-//!     let mut checkpoint = settings.build().ok()?.attach(EpochCompleted, store).ok()?;
+//!     let mut checkpoint = ModelCheckpoint::<2>::every(1).ok()?.attach(EpochCompleted, store).ok()?;
 //!     let mut model = Named::new("m", [0.0_f32]);
 //!     let mut engine = Engine::new(3);
 //!     engine.resume(&mut model, &mut checkpoint).ok()?;
-//!     engine.run(&mut model, 0..2, &mut checkpoint, |model, batch, _| model.1[0] += batch as f32).ok()?;
-//!     Some(model.1[0])
+//!     engine.run(&mut model, 0..2, &mut checkpoint, |model, batch, _| model[0] += batch as f32).ok()?;
+//!     Some(model[0])
 //! };
 //! let mut flash = Flash::new(768, 0xFF);
 //! assert_eq!(session(&mut flash), Some(3.0));

@@ -14,8 +14,8 @@
 //! project use the same tools. A tool panics only if its arguments are invalid.
 //!
 //! ```
-//! use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, Timer, checkpoint::Named, time::Extend};
-//! use training_monitor::event::{EpochCompleted, IterationCompleted, IterationStarted, Started};
+//! use training_monitor::{Engine, ModelCheckpoint, Timer, checkpoint::Named, time::WrappingClock};
+//! use training_monitor::event::{EpochCompleted, IterationCompleted, IterationStarted};
 //! use training_monitor::handlers::model_checkpoint::OnError;
 //! use training_monitor::store::flash::Slots;
 //! use training_monitor_std::test_support::flash::Flash;
@@ -30,14 +30,17 @@
 //!     commits += u32::from(operation == StoreOperation::Commit);
 //!     if operation == StoreOperation::Commit && commits % 2 == 0 { StoreFault::Before } else { StoreFault::None }
 //! });
-//! let settings = ModelCheckpoint::<2>::every(1)?.n_saved(2).on_error(OnError::Continue);
 //! let mut handlers = (
-//!     Timer::new(0).attach(Extend::new(ticks.reader()), Started, IterationCompleted, IterationStarted, IterationCompleted),
-//!     settings.build()?.attach(EpochCompleted, store)?,
+//!     Timer::new(0)
+//!         .attach(WrappingClock::new(ticks.reader()))
+//!         .resume(IterationStarted)
+//!         .pause(IterationCompleted)
+//!         .step(IterationCompleted),
+//!     ModelCheckpoint::<2>::every(1)?.with_on_error(OnError::Continue).attach(EpochCompleted, store)?,
 //! );
 //! Engine::new(5).run(&mut Named::new("m", [0.0_f32]), 0..2, &mut handlers, |_, _, _| ticks.advance(3))?;
 //! assert_eq!(handlers.0.timer.total(), 30);
-//! assert_eq!(handlers.1.policy().kept().iter().map(|entry| entry.step).collect::<Vec<_>>(), [3, 5]);
+//! assert_eq!(handlers.1.policy().kept().iter().map(|kept| kept.step).collect::<Vec<_>>(), [3, 5]);
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
 

@@ -15,10 +15,10 @@
 //!     if operation == StoreOperation::Commit && commits == 2 { StoreFault::Before } else { StoreFault::None }
 //! });
 //! let mut model = Named::new("mymodel", [0.0_f32; 4]);
-//! let mut checkpoint = ModelCheckpoint::<2>::every(1)?.n_saved(2).on_error(OnError::Continue).build()?
-//!     .attach(IterationCompleted, store)?;
+//! let policy = ModelCheckpoint::<2>::every(1)?.with_on_error(OnError::Continue);
+//! let mut checkpoint = policy.attach(IterationCompleted, store)?;
 //! Engine::new(1).run(&mut model, 0..3, &mut checkpoint, |_, batch, _| batch)?;
-//! assert_eq!(checkpoint.policy().kept().iter().map(|e| e.step).collect::<Vec<_>>(), [1, 3]);
+//! assert_eq!(checkpoint.policy().kept().iter().map(|kept| kept.step).collect::<Vec<_>>(), [1, 3]);
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
 
@@ -42,7 +42,7 @@ pub enum StoreOperation {
     List,
     /// Getting the number of streams of a checkpoint.
     StreamCount,
-    /// StreamSpec a stream for reading.
+    /// Opening a stream for reading.
     Open,
     /// Reading from a stream.
     Read,

@@ -6,11 +6,11 @@ use std::rc::Rc;
 /// A simulated 32-bit tick counter that the test advances. All clones of a value share the same counter.
 ///
 /// ```
-/// use training_monitor::time::{Clock, Extend};
+/// use training_monitor::time::{Clock, WrappingClock};
 /// use training_monitor_std::test_support::ticks::TickSource;
 ///
 /// let ticks = TickSource::with_ticks_until_wrap(3);
-/// let mut clock = Extend::new(ticks.reader());
+/// let mut clock = WrappingClock::new(ticks.reader());
 /// ticks.advance(10);
 /// assert_eq!(clock.now(), 10);
 /// ```
@@ -45,14 +45,14 @@ impl TickSource {
 /// Adds an offset to the ticks of `source`, so that the returned function overflows `ticks` ticks after its first call.
 ///
 /// ```
-/// use training_monitor::time::{Clock, Extend};
+/// use training_monitor::time::{Clock, WrappingClock};
 /// use training_monitor_std::test_support::ticks::offset_to_wrap_after;
 ///
 /// // The closure stands for the timer of a board.
 /// let mut hardware = 100;
 /// let mut source = offset_to_wrap_after(5, move || { hardware += 4; hardware });
 /// assert_eq!([source(), source(), source()], [u32::MAX - 4, u32::MAX, 3]);
-/// let mut clock = Extend::new(source);
+/// let mut clock = WrappingClock::new(source);
 /// assert_eq!([clock.now(), clock.now()], [4, 8]);
 /// ```
 pub fn offset_to_wrap_after(ticks: u32, mut source: impl FnMut() -> u32) -> impl FnMut() -> u32 {
