@@ -1,7 +1,7 @@
 //! The built-in checksum against the definition of CRC-32 and against the crate crc32fast. `--features crc-table-4k` selects
-//! the larger table.
+//! the larger table. Streams can be written and read with another implementation of the checksum.
 
-use training_monitor::checkpoint::{Checksum, Crc32};
+use training_monitor::checkpoint::{self, Checksum, Contents, Crc32, DecodeError, Named};
 
 /// The xorshift32 generator: the same numbers in every run.
 struct Random(u32);
@@ -71,4 +71,53 @@ fn crc32_matches_the_definition_at_every_length_and_split() {
             assert_eq!(crc.value(), expected, "{len} bytes, split at {split}");
         }
     }
+}
+
+/// The checksum of the crate crc32fast.
+#[derive(Default)]
+struct Fast(crc32fast::Hasher);
+
+impl Checksum for Fast {
+    fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+    fn value(&self) -> u32 {
+        self.0.clone().finalize()
+    }
+}
+
+/// A checksum with other values. No stream of this crate matches it.
+#[derive(Default)]
+struct Wrong(Crc32);
+
+impl Checksum for Wrong {
+    fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+    fn value(&self) -> u32 {
+        !self.0.value()
+    }
+}
+
+#[test]
+fn another_implementation_of_the_checksum_reads_and_writes_the_same_streams() {
+    let mut model = Named::new("m", [1.0_f32, 2.0, 3.0]);
+    let (mut bytes, mut fast) = (Vec::new(), Vec::new());
+    let encoded = checkpoint::encode(&mut bytes, &Contents::new(1), &mut model).unwrap();
+    assert_eq!(checkpoint::encode_with::<Fast, _, _>(&mut fast, &Contents::new(1), &mut model), Ok(encoded));
+    assert_eq!(bytes, fast);
+
+    let mut loaded = Named::new("m", [0.0_f32; 3]);
+    let info = checkpoint::load_with::<Fast, _>(&bytes, &mut loaded, None).unwrap();
+    assert_eq!((info.crc, loaded.object), (encoded.crc, model.object));
+    let inspected = checkpoint::inspect_with::<Fast, _, _>(&mut &bytes[..], &mut [0; 64], &mut ());
+    assert_eq!(inspected, Ok(info));
+
+    let mut loaded = Named::new("m", [0.0_f32; 3]);
+    let wrong = checkpoint::load_with::<Wrong, _>(&bytes, &mut loaded, None);
+    assert_eq!((wrong, loaded.object), (Err(DecodeError::Checksum), [0.0; 3]));
+    let wrong = checkpoint::inspect_with::<Wrong, _, _>(&mut &bytes[..], &mut [0; 64], &mut ());
+    assert_eq!(wrong, Err(DecodeError::Checksum));
+    checkpoint::encode_with::<Wrong, _, _>(&mut fast, &Contents::new(1), &mut model).unwrap();
+    assert_eq!(checkpoint::load(&fast[bytes.len()..], &mut loaded, None), Err(DecodeError::Checksum));
 }

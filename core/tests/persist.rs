@@ -1,0 +1,251 @@
+//! User-defined handlers whose state survives a restart: `Persist` and `HandlerStates`.
+
+use training_monitor::checkpoint::{self, Contents, Inspect, Named};
+use training_monitor::event::IterationCompleted;
+use training_monitor::run_record::{HandlerKind, HandlerStates, Persist, RestoreError, RunRecord};
+use training_monitor::{EarlyStopping, Engine, Event, Handler, State};
+
+/// Counts iterations. `N` is the number of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+struct Counter<const N: u8> {
+    count: u32,
+    /// The number of calls of `restore`.
+    restores: u32,
+}
+
+impl<const N: u8> Handler<(), f32> for Counter<N> {
+    fn on_event(&mut self, event: Event, (): &mut (), _: &mut State<f32>) {
+        self.count += u32::from(event == Event::IterationCompleted);
+    }
+    fn persist(&mut self, _: &mut State<f32>, states: &mut HandlerStates<'_>) {
+        states.visit(self);
+    }
+}
+
+impl<const N: u8> Persist for Counter<N> {
+    const KIND: HandlerKind = HandlerKind::user(N);
+    type State = u32;
+    fn save(&mut self) -> u32 {
+        self.count
+    }
+    fn restore(&mut self, count: u32) {
+        self.count = count;
+        self.restores += 1;
+    }
+}
+
+/// A handler of the same kind as [`Counter`], whose state is a `bool`.
+#[derive(Default)]
+struct Flag<const N: u8>;
+
+impl<const N: u8> Handler<(), f32> for Flag<N> {
+    fn on_event(&mut self, _: Event, (): &mut (), _: &mut State<f32>) {}
+    fn persist(&mut self, _: &mut State<f32>, states: &mut HandlerStates<'_>) {
+        assert!(!states.visit(self));
+    }
+}
+
+impl<const N: u8> Persist for Flag<N> {
+    const KIND: HandlerKind = HandlerKind::user(N);
+    type State = bool;
+    fn save(&mut self) -> bool {
+        true
+    }
+    fn restore(&mut self, _: bool) {
+        panic!("a malformed state is restored");
+    }
+}
+
+/// The record of three counters, all of which counted five iterations.
+fn record_of_three() -> RunRecord {
+    let mut handlers = (Counter::<1>::default(), Counter::<2>::default(), Counter::<3>::default());
+    let mut engine = Engine::new(1);
+    engine.run(&mut (), 0..5, &mut handlers, |(), _, _| 0.0).unwrap();
+    engine.record::<(), _>(&mut handlers).unwrap()
+}
+
+#[test]
+fn the_state_of_a_user_defined_handler_is_restored() {
+    let record = record_of_three();
+    let states: Vec<_> = record.handlers().map(|(kind, state)| (kind, state.to_vec())).collect();
+    assert_eq!(states, [1, 2, 3].map(|number| (HandlerKind::user(number), vec![5])));
+    let mut engine = Engine::<f32>::new(2);
+    let mut handlers = (Counter::<1>::default(), [Counter::<2>::default()], Some(Counter::<3>::default()));
+    engine.restore::<(), _>(&record, &mut handlers).unwrap();
+    // `restore` was called once for each handler.
+    let (count, restores) = (5, 1);
+    assert_eq!(handlers.0, Counter { count, restores });
+    assert_eq!(handlers.1, [Counter { count, restores }]);
+    assert_eq!(handlers.2, Some(Counter { count, restores }));
+    // The run continues with the second epoch.
+    engine.run(&mut (), 0..5, &mut handlers, |(), _, _| 0.0).unwrap();
+    assert_eq!(handlers.0.count, 10);
+}
+
+/// Restores the record of three counters with other handlers, of which one does not match. Returns the error. Checks that
+/// `restore` was called for none of the handlers.
+macro_rules! failed_restore {
+    ($($handler:expr),*) => {{
+        let mut engine = Engine::<f32>::new(2);
+        let before = engine.engine_state();
+        let mut handlers = ($($handler,)*);
+        let error = engine.restore::<(), _>(&record_of_three(), &mut handlers).unwrap_err();
+        assert_eq!(engine.engine_state(), before);
+        handlers.assert_unchanged();
+        error
+    }};
+}
+
+/// Handlers of which none may be restored.
+trait AssertUnchanged {
+    fn assert_unchanged(&self);
+}
+
+impl<const N: u8> AssertUnchanged for Counter<N> {
+    fn assert_unchanged(&self) {
+        assert_eq!((self.count, self.restores), (0, 0), "counter {N}");
+    }
+}
+
+impl<const N: u8> AssertUnchanged for Flag<N> {
+    fn assert_unchanged(&self) {}
+}
+
+macro_rules! tuples {
+    ($($name:ident . $index:tt)+) => {
+        impl<$($name: AssertUnchanged),+> AssertUnchanged for ($($name,)+) {
+            fn assert_unchanged(&self) {
+                $(self.$index.assert_unchanged();)+
+            }
+        }
+    };
+}
+
+tuples!(A.0 B.1);
+tuples!(A.0 B.1 C.2);
+tuples!(A.0 B.1 C.2 D.3);
+
+fn counter<const N: u8>() -> Counter<N> {
+    Counter::default()
+}
+
+#[test]
+fn a_malformed_state_at_any_position_changes_no_handler() {
+    let malformed = |number| RestoreError::Malformed { kind: HandlerKind::user(number) };
+    // The saved state is 5, which is not a `bool`.
+    assert_eq!(failed_restore!(Flag::<1>, counter::<2>(), counter::<3>()), malformed(1));
+    assert_eq!(failed_restore!(counter::<1>(), Flag::<2>, counter::<3>()), malformed(2));
+    assert_eq!(failed_restore!(counter::<1>(), counter::<2>(), Flag::<3>), malformed(3));
+    // The first of several errors is returned.
+    assert_eq!(failed_restore!(counter::<1>(), Flag::<2>, Flag::<3>), malformed(2));
+}
+
+#[test]
+fn another_handler_at_any_position_changes_no_handler() {
+    let other = |expected, found| RestoreError::OtherHandler {
+        expected: HandlerKind::user(expected),
+        found: HandlerKind::user(found),
+    };
+    assert_eq!(failed_restore!(counter::<9>(), counter::<2>(), counter::<3>()), other(9, 1));
+    assert_eq!(failed_restore!(counter::<1>(), counter::<9>(), counter::<3>()), other(9, 2));
+    assert_eq!(failed_restore!(counter::<1>(), counter::<2>(), counter::<9>()), other(9, 3));
+    // Another order.
+    assert_eq!(failed_restore!(counter::<1>(), counter::<3>(), counter::<2>()), other(3, 2));
+}
+
+#[test]
+fn a_missing_or_an_additional_handler_at_any_position_changes_no_handler() {
+    let (user, other) = (HandlerKind::user, |expected, found| RestoreError::OtherHandler { expected, found });
+    assert_eq!(failed_restore!(counter::<2>(), counter::<3>()), other(user(2), user(1)));
+    assert_eq!(failed_restore!(counter::<1>(), counter::<3>()), other(user(3), user(2)));
+    assert_eq!(failed_restore!(counter::<1>(), counter::<2>()), RestoreError::Unclaimed { kind: user(3) });
+    let (a, b, c, d) = (counter::<1>(), counter::<2>(), counter::<3>(), counter::<4>());
+    assert_eq!(failed_restore!(d, a, b, c), other(user(4), user(1)));
+    assert_eq!(failed_restore!(a, d, b, c), other(user(4), user(2)));
+    assert_eq!(failed_restore!(a, b, d, c), other(user(4), user(3)));
+    assert_eq!(failed_restore!(a, b, c, d), RestoreError::Missing { kind: user(4) });
+}
+
+#[test]
+fn a_failed_restore_changes_no_handler_of_this_crate_either() {
+    let stopping =
+        || EarlyStopping::new(9).unwrap().attach(IterationCompleted, |state: &State<f32>| state.output.unwrap());
+    let mut engine = Engine::new(1);
+    let mut handlers = (counter::<1>(), stopping(), counter::<2>());
+    engine.run(&mut (), &[2.0, 1.0][..], &mut handlers, |(), score, _| *score).unwrap();
+    let record = engine.record::<(), _>(&mut handlers).unwrap();
+    let mut other = (counter::<1>(), stopping(), counter::<3>());
+    assert!(engine.restore::<(), _>(&record, &mut other).is_err());
+    assert_eq!((other.0.count, other.1.early_stopping.best_score(), other.2.count), (0, None, 0));
+}
+
+#[test]
+fn visit_returns_true_only_when_the_handler_was_restored() {
+    /// Keeps the results of `visit`.
+    struct Visits(Vec<bool>);
+    impl Handler<(), f32> for Visits {
+        fn on_event(&mut self, _: Event, (): &mut (), _: &mut State<f32>) {}
+        fn persist(&mut self, run: &mut State<f32>, states: &mut HandlerStates<'_>) {
+            let restored = states.visit(&mut Counter::<7>::default());
+            // The counters of the run are already restored.
+            assert!(!restored || run.iteration() == 5);
+            self.0.push(restored);
+        }
+    }
+    let mut visits = Visits(Vec::new());
+    let mut engine = Engine::new(1);
+    engine.run(&mut (), 0..5, &mut visits, |(), _, _| 0.0).unwrap();
+    let record = engine.record::<(), _>(&mut visits).unwrap();
+    assert_eq!(visits.0, [false]);
+    visits.0.clear();
+    // The first pass checks the record, and the second one restores it.
+    Engine::<f32>::new(1).restore::<(), _>(&record, &mut visits).unwrap();
+    assert_eq!(visits.0, [false, true]);
+    visits.0.clear();
+    assert!(Engine::<f32>::new(1).restore::<(), _>(&record, &mut (Flag::<1>, &mut visits)).is_err());
+    assert_eq!(visits.0, [false]);
+}
+
+#[test]
+fn a_handler_kind_is_displayed_with_the_name_of_its_handler() {
+    for (kind, code, text) in [
+        (HandlerKind::EARLY_STOPPING, 1, "EarlyStopping"),
+        (HandlerKind::TIMER, 2, "Timer"),
+        (HandlerKind::MODEL_CHECKPOINT, 3, "ModelCheckpoint"),
+        (HandlerKind::TERMINATE_ON_NAN, 4, "TerminateOnNan"),
+        (HandlerKind::KEEP_OUTPUT, 5, "KeepOutput"),
+        (HandlerKind::KEEP_METRICS, 6, "KeepMetrics"),
+        (HandlerKind::user(0), 128, "user-defined handler 0"),
+        (HandlerKind::user(3), 131, "user-defined handler 3"),
+        (HandlerKind::user(127), 255, "user-defined handler 127"),
+        // Only the lowest seven bits are used.
+        (HandlerKind::user(128), 128, "user-defined handler 0"),
+        (HandlerKind::user(255), 255, "user-defined handler 127"),
+    ] {
+        assert_eq!((kind.code(), kind.to_string().as_str()), (code, text));
+    }
+}
+
+/// A later version of the crate may write a kind that this version does not know.
+#[test]
+fn an_unknown_kind_in_a_checkpoint_is_displayed_with_its_number() {
+    #[derive(Default)]
+    struct Kinds(Vec<String>);
+    impl Inspect for Kinds {
+        fn run(&mut self, record: &RunRecord) {
+            self.0.extend(record.handlers().map(|(kind, _)| kind.to_string()));
+        }
+    }
+    let record = Engine::<f32>::new(1).record::<(), _>(&mut counter::<99>()).unwrap();
+    let contents = Contents { record: Some(&record), ..Contents::new(1) };
+    let mut bytes = Vec::new();
+    checkpoint::encode(&mut bytes, &contents, &mut Named::new("m", [1.0_f32])).unwrap();
+    let position = bytes.iter().position(|byte| *byte == HandlerKind::user(99).code()).unwrap();
+    bytes[position] = 99;
+    let body = bytes.len() - 4;
+    let crc = crc32fast::hash(&bytes[..body]).to_le_bytes();
+    bytes[body..].copy_from_slice(&crc);
+    let mut kinds = Kinds::default();
+    checkpoint::inspect(&mut &bytes[..], &mut [0; 64], &mut kinds).unwrap();
+    assert_eq!(kinds.0, ["unknown handler 99"]);
+}

@@ -1,0 +1,136 @@
+//! The layout of a flash slot as another program reads it, and one flash driver for several stores.
+
+use std::cell::RefCell;
+use training_monitor::ModelCheckpoint;
+use training_monitor::checkpoint::{self, Crc32, Named};
+use training_monitor::embedded_storage::nor_flash::{NorFlash, ReadNorFlash};
+use training_monitor::event::IterationCompleted;
+use training_monitor::handlers::model_checkpoint::SaveDecision;
+use training_monitor::store::CheckpointMeta;
+use training_monitor::store::flash::layout::{
+    CommitRecord, RECORD_LEN, RECORD_MAGIC, RecordBytes, SEAL_LEN, SEAL_OFFSET, STREAM_OFFSET, SealState, seal_bytes,
+};
+use training_monitor::store::flash::{SharedError, SharedNorFlash, Slots, SlotsError};
+use training_monitor_std::test_support::flash::Flash;
+
+const SLOT: u32 = 512;
+/// The address of the region.
+const START: u32 = 256;
+
+type Chip = Flash<4, 256>;
+
+/// A flash of which two slots contain the checkpoints of steps 1 and 2, the second one with a score.
+fn saved_flash() -> Chip {
+    let mut flash = Chip::new(2048, 0xFF);
+    let store = Slots::<_, 3>::open(&mut flash, START..START + 3 * SLOT).unwrap();
+    let mut handler = ModelCheckpoint::<2>::by_score().attach(IterationCompleted, store).unwrap();
+    for (step, score) in [(1, None), (2, Some(0.75))] {
+        let mut model = Named::new("m", [step as f32; 5]);
+        handler.save(SaveDecision { step, score }, 10 * step, None, &mut model).unwrap();
+    }
+    drop(handler);
+    flash
+}
+
+/// The bytes of the record in the slot with this index, and of the slot after its record.
+fn slot(flash: &Chip, index: u32) -> (RecordBytes, &[u8]) {
+    let slot = &flash.image()[(START + index * SLOT) as usize..][..SLOT as usize];
+    let (record, rest) = slot.split_at(SEAL_OFFSET as usize);
+    (record.try_into().unwrap(), rest)
+}
+
+#[test]
+fn another_program_can_read_the_record_and_the_stream_of_a_slot() {
+    let flash = saved_flash();
+    for (index, step, score) in [(0, 1, None), (1, 2, Some(0.75))] {
+        let (bytes, rest) = slot(&flash, index);
+        let record = CommitRecord::from_bytes::<Crc32>(&bytes, index * SLOT, SLOT).unwrap();
+        assert_eq!(record.meta, CheckpointMeta { step, sequence: step, iteration: 10 * step, score });
+        assert_eq!((record.erases, record.total_erases), (1, step));
+        let stream = &rest[(STREAM_OFFSET - SEAL_OFFSET) as usize..][..record.len as usize];
+        assert_eq!(record.crc.to_le_bytes(), stream[stream.len() - 4..]);
+        let mut model = Named::new("m", [0.0; 5]);
+        let info = checkpoint::load(stream, &mut model, None).unwrap();
+        assert_eq!((info.step, model.object), (step, [step as f32; 5]));
+        // The record can be written again. The write granules behind it are not programmed.
+        let again = record.to_bytes::<Crc32>(index * SLOT, SLOT);
+        assert_eq!((&again[..RECORD_LEN], &again[RECORD_LEN..]), (&bytes[..RECORD_LEN], &[0; 20][..]));
+        assert_eq!((&bytes[..4], &bytes[RECORD_LEN..]), (&RECORD_MAGIC[..], &[0xFF; 20][..]));
+    }
+    // The third slot is erased.
+    assert_eq!(CommitRecord::from_bytes::<Crc32>(&slot(&flash, 2).0, 2 * SLOT, SLOT), None);
+}
+
+#[test]
+fn a_record_is_valid_only_in_its_slot() {
+    let (bytes, _) = slot(&saved_flash(), 1);
+    let expected = CommitRecord::from_bytes::<Crc32>(&bytes, SLOT, SLOT).unwrap();
+    for (offset, size) in [(0, SLOT), (2 * SLOT, SLOT), (SLOT, 2 * SLOT), (SLOT, 0)] {
+        assert_eq!(CommitRecord::from_bytes::<Crc32>(&bytes, offset, size), None, "{offset} {size}");
+    }
+    // A search for slots does not know the offset.
+    assert_eq!(CommitRecord::from_bytes_unverified(&bytes), Some(expected));
+    for byte in 0..RECORD_LEN {
+        let mut damaged = bytes;
+        damaged[byte] ^= 1;
+        assert_eq!(CommitRecord::from_bytes::<Crc32>(&damaged, SLOT, SLOT), None, "byte {byte}");
+        // Without the CRC, only the magic bytes and the version are checked.
+        assert_eq!(CommitRecord::from_bytes_unverified(&damaged).is_some(), byte >= 8, "byte {byte}");
+    }
+}
+
+#[test]
+fn the_state_of_a_seal_follows_from_its_bytes() {
+    let flash = saved_flash();
+    let (record, rest) = slot(&flash, 1);
+    let seal: [u8; SEAL_LEN] = rest[..SEAL_LEN].try_into().unwrap();
+    assert_eq!((seal, SealState::new(&seal, &record)), (seal_bytes(&record), SealState::Complete));
+    for erased in [0, 0xFF, 0x5A] {
+        assert_eq!(SealState::new(&[erased; SEAL_LEN], &record), SealState::Absent);
+    }
+    for byte in 0..SEAL_LEN {
+        let mut partial = [0xFF; SEAL_LEN];
+        partial[byte] = seal[byte] & 0x7F;
+        assert_eq!(SealState::new(&partial, &record), SealState::Partial, "byte {byte}");
+        let mut damaged = seal;
+        damaged[byte] ^= 1;
+        assert_eq!(SealState::new(&damaged, &record), SealState::Partial, "byte {byte}");
+    }
+    // The seal of another record is not complete.
+    assert_eq!(SealState::new(&seal, &slot(&flash, 0).0), SealState::Partial);
+}
+
+#[test]
+fn two_stores_share_one_flash() {
+    let flash = RefCell::new(Chip::new(2048, 0xFF));
+    let shared = SharedNorFlash(&flash);
+    let open = |from| Slots::<_, 2>::open(shared, from..from + 2 * SLOT).unwrap();
+    let policy = || ModelCheckpoint::<1>::every(1).unwrap();
+    let mut first = policy().attach(IterationCompleted, open(0)).unwrap();
+    let mut second = policy().attach(IterationCompleted, open(2 * SLOT)).unwrap();
+    let decision = |step| SaveDecision { step, score: None };
+    first.save(decision(1), 1, None, &mut Named::new("m", [1.0])).unwrap();
+    second.save(decision(2), 2, None, &mut Named::new("m", [2.0])).unwrap();
+    first.save(decision(3), 3, None, &mut Named::new("m", [3.0])).unwrap();
+    let mut model = Named::new("m", [0.0]);
+    assert_eq!(first.load_best(&mut model).unwrap().map(|info| info.step), Some(3));
+    assert_eq!(second.load_best(&mut model).unwrap().map(|info| info.step), Some(2));
+    assert_eq!((model.object, flash.borrow().violations()), ([2.0], &[][..]));
+}
+
+#[test]
+fn a_borrowed_flash_is_in_use() {
+    let flash = RefCell::new(Chip::new(2048, 0xFF));
+    let mut shared = SharedNorFlash(&flash);
+    assert_eq!((shared.capacity(), shared.read(0, &mut [0; 4])), (2048, Ok(())));
+    let store = Slots::<_, 2>::open(shared, 0..2 * SLOT).unwrap();
+    let mut handler = ModelCheckpoint::<1>::every(1).unwrap().attach(IterationCompleted, store).unwrap();
+    let borrowed = flash.borrow_mut();
+    assert_eq!(shared.read(0, &mut [0; 4]), Err(SharedError::InUse));
+    assert_eq!(shared.erase(0, 256), Err(SharedError::InUse));
+    assert_eq!(shared.write(0, &[0; 4]), Err(SharedError::InUse));
+    let error = handler.save(SaveDecision { step: 1, score: None }, 1, None, &mut Named::new("m", [1.0])).unwrap_err();
+    assert_eq!(error, checkpoint::EncodeError::Io(SlotsError::Flash(SharedError::InUse)));
+    drop(borrowed);
+    handler.save(SaveDecision { step: 1, score: None }, 1, None, &mut Named::new("m", [1.0])).unwrap();
+}
