@@ -82,9 +82,9 @@ impl Training {
             *momentum = 0.8 * *momentum + gradient;
             *parameter -= 0.02 * *momentum;
         };
-        for unit in 0..UNITS {
-            let slope = error * net.output[unit] * (1.0 - hidden[unit] * hidden[unit]);
-            update(&mut net.output[unit], &mut momentum.output[unit], error * hidden[unit]);
+        for (unit, hidden) in hidden.into_iter().enumerate() {
+            let slope = error * net.output[unit] * (1.0 - hidden * hidden);
+            update(&mut net.output[unit], &mut momentum.output[unit], error * hidden);
             update(&mut net.weight[unit], &mut momentum.weight[unit], slope * x);
             update(&mut net.bias[unit], &mut momentum.bias[unit], slope);
         }
