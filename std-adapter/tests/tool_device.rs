@@ -63,7 +63,7 @@ fn frames_and_text_have_the_same_output() {
     let shown = watch(dir.path());
     assert!(shown.starts_with("INFO  network 64-32-10\nINFO  started a new run\n"), "{shown}");
     assert!(shown.contains("\nepoch 1  loss 0.28987  accuracy"), "{shown}");
-    let end = "\nlatest: saved step 12, 19576 bytes, evicted step 11\nstopped: EarlyStopping, after epoch 12";
+    let end = "\nlatest: saved step 12, 19572 bytes, evicted step 11\nstopped: EarlyStopping, after epoch 12";
     assert!(shown.contains(end), "{shown}");
     // Lines without a meaning for the tool are shown with their level; the text log has no levels.
     assert_eq!(shown.replace("INFO  ", ""), watch_text_log());
