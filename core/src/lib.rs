@@ -1,6 +1,6 @@
-//! A training monitor for devices that learn in the field: PyTorch-Ignite's `ModelCheckpoint`, `EarlyStopping`, `Timer`
-//! and `TerminateOnNan`, and the `Engine` and events that they attach to. The crate is `no_std`, allocates nothing and
-//! never panics.
+//! A training monitor for devices that learn in the field. The crate contains PyTorch-Ignite's `ModelCheckpoint`,
+//! `EarlyStopping`, `Timer` and `TerminateOnNan`, and an `Engine` whose events call them. It is `no_std`, allocates
+//! nothing and never panics.
 //!
 //! * [`Engine`] fires [events](event) around the user's step function. Handlers see the [`State`] of the run.
 //! * [`EarlyStopping`], [`Timer`], [`TerminateOnNan`] and [`ModelCheckpoint`] are state machines. They can be used alone,
@@ -47,7 +47,8 @@
 #[cfg(test)]
 extern crate std;
 
-// Lets the code that the derive macros generate refer to this crate in its own tests, too.
+// The derive macros generate paths that begin with `training_monitor::`. This alias makes the paths valid in the unit
+// tests of this crate.
 extern crate self as training_monitor;
 
 pub mod checkpoint;
@@ -71,7 +72,7 @@ pub use embedded_storage;
 #[cfg_attr(docsrs, doc(cfg(feature = "nor-flash-async")))]
 pub use embedded_storage_async;
 
-// The traits, and with the feature `derive` the macros of the same names.
+// Exports the two traits. With the feature `derive`, this line also exports the derive macros of the same names.
 pub use checkpoint::{Objects, StateDict};
 pub use engine::{Batches, Engine, RunError};
 pub use event::{Event, EventFilter, UserEvent};
@@ -81,3 +82,8 @@ pub use handlers::model_checkpoint::ModelCheckpoint;
 pub use handlers::terminate_on_nan::TerminateOnNan;
 pub use handlers::timer::Timer;
 pub use state::{Outcome, State, StopReason};
+
+/// Compiles and runs the examples of the README as doc tests.
+#[cfg(all(doctest, feature = "derive"))]
+#[doc = include_str!("../README.md")]
+pub struct ReadmeDoctests;
