@@ -15,7 +15,7 @@ fn an_invalid_patience_or_threshold_is_rejected() {
         }
     }
     assert!(stopping.with_threshold(-0.0, ThresholdMode::Abs).is_ok());
-    assert!(ConfigError::Patience.to_string().contains("positive"));
+    assert!(ConfigError::Patience.to_string().contains("at least 1"));
 }
 
 #[test]
