@@ -1,7 +1,7 @@
-//! Compiles and runs the Rust examples in `docs/` and in the README of this crate.
+//! Compiles and runs the Rust examples in the guides of `docs/` and in the README of this crate.
 //!
-//! Only `cargo test --doc` compiles this module. The test `tests/tool_docs.rs` runs the shell commands of these
-//! documents.
+//! Only `cargo test --doc` compiles this module. The shell commands of the guides are run by the test
+//! `tests/tool_docs.rs`.
 
 #[doc = include_str!("../README.md")]
 mod readme {}
@@ -21,3 +21,7 @@ mod tool {}
 mod faq {}
 #[doc = include_str!("../../docs/README.md")]
 mod contents {}
+#[doc = include_str!("../../docs/architecture.md")]
+mod architecture {}
+#[doc = include_str!("../../docs/costs.md")]
+mod costs {}
