@@ -52,7 +52,7 @@ const LOSS_HEIGHT: f64 = 210.0;
 const METRIC_HEIGHT: f64 = 120.0;
 const DURATION_HEIGHT: f64 = 90.0;
 const LANE_HEIGHT: f64 = 30.0;
-/// The height of the space between two panels. The space contains the title of the lower panel.
+/// The vertical space between two panels, in pixels. The title of the lower panel is in this space.
 const GAP: f64 = 34.0;
 
 const INK: &str = "#24292f";
@@ -65,7 +65,7 @@ const RESUME: &str = "#8250df";
 const DURATION: &str = "#57606a";
 const METRICS: [&str; 4] = ["#009e73", "#cc4c8f", "#56789b", "#a05a00"];
 
-/// Draws the chart of a run with the history `events`. Returns the text of the SVG image.
+/// Draws the chart of one training run. `events` is the history of the run. Returns the SVG image as text.
 #[must_use]
 pub fn draw(events: &[HistoryEvent], title: &str) -> String {
     let run = Run::new(events);
@@ -75,10 +75,10 @@ pub fn draw(events: &[HistoryEvent], title: &str) -> String {
     svg
 }
 
-/// Reads the history file `history` and writes its chart to the file `svg`.
+/// Reads the history file `history`, draws its chart and writes the chart to the file `svg`.
 ///
 /// # Errors
-/// A [`ChartError`] if the history cannot be read or the SVG file cannot be written.
+/// Returns a [`ChartError`] if the history cannot be read or the SVG file cannot be written.
 pub fn write(history: impl AsRef<Path>, svg: impl AsRef<Path>, title: &str) -> Result<(), ChartError> {
     let events = History::read(history).map_err(ChartError::History)?;
     let path = svg.as_ref();
@@ -105,7 +105,8 @@ impl<'a> Chart<'a> {
         chart
     }
 
-    /// The top and the bottom of each panel. All lanes together form one panel.
+    /// Returns the y-coordinates of the top and the bottom of each panel. The checkpoint handlers share one panel, in
+    /// which each handler has one row.
     fn panels(&self) -> Vec<(f64, f64)> {
         let metrics = self.run.metrics.iter().map(|_| METRIC_HEIGHT);
         let durations = (!self.run.durations.is_empty()).then_some(DURATION_HEIGHT);
@@ -147,13 +148,15 @@ impl<'a> Chart<'a> {
         self.svg.write_str("</svg>\n")
     }
 
-    /// The subtitle: the length of the run, the best checkpoint, the resumes and the stop reason.
+    /// Returns the subtitle of the chart: the length of the run, the best checkpoint, the number of resumes and the
+    /// stop reason.
     fn summary(&self) -> String {
         let run = self.run;
         let mut parts = vec![format!("{} epochs, {} iterations", run.epochs, run.iterations)];
         if let Some((best, metric)) = run.best() {
             let score = best.score.map_or(f64::NAN, f64::from);
-            // The score of a loss is usually the negated loss, so the subtitle shows the value of the metric instead.
+            // If the score is a negated metric, for example a loss, the subtitle shows the metric without the minus
+            // sign.
             let value = match metric {
                 Some(name) => format!("{name} {}", format_number(round(score.abs()))),
                 None => format!("score {}", format_number(round(score))),
@@ -171,8 +174,8 @@ impl<'a> Chart<'a> {
         parts.join("  ·  ")
     }
 
-    /// Draws the frame, the grid and the annotation lines of a panel. Returns the top of the panel and the axis of its
-    /// values.
+    /// Draws a panel without its curves: the frame, the grid and the annotation lines. Returns the y-coordinate of the
+    /// top of the panel, and the vertical axis.
     fn draw_panel(&mut self, title: &str, height: f64, values: &[f64]) -> Result<(f64, Axis), fmt::Error> {
         let (top, bottom) = (self.y, self.y + height);
         let axis = Axis::for_values(values.iter().copied(), bottom, top);
@@ -231,8 +234,9 @@ impl<'a> Chart<'a> {
         Ok(())
     }
 
-    /// Draws the durations of the iterations. Iterations that include a save take much longer than the others, so the
-    /// panel clips the longest 3 % of the durations; otherwise the variation of the others would not be visible.
+    /// Draws the panel that shows the duration of each iteration. An iteration that saves a checkpoint can take much
+    /// longer than the others. Therefore the panel clips the longest 3 % of the durations, so that the differences
+    /// between the others stay visible.
     fn draw_durations(&mut self) -> fmt::Result {
         let run = self.run;
         let mut sorted: Vec<f64> = run.durations.iter().map(|(_, seconds)| *seconds).collect();
@@ -313,7 +317,8 @@ impl<'a> Chart<'a> {
     }
 
     fn draw_lane(&mut self, lane: &Lane, y: f64) -> fmt::Result {
-        // Later symbols cover earlier ones: kept checkpoints cover removed ones, and the best covers all others.
+        // Later symbols cover earlier ones. Therefore the removed checkpoints are drawn first, then the kept
+        // checkpoints, and then the best checkpoint.
         let (kept, removed): (Vec<&Save>, Vec<&Save>) = lane.saves.iter().partition(|save| save.is_kept);
         for save in removed.into_iter().chain(kept) {
             draw_checkpoint(self.svg, self.x.to_pixel(save.iteration), y, save.is_kept)?;
@@ -338,8 +343,8 @@ impl<'a> Chart<'a> {
     }
 }
 
-/// Reduces a curve to at most three points per pixel. A longer curve keeps only the lowest and the highest point of
-/// each chunk, so that spikes remain visible.
+/// Reduces a curve to at most three points per horizontal pixel. A curve with more points is divided into chunks. Only
+/// the lowest and the highest point of each chunk remain, so that spikes stay visible.
 fn downsample(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let chunk_len = points.len().div_ceil(WIDTH as usize);
     if chunk_len <= 3 {
@@ -360,12 +365,12 @@ fn round(value: f64) -> f64 {
     (value * 1e4).round() / 1e4
 }
 
-/// The title of a metric: `val_loss` becomes "val loss".
+/// Returns the title of a metric: `val_loss` becomes "val loss".
 fn metric_title(name: &str) -> String {
     name.replace('_', " ")
 }
 
-/// Replaces the characters that have a meaning in XML.
+/// Escapes the special characters of XML in `text`.
 fn escape_xml(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -2,10 +2,10 @@
 
 use training_monitor::checkpoint::Checksum;
 
-/// The CRC-32 of the checkpoint format (CRC-32/ISO-HDLC), computed by the crate [`crc32fast`] with the CRC instructions
-/// of the host CPU.
+/// A fast implementation of the CRC-32 of the checkpoint format (CRC-32/ISO-HDLC). The crate [`crc32fast`] computes the
+/// checksum with the CRC instructions of the host CPU.
 ///
-/// `Crc32Fast` computes the same sums as [`Crc32`](training_monitor::checkpoint::Crc32), many times faster.
+/// The checksums equal those of [`Crc32`](training_monitor::checkpoint::Crc32), but `Crc32Fast` is many times faster.
 ///
 /// ```
 /// use training_monitor::checkpoint::Checksum;

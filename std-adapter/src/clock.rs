@@ -3,8 +3,8 @@
 use std::time::Instant;
 use training_monitor::time::Clock;
 
-/// A monotonic clock for an attached [`Timer`](training_monitor::Timer). One tick is one nanosecond since the creation
-/// of the clock.
+/// A monotonic clock for a [`Timer`](training_monitor::Timer). The clock counts nanoseconds from its creation: one tick
+/// is one nanosecond.
 ///
 /// ```
 /// use training_monitor::time::Clock;

@@ -1,7 +1,6 @@
 //! Compiles and runs the Rust examples in the guides of `docs/` and in the README of this crate.
 //!
-//! Only `cargo test --doc` compiles this module. The shell commands of the guides are run by the test
-//! `tests/tool_docs.rs`.
+//! Only `cargo test --doc` compiles this module. The test `tests/tool_docs.rs` runs the shell commands of the guides.
 
 #[doc = include_str!("../README.md")]
 mod readme {}

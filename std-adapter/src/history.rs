@@ -4,11 +4,15 @@
 //! line is a [`HistoryEvent`], whose kind is in the field `event`. JSON has no NaN and no infinities, so these numbers
 //! are stored as `null`. Any tool for JSON lines can read the file, and [`chart`](crate::chart) draws it.
 //!
-//! [`History`] buffers the lines and writes them when an epoch ends, when a checkpoint handler saves a checkpoint and
-//! when the run stops. The history has no guarantees after a power failure: the file is not synchronized, and a
-//! truncated last line is skipped. An I/O error never stops the run. `History` drops lines that it cannot write, and
-//! [`History::flush`] returns the error. If a run resumes from a checkpoint, [`History::record_resume`] removes the
-//! events after that checkpoint, because the resumed run records them again.
+//! A [`History`] buffers the lines. It writes them when an epoch ends, when a checkpoint handler saves a checkpoint and
+//! when the run stops.
+//!
+//! The history has no guarantees after a power failure: the file is not synchronized, and a truncated last line is
+//! skipped. An I/O error never stops the run. Lines that cannot be written are dropped, and the next call
+//! of [`History::flush`] returns the error.
+//!
+//! After a resume from a checkpoint, call [`History::record_resume`]. This method removes the events after that
+//! checkpoint, because the resumed run records them again.
 //!
 //! ```
 //! use training_monitor::{Engine, ModelCheckpoint, checkpoint::Named, event::*, on};
@@ -53,16 +57,16 @@ use training_monitor::Outcome;
 use training_monitor::engine::Resumed;
 use training_monitor::handlers::model_checkpoint::{CheckpointEvent, CheckpointObserver, SaveDecision};
 
-/// A handle to the history file of one run. All clones of a handle write to the same file.
+/// A handle to the history file of one training run. All clones of a handle write to the same file.
 #[derive(Clone)]
 pub struct History(Rc<RefCell<LogFile>>);
 
 struct LogFile {
     path: PathBuf,
     file: BufWriter<File>,
-    /// The history contains only iterations whose number is a multiple of this interval.
+    /// An iteration is recorded only if its number is a multiple of `interval`.
     interval: u32,
-    /// The last recorded iteration. Saves and epochs are recorded with this iteration.
+    /// The number of the last reported iteration. The history entries of saves and epochs contain this number.
     iteration: u32,
     /// The first I/O error since the last call of `flush`.
     error: Option<io::Error>,
@@ -72,7 +76,7 @@ impl History {
     /// Creates a new history file. Overwrites an existing file.
     ///
     /// # Errors
-    /// [`HistoryError::Io`] if the file cannot be created or written.
+    /// Returns a [`HistoryError::Io`] if the file cannot be created or written.
     pub fn create(path: impl Into<PathBuf>) -> Result<History, HistoryError> {
         let path = path.into();
         let file = File::create(&path).and_then(|mut file| {
@@ -83,11 +87,12 @@ impl History {
         Ok(History::new(path, file, 0))
     }
 
-    /// Opens the history of a run that may resume, or creates a new history file if there is none. Call
-    /// [`record_resume`](Self::record_resume) next.
+    /// Opens a history file, or creates the file if it does not exist. Use this method for a run that may resume from a
+    /// checkpoint. After the resume, call [`record_resume`](Self::record_resume).
     ///
     /// # Errors
-    /// A [`HistoryError`] if the file is no history or cannot be read or written. An existing file remains unchanged.
+    /// Returns a [`HistoryError`] if the file is no history, or cannot be read or written. An existing history remains
+    /// unchanged after an error.
     pub fn open(path: impl Into<PathBuf>) -> Result<History, HistoryError> {
         let path = path.into();
         let text = match fs::read(&path) {
@@ -95,14 +100,15 @@ impl History {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(HistoryError::io(&path)(error)),
         };
-        // A power failure interrupted the write of the first line, so the file contains no events.
+        // The file does not exist, or a power failure interrupted the write of its first line. In both cases there are
+        // no events.
         if !text.contains(&b'\n') {
             return History::create(path);
         }
         let (events, len) = event::parse(&path, &text)?;
         let iteration = events.iter().filter_map(HistoryEvent::iteration).max().unwrap_or(0);
         let file = OpenOptions::new().append(true).open(&path).and_then(|file| {
-            // A truncated last line is removed, so that the next event begins on a new line.
+            // Remove an incomplete last line, so that the next event begins on a new line.
             file.set_len(len as u64)?;
             Ok(file)
         });
@@ -114,23 +120,25 @@ impl History {
         History(Rc::new(RefCell::new(LogFile { path, file, interval: 1, iteration, error: None })))
     }
 
-    /// Reads all events of the file at `path`, in their order. If the file contains an iteration or an epoch twice,
-    /// because a run resumed from an earlier checkpoint, the result contains only the later event.
+    /// Reads all events of the history file at `path`, in the order of the file.
+    ///
+    /// A resumed run can record an iteration or an epoch a second time. The result then contains only the later event.
     ///
     /// # Errors
-    /// A [`HistoryError`] if the file is no history or cannot be read.
+    /// Returns a [`HistoryError`] if the file is no history or cannot be read.
     pub fn read(path: impl AsRef<Path>) -> Result<Vec<HistoryEvent>, HistoryError> {
         let path = path.as_ref();
         let text = fs::read(path).map_err(HistoryError::io(path))?;
         event::parse(path, &text).map(|(events, _)| event::remove_duplicates(events))
     }
 
-    /// Records only every `n`-th iteration in the future. The value 0 has the same effect as 1.
+    /// From now on, records only the iterations whose number is a multiple of `n`. Records every iteration if `n` is 0
+    /// or 1.
     pub fn set_interval(&self, n: u32) {
         self.0.borrow_mut().interval = n.max(1);
     }
 
-    /// Records a finished iteration with its loss and its duration in seconds.
+    /// Records a finished iteration with its loss and, if known, its duration in seconds.
     pub fn record_iteration(&self, iteration: u32, loss: f32, seconds: Option<f64>) {
         let mut log = self.0.borrow_mut();
         log.iteration = iteration;
@@ -139,7 +147,8 @@ impl History {
         }
     }
 
-    /// Records a finished epoch with its metrics, and flushes the file.
+    /// Records a finished epoch with the names and the values of its metrics. Then writes all buffered lines to the
+    /// file.
     pub fn record_epoch(&self, epoch: u32, metrics: &[(&str, f64)]) {
         let mut log = self.0.borrow_mut();
         let metrics = metrics.iter().map(|(name, value)| ((*name).to_owned(), Some(*value))).collect();
@@ -148,7 +157,7 @@ impl History {
         log.flush();
     }
 
-    /// Records the end of the run, and flushes the file.
+    /// Records the end of the run. Then writes all buffered lines to the file.
     pub fn record_stop(&self, outcome: &Outcome) {
         let mut log = self.0.borrow_mut();
         let reason = format!("{:?}", outcome.reason);
@@ -156,11 +165,13 @@ impl History {
         log.flush();
     }
 
-    /// Records the result of [`Engine::resume`](training_monitor::Engine::resume). Removes all events after the
-    /// checkpoint that the run resumed from. If `resumed` is `None`, the run begins anew, and all events are removed.
+    /// Records the result of [`Engine::resume`](training_monitor::Engine::resume). Removes all events that are newer
+    /// than the checkpoint from which the run resumed. If `resumed` is `None`, the run starts from the beginning, so
+    /// all events are removed.
     ///
     /// # Errors
-    /// A [`HistoryError`] if the file cannot be read or rewritten. The file then remains unchanged.
+    /// Returns a [`HistoryError`] if the file cannot be read or rewritten. The recorded events remain unchanged after
+    /// an error.
     pub fn record_resume(&self, resumed: Option<Resumed>) -> Result<(), HistoryError> {
         self.flush()?;
         let mut log = self.0.borrow_mut();
@@ -190,8 +201,8 @@ impl History {
     /// Writes all buffered lines to the file.
     ///
     /// # Errors
-    /// [`HistoryError::Io`] with the first I/O error since the last call of this method. The error may come from a line
-    /// that another method recorded.
+    /// Returns the first I/O error since the last call of `flush`, as a [`HistoryError::Io`]. Methods such as
+    /// `record_epoch` do not return their I/O errors, so this method returns them.
     pub fn flush(&self) -> Result<(), HistoryError> {
         let mut log = self.0.borrow_mut();
         log.flush();
@@ -201,8 +212,8 @@ impl History {
         }
     }
 
-    /// Creates an observer that records the saves and the failures of one checkpoint handler. `store` is the name of
-    /// the handler in the history, for example "best" or "latest".
+    /// Creates an observer for one checkpoint handler. The observer records each save and each failure of the handler.
+    /// `store` is the name of the handler in the history file, for example "best" or "latest".
     #[must_use]
     pub fn observer(&self, store: impl Into<String>) -> HistoryObserver {
         HistoryObserver { history: self.clone(), store: store.into() }
@@ -230,7 +241,8 @@ impl fmt::Debug for History {
     }
 }
 
-/// An observer that records what one checkpoint handler does. [`History::observer`] creates it.
+/// An observer that records the saves and the failures of one checkpoint handler in a [`History`].
+/// Use [`History::observer`] to create an observer.
 #[derive(Clone, Debug)]
 pub struct HistoryObserver {
     history: History,

@@ -10,12 +10,11 @@ use training_monitor::{Event, Handler, Outcome, State, StopReason};
 /// The minimum time between two redraws.
 const REDRAW_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A progress line in the terminal for one run: epoch, batch, loss, score, time per batch and remaining time. All clones
-/// of a value update the same line.
+/// A progress line in the terminal for one training run. The line shows the epoch, the batch, the loss, a score, the
+/// time per batch and the remaining time. All clones of a `Progress` update the same line.
 ///
-/// The progress bar and the remaining time refer to the whole run. [`Progress`] redraws the line at most twenty times
-/// per second on standard error. If standard error is no terminal, `Progress` prints nothing. Showing the progress
-/// never influences the run.
+/// The progress bar and the remaining time refer to the whole run. The line is redrawn at most twenty times per second
+/// on standard error. `Progress` prints nothing if standard error is no terminal.
 ///
 /// ```
 /// use training_monitor::Engine;
@@ -53,24 +52,25 @@ struct Status {
     iteration: u32,
     loss: Option<f32>,
     score: Option<(String, f64)>,
-    /// The time and the iteration of the first reported batch. The time per batch is measured from there, because a
-    /// resumed run begins at a later iteration than 1.
+    /// The time and the iteration of the first reported batch. The time per batch is measured from this point, because
+    /// a resumed run does not begin at iteration 1.
     first_batch: Option<(Instant, u32)>,
     last_redraw: Option<Instant>,
 }
 
 impl Progress {
-    /// Creates a progress line on standard error. Prints nothing if standard error is no terminal.
+    /// Creates a progress line on standard error. The line is not printed if standard error is no terminal.
     #[must_use]
     pub fn new() -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        // `TEMPLATE` is constant and valid. If it were invalid, the default bar would be drawn instead.
+        // `TEMPLATE` is always valid, so the default bar is never used.
         let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.set_style(style.progress_chars("━╸─"));
         Progress { bar, status: Rc::default() }
     }
 
-    /// Sets the number of epochs of the run and the number of batches per epoch, if known.
+    /// Sets the number of epochs of the run and the number of batches per epoch. `batches` is `None` if the number of
+    /// batches is unknown.
     pub fn start(&self, epochs: u32, batches: Option<u32>) {
         let mut status = self.status.borrow_mut();
         (status.epochs, status.batches) = (epochs, batches);
@@ -79,7 +79,8 @@ impl Progress {
         }
     }
 
-    /// Reports a finished batch: `batch` is its number in the epoch and `iteration` its number in the run, both from 1.
+    /// Reports a finished batch and its loss. `batch` is the number of the batch within the epoch, and `iteration` is
+    /// its number within the run. Both are counted from 1.
     pub fn set_batch(&self, epoch: u32, batch: u32, iteration: u32, loss: f32) {
         let mut status = self.status.borrow_mut();
         (status.epoch, status.batch, status.iteration, status.loss) = (epoch, batch, iteration, Some(loss));
@@ -105,18 +106,18 @@ impl Progress {
         self.bar.set_message(text);
     }
 
-    /// Sets the score in the line. The line shows the score until the next call.
+    /// Sets the name and the value of the score. The line shows this score until the next call of `set_score`.
     pub fn set_score(&self, name: &str, value: f64) {
         self.status.borrow_mut().score = Some((name.to_owned(), value));
     }
 
-    /// Prints a line above the progress bar. Prints nothing without a terminal.
+    /// Prints `line` above the progress bar. Prints nothing if standard error is no terminal.
     pub fn println(&self, line: &str) {
         self.bar.println(line);
     }
 
-    /// Ends the progress line. The line stays visible and shows the stop reason if `outcome` names one other than the
-    /// last epoch.
+    /// Ends the progress line, which stays visible in the terminal. If the run stopped before its last epoch, the line
+    /// also shows the stop reason from `outcome`.
     pub fn finish(&self, outcome: Option<&Outcome>) {
         let mut text = self.text();
         if let Some(reason) = outcome.map(|outcome| outcome.reason).filter(|reason| *reason != StopReason::MaxEpochs) {
@@ -126,13 +127,14 @@ impl Progress {
         self.bar.abandon_with_message(text);
     }
 
-    /// The current text of the line, without times.
+    /// Returns the current text of the line, without times.
     #[must_use]
     pub fn text(&self) -> String {
         self.status.borrow().text()
     }
 
-    /// Creates a handler for an engine. The closure `loss` reads the loss from the state after each iteration.
+    /// Creates an engine handler that updates the progress line after each iteration. The closure `loss` reads the loss
+    /// from the state of the engine.
     pub fn attach<O, X, L: FnMut(&State<O, X>) -> f32>(&self, loss: L) -> ProgressHandler<L> {
         ProgressHandler { progress: self.clone(), loss }
     }
@@ -179,7 +181,7 @@ impl fmt::Debug for Progress {
     }
 }
 
-/// The handler that updates a [`Progress`] from the events of an engine. [`Progress::attach`] creates it.
+/// An engine handler that updates a progress line after each iteration. Use [`Progress::attach`] to create a handler.
 #[derive(Clone, Debug)]
 pub struct ProgressHandler<L> {
     progress: Progress,
@@ -190,7 +192,7 @@ impl<T: ?Sized, O, X, L: FnMut(&State<O, X>) -> f32> Handler<T, O, X> for Progre
     #[inline]
     fn on_event(&mut self, event: Event, _: &mut T, state: &mut State<O, X>) {
         match event {
-            // The handler does not start the line at `Started`, because a resumed run does not fire that event.
+            // Call `start` here instead of at the event `Started`, because a resumed run does not fire `Started`.
             Event::IterationCompleted => {
                 let is_current =
                     |status: &Status| (status.epochs, status.batches) == (state.max_epochs(), state.epoch_length());

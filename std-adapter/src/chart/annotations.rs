@@ -15,14 +15,14 @@ struct Annotation {
     label: String,
 }
 
-/// Draws the symbol of a checkpoint: filled if the checkpoint is kept, hollow if it was removed.
+/// Draws the symbol of a checkpoint. A kept checkpoint is a filled dot, and a removed checkpoint is a hollow dot.
 pub(super) fn draw_checkpoint(svg: &mut String, x: f64, y: f64, kept: bool) -> fmt::Result {
     let (radius, fill, stroke) = if kept { (4.6, LOSS, "#ffffff") } else { (3.2, "#ffffff", "#9aa4ae") };
     writeln!(svg, r#"<circle cx="{x:.1}" cy="{y:.1}" r="{radius}" fill="{fill}" stroke="{stroke}"/>"#)
 }
 
 impl Chart<'_> {
-    /// The annotations of the run, from left to right.
+    /// Returns the annotations of the run, from left to right.
     fn annotations(&self) -> Vec<Annotation> {
         let annotate = |iteration: f64, color, dash, label: String| {
             let x = self.x.to_pixel(iteration);
@@ -37,8 +37,8 @@ impl Chart<'_> {
         annotations
     }
 
-    /// Draws the vertical lines of one panel. The panel calls this method after its grid and before its curves, so that
-    /// the curves cover the lines.
+    /// Draws the annotation lines of one panel, from the y-coordinate `top` to `bottom`. Each panel draws its curves
+    /// after these lines, so that the curves cover the lines.
     pub(super) fn draw_annotation_lines(&mut self, top: f64, bottom: f64) -> fmt::Result {
         for Annotation { x, color, dash, .. } in self.annotations() {
             writeln!(
@@ -49,13 +49,15 @@ impl Chart<'_> {
         Ok(())
     }
 
-    /// Draws the labels as vertical text beside the lines in the first panel: at the top, or at the bottom if the loss
-    /// curve or another label occupies the top. Omits a label if both places are occupied.
+    /// Draws the labels of the annotation lines as vertical text in the first panel. A label is at the top of its line,
+    /// or at the bottom if the loss curve or another label covers the top. A label is omitted if both places are
+    /// occupied.
     pub(super) fn draw_annotation_labels(&mut self) -> fmt::Result {
-        // The leftmost free x-coordinate at the top and at the bottom.
+        // Labels at the top of the panel end at the x-coordinate `free_from[0]`, and labels at the bottom end at
+        // `free_from[1]`.
         let mut free_from = [0.0; 2];
         for Annotation { x, color, label, .. } in self.annotations() {
-            // The yellow of the line is too light for text.
+            // The yellow of the line is too light for text, so the label has a darker color.
             let color = if color == BEST { BEST_TEXT } else { color };
             let overlaps = |(at, y): &(f64, f64)| (x - 18.0..=x).contains(at) && *y < TOP + 90.0;
             let places = if self.loss_line.iter().any(overlaps) { [1, 0] } else { [0, 1] };

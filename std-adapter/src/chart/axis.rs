@@ -1,11 +1,11 @@
-//! An axis: the mapping from a range of values to a range of pixels, and its tick marks.
+//! An axis of a chart. An axis maps a range of values to a range of pixels, and chooses its tick marks.
 
 /// A linear or logarithmic axis.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Axis {
-    /// The lowest value; its natural logarithm on a logarithmic axis.
+    /// The lowest value of the axis. If the axis is logarithmic, this is the natural logarithm of the lowest value.
     low: f64,
-    /// The highest value; its natural logarithm on a logarithmic axis.
+    /// The highest value of the axis. If the axis is logarithmic, this is the natural logarithm of the highest value.
     high: f64,
     /// The pixel of the lowest value.
     low_pixel: f64,
@@ -15,15 +15,15 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// Creates a linear axis that maps the values `low` to `high` to the pixels `low_pixel` to `high_pixel`.
+    /// Creates a linear axis. The values from `low` to `high` map to the pixels from `low_pixel` to `high_pixel`.
     pub fn linear(low: f64, high: f64, low_pixel: f64, high_pixel: f64) -> Axis {
-        // An empty range is extended, because the mapping divides by the length of the range.
+        // Extend an empty range, because `to_pixel` divides by the length of the range.
         let high = if high > low { high } else { low + low.abs().max(1.0) * 0.1 };
         Axis { low, high, low_pixel, high_pixel, is_log: false }
     }
 
-    /// Creates an axis that shows all `values` with a margin. The axis is logarithmic if all values are positive and
-    /// span more than a factor of 50.
+    /// Creates an axis that shows all `values` and a small margin. The axis is logarithmic if all values are positive
+    /// and the highest value is more than 50 times the lowest value.
     pub fn for_values(values: impl Iterator<Item = f64> + Clone, low_pixel: f64, high_pixel: f64) -> Axis {
         let low = values.clone().fold(f64::INFINITY, f64::min);
         let high = values.fold(f64::NEG_INFINITY, f64::max);
@@ -41,14 +41,16 @@ impl Axis {
         self.is_log
     }
 
-    /// The pixel of a value. A value outside the range gets the pixel of the nearest end of the axis.
+    /// Returns the pixel of a value. A value outside the range of the axis gets the pixel of the nearest end of the
+    /// axis.
     pub fn to_pixel(self, value: f64) -> f64 {
         let value = if self.is_log { value.max(f64::MIN_POSITIVE).ln() } else { value };
         let fraction = ((value - self.low) / (self.high - self.low)).clamp(0.0, 1.0);
         self.low_pixel + fraction * (self.high_pixel - self.low_pixel)
     }
 
-    /// Round values within the range, for tick marks. The number of values is about `count`.
+    /// Returns about `count` round numbers, such as 0.2 or 50, within the range of the axis. The chart draws a tick
+    /// mark at each of them.
     pub fn ticks(&self, count: usize) -> Vec<f64> {
         if self.is_log {
             let decades =
@@ -63,7 +65,7 @@ impl Axis {
         let step = [1.0, 2.0, 5.0, 10.0].iter().map(|step| step * power).find(|step| *step >= rough * 0.999);
         let step = step.unwrap_or(10.0 * power);
         let first = (self.low / step).ceil() as i64;
-        // Each tick is a multiple of the step. Adding up the steps would accumulate rounding errors.
+        // Multiply the step for each tick, because repeated addition would accumulate rounding errors.
         (first..).map(|n| n as f64 * step).take_while(|value| *value <= self.high * (1.0 + 1e-12)).take(50).collect()
     }
 }
@@ -91,7 +93,7 @@ mod tests {
         assert_eq!(ticks, ["0.6", "0.8", "1"]);
         let log = Axis::for_values([0.002, 3.0].into_iter(), 0.0, 1.0);
         assert_eq!(log.ticks(4).into_iter().map(format_number).collect::<Vec<_>>(), ["0.01", "0.1", "1"]);
-        // An axis without values, and an axis with one value, have a range of their own.
+        // An axis for no values and an axis for a single value also have a usable range.
         assert!(!Axis::for_values([].into_iter(), 0.0, 1.0).ticks(4).is_empty());
         assert!(Axis::for_values([2.0].into_iter(), 0.0, 1.0).to_pixel(2.0).is_finite());
     }

@@ -2,14 +2,16 @@
 
 use crate::history::HistoryEvent;
 
-/// The data of one run. Iterations are stored as `f64`, because they are coordinates on the horizontal axis.
+/// The data of one training run. Iteration numbers are stored as `f64`, because the chart uses them as x-coordinates.
 #[derive(Default, Debug)]
 pub(super) struct Run {
-    /// The iteration and the loss of each iteration with a finite loss.
+    /// The iteration number and the loss of each iteration. Iterations with a NaN or infinite loss are left out.
     pub losses: Vec<(f64, f64)>,
-    /// The iteration and the duration in seconds of each iteration with a recorded duration.
+    /// The iteration number and the duration in seconds of each iteration. Iterations without a recorded duration are
+    /// left out.
     pub durations: Vec<(f64, f64)>,
-    /// The name of each metric, with its iterations and values, in the order in which the metrics first appear.
+    /// The metrics, in the order of their first appearance. Each element consists of the name of a metric and a list of
+    /// its values. Each value is stored with its iteration number.
     pub metrics: Vec<(String, Vec<(f64, f64)>)>,
     /// One lane for each checkpoint handler.
     pub lanes: Vec<Lane>,
@@ -53,7 +55,8 @@ impl Lane {
     /// The kept checkpoint with the highest score.
     pub fn best(&self) -> Option<&Save> {
         let scored = self.saves.iter().filter(|save| save.is_kept && save.score.is_some());
-        // Of several checkpoints with the same score the first is the best, as in the ranking of the handler.
+        // If several checkpoints have the same score, the first one is the best. The checkpoint handler uses the same
+        // rule.
         scored.reduce(|best, save| if save.score > best.score { save } else { best })
     }
 }
@@ -86,7 +89,8 @@ impl Run {
             }
             HistoryEvent::Saved { store, step, iteration, score, removed, .. } => {
                 let saves = &mut self.lane(store).saves;
-                // After a resume, several saves can have the same step. The handler evicts the newest of them.
+                // A resumed run can save the same step again. In this case, the evicted checkpoint is the newest one of
+                // this step.
                 if let Some(evicted) = saves.iter_mut().rev().find(|save| Some(save.step) == *removed) {
                     evicted.is_kept = false;
                 }
@@ -106,7 +110,7 @@ impl Run {
         }
     }
 
-    /// The values of the metric `name`. Adds the metric if it is new.
+    /// Returns the values of the metric `name`. Adds the metric if it is new.
     fn metric(&mut self, name: &str) -> &mut Vec<(f64, f64)> {
         let index = self.metrics.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
             self.metrics.push((name.to_owned(), Vec::new()));
@@ -115,7 +119,7 @@ impl Run {
         &mut self.metrics[index].1
     }
 
-    /// The lane of the checkpoint handler `name`. Adds the lane if it is new.
+    /// Returns the lane (a row of the chart) of the checkpoint handler `name`. Adds a lane if there is none.
     fn lane(&mut self, name: &str) -> &mut Lane {
         let index = self.lanes.iter().position(|lane| lane.name == name).unwrap_or_else(|| {
             self.lanes.push(Lane { name: name.to_owned(), saves: Vec::new(), failures: Vec::new() });
@@ -124,8 +128,8 @@ impl Run {
         &mut self.lanes[index]
     }
 
-    /// The best checkpoint of the run. The second value is the name of the metric that equals the score of the
-    /// checkpoint, apart from the sign, if there is such a metric.
+    /// Returns the checkpoint with the highest score. Also returns the name of the metric that is the score of this
+    /// checkpoint, if the history contains this metric.
     pub fn best(&self) -> Option<(&Save, Option<&str>)> {
         let lanes = self.lanes.iter().filter_map(Lane::best);
         let best = lanes.reduce(|best, save| if save.score > best.score { save } else { best })?;
@@ -138,10 +142,10 @@ impl Run {
     }
 }
 
-/// Smooths a curve exponentially. Each result is the weighted mean of the value and all previous values, so that the
-/// first value has no special weight.
+/// Smooths a curve with an exponential moving average. Each result is the weighted mean of a value and of all previous
+/// values. Older values have smaller weights.
 pub(super) fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    // The time constant is one fortieth of the run, but at least three points.
+    // Average over about one fortieth of all points, but at least three points.
     let keep = 1.0 - 1.0 / (points.len() as f64 / 40.0).max(3.0);
     let (mut sum, mut weight) = (0.0, 0.0);
     let mean = |(iteration, value): &(f64, f64)| {

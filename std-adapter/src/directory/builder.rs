@@ -1,4 +1,4 @@
-//! The settings of a directory and their validation. The settings correspond to those of Ignite's `ModelCheckpoint`.
+//! The settings of a checkpoint directory, and their validation. Ignite's `ModelCheckpoint` has the same settings.
 
 use super::Directory;
 use super::error::{DirectoryError, OpenError, Operation};
@@ -8,8 +8,8 @@ use super::naming::{NameKind, Naming};
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// The settings of a [`Directory`]. By default, the extension is `ckpt`, saves are atomic and durable, opening creates
-/// a missing directory, and opening fails if the directory contains a file with the prefix.
+/// A builder for a [`Directory`]. By default, the file extension is `ckpt`, and saves are atomic and durable. Opening
+/// creates a missing directory, but fails if the directory contains a file whose name begins with the filename prefix.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Builder {
@@ -34,46 +34,47 @@ impl Builder {
         self
     }
 
-    /// Sets whether a save writes temporary files first and renames them at the commit. Otherwise a failed save leaves
-    /// a partial file and has destroyed an older file of the same name.
+    /// Sets whether a save writes temporary files first and renames them at the end. If `false`, a save writes the
+    /// final files directly, so a failed save destroys older files of the same names.
     pub fn atomic(mut self, atomic: bool) -> Self {
         self.atomic = atomic;
         self
     }
 
-    /// Sets whether a save synchronizes its files and the directory. Otherwise a checkpoint survives the end of the
-    /// program, but may not survive a power failure.
+    /// Sets whether a save waits until its files are on the medium (`fsync`). If `false`, a checkpoint survives the end
+    /// of the program, but may not survive a power failure.
     pub fn durable(mut self, durable: bool) -> Self {
         self.durable = durable;
         self
     }
 
-    /// Sets whether opening fails if the directory contains an entry whose name begins with the prefix. Set `false` to
+    /// Sets whether opening fails if the directory contains a file whose name begins with the prefix. Set `false` to
     /// resume a run.
     pub fn require_empty(mut self, require_empty: bool) -> Self {
         self.require_empty = require_empty;
         self
     }
 
-    /// Sets whether opening creates the directory if the directory does not exist.
+    /// Sets whether opening creates the directory if it does not exist.
     pub fn create_dir(mut self, create_dir: bool) -> Self {
         self.create_dir = create_dir;
         self
     }
 
-    /// Opens the directory: reads and verifies every checkpoint of the prefix, and finishes the operations that a power
+    /// Opens the directory, and reads and verifies its checkpoints. Also finishes saves and removals that a power
     /// failure interrupted.
     ///
     /// # Errors
-    /// An [`OpenError`] if a setting is invalid, the directory is missing or not empty, or a file operation fails.
+    /// Returns an [`OpenError`] if a setting is invalid, the directory is missing or not empty, or a file operation
+    /// fails.
     pub fn open(self) -> Result<Directory, OpenError> {
         self.open_on(RealFs)
     }
 
-    /// Opens the directory, as [`open`](Self::open) does, on the file system `fs`.
+    /// Opens the directory like [`open`](Self::open), but performs all file operations with `fs`.
     ///
     /// # Errors
-    /// The same errors as for [`open`](Self::open).
+    /// Returns the same errors as [`open`](Self::open).
     pub fn open_on<F: FileSystem>(self, fs: F) -> Result<Directory<F>, OpenError> {
         let Builder { dirname, prefix, extension, atomic, durable, require_empty, create_dir } = self;
         if prefix.contains(['/', '\\', '\0']) {
@@ -110,8 +111,8 @@ impl Builder {
     }
 }
 
-/// Applies Ignite's rule: no name in the directory may begin with the prefix. Temporary files are exempt, because an
-/// interrupted first save leaves them and recovery removes them.
+/// Returns an error if a name in the directory begins with the prefix, as Ignite does. Temporary files are allowed,
+/// because an interrupted first save leaves them and recovery removes them.
 fn check_empty<F: FileSystem>(location: &Location<F>) -> Result<(), OpenError> {
     let Location { fs, dir, naming, .. } = location;
     let names = fs.names(dir).map_err(DirectoryError::io(Operation::List, dir)).map_err(OpenError::Directory)?;
@@ -130,8 +131,8 @@ fn home_directory() -> Option<PathBuf> {
     env::home_dir().filter(|home| !home.as_os_str().is_empty())
 }
 
-/// Replaces a leading `~` component by `home`. Returns other paths, including `~user`, unchanged, and `None` if the
-/// path needs a home directory and there is none.
+/// Replaces a leading `~` in `path` by the directory `home`. Returns `None` if `path` begins with `~` but `home` is
+/// `None`. Returns all other paths, including `~user`, unchanged.
 fn expand_home(path: &Path, home: Option<&Path>) -> Option<PathBuf> {
     match path.strip_prefix("~") {
         Ok(rest) => home.map(|home| home.join(rest)),

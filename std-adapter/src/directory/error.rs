@@ -1,4 +1,4 @@
-//! Errors of a checkpoint directory. I/O errors keep their cause.
+//! The error types of a checkpoint directory. An I/O error contains the error of the operating system.
 
 use std::fmt;
 use std::io;
@@ -48,8 +48,8 @@ impl fmt::Display for Operation {
     }
 }
 
-/// Why the directory could not save, read or remove a checkpoint. None of these errors destroys a committed checkpoint,
-/// except that a save without `atomic` destroys the files that the save overwrites.
+/// Why a checkpoint could not be saved, read or removed. No error destroys a committed checkpoint, with one exception:
+/// a save with `atomic(false)` destroys the files that it overwrites.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DirectoryError {
@@ -62,25 +62,27 @@ pub enum DirectoryError {
         /// The error of the operating system.
         cause: io::Error,
     },
-    /// A file of another series or another program has the name of a file that the save must create. The directory
-    /// never overwrites such a file.
+    /// A save must create a file, but a file of the same name already exists and belongs to another prefix or to
+    /// another program. Such a file is never overwritten.
     FileExists {
         /// The path of the existing file.
         path: PathBuf,
     },
-    /// The name of an object or of a score contains a path separator or a NUL, so it cannot be part of a file name.
+    /// The name of an object or of a score contains a path separator or a NUL character. A file name cannot contain
+    /// these characters.
     InvalidFileName {
-        /// The file name that contains the name of the object and the score.
+        /// The invalid file name, which contains the name of the object and of the score.
         name: String,
     },
-    /// The directory contains no committed checkpoint of the step, or the checkpoint has fewer files than requested.
+    /// There is no committed checkpoint with the requested step number, or the checkpoint has no file with the
+    /// requested index.
     NoCheckpoint {
         /// The path of the directory.
         path: PathBuf,
         /// The requested step number.
         step: u32,
     },
-    /// The caller committed a checkpoint, but did not write all of its streams, or writing one of them failed.
+    /// The checkpoint was not committed, because not all of its files were written successfully.
     IncompleteSave,
 }
 
@@ -160,7 +162,8 @@ pub enum OpenError {
         /// The prefix.
         prefix: String,
     },
-    /// The extension is empty, contains a dot, a path separator or a NUL, or is the reserved `tmp` or `deleted`.
+    /// The extension is empty, is reserved (`tmp` or `deleted`), or contains a dot, a path separator or a NUL
+    /// character.
     InvalidExtension {
         /// The extension.
         extension: String,
@@ -175,7 +178,7 @@ pub enum OpenError {
         /// The path of the directory.
         path: PathBuf,
     },
-    /// The directory contains an entry whose name begins with the prefix, and `require_empty` is `true`.
+    /// The directory contains a file whose name begins with the prefix, but `require_empty` is `true`.
     NotEmpty {
         /// The path of the directory.
         path: PathBuf,
@@ -184,7 +187,7 @@ pub enum OpenError {
         /// The name of one such entry.
         found: String,
     },
-    /// Creating the directory, listing it or recovering its files failed.
+    /// A file operation failed while the directory was created, listed or recovered.
     Directory(DirectoryError),
 }
 

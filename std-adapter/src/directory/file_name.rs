@@ -22,13 +22,13 @@ use std::fmt::{self, Write};
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct FileName<'a> {
-    /// The filename prefix of the checkpoint series; empty for a series without a prefix.
+    /// The first part of the file name. If the prefix is empty, the file name begins with the object.
     pub prefix: &'a str,
     /// The name of the object.
     pub object: &'a str,
     /// The step number of the checkpoint.
     pub step: u32,
-    /// The name and the signed value of the score; `None` leaves both out of the file name.
+    /// The name and the signed value of the score. If `None`, the file name contains no score.
     pub score: Option<(&'a str, f32)>,
     /// The file extension without the dot.
     pub extension: &'a str,
@@ -48,8 +48,8 @@ impl fmt::Display for FileName<'_> {
     }
 }
 
-/// The text of a score in a file name: the absolute value with seven significant digits.
-/// [`Display`](fmt::Display) writes the text.
+/// A score as it appears in a file name: the absolute value with seven significant digits. The implementation
+/// of [`Display`](fmt::Display) writes the text.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct ScoreText(
     /// The signed score.
@@ -58,12 +58,14 @@ pub struct ScoreText(
 
 impl fmt::Display for ScoreText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Python converts the f32 to an f64 and rounds the f64. Rounding the f32 directly can give another last digit.
+        // Convert the f32 to an f64 before rounding, as Python does. Rounding the f32 directly can give a different
+        // last digit.
         let value = f64::from(self.0).abs();
         if !value.is_finite() {
             return f.write_str(if value.is_nan() { "nan" } else { "inf" });
         }
-        // Rust writes "d.dddddde-x", correctly rounded, so the digits and the exponent equal those of Python.
+        // The format `{:.6e}` gives a correctly rounded text such as "1.234568e-5", with the same digits and exponent
+        // as in Python.
         let text = format!("{value:.6e}");
         let (mantissa, exponent) = text.split_once('e').ok_or(fmt::Error)?;
         let exponent: i32 = exponent.parse().map_err(|_| fmt::Error)?;
@@ -79,7 +81,7 @@ impl fmt::Display for ScoreText {
             (1..exponent.unsigned_abs()).try_for_each(|_| f.write_char('0'))?;
             return write!(f, "{integer}{fraction}");
         }
-        // The decimal point moves `exponent` digits to the right. Zeros replace digits that the fraction does not have.
+        // Move the decimal point `exponent` digits to the right. Append zeros if the fraction has fewer digits.
         f.write_str(integer)?;
         let mut digits = fraction.chars();
         (0..exponent).try_for_each(|_| f.write_char(digits.next().unwrap_or('0')))?;

@@ -7,9 +7,9 @@ use std::path::Path;
 
 /// The file operations that a [`Directory`](super::Directory) needs.
 ///
-/// [`RealFs`] implements the operations with `std::fs`. Tests use other implementations, which simulate a full disk, a
-/// read-only directory or a power failure. An implementation only performs operations; the directory decides on their
-/// order, and the order is what makes checkpoints survive a power failure.
+/// The implementation [`RealFs`] uses `std::fs`. Tests use other implementations, which simulate a full disk, a
+/// read-only directory or a power failure. An implementation only performs single operations. The `Directory` chooses
+/// their order, and this order makes checkpoints survive a power failure.
 ///
 /// ```
 /// use std::io::Write;
@@ -33,64 +33,65 @@ pub trait FileSystem {
     /// A file that is open for reading.
     type Reader: io::Read;
 
-    /// Creates an empty file. Truncates an existing file of the same name.
+    /// Creates an empty file and opens it for writing. If the file exists, its content is deleted.
     ///
     /// # Errors
-    /// The error of the operating system.
+    /// Returns an I/O error if the file cannot be created.
     fn create(&self, path: &Path) -> io::Result<Self::Writer>;
 
-    /// Synchronizes the content of a file: after the return, the content survives a power failure. The directory never
-    /// repeats a failed synchronization of a file, because after a failed `fsync` Linux marks the lost pages as clean,
-    /// so that a second `fsync` succeeds although the data is lost.
+    /// Writes the content of a file to the medium (`fsync`), so that it survives a power failure.
+    ///
+    /// A `Directory` never repeats a failed synchronization. After a failed `fsync`, Linux can drop the data and report
+    /// success for the next `fsync`.
     ///
     /// # Errors
-    /// The error of the operating system.
+    /// Returns an I/O error if the content cannot be written to the medium.
     fn sync(&self, file: &mut Self::Writer) -> io::Result<()>;
 
     /// Opens a file for reading.
     ///
     /// # Errors
-    /// The error of the operating system.
+    /// Returns an I/O error if the file cannot be opened.
     fn open(&self, path: &Path) -> io::Result<Self::Reader>;
 
-    /// Renames a file. Atomically replaces an existing file that has the new name.
+    /// Renames a file from `from` to `to`. Atomically replaces an existing file called `to`.
     ///
     /// # Errors
-    /// The error of the operating system.
+    /// Returns an I/O error if the file cannot be renamed.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a file.
     ///
     /// # Errors
-    /// The error of the operating system.
+    /// Returns an I/O error if the file cannot be removed.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Synchronizes a directory: after the return, all files created, renamed and removed in `dir` before the call
-    /// remain so after a power failure.
+    /// Writes the file names in the directory `dir` to the medium (`fsync`). All earlier creations, renames and
+    /// removals of files in `dir` then survive a power failure.
     ///
     /// # Errors
-    /// The error of the operating system.
+    /// Returns an I/O error if the names cannot be written to the medium.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
-    /// Lists the names of all entries of `dir`, in any order.
+    /// Returns the names of all entries of the directory `dir`, in any order.
     ///
     /// # Errors
-    /// The error of the operating system.
+    /// Returns an I/O error if the directory cannot be read.
     fn names(&self, dir: &Path) -> io::Result<Vec<OsString>>;
 
-    /// Whether a file, a directory or a symbolic link exists at `path`.
+    /// Returns whether a file, a directory or a symbolic link exists at `path`.
     ///
     /// # Errors
-    /// The error of the operating system, if the existence cannot be determined.
+    /// Returns an I/O error if the existence of the file cannot be determined.
     fn exists(&self, path: &Path) -> io::Result<bool>;
 
-    /// Whether `path` is a directory.
+    /// Returns whether `path` is a directory.
     fn is_dir(&self, path: &Path) -> bool;
 
     /// Creates a directory and all missing parent directories.
     ///
     /// # Errors
-    /// The error of the operating system.
+    /// Returns an I/O error if a directory cannot be created.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
 }
 
@@ -107,7 +108,7 @@ impl FileSystem for RealFs {
     }
 
     fn sync(&self, file: &mut File) -> io::Result<()> {
-        // The standard library calls `F_FULLFSYNC` on Apple's systems and `FlushFileBuffers` on Windows.
+        // `sync_all` calls `fsync` on Linux, `F_FULLFSYNC` on Apple systems and `FlushFileBuffers` on Windows.
         file.sync_all()
     }
 
@@ -128,8 +129,8 @@ impl FileSystem for RealFs {
         ignore_unsupported(File::open(dir)?.sync_all())
     }
 
-    /// Does nothing: systems other than Unix document no way to synchronize a directory. After a power failure,
-    /// recovery relies on the checksums of the files.
+    /// Does nothing, because systems other than Unix document no way to synchronize a directory. After a power failure,
+    /// recovery detects damaged files by their checksums.
     #[cfg(not(unix))]
     fn sync_dir(&self, _: &Path) -> io::Result<()> {
         Ok(())
@@ -140,7 +141,8 @@ impl FileSystem for RealFs {
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
-        // `symlink_metadata` also finds a symbolic link whose target does not exist. Creating a file would follow it.
+        // `symlink_metadata` also finds a symbolic link whose target is missing. Such a link must count as an existing
+        // file, because creating a file would follow the link.
         match fs::symlink_metadata(path) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -157,8 +159,8 @@ impl FileSystem for RealFs {
     }
 }
 
-/// Ignores the error of a file system that cannot synchronize directories, such as some network file systems. There is
-/// no other system call that the directory could use instead.
+/// Ignores the error "not supported". Some network file systems cannot synchronize directories, and there is no other
+/// system call for this purpose.
 #[cfg(unix)]
 fn ignore_unsupported(result: io::Result<()>) -> io::Result<()> {
     match result {

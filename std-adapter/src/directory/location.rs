@@ -1,4 +1,4 @@
-//! The directory of a checkpoint series, and the file operations in it.
+//! The directory of the checkpoint files, and the file operations in this directory.
 
 use super::error::{DirectoryError, Operation};
 use super::file_system::FileSystem;
@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use training_monitor::checkpoint::DecodeError;
 
-/// Where the files of a series are, and how the directory writes them.
+/// The path of a checkpoint directory, the rules for its file names and the settings for writing.
 pub(super) struct Location<F> {
     pub fs: F,
     pub dir: PathBuf,
@@ -36,18 +36,18 @@ impl<F: FileSystem> Location<F> {
         self.fs.rename(&from, &self.path(to)).map_err(DirectoryError::io(Operation::Rename, from))
     }
 
-    /// Renames the file with the final name `name` to its temporary name.
+    /// Renames a file from its final name `name` to its temporary name.
     pub fn rename_to_temporary(&self, name: &str) -> Result<(), DirectoryError> {
         self.rename(name, &self.naming.temporary_name(name))
     }
 
-    /// Renames a temporary file to its final name `name`.
+    /// Renames a file from its temporary name to its final name `name`.
     pub fn rename_to_final(&self, name: &str) -> Result<(), DirectoryError> {
         self.rename(&self.naming.temporary_name(name), name)
     }
 
-    /// Renames the first of `files` that exists to its tombstone name. Returns the final name of that file, or `None`
-    /// if another program has removed all of them.
+    /// Renames one file of a checkpoint to a tombstone name, which marks the checkpoint as removed. Chooses the first
+    /// of `files` that exists. Returns the previous name of this file, or `None` if none of the files exists.
     pub fn rename_to_tombstone(&self, files: &[String]) -> Result<Option<String>, DirectoryError> {
         for name in files {
             match self.rename(name, &self.naming.tombstone_name(name)) {
@@ -59,7 +59,7 @@ impl<F: FileSystem> Location<F> {
         Ok(None)
     }
 
-    /// Removes a file. Succeeds if the file does not exist.
+    /// Removes a file. Succeeds even if the file does not exist.
     pub fn remove(&self, name: &str) -> Result<(), DirectoryError> {
         let path = self.path(name);
         match self.fs.remove(&path) {
@@ -70,7 +70,7 @@ impl<F: FileSystem> Location<F> {
         }
     }
 
-    /// Synchronizes the directory if the series is durable.
+    /// Synchronizes the directory, unless the setting `durable` is `false`.
     pub fn sync_dir(&self) -> Result<(), DirectoryError> {
         if self.durable {
             self.fs.sync_dir(&self.dir).map_err(DirectoryError::io(Operation::SyncDir, &self.dir))
@@ -79,12 +79,12 @@ impl<F: FileSystem> Location<F> {
         }
     }
 
-    /// Reads and verifies every file whose name fits the series.
+    /// Reads and verifies all files whose names fit the prefix and the extension.
     pub fn read_files(&self) -> Result<Vec<FileEntry>, DirectoryError> {
         let mut scratch = vec![0; 1 << 16];
         let mut files = Vec::new();
         for name in self.fs.names(&self.dir).map_err(DirectoryError::io(Operation::List, &self.dir))? {
-            // All names of the series are UTF-8, so the directory skips every other name.
+            // Names of checkpoint files are valid UTF-8. A name that is not valid UTF-8 belongs to another program.
             let Ok(name) = name.into_string() else { continue };
             if self.naming.classify(&name).is_some() {
                 let content = self.read_file(&name, &mut scratch);
@@ -105,8 +105,8 @@ impl<F: FileSystem> Location<F> {
         })
     }
 
-    /// Performs the actions of a plan. Stops at the first error; the files are then in a state that the next plan
-    /// handles like the state after a power failure.
+    /// Performs the actions of a recovery plan and stops at the first error. A later recovery plan can finish the
+    /// remaining work, as after a power failure.
     pub fn apply(&self, actions: &[Action]) -> Result<(), DirectoryError> {
         actions.iter().try_for_each(|action| match action {
             Action::Rename { from, to, .. } => self.rename(from, to),

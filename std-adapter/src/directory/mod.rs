@@ -1,25 +1,27 @@
 //! Checkpoints as files, with Ignite's file names, one file for each object, and guarantees after a power failure.
 //!
-//! A [`Directory`] guarantees, also after a power failure at any instant:
+//! A [`Directory`] guarantees, also after a power failure at any time:
 //!
 //! * A checkpoint whose save returned `Ok` is complete and readable until the directory removes it.
 //! * A checkpoint whose save was interrupted is either complete or absent.
 //! * Opening the directory needs no manual repair.
-//! * The directory never changes a file that does not belong to its own series of checkpoints.
+//! * Files that do not belong to this series of checkpoints are never changed.
 //!
 //! A save performs these steps:
 //!
-//! 1. For each object, the directory writes a temporary file and synchronizes the file.
-//! 2. If the checkpoint has several objects, the directory synchronizes itself. All temporary files then survive a
-//!    power failure.
-//! 3. The directory renames each temporary file to its final name.
-//! 4. The directory synchronizes itself. The save has succeeded.
+//! 1. Write a temporary file for each object, and synchronize the file (`fsync`).
+//! 2. If the checkpoint has several objects, synchronize the directory. All temporary files then survive a power
+//!    failure.
+//! 3. Rename each temporary file to its final name.
+//! 4. Synchronize the directory. The save has succeeded.
 //!
-//! Only after a successful save does the checkpoint handler remove an evicted checkpoint. Therefore the files contain
-//! the old or the new checkpoint at every instant. If power fails during step 3, the next opening renames the remaining
-//! temporary files. To remove a checkpoint of several files, the directory first renames one file to a tombstone, so
-//! that the next opening can finish an interrupted removal. [`plan`] describes the rules of recovery and returns them
-//! as data.
+//! The checkpoint handler removes an evicted checkpoint only after a successful save. Therefore the files contain the
+//! old or the new checkpoint at any time. If power fails during step 3, the next opening renames the remaining
+//! temporary files.
+//!
+//! The removal of a checkpoint of several files begins with the rename of one file to a tombstone. The tombstone tells
+//! the next opening to finish an interrupted removal. The function [`plan`] describes the rules of recovery and returns
+//! them as data.
 //!
 //! The files contain all information: names, scores, the order of the checkpoints, and the objects of each checkpoint.
 //! There is no index file and no lock file, so two programs must not write the same prefix of a directory at the same
@@ -83,32 +85,33 @@ use training_monitor::checkpoint::{Encoded, Header};
 use training_monitor::embedded_io::{ErrorType, Read};
 use training_monitor::store::{CheckpointMeta, Store, StreamSpec};
 
-/// A directory that stores one series of checkpoints.
+/// A directory that stores the checkpoints of one training run as files. All files have the same filename prefix and
+/// extension.
 pub struct Directory<F: FileSystem = RealFs> {
     location: Location<F>,
     /// The committed checkpoints, from the oldest to the newest.
     checkpoints: Vec<CheckpointFiles>,
-    /// Removals that began and that may not be finished.
+    /// Removals of checkpoints that have begun but are not finished.
     pending_removals: Vec<PendingRemoval>,
     ignored: Vec<IgnoredFile>,
     pending_save: Option<PendingSave<F::Writer>>,
-    /// Set if a commit failed between its renames. A temporary file may then be the only copy of an object, so the
-    /// directory recovers before it writes another file.
+    /// `true` if a commit failed after some of its renames. A temporary file can then be the only copy of an object.
+    /// Therefore the next save runs the recovery before it writes a file.
     needs_recovery: bool,
 }
 
-/// The unfinished removal of a checkpoint of several files.
+/// The unfinished removal of a checkpoint that consists of several files.
 #[derive(Debug)]
 struct PendingRemoval {
     step: u32,
-    /// The final name of the file that became the tombstone.
+    /// The original name of the file that was renamed to a tombstone. The tombstone marks the removal as unfinished.
     tombstone_of: String,
-    /// The final names of the other files.
+    /// The names of the other files.
     files: Vec<String>,
 }
 
 impl Directory {
-    /// A builder for a directory `dirname` with files called
+    /// Creates a builder for the checkpoint directory `dirname`. The names of the checkpoint files have the form
     /// `{filename_prefix}_{object}_{step}[_{score_name}={score}].{extension}`.
     pub fn builder(dirname: impl Into<PathBuf>, filename_prefix: impl Into<String>) -> Builder {
         Builder::new(dirname.into(), filename_prefix.into())
@@ -116,27 +119,27 @@ impl Directory {
 }
 
 impl<F: FileSystem> Directory<F> {
-    /// The path of the directory. A leading `~` is replaced by the home directory.
+    /// Returns the path of the directory. A leading `~` is already replaced by the home directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.location.dir
     }
 
-    /// The paths of the files of the checkpoint of `step`, in the order of its objects. Yields nothing if no such
-    /// checkpoint is committed.
+    /// Returns the paths of all files of the checkpoint with the step number `step`, in the order of its objects.
+    /// Yields nothing if there is no such checkpoint.
     pub fn files(&self, step: u32) -> impl Iterator<Item = PathBuf> {
         let checkpoint = self.checkpoints.iter().find(move |checkpoint| checkpoint.meta.step == step);
         checkpoint.into_iter().flat_map(|checkpoint| &checkpoint.files).map(|name| self.location.path(name))
     }
 
-    /// Remains of checkpoints of this series: damaged files, and files of incomplete checkpoints. The directory found
-    /// them when it was opened, or a failed save left them. The directory never removes them.
+    /// Returns the unusable checkpoint files with this prefix: damaged files, and files of incomplete checkpoints. A
+    /// failed save or a power failure leaves such files. They are never removed, but a save may replace them.
     pub fn incomplete(&self) -> impl Iterator<Item = &IgnoredFile> {
         self.ignored.iter().filter(|file| file.reason.is_replaceable())
     }
 
-    /// Files whose names fit this series, but whose content does not: they belong to another prefix or another program,
-    /// have a newer format version, or are unreadable.
+    /// Returns the files that have a name like a checkpoint file of this directory, but cannot be used. They belong to
+    /// another prefix or program, have a newer format version, or are unreadable. They are never changed.
     pub fn foreign(&self) -> impl Iterator<Item = &IgnoredFile> {
         self.ignored.iter().filter(|file| !file.reason.is_replaceable())
     }
@@ -146,10 +149,10 @@ impl<F: FileSystem> Directory<F> {
         found.ok_or_else(|| DirectoryError::NoCheckpoint { path: self.location.dir.clone(), step })
     }
 
-    /// Reads all files of the series, finishes interrupted operations and lists the checkpoints.
+    /// Reads all checkpoint files, finishes interrupted saves and removals, and lists the checkpoints.
     fn recover(&mut self) -> Result<(), DirectoryError> {
-        // Renames by a killed program or by a failed commit are visible, but a power failure may still revert them. The
-        // plan relies on them, so they must be durable first.
+        // Synchronize earlier renames first. A power failure could still revert the renames of a killed program or of a
+        // failed commit, but the recovery plan relies on these renames.
         self.location.sync_dir()?;
         let plan = plan(&self.location.naming, self.location.read_files()?);
         self.location.apply(&plan.actions)?;
@@ -160,13 +163,14 @@ impl<F: FileSystem> Directory<F> {
         Ok(())
     }
 
-    /// Finishes all pending removals of checkpoints of `step`.
+    /// Finishes all pending removals of checkpoints with the step number `step`.
     fn finish_removals(&mut self, step: u32) -> Result<(), DirectoryError> {
         let is_of_step = |removal: &PendingRemoval| removal.step == step;
         while let Some(index) = self.pending_removals.iter().position(is_of_step) {
             let Some(PendingRemoval { tombstone_of, files, .. }) = self.pending_removals.get(index) else { break };
-            // The tombstone must be durable before the first file is removed, and must exist until the last file is
-            // removed durably. Otherwise the next opening would list the remaining files as an incomplete checkpoint.
+            // The tombstone is a renamed file that marks the unfinished removal. Synchronize the tombstone before
+            // removing the first of the other files, and remove it only after their removal is synchronized. Otherwise
+            // a power failure could leave some files without a tombstone.
             self.location.sync_dir()?;
             files.iter().try_for_each(|name| self.location.remove(name))?;
             self.location.sync_dir()?;
@@ -223,8 +227,8 @@ impl<F: FileSystem> Store for Directory<F> {
             return Ok(());
         };
         if let [name] = &files[..] {
-            // Removing one file is atomic, so this removal needs no tombstone. It needs no synchronization either: if a
-            // power failure restores the file, the checkpoint handler removes the checkpoint again.
+            // The removal of a single file is atomic, so no tombstone (marker file) is needed. No synchronization is
+            // needed either: if a power failure restores the file, the checkpoint handler removes the file again.
             self.location.remove(name)?;
             self.checkpoints.remove(index);
             return Ok(());

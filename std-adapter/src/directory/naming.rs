@@ -1,4 +1,4 @@
-//! The file names of one checkpoint series, that is of one prefix and one extension.
+//! The rules for the names of the checkpoint files with one prefix and one extension.
 
 use super::file_name::FileName;
 use super::summary::StreamSummary;
@@ -6,13 +6,13 @@ use training_monitor::checkpoint::Header;
 
 /// The prefix and the extension of one checkpoint series. Both determine the names of its files.
 ///
-/// A committed file has its final name, which [`FileName`] forms. While the directory writes a file, the file has the
-/// temporary name `.{final}.{n}.tmp`. While the directory removes a checkpoint of several files, one of them has the
-/// tombstone name `.{final}.{n}.deleted`. The number n is the length of the prefix in bytes. Without n, a damaged
-/// temporary file of `a_b_model_1.ckpt` could belong to the prefix `a` or to the prefix `a_b`.
+/// A committed file has its final name, which [`FileName`] defines. While a file is being written, it has the temporary
+/// name `.{final}.{n}.tmp`. While a checkpoint of several files is being removed, one of them has the tombstone name
+/// `.{final}.{n}.deleted`. The number n is the length of the prefix in bytes. Without n, a damaged temporary file of
+/// `a_b_model_1.ckpt` could belong to the prefix `a` or to the prefix `a_b`.
 ///
-/// A final name alone does not prove that a file belongs to the series either. The stream in the file names its object,
-/// so recovery compares the name with the content.
+/// A final name alone does not prove that a file belongs to the series either. The file also contains the name of its
+/// object, so recovery compares the file name with the content.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Naming {
     /// The filename prefix; empty for a series without a prefix.
@@ -21,14 +21,15 @@ pub struct Naming {
     pub extension: String,
 }
 
-/// The role of a file, as its name states it.
+/// The role of a checkpoint file, according to its name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum NameKind {
-    /// The file has the name of a committed file.
+    /// The normal name of a checkpoint file.
     Final,
-    /// The file belongs to a save that is not committed, or whose commit was interrupted.
+    /// The name of a file while it is being written. Such a file belongs to a save that is unfinished or was
+    /// interrupted.
     Temporary,
-    /// The file marks a checkpoint of several files whose removal began.
+    /// The name of a file that marks an unfinished removal of a checkpoint of several files.
     Tombstone,
 }
 
@@ -38,8 +39,9 @@ impl Naming {
     /// Suffix of tombstone names.
     const TOMBSTONE: &'static str = "deleted";
 
-    /// The series that the file with the final name `file_name` belongs to, if its content has this `header` and the
-    /// file stores `object`. Returns `None` if no series gives such a file this name.
+    /// Finds the prefix and the extension in the name of a checkpoint file. The file is called `file_name`, has this
+    /// `header` and stores the object called `object`. Returns `None` if a file with this content cannot have this
+    /// name.
     ///
     /// ```
     /// use training_monitor::checkpoint::Header;
@@ -62,14 +64,14 @@ impl Naming {
         Some(Naming { prefix: prefix.to_owned(), extension: extension.to_owned() })
     }
 
-    /// Whether `extension` is a valid extension of final names. The suffixes of temporary and tombstone names are not
-    /// valid.
+    /// Returns whether checkpoint files may have this extension. The extensions `tmp` and `deleted` are reserved for
+    /// temporary files and tombstones.
     pub(super) fn is_valid_extension(extension: &str) -> bool {
         let is_reserved = [Self::TEMPORARY, Self::TOMBSTONE].contains(&extension);
         !extension.is_empty() && !is_reserved && !extension.contains(['.', '/', '\\', '\0'])
     }
 
-    /// The final name of the file that stores `object`.
+    /// Returns the name of the checkpoint file that stores the object called `object`.
     #[must_use]
     pub fn final_name(&self, object: &str, header: &Header<'_>) -> String {
         let score = header.score_name.zip(header.score);
@@ -77,13 +79,14 @@ impl Naming {
         FileName { prefix, object, step: header.step, score, extension }.to_string()
     }
 
-    /// The temporary name of the file with the final name `final_name`.
+    /// Returns the name that the file `final_name` has while it is being written.
     #[must_use]
     pub fn temporary_name(&self, final_name: &str) -> String {
         self.hidden_name(final_name, Self::TEMPORARY)
     }
 
-    /// The tombstone name of the file with the final name `final_name`.
+    /// Returns the tombstone name, which marks a checkpoint as being removed. `final_name` is the previous name of the
+    /// file.
     #[must_use]
     pub fn tombstone_name(&self, final_name: &str) -> String {
         self.hidden_name(final_name, Self::TOMBSTONE)
@@ -93,7 +96,8 @@ impl Naming {
         format!(".{final_name}.{}.{suffix}", self.prefix.len())
     }
 
-    /// The role and the final name of the file called `file_name`. Returns `None` if the series has no such names.
+    /// Returns the role of the file called `file_name`, and its final name (the name after the commit). Returns `None`
+    /// if `file_name` does not fit this prefix and extension.
     #[must_use]
     pub fn classify<'a>(&self, file_name: &'a str) -> Option<(NameKind, &'a str)> {
         let hidden = |suffix: &str| {
@@ -110,7 +114,7 @@ impl Naming {
         }
     }
 
-    /// Whether `name` begins with the prefix and ends with the extension.
+    /// Returns whether `name` begins with the prefix and ends with the extension.
     fn matches(&self, name: &str) -> bool {
         let has_extension = name.strip_suffix(&self.extension).is_some_and(|name| name.ends_with('.'));
         let has_prefix =
@@ -118,8 +122,8 @@ impl Naming {
         has_extension && has_prefix
     }
 
-    /// The index of the object that the file with the final name `final_name` stores, in the list of objects in
-    /// `summary`. Returns `None` if the name does not fit the content.
+    /// Finds the object that the file called `final_name` stores. Returns the index of the object in `summary.objects`,
+    /// or `None` if the file name fits none of these objects.
     pub(super) fn object_index(&self, final_name: &str, summary: &StreamSummary) -> Option<usize> {
         let header = summary.header();
         summary.objects.iter().position(|object| self.final_name(object, &header) == final_name)
@@ -140,7 +144,7 @@ mod tests {
         let tombstone = ".a_b_model_1.ckpt.1.deleted";
         assert_eq!(short.classify(tombstone), Some((NameKind::Tombstone, "a_b_model_1.ckpt")));
         assert_eq!(short.tombstone_name("a_b_model_1.ckpt"), tombstone);
-        // A final name fits both series; only the content of the file decides between them.
+        // A final name can fit both prefixes. Only the content of the file shows the right one.
         assert_eq!(short.classify("a_b_model_1.ckpt"), Some((NameKind::Final, "a_b_model_1.ckpt")));
         for foreign in ["ab_model_1.ckpt", "a", "a_", "a_m_1.pth", "a_m_1.ckpt.bak", "a_m_1ckpt", ".a_m_1.ckpt.tmp"] {
             assert_eq!(short.classify(foreign), None, "{foreign}");

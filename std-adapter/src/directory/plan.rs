@@ -1,4 +1,5 @@
-//! The recovery plan of a directory: which checkpoints exist, and how to finish what a power failure interrupted.
+//! The recovery plan of a checkpoint directory: which checkpoints exist, and which file operations finish the saves and
+//! removals that a power failure interrupted.
 
 mod planner;
 #[cfg(test)]
@@ -14,26 +15,28 @@ use training_monitor::store::CheckpointMeta;
 pub struct FileEntry {
     /// The name of the file, without the directory.
     pub name: String,
-    /// The summary of the stream in the file, or the reason why the file contains no usable stream.
+    /// The summary of the checkpoint data in the file, or the reason why the file is not usable.
     pub content: Result<StreamSummary, IgnoreReason>,
 }
 
-/// The recovery plan of one series: the file operations that opening a directory performs, and the checkpoints that the
-/// directory then contains.
+/// A recovery plan: the file operations that opening a directory performs, and the checkpoints that exist after these
+/// operations.
 #[derive(Clone, PartialEq, Default, Debug)]
 pub struct Plan {
-    /// The file operations, in the order in which the directory performs them.
+    /// The file operations, in the order in which they must be performed.
     pub actions: Vec<Action>,
-    /// The checkpoints after the actions, from the oldest to the newest.
+    /// The checkpoints that exist after the actions, from the oldest to the newest.
     pub checkpoints: Vec<CheckpointFiles>,
-    /// The files of the series that stay as they are and belong to no checkpoint, sorted by name.
+    /// The files that have names like checkpoint files, but belong to no checkpoint. The plan leaves these files
+    /// unchanged. The list is sorted by name.
     pub ignored: Vec<IgnoredFile>,
 }
 
 /// One file operation of a [`Plan`]. File names are relative to the directory.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
-    /// Renames a file to complete the commit of its checkpoint. The rename replaces an older file of the new name.
+    /// Renames a temporary file to its final name, which completes an interrupted commit. Replaces an older file of the
+    /// same name.
     Rename {
         /// The temporary name of the file.
         from: String,
@@ -46,12 +49,12 @@ pub enum Action {
     Remove {
         /// The name of the file.
         file: String,
-        /// The step number of the checkpoint that the file belongs to; `None` if the file is damaged.
+        /// The step number of the checkpoint to which the file belongs; `None` if the file is damaged.
         step: Option<u32>,
         /// Why the plan removes the file.
         reason: RemoveReason,
     },
-    /// Synchronizes the directory: the previous actions survive a power failure before the next action begins.
+    /// Synchronizes the directory, so that all previous actions survive a power failure.
     SyncDirectory,
 }
 
@@ -62,22 +65,21 @@ pub enum RemoveReason {
     InterruptedSave,
     /// The removal of the checkpoint was interrupted.
     InterruptedRemoval,
-    /// A newer checkpoint of the same step replaces the checkpoint.
+    /// A newer checkpoint has the same step number, so the file is obsolete.
     Replaced,
 }
 
 /// A committed checkpoint and its files.
 #[derive(Clone, PartialEq, Debug)]
 pub struct CheckpointFiles {
-    /// The step, the sequence, the iteration and the score of the checkpoint.
+    /// The step number, the sequence number, the iteration and the score of the checkpoint.
     pub meta: CheckpointMeta,
-    /// The final file names, in the order of the objects of the checkpoint.
+    /// The names of the files, in the order of the objects that they store.
     pub files: Vec<String>,
 }
 
-/// A file whose name fits the series, but which belongs to no committed checkpoint. The directory never removes such a
-/// file. A save replaces the file only if the save needs its name and the file [is
-/// replaceable](IgnoreReason::is_replaceable).
+/// A file that has a name like a checkpoint file, but belongs to no committed checkpoint. Recovery leaves the file
+/// unchanged. A save may overwrite the file only if its reason [is replaceable](IgnoreReason::is_replaceable).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct IgnoredFile {
     /// The name of the file, without the directory.
@@ -90,14 +92,15 @@ pub struct IgnoredFile {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum IgnoreReason {
-    /// The file is complete, but the files of other objects of its checkpoint are missing.
+    /// The file is valid, but other files of the same checkpoint are missing.
     Incomplete {
         /// The step number of the checkpoint.
         step: u32,
         /// The names of the objects without a file.
         missing: Vec<String>,
     },
-    /// A save without `atomic` failed after it created the file, or overwrote another file of the same checkpoint.
+    /// A failed save with `atomic(false)` made the file unusable: it left the file unfinished, or overwrote another
+    /// file of the same checkpoint.
     Unfinished,
     /// The file is truncated, or its checksum is wrong.
     Damaged,
@@ -108,38 +111,40 @@ pub enum IgnoreReason {
         /// The version of the file.
         found: u8,
     },
-    /// The file is no checkpoint, belongs to another prefix, or is a copy under another name.
+    /// The file is no checkpoint, belongs to another prefix, or is a renamed copy of a checkpoint file.
     Foreign,
 }
 
 impl IgnoreReason {
-    /// Whether the file is the remains of a checkpoint of this series, so that a save of the same name may replace it.
+    /// Returns whether a save may overwrite the file. A save may overwrite only unusable checkpoint files of its own
+    /// prefix, not files of another prefix or of another program.
     #[must_use]
     pub const fn is_replaceable(&self) -> bool {
         matches!(self, IgnoreReason::Incomplete { .. } | IgnoreReason::Unfinished | IgnoreReason::Damaged)
     }
 }
 
-/// Plans the recovery of the checkpoint series `naming`. `files` are all files of the directory, in any order; the plan
-/// leaves out files whose names do not fit the series.
+/// Creates the recovery plan of the checkpoint series `naming`. `files` are all files of the directory, in any order.
+/// Files whose names do not fit the series are left out.
 ///
-/// The function decides from the names and the contents of the files alone and performs no I/O. Opening a
-/// [`Directory`](crate::Directory) performs the plan. An analysis tool can display the same plan and leave the
+/// The function decides from the names and the contents of the files alone and performs no I/O. Opening
+/// a [`Directory`](crate::Directory) performs the plan. An analysis tool can display the same plan and leave the
 /// directory unchanged.
 ///
 /// All files of one save have the same step, sequence, iteration and list of objects. The rules, in the order in which
 /// the plan applies them:
 ///
-/// 1. A save with a tombstone was being removed. The plan removes its other files and then the tombstone.
-/// 2. A save with at least one final file, whose other objects all have temporary files, was being committed. All its
-///    bytes are on the medium, so the plan completes the commit: it renames the temporary files to their final names.
+/// 1. A save with a tombstone was being removed. The plan removes the other files of the save, and then the tombstone.
+/// 2. A save was being committed if at least one file has its final name and all other objects have temporary files.
+///    All data of the save is on the medium, so the plan completes the commit: it renames the temporary files to their
+///    final names.
 /// 3. Every other temporary file belongs to a save that was interrupted before its commit. The plan removes the file.
 /// 4. A save with a final file for each object is a complete checkpoint.
 /// 5. A save of the same step as a newer complete checkpoint was being replaced. The plan removes its files.
 /// 6. The plan ignores every other file and lists the file as an [`IgnoredFile`].
 ///
-/// A plan for the files that a performed plan leaves has no actions. A power failure during the actions leaves files
-/// for which the rules lead to the same checkpoints.
+/// After the actions, a new plan has no actions. If power fails during the actions, a new plan leads to the same
+/// checkpoints.
 ///
 /// ```
 /// use training_monitor_std::directory::{Action, FileEntry, Naming, StreamSummary, plan};
@@ -170,8 +175,9 @@ pub fn plan(naming: &Naming, files: impl IntoIterator<Item = FileEntry>) -> Plan
 }
 
 impl Plan {
-    /// The name that a file of a planned checkpoint has before the actions: its temporary name if the plan renames the
-    /// file, otherwise `file` itself. A tool that does not perform the actions reads the file under this name.
+    /// Returns the name that a checkpoint file has before the actions are performed. This is the temporary name if the
+    /// plan renames the file, and otherwise `file` itself. A tool that only displays the plan reads the file under this
+    /// name.
     ///
     /// ```
     /// use training_monitor_std::directory::{Action, Plan};

@@ -1,4 +1,4 @@
-//! Saving a checkpoint: the directory writes temporary files and gives them their final names at the commit.
+//! Saves a checkpoint: writes temporary files, and renames them to their final names at the commit.
 
 use super::Directory;
 use super::error::{DirectoryError, Operation};
@@ -10,14 +10,14 @@ use training_monitor::checkpoint::Header;
 use training_monitor::embedded_io::{ErrorType, Write};
 use training_monitor::store::{CheckpointMeta, StreamSpec};
 
-/// A checkpoint that the directory is writing and has not committed.
+/// A save that has begun and is not committed yet.
 pub(super) struct PendingSave<W: std::io::Write> {
     step: u32,
     sequence: u32,
     stream_count: u32,
     /// The final names of the files that the save has created.
     names: Vec<String>,
-    /// The file that the save is writing, the last of `names`; `None` after the file is synchronized.
+    /// The file that is open for writing, which is the last one in `names`. `None` if this file is already closed.
     file: Option<BufWriter<W>>,
 }
 
@@ -41,7 +41,7 @@ impl<F: FileSystem> Writer<'_, F> {
     ) -> Result<T, DirectoryError> {
         let result = self.0.write(operation);
         if result.is_err() {
-            // The `Store` trait has no method to cancel a save, so the writer must remove the temporary files now.
+            // The `Store` trait has no method to cancel a save, so the temporary files must be removed now.
             self.0.abort_save();
         }
         result
@@ -58,7 +58,8 @@ impl<F: FileSystem> Write for Writer<'_, F> {
 }
 
 impl<F: FileSystem> Directory<F> {
-    /// Creates the file of one object. Begins a new save unless `spec` describes the next file of the pending save.
+    /// Creates a file for the next object of a checkpoint. Continues the pending save if `spec` describes the next file
+    /// of that save. Otherwise cancels the pending save and begins a new one.
     pub(super) fn create_stream(&mut self, spec: &StreamSpec<'_>) -> Result<Writer<'_, F>, DirectoryError> {
         if self.needs_recovery {
             self.recover()?;
@@ -103,15 +104,16 @@ impl<F: FileSystem> Directory<F> {
         Ok(())
     }
 
-    /// Whether the file with this final name belongs to the series, so that a save may replace the file.
+    /// Returns whether a save may replace the existing file called `name`. A save may replace checkpoint files of this
+    /// directory, but never files of other programs.
     fn is_replaceable(&self, name: &str) -> bool {
         self.checkpoints.iter().any(|checkpoint| checkpoint.files.iter().any(|file| file == name))
             || self.pending_removals.iter().any(|removal| removal.files.iter().any(|file| file == name))
             || self.incomplete().any(|file| file.name == name)
     }
 
-    /// Removes the checkpoint with a file called `name` from the list. Without `atomic`, writing that file destroys the
-    /// checkpoint.
+    /// Removes a checkpoint from the list if one of its files is called `name`. A save without temporary files is about
+    /// to overwrite this file, which destroys the checkpoint.
     fn unlist_overwritten(&mut self, name: &str) {
         let contains_file = |checkpoint: &CheckpointFiles| checkpoint.files.iter().any(|file| file == name);
         let Some(index) = self.checkpoints.iter().position(contains_file) else { return };
@@ -119,7 +121,8 @@ impl<F: FileSystem> Directory<F> {
         self.ignored.extend(files.into_iter().map(|name| IgnoredFile { name, reason: IgnoreReason::Unfinished }));
     }
 
-    /// Performs `operation` on the current file of the pending save. Repeats the operation if a signal interrupts it.
+    /// Performs `operation` on the file that is open for writing. Repeats the operation if a signal interrupts the
+    /// system call.
     fn write<T>(
         &mut self,
         mut operation: impl FnMut(&mut BufWriter<F::Writer>) -> std::io::Result<T>,
@@ -138,7 +141,7 @@ impl<F: FileSystem> Directory<F> {
         }
     }
 
-    /// Flushes, synchronizes and closes the current file of the pending save, if there is one.
+    /// Flushes, synchronizes and closes the file that is open for writing. Does nothing if no file is open.
     fn finish_file(&mut self) -> Result<(), DirectoryError> {
         if self.pending_save.as_ref().is_none_or(|save| save.file.is_none()) {
             return Ok(());
@@ -154,12 +157,12 @@ impl<F: FileSystem> Directory<F> {
         Ok(())
     }
 
-    /// Cancels the pending save and removes its temporary files. If removing a file fails, the next opening removes
-    /// the file.
+    /// Cancels the pending save and removes its temporary files. A file that cannot be removed now is removed when the
+    /// directory is opened again.
     pub(super) fn abort_save(&mut self) {
         let Some(mut save) = self.pending_save.take() else { return };
         if let Some(file) = save.file.take() {
-            // Dropping a `BufWriter` writes its buffer to the file. Taking it apart discards the buffer.
+            // `into_parts` discards the buffered data. Dropping the `BufWriter` would write the data to the file.
             let _ = file.into_parts();
         }
         for name in save.names {
@@ -172,7 +175,7 @@ impl<F: FileSystem> Directory<F> {
         }
     }
 
-    /// Commits the pending save: renames its files and lists the checkpoint.
+    /// Commits the pending save: renames its files, and adds the checkpoint to the list.
     pub(super) fn commit_save(&mut self, header: &Header<'_>) -> Result<(), DirectoryError> {
         let is_complete = |save: &PendingSave<F::Writer>| {
             (save.step, save.sequence) == (header.step, header.sequence)
@@ -183,9 +186,9 @@ impl<F: FileSystem> Directory<F> {
             return Err(DirectoryError::IncompleteSave);
         }
         let synced = self.finish_file().and_then(|()| {
-            // The first rename may replace a file of an older checkpoint and thereby destroy that checkpoint. From then
-            // on the new checkpoint must be recoverable, so all temporary names must be durable before. A single file
-            // needs no such synchronization, because its rename is atomic.
+            // The first rename can replace a file of an older checkpoint, which destroys that checkpoint. Therefore all
+            // temporary files must be on the medium before the first rename. A checkpoint of a single file needs no
+            // such synchronization, because its rename is atomic.
             let has_several_files = self.pending_save.as_ref().is_some_and(|save| save.stream_count > 1);
             if has_several_files && self.location.atomic { self.location.sync_dir() } else { Ok(()) }
         });
@@ -203,8 +206,8 @@ impl<F: FileSystem> Directory<F> {
         Ok(())
     }
 
-    /// Renames all temporary files to their final names. After an error, the directory undoes the renames or, if that
-    /// is impossible, recovers.
+    /// Renames all temporary files to their final names. If this fails, undoes the renames. If a rename has already
+    /// replaced an older file, starts the recovery instead.
     fn rename_all(&mut self, names: &[String]) -> Result<(), DirectoryError> {
         let replaces: Vec<bool> = names.iter().map(|name| self.is_replaceable(name)).collect();
         let mut renamed = 0;
@@ -216,7 +219,8 @@ impl<F: FileSystem> Directory<F> {
         let result = result.and_then(|()| self.location.sync_dir());
         if result.is_err() {
             if replaces.iter().take(renamed).any(|replaces| *replaces) {
-                // A rename replaced a file of an older checkpoint, so the new files are the only complete copy.
+                // A rename has replaced a file of the older checkpoint, so the renames cannot be undone. Recovery can
+                // still complete the new checkpoint.
                 self.needs_recovery = true;
                 let _ = self.recover();
             } else {
@@ -226,8 +230,8 @@ impl<F: FileSystem> Directory<F> {
         result
     }
 
-    /// Renames the first `renamed` files back to their temporary names, and then removes all temporary files. The order
-    /// keeps the checkpoint recoverable as a whole until no final name is left.
+    /// Renames the first `renamed` files back to their temporary names, and then removes all temporary files. All files
+    /// exist until the last rename, so a power failure never leaves an incomplete checkpoint.
     fn undo_renames(&mut self, names: &[String], renamed: usize) {
         let undone = names.iter().take(renamed).rev().try_for_each(|name| self.location.rename_to_temporary(name));
         if undone.and_then(|()| self.location.sync_dir()).is_err() {
@@ -239,8 +243,8 @@ impl<F: FileSystem> Directory<F> {
         }
     }
 
-    /// Lists a committed checkpoint in place of an older checkpoint of the same step, and removes the files of the
-    /// older checkpoint that the new one does not replace.
+    /// Adds a committed checkpoint to the list. Removes an older checkpoint of the same step from the list, and removes
+    /// the files of the older checkpoint that the new one has not replaced.
     fn list_checkpoint(&mut self, header: &Header<'_>, files: Vec<String>) {
         let is_new_file = |name: &String| files.contains(name);
         let replaced = self.checkpoints.iter().position(|checkpoint| checkpoint.meta.step == header.step);
@@ -249,7 +253,8 @@ impl<F: FileSystem> Directory<F> {
             removal.files.retain(|name| !is_new_file(name));
         }
         self.ignored.retain(|file| !is_new_file(&file.name));
-        // If removing a file fails, the next opening removes the file, because a newer checkpoint has the same step.
+        // Ignore errors here: the next opening of the directory also removes these files, because a newer checkpoint
+        // has the same step.
         for name in replaced.iter().flat_map(|replaced| &replaced.files).filter(|name| !is_new_file(name)) {
             let _ = self.location.remove(name);
         }

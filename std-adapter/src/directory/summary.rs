@@ -1,4 +1,4 @@
-//! The summary of one checkpoint file: what recovery must know about its content.
+//! The summary of a checkpoint file: the part of its content that recovery needs.
 
 use super::error::{DirectoryError, Operation};
 use crate::checksum::Crc32Fast;
@@ -8,26 +8,27 @@ use training_monitor::checkpoint::{DecodeError, Header, Inspect, inspect_with};
 use training_monitor::embedded_io::{ErrorType, Read};
 use training_monitor::store::CheckpointMeta;
 
-/// The header of a complete stream whose checksum is correct, and the objects of its checkpoint.
+/// The summary of a valid checkpoint file: the header, and the names of all objects of the checkpoint. A file is valid
+/// if it is complete and its checksum is correct.
 #[derive(Clone, PartialEq, Debug)]
 pub struct StreamSummary {
     /// The step number of the checkpoint.
     pub step: u32,
-    /// The number of the commit; the newest checkpoint has the highest one.
+    /// The sequence number of the save. The newest checkpoint has the highest number.
     pub sequence: u32,
-    /// The iteration of the engine at which the checkpoint was saved.
+    /// The training iteration at which the checkpoint was saved.
     pub iteration: u32,
     /// The signed score of the checkpoint.
     pub score: Option<f32>,
     /// The name of the score.
     pub score_name: Option<String>,
-    /// The names of all objects of the checkpoint; each object has a file. Empty for a stream that stores a whole
-    /// checkpoint, which a [`Directory`](crate::Directory) never writes.
+    /// The names of all objects of the checkpoint. Each object has its own file. The list is empty for a file that
+    /// stores a whole checkpoint, which a [`Directory`](crate::Directory) never writes.
     pub objects: Vec<String>,
 }
 
 impl StreamSummary {
-    /// The header of the stream.
+    /// Returns the header of the file.
     #[must_use]
     pub fn header(&self) -> Header<'_> {
         Header {
@@ -39,14 +40,14 @@ impl StreamSummary {
         }
     }
 
-    /// Reads and verifies a whole file. `scratch` holds one piece of the payload at a time.
+    /// Reads and verifies a whole file. `scratch` is a buffer for the data that is read.
     pub(super) fn read<R: std::io::Read>(
         reader: &mut BufferedReader<R>,
         scratch: &mut [u8],
     ) -> Result<StreamSummary, DecodeError<DirectoryError>> {
         let mut names = NameCollector::default();
         let info = inspect_with::<Crc32Fast, _, _>(reader, scratch, &mut names)?;
-        // The directory writes nothing behind the checksum, so a longer file is damaged.
+        // A valid file ends with its checksum, so a longer file is damaged.
         if reader.read(&mut [0]).map_err(DecodeError::Io)? != 0 {
             return Err(DecodeError::Malformed);
         }
@@ -67,7 +68,7 @@ impl From<&StreamSummary> for CheckpointMeta {
     }
 }
 
-/// Collects the names that a stream contains.
+/// Collects the names of the score and of the objects in a checkpoint file.
 #[derive(Default)]
 struct NameCollector {
     score: Option<String>,
@@ -83,7 +84,7 @@ impl Inspect for NameCollector {
     }
 }
 
-/// A buffered file reader. The buffer saves system calls.
+/// A file reader with a buffer, which reduces the number of system calls.
 pub(super) struct BufferedReader<R> {
     reader: std::io::BufReader<R>,
     /// The path of the file, for error messages.
@@ -104,7 +105,7 @@ impl<R: std::io::Read> Read for BufferedReader<R> {
     fn read(&mut self, into: &mut [u8]) -> Result<usize, DirectoryError> {
         loop {
             match self.reader.read(into) {
-                // A signal interrupted the system call, so the reader repeats the call.
+                // A signal interrupted the system call, so call it again.
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => (),
                 result => return result.map_err(DirectoryError::io(Operation::Read, &self.path)),
             }

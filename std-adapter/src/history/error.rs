@@ -16,7 +16,7 @@ pub enum HistoryError {
         /// The error of the operating system.
         cause: io::Error,
     },
-    /// The file is no history: its first line is not the header of a history.
+    /// The file is no history file: its first line is not the header of a history.
     NotAHistory {
         /// The path of the file.
         path: PathBuf,
@@ -28,7 +28,7 @@ pub enum HistoryError {
         /// The version of the file.
         found: u32,
     },
-    /// A line other than the last one is no valid event.
+    /// A line of the file is no valid event. An invalid last line is no error, because a power failure can leave one.
     Line {
         /// The path of the file.
         path: PathBuf,

@@ -22,7 +22,7 @@ pub(super) struct FileHeader {
 }
 
 impl FileHeader {
-    /// The header of the version that this crate writes.
+    /// Returns the header that this version of the crate writes.
     pub fn current() -> Self {
         FileHeader { schema: SCHEMA.to_owned(), version: VERSION }
     }
@@ -34,7 +34,8 @@ impl fmt::Display for FileHeader {
     }
 }
 
-/// An event of a run; one line of the history. A number that is not finite is stored as `None`.
+/// An event of a training run. Each event is one line of the history file. A number that is NaN or infinite is stored
+/// as `null` and read as `None`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -71,7 +72,7 @@ pub enum HistoryEvent {
         score: Option<f32>,
         /// The total size of the checkpoint in bytes.
         bytes: u32,
-        /// The step number of the checkpoint that the handler evicted.
+        /// The step number of the checkpoint that was evicted after the save; `None` if no checkpoint was evicted.
         removed: Option<u32>,
     },
     /// A checkpoint handler failed to save a checkpoint.
@@ -87,7 +88,8 @@ pub enum HistoryEvent {
         /// Whether the handler immediately retried the save.
         retrying: bool,
     },
-    /// A checkpoint handler failed to remove an evicted checkpoint. The name in the file is `removal_failed`.
+    /// A checkpoint handler failed to remove an evicted checkpoint. In the history file, this event is called
+    /// `removal_failed`.
     #[serde(rename = "removal_failed")]
     EvictionFailed {
         /// The name of the checkpoint handler.
@@ -99,7 +101,7 @@ pub enum HistoryEvent {
         /// The error message.
         error: String,
     },
-    /// A checkpoint handler failed to load a checkpoint and tried an older one.
+    /// A checkpoint handler failed to load a checkpoint, and then tried an older one.
     LoadFailed {
         /// The name of the checkpoint handler.
         store: String,
@@ -119,20 +121,21 @@ pub enum HistoryEvent {
     },
     /// The run stopped.
     Stopped {
-        /// The name of the variant of [`StopReason`](training_monitor::StopReason).
+        /// The name of a variant of [`StopReason`](training_monitor::StopReason), for example `EarlyStopping`.
         reason: String,
         /// The last epoch of the run.
         epoch: u32,
         /// The last iteration of the run.
         iteration: u32,
     },
-    /// An event of a kind that this version of the crate does not know.
+    /// An event whose kind is unknown to this version of the crate.
     #[serde(other)]
     Unknown,
 }
 
 impl HistoryEvent {
-    /// The iteration of the event. Returns `None` for an event that belongs to no iteration.
+    /// Returns the number of the iteration in which the event happened. Returns `None` if the event contains no
+    /// iteration number.
     #[must_use]
     pub const fn iteration(&self) -> Option<u32> {
         match self {
@@ -147,12 +150,13 @@ impl HistoryEvent {
         }
     }
 
-    /// Whether the event remains valid after the run resumes from a checkpoint of `iteration`. An earlier stop at that
-    /// iteration is not valid any more, because the resumed run continues.
+    /// Returns whether the event remains in the history after a resume from a checkpoint of `iteration`. Later events
+    /// are removed. A stop event of the same iteration is also removed, because the resumed run continues.
     pub(super) fn is_valid_after_resume(&self, iteration: u32) -> bool {
         match self {
             HistoryEvent::Stopped { iteration: stop, .. } => *stop < iteration,
-            // A run that restarts from the beginning resumes at iteration 0, which invalidates every event.
+            // If `iteration` is 0, the run starts from the beginning, so all events with an iteration number are
+            // removed.
             _ => self.iteration().is_none_or(|own| own <= iteration && iteration > 0),
         }
     }
@@ -162,8 +166,8 @@ impl HistoryEvent {
         writer.write_all(b"\n")
     }
 
-    /// A key that identifies events of which a history contains at most one: the kind and the number of an iteration or
-    /// of an epoch. Returns `None` for other events.
+    /// Returns the kind and the number of an event that a history may contain only once, such as iteration 7 or
+    /// epoch 2. Returns `None` for kinds of events that may occur repeatedly.
     fn unique_key(&self) -> Option<(Discriminant<HistoryEvent>, u32)> {
         match self {
             HistoryEvent::Iteration { iteration: number, .. } | HistoryEvent::Epoch { epoch: number, .. } => {
@@ -174,11 +178,10 @@ impl HistoryEvent {
     }
 }
 
-/// Parses one line of a history.
+/// Parses one line of a history file.
 ///
-/// The result equals that of `serde_json::from_str`. In addition, parsing works if another dependency of the program
-/// enables the feature `arbitrary_precision` of `serde_json`. With that feature, `serde_json` cannot deserialize
-/// fractions into an internally tagged enum.
+/// Prefer this implementation to `serde_json::from_str`. Both give the same result, but `serde_json::from_str` rejects
+/// fractions if any crate in the program enables the feature `arbitrary_precision` of `serde_json`.
 impl FromStr for HistoryEvent {
     type Err = serde_json::Error;
 
@@ -188,7 +191,7 @@ impl FromStr for HistoryEvent {
 }
 
 fn parse_line(line: &[u8]) -> serde_json::Result<HistoryEvent> {
-    /// The metrics in the order of the line. A [`Value`] sorts its keys.
+    /// The metrics in the order of the line. A [`Value`] does not keep this order.
     #[derive(Deserialize)]
     struct OrderedMetrics {
         #[serde(deserialize_with = "from_map")]
@@ -204,8 +207,8 @@ fn parse_line(line: &[u8]) -> serde_json::Result<HistoryEvent> {
     Ok(event)
 }
 
-/// Replaces each fraction by its nearest `f64`. `serde_json` deserializes a number that was created from an `f64` in
-/// every configuration.
+/// Rounds each fractional number to the nearest `f64`. `serde_json` can deserialize an `f64` regardless of its enabled
+/// features.
 fn normalize_numbers(value: &mut Value) {
     match value {
         Value::Number(number) if !number.is_u64() && !number.is_i64() => {
@@ -219,8 +222,8 @@ fn normalize_numbers(value: &mut Value) {
     }
 }
 
-/// Removes all but the last event of each iteration and epoch. A run that resumes from a checkpoint saved between the
-/// events of one iteration records the end of that iteration a second time.
+/// Keeps only the last event of each iteration and of each epoch. A resumed run can record the iteration of its
+/// checkpoint a second time.
 pub(super) fn remove_duplicates(mut events: Vec<HistoryEvent>) -> Vec<HistoryEvent> {
     let mut seen = HashSet::new();
     events.reverse();
@@ -229,8 +232,8 @@ pub(super) fn remove_duplicates(mut events: Vec<HistoryEvent>) -> Vec<HistoryEve
     events
 }
 
-/// Parses the content `text` of the history file at `path`. Returns the events and the number of bytes of the valid
-/// lines.
+/// Parses `text`, the content of the history file at `path`. Returns the events, and the total length of the valid
+/// lines in bytes.
 pub(super) fn parse(path: &Path, text: &[u8]) -> Result<(Vec<HistoryEvent>, usize), HistoryError> {
     let mut lines = text.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
     let not_a_history = || HistoryError::NotAHistory { path: path.to_owned() };
@@ -248,7 +251,7 @@ pub(super) fn parse(path: &Path, text: &[u8]) -> Result<(Vec<HistoryEvent>, usiz
     while let Some((index, line)) = lines.next() {
         match parse_line(line) {
             Ok(event) => events.push(event),
-            // A power failure can leave garbage with a line end as the last line, so an invalid last line is skipped.
+            // A power failure can leave garbage in the last line, so an invalid last line is skipped.
             Err(_) if lines.peek().is_none() => break,
             Err(cause) => return Err(HistoryError::Line { path: path.to_owned(), line: index + 2, cause }),
         }

@@ -1,42 +1,43 @@
-//! The simulated chip behind a [`Flash`](super::flash::Flash): its cells, the effect of complete and interrupted
-//! operations, and the checks of the driver contract.
+//! A simulated NOR flash chip. The chip stores the content, simulates complete and interrupted operations, and reports
+//! calls that violate the rules of NOR flash.
 
 use super::interruption::Interruption;
 use super::random::Random;
 use training_monitor::embedded_storage::nor_flash::{NorFlashError, NorFlashErrorKind};
 
-/// A simulated NOR flash chip. [`Flash`](super::flash::Flash) is the driver of a chip. The sizes of a chip are values
+/// A simulated NOR flash chip. Use the driver [`Flash`](super::flash::Flash) to access the chip. The sizes are values
 /// and not constants, so that one test can use chips of several sizes.
 #[derive(Clone, Debug)]
 pub struct Chip {
-    /// The size of a granule in bytes.
+    /// The size of a granule (the smallest unit that can be programmed) in bytes.
     write_size: usize,
     /// The size of an erase block in bytes.
     erase_size: usize,
     /// The alignment of reads in bytes.
     read_size: usize,
     bytes: Vec<u8>,
-    /// Whether each granule can be programmed: its block was erased completely, and the granule was not programmed
-    /// since.
+    /// For each granule, `true` if the granule may be programmed. A granule may be programmed only once after its block
+    /// is erased.
     is_programmable: Vec<bool>,
     /// The value of an erased byte.
     erased: u8,
-    /// The unstable bits, whose value is random in each read: the address of the byte and the mask of the bits.
+    /// The unstable bits: bits that have a random value in each read. Each element is the address of a byte and the
+    /// mask of the unstable bits in this byte.
     unstable: Vec<(usize, u8)>,
     /// The indices of the granules that cannot be read.
     unreadable: Vec<usize>,
     power_failure: Option<PowerFailure>,
     is_off: bool,
     violations: Vec<Violation>,
-    /// The number of operations since the creation of the chip.
+    /// The numbers of operations since the creation of the chip.
     pub counts: Counts,
     /// The number of erases of each block.
     pub block_erases: Vec<u32>,
-    /// A log with one element for each operation: `true` for an erase, `false` for a program. Set `Some` to enable the
-    /// log.
+    /// The log of all operations: `true` for an erase, and `false` for the programming of a granule. Set this field to
+    /// `Some` to enable the log.
     pub log: Option<Vec<bool>>,
-    /// The maximum number of read calls. After that number all calls fail as if the power were off, which terminates a
-    /// test of a store that would read forever.
+    /// The maximum number of reads. After this number all calls fail, as if the power were off. Set a limit to end a
+    /// test that would otherwise read forever.
     pub read_budget: u64,
     random: Random,
 }
@@ -63,10 +64,11 @@ pub struct Counts {
     pub reads: u64,
 }
 
-/// A violation of the driver contract.
+/// A violation of the contract of the `NorFlash` trait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Violation {
-    /// The address or the length of a call is no multiple of the granule, block or read size.
+    /// The address or the length of a call is not a multiple of the required unit: the granule size, the block size or
+    /// the read size.
     NotAligned {
         /// The address of the call.
         at: usize,
@@ -76,7 +78,7 @@ pub enum Violation {
         /// The address of the call.
         at: usize,
     },
-    /// A call programmed a granule that was not erased completely since it was last programmed.
+    /// A call programmed a granule a second time, although its block was not erased in between.
     Reprogrammed {
         /// The address of the granule.
         at: usize,
@@ -104,12 +106,13 @@ impl NorFlashError for ChipError {
 }
 
 impl Chip {
-    /// Creates a chip with the content `bytes`. `write_size` is the size of a granule, `erase_size` the size of an
-    /// erase block and `read_size` the alignment of reads, in bytes. An erased byte has the value `erased`. Each block
-    /// must be erased before it is programmed.
+    /// Creates a chip with the content `bytes`. `write_size` is the size of a granule (the smallest unit that can be
+    /// programmed), `erase_size` is the size of an erase block, and `read_size` is the alignment of reads. All sizes
+    /// are in bytes. `erased` is the value of an erased byte. Each block must be erased before it is programmed.
     ///
     /// # Panics
-    /// Panics if `bytes` does not consist of whole erase blocks, or an erase block does not consist of whole granules.
+    /// Panics if the length of `bytes` is not a multiple of `erase_size`, or `erase_size` is not a multiple of
+    /// `write_size`.
     #[must_use]
     pub fn new(write_size: usize, erase_size: usize, read_size: usize, bytes: Vec<u8>, erased: u8) -> Self {
         assert!(
@@ -137,46 +140,46 @@ impl Chip {
         }
     }
 
-    /// The size of a granule, the size of an erase block and the alignment of reads, in bytes.
+    /// Returns the size of a granule, the size of an erase block and the alignment of reads, in bytes.
     #[must_use]
     pub const fn geometry(&self) -> (usize, usize, usize) {
         (self.write_size, self.erase_size, self.read_size)
     }
 
-    /// Makes power fail during a future operation: `after` further operations complete, and the next one is
-    /// interrupted. `seed` determines the random effects of `interruption`.
+    /// Plans a power failure: the next `after` operations complete, and the operation after them is interrupted.
+    /// `interruption` selects the effect of the power failure, and `seed` is the seed for random effects.
     pub fn cut_power_at(&mut self, after: u64, interruption: Interruption, seed: u64) {
         let operation = self.counts.operations + after;
         self.power_failure = Some(PowerFailure { operation, interruption, seed });
     }
 
-    /// Whether the power is off.
+    /// Returns whether the power is off.
     pub fn is_off(&self) -> bool {
         self.is_off
     }
 
-    /// Restores the power. Cancels a planned power failure that has not happened.
+    /// Switches the power on again. Also cancels a planned power failure that has not happened yet.
     pub fn power_on(&mut self) {
         self.is_off = false;
         self.power_failure = None;
     }
 
-    /// All violations of the driver contract since the creation of the chip.
+    /// Returns all violations of the `NorFlash` contract since the creation of the chip.
     pub fn violations(&self) -> &[Violation] {
         &self.violations
     }
 
-    /// Whether the chip has unstable bits, so that two reads of the same address can differ.
+    /// Returns whether the chip has unstable bits. Each read returns a random value for an unstable bit.
     pub fn is_unstable(&self) -> bool {
         !self.unstable.is_empty()
     }
 
-    /// The content of the chip. Unstable bits have one of their values.
+    /// Returns the content of the chip. An unstable bit has an arbitrary value.
     pub fn image(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The content of the chip for modification, for example to simulate data corruption.
+    /// Returns the content of the chip for modification, for example to simulate data corruption.
     pub fn image_mut(&mut self) -> &mut [u8] {
         &mut self.bytes
     }
@@ -196,8 +199,8 @@ impl Chip {
         Ok(())
     }
 
-    /// Counts and logs an operation. Switches the power off and returns the interruption if power fails during the
-    /// operation.
+    /// Counts and logs an operation. If power fails during this operation, switches the power off and returns the
+    /// interruption and its random generator.
     fn begin_operation(&mut self, erase: bool) -> Option<(Interruption, Random)> {
         if let Some(log) = &mut self.log {
             log.push(erase);
@@ -210,8 +213,8 @@ impl Chip {
         })
     }
 
-    /// The content of the granule at `at` after `data` is programmed. Programming cannot restore the erased value of a
-    /// bit.
+    /// Returns the content that the granule at `at` has after `data` is programmed. Programming changes bits only away
+    /// from their erased value.
     fn programmed(&self, at: usize, data: &[u8]) -> Vec<u8> {
         let program = |(cell, byte): (&u8, &u8)| if self.erased == 0 { cell | byte } else { cell & byte };
         self.bytes[at..][..self.write_size].iter().zip(data).map(program).collect()
@@ -223,7 +226,8 @@ impl Chip {
         }
     }
 
-    /// Applies an interrupted program of the granule at `at`. `data` also contains the later granules of the call.
+    /// Simulates a power failure during the programming of the granule at `at`. `data` is the data for this granule and
+    /// for the later granules of the same call.
     fn interrupt_program(&mut self, at: usize, data: &[u8], interruption: Interruption, random: &mut Random) {
         let complete = self.programmed(at, &data[..self.write_size]);
         self.is_programmable[at / self.write_size] = false;
@@ -260,7 +264,7 @@ impl Chip {
             }
             Interruption::Scatter => {
                 self.bytes[at..][..self.write_size].fill_with(|| random.byte());
-                // A real chip programs the granules of a page in any order, so later granules can also have changed.
+                // A real chip can program the granules of a page in any order, so later granules can also be changed.
                 for (granule, data) in data.chunks(self.write_size).enumerate().skip(1) {
                     let at = at + granule * self.write_size;
                     self.is_programmable[at / self.write_size] = false;
@@ -275,7 +279,7 @@ impl Chip {
         }
     }
 
-    /// Applies an interrupted erase of the block at `at`.
+    /// Simulates a power failure during the erase of the block at `at`.
     fn interrupt_erase(&mut self, at: usize, interruption: Interruption, random: &mut Random) {
         self.is_programmable[at / self.write_size..][..self.erase_size / self.write_size].fill(false);
         let erased = self.erased;
@@ -301,7 +305,7 @@ impl Chip {
             _ => (),
         }
         match interruption {
-            // The block is erased, but bits that were programmed before may still read as programmed.
+            // The block is erased, but many of the bits that were programmed before have a random value in each read.
             Interruption::Unstable => {
                 let masks = old.iter().enumerate().map(|(byte, old)| (at + byte, (old ^ erased) & random.byte()));
                 self.unstable.extend(masks.filter(|(_, mask)| *mask != 0));
@@ -323,10 +327,11 @@ impl Chip {
         }
     }
 
-    /// Reads bytes at the address `offset`.
+    /// Fills `into` with the bytes at the address `offset`.
     ///
     /// # Errors
-    /// A [`ChipError`] if the power is off, a granule is unreadable or the call violates the contract.
+    /// Returns a [`ChipError`] if the power is off, a granule is unreadable or the call violates the `NorFlash`
+    /// contract.
     pub fn read(&mut self, offset: u32, into: &mut [u8]) -> Result<(), ChipError> {
         let at = offset as usize;
         self.check(at, into.len(), self.read_size)?;
@@ -348,10 +353,12 @@ impl Chip {
         Ok(())
     }
 
-    /// Programs whole granules at the address `offset`. Each granule is one operation.
+    /// Programs `data` at the address `offset`. The data must consist of whole granules. Each granule counts as one
+    /// operation.
     ///
     /// # Errors
-    /// A [`ChipError`] if the power is off, power fails during the call or the call violates the contract.
+    /// Returns a [`ChipError`] if the power is off, power fails during the call or the call violates the `NorFlash`
+    /// contract.
     pub fn program(&mut self, offset: u32, data: &[u8]) -> Result<(), ChipError> {
         self.check(offset as usize, data.len(), self.write_size)?;
         for from in (0..data.len()).step_by(self.write_size) {
@@ -370,10 +377,12 @@ impl Chip {
         Ok(())
     }
 
-    /// Erases whole blocks from the address `from` to the address `to`, exclusive. Each block is one operation.
+    /// Erases the blocks from the address `from` to the address `to`, which is not included. Each block counts as one
+    /// operation.
     ///
     /// # Errors
-    /// A [`ChipError`] if the power is off, power fails during the call or the call violates the contract.
+    /// Returns a [`ChipError`] if the power is off, power fails during the call or the call violates the `NorFlash`
+    /// contract.
     pub fn erase(&mut self, from: u32, to: u32) -> Result<(), ChipError> {
         self.check(from as usize, to.saturating_sub(from) as usize, self.erase_size)?;
         for at in (from as usize..to as usize).step_by(self.erase_size) {

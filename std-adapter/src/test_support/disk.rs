@@ -41,7 +41,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::rc::Rc;
 
-/// The content of a medium: the content of each file by its name.
+/// The content of a disk: a map from file names to file contents.
 pub type Image = BTreeMap<String, Vec<u8>>;
 
 /// The content of a file, in RAM and on the medium.
@@ -55,7 +55,7 @@ struct Inode {
     is_dirty: bool,
 }
 
-/// A change of a name in the directory. The number is the index of the inode.
+/// A creation, renaming or removal of a file. The number is the index of the inode (the content of the file).
 #[derive(Clone)]
 enum NameChange {
     Create(String, usize),
@@ -64,13 +64,13 @@ enum NameChange {
 }
 
 impl NameChange {
-    /// The number of possible effects on the medium after a power failure.
+    /// Returns how many different effects the change can have on the medium if power fails.
     fn effect_count(&self) -> usize {
         if matches!(self, NameChange::Rename(..)) { 3 } else { 2 }
     }
 
-    /// Applies one of the possible effects: 0 for none, 1 for the complete change, and 2 for a rename that leaves both
-    /// names.
+    /// Applies one of the possible effects to `names`. Effect 0 changes nothing, and effect 1 is the complete change.
+    /// Effect 2 exists only for a rename and leaves both names.
     fn apply(&self, effect: usize, names: &mut BTreeMap<String, usize>) {
         match self {
             _ if effect == 0 => (),
@@ -89,20 +89,21 @@ impl NameChange {
 #[derive(Clone, Default)]
 struct DiskState {
     inodes: Vec<Inode>,
-    /// The current names of the files, with the indices of their inodes.
+    /// The current file names. Each name maps to the index of its inode (the content of the file).
     names: BTreeMap<String, usize>,
     /// The names at the last synchronization of the directory.
     synced_names: BTreeMap<String, usize>,
-    /// The changes of names after the last synchronization of the directory.
+    /// All changes of file names after the last synchronization of the directory.
     changes: Vec<NameChange>,
-    /// The number of operations that changed the directory or a file.
+    /// The number of operations that changed or synchronized the directory or a file.
     operations: usize,
     /// The number of the operation during which power fails.
     power_failure_at: Option<usize>,
     fault: Option<DiskFault>,
 }
 
-/// A range of operations that fail without an effect, as on a full disk. A failing write writes half of its bytes.
+/// An injected fault: a range of operations fails, as on a full disk. A failing write writes half of its bytes. All
+/// other failing operations have no effect.
 #[derive(Clone, Copy)]
 pub struct DiskFault {
     /// The number of the first failing operation, from 0.
@@ -113,7 +114,7 @@ pub struct DiskFault {
     pub kind: io::ErrorKind,
 }
 
-/// A simulated file system with one directory. All clones of a value share the same directory.
+/// A simulated file system with a single directory. All clones of a value share the same directory.
 #[derive(Clone, Default)]
 pub struct Disk(Rc<RefCell<DiskState>>);
 
@@ -126,8 +127,8 @@ impl DiskState {
         self.power_failure_at.is_some_and(|at| self.operations > at)
     }
 
-    /// Counts an operation. Returns `true` if the operation succeeds and `false` if power fails during the operation.
-    /// Returns an error if the power is off or a fault is injected.
+    /// Counts an operation. Returns `true` if the operation succeeds, and `false` if power fails during the operation.
+    /// Returns an error if the power is already off, or if a fault is injected.
     fn count_operation(&mut self) -> io::Result<bool> {
         if self.is_off() {
             return Err(power_off_error());
@@ -146,13 +147,14 @@ fn power_off_error() -> io::Error {
     io::Error::other("the power is off")
 }
 
-/// The result of an operation that took effect in RAM: an error if power failed during the operation.
+/// Converts the power state after an operation to the result of the operation: an error if power failed during the
+/// operation.
 fn check_power(is_on: bool) -> io::Result<()> {
     if is_on { Ok(()) } else { Err(power_off_error()) }
 }
 
 impl Disk {
-    /// Creates a disk with the files of `image`, all of them synchronized.
+    /// Creates a disk that contains the files of `image`. All files are synchronized.
     pub fn new(image: &Image) -> Self {
         let mut state = DiskState::default();
         for (index, (name, bytes)) in image.iter().enumerate() {
@@ -163,19 +165,19 @@ impl Disk {
         Disk(Rc::new(RefCell::new(state)))
     }
 
-    /// Makes power fail during the operation with the number `operation`, counted from 0. A killed program sees the
-    /// same errors; call [`restart_program`](Self::restart_program) to simulate that case.
+    /// Makes power fail during the operation with the number `operation`, counted from 0. To simulate a killed program
+    /// instead, call [`restart_program`](Self::restart_program) after the failure.
     pub fn cut_power_at(&self, operation: usize) {
         self.0.borrow_mut().power_failure_at = Some(operation);
     }
 
-    /// Simulates the start of another program after the previous one was killed: operations succeed again. All changes
-    /// of the killed program are visible, but changes without synchronization may still be lost in a power failure.
+    /// Simulates that the program was killed and is started again. Operations succeed again, and all changes before the
+    /// failure are visible. Changes that are not synchronized can still be lost in a power failure.
     pub fn restart_program(&self) {
         self.0.borrow_mut().power_failure_at = None;
     }
 
-    /// Whether power has failed.
+    /// Returns whether power has failed.
     pub fn is_off(&self) -> bool {
         self.0.borrow().is_off()
     }
@@ -185,19 +187,20 @@ impl Disk {
         self.0.borrow_mut().fault = fault;
     }
 
-    /// The number of operations since the creation of the disk that changed the directory or a file.
+    /// Returns the number of operations since the creation of the disk. Only operations that change or synchronize the
+    /// directory or a file are counted.
     pub fn operations(&self) -> usize {
         self.0.borrow().operations
     }
 
-    /// The files that programs see.
+    /// Returns the files that programs see.
     pub fn files(&self) -> Image {
         let state = self.0.borrow();
         state.names.iter().map(|(name, inode)| (name.clone(), state.inodes[*inode].current.clone())).collect()
     }
 
-    /// All possible contents of the medium if power fails now. If there are more than `cap` of them, the result
-    /// contains at most `cap` evenly distributed ones, and the second value is `true`.
+    /// Returns all possible contents of the medium if power fails now. If there are more than `cap` contents, returns a
+    /// selection of at most `cap` of them. The second value is `true` if contents are left out.
     pub fn images(&self, cap: usize) -> (Vec<Image>, bool) {
         let state = self.0.borrow();
         let contents: Vec<Vec<Vec<u8>>> = state.inodes.iter().map(possible_contents).collect();
@@ -208,8 +211,9 @@ impl Disk {
                     NameChange::Remove(_) => false,
                 })
         };
-        // An image is a choice of one effect for each name change and of one content for each uncertain file. The
-        // number of the image encodes the choices as digits with these radices.
+        // Each image combines one effect of each name change with one content of each file that is not synchronized.
+        // Each image has a number, whose digits select the effects and the contents. `radices` contains the number of
+        // choices for each digit.
         let uncertain: Vec<usize> =
             (0..contents.len()).filter(|i| contents[*i].len() > 1 && may_have_name(i)).collect();
         let effects = state.changes.iter().map(NameChange::effect_count);
@@ -232,7 +236,7 @@ impl Disk {
     }
 }
 
-/// All possible contents of a file after a power failure.
+/// Returns all possible contents of a file after a power failure.
 fn possible_contents(inode: &Inode) -> Vec<Vec<u8>> {
     let mut all = vec![inode.synced.clone()];
     if inode.is_dirty {

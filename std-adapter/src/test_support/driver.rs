@@ -1,9 +1,9 @@
 //! A flash driver that fails on request. Wrap your own driver, or the driver of a simulator, to test how your firmware
 //! handles a power failure or a failing flash chip.
 //!
-//! Before each read, write and erase, [`FaultyFlash`] calls a closure, which returns the fault to inject. If power
-//! fails during a call, `FaultyFlash` performs the call up to a whole number of granules or erase blocks, and all later
-//! calls fail until [`power_on`](FaultyFlash::power_on). `FaultyFlash` does not simulate partly programmed granules.
+//! Before each read, write and erase, a [`FaultyFlash`] calls a closure, which returns the fault to inject. If power
+//! fails during a call, a whole number of granules or erase blocks is complete. All later calls fail
+//! until [`power_on`](FaultyFlash::power_on). Partly programmed granules are not simulated.
 //! Use [`Flash`](super::flash::Flash) for tests of those.
 //!
 //! ```
@@ -67,13 +67,13 @@ pub enum FlashFault {
     None,
     /// The call fails and has no effect. Later calls can succeed.
     Fail,
-    /// A write programs only the first `after` granules, or an erase erases only the first `after` blocks, and then the
-    /// call fails. A read fails. Later calls can succeed.
+    /// The call fails after a part of its work: a write after `after` granules, and an erase after `after` blocks. A
+    /// read fails without reading anything. Later calls can succeed.
     Short {
         /// The number of granules or blocks.
         after: usize,
     },
-    /// The call has the same effect as with `Short`, and then power fails. All later calls fail.
+    /// Power fails during the call. The call has the same effect as with `Short`, and all later calls fail.
     PowerFailure {
         /// The number of granules or blocks.
         after: usize,
@@ -89,22 +89,22 @@ pub struct FaultyFlash<F, D> {
 }
 
 impl<F, D: FnMut(Access) -> FlashFault> FaultyFlash<F, D> {
-    /// Wraps the driver `inner`. The closure `decide` returns the fault to inject into each call.
+    /// Wraps the driver `inner`. The closure `decide` is called before each call and returns the fault to inject.
     pub const fn new(inner: F, decide: D) -> Self {
         FaultyFlash { inner, decide, is_off: false }
     }
 
-    /// Whether the power is off.
+    /// Returns whether the power is off.
     pub const fn is_off(&self) -> bool {
         self.is_off
     }
 
-    /// Restores the power.
+    /// Switches the power on again.
     pub const fn power_on(&mut self) {
         self.is_off = false;
     }
 
-    /// The wrapped driver. Calls of it have no injected faults.
+    /// Returns the wrapped driver. Direct calls to the wrapped driver have no injected faults.
     pub const fn inner_mut(&mut self) -> &mut F {
         &mut self.inner
     }
@@ -114,8 +114,8 @@ impl<F, D: FnMut(Access) -> FlashFault> FaultyFlash<F, D> {
         self.inner
     }
 
-    /// Performs a call on the wrapped driver, possibly only partly. `perform` gets the number of bytes to process:
-    /// `len`, or a smaller multiple of `unit`.
+    /// Performs a call on the wrapped driver. The closure `perform` gets the number of bytes to process: `len`, or a
+    /// smaller multiple of `unit` if the injected fault interrupts the call.
     fn call<E>(
         &mut self,
         access: Access,

@@ -3,13 +3,14 @@
 //! The flash checks the contract of a NOR flash and reports each violation as a [`Violation`]:
 //!
 //! * Each read, program and erase is aligned and within the capacity.
-//! * A granule is programmed at most once between two erases.
+//! * A granule (the smallest unit that can be programmed) is programmed at most once between two erases.
 //! * A granule is not programmed after an interrupted operation on the granule or on its block, even if the granule
 //!   reads as erased. The block must be erased first.
 //!
-//! Programming changes bits only away from the erased value. Each programmed granule and each erased block is one
-//! *operation*, counted from 0. [`cut_power_at`](Chip::cut_power_at) makes power fail during one operation, with an
-//! [`Interruption`] as the effect. All later calls fail until [`power_on`](Chip::power_on).
+//! Programming changes bits only away from the erased value. Each programmed granule and each erased block is
+//! one *operation*, counted from 0. The method [`cut_power_at`](Chip::cut_power_at) makes power fail during one
+//! operation. An [`Interruption`] selects the effect of the power failure. All later calls fail
+//! until [`power_on`](Chip::power_on).
 //!
 //! ```
 //! use training_monitor::embedded_storage::nor_flash::{NorFlash, ReadNorFlash};
@@ -62,25 +63,26 @@ pub use super::interruption::Interruption;
 use core::ops::{Deref, DerefMut};
 use training_monitor::embedded_storage::nor_flash::{ErrorType, MultiwriteNorFlash, NorFlash, ReadNorFlash};
 
-/// The driver of a simulated [`Chip`]. `WRITE` is the size of a granule, `ERASE` the size of an erase block and `READ`
-/// the alignment of reads, in bytes. The driver owns the chip, or borrows it if `C` is `&mut Chip`. The driver
-/// dereferences to the chip, which has the methods to inject power failures and to read the counters.
+/// The driver of a simulated [`Chip`]. `WRITE` is the size of a granule (the smallest unit that can be programmed),
+/// `ERASE` is the size of an erase block, and `READ` is the alignment of reads, in bytes.
+///
+/// The driver owns the chip, or borrows it if `C` is `&mut Chip`. All methods of the chip can be called on the driver.
 #[derive(Clone, Debug)]
 pub struct Flash<const WRITE: usize, const ERASE: usize, const READ: usize = 1, C = Box<Chip>>(C);
 
 impl<const WRITE: usize, const ERASE: usize, const READ: usize> Flash<WRITE, ERASE, READ> {
-    /// Creates a flash of `capacity` bytes whose bytes all have the value `erased`. As on a new chip, a block must be
-    /// erased before it is programmed.
+    /// Creates a flash of `capacity` bytes. All bytes have the value `erased`, but each block must be erased before it
+    /// is programmed.
     #[must_use]
     pub fn new(capacity: usize, erased: u8) -> Self {
         Self::with_image(vec![erased; capacity], erased)
     }
 
-    /// Creates a flash with the content `bytes`. Each block must be erased before it is programmed. An erased byte has
-    /// the value `erased`.
+    /// Creates a flash with the content `bytes`. `erased` is the value of an erased byte. Each block must be erased
+    /// before it is programmed.
     ///
     /// # Panics
-    /// Panics if `bytes` does not consist of whole erase blocks, or an erase block does not consist of whole granules.
+    /// Panics if the length of `bytes` is not a multiple of `ERASE`, or `ERASE` is not a multiple of `WRITE`.
     #[must_use]
     pub fn with_image(bytes: Vec<u8>, erased: u8) -> Self {
         Flash(Box::new(Chip::new(WRITE, ERASE, READ, bytes, erased)))
@@ -88,7 +90,8 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> Flash<WRITE, ERA
 }
 
 impl<'a, const WRITE: usize, const ERASE: usize, const READ: usize> Flash<WRITE, ERASE, READ, &'a mut Chip> {
-    /// Creates a driver for an existing chip. Returns `None` if the chip has other sizes.
+    /// Creates a driver that borrows an existing chip. Returns `None` if the sizes of the chip differ from `WRITE`,
+    /// `ERASE` and `READ`.
     pub fn with_chip(chip: &'a mut Chip) -> Option<Self> {
         (chip.geometry() == (WRITE, ERASE, READ)).then_some(Flash(chip))
     }
@@ -142,8 +145,8 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize, C: DerefMut<Targ
     }
 }
 
-/// For flash stores that program a granule twice. The flash slots of the training monitor never do. The chip reports
-/// such a write as [`Violation::Reprogrammed`], which a test of such a store must ignore.
+/// Allows tests of stores that program a granule twice without an erase in between. The chip reports each such write as
+/// a [`Violation::Reprogrammed`], which these tests must ignore.
 impl<const WRITE: usize, const ERASE: usize, const READ: usize, C: DerefMut<Target = Chip>> MultiwriteNorFlash
     for Flash<WRITE, ERASE, READ, C>
 {

@@ -1,10 +1,13 @@
-//! The states that a flash operation can leave if power fails during the operation.
+//! The possible effects of a power failure during a flash operation.
 
 use core::fmt;
 use core::str::FromStr;
 
-/// The effect of a power failure on the granule that is being programmed or on the block that is being erased. The text
-/// form, for example `but-one`, can be parsed, so that a test can report and repeat a failure.
+/// The effect of a power failure on the granule that is being programmed or on the block that is being erased. A
+/// granule is the smallest unit that can be programmed.
+///
+/// Each effect has a text form, for example `but-one`. A test can print this text to report a failure and parse it to
+/// repeat the failure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Interruption {
     /// The operation has changed nothing.
@@ -17,15 +20,17 @@ pub enum Interruption {
     Half,
     /// All bytes of the granule but the last are programmed.
     ButOne,
-    /// Each bit that the operation should change has changed or not, at random.
+    /// Each bit that the operation should change is changed or unchanged, at random.
     Bits,
     /// The granule or the block contains random data.
     Garbage,
-    /// The granule contains random data. Each later granule of the same call is programmed, unchanged or random.
+    /// The granule contains random data. Each later granule of the same call is completely programmed, unchanged or
+    /// random.
     Scatter,
-    /// The operation is complete, but many of the changed bits are unstable: each read returns a random value.
+    /// The operation is complete, but many of the changed bits are unstable: they have a random value in each read.
     Unstable,
-    /// One bit is unstable. All other bits of the granule are programmed; all other bits of the block are unchanged.
+    /// One bit is unstable: it has a random value in each read. During programming, all other bits are programmed.
+    /// During an erase, all other bits are unchanged.
     OneUnstable,
     /// Reading the granule or the block fails.
     Unreadable,
@@ -35,20 +40,21 @@ pub enum Interruption {
     Zero,
     /// All bits of the block are 1.
     One,
-    /// The first half of the block is unchanged, and the second half is 0.
+    /// The first half of the block is unchanged. All bytes of the second half are 0.
     TailZero,
-    /// The block is unchanged up to a random byte, and 0 from there.
+    /// The block is unchanged before a random position. All bytes after this position are 0.
     TailZeroAnywhere,
-    /// The block is erased up to a random byte, and unchanged from there.
+    /// The block is erased before a random position, and unchanged after this position.
     HeadErased,
-    /// The block is unchanged up to a random byte, and erased from there.
+    /// The block is unchanged before a random position, and erased after this position.
     TailErased,
-    /// At most four random bits of the block are erased.
+    /// At most four random bits of the block are erased. All other bits are unchanged.
     AlmostErased,
 }
 
 impl Interruption {
-    /// All interruptions of programming a granule. The last three apply only to granules of more than one byte.
+    /// All possible effects of a power failure on the programming of a granule. The last three effects require a
+    /// granule of at least two bytes.
     pub const PROGRAM: [Interruption; 11] = [
         Interruption::Nothing,
         Interruption::Whole,
@@ -63,7 +69,7 @@ impl Interruption {
         Interruption::ButOne,
     ];
 
-    /// All interruptions of erasing a block.
+    /// All possible effects of a power failure on the erase of a block.
     pub const ERASE: [Interruption; 15] = [
         Interruption::Nothing,
         Interruption::Whole,
@@ -82,7 +88,8 @@ impl Interruption {
         Interruption::AlmostErased,
     ];
 
-    /// All interruptions of one kind of operation: erasing a block, or programming a granule of `write_size` bytes.
+    /// Returns all possible effects of a power failure on an operation. The operation is the erase of a block if
+    /// `erase` is `true`, and otherwise the programming of a granule of `write_size` bytes.
     pub fn all(erase: bool, write_size: usize) -> &'static [Interruption] {
         match (erase, write_size) {
             (true, _) => &Self::ERASE,

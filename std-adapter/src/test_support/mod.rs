@@ -1,5 +1,5 @@
-//! Test tools for firmware that uses the training monitor (feature `test-support`). The tools run on the host. They
-//! simulate a flash chip or a disk, or wrap your own store, flash driver or tick counter and inject faults.
+//! Test tools for firmware that uses the training monitor (feature `test-support`). The tools run on the host. Some
+//! tools simulate a flash chip or a disk. Others wrap your own store, flash driver or tick counter, and inject faults.
 //!
 //! | tool | simulates or wraps | faults |
 //! | --- | --- | --- |
@@ -10,8 +10,8 @@
 //! | [`ticks::TickSource`], [`ticks::offset_to_wrap_after`] | simulates or wraps a tick counter | overflow at a chosen time |
 //! | [`random::Random`] | | repeatable random decisions from a seed |
 //!
-//! The tools read no clock and no source of randomness, so a test gives the same result in every run. The tests of this
-//! project use the same tools. A tool panics only if its arguments are invalid.
+//! The tools use no clock and no external source of randomness, so a test has the same result in every run. The tests
+//! of this project use the same tools. A tool panics only if its arguments are invalid.
 //!
 //! ```
 //! use training_monitor::{Engine, ModelCheckpoint, Timer, checkpoint::Named, time::WrappingClock};

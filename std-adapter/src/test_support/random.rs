@@ -1,14 +1,15 @@
-//! The pseudorandom generator xorshift64*. The same seed gives the same numbers on every platform, so that a test can
-//! report one seed and repeat a failure.
+//! The pseudorandom number generator xorshift64*. The same seed gives the same numbers on every platform, so that a
+//! test can report its seed and repeat a failure.
 
 /// A pseudorandom generator.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// Creates a generator. Similar seeds give unrelated sequences.
+    /// Creates a generator from a seed. Similar seeds give unrelated sequences of numbers.
     pub fn new(seed: u64) -> Self {
-        // One step of splitmix64 distributes the bits of the seed. The state of xorshift64* must not be 0.
+        // Mix the bits of the seed with one step of splitmix64. The result is made odd, because the state of
+        // xorshift64* must not be 0.
         let mut z = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -28,7 +29,7 @@ impl Random {
         (self.bits() >> 56) as u8
     }
 
-    /// Returns a random number less than `bound`. The bound must not be 0.
+    /// Returns a random number from 0 to `bound - 1`. `bound` must not be 0.
     pub fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.bits()) * bound as u128) >> 64) as usize
     }
@@ -38,7 +39,7 @@ impl Random {
         self.below(n) == 0
     }
 
-    /// Returns a random element of `items`. The slice must not be empty.
+    /// Returns a random element of `items`, which must not be empty.
     pub fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
         &items[self.below(items.len())]
     }

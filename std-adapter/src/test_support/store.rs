@@ -1,7 +1,7 @@
-//! A store that fails on request. Wrap your own store to test how your firmware handles a failing medium.
+//! A checkpoint store that fails on request. Wrap your own store to test how your firmware handles a failing medium.
 //!
-//! Before each operation, [`FaultyStore`] calls a closure, which returns the fault to inject. `FaultyStore` stores no
-//! data; the wrapped store does.
+//! Before each operation, a [`FaultyStore`] calls a closure, which returns the fault to inject. The wrapped store
+//! stores the data.
 //!
 //! ```
 //! use training_monitor::{Engine, ModelCheckpoint, checkpoint::Named, event::IterationCompleted, store::ram::Ram};
@@ -59,7 +59,7 @@ pub enum StoreFault {
     Before,
     /// The operation fails after its effect.
     After,
-    /// A read or a write transfers only one byte and succeeds. Other operations succeed.
+    /// A read or a write transfers only one byte and succeeds. Other operations succeed normally.
     Short,
 }
 
@@ -71,12 +71,12 @@ pub struct FaultyStore<S, D> {
 }
 
 impl<S: Store, D: FnMut(StoreOperation) -> StoreFault> FaultyStore<S, D> {
-    /// Wraps the store `inner`. The closure `decide` returns the fault to inject into each operation.
+    /// Wraps the store `inner`. The closure `decide` is called before each operation and returns the fault to inject.
     pub const fn new(inner: S, decide: D) -> Self {
         FaultyStore { inner, decide }
     }
 
-    /// The wrapped store. Operations on it have no injected faults.
+    /// Returns the wrapped store. Direct calls to the wrapped store have no injected faults.
     pub const fn inner_mut(&mut self) -> &mut S {
         &mut self.inner
     }

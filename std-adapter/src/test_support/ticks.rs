@@ -29,20 +29,21 @@ impl TickSource {
         self.0.set(self.0.get() + ticks);
     }
 
-    /// The counter value in 64 bits, without overflow.
+    /// Returns the counter value as 64 bits, without overflow.
     #[must_use]
     pub fn unwrapped_count(&self) -> u64 {
         self.0.get()
     }
 
-    /// Creates a function that returns the 32-bit counter value, as the hardware would.
+    /// Creates a function that returns the current value of the counter as 32 bits, like a hardware timer.
     pub fn reader(&self) -> impl FnMut() -> u32 + use<> {
         let ticks = self.0.clone();
         move || ticks.get() as u32
     }
 }
 
-/// Adds an offset to the ticks of `source`, so that the returned function overflows `ticks` ticks after its first call.
+/// Wraps the tick counter `source` and adds an offset to its values. The returned function overflows to 0 when `ticks`
+/// ticks have passed since its first call.
 ///
 /// ```
 /// use training_monitor::time::{Clock, WrappingClock};

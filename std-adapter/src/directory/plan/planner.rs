@@ -1,12 +1,12 @@
-//! The rules of [`plan`](super::plan), one method each.
+//! The rules of the function [`plan`](super::plan), with one method for each rule.
 
 use super::{Action, CheckpointFiles, FileEntry, IgnoreReason, IgnoredFile, Plan, RemoveReason};
 use crate::directory::naming::{NameKind, Naming};
 use std::collections::BTreeMap;
 use training_monitor::store::CheckpointMeta;
 
-/// The values that all files of one save share. The order of these values is the order of the saves, from the oldest to
-/// the newest.
+/// The identity of a save: the values that all files of one save have in common. The derived order sorts the saves from
+/// the oldest to the newest.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct SaveId {
     sequence: u32,
@@ -16,14 +16,15 @@ struct SaveId {
 }
 
 impl SaveId {
-    /// The age of the save; a newer save has a greater value. The sequence alone is not enough, because a save can
-    /// reuse the sequence of a failed save.
+    /// Returns a key that sorts saves by age: a newer save has a greater key. The sequence number alone is not enough,
+    /// because the save after a failed save can have the same number.
     const fn age(&self) -> (u32, u32) {
         (self.sequence, self.iteration)
     }
 }
 
-/// The files of one save. The key is the index of the object; the value lists the final names with their kinds.
+/// The files of one save. `by_object` lists the files of each object under the index of the object. Each file is
+/// described by its kind (such as temporary) and its final name.
 #[derive(Default, Debug)]
 struct SaveFiles {
     by_object: BTreeMap<usize, Vec<(NameKind, String)>>,
@@ -39,18 +40,18 @@ impl SaveFiles {
         self.names(kind).next().is_some()
     }
 
-    /// Whether each of the `count` objects has a final file.
+    /// Returns whether each of the `count` objects has a file with its final name, and not only a temporary file.
     fn is_complete(&self, count: usize) -> bool {
         (0..count).all(|object| self.has(object, NameKind::Final))
     }
 
-    /// The final names of all files of the given kind.
+    /// Returns the final names of all files of the given kind.
     fn names(&self, kind: NameKind) -> impl Iterator<Item = &String> {
         self.by_object.values().flatten().filter(move |(found, _)| *found == kind).map(|(_, name)| name)
     }
 
-    /// The final names of the temporary files that an interrupted commit of `count` objects did not rename. Returns
-    /// `None` if no commit was interrupted: no file has its final name, or an object has no file at all.
+    /// Returns the final names of the files that an interrupted commit has not yet renamed. `count` is the number of
+    /// objects. Returns `None` if there is no interrupted commit: no file has its final name, or an object has no file.
     fn names_to_complete(&self, count: usize) -> Option<Vec<String>> {
         let has_file = |object| self.has(object, NameKind::Final) || self.has(object, NameKind::Temporary);
         if !(0..count).any(|object| self.has(object, NameKind::Final)) || !(0..count).all(has_file) {
@@ -61,7 +62,7 @@ impl SaveFiles {
         Some(files.map(|(_, name)| name.clone()).collect())
     }
 
-    /// Records that the temporary file of `name` has its final name.
+    /// Records that the plan renames a temporary file to its final name `name`.
     fn set_final(&mut self, name: &str) {
         for (kind, file) in self.by_object.values_mut().flatten() {
             if file == name && *kind == NameKind::Temporary {
@@ -71,17 +72,17 @@ impl SaveFiles {
     }
 }
 
-/// A plan in the making.
+/// Builds a plan by applying the rules in order.
 pub(super) struct Planner<'a> {
     naming: &'a Naming,
     saves: BTreeMap<SaveId, SaveFiles>,
-    /// Temporary and tombstone files without a usable stream, with the reason to remove them.
+    /// Temporary files and tombstones (markers of a removal) without valid content, with the reason to remove them.
     unusable: Vec<(String, RemoveReason)>,
     plan: Plan,
 }
 
 impl<'a> Planner<'a> {
-    /// Groups `files` by save.
+    /// Creates a planner for `files`, and groups the files by save.
     pub fn new(naming: &'a Naming, files: Vec<FileEntry>) -> Self {
         let mut planner = Planner { naming, saves: BTreeMap::new(), unusable: Vec::new(), plan: Plan::default() };
         for file in files {
@@ -106,8 +107,8 @@ impl<'a> Planner<'a> {
                 save.by_object.entry(object).or_default().push((kind, final_name.to_owned()));
             }
             (Err(reason), NameKind::Final) => self.plan.ignored.push(IgnoredFile { name: file.name, reason }),
-            // Only the directory gives files such names. An interrupted save left the temporary file, or an
-            // interrupted removal left the tombstone, so no committed checkpoint needs the file.
+            // Only this crate creates files with temporary or tombstone names. A file without valid content is left
+            // over from an interrupted save or removal, so the plan removes the file.
             (Err(_), NameKind::Temporary) => self.unusable.push((file.name, RemoveReason::InterruptedSave)),
             (Err(_), NameKind::Tombstone) => self.unusable.push((file.name, RemoveReason::InterruptedRemoval)),
         }
@@ -123,7 +124,7 @@ impl<'a> Planner<'a> {
         self.plan
     }
 
-    /// Rule 1: finishes the removal of every save that has a tombstone.
+    /// Rule 1: finishes every interrupted removal. A tombstone file shows that the removal of a save has begun.
     fn finish_removals(&mut self) {
         let is_being_removed = |save: &SaveFiles| save.has_any(NameKind::Tombstone);
         let mut tombstones = Vec::new();
@@ -135,15 +136,16 @@ impl<'a> Planner<'a> {
             tombstones.extend(marked.map(remove));
         }
         if !tombstones.is_empty() {
-            // The tombstone must survive until the other files are removed durably. Otherwise the next opening would
-            // list them as an incomplete checkpoint.
+            // Remove the tombstones only after the removal of the other files is synchronized. Otherwise a power
+            // failure could leave some of these files without a tombstone.
             self.plan.actions.push(Action::SyncDirectory);
             self.plan.actions.append(&mut tombstones);
         }
         self.saves.retain(|_, save| !is_being_removed(save));
     }
 
-    /// Rule 2: completes every interrupted commit, unless another program has taken one of the final names since then.
+    /// Rule 2: completes every interrupted commit. Skips a commit if another program has since created a file with one
+    /// of the final names.
     fn complete_commits(&mut self) {
         let mut owners = BTreeMap::new();
         for (id, save) in &self.saves {
@@ -153,7 +155,7 @@ impl<'a> Planner<'a> {
         let mut renamed = Vec::new();
         for (id, save) in &mut self.saves {
             let Some(names) = save.names_to_complete(id.objects.len()) else { continue };
-            // The commit may replace an older file of the series. Any other file appeared after the commit began.
+            // A commit may replace a file of an older save. It must not replace any other existing file.
             let is_available = |name: &String| {
                 let is_protected = |file: &IgnoredFile| file.name == *name && !file.reason.is_replaceable();
                 owners.get(name).is_none_or(|age| *age < id.age()) && !ignored.iter().any(is_protected)
@@ -175,7 +177,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Forgets the final files that a newer file in `renamed` replaces.
+    /// Removes overwritten files from the list of files. A file is overwritten if a newer save has renamed a file to
+    /// the same name. `renamed` contains the age of each newer save and the new file name.
     fn forget_overwritten(&mut self, renamed: &[((u32, u32), String)]) {
         for (id, save) in &mut self.saves {
             for files in save.by_object.values_mut() {
@@ -200,11 +203,11 @@ impl<'a> Planner<'a> {
         self.saves.retain(|_, save| save.has_any(NameKind::Final));
     }
 
-    /// Rules 4 to 6: lists the newest complete save of each step, removes older saves of the same step and ignores
-    /// every other file.
+    /// Rules 4 to 6: lists the newest complete save of each step as a checkpoint, and removes older saves of the same
+    /// step. Ignores all other files.
     fn resolve_duplicates(&mut self) {
         let mut newest: BTreeMap<u32, SaveId> = BTreeMap::new();
-        // The saves are sorted by age, so the last complete save of a step is the newest.
+        // The saves are sorted from the oldest to the newest, so the last complete save of a step is the newest.
         for (id, save) in &self.saves {
             if save.is_complete(id.objects.len()) {
                 newest.insert(id.step, id.clone());
@@ -226,14 +229,15 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Rule 6 for a save without a complete set of files, or for the second of two complete saves of the same age.
+    /// Rule 6: ignores the files of a save that is incomplete, or that has the same age as another complete save.
     fn ignore(&mut self, id: SaveId, save: &SaveFiles, files: Vec<String>) {
         let objects = id.objects.into_iter().enumerate();
         let missing: Vec<String> =
             objects.filter(|(object, _)| !save.has(*object, NameKind::Final)).map(|(_, name)| name).collect();
         let reason = match missing.is_empty() {
             false => IgnoreReason::Incomplete { step: id.step, missing },
-            // A directory never commits two saves of one step and sequence, so another program copied one of them.
+            // Two saves of the same step never have the same sequence number, so another program has copied these
+            // files.
             true => IgnoreReason::Foreign,
         };
         self.plan.ignored.extend(files.into_iter().map(|name| IgnoredFile { name, reason: reason.clone() }));

@@ -4,7 +4,7 @@ fn naming() -> Naming {
     Naming { prefix: "p".into(), extension: "ckpt".into() }
 }
 
-/// A file of step 1 and its complete content. `name` is the full name in the directory.
+/// Returns a valid file of the checkpoint of step 1. `name` is the complete file name.
 fn file(name: &str, sequence: u32, objects: &[&str]) -> FileEntry {
     let objects = objects.iter().map(|object| (*object).to_owned()).collect();
     let summary = StreamSummary { step: 1, sequence, iteration: sequence * 10, score: None, score_name: None, objects };
@@ -23,7 +23,7 @@ fn rename(from: &str, to: &str) -> Action {
     Action::Rename { from: from.to_owned(), to: to.to_owned(), step: 1 }
 }
 
-/// The sequence and the files of each planned checkpoint.
+/// Returns the sequence number and the file names of each planned checkpoint.
 fn checkpoints(plan: &Plan) -> Vec<(u32, Vec<&str>)> {
     let listed = plan.checkpoints.iter();
     listed.map(|found| (found.meta.sequence, found.files.iter().map(String::as_str).collect())).collect()
@@ -62,7 +62,7 @@ fn interrupted_save_is_removed() {
 #[test]
 fn interrupted_commit_is_completed_over_an_older_checkpoint() {
     let old = ["p_model_1.ckpt", "p_rng_1.ckpt"];
-    // The new save has replaced the file of `model` and not yet the file of `rng`.
+    // Power failed after the new save replaced the file of `model` and before it replaced the file of `rng`.
     let plan = plan(&naming(), [file(old[0], 2, &TWO), file(old[1], 1, &TWO), file(".p_rng_1.ckpt.1.tmp", 2, &TWO)]);
     assert_eq!(plan.actions, [rename(".p_rng_1.ckpt.1.tmp", "p_rng_1.ckpt"), Action::SyncDirectory]);
     assert_eq!(checkpoints(&plan), [(2, old.to_vec())]);
