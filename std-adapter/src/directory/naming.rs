@@ -79,7 +79,8 @@ impl Naming {
         FileName { prefix, object, step: header.step, score, extension }.to_string()
     }
 
-    /// Returns the name that the file `final_name` has while it is being written.
+    /// Returns the temporary name that a checkpoint file has while it is being written. `final_name` is the name of the
+    /// file after the commit.
     #[must_use]
     pub fn temporary_name(&self, final_name: &str) -> String {
         self.hidden_name(final_name, Self::TEMPORARY)
