@@ -163,7 +163,7 @@ mod tests {
         HistoryEvent::Resumed { epoch: 3, iteration: 225, skipped }
     }
 
-    fn failures() -> [Entry; 3] {
+    fn failures() -> [HistoryEvent; 3] {
         let (store, error) = ("latest".to_owned(), UNKNOWN_CAUSE.to_owned());
         [
             HistoryEvent::SaveFailed {
