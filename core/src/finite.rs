@@ -1,12 +1,13 @@
-//! Checks that all numbers are finite: the scan of the NaN guard, and the types that can be checked.
+//! Checks that numbers are finite, which means that they are neither NaN nor infinite.
 //!
-//! [`all_finite`] is exact for every slice. NaN and both infinities are not finite; all other values are, including
-//! subnormal numbers and the largest ones. [`Finite`] applies the check to numbers, slices, arrays, tuples, options and
-//! vectors, nested to any depth, and to user-defined types.
+//! The function [`all_finite`] checks a slice. Its result is exact for all values, including subnormal numbers and the
+//! largest numbers. The trait [`Finite`] applies the check to numbers, slices, arrays, tuples, options and vectors,
+//! which can be nested. User-defined types can implement it, too.
 //!
-//! If the target adds floats in hardware, the scan adds first. A sum that contains a NaN or an infinity is never finite,
-//! so a finite sum proves that the whole block is finite. A non-finite sum can also be an overflow; then the block is
-//! checked again, element by element. If the target emulates floats, the scan compares exponents as integers.
+//! If the processor can add floating-point numbers, the function adds all elements of a block. A finite sum proves that
+//! all elements are finite, because a sum with a NaN or an infinity is never finite. If the sum is not finite, it may
+//! have overflowed, so the block is checked again, element by element. Other processors compare the exponents as
+//! integers.
 //!
 //! ```
 //! use training_monitor::finite::{Finite, all_finite, first_non_finite};
@@ -17,7 +18,8 @@
 //! assert!(![&[1.0_f32, 2.0][..], &[f32::INFINITY][..]].is_finite());
 //! ```
 
-/// Whether adding floats takes an instruction instead of a call.
+/// Whether the processor has an instruction that adds floating-point numbers. Other processors need a function call for
+/// each addition.
 const HARDWARE_FLOAT: bool = cfg!(any(
     target_arch = "x86_64",
     target_arch = "aarch64",
@@ -25,21 +27,24 @@ const HARDWARE_FLOAT: bool = cfg!(any(
     all(any(target_arch = "riscv32", target_arch = "riscv64"), target_feature = "f"),
 ));
 
-/// The elements per sum. Large enough that checking the sum costs nothing; small enough that a NaN at the start of a long
-/// slice is found early, and that a second scan finds the block in the first-level cache.
+/// The number of elements that are added before the sum is checked. With larger blocks, a NaN is found later, and a
+/// block no longer fits into the first-level cache. With smaller blocks, checking the sums takes noticeable time.
 const BLOCK: usize = 2048;
 
-/// Below this length, calling the scan takes as long as checking each element.
+/// The minimum length of a slice for which a function call is worthwhile. Checking a shorter slice takes no longer than
+/// the call itself.
 const CALL: usize = 8;
 
-/// Below this length, checking each element is faster than setting up the sums.
+/// The minimum length of a slice for which sums are worthwhile. For a shorter slice, it is faster to check each
+/// element.
 const SHORT: usize = 32;
 
-/// Whether all elements are finite. True for an empty slice.
+/// Returns whether all elements are finite. The result for an empty slice is true.
 #[must_use]
 #[cfg_attr(target_pointer_width = "64", inline)]
 pub fn all_finite(values: &[f32]) -> bool {
-    // For very short slices the call costs more than the scan, so on 64-bit hosts it is inlined.
+    // This function is inlined on 64-bit hosts. It checks very short slices itself, because a function call would take
+    // longer than the check.
     if cfg!(target_pointer_width = "64") && values.len() < CALL {
         return values.iter().all(|value| value.is_finite());
     }
@@ -53,13 +58,14 @@ fn each_is_finite(values: &[f32]) -> bool {
     values.chunks(BLOCK).all(|block| (HARDWARE_FLOAT && sum_is_finite(block)) || exponents_are_finite(block))
 }
 
-/// The index of the first NaN or infinity.
+/// Returns the index of the first NaN or infinity, or `None` if all elements are finite.
 #[must_use]
 pub fn first_non_finite(values: &[f32]) -> Option<usize> {
     if all_finite(values) { None } else { values.iter().position(|value| !value.is_finite()) }
 }
 
-/// True proves that all elements are finite; false proves nothing.
+/// Returns whether the sum of the elements is finite. If it is, all elements are finite. If it is not, the sum may have
+/// overflowed, and each element must be checked.
 #[cfg(target_pointer_width = "64")]
 #[inline]
 fn sum_is_finite(block: &[f32]) -> bool {
@@ -67,11 +73,13 @@ fn sum_is_finite(block: &[f32]) -> bool {
     exponents_are_finite(&sums(chunks)) && exponents_are_finite(rest)
 }
 
-/// The number of parallel sums. They fit into the vector registers and hide the latency of the adder.
+/// The number of sums that are computed in parallel. All of them fit into the vector registers of the processor.
+/// Several sums are faster than one, because their additions do not wait for each other.
 #[cfg(target_pointer_width = "64")]
 const LANES: usize = 32;
 
-/// Not inlined, because the compiler does not keep the sums in registers if the same function also checks them.
+/// Returns the sum of each column of `chunks`. The function is not inlined, because the compiler does not keep the sums
+/// in registers if the same function also checks them.
 #[cfg(target_pointer_width = "64")]
 #[inline(never)]
 fn sums(chunks: &[[f32; LANES]]) -> [f32; LANES] {
@@ -84,11 +92,13 @@ fn sums(chunks: &[[f32; LANES]]) -> [f32; LANES] {
     sums
 }
 
-/// True proves that all elements are finite; false proves nothing.
+/// Returns whether the sum of the elements is finite. If it is, all elements are finite. If it is not, the sum may have
+/// overflowed, and each element must be checked.
 #[cfg(not(target_pointer_width = "64"))]
 #[inline]
 fn sum_is_finite(block: &[f32]) -> bool {
-    // Unrolled by hand, so that the sums stay in registers at -Os, too. Four sums hide the latency of the adder.
+    // The loop is unrolled by hand, so that the sums stay in registers even at opt-level "s". Four sums are faster than
+    // one, because their additions do not wait for each other.
     let (chunks, rest) = block.as_chunks::<8>();
     let (mut p, mut q, mut r, mut s) = (0.0f32, 0.0f32, 0.0f32, 0.0f32);
     for [a, b, c, d, e, f, g, h] in chunks {
@@ -104,26 +114,28 @@ fn sum_is_finite(block: &[f32]) -> bool {
     (p + q + (r + s)).is_finite() && exponents_are_finite(rest)
 }
 
-/// Sets the sign bit if and only if all bits of the exponent are set.
+/// Returns a number whose highest bit is set if and only if `value` is NaN or infinite. All exponent bits of such a
+/// value are set, so adding one to the exponent carries into the highest bit.
 #[cfg(not(all(target_arch = "arm", target_abi = "eabihf")))]
 #[inline(always)]
 const fn carry(value: f32) -> u32 {
     (value.to_bits() & 0x7FFF_FFFF).wrapping_add(0x0080_0000)
 }
 
-/// Exact check. On this target it sees only remainders and blocks whose sum overflowed, so a simple loop is enough.
+/// Checks each element. A simple loop is enough on this target, because most blocks are already checked by their sum.
 #[cfg(all(target_arch = "arm", target_abi = "eabihf"))]
 fn exponents_are_finite(block: &[f32]) -> bool {
     block.iter().all(|value| value.is_finite())
 }
 
-/// Exact check with integer operations.
+/// Checks each element, with integer operations only.
 #[cfg(not(all(target_arch = "arm", target_abi = "eabihf")))]
 fn exponents_are_finite(block: &[f32]) -> bool {
     let (chunks, rest) = block.as_chunks::<8>();
     let mut any = 0;
     for &[a, b, c, d, e, f, g, h] in chunks {
-        // Unrolled by hand: a loop takes two thirds more instructions on a Cortex-M at -Os.
+        // The eight elements are written out by hand. An inner loop takes two thirds more instructions on a Cortex-M at
+        // opt-level "s".
         any |= carry(a) | carry(b) | carry(c) | carry(d) | carry(e) | carry(f) | carry(g) | carry(h);
     }
     any >> 31 == 0 && rest.iter().all(|value| value.is_finite())
@@ -142,7 +154,8 @@ impl Finite for f32 {
     }
 }
 
-/// Checked as an `f32`, as in Ignite: a number that is too large for an `f32` is not finite.
+/// An `f64` is converted to an `f32` before the check, as in PyTorch-Ignite. Therefore, a number that is too large for
+/// an `f32` is not finite.
 impl Finite for f64 {
     #[inline]
     #[allow(clippy::cast_possible_truncation, reason = "the overflow to infinity is intended")]
@@ -164,7 +177,7 @@ macro_rules! always_finite {
 
 always_finite!(() bool u8 u16 u32 u64 usize i8 i16 i32 i64 isize str);
 
-/// A slice of `f32` is scanned as a whole; any other slice is checked element by element.
+/// A slice of `f32` is checked with the fast function [`all_finite`]. Any other slice is checked element by element.
 impl<T: FiniteElement> Finite for [T] {
     #[inline]
     fn is_finite(&self) -> bool {
@@ -202,7 +215,7 @@ impl<T: Finite + ?Sized> Finite for &mut T {
     }
 }
 
-/// `None` counts as finite.
+/// An option is finite if it is `None` or contains a finite value.
 impl<T: Finite> Finite for Option<T> {
     #[inline]
     fn is_finite(&self) -> bool {
@@ -210,8 +223,8 @@ impl<T: Finite> Finite for Option<T> {
     }
 }
 
-/// An element type of slices, arrays and vectors that can be checked. A user-defined [`Finite`] type needs one empty
-/// `impl` of this trait.
+/// A type whose slices, arrays and vectors implement [`Finite`]. A user-defined type that implements `Finite` needs
+/// only an empty `impl` of this trait.
 pub trait FiniteElement: Finite + Sized {
     /// Whether all elements are finite.
     #[inline]

@@ -1,9 +1,9 @@
-//! postcard's variable-length integers: 7 bits per byte, least significant bits first. The high bit is set on every
-//! byte except the last one.
+//! Variable-length integers in the format of the `postcard` crate. Each byte contains 7 bits of the number, least
+//! significant bits first. The highest bit is set in every byte except the last one.
 //!
-//! The only implementation in the crate; the checkpoint stream and the run record both use it.
+//! Checkpoints and run records contain such integers.
 
-/// The number of bytes of `value`.
+/// Returns the number of bytes that `value` takes.
 pub(crate) const fn len(value: u32) -> u32 {
     let mut len = 1;
     let mut rest = value >> 7;
@@ -31,7 +31,8 @@ macro_rules! varint {
         #[doc = concat!("Reads a `", stringify!($number), "`. `None` if `next` returns `None` or if the number does not fit.")]
         #[inline(always)]
         pub(crate) fn $read(mut next: impl FnMut() -> Option<u8>) -> Option<$number> {
-            // The last byte contains the bits that seven bits per byte leave over.
+            // The position of the lowest bit in the last possible byte. For example, the fifth and last byte of a `u32`
+            // contains the bits 28 to 31, so the position is 28.
             const LAST_SHIFT: u32 = ($number::BITS - 1) / 7 * 7;
             const LAST_MAX: u8 = ((1 << ($number::BITS - LAST_SHIFT)) - 1) as u8;
             let (mut value, mut shift) = (0, 0);

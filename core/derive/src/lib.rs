@@ -1,4 +1,4 @@
-//! The derive macros of `training-monitor`. Use them through its feature `derive`.
+//! The derive macros of the crate `training-monitor`. Enable the feature `derive` of that crate to use them.
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
@@ -7,12 +7,12 @@ use syn::{
     Attribute, Data, DeriveInput, Error, Field, Fields, Ident, Index, LitStr, Member, Result, parse_macro_input,
 };
 
-/// Implements `StateDict` for a struct: every field is passed to the visitor under its name.
+/// Implements `StateDict` for a struct. Every field is passed to the visitor with its name.
 ///
-/// A field that is an `f32` or an array of up to six dimensions is one tensor; its type determines the shape. A field of
-/// any other type must implement `StateDict` and is a nested module: the names of its tensors get the prefix
-/// `field_name.`, as in PyTorch. The fields of a tuple struct are named `0`, `1`, and so on. The full name of a tensor
-/// has at most 32 bytes.
+/// A field that is an `f32` or an array of up to six dimensions is one tensor. The type of the field determines the
+/// shape. A field of any other type must implement `StateDict`, and is a nested module. The names of its tensors get
+/// the prefix `field_name.`, as in PyTorch. The fields of a tuple struct have the names `0`, `1`, and so on. The full
+/// name of a tensor has at most 32 bytes.
 ///
 /// * `#[state_dict(skip)]` excludes a field.
 /// * `#[state_dict(rename = "name")]` changes the name of a field.
@@ -44,7 +44,7 @@ pub fn derive_state_dict(input: proc_macro::TokenStream) -> proc_macro::TokenStr
     expand(&input, Derive::StateDict).unwrap_or_else(Error::into_compile_error).into()
 }
 
-/// Implements `Objects` for a struct: every field is one object of the checkpoint, under its name.
+/// Implements `Objects` for a struct. Every field is one object of the checkpoint, and has the name of the field.
 ///
 /// A field must implement `StateDict`, unless it is marked as a value. The name of an object has at most 32 bytes.
 ///
@@ -85,7 +85,7 @@ enum Derive {
 }
 
 impl Derive {
-    /// The name of the macro's attribute.
+    /// Returns the name of the attribute that configures a field.
     fn attribute(self) -> &'static str {
         match self {
             Derive::StateDict => "state_dict",
@@ -94,7 +94,7 @@ impl Derive {
     }
 }
 
-/// The attributes of one field.
+/// The options in the attributes of one field.
 #[derive(Default)]
 struct Options {
     skip: bool,
@@ -161,7 +161,7 @@ fn expand(input: &DeriveInput, derive: Derive) -> Result<TokenStream> {
     })
 }
 
-/// The statement that passes one field to the visitor.
+/// Returns the statement that passes one field to the visitor.
 fn visit(index: usize, field: &Field, derive: Derive) -> Result<TokenStream> {
     let options = Options::parse(&field.attrs, derive)?;
     if options.skip {

@@ -1,9 +1,11 @@
-//! CRC-32/ISO-HDLC (reflected polynomial 0xEDB88320, used by zip and Ethernet): the checksum of the format.
+//! The checksum at the end of a checkpoint: CRC-32/ISO-HDLC with the reflected polynomial 0xEDB88320. zip and Ethernet
+//! use the same checksum.
 //!
-//! [`Checksum`] is a trait, so that a device can use its CRC unit and a host a vectorised crate. All implementations
-//! must return the same values, because one program reads the files of another. [`Crc32`] is the default implementation.
-//! It uses a table of 64 bytes and processes half a byte per step. With the feature `crc-table-4k` it uses 4 KiB and
-//! processes four bytes per step.
+//! The default implementation is [`Crc32`]. It uses a table of 64 bytes. The feature `crc-table-4k` selects a faster
+//! version with tables of 4 KiB.
+//!
+//! A program can implement the trait [`Checksum`] itself, for example with the CRC unit of a microcontroller. Every
+//! implementation must return the same values, because one program may read the checkpoints of another.
 //!
 //! ```
 //! use training_monitor::checkpoint::{Checksum, Crc32};
@@ -14,11 +16,12 @@
 //! assert_eq!(crc.value(), 0xCBF4_3926);
 //! ```
 
-/// An incremental CRC-32/ISO-HDLC. `default()` is the checksum of no bytes.
+/// A CRC-32/ISO-HDLC that is computed piece by piece. `default()` starts a new checksum, and [`update`](Self::update)
+/// adds bytes to it.
 pub trait Checksum: Default {
-    /// Adds bytes.
+    /// Adds `bytes` to the checksum.
     fn update(&mut self, bytes: &[u8]);
-    /// The checksum of all bytes so far.
+    /// Returns the checksum of all bytes that were added.
     fn value(&self) -> u32;
 }
 
@@ -41,7 +44,7 @@ impl Checksum for Crc32 {
     }
 }
 
-/// The register after `bits` steps, starting with `index`.
+/// Returns the CRC register after `bits` bits. The register starts with the value `index`.
 const fn shifted(index: u32, bits: u32) -> u32 {
     let mut value = index;
     let mut bit = 0;
@@ -54,7 +57,7 @@ const fn shifted(index: u32, bits: u32) -> u32 {
 
 #[cfg(not(feature = "crc-table-4k"))]
 mod imp {
-    /// The contribution of each half byte.
+    /// The lookup table of the CRC, with one entry for each possible half byte.
     static TABLE: [u32; 16] = {
         let mut table = [0; 16];
         let mut index = 0;
@@ -76,7 +79,8 @@ mod imp {
     }
 
     pub fn update(mut crc: u32, bytes: &[u8]) -> u32 {
-        // Reading words takes seven instructions per byte on a Cortex-M4; reading bytes takes ten.
+        // Reads four bytes at once, because this is faster. On a Cortex-M4, it takes 7 instructions per byte instead of
+        // 10.
         let (words, rest) = bytes.as_chunks::<4>();
         for word in words {
             crc = byte(byte(byte(byte(crc ^ u32::from_le_bytes(*word)))));
@@ -90,7 +94,8 @@ mod imp {
 
 #[cfg(feature = "crc-table-4k")]
 mod imp {
-    /// The contribution of each byte that is followed by `after` bytes in its word.
+    /// Creates the lookup table for one of the four bytes of a word. `after` is the number of bytes that follow this
+    /// byte in the word.
     const fn table(after: u32) -> [u32; 256] {
         let mut table = [0; 256];
         let mut index = 0;
@@ -101,8 +106,8 @@ mod imp {
         table
     }
 
-    // Four tables instead of an array of four: with one base register per table, a look-up takes one instruction on Arm
-    // instead of two.
+    // There are four separate tables instead of one array of tables, because this is faster on Arm. Each table has its
+    // own base register, so a lookup takes one instruction instead of two.
     static LAST: [u32; 256] = table(0);
     static THIRD: [u32; 256] = table(1);
     static SECOND: [u32; 256] = table(2);

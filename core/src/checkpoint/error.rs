@@ -14,28 +14,33 @@ pub enum EncodeError<E> {
     WriteZero,
     /// The checkpoint has no object.
     NoObjects,
-    /// The name of an object or a tensor is empty, longer than [`MAX_NAME`](super::MAX_NAME) bytes, or contains a path
-    /// separator or a control character. For a tensor of a nested module, the length includes the names of the modules.
+    /// The name of an object or a tensor is not valid. A name has 1 to [`MAX_NAME`](super::MAX_NAME) bytes, and
+    /// contains no slash, backslash or control character. The full name of a tensor in a nested module, such as
+    /// `hidden.weight`, must follow this rule.
     Name,
-    /// The shape of a tensor has more than [`MAX_RANK`](super::MAX_RANK) dimensions, or its product is not the number of
-    /// elements.
+    /// The shape of a tensor is not valid. It has more than [`MAX_RANK`](super::MAX_RANK) dimensions, or the product of
+    /// the dimensions is not the number of elements.
     Shape,
-    /// The checkpoint has more than [`MAX_ITEMS`](super::MAX_ITEMS) tensors and values.
+    /// The checkpoint contains more than [`MAX_ITEMS`](super::MAX_ITEMS) tensors and values. A value is an object that
+    /// is saved as a whole.
     TooManyItems,
-    /// The stream would be longer than 4 GiB.
+    /// The checkpoint would be longer than 4 GiB.
     TooLong,
     /// A tensor contains a NaN or an infinity.
     NonFinite,
-    /// postcard cannot serialise a value, for example because it contains a sequence of unknown length.
+    /// The `postcard` crate cannot serialize an object, for example because the object contains a sequence of unknown
+    /// length.
     Value,
-    /// A state dict returned [`TensorUnavailable`](super::TensorUnavailable).
+    /// The model could not access the elements of a tensor, and
+    /// returned [`TensorUnavailable`](super::TensorUnavailable).
     Unavailable,
-    /// The states of the handlers do not fit into the run record.
+    /// The states of all handlers together do not fit into the run record, which has room for 128 bytes.
     RunRecordFull,
 }
 
 impl EncodeError<()> {
-    /// Replaces the placeholder of an I/O error by the writer's error. Without one, the writer accepted no bytes.
+    /// Replaces `Io(())` with the actual error of the writer. If `io` is `None`, the writer accepted no bytes and
+    /// returned no error. The result is `WriteZero` in this case.
     pub(super) fn with_io<E>(self, io: Option<E>) -> EncodeError<E> {
         match self {
             EncodeError::Io(()) => io.map_or(EncodeError::WriteZero, EncodeError::Io),
@@ -89,46 +94,51 @@ impl<E: core::error::Error + 'static> core::error::Error for EncodeError<E> {
 pub enum DecodeError<E> {
     /// The error of the reader or the store.
     Io(E),
-    /// The stream ends before the checkpoint is complete.
+    /// The data ends before the checkpoint is complete.
     Truncated,
-    /// The stream does not start with the magic bytes of a checkpoint.
+    /// The data is not a checkpoint, because it does not start with the bytes "TMCK".
     NotACheckpoint,
-    /// The stream has another format version.
+    /// The checkpoint has a format version that this crate cannot read.
     Version {
-        /// The version of the stream.
+        /// The format version of the checkpoint.
         found: u8,
     },
-    /// The stream has an invalid structure.
+    /// The checkpoint has an invalid structure.
     Malformed,
-    /// The checksum does not match the bytes.
+    /// The checksum of the checkpoint does not match its bytes.
     Checksum,
-    /// A tensor of the checkpoint and the tensor of the model with the same name differ in length.
+    /// A tensor has a different number of elements in the checkpoint than in the model.
     Length {
-        /// The index of the tensor among all tensors and values of the model, in listing order.
+        /// The number of the tensor. The tensors and values of the model are numbered from 0, in the order in which the
+        /// model lists them.
         item: u32,
-        /// The elements of the model's tensor.
+        /// The number of elements in the model.
         expected: u32,
-        /// The elements of the checkpoint's tensor.
+        /// The number of elements in the checkpoint.
         found: u32,
     },
-    /// The checkpoint does not contain a tensor or value of the model.
+    /// A tensor or value of the model is missing in the checkpoint.
     Missing {
-        /// The index of the tensor or value among all tensors and values of the model, in listing order.
+        /// The number of the tensor or value. The tensors and values of the model are numbered from 0, in the order in
+        /// which the model lists them.
         item: u32,
     },
-    /// The strings and byte arrays of a value have more than 64 bytes in total.
+    /// A value cannot be loaded, because its strings and byte arrays have more than 64 bytes in total.
     ValueTooLarge,
     /// A tensor of the model is read-only.
     ReadOnly {
-        /// The index of the tensor among all tensors and values of the model, in listing order.
+        /// The number of the tensor. The tensors and values of the model are numbered from 0, in the order in which the
+        /// model lists them.
         item: u32,
     },
-    /// A state dict returned [`TensorUnavailable`](super::TensorUnavailable).
+    /// The model could not access the elements of a tensor, and
+    /// returned [`TensorUnavailable`](super::TensorUnavailable).
     Unavailable,
 }
 
 impl DecodeError<()> {
-    /// Replaces the placeholder of an I/O error by the reader's error.
+    /// Replaces `Io(())` with the actual error of the reader. If `io` is `None`, the reader returned no error but had
+    /// too few bytes. The result is `Truncated` in this case.
     pub(super) fn with_io<E>(self, io: Option<E>) -> DecodeError<E> {
         match self {
             DecodeError::Io(()) => io.map_or(DecodeError::Truncated, DecodeError::Io),

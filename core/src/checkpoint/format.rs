@@ -1,22 +1,22 @@
-//! What both directions share: the constants of the format, the header, and the summaries of a stream.
+//! Types and constants that are used both to write and to read a checkpoint, such as its header and the format version.
 
 use crate::run_record::RunRecord;
 use crate::varint;
 
-/// The first four bytes of every stream.
+/// The first four bytes of every checkpoint.
 pub const MAGIC: [u8; 4] = *b"TMCK";
 
-/// The format version that this crate writes and reads; the fifth byte of every stream.
+/// The version of the checkpoint format that this crate writes and reads. It is the fifth byte of every checkpoint.
 pub const VERSION: u8 = 1;
 
-/// The fields that identify and rank a checkpoint.
+/// The data that identifies and ranks a checkpoint.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Header<'a> {
     /// The step number.
     pub step: u32,
-    /// The number of the commit within its store. The highest number is the newest commit.
+    /// The sequence number of the checkpoint. Each new checkpoint in a store gets a higher number.
     pub sequence: u32,
-    /// The engine's iteration; 0 without an engine.
+    /// The iteration of the engine; 0 if no engine is used.
     pub iteration: u32,
     /// The signed score.
     pub score: Option<f32>,
@@ -24,23 +24,23 @@ pub struct Header<'a> {
     pub score_name: Option<&'a str>,
 }
 
-/// What a checkpoint contains beside its objects.
+/// The contents of a checkpoint other than its objects.
 #[derive(Clone, Copy, Debug)]
 pub struct Contents<'a> {
     /// Step, sequence and score.
     pub header: Header<'a>,
-    /// The run record, so that a run can resume from the checkpoint.
+    /// The run record: the states of the engine and of the handlers. It allows a training run to resume from the
+    /// checkpoint.
     pub record: Option<&'a RunRecord>,
-    /// The name of the only object in this stream, if the checkpoint has one stream per object; `None` if this stream
-    /// contains all objects.
+    /// The name of the only object to write, if each object is written to its own file. `None` writes all objects.
     pub single_object: Option<&'a str>,
     /// Whether tensors may contain NaN and infinities.
     pub allow_non_finite: bool,
 }
 
 impl Contents<'_> {
-    /// The contents of a checkpoint with a step number, without score and run record. All objects are in one stream, and
-    /// non-finite elements are rejected. Set the fields to change this.
+    /// Creates contents with the step number `step`, without a score and without a run record. All objects are written,
+    /// and a NaN or an infinity in a tensor is an error. To change this, set the fields.
     #[must_use]
     pub const fn new(step: u32) -> Self {
         Contents {
@@ -52,7 +52,7 @@ impl Contents<'_> {
     }
 }
 
-/// A summary of a stream that was written.
+/// The result of writing a checkpoint stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Encoded {
@@ -62,21 +62,23 @@ pub struct Encoded {
     pub crc: u32,
 }
 
-/// A summary of a stream that was read.
+/// The result of reading a checkpoint stream.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Info {
     /// The step number.
     pub step: u32,
-    /// The number of the commit within its store.
+    /// The sequence number of the checkpoint in its store.
     pub sequence: u32,
-    /// The engine's iteration; 0 without an engine.
+    /// The iteration of the engine; 0 if no engine is used.
     pub iteration: u32,
     /// The signed score.
     pub score: Option<f32>,
-    /// The number of objects of the checkpoint, if it has one stream per object; 0 if the stream contains all objects.
+    /// The number of objects in the checkpoint, if each object has its own stream, such as a file. It is 0 if all
+    /// objects are in one stream.
     pub object_count: u32,
-    /// Whether the stream contains a run record, from which a run can resume.
+    /// Whether the stream contains a run record (the states of engine and handlers). A run can only resume from a
+    /// checkpoint with a run record.
     pub has_run: bool,
     /// The bytes of the stream.
     pub len: u32,
@@ -84,8 +86,8 @@ pub struct Info {
     pub crc: u32,
 }
 
-/// The number of zero bytes (0 to 3) before a payload of `bytes` bytes, so that the payload starts at a multiple of 4.
-/// `position` is where the `pad` field starts. Between the two are the length byte of `pad` and the varint of `bytes`.
+/// Returns how many zero bytes (0 to 3) must precede the elements of a tensor, so that the elements start at a multiple
+/// of 4. `bytes` is the size of the elements, and `position` is the number of bytes written so far.
 pub(super) const fn padding(position: u32, bytes: u32) -> u8 {
     (position.wrapping_add(1).wrapping_add(varint::len(bytes)).wrapping_neg() & 3) as u8
 }

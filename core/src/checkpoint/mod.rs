@@ -1,13 +1,14 @@
-//! A checkpoint as bytes. `FORMAT.md` beside this file specifies the bytes; [`Objects`] lists what a checkpoint contains.
+//! Saves the parameters of a model and other objects as bytes, and loads them again. The bytes are called a checkpoint.
+//! `FORMAT.md` beside this file specifies them.
 //!
 //! ```text
 //! "TMCK" | 1 | header | object names | run record | objects … | CRC-32 of all bytes before it
 //!                                                    └ tensor: name | shape | pad | elements   (at a multiple of 4)
 //! ```
 //!
-//! The whole stream is plain postcard of one documented structure. [`encode`] writes it to any [`embedded_io::Write`].
-//! [`load`] verifies all of it before it changes the first tensor. A [store](crate::store) decides where the bytes are
-//! kept.
+//! The function [`encode`] writes a checkpoint to any [`embedded_io::Write`]. The function [`load`] verifies the whole
+//! checkpoint before it changes the first tensor. The trait [`Objects`] lists what a checkpoint contains.
+//! A [store](crate::store) keeps several checkpoints, for example in flash.
 //!
 //! ```
 //! use training_monitor::checkpoint::{self, Contents, Named};

@@ -1,12 +1,12 @@
-//! What a checkpoint contains: named objects. Each object is either a state dict of named f32 tensors or a whole `serde`
-//! value.
+//! The objects of a checkpoint. Each object has a name. It is either a state dict, which is a list of named `f32`
+//! tensors, or a single `serde` value.
 //!
-//! [`Objects`] corresponds to Ignite's `to_save` and `to_load`. A [`StateDict`] lends its tensors as slices. They are
-//! written from their place and loaded into their place, without a copy of the model. A value that is not a tensor, such
-//! as a random generator, is saved with postcard (Ignite's `save_as_state_dict=False`).
+//! The trait [`Objects`] corresponds to `to_save` and `to_load` of PyTorch-Ignite. A [`StateDict`] lends its tensors as
+//! slices, so tensors are saved and loaded without a copy of the model. A value that is not a tensor, such as a random
+//! generator, is saved with the `postcard` crate. This corresponds to `save_as_state_dict=False` of Ignite.
 //!
-//! Each trait has one method, which lists the tensors or objects once. Saving, loading and checking use the same list.
-//! With the feature `derive`, `#[derive(StateDict)]` and `#[derive(Objects)]` implement both traits.
+//! Each trait has one required method, which lists the tensors or objects. The same list is used to save and to load.
+//! With the feature `derive`, the macros `#[derive(StateDict)]` and `#[derive(Objects)]` implement the traits.
 //!
 //! ```
 //! use training_monitor::checkpoint::{ObjectVisitor, Objects, StateDict, TensorVisitor};
@@ -35,26 +35,28 @@ use super::tensor::{NestedArray, TensorUnavailable, TensorView};
 use core::ops::{Deref, DerefMut};
 use serde::{Serialize, de::DeserializeOwned};
 
-/// The maximum number of tensors and values in a checkpoint, over all objects.
+/// The maximum number of tensors and values in a checkpoint. A value is an object that is saved as a whole. All objects
+/// of the checkpoint share this limit.
 pub const MAX_ITEMS: usize = 256;
 
-/// An object that consists of named f32 tensors.
+/// An object that consists of named `f32` tensors, such as a model.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not list its tensors",
     note = "add `#[derive(StateDict)]` (feature `derive`), or implement `StateDict::tensors`"
 )]
 pub trait StateDict {
-    /// Passes every tensor to `visitor`. The order and the names must be the same at every call.
+    /// Passes every tensor of this object to `visitor`. Every call must pass the same names in the same order.
     ///
     /// # Errors
-    /// The error of the visitor, or [`TensorUnavailable`].
+    /// Returns the error of the visitor, or [`TensorUnavailable`] if a tensor cannot be accessed.
     fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error>;
 
-    /// Passes this object to `visitor` as the field `name` of an enclosing module. An array is one tensor with this name;
-    /// any other state dict is a nested module. `#[derive(StateDict)]` calls it for every field.
+    /// Passes this object to `visitor` as the field `name` of a larger object. An array is passed as one tensor with
+    /// this name. For any other object, this name and a dot are added in front of each tensor name.
+    /// `#[derive(StateDict)]` calls this method for every field.
     ///
     /// # Errors
-    /// The error of the visitor, or [`TensorUnavailable`].
+    /// Returns the error of the visitor, or [`TensorUnavailable`] if a tensor cannot be accessed.
     fn visit_as_field<V: TensorVisitor>(&mut self, name: &str, visitor: &mut V) -> Result<(), V::Error> {
         visitor.module(name, self)
     }
@@ -66,43 +68,46 @@ pub trait StateDict {
     note = "add `#[derive(Objects)]` (feature `derive`), implement `Objects::objects`, or wrap one model in `Named`"
 )]
 pub trait Objects {
-    /// Passes every object to `visitor`. The order and the names must be the same at every call.
+    /// Passes every object to `visitor`. Every call must pass the same names in the same order.
     ///
     /// # Errors
-    /// The error of the visitor, or [`TensorUnavailable`].
+    /// Returns the error of the visitor, or [`TensorUnavailable`] if a tensor cannot be accessed.
     fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error>;
 }
 
-/// Receives the tensors of a state dict.
+/// A visitor that receives the tensors of a state dict.
 pub trait TensorVisitor {
-    /// The error of the visitor. A state dict can return [`TensorUnavailable`] as this error.
+    /// The error type of the visitor. A state dict can return [`TensorUnavailable`] with the operator `?`, which
+    /// converts the error to this type.
     type Error: From<TensorUnavailable>;
 
     /// Receives one tensor.
     ///
     /// # Errors
-    /// The error of the visitor.
+    /// Returns the error of the visitor.
     fn visit_tensor(&mut self, name: &str, tensor: TensorView<'_>) -> Result<(), Self::Error>;
 
-    /// Receives one tensor that can be saved, but not loaded.
+    /// Receives one read-only tensor. It can be saved, but it cannot be loaded.
     ///
     /// # Errors
-    /// The error of the visitor.
+    /// Returns the error of the visitor.
     fn visit_read_only(&mut self, name: &str, shape: &[u32], elements: &[f32]) -> Result<(), Self::Error>;
 
-    /// Passes one tensor to [`visit_tensor`](Self::visit_tensor): a nested array by reference, or a [`TensorView`].
+    /// Converts `tensor` to a [`TensorView`] and passes it to [`visit_tensor`](Self::visit_tensor). Usually, `tensor`
+    /// is a `&mut` reference to a nested array.
     ///
     /// # Errors
-    /// The error of the visitor.
+    /// Returns the error of the visitor.
     #[inline]
     fn tensor<'t>(&mut self, name: &str, tensor: impl Into<TensorView<'t>>) -> Result<(), Self::Error> {
         self.visit_tensor(name, tensor.into())
     }
 
-    /// Passes all tensors of a nested module. Their names get the prefix `name` and a dot, as in PyTorch.
+    /// Passes all tensors of a nested module to this visitor. The names of the tensors get the prefix `name` and a dot,
+    /// as in PyTorch.
     ///
     /// # Errors
-    /// The error of the visitor.
+    /// Returns the error of the visitor.
     fn module<D: StateDict + ?Sized>(&mut self, name: &str, module: &mut D) -> Result<(), Self::Error>
     where
         Self: Sized,
@@ -111,7 +116,7 @@ pub trait TensorVisitor {
     }
 }
 
-/// Adds the name of a module to the names of its tensors.
+/// A visitor that adds `prefix` and a dot to the name of each tensor, and passes the tensor to `visitor`.
 struct Prefixed<'a, V> {
     visitor: &'a mut V,
     prefix: &'a str,
@@ -128,8 +133,8 @@ impl<V: TensorVisitor> TensorVisitor for Prefixed<'_, V> {
     }
 }
 
-/// A read-only slice as a state dict: one tensor that can be saved, but not loaded. Its name is "data", or the name of the
-/// field that contains it.
+/// A read-only tensor, for example in a `static`. It can be saved, but it cannot be loaded. If the `ReadOnly` is a
+/// field of a struct, the tensor has the name of the field. Otherwise, its name is "data".
 ///
 /// ```
 /// use training_monitor::checkpoint::{self, Contents, Named, ReadOnly};
@@ -158,26 +163,28 @@ impl StateDict for ReadOnly<'_> {
     }
 }
 
-/// Receives the objects of a checkpoint.
+/// A visitor that receives the objects of a checkpoint.
 pub trait ObjectVisitor {
-    /// The error of the visitor. An implementation of [`Objects`] can return [`TensorUnavailable`] as this error.
+    /// The error type of the visitor. An [`Objects`] implementation can return [`TensorUnavailable`] with the operator
+    /// `?`, which converts the error to this type.
     type Error: From<TensorUnavailable>;
 
-    /// Receives an object that consists of tensors.
+    /// Receives an object that consists of named tensors.
     ///
     /// # Errors
-    /// The error of the visitor.
+    /// Returns the error of the visitor.
     fn state_dict<D: StateDict + ?Sized>(&mut self, name: &str, object: &mut D) -> Result<(), Self::Error>;
 
-    /// Receives an object that is saved as a whole, with postcard. Numbers, arrays and structures have no size limit. The
-    /// strings and byte arrays of one value have at most 64 bytes in total.
+    /// Receives an object that is saved as a whole, with the `postcard` crate. Its strings and byte arrays can have at
+    /// most 64 bytes in total. Its numbers, arrays and structures have no size limit.
     ///
     /// # Errors
-    /// The error of the visitor.
+    /// Returns the error of the visitor.
     fn value<S: Serialize + DeserializeOwned>(&mut self, name: &str, object: &mut S) -> Result<(), Self::Error>;
 }
 
-/// A model with a name, for a checkpoint that contains nothing else. It dereferences to the model.
+/// A model and its name. Use this type to save the model as the only object of a checkpoint. `Named` dereferences to
+/// the model.
 ///
 /// ```
 /// use training_monitor::checkpoint::Named;
@@ -196,7 +203,7 @@ pub struct Named<'a, D> {
 }
 
 impl<'a, D> Named<'a, D> {
-    /// Names `object`.
+    /// Creates a `Named` from a name and a model.
     pub const fn new(name: &'a str, object: D) -> Self {
         Named { name, object }
     }
@@ -236,7 +243,8 @@ impl<T: Objects + ?Sized> Objects for &mut T {
     }
 }
 
-/// A slice is one tensor with one dimension. Its name is "data", or the name of the field that contains it.
+/// A slice is saved as one tensor with one dimension. If the slice is a field of a struct, the tensor has the name of
+/// the field. Otherwise, its name is "data".
 impl StateDict for [f32] {
     fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
         self.visit_as_field("data", visitor)
@@ -247,7 +255,8 @@ impl StateDict for [f32] {
     }
 }
 
-/// An array is one tensor. Its name is "data", or the name of the field that contains it.
+/// An array is saved as one tensor. If the array is a field of a struct, the tensor has the name of the field.
+/// Otherwise, its name is "data".
 impl<T: NestedArray, const N: usize> StateDict for [T; N] {
     fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
         visitor.tensor("data", self)
@@ -257,7 +266,8 @@ impl<T: NestedArray, const N: usize> StateDict for [T; N] {
     }
 }
 
-/// A number is one tensor without dimensions. Its name is "data", or the name of the field that contains it.
+/// A number is saved as one tensor without dimensions. If the number is a field of a struct, the tensor has the name of
+/// the field. Otherwise, its name is "data".
 impl StateDict for f32 {
     fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
         visitor.tensor("data", self)

@@ -1,4 +1,4 @@
-//! A view of one tensor: its shape and its elements, borrowed from the model.
+//! A view of one tensor. It borrows the shape and the elements of the tensor from the model.
 
 use core::fmt;
 use core::slice;
@@ -6,9 +6,10 @@ use core::slice;
 /// The maximum number of dimensions of a tensor.
 pub const MAX_RANK: usize = 6;
 
-/// A tensor as a [`StateDict`](super::StateDict) passes it to a visitor: the shape and the elements in row-major order.
+/// A view of one tensor: its shape and a mutable slice of its elements. A [`StateDict`](super::StateDict) passes such a
+/// view to a visitor for each tensor.
 ///
-/// A nested array converts to a view, and its type determines the shape:
+/// A `&mut` reference to a nested array can be converted to a view. The type of the array determines the shape.
 ///
 /// ```
 /// use training_monitor::checkpoint::TensorView;
@@ -20,24 +21,24 @@ pub const MAX_RANK: usize = 6;
 /// ```
 #[derive(Debug)]
 pub struct TensorView<'a> {
-    /// The dimensions, outermost first. Their product is the number of elements; a scalar has no dimension.
+    /// The dimensions, outermost first. Their product is the number of elements. A scalar has no dimensions.
     pub shape: &'a [u32],
     /// The elements in row-major order.
     pub elements: &'a mut [f32],
 }
 
 impl<'a> TensorView<'a> {
-    /// A tensor with the dimensions `shape`.
+    /// Creates a view of `elements` with the dimensions `shape`.
     pub const fn new(shape: &'a [u32], elements: &'a mut [f32]) -> Self {
         TensorView { shape, elements }
     }
 }
 
-/// `f32`, and arrays of at most [`MAX_RANK`] dimensions of it.
+/// An `f32`, or a nested array of `f32` such as `[[f32; 4]; 3]`. The array has at most [`MAX_RANK`] dimensions.
 pub trait NestedArray: Sized {
     /// The dimensions, outermost first.
     const SHAPE: &'static [u32];
-    /// All elements of a slice of such arrays, in row-major order.
+    /// Returns all elements of a slice of such arrays, in row-major order.
     fn flatten(arrays: &mut [Self]) -> &mut [f32];
 }
 
@@ -83,8 +84,8 @@ impl<'a, T: NestedArray> From<&'a mut T> for TensorView<'a> {
     }
 }
 
-/// The elements of a tensor are not available: a [`StateDict`](super::StateDict) or [`Objects`](super::Objects)
-/// implementation returns it if it cannot lend a tensor, for example because it is on another device.
+/// The error for a tensor whose elements cannot be accessed. An implementation of [`StateDict`](super::StateDict)
+/// or [`Objects`](super::Objects) returns this error, for example if the tensor is in the memory of a GPU.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct TensorUnavailable;

@@ -1,16 +1,16 @@
-//! Stores: where checkpoints are kept.
+//! Stores, which keep checkpoints in memory, in flash or in files.
 //!
-//! A [`Store`] opens a place for a new checkpoint, commits it ([`Store::commit`]), lists the committed checkpoints, reads
-//! them and removes them. It does not rank. [`ModelCheckpoint`](crate::ModelCheckpoint) decides which checkpoint is
-//! evicted, and removes it only after the commit of the next one. Therefore a store for `n_saved` checkpoints needs
-//! `n_saved + 1` places.
+//! A [`Store`] writes, lists, reads and removes checkpoints. A new checkpoint is listed only after it is committed
+//! with [`Store::commit`]. A store does not rank its checkpoints: [`ModelCheckpoint`](crate::ModelCheckpoint) decides
+//! which checkpoint is removed. It removes an old checkpoint only after the commit of the new one. Therefore, a store
+//! for `n_saved` checkpoints needs room for `n_saved + 1` checkpoints.
 //!
-//! Every store guarantees: *if [`Store::commit`] returned Ok, the checkpoint is listed and readable after any power
-//! failure, until it is removed. A checkpoint whose commit did not return Ok is either not listed, or listed and
-//! complete.*
+//! Every store guarantees: *if [`Store::commit`] returned `Ok`, the checkpoint is listed and readable after any power
+//! failure, until it is removed. If the commit did not return `Ok`, the checkpoint is either not listed, or it is
+//! listed and complete.*
 //!
-//! This crate contains [`ram`], for tests and battery-backed RAM, and `flash`, for NOR flash (feature `nor-flash`). The
-//! crate `training-monitor-std` contains a store for directories.
+//! This crate contains two stores: [`ram`] for tests and battery-backed RAM, and `flash` for NOR flash (feature
+//! `nor-flash`). The crate `training-monitor-std` contains a store for directories.
 
 #[cfg(feature = "nor-flash")]
 #[cfg_attr(docsrs, doc(cfg(feature = "nor-flash")))]
@@ -24,11 +24,11 @@ use embedded_io::{Read, Write};
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CheckpointMeta {
-    /// The step number, which identifies the checkpoint in its store.
+    /// The step number. It identifies the checkpoint within its store.
     pub step: u32,
-    /// The number of the commit. The highest number is the newest commit.
+    /// The sequence number of the checkpoint. Each new checkpoint in a store gets a higher number.
     pub sequence: u32,
-    /// The engine's iteration.
+    /// The iteration of the engine.
     pub iteration: u32,
     /// The signed score.
     pub score: Option<f32>,
@@ -45,12 +45,14 @@ impl From<&Header<'_>> for CheckpointMeta {
     }
 }
 
-/// The description of a stream that is about to be written.
+/// The description of a stream that will be written. A stream is a sequence of bytes that contains one or all objects
+/// of a checkpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamSpec<'a> {
     /// Step, sequence and score of the checkpoint.
     pub header: Header<'a>,
     /// The name of the object in the stream, if the store uses [one stream per object](Store::STREAM_PER_OBJECT).
+    /// `None` if all objects are in one stream.
     pub object: Option<&'a str>,
     /// The index of the stream within the checkpoint.
     pub stream_index: u32,
@@ -60,73 +62,78 @@ pub struct StreamSpec<'a> {
     pub len: u32,
 }
 
-/// A place for checkpoints.
+/// A medium that keeps checkpoints, such as flash or a directory.
 pub trait Store {
-    /// The error of the medium.
+    /// The error type of the medium, for example of the flash driver.
     type Error: embedded_io::Error;
-    /// Writes one stream.
+    /// The writer for one stream.
     type Writer<'a>: Write<Error = Self::Error>
     where
         Self: 'a;
-    /// Reads one stream.
+    /// The reader for one stream.
     type Reader<'a>: Read<Error = Self::Error>
     where
         Self: 'a;
-    /// The implementation of the checksum: [`Crc32`](crate::checkpoint::Crc32), or a faster one with the same values.
+    /// The type that computes checksums for this store, usually [`Crc32`](crate::checkpoint::Crc32). Another type must
+    /// compute the same values, but may be faster.
     type Checksum: Checksum;
 
-    /// Whether each object of a checkpoint has its own stream, as in a directory with one file per object.
+    /// Whether each object of a checkpoint is written to its own stream, for example to its own file in a directory.
     const STREAM_PER_OBJECT: bool = false;
     /// Whether a read may use 16 KiB of stack to be faster.
     const LARGE_BUFFER: bool = false;
 
-    /// Opens a place for a stream. Discards a checkpoint that was started before and not committed.
+    /// Starts a new stream, and returns a writer for it. An earlier checkpoint that was started but not committed is
+    /// discarded.
     ///
     /// # Errors
-    /// The error of the medium, such as a missing free place or permission. Committed checkpoints are unchanged.
+    /// Returns the error of the medium, for example if there is no free space. Committed checkpoints are unchanged in
+    /// this case.
     fn create(&mut self, spec: &StreamSpec<'_>) -> Result<Self::Writer<'_>, Self::Error>;
 
-    /// Commits the checkpoint whose streams were written last, as one atomic operation. It replaces a checkpoint with the
-    /// same step. `last` is the result of its last stream.
+    /// Commits the checkpoint that was written last, as one atomic operation. If a checkpoint with the same step number
+    /// exists, the new one replaces it. `last` contains the length and the checksum of the last stream.
     ///
     /// # Errors
-    /// The error of the medium. Whether the checkpoint is committed is then unknown until the store is opened again.
+    /// Returns the error of the medium. It is then unknown whether the checkpoint is committed. Open the store again to
+    /// find out.
     fn commit(&mut self, header: &Header<'_>, last: &Encoded) -> Result<(), Self::Error>;
 
-    /// The committed checkpoint number `index`, counted from the oldest to the newest; `None` after the last one.
+    /// Returns the metadata of a committed checkpoint, or `None` if `index` is too high. The oldest checkpoint has the
+    /// index 0, and the newest one has the highest index.
     ///
     /// # Errors
-    /// The error of the medium.
+    /// Returns the error of the medium, for example of the flash driver.
     fn checkpoint(&mut self, index: u32) -> Result<Option<CheckpointMeta>, Self::Error>;
 
-    /// The number of streams of the checkpoint of `step`; 0 if it is not committed.
+    /// Returns the number of streams of the checkpoint with the step number `step`, or 0 if it is not committed.
     ///
     /// # Errors
-    /// The error of the medium.
+    /// Returns the error of the medium, for example of the flash driver.
     fn stream_count(&mut self, step: u32) -> Result<u32, Self::Error>;
 
-    /// Whether the checkpoint of `step` keeps its place until it is removed. False if its commit was interrupted but the
-    /// checkpoint is readable. The store may reuse its place for the next save, so a run that resumes from it must save
-    /// it again.
+    /// Returns whether the checkpoint with the step number `step` will stay in the store until it is removed. The
+    /// result is false if the commit was interrupted, but the checkpoint is readable. The next save may overwrite such
+    /// a checkpoint, so a run that resumes from it must save it again.
     fn is_durable(&mut self, step: u32) -> bool {
         let _ = step;
         true
     }
 
-    /// Opens a stream of the checkpoint of `step` for reading from its first byte.
+    /// Opens a stream of the checkpoint with the step number `step`. The returned reader starts at the first byte.
     ///
     /// # Errors
-    /// The error of the medium; kind `NotFound` if the checkpoint is not committed.
+    /// Returns the error of the medium. The error has the kind `NotFound` if the checkpoint is not committed.
     fn open(&mut self, step: u32, stream_index: u32) -> Result<Self::Reader<'_>, Self::Error>;
 
-    /// Removes the checkpoint of `step`. Returns Ok if there is no such checkpoint.
+    /// Removes the checkpoint with the step number `step`. Returns `Ok` if there is no such checkpoint.
     ///
     /// # Errors
-    /// The error of the medium. The caller may retry.
+    /// Returns the error of the medium. The caller may try again.
     fn remove(&mut self, step: u32) -> Result<(), Self::Error>;
 }
 
-/// A borrowed store is a store.
+/// A borrowed store can be used as a store.
 impl<S: Store> Store for &mut S {
     type Error = S::Error;
     type Writer<'a>

@@ -1,4 +1,4 @@
-//! A store in RAM, with `SLOTS` places of `SIZE` bytes each: for tests, and for RAM that keeps its content over a reset.
+//! A store in RAM. It is useful for tests, and for RAM that keeps its content during a reset.
 //!
 //! ```
 //! use training_monitor::store::{Store, ram::Ram};
@@ -13,7 +13,8 @@ use core::fmt;
 use embedded_io::{ErrorKind, ErrorType, Read, Write};
 use heapless::Vec;
 
-/// The store. It needs one place more than the number of checkpoints that are kept.
+/// A store in RAM with `SLOTS` slots of `SIZE` bytes. It needs one slot more than the number of checkpoints to keep,
+/// because a new checkpoint is written before an old one is removed.
 #[derive(Clone, Debug)]
 pub struct Ram<const SLOTS: usize, const SIZE: usize> {
     slots: [Slot<SIZE>; SLOTS],
@@ -22,7 +23,7 @@ pub struct Ram<const SLOTS: usize, const SIZE: usize> {
 #[derive(Clone, Debug)]
 struct Slot<const SIZE: usize> {
     bytes: Vec<u8, SIZE>,
-    /// `None` if the slot is free or being written.
+    /// The metadata of the checkpoint. `None` if the slot is free or is being written.
     meta: Option<CheckpointMeta>,
     writing: bool,
 }
@@ -49,7 +50,7 @@ impl<const SLOTS: usize, const SIZE: usize> Default for Ram<SLOTS, SIZE> {
     }
 }
 
-/// Writes the stream of a slot.
+/// A writer for the checkpoint in a slot.
 #[derive(Debug)]
 pub struct Writer<'a, const SIZE: usize>(&'a mut Vec<u8, SIZE>);
 
@@ -69,7 +70,7 @@ impl<const SIZE: usize> Write for Writer<'_, SIZE> {
     }
 }
 
-/// Reads the stream of a slot.
+/// A reader for the checkpoint in a slot.
 #[derive(Debug)]
 pub struct Reader<'a>(SliceReader<'a>);
 
@@ -148,7 +149,7 @@ impl<const SLOTS: usize, const SIZE: usize> Store for Ram<SLOTS, SIZE> {
 pub enum RamError {
     /// The checkpoint is longer than a slot.
     TooLong,
-    /// Every slot contains a checkpoint. The store needs `n_saved + 1` slots.
+    /// No slot is free. To keep `n_saved` checkpoints, the store needs `n_saved + 1` slots.
     Full,
     /// The checkpoint does not exist.
     NotFound,

@@ -1,9 +1,10 @@
-//! Decodes a checkpoint.
+//! Decodes a checkpoint and loads it into the user's objects.
 //!
-//! A stream is read twice. The first pass verifies structure, names, lengths and the checksum, and changes no user data.
-//! The second pass reads the tensors into their slices. Therefore the decoder needs no second copy of the model. A model
-//! is never loaded partially, unless the medium fails between the two passes. Tensors are matched by name, in any order.
-//! Tensors in the stream that the model does not have are skipped.
+//! A checkpoint is read twice. The first pass verifies the structure, names, lengths and the checksum, and changes no
+//! user data. The second pass reads the tensors directly into the model, so no second copy of the model is needed. The
+//! model is never loaded partially, unless the medium fails between the two passes.
+//!
+//! Tensors are matched by name, in any order. Tensors that the model does not have are skipped.
 
 use super::input::{ChecksummedReader, Input, Name, SliceReader, VerifiedSlice};
 use super::matching::{self, Target};
@@ -16,18 +17,21 @@ use crate::run_record::RunRecord;
 use core::convert::Infallible;
 use embedded_io::Read;
 
-/// Whether speed is more important than code and stack size.
+/// Whether the target is a 64-bit host, where speed is more important than code size and stack size.
 const HOST: bool = cfg!(target_pointer_width = "64");
 
-/// The scratch buffer of [`load`]. On a host it suits a vectorised checksum and the first-level cache; elsewhere it saves
-/// stack.
+/// The size of the buffer on the stack of [`load`], in bytes. 4 KiB are fast on a 64-bit host; 64 bytes save stack on a
+/// microcontroller.
 const SCRATCH: usize = if HOST { 4096 } else { 64 };
 
-/// Verifies the checkpoint in `bytes`, with the checksum of [`Crc32`], and loads it into `objects`. Copies its run record
-/// to `record`, if one is given and the checkpoint [has one](Info::has_run).
+/// Verifies the checkpoint in `bytes` and then loads it into `objects`. The checksum is computed with [`Crc32`].
+///
+/// If the checkpoint contains a run record (the states of engine and handlers), it is copied to `record`. Pass `None`
+/// if it is not needed.
 ///
 /// # Errors
-/// [`DecodeError`]. No object has changed in this case.
+/// Returns a [`DecodeError`] if the checkpoint is not valid or does not match the objects. No object has changed in
+/// this case.
 pub fn load<T: Objects + ?Sized>(
     bytes: &[u8],
     objects: &mut T,
@@ -36,10 +40,10 @@ pub fn load<T: Objects + ?Sized>(
     load_with::<Crc32, T>(bytes, objects, record)
 }
 
-/// As [`load`], with another implementation of the checksum.
+/// Does the same as [`load`], but computes the checksum with `C` instead of [`Crc32`].
 ///
 /// # Errors
-/// As for [`load`].
+/// Returns a [`DecodeError`] in the same cases as [`load`].
 pub fn load_with<C: Checksum, T: Objects + ?Sized>(
     bytes: &[u8],
     objects: &mut T,
@@ -61,28 +65,32 @@ pub fn load_with<C: Checksum, T: Objects + ?Sized>(
     }
 }
 
-/// Verifies and loads the streams of one checkpoint: call [`verify`](Self::verify) for each stream, then
-/// [`check_complete`](Self::check_complete), then [`load`](Self::load) for each stream.
+/// A loader for a checkpoint that consists of several streams, such as one file per object. First
+/// call [`verify`](Self::verify) for each stream. Then call [`check_complete`](Self::check_complete) once,
+/// and [`load`](Self::load) for each stream.
 #[derive(Debug)]
 pub struct Loader<'a, T: ?Sized> {
     objects: &'a mut T,
     scratch: &'a mut [u8],
-    /// One bit for each tensor and value of the model, in listing order: whether a stream contained it.
+    /// One bit for each tensor and value of the model. The bit is set if one of the streams contains the tensor or
+    /// value.
     seen: [u32; MAX_ITEMS / 32],
 }
 
 impl<'a, T: Objects + ?Sized> Loader<'a, T> {
-    /// Creates a loader for `objects`. `scratch` is the buffer for bytes that are verified or skipped. 64 bytes are
-    /// enough; a few kilobytes are faster on a host.
+    /// Creates a loader for `objects`. `scratch` is a buffer for bytes that are only verified or skipped. A buffer of
+    /// 64 bytes is enough, but 4 KiB are faster on a 64-bit host.
     pub fn new(objects: &'a mut T, scratch: &'a mut [u8]) -> Self {
         Loader { objects, scratch, seen: [0; MAX_ITEMS / 32] }
     }
 
-    /// Verifies one stream and compares it with the objects, which do not change. Copies its run record to `record`, if
-    /// one is given and the stream [has one](Info::has_run).
+    /// Verifies one stream, and checks that its tensors and values match the objects. The objects do not change.
+    ///
+    /// If the stream contains a run record (the states of engine and handlers), it is copied to `record`. Pass `None`
+    /// if it is not needed.
     ///
     /// # Errors
-    /// [`DecodeError`].
+    /// Returns a [`DecodeError`] if the stream is not valid or does not match the objects.
     pub fn verify<C: Checksum, R: Read>(
         &mut self,
         reader: &mut R,
@@ -91,10 +99,12 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
         self.read::<C, R>(reader, record, false)
     }
 
-    /// Checks that the verified streams contain every tensor and value of the objects. Call it before loading.
+    /// Checks that the verified streams together contain every tensor and value of the objects. Call this method
+    /// before [`load`](Self::load).
     ///
     /// # Errors
-    /// [`DecodeError::Missing`], or [`DecodeError::Unavailable`] if the objects cannot be listed.
+    /// Returns [`DecodeError::Missing`] if a tensor or value is missing, or [`DecodeError::Unavailable`] if the
+    /// elements of a tensor cannot be accessed.
     pub fn check_complete<E>(&mut self) -> Result<(), DecodeError<E>> {
         let count = matching::count(self.objects).map_err(|_| DecodeError::Unavailable)?;
         let missing = (0..count).find(|item| !self.has_seen(*item));
@@ -105,15 +115,16 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
         }
     }
 
-    /// Loads one stream that was verified.
+    /// Loads one verified stream into the objects.
     ///
     /// # Errors
-    /// [`DecodeError`] if the stream has changed since. Some tensors may have been replaced in this case.
+    /// Returns a [`DecodeError`] if the stream has changed since it was verified. Some tensors may already be loaded in
+    /// this case.
     pub fn load<C: Checksum, R: Read>(&mut self, reader: &mut R) -> Result<Info, DecodeError<R::Error>> {
         self.read::<C, R>(reader, None, true)
     }
 
-    /// Verifies or loads one stream.
+    /// Loads one stream if `loading` is true. Otherwise, only verifies the stream.
     pub(crate) fn read<C: Checksum, R: Read>(
         &mut self,
         reader: &mut R,
@@ -127,11 +138,12 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
         self.seen.get((item / 32) as usize).is_some_and(|bits| bits >> (item % 32) & 1 != 0)
     }
 
-    /// Matches the next tensor or value of the stream with the objects. Returns whether the objects contain it.
+    /// Searches the objects for `target`, which is the next tensor or value of the stream. Returns whether the objects
+    /// contain it.
     fn match_item(&mut self, input: &mut Input<'_>, target: Target<'_>, loading: bool) -> bool {
         let Some(item) = matching::find(self.objects, target, input, loading) else { return false };
         if self.has_seen(item) {
-            // The encoder never writes an item twice.
+            // The encoder writes every tensor and value only once.
             input.fail_malformed();
         }
         if let Some(bits) = self.seen.get_mut((item / 32) as usize) {
@@ -141,13 +153,14 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
     }
 }
 
-/// Receives the parts of a stream.
+/// A receiver for the parts of a stream.
 pub(super) trait Sink {
-    /// The name of the score.
+    /// Receives the name of the score.
     fn score_name(&mut self, name: &Name) {
         let _ = name;
     }
-    /// The name of an object of the checkpoint, if the checkpoint has one stream per object.
+    /// Receives the name of an object. This method is called for every object of the checkpoint, but only if each
+    /// object has its own stream.
     fn object_name(&mut self, name: &Name) {
         let _ = name;
     }
@@ -159,7 +172,7 @@ pub(super) trait Sink {
     fn value(&mut self, input: &mut Input<'_>, object: &Name, len: u32);
 }
 
-/// Verifies the parts of a stream against the objects of a loader, or loads them.
+/// A receiver that compares the parts of a stream with the user's objects. If `loading` is true, it also loads them.
 struct LoadSink<'b, 'a, T: ?Sized> {
     loader: &'b mut Loader<'a, T>,
     record: Option<&'b mut RunRecord>,
@@ -200,7 +213,7 @@ pub(super) fn decode_from<C: Checksum, R: Read>(
     }
 }
 
-/// Decodes a stream. This is the only function that knows its structure, which FORMAT.md specifies.
+/// Decodes a whole stream and passes its parts to `sink`. FORMAT.md specifies the structure of a stream.
 fn decode(input: &mut Input<'_>, sink: &mut dyn Sink, info: &mut Info) {
     let mut magic = [0; 4];
     input.read_exact(&mut magic);
@@ -239,7 +252,7 @@ fn decode(input: &mut Input<'_>, sink: &mut dyn Sink, info: &mut Info) {
     while objects > 0 && !input.has_failed() {
         objects -= 1;
         input.read_name(&mut object);
-        // Content::Value if true, Content::StateDict if false.
+        // 1 means a value, 0 means a state dict.
         let is_value = input.read_bool();
         let mut count = input.read_u32();
         if is_value {

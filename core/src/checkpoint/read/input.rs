@@ -1,8 +1,9 @@
-//! The input of the decoder: bytes, varints and postcard values from a [`Read`], with a position and a checksum.
+//! The input of the decoder. It reads numbers, names and `postcard` values from a [`Read`], and computes the checksum
+//! of all bytes.
 //!
-//! Every step is bounded by the bytes that the reader returns; no length in a stream is trusted before its bytes have been
-//! read. Errors are sticky: after the first error, all reads return zero, and the error is checked once at the end. A loop
-//! whose number of turns comes from the stream therefore checks [`Input::has_failed`] in each turn.
+//! After the first error, all reads return zero, so most callers check for an error only at the end. A loop whose
+//! length comes from the stream must check [`Input::has_failed`] in each iteration. Otherwise, a damaged length could
+//! make the loop run for a long time.
 
 use crate::checkpoint::Checksum;
 use crate::checkpoint::error::DecodeError;
@@ -12,25 +13,26 @@ use embedded_io::{ErrorType, Read};
 use postcard::de_flavors::Flavor;
 use serde::de::DeserializeOwned;
 
-/// A checksum and a reader. A trait object of it makes the decoder one piece of code for all types of both.
+/// A reader with a checksum. The decoder uses it as a trait object, so that the decoder is compiled only once for all
+/// types of readers and checksums.
 pub(super) trait ChecksummedSource {
-    /// Fills `into`.
+    /// Fills `into` with the next bytes of the stream.
     fn read(&mut self, into: &mut [u8]) -> Result<(), ReadFailure>;
-    /// Adds bytes to the checksum.
+    /// Adds `bytes` to the checksum.
     fn sum(&mut self, bytes: &[u8]);
-    /// The checksum so far.
+    /// Returns the checksum of all added bytes.
     fn value(&self) -> u32;
 }
 
-/// Why a source returned fewer bytes than requested.
+/// The reason why a source returned fewer bytes than requested.
 pub(super) enum ReadFailure {
     /// The source has no more bytes.
     EndOfStream,
-    /// The reader returned an error, which the source keeps.
+    /// The reader returned an error. The source keeps this error.
     Error,
 }
 
-/// A reader with a checksum.
+/// A [`Read`] implementation with a checksum.
 pub(super) struct ChecksummedReader<'a, C, R: Read> {
     pub reader: &'a mut R,
     pub crc: C,
@@ -60,8 +62,8 @@ impl<C: Checksum, R: Read> ChecksummedSource for ChecksummedReader<'_, C, R> {
     }
 }
 
-/// Bytes in memory whose checksum was verified before. They cannot have changed since, so the checksum is not computed
-/// again.
+/// Bytes in memory whose checksum is already verified. The bytes cannot have changed since then, so the checksum is not
+/// computed again.
 pub(super) struct VerifiedSlice<'a> {
     pub bytes: SliceReader<'a>,
     pub crc: u32,
@@ -88,7 +90,7 @@ pub(super) struct Name {
 }
 
 impl Name {
-    /// The bytes, which are valid UTF-8: a stream with other bytes is malformed.
+    /// Returns the bytes of the name. They are valid UTF-8, because the decoder rejects every other name.
     pub fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }
@@ -101,7 +103,7 @@ impl Name {
 /// The input of the decoder.
 pub(super) struct Input<'a> {
     source: &'a mut dyn ChecksummedSource,
-    /// The bytes that have been read.
+    /// The number of bytes that have been read.
     pub position: u32,
     /// The first error.
     pub failure: Option<DecodeError<()>>,
@@ -126,12 +128,12 @@ impl<'a> Input<'a> {
         self.failure.is_some()
     }
 
-    /// The checksum of all bytes so far.
+    /// Returns the checksum of all bytes that were read.
     pub fn checksum(&self) -> u32 {
         self.source.value()
     }
 
-    /// Fills `into` without adding the bytes to the checksum.
+    /// Fills `into` with the next bytes, but does not add them to the checksum.
     pub fn read_unsummed(&mut self, into: &mut [u8]) {
         if self.has_failed() {
             return;
@@ -147,7 +149,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Fills `into`.
+    /// Fills `into` with the next bytes of the stream.
     pub fn read_exact(&mut self, into: &mut [u8]) {
         self.read_unsummed(into);
         self.source.sum(into);
@@ -174,7 +176,7 @@ impl<'a> Input<'a> {
         f32::from_le_bytes(bytes)
     }
 
-    /// Reads a varint.
+    /// Reads a variable-length integer.
     pub fn read_u32(&mut self) -> u32 {
         match varint::read_u32(|| Some(self.read_u8())) {
             Some(value) => value,
@@ -197,7 +199,8 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Reads `len` bytes in chunks of at most the size of `scratch`, and passes each chunk to `show`.
+    /// Reads the next `len` bytes in chunks, and passes each chunk to `show`. A chunk is at most as long as the buffer
+    /// `scratch`.
     pub fn read_chunks(&mut self, mut len: u32, scratch: &mut [u8], show: &mut dyn FnMut(&[u8])) {
         while len > 0 && !self.has_failed() {
             let count = (len as usize).min(scratch.len());
@@ -212,17 +215,18 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Reads elements into their place in the model.
+    /// Reads the elements of a tensor directly into the model.
     pub fn read_elements(&mut self, into: &mut [f32]) {
         if cfg!(target_endian = "little") {
-            // In blocks, so that the checksum finds each block in the cache.
+            // Reads blocks of 8 KiB. Each block is still in the cache when its checksum is computed.
             into.chunks_mut(2048).for_each(|block| self.read_exact(bytemuck::cast_slice_mut(block)));
             return;
         }
         into.iter_mut().for_each(|element| *element = self.read_f32());
     }
 
-    /// Reads a postcard value of `len` bytes. Its strings and byte arrays must fit into `arena` together.
+    /// Reads a value of `len` bytes in the `postcard` format. All strings and byte arrays of the value must fit into
+    /// the buffer `arena`. Returns `None` if the value is invalid.
     pub fn read_value<S: DeserializeOwned>(&mut self, len: u32, arena: &mut [u8]) -> Option<S> {
         let start = self.position;
         let flavor = PostcardSource { input: &mut *self, arena, temporary: [0; 16] };
@@ -234,17 +238,18 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Connects postcard's deserializer to the input.
+/// The input as a source of the `postcard` deserializer.
 struct PostcardSource<'b, 'a> {
     input: &'b mut Input<'a>,
-    /// Borrowed strings and byte arrays are copied to the front of this buffer.
+    /// The free part of a buffer. Strings and byte arrays of the value are copied into the buffer while they are
+    /// deserialized.
     arena: &'b mut [u8],
     /// A buffer for numbers.
     temporary: [u8; 16],
 }
 
 impl PostcardSource<'_, '_> {
-    /// The result for postcard. The input keeps the actual error.
+    /// Returns an error if the input has failed. The actual error is stored in the input.
     fn status(&self) -> postcard::Result<()> {
         if self.input.has_failed() { Err(postcard::Error::DeserializeUnexpectedEnd) } else { Ok(()) }
     }
@@ -271,8 +276,8 @@ impl<'de, 'b: 'de, 'a: 'de> Flavor<'de> for PostcardSource<'b, 'a> {
         Ok(taken)
     }
 
-    // Inlined, so that the compiler sees that the returned length is `count`. Otherwise the copy in postcard's float
-    // deserializer contains a panic.
+    // This function is inlined, so that the compiler knows the length of the returned slice. Otherwise, the `postcard`
+    // code that reads a float would contain a panic.
     #[inline(always)]
     fn try_take_n_temp<'t>(&'t mut self, count: usize) -> postcard::Result<&'t [u8]>
     where
@@ -291,8 +296,8 @@ impl<'de, 'b: 'de, 'a: 'de> Flavor<'de> for PostcardSource<'b, 'a> {
     }
 }
 
-/// Bytes in memory as a [`Read`]. The implementation of `embedded_io` for slices contains a length check that can panic
-/// at opt-level "z".
+/// A reader for bytes in memory. It replaces the [`Read`] implementation of `embedded_io` for slices, which contains a
+/// panic if it is compiled at opt-level "z".
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SliceReader<'a>(pub &'a [u8]);
 

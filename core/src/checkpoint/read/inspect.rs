@@ -1,4 +1,4 @@
-//! Inspecting a stream without a model.
+//! Inspects a checkpoint without a model.
 
 use super::decoder::{Sink, decode_from};
 use super::input::{Input, Name};
@@ -8,55 +8,56 @@ use crate::checkpoint::{Checksum, Crc32, Info};
 use crate::run_record::RunRecord;
 use embedded_io::Read;
 
-/// A tensor of a stream.
+/// The description of a tensor in a checkpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct Tensor<'a> {
-    /// The name of its object.
+    /// The name of the object that contains the tensor.
     pub object: &'a str,
     /// The name of the tensor.
     pub name: &'a str,
-    /// The dimensions; the payload is in row-major order.
+    /// The dimensions, outermost first. The elements are in row-major order.
     pub shape: &'a [u32],
 }
 
-/// Receives the contents of a stream in their order. The checksum is verified last, so the contents are reliable only if
-/// [`inspect`] returns Ok.
+/// A visitor that receives the contents of a checkpoint in the order in which they are stored. The checksum is verified
+/// last, so the contents may be damaged unless [`inspect`] returns `Ok`.
 pub trait Inspect {
-    /// The name of the score.
+    /// Receives the name of the score.
     fn score_name(&mut self, name: &str) {
         let _ = name;
     }
-    /// The name of an object of the checkpoint, if the checkpoint has one stream per object. Called once per object, in
-    /// order.
+    /// Receives the name of an object. This method is called for every object of the checkpoint, but only if each
+    /// object has its own stream.
     fn object_name(&mut self, name: &str) {
         let _ = name;
     }
-    /// The run record.
+    /// Receives the run record.
     fn run(&mut self, record: &RunRecord) {
         let _ = record;
     }
-    /// The start of a tensor. Its payload follows.
+    /// Receives the description of a tensor. Its elements follow in calls of [`payload`](Self::payload).
     fn tensor(&mut self, tensor: Tensor<'_>) {
         let _ = tensor;
     }
-    /// The next bytes of a payload: little-endian f32 for a tensor, postcard for a value.
+    /// Receives the next bytes of a tensor or of a value. A tensor consists of little-endian `f32` elements. A value is
+    /// in the `postcard` format.
     fn payload(&mut self, bytes: &[u8]) {
         let _ = bytes;
     }
-    /// The start of a value. Its payload of `len` bytes follows.
+    /// Receives the name and the length of a value. Its `len` bytes follow in calls of [`payload`](Self::payload).
     fn value(&mut self, object: &str, len: u32) {
         let _ = (object, len);
     }
 }
 
-/// Ignores all contents.
+/// A visitor that ignores all contents.
 impl Inspect for () {}
 
-/// Reads and verifies a stream, with the checksum of [`Crc32`], and passes its contents to `visitor`. Payloads are passed
-/// in chunks of at most the size of `scratch`.
+/// Reads a checkpoint, passes its contents to `visitor`, and verifies the checksum with [`Crc32`]. Tensors and values
+/// are passed in chunks. `scratch` is the buffer for one chunk.
 ///
 /// # Errors
-/// [`DecodeError`].
+/// Returns a [`DecodeError`] if the checkpoint is not valid.
 pub fn inspect<R: Read, I: Inspect>(
     reader: &mut R,
     scratch: &mut [u8],
@@ -65,10 +66,10 @@ pub fn inspect<R: Read, I: Inspect>(
     inspect_with::<Crc32, R, I>(reader, scratch, visitor)
 }
 
-/// As [`inspect`], with another implementation of the checksum.
+/// Does the same as [`inspect`], but computes the checksum with `C` instead of [`Crc32`].
 ///
 /// # Errors
-/// As for [`inspect`].
+/// Returns a [`DecodeError`] if the checkpoint is not valid.
 pub fn inspect_with<C: Checksum, R: Read, I: Inspect>(
     reader: &mut R,
     scratch: &mut [u8],

@@ -1,4 +1,4 @@
-//! Matches the tensors and values of a stream with the user's objects by name, and loads them.
+//! Searches the user's objects for a tensor or value with a given name, and loads it from a stream.
 
 use super::input::Input;
 use crate::checkpoint::error::DecodeError;
@@ -6,10 +6,10 @@ use crate::checkpoint::objects::{ObjectVisitor, Objects, StateDict, TensorVisito
 use crate::checkpoint::{TensorUnavailable, TensorView};
 use serde::{Serialize, de::DeserializeOwned};
 
-/// The size of the buffer for the strings and byte arrays of a [value](ObjectVisitor::value), in bytes.
+/// The maximum total size of all strings and byte arrays in one [value](ObjectVisitor::value), in bytes.
 const ARENA: usize = 64;
 
-/// The tensor or value of the stream that is searched in the user's objects.
+/// A tensor or value of the stream. The user's objects are searched for a tensor or value of the same name.
 #[derive(Clone, Copy)]
 pub(super) struct Target<'a> {
     pub object: &'a [u8],
@@ -18,12 +18,12 @@ pub(super) struct Target<'a> {
     pub bytes: u32,
 }
 
-/// A visitor that searches the user's objects for the target and loads it.
+/// A visitor that searches the user's objects for a tensor or value, and loads it from the stream.
 struct Search<'b, 'a> {
-    /// `None` only counts the tensors and values.
+    /// The tensor or value to search for. `None` only counts all tensors and values.
     target: Option<(Target<'b>, &'b mut Input<'a>)>,
     loading: bool,
-    /// The index of the next tensor or value, in listing order.
+    /// The index of the next tensor or value that is listed.
     next_index: u32,
     /// Whether the visitor is inside the object of the target.
     in_target_object: bool,
@@ -31,8 +31,8 @@ struct Search<'b, 'a> {
     matched_index: Option<u32>,
 }
 
-/// Searches `objects` for `target`. Returns its index in listing order. A matching value is read from `input`; a matching
-/// tensor is read only if `loading` is true.
+/// Searches `objects` for `target`, and returns its index among all listed tensors and values. A value is always read
+/// from `input`, because reading is the only way to check it. A tensor is read only if `loading` is true.
 pub(super) fn find<T: Objects + ?Sized>(
     objects: &mut T,
     target: Target<'_>,
@@ -44,13 +44,14 @@ pub(super) fn find<T: Objects + ?Sized>(
     let result = objects.objects(&mut search);
     let matched_index = search.matched_index;
     if result.is_err() {
-        // `fail` keeps the first error. Without one, a state dict stopped because a tensor is unavailable.
+        // An unavailable tensor is the only failure that is not recorded yet. If another error is already recorded,
+        // `fail` does not change it.
         input.fail(DecodeError::Unavailable);
     }
     matched_index
 }
 
-/// The number of tensors and values of `objects`.
+/// Returns the number of tensors and values of `objects`.
 pub(super) fn count<T: Objects + ?Sized>(objects: &mut T) -> Result<u32, TensorUnavailable> {
     let mut search =
         Search { target: None, loading: false, next_index: 0, in_target_object: false, matched_index: None };
@@ -58,7 +59,7 @@ pub(super) fn count<T: Objects + ?Sized>(objects: &mut T) -> Result<u32, TensorU
     Ok(search.next_index)
 }
 
-/// Tells a state dict to stop listing. The error itself is in the input.
+/// The error that makes a state dict stop listing its tensors. The actual error is stored in the input.
 struct Stop;
 
 impl From<TensorUnavailable> for Stop {

@@ -1,11 +1,12 @@
-//! Reads the run record, field by field; the counterpart of [`write::run`](crate::checkpoint::write).
+//! Reads the run record of a checkpoint: the states of the engine and of the handlers. FORMAT.md specifies its fields.
 
 use super::input::Input;
 use crate::checkpoint::write::{STOP_REASON_USER, STOP_REASONS};
 use crate::run_record::{EngineState, Phase, RunRecord};
 use crate::state::StopReason;
 
-/// Reads a run record and copies it to `record`, if one is given.
+/// Reads a run record from `input`. If `record` is given, the run record is copied to it. Otherwise, it is only
+/// verified.
 pub(super) fn read(input: &mut Input<'_>, mut record: Option<&mut RunRecord>) {
     let phase = Phase::from_code(input.read_u32());
     let epoch = input.read_u32();

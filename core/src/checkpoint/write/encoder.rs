@@ -1,10 +1,11 @@
-//! Encodes a checkpoint in one pass, through the checksum into any [`Write`].
+//! Encodes a checkpoint, computes its checksum and writes it to any [`Write`]. The encoder changes no user data and
+//! allocates no memory.
 //!
-//! [`measure`] runs the same code without a writer. It finds every error that does not come from the writer, and the
-//! exact length. The encoder changes no user data and allocates nothing.
+//! The function [`measure`] runs the same code without a writer. It returns the exact length of the checkpoint, and
+//! every error that does not come from a writer.
 //!
-//! The encoder is one piece of code for all types of writers and checksums, and one visitor visits the user's objects in
-//! all passes.
+//! The encoder accesses the writer and the checksum through a trait object. Therefore, it is compiled only once for all
+//! types of writers and checksums.
 
 use super::output::{ChecksummedSink, ChecksummedWriter, Output};
 use super::run;
@@ -17,10 +18,10 @@ use core::convert::Infallible;
 use embedded_io::Write;
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Writes a checkpoint to `writer`, with the checksum of [`Crc32`], and flushes the writer.
+/// Writes a checkpoint of `objects` to `writer`, and flushes the writer. The checksum is computed with [`Crc32`].
 ///
 /// # Errors
-/// [`EncodeError`]. The bytes that were written so far are not a valid checkpoint.
+/// Returns an [`EncodeError`]. The bytes that were written before the error are not a valid checkpoint.
 pub fn encode<W: Write, T: Objects + ?Sized>(
     writer: &mut W,
     contents: &Contents<'_>,
@@ -29,10 +30,10 @@ pub fn encode<W: Write, T: Objects + ?Sized>(
     encode_with::<Crc32, W, T>(writer, contents, objects)
 }
 
-/// As [`encode`], with another implementation of the checksum.
+/// Does the same as [`encode`], but computes the checksum with `C` instead of [`Crc32`].
 ///
 /// # Errors
-/// As for [`encode`].
+/// Returns an [`EncodeError`] in the same cases as [`encode`].
 #[inline(never)] // Keeps the buffer off the stack of a caller that also runs a store.
 pub fn encode_with<C: Checksum, W: Write, T: Objects + ?Sized>(
     writer: &mut W,
@@ -48,17 +49,17 @@ pub fn encode_with<C: Checksum, W: Write, T: Objects + ?Sized>(
     }
 }
 
-/// The length of the stream in bytes. Also checks all names, shapes and counts, and all elements unless
-/// [`allow_non_finite`](Contents::allow_non_finite) is set.
+/// Returns the length that the checkpoint will have, in bytes. Also checks all names and shapes. Rejects NaN and
+/// infinities unless [`allow_non_finite`](Contents::allow_non_finite) is true.
 ///
 /// # Errors
-/// Every [`EncodeError`] except [`Io`](EncodeError::Io) and [`WriteZero`](EncodeError::WriteZero).
+/// Returns any [`EncodeError`] that does not come from a writer.
 pub fn measure<T: Objects + ?Sized>(contents: &Contents<'_>, objects: &mut T) -> Result<u32, EncodeError<Infallible>> {
     measure_for(contents, objects)
 }
 
-/// As [`measure`], with the error type of a writer.
-#[inline(never)] // As for `encode_with`.
+/// Does the same as [`measure`], but returns an `EncodeError<E>`. `E` is the error type of a writer.
+#[inline(never)] // Keeps the buffer off the stack of a caller that also runs a store.
 pub(crate) fn measure_for<E, T: Objects + ?Sized>(
     contents: &Contents<'_>,
     objects: &mut T,
@@ -71,7 +72,7 @@ pub(crate) fn measure_for<E, T: Objects + ?Sized>(
     }
 }
 
-/// A pass over the user's objects.
+/// The purpose of one pass over the user's objects.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum EncodePass {
     /// Checks names, shapes and counts; writes nothing.
@@ -88,15 +89,16 @@ struct Encoder<'a> {
     output: Output<'a>,
     contents: &'a Contents<'a>,
     pass: EncodePass,
-    /// The objects of the checkpoint.
+    /// The number of objects in the checkpoint.
     object_count: u32,
-    /// The objects of this stream.
+    /// The number of objects that are written.
     selected_count: u32,
-    /// The tensors and values of the checkpoint. During [`EncodePass::CountTensors`], the tensors of one object.
+    /// The number of tensors and values that were listed so far. During [`EncodePass::CountTensors`], it counts only
+    /// the tensors of one object.
     item_count: u32,
 }
 
-/// Tells a state dict to stop listing. The error itself is in [`Output::failure`].
+/// The error that makes a state dict stop listing its tensors. The actual error is stored in [`Output::failure`].
 struct Stop;
 
 impl From<TensorUnavailable> for Stop {
@@ -124,7 +126,8 @@ impl<'a> Encoder<'a> {
             self.output.fail(EncodeError::NoObjects);
         }
         self.write_header();
-        // A stream that contains all objects needs no list of their names.
+        // A stream with only one object also lists the names of all objects of the checkpoint. Other streams do not
+        // need this list.
         if self.contents.single_object.is_some() {
             self.output.write_u32(self.object_count);
             self.visit(EncodePass::ObjectNames, objects);
@@ -140,7 +143,8 @@ impl<'a> Encoder<'a> {
     fn visit<T: Objects + ?Sized>(&mut self, pass: EncodePass, objects: &mut T) {
         self.pass = pass;
         if self.output.failure.is_none() {
-            // `fail` keeps the first error. Without one, a state dict stopped because a tensor is unavailable.
+            // An unavailable tensor is the only failure that is not recorded yet. If another error is already recorded,
+            // `fail` does not change it.
             if objects.objects(self).is_err() {
                 self.output.fail(EncodeError::Unavailable);
             }
@@ -165,7 +169,7 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// The result for a visited state dict: an error stops its listing.
+    /// Returns an error if the encoder has failed. The error makes the state dict stop listing its tensors.
     fn status(&self) -> Result<(), Stop> {
         if self.output.failure.is_none() { Ok(()) } else { Err(Stop) }
     }
@@ -176,7 +180,7 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// Starts an object. Returns whether its content must be written.
+    /// Starts the object `name`. Returns true if the caller must write the content of this object.
     fn start_object(&mut self, name: &str) -> bool {
         let selected = self.contents.single_object.is_none_or(|single| single == name);
         match self.pass {
@@ -197,7 +201,7 @@ impl<'a> Encoder<'a> {
         false
     }
 
-    /// Counts a tensor or value.
+    /// Counts one tensor or value.
     fn count_item(&mut self) {
         self.item_count = self.item_count.saturating_add(1);
         if self.pass == EncodePass::Check && self.item_count > MAX_ITEMS as u32 {
@@ -227,7 +231,7 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// Connects postcard's serializer to the output.
+/// The output as a destination of the `postcard` serializer.
 struct PostcardSink<'b, 'a>(&'b mut Output<'a>);
 
 impl postcard::ser_flavors::Flavor for PostcardSink<'_, '_> {
@@ -266,7 +270,8 @@ impl ObjectVisitor for Encoder<'_> {
     fn value<S: Serialize + DeserializeOwned>(&mut self, name: &str, object: &mut S) -> Result<(), Stop> {
         if self.start_object(name) {
             self.output.write_u8(1); // Content::Value
-            // The value is preceded by its length, so a dry run measures it first.
+            // The length must be written before the value. Therefore, the value is first serialized without writing it,
+            // to measure its length.
             let len = self.output.measure(|output| Self::serialize(output, object));
             self.output.write_u32(len);
             Self::serialize(&mut self.output, object);

@@ -1,8 +1,8 @@
-//! The output of the encoder: a buffer, a checksum and a writer.
+//! The output of the encoder. It consists of a buffer, a checksum and a writer.
 //!
-//! Small fields are collected in a buffer of [`BUFFER`] bytes. Longer payloads are passed directly from the user's slice
-//! to the writer. No write except the last one is smaller than the buffer. Errors are sticky: after the first error, all
-//! calls are no-ops, and the error is checked once at the end.
+//! Small fields are collected in a buffer of [`BUFFER`] bytes, which is written when it is full. Large slices are
+//! written without a copy. After the first error, all calls do nothing, so the encoder checks for an error only at the
+//! end.
 
 use crate::checkpoint::Checksum;
 use crate::checkpoint::error::EncodeError;
@@ -12,22 +12,24 @@ use embedded_io::Write;
 /// The size of the encoder's buffer, in bytes.
 pub const BUFFER: usize = 64;
 
-/// The size of the checksum at the end of the stream. The last write can be longer than [`BUFFER`] by this number.
+/// The size of the checksum at the end of the stream, in bytes. The buffer has this number of extra bytes, so that the
+/// last write can include the checksum.
 const CHECKSUM: usize = 4;
 
-/// The bytes that pass through the checksum and the writer at a time. A block stays in the first-level cache between the
-/// two, and its size is a multiple of every write granule.
+/// The size of a block in bytes, a multiple of every write granule. Each block of a large slice is added to the
+/// checksum and then written. A block is small enough to stay in the first-level cache in between.
 const BLOCK: usize = 8192;
 
-/// A checksum and a writer. A trait object of it makes the encoder one piece of code for all types of both.
+/// A writer with a checksum. The encoder uses it as a trait object, so that the encoder is compiled only once for all
+/// types of writers and checksums.
 pub(super) trait ChecksummedSink {
-    /// Adds bytes to the checksum.
+    /// Adds `bytes` to the checksum.
     fn sum(&mut self, bytes: &[u8]);
-    /// The checksum so far.
+    /// Returns the checksum of all added bytes.
     fn value(&self) -> u32;
-    /// Writes all bytes. Returns false on failure.
+    /// Writes all `bytes`. Returns false if the writer fails.
     fn write(&mut self, bytes: &[u8]) -> bool;
-    /// Flushes the writer. Returns false on failure.
+    /// Flushes the writer. Returns false if the writer fails.
     fn flush(&mut self) -> bool;
 }
 
@@ -35,7 +37,7 @@ pub(super) trait ChecksummedSink {
 pub(super) struct ChecksummedWriter<'a, C, W: Write> {
     pub writer: &'a mut W,
     pub crc: C,
-    /// The error of the writer. `None` after a failure if the writer accepted no bytes.
+    /// The error that the writer returned. It is `None` if the writer accepted no bytes but returned no error.
     pub error: Option<W::Error>,
 }
 
@@ -53,7 +55,8 @@ impl<C: Checksum, W: Write> ChecksummedSink for ChecksummedWriter<'_, C, W> {
                     self.error = Some(error);
                     return false;
                 }
-                // `Ok(0)` for a non-empty buffer violates the contract of `Write`; `write_all` of `embedded_io` panics.
+                // A writer must not return `Ok(0)` for a non-empty slice. `write_all` of `embedded_io` would panic in
+                // this case, but this function returns false.
                 Ok(written) => match bytes.get(written..) {
                     Some(rest) if written > 0 => bytes = rest,
                     _ => return false,
@@ -73,7 +76,7 @@ impl<C: Checksum, W: Write> ChecksummedSink for ChecksummedWriter<'_, C, W> {
     }
 }
 
-/// Adds bytes to the checksum and writes them. Returns false on failure.
+/// Adds `bytes` to the checksum and writes them. Returns false if the writer fails.
 fn write_summed(sink: &mut Option<&mut dyn ChecksummedSink>, bytes: &[u8]) -> bool {
     sink.as_deref_mut().is_none_or(|sink| {
         sink.sum(bytes);
@@ -83,12 +86,12 @@ fn write_summed(sink: &mut Option<&mut dyn ChecksummedSink>, bytes: &[u8]) -> bo
 
 /// The output of the encoder.
 pub(super) struct Output<'a> {
-    /// `None` only measures the stream.
+    /// The writer; `None` if the stream is only measured.
     sink: Option<&'a mut dyn ChecksummedSink>,
     buffer: [u8; BUFFER + CHECKSUM],
-    /// The bytes in the buffer; less than [`BUFFER`] between two calls.
+    /// The number of bytes in the buffer. It is less than [`BUFFER`], because a full buffer is written immediately.
     used: usize,
-    /// The bytes of the stream so far.
+    /// The current length of the stream, in bytes.
     pub len: u32,
     /// The first error.
     pub failure: Option<EncodeError<()>>,
@@ -139,7 +142,8 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Copies as many bytes as fit into the buffer, writes the buffer if it is full, and returns the remaining bytes.
+    /// Copies as many of `bytes` as possible into the buffer, and writes the buffer if it is full. Returns the bytes
+    /// that did not fit.
     fn buffer_bytes<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
         let free = self.buffer.get_mut(self.used..BUFFER).unwrap_or_default();
         let count = free.len().min(bytes.len());
@@ -175,7 +179,7 @@ impl<'a> Output<'a> {
         self.write_bytes(text.as_bytes());
     }
 
-    /// Calls `write` without writing, and returns the number of bytes that it appends.
+    /// Calls `write`, but discards everything that it appends. Returns the number of discarded bytes.
     pub fn measure(&mut self, write: impl FnOnce(&mut Self)) -> u32 {
         let (sink, before) = (self.sink.take(), self.len);
         write(self);
@@ -185,7 +189,8 @@ impl<'a> Output<'a> {
         len
     }
 
-    /// Appends the checksum, writes the buffer and flushes the writer. Returns the checksum; 0 without a writer.
+    /// Completes the stream: writes the rest of the buffer and the checksum, and flushes the writer. Returns the
+    /// checksum, or 0 if the stream is only measured.
     pub fn finish(&mut self) -> u32 {
         let Some(len) = self.len.checked_add(CHECKSUM as u32).filter(|_| self.failure.is_none()) else {
             self.fail(EncodeError::TooLong);

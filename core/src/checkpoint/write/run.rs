@@ -1,14 +1,15 @@
-//! Writes the run record. It is written field by field, because a generic serializer takes several times the code for the
-//! same bytes. FORMAT.md specifies the fields.
+//! Writes the run record: the states of the engine and of the handlers. FORMAT.md specifies its fields. Each field is
+//! written by hand, because a generic serializer needs several times more code for the same bytes.
 
 use super::output::Output;
 use crate::run_record::RunRecord;
 use crate::state::StopReason;
 
-/// The code of [`StopReason::User`]. The program's number follows it.
+/// The code that is written for the stop reason [`StopReason::User`]. One more byte follows: the number that the
+/// program chose for its reason.
 pub(in crate::checkpoint) const STOP_REASON_USER: u32 = 5;
 
-/// The other stop reasons; the code of each is its index.
+/// The other stop reasons. The code of a reason is its index in this array.
 pub(in crate::checkpoint) const STOP_REASONS: [StopReason; STOP_REASON_USER as usize] = [
     StopReason::MaxEpochs,
     StopReason::EarlyStopping,

@@ -7,30 +7,30 @@ use core::task::{Context, Poll, Waker};
 use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
 use embedded_storage_async::nor_flash as async_flash;
 
-/// Makes a blocking flash driver, as [`Slots`](super::Slots) requires it, from an async flash driver.
+/// A blocking flash driver that wraps an async one. [`Slots`](super::Slots) requires a blocking driver.
 ///
-/// Each operation polls the driver's future in a loop until the future is ready. The adapter uses no executor and no
-/// waker, allocates nothing, and is available with the feature `nor-flash-async`.
+/// Each operation polls the future of the async driver in a loop until the future is ready. This needs no executor, no
+/// waker and no memory allocation. The feature `nor-flash-async` enables this type.
 ///
-/// # Why the slots have no async variant
-/// * The encoder passes over the model with [`Objects`](crate::checkpoint::Objects) and
-///   [`StateDict`](crate::checkpoint::StateDict). These user-defined methods and the `Serialize` implementations of values
-///   are ordinary functions, and an ordinary function cannot await.
+/// # Why `Slots` has no async variant
+/// * A save calls user-defined methods of [`Objects`](crate::checkpoint::Objects)
+///   and [`StateDict`](crate::checkpoint::StateDict), and the `Serialize` implementations of values. All of them are
+///   ordinary functions, which cannot await.
 /// * A save borrows the model from its first to its last byte. If the save could await, the model would have to stay
-///   unchanged across every await, so the training task could not continue during the save.
+///   unchanged at every await, so the training task could not continue during the save.
 ///
 /// # What waits during an operation
-/// The calling task does not return to its executor, so the other tasks of this executor wait. Interrupts and executors
-/// of a higher priority continue. The longest operation is usually the erase.
-/// [`Slots::erase_ahead`](super::Slots::erase_ahead) erases one block between two saves, so that the save itself only
-/// programs. The processor does not sleep while it waits.
+/// The calling task does not return to its executor, so all other tasks of this executor wait. Interrupts and executors
+/// with a higher priority continue. The processor does not sleep while it waits. The longest operation is usually an
+/// erase. To avoid erases during a save, call [`Slots::erase_ahead`](super::Slots::erase_ahead) between two saves.
 ///
 /// # Drivers that never become ready
-/// An operation does not return if the driver waits for something that cannot happen meanwhile:
+/// An operation never returns if the driver waits for something that cannot happen during the operation:
 ///
-/// * The driver needs another task of the same executor, for example a task that holds the async mutex of a shared flash.
-/// * The driver needs an interrupt that cannot preempt the caller: interrupts are disabled, or the caller is an interrupt
-///   handler of the same or a higher priority.
+/// * The driver waits for another task of the same executor, for example for a task that holds the async mutex of a
+///   shared flash.
+/// * The driver waits for an interrupt that cannot interrupt the caller. This is the case if interrupts are disabled, or
+///   if the caller is an interrupt handler of the same or a higher priority.
 ///
 /// # Example
 /// ```
@@ -105,13 +105,13 @@ impl<F> BlockingNorFlash<F> {
         BlockingNorFlash { flash }
     }
 
-    /// The async driver.
+    /// Returns the async driver.
     pub const fn inner(&self) -> &F {
         &self.flash
     }
 
-    /// The async driver, for operations that the program awaits itself, such as reading its own data. The program must
-    /// not write or erase inside a region that [`Slots`](super::Slots) uses.
+    /// Returns the async driver, so that the program can await its operations, for example to read other data. The
+    /// program must not write or erase a region of the flash that [`Slots`](super::Slots) uses.
     pub const fn inner_mut(&mut self) -> &mut F {
         &mut self.flash
     }
@@ -151,7 +151,7 @@ impl<F: async_flash::NorFlash> NorFlash for BlockingNorFlash<F> {
     }
 }
 
-/// Polls `future` until it is ready. No waker is needed, because the loop polls again without being woken.
+/// Polls `future` in a loop until it is ready, and returns its output. The loop never sleeps, so no waker is needed.
 fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());

@@ -1,4 +1,4 @@
-//! The errors of saving and reading.
+//! The error type of saving and reading checkpoints in flash.
 
 use core::fmt;
 use embedded_io::ErrorKind;
@@ -11,27 +11,29 @@ use embedded_storage::nor_flash::{NorFlashError, NorFlashErrorKind};
 pub enum SlotsError<E> {
     /// The error of the flash driver.
     Flash(E),
-    /// The stream is longer than a slot permits, or longer than its announced length.
+    /// The checkpoint is too long for a slot, or longer than the length that was passed
+    /// to [`create`](crate::store::Store::create).
     TooLong {
-        /// The length of the stream, in bytes.
+        /// The length of the checkpoint, in bytes.
         len: u32,
         /// The maximum length, in bytes.
         max: u32,
     },
-    /// Every slot contains a checkpoint that is kept. The region needs `n_saved + 1` slots.
+    /// No slot is free. To keep `n_saved` checkpoints, the store needs `n_saved + 1` slots.
     Full,
     /// The checkpoint does not exist.
     NotFound,
-    /// The commit was called before the whole stream was written.
+    /// The checkpoint was committed before all its bytes were written.
     Incomplete,
-    /// The flash does not contain the bytes that were written. The checkpoint is not committed.
+    /// The bytes that were read back from the flash are not the bytes that were written. The checkpoint is not
+    /// committed.
     VerifyFailed,
 }
 
 impl<E: fmt::Debug> fmt::Display for SlotsError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // The errors of flash drivers are not required to implement `Display`.
+            // The error type of a flash driver need not implement `Display`, so the error is printed with `Debug`.
             SlotsError::Flash(error) => write!(f, "the flash driver failed: {error:?}"),
             SlotsError::TooLong { len, max } => {
                 write!(f, "the checkpoint has {len} bytes, but a slot has room for {max}")

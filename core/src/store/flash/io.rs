@@ -1,5 +1,5 @@
-//! Converts a stream to flash operations: the writer collects bytes to whole write granules, and the reader reads whole
-//! read units. Neither accesses bytes outside its stream.
+//! Writes and reads checkpoints in flash. Flash drivers write only whole write granules and read only whole read units.
+//! The writer and the reader in this module accept any number of bytes. They access no bytes outside their slot.
 
 use super::SlotsError;
 use super::layout::MAX_GRANULE;
@@ -8,7 +8,7 @@ use core::fmt;
 use embedded_io::{ErrorType, Read, Write};
 use embedded_storage::nor_flash::{NorFlash, ReadNorFlash};
 
-/// A buffer with the alignment of a word, which some flash drivers require.
+/// A byte buffer that is aligned to 4 bytes, because some flash drivers require this alignment.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(4))]
 pub(super) struct Aligned<const N: usize>(pub [u8; N]);
@@ -20,17 +20,19 @@ pub(super) struct StreamProgress {
     pub slot: usize,
     /// The announced length of the stream, in bytes.
     pub len: u32,
-    /// The bytes that were accepted. Equal to `len` only if all of them were programmed.
+    /// The number of bytes that the writer has accepted. It reaches `len` only if all bytes were written to the flash.
     pub written: u32,
 }
 
-/// Writes a stream to a slot. The last granule is programmed when the stream reaches its announced length.
+/// A writer for the checkpoint in a slot. It collects bytes until they fill a write granule, which is the smallest unit
+/// that the flash can write. When the checkpoint reaches its announced length, the last granule is filled with zeros.
 pub struct Writer<'a, F> {
     flash: &'a mut F,
     progress: &'a mut StreamProgress,
-    /// The address of the stream, a multiple of the granule.
+    /// The address of the checkpoint in the flash. It is a multiple of the write granule.
     address: u32,
-    /// The current granule. Its first `written % WRITE_SIZE` bytes are used.
+    /// A buffer for bytes that do not fill a write granule yet. The first `written % WRITE_SIZE` bytes of the buffer
+    /// are used.
     granule: Aligned<MAX_GRANULE>,
 }
 
@@ -64,7 +66,8 @@ impl<F: NorFlash> Write for Writer<'_, F> {
         let used = written as usize % granule;
         let whole = bytes.len() - bytes.len() % granule;
         let aligned = granule % 4 != 0 || bytes.as_ptr().cast::<u32>().is_aligned();
-        // The bytes to program now, and the number of bytes to accept.
+        // `programmed` contains the bytes to write to the flash now. `accepted` is the number of bytes that this call
+        // takes from `bytes`.
         let (programmed, accepted) = if used == 0 && whole > 0 && aligned {
             (bytes.get(..whole).unwrap_or_default(), whole)
         } else {
@@ -82,7 +85,7 @@ impl<F: NorFlash> Write for Writer<'_, F> {
         if !programmed.is_empty() {
             let address = self.address.wrapping_add(written.saturating_sub(to_u32(used)));
             if let Err(error) = self.flash.write(address, programmed) {
-                // The content of the granule is unknown, so the rest of the stream is refused.
+                // After a failed write, the content of the flash is unknown. The length 0 makes all further calls fail.
                 self.progress.len = 0;
                 return Err(SlotsError::Flash(error));
             }
@@ -96,11 +99,11 @@ impl<F: NorFlash> Write for Writer<'_, F> {
     }
 }
 
-/// Reads the stream of a slot.
+/// A reader for the checkpoint in a slot.
 pub struct Reader<'a, F> {
     flash: &'a mut F,
     address: u32,
-    /// The remaining bytes of the stream.
+    /// The number of bytes that have not been read yet.
     remaining: u32,
 }
 
@@ -121,7 +124,8 @@ impl<'a, F: ReadNorFlash> Reader<'a, F> {
         } else if wanted == 0 {
             0
         } else {
-            // A part of a read unit. The whole unit is inside the slot, because the slot ends with a whole unit.
+            // Only a part of a read unit is needed, but the driver can read only whole units. The whole unit is inside
+            // the slot, because the size of a slot is a multiple of the unit.
             let mut unit_bytes = Aligned([0; MAX_GRANULE]);
             let bytes = unit_bytes.0.get_mut(..unit).unwrap_or_default();
             self.flash.read(self.address.wrapping_sub(to_u32(before)), bytes)?;

@@ -1,4 +1,5 @@
-//! The layout of a slot: the commit record and the seal as bytes. This module performs no I/O.
+//! The byte layout of a slot. A slot contains a commit record, a seal and a checkpoint. The commit record describes the
+//! checkpoint. The seal, which is written last, marks the commit as complete.
 //!
 //! ```text
 //!  region   ┌─ slot 0 ────────┬─ slot 1 ────────┬─ slot 2 ────────┐
@@ -23,8 +24,8 @@
 //!           4  !record CRC   u32
 //! ```
 //!
-//! All numbers are little-endian, and all CRCs are CRC-32/ISO-HDLC. The offsets are the same for every flash. If record,
-//! seal or stream end inside a write granule, the rest of the granule is written as zeros.
+//! All numbers are little-endian, and all CRCs are CRC-32/ISO-HDLC. The offsets are the same for every flash. If a part
+//! does not fill its last write granule (the smallest unit that can be written), the granule is filled with zeros.
 
 use crate::checkpoint::Checksum;
 use crate::store::CheckpointMeta;
@@ -45,13 +46,13 @@ pub const RECORD_MAGIC: [u8; 4] = *b"TMSR";
 /// The version of the record.
 const VERSION: u32 = 1;
 const SEAL_MAGIC: u32 = u32::from_le_bytes(*b"TMSK");
-/// The index of the record CRC among the 32-bit words of a record.
+/// The position of the CRC in a record, counted in 32-bit words from the start of the record.
 const CRC_WORD: usize = 10;
 
-/// The bytes of a slot before its seal: the record, padded with zeros.
+/// The bytes at the start of a slot, before its seal. They contain the commit record, followed by zeros.
 pub type RecordBytes = [u8; SEAL_OFFSET as usize];
 
-/// A commit record.
+/// A commit record, which describes the checkpoint in a slot.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct CommitRecord {
     /// The metadata of the checkpoint.
@@ -60,14 +61,15 @@ pub struct CommitRecord {
     pub len: u32,
     /// The CRC-32 at the end of the stream.
     pub crc: u32,
-    /// The erases of the slot.
+    /// The number of erases of the slot.
     pub erases: u32,
-    /// The erases of all slots, as far as they were known.
+    /// The number of erases of all slots that were known when the record was written.
     pub total_erases: u32,
 }
 
 impl CommitRecord {
-    /// The bytes of the record for the slot at `offset` in its region, with slots of `size` bytes.
+    /// Converts the record to bytes. `offset` is the position of the slot in its flash region, and `size` is the size
+    /// of a slot. Both are in bytes, and the CRC of the record includes them.
     #[must_use]
     pub fn to_bytes<C: Checksum>(self, offset: u32, size: u32) -> RecordBytes {
         let score = self.meta.score.unwrap_or(f32::NAN).to_bits();
@@ -88,16 +90,18 @@ impl CommitRecord {
         bytes
     }
 
-    /// Parses a record whose slot is known. `None` unless the record was written for the slot at `offset` in its region,
-    /// with slots of `size` bytes.
+    /// Converts bytes to a record, and verifies the CRC. `offset` is the position of the slot in its flash region, and
+    /// `size` is the size of a slot, both in bytes. Returns `None` if the record is damaged or was written for another
+    /// slot.
     #[must_use]
     pub fn from_bytes<C: Checksum>(bytes: &RecordBytes, offset: u32, size: u32) -> Option<Self> {
         let record = Self::from_bytes_unverified(bytes)?;
         (stored_crc(bytes) == record_crc::<C>(bytes, offset, size)).then_some(record)
     }
 
-    /// Parses the fields of a record without verifying its CRC, which depends on the place of the slot. `None` unless
-    /// magic bytes and version match. A tool uses it to search for slots in a memory dump.
+    /// Converts bytes to a record without verifying the CRC, so the position of the slot need not be known. A tool can
+    /// use this function to search a memory dump for records. Returns `None` if the magic bytes or the version do not
+    /// match.
     #[must_use]
     pub fn from_bytes_unverified(bytes: &RecordBytes) -> Option<Self> {
         let (words, _) = bytes.as_chunks::<4>();
@@ -111,7 +115,7 @@ impl CommitRecord {
     }
 }
 
-/// The CRC over the fields of a record and the place of its slot.
+/// Computes the CRC of a record. It covers the fields of the record, the position of the slot and the size of a slot.
 fn record_crc<C: Checksum>(bytes: &RecordBytes, offset: u32, size: u32) -> u32 {
     let mut crc = C::default();
     crc.update(bytes.first_chunk::<{ 4 * CRC_WORD }>().map_or(&[], |fields| fields.as_slice()));
@@ -125,19 +129,20 @@ fn stored_crc(bytes: &RecordBytes) -> u32 {
     words.get(CRC_WORD).map_or(0, |word| u32::from_le_bytes(*word))
 }
 
-/// The state of a seal.
+/// The state of a seal, which marks the commit of a checkpoint as complete.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SealState {
-    /// The eight bytes are equal, as in erased flash of any erased value: the seal was not started.
+    /// The seal was not written. Its eight bytes are all equal, as in erased flash.
     Absent,
-    /// The seal was started but is not complete. The record was complete before, so the checkpoint is durable.
+    /// Only a part of the seal was written. The checkpoint is durable nevertheless, because its record was completely
+    /// written before the seal.
     Partial,
     /// The seal is complete.
     Complete,
 }
 
 impl SealState {
-    /// The state of the seal `bytes` behind the record `record`.
+    /// Returns the state of the seal `bytes`, which belongs to `record`.
     #[must_use]
     pub fn new(bytes: &[u8; SEAL_LEN], record: &RecordBytes) -> Self {
         Self::compare(bytes, &seal_bytes(record))
@@ -152,7 +157,7 @@ impl SealState {
     }
 }
 
-/// The complete seal of a record.
+/// Returns the bytes of the complete seal for `record`.
 #[must_use]
 pub fn seal_bytes(record: &RecordBytes) -> [u8; SEAL_LEN] {
     (u64::from(!stored_crc(record)) << 32 | u64::from(SEAL_MAGIC)).to_le_bytes()

@@ -1,25 +1,29 @@
-//! A store in NOR flash: a region that is divided into `SLOTS` slots of whole erase blocks. It needs one slot more than
-//! the number of checkpoints that are kept. [`layout`] specifies the bytes of a slot.
+//! A store in NOR flash. It divides a region of the flash into slots of equal size, and each slot contains at most one
+//! checkpoint. The store needs one slot more than the number of checkpoints to keep. The module [`layout`] specifies
+//! the bytes of a slot.
 //!
-//! **Power failures.** Each granule is programmed at most once between two erases. No data is invalidated by programming
-//! over it, and the value of erased flash has no meaning. A slot is valid only if the CRC of its record and the CRC of
-//! the whole stream match. Therefore a power failure during the stream, the record or an erase leaves an invalid slot. An
-//! invalid slot is erased before it is programmed, even if it reads as blank. A failed read makes a slot invalid. All
-//! knowledge about the flash comes from reading it in [`Slots::open`].
+//! **Power failures.** A slot is valid only if the CRC of its commit record and the CRC of its checkpoint match.
+//! Therefore, a power failure during an erase, or before the commit record is complete, leaves an invalid slot. A slot
+//! is also invalid if it cannot be read. An invalid slot is erased before it is used, even if it reads as blank. Each
+//! write granule (the smallest unit that can be written) is written at most once between two erases. Erased flash may
+//! have any value.
 //!
-//! **The seal.** A power failure during the last write can leave cells that read differently at different times. Without
-//! a seal the record would be the last write. If power fails during it, the record may verify now and fail later; erasing
-//! an older checkpoint on the strength of it could lose both. The seal is written after the record. A record whose seal
-//! was started is durable, because the record was complete before. A seal counts as started as soon as its eight bytes
-//! are not all equal. A checkpoint without a seal is listed and can be loaded. While it exists, nothing durable is
-//! erased: the next save reuses its slot first, and a run that resumes from it saves it again.
+//! **The seal.** If power fails during a write, the written cells may read differently at different times. A commit
+//! record that was interrupted in this way may be valid now and invalid later. If an older checkpoint were erased
+//! because of such a record, both checkpoints could be lost. Therefore, eight more bytes, the seal, are written after
+//! the record. If the seal was at least started (its bytes are not all equal), the record was completely written
+//! before, and the checkpoint is durable. A checkpoint without a seal is listed and can be loaded. As long as it
+//! exists, the store erases no durable checkpoint. The next save uses its slot, and a run that resumes from it saves it
+//! again.
 //!
-//! **Cost.** A save erases ceil((96 + length) / erase block) blocks and programs 52 bytes beside the stream, plus the
-//! padding of up to three granules. A removal writes nothing; the next [`Slots::open`] lists the checkpoint again, and the
-//! ranking evicts it again. Opening reads each committed checkpoint once, in pieces of 64 bytes.
+//! **Cost.** A save erases ceil((96 + length) / erase block) blocks. It writes the checkpoint, 52 more bytes, and zeros
+//! that fill up to three write granules. A removal writes nothing. Therefore, the next [`Slots::open`] lists the
+//! removed checkpoint again, and [`ModelCheckpoint`](crate::ModelCheckpoint) removes it again. Opening reads each
+//! committed checkpoint once, in pieces of 64 bytes.
 //!
-//! **Wear.** A save uses the free slot with the fewest erases. The record of a slot contains the number of its erases. An
-//! erase is not counted if power fails before the next commit; the number is then a lower bound.
+//! **Wear.** A save uses the free slot with the fewest erases. The commit record of a slot contains the number of its
+//! erases. If power fails before a commit, the erases since the last commit are not counted, so the number can be too
+//! low.
 //!
 //! ```
 //! # use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
@@ -93,7 +97,7 @@ use io::StreamProgress;
 use layout::STREAM_OFFSET;
 use region::to_u32;
 
-/// The store. `C` is the implementation of the checksum.
+/// A store in NOR flash with `SLOTS` slots. `F` is the flash driver, and `C` computes the checksums.
 #[derive(Debug)]
 pub struct Slots<F, const SLOTS: usize, C = Crc32> {
     flash: F,
@@ -110,29 +114,30 @@ pub struct Slots<F, const SLOTS: usize, C = Crc32> {
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     state: SlotState,
-    /// The metadata of the checkpoint in the slot; undefined in states without a checkpoint.
+    /// The metadata of the checkpoint in the slot. It has no meaning if `state` says that the slot contains no
+    /// checkpoint.
     meta: CheckpointMeta,
-    /// The length of its stream in bytes; undefined in states without a checkpoint.
+    /// The length of the checkpoint in bytes. It has no meaning if `state` says that the slot contains no checkpoint.
     len: u32,
     /// The number of erases of the slot.
     erases: u32,
 }
 
-/// What is known about a slot. Only `Committed` and `Unsealed` slots are listed.
+/// The state of a slot. The store lists only the checkpoints in `Committed` and `Unsealed` slots.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum SlotState {
-    /// The slot contains no valid checkpoint. It is erased before it is programmed.
+    /// The slot contains no valid checkpoint. Its content is unknown, so the slot is erased before it is used.
     Unknown,
-    /// An erase or a save was started since the store was opened and did not end in a commit. Treated as `Unknown`, and
-    /// used last.
+    /// An erase or a save of the slot was started but not completed. Such a slot is erased before it is used, and it is
+    /// used only if no other slot is free.
     Interrupted,
-    /// This number of bytes from its start were erased since the store was opened and not programmed since.
+    /// This number of bytes at the start of the slot has been erased, and nothing has been written to them since then.
     Erased(u32),
     /// The slot contains a sealed checkpoint.
     Committed,
-    /// The slot contains a checkpoint without a seal: power failed at the end of its commit.
+    /// The slot contains a complete checkpoint without a seal, because power failed at the end of the commit.
     Unsealed,
-    /// The slot contains a checkpoint that was removed or replaced. The next opening would list it again.
+    /// The slot contains a checkpoint that was removed or replaced. The removal itself is not stored in the flash.
     Removed,
 }
 
@@ -148,12 +153,13 @@ impl Slot {
         matches!(self.state, SlotState::Committed | SlotState::Unsealed)
     }
 
-    /// The order in which free slots are used, lowest first. `None` if the slot is not free.
+    /// Returns the rank of a free slot, or `None` if the slot is not free. A new checkpoint uses the free slot with the
+    /// lowest rank.
     fn allocation_order(&self) -> Option<u8> {
         match self.state {
             SlotState::Erased(_) => Some(0),
-            // Before slots with an old checkpoint, so that an interrupted save is repeated in the same slot. Otherwise its
-            // remains could verify later, beside the repeated save.
+            // An invalid slot is used before a slot with a removed checkpoint. Therefore, an interrupted save is
+            // repeated in the same slot, and the remains of the interrupted save are erased.
             SlotState::Unknown => Some(1),
             SlotState::Removed => Some(2),
             SlotState::Interrupted => Some(3),
@@ -163,13 +169,15 @@ impl Slot {
 }
 
 impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
-    /// Divides the bytes `region` of `flash` into slots of an equal number of whole erase blocks, and finds the committed
-    /// checkpoints. Other content of the flash is treated as free space. Opening writes nothing.
+    /// Opens the store in the bytes `region` of `flash`, and finds the committed checkpoints. The region is divided
+    /// into `SLOTS` slots of equal size. Other content of the region is treated as free space. Opening writes nothing.
     ///
-    /// It performs at most 4 + size / 64 reads per slot. A flash that cannot be read is treated as empty.
+    /// Opening performs at most 4 + size / 64 reads per slot, where size is the size of a slot in bytes. A slot that
+    /// cannot be read is treated as free space.
     ///
     /// # Errors
-    /// [`RegionError`] if region, slots and flash geometry do not match. Pass `&mut flash` to keep the flash in this case.
+    /// Returns a [`RegionError`] if the region cannot be divided into `SLOTS` slots, or if the flash is not supported.
+    /// Pass `&mut flash` to keep the flash in this case.
     pub fn open(flash: F, region: Range<u32>) -> Result<Self, RegionError> {
         let size = region::slot_size::<F>(flash.capacity(), &region, SLOTS)?;
         let slots = [Slot::UNKNOWN; SLOTS];
@@ -178,56 +186,58 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         Ok(open)
     }
 
-    /// The number of erases of each slot, by saves and by [`erase_ahead`](Self::erase_ahead).
+    /// Returns how many times each slot was erased by saves and by [`erase_ahead`](Self::erase_ahead).
     pub fn erases(&self) -> [u32; SLOTS] {
         self.slots.map(|slot| slot.erases)
     }
 
-    /// The maximum length of a checkpoint, in bytes.
+    /// Returns the maximum length of a checkpoint, in bytes.
     pub const fn max_stream_len(&self) -> u32 {
         self.size.saturating_sub(STREAM_OFFSET)
     }
 
-    /// Erases one block of the slot that the next checkpoint will use, so that its save is faster. Returns true if no
-    /// further block must be erased for a checkpoint of `len` bytes.
+    /// Erases one block of the slot that the next checkpoint will use, so that the save is faster. Returns true if
+    /// enough blocks are erased for a checkpoint of `len` bytes.
     ///
-    /// Use it between saves if an erase blocks for a long time. Do not use it at each start: erased blocks are erased
-    /// again after a power failure. With a [`CheckpointHandler`](crate::handlers::model_checkpoint::CheckpointHandler),
-    /// call its `evict_unranked` first; otherwise there may be no free slot.
+    /// Call this method between saves if an erase takes a long time. Do not call it at each start, because the store
+    /// does not remember erased blocks after a reset and erases them again. With
+    /// a [`CheckpointHandler`](crate::handlers::model_checkpoint::CheckpointHandler), call its method `evict_unranked`
+    /// first. Otherwise, there may be no free slot.
     ///
     /// # Errors
-    /// [`SlotsError`]: there is no free slot, the checkpoint is too long, or the flash failed.
+    /// Returns a [`SlotsError`] if no slot is free, if the checkpoint is too long, or if the flash driver fails.
     pub fn erase_ahead(&mut self, len: u32) -> Result<bool, SlotsError<F::Error>> {
         let required = self.bytes_required(len)?;
         let index = self.select_slot().ok_or(SlotsError::Full)?;
-        // Only a save may take the slot of an unsealed checkpoint.
+        // Only a save may erase a checkpoint without a seal.
         if self.slots.get(index).is_none_or(Slot::is_listed) {
             return Ok(true);
         }
         Ok(self.erase_block(index, required)? >= required)
     }
 
-    /// The flash.
+    /// Returns the flash driver.
     pub const fn flash(&self) -> &F {
         &self.flash
     }
 
-    /// The flash, to access addresses outside the region. Do not write or erase inside the region.
+    /// Returns the flash driver, for access to addresses outside the region of the store. Do not write or erase inside
+    /// the region.
     pub const fn flash_mut(&mut self) -> &mut F {
         &mut self.flash
     }
 
-    /// Returns the flash.
+    /// Returns the flash driver.
     pub fn into_inner(self) -> F {
         self.flash
     }
 
-    /// The address of a slot. Cannot overflow, because the region is inside the flash.
+    /// Returns the address of a slot. The calculation cannot overflow, because the region is inside the flash.
     fn slot_address(&self, index: usize) -> u32 {
         self.start.wrapping_add(to_u32(index).wrapping_mul(self.size))
     }
 
-    /// The bytes of a slot that a stream of `len` bytes uses.
+    /// Returns how many bytes of a slot are used by a checkpoint of `len` bytes.
     fn bytes_required(&self, len: u32) -> Result<u32, SlotsError<F::Error>> {
         let max = self.max_stream_len();
         if len > max { Err(SlotsError::TooLong { len, max }) } else { Ok(STREAM_OFFSET.saturating_add(len)) }
@@ -243,15 +253,16 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         self.slots.iter().fold(0, |total, slot| total.saturating_add(slot.erases))
     }
 
-    /// Selects the slot for the next checkpoint. The result depends only on the content of the flash and on removals, so
-    /// it is the same again after a power failure.
+    /// Selects the slot for the next checkpoint. If power fails during the save, the same slot is selected again after
+    /// the restart.
     fn select_slot(&self) -> Option<usize> {
         let slots = self.slots.iter().enumerate();
         let free = slots.filter_map(|(index, slot)| Some((slot.allocation_order()?, slot.erases, index)));
         let (_, _, index) = free.min()?;
         if self.slots.get(index).is_some_and(|slot| slot.state == SlotState::Removed) {
-            // The removed checkpoint may have been superseded only by an unsealed one. Reuse the newest unsealed slot
-            // instead, because that checkpoint will be saved again.
+            // While an unsealed checkpoint exists, the removed checkpoint may be the only durable one. Therefore, the
+            // slot of the newest unsealed checkpoint is used instead. The unsealed checkpoint will be saved again
+            // anyway.
             let unsealed = self.slots.iter().enumerate().filter(|(_, slot)| slot.state == SlotState::Unsealed);
             let newest = unsealed.max_by_key(|(_, slot)| slot.meta.sequence);
             return newest.map(|(index, _)| index).or(Some(index));
@@ -259,7 +270,8 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         Some(index)
     }
 
-    /// Erases the next block of a slot, if fewer than `required` bytes are erased. Returns the number of erased bytes.
+    /// Erases the next block of a slot, unless `required` bytes are already erased. Returns the total number of erased
+    /// bytes at the start of the slot.
     fn erase_block(&mut self, index: usize, required: u32) -> Result<u32, SlotsError<F::Error>> {
         let address = self.slot_address(index);
         let slot = self.slots.get_mut(index).ok_or(SlotsError::Full)?;

@@ -1,5 +1,5 @@
-//! Finds the committed checkpoints: reads every slot, trusts nothing without its checksum, and resolves conflicts between
-//! slots. It writes nothing, so an interrupted opening has no effect on the next one.
+//! Finds the committed checkpoints when a store is opened. It reads every slot, verifies all checksums, and resolves
+//! conflicts between slots. Nothing is written, so a power failure has no effect.
 
 use super::io::{Aligned, Reader};
 use super::layout::{CommitRecord, MAX_GRANULE, SEAL_OFFSET, STREAM_OFFSET, SealState, seal_bytes};
@@ -7,11 +7,11 @@ use super::{CheckpointMeta, Slot, SlotState, Slots};
 use crate::checkpoint::Checksum;
 use embedded_storage::nor_flash::NorFlash;
 
-/// The CRC-32 of any bytes followed by their own CRC-32.
+/// The CRC-32 of data that ends with its own CRC-32. It is the same for all data.
 const RESIDUE: u32 = 0x2144_DF1C;
 
 impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
-    /// Reads the states of all slots from the flash.
+    /// Determines the states of all slots from the content of the flash.
     pub(super) fn mount(&mut self) {
         let mut newest = None;
         for index in 0..SLOTS {
@@ -23,8 +23,8 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
                 }
             }
         }
-        // An unsealed checkpoint was never acknowledged. Ignore it if a sealed one has the same sequence (reused after the
-        // interruption) or the same step (which the unsealed one would otherwise hide).
+        // A checkpoint is unsealed if its commit was interrupted. It is ignored if a completely committed checkpoint
+        // has the same sequence number or the same step number.
         for index in 0..SLOTS {
             let Some(slot) = self.slots.get(index).copied() else { break };
             let CheckpointMeta { step, sequence, .. } = slot.meta;
@@ -35,8 +35,8 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
                 self.set_state(index, SlotState::Unknown);
             }
         }
-        // Of two checkpoints with the same step, the newer one is listed. Two unsealed checkpoints can also have the same
-        // sequence; then either is valid, and the one in the later slot is listed.
+        // If two checkpoints have the same step number, only the newer one is listed. If their sequence numbers are the
+        // same, too, both are equally valid, and the one in the later slot is listed.
         for index in 0..SLOTS {
             let Some(slot) = self.slots.get(index).copied() else { break };
             let is_newer = |(other_index, other): (usize, &Slot)| {
@@ -47,8 +47,8 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
                 self.set_state(index, SlotState::Removed);
             }
         }
-        // The newest record stores the total erase count. Distribute the part not covered by readable records evenly over
-        // the unreadable slots.
+        // The erase count of a slot without a valid record is lost. The newest record contains the total of all slots,
+        // so the missing erases are divided evenly among the slots without a valid record.
         let known = self.total_erases();
         let unaccounted = newest.map_or(0, |(_, total)| total).saturating_sub(known);
         let unknown_slots = self.slots.iter().filter(|slot| slot.state == SlotState::Unknown).count();
@@ -58,7 +58,8 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         }
     }
 
-    /// The commit record and the state of the seal of a slot, if its record and its stream are valid.
+    /// Verifies the commit record and the checkpoint in a slot. Returns the record and the state of the seal, or `None`
+    /// if the slot contains no valid checkpoint.
     #[inline(never)] // Its buffer is not on the stack during a save.
     pub(super) fn verify_slot(&mut self, index: usize) -> Option<(CommitRecord, SealState)> {
         let address = self.slot_address(index);
@@ -84,7 +85,8 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         Some((record, state))
     }
 
-    /// Adds `len` bytes of the flash to `crc`, in pieces of the size of `buffer`. `None` if a read fails.
+    /// Reads `len` bytes of the flash, starting at the address `from`, and adds them to `crc`. `buffer` is used for
+    /// reading. Returns `None` if a read fails.
     fn add_to_crc(&mut self, from: u32, len: u32, crc: &mut C, buffer: &mut [u8]) -> Option<()> {
         let mut reader = Reader::new(&mut self.flash, from, len);
         loop {

@@ -1,19 +1,19 @@
-//! The region of a flash that the slots use, and the checks of its geometry.
+//! Checks whether a region of a flash can be divided into slots of equal size.
 
 use super::layout::{MAX_GRANULE, STREAM_OFFSET};
 use core::fmt;
 use core::ops::Range;
 use embedded_storage::nor_flash::NorFlash;
 
-/// The smallest slot has room for this many bytes of a stream; every checkpoint is longer.
+/// The minimum room for a checkpoint in a slot, in bytes. Every checkpoint is longer, so a smaller slot is an error.
 const MIN_STREAM_LEN: u32 = 8;
 
-/// Converts a size or an index to 32 bits, which are enough for flash addresses.
+/// Converts a size or an index to `u32`. This type is large enough, because flash addresses have 32 bits.
 pub(super) fn to_u32(value: usize) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
 
-/// The size of each of `slots` slots in `region`, in bytes.
+/// Checks the region of a flash, and returns the size of a slot in bytes.
 pub(super) fn slot_size<F: NorFlash>(capacity: usize, region: &Range<u32>, slots: usize) -> Result<u32, RegionError> {
     let (read, write, erase) = (F::READ_SIZE, F::WRITE_SIZE, to_u32(F::ERASE_SIZE));
     let divides = |divisor: usize, size: usize| divisor > 0 && size.is_multiple_of(divisor);
@@ -40,31 +40,33 @@ pub(super) fn slot_size<F: NorFlash>(capacity: usize, region: &Range<u32>, slots
     Ok(slot)
 }
 
-/// Why a region cannot be used.
+/// The reason why a region of the flash cannot be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum RegionError {
-    /// The geometry of the flash is not supported. Read unit and write granule must divide 32 bytes, and the erase block
-    /// must be a multiple of both.
+    /// The flash is not supported. The size of its read unit and the size of its write granule must be 1, 2, 4, 8, 16
+    /// or 32 bytes. The size of its erase block must be a multiple of both.
     Geometry {
-        /// The read unit, in bytes.
+        /// The size of the read unit, in bytes.
         read: usize,
-        /// The write granule, in bytes.
+        /// The size of the write granule, in bytes.
         write: usize,
-        /// The erase block, in bytes.
+        /// The size of the erase block, in bytes.
         erase: u32,
     },
-    /// There are fewer than two slots. One slot is being written while the others keep checkpoints.
+    /// The store has fewer than two slots. A store needs at least one slot for the new checkpoint and one for the
+    /// previous checkpoint.
     TooFewSlots,
     /// The region is empty or exceeds the flash.
     OutOfBounds {
         /// The size of the flash, in bytes.
         capacity: usize,
     },
-    /// The region does not start at an erase block, or cannot be divided into slots of whole erase blocks.
+    /// The region does not start at the start of an erase block, or it cannot be divided into equal slots of whole
+    /// erase blocks.
     NotAligned {
-        /// The erase block, in bytes.
+        /// The size of the erase block, in bytes.
         erase: u32,
         /// The number of slots.
         slots: usize,

@@ -1,4 +1,5 @@
-//! The [`Store`] implementation. A save writes the stream first, then the record, and the seal last.
+//! The implementation of [`Store`] for [`Slots`]. A save first writes the checkpoint, then its commit record, and
+//! finally the seal.
 
 use super::io::{Aligned, Reader, StreamProgress, Writer};
 use super::layout::{CommitRecord, RECORD_LEN, SEAL_LEN, SEAL_OFFSET, STREAM_OFFSET, SealState, seal_bytes};
@@ -40,7 +41,8 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
         let erases = self.slots.get(index).map_or(0, |slot| slot.erases);
         let total_erases = self.total_erases();
         self.write_record_and_seal(index, CommitRecord { meta, len, crc: last.crc, erases, total_erases })?;
-        // Read back before acknowledging: worn-out flash can fail without an error.
+        // Reads the checkpoint back before the commit returns `Ok`, because a write to worn-out flash can fail without
+        // an error.
         let valid = |(record, seal): (CommitRecord, SealState)| seal == SealState::Complete && record.crc == last.crc;
         if !self.verify_slot(index).is_some_and(valid) {
             return Err(SlotsError::VerifyFailed);
@@ -97,7 +99,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
 }
 
 impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
-    /// Programs the record of a slot, then its seal.
+    /// Writes the commit record of a slot, and then its seal.
     #[inline(never)] // Its buffer is not on the stack when the slot is verified.
     fn write_record_and_seal(&mut self, index: usize, record: CommitRecord) -> Result<(), SlotsError<F::Error>> {
         let address = self.slot_address(index);
@@ -111,7 +113,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         self.program(address.wrapping_add(SEAL_OFFSET), &bytes.0, SEAL_LEN)
     }
 
-    /// Programs the first `len` of `bytes`, rounded up to whole granules.
+    /// Writes the first `len` bytes of `bytes` to the flash. `len` is rounded up to a multiple of the write granule.
     fn program(&mut self, address: u32, bytes: &[u8], len: usize) -> Result<(), SlotsError<F::Error>> {
         let granules = bytes.get(..len.next_multiple_of(F::WRITE_SIZE.max(1))).unwrap_or(bytes);
         self.flash.write(address, granules).map_err(SlotsError::Flash)

@@ -1,10 +1,10 @@
-//! One flash driver for several stores.
+//! Lets several stores use one flash driver.
 
 use core::cell::RefCell;
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash};
 
-/// A flash driver that several stores use in turn, for example the series of the best and of the latest checkpoints. Each
-/// store gets its own region and a copy of this reference.
+/// A reference to a flash driver that several stores share. For example, one store keeps the best checkpoints, and
+/// another one keeps the latest. Each store has its own region of the flash and its own copy of this reference.
 ///
 /// ```
 /// # use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
@@ -62,14 +62,15 @@ impl<F> Clone for SharedNorFlash<'_, F> {
 
 impl<F> Copy for SharedNorFlash<'_, F> {}
 
-/// The error of a [`SharedNorFlash`].
+/// An error of a [`SharedNorFlash`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum SharedError<E> {
     /// The error of the driver.
     Flash(E),
-    /// Other code has borrowed the driver, for example the code that an interrupt suspended.
+    /// Other code is using the driver. This can happen if an interrupt handler accesses the flash while the main
+    /// program accesses it.
     InUse,
 }
 
