@@ -29,8 +29,8 @@ use embedded_storage_async::nor_flash as async_flash;
 ///
 /// * The driver waits for another task of the same executor, for example for a task that holds the async mutex of a
 ///   shared flash.
-/// * The driver waits for an interrupt that cannot interrupt the caller. This is the case if interrupts are disabled, or
-///   if the caller is an interrupt handler of the same or a higher priority.
+/// * The driver waits for an interrupt that cannot interrupt the caller. This is the case if interrupts are disabled,
+///   or if the caller is an interrupt handler of the same or a higher priority.
 ///
 /// # Example
 /// ```
