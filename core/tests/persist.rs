@@ -82,8 +82,8 @@ fn the_state_of_a_user_defined_handler_is_restored() {
     assert_eq!(handlers.0.count, 10);
 }
 
-/// Restores the record of three counters with other handlers, of which one does not match. Returns the error. Checks that
-/// `restore` was called for none of the handlers.
+/// Restores the record of three counters with other handlers, of which one does not match. Returns the error. Checks
+/// that `restore` was called for none of the handlers.
 macro_rules! failed_restore {
     ($($handler:expr),*) => {{
         let mut engine = Engine::<f32>::new(2);
