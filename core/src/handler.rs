@@ -1,11 +1,12 @@
-//! Handlers: what they are, and how several are composed.
+//! Handlers react to the events of a training run. This module defines the trait and combines several handlers into
+//! one.
 //!
-//! The engine passes every event to every handler ([`Handler::on_event`]), and the handlers *decide*. Only when all
-//! handlers have seen the event does the engine call [`Handler::perform`], where checkpoints are written. The content of
-//! a checkpoint therefore does not depend on the order in which handlers were attached.
+//! The engine passes each event to every handler with [`Handler::on_event`]. There a handler *decides*, for example to
+//! save a checkpoint. After all handlers have seen the event, the engine calls [`Handler::perform`], where checkpoints
+//! are written. The content of a checkpoint therefore does not depend on the order of the handlers.
 //!
-//! Tuples of up to twelve handlers, arrays, `Option`s and `&mut` references are handlers too, and they can be nested.
-//! The composition is static: a handler generates no code at an event that it does not select.
+//! A tuple of up to twelve handlers is a handler, too. So are arrays, `Option`s and `&mut` references of handlers. They
+//! can be nested. The compiler generates no code for an event that a handler does not select.
 //!
 //! ```
 //! use training_monitor::{Engine, Event, Handler, State};
@@ -28,10 +29,10 @@
 //! # Ok::<(), training_monitor::RunError>(())
 //! ```
 //!
-//! [`Persist`](crate::run_record::Persist) shows a handler whose counter survives a restart.
+//! The documentation of [`Persist`](crate::run_record::Persist) shows a handler whose counter survives a restart.
 //!
-//! The type of a handler can be written down if its closure is a function pointer. A `static`, an RTIC resource or the
-//! return type of a function needs such a name:
+//! A `static`, an RTIC resource or the return type of a function needs the name of a handler's type. The type has a
+//! name if the closure of the handler is a function pointer:
 //!
 //! ```
 //! use training_monitor::event::EpochCompleted;
@@ -60,11 +61,11 @@ use crate::run_record::{HandlerStates, RunRecord};
 use crate::state::State;
 use core::marker::PhantomData;
 
-/// Reacts to the events of a run. `T` is the model (any type that the step function and the handlers share), `O` the
-/// output of the step function, `X` the type of the metrics.
+/// Reacts to the events of a training run. The type parameters are the model `T`, the output `O` of the step function,
+/// and the metrics `X`. The model can have any type.
 ///
-/// Only [`on_event`](Self::on_event) is required. A handler whose state must survive a restart adds
-/// [`persist`](Self::persist). The other methods are for handlers that own checkpoints.
+/// Only [`on_event`](Self::on_event) is required. A handler whose state must survive a restart also
+/// implements [`persist`](Self::persist). The other methods are for handlers that save checkpoints.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler for an engine with output `{O}` and metrics `{X}`",
     label = "not a handler",
@@ -72,45 +73,46 @@ use core::marker::PhantomData;
     note = "the closure of an attached handler must take the state of this engine, `&State<{O}, {X}>`"
 )]
 pub trait Handler<T: ?Sized, O, X = ()> {
-    /// Called for every event, in tuple order.
+    /// Handles one event. The engine calls the handlers of a tuple from left to right.
     fn on_event(&mut self, event: Event, model: &mut T, state: &mut State<O, X>);
 
-    /// Saves or restores the handler's state: a handler that implements [`Persist`](crate::run_record::Persist) calls
-    /// [`states.visit(self)`](HandlerStates::visit). `run` is the state of the run; its counters are already restored
-    /// when a handler is restored.
+    /// Saves or restores the handler's own state. A handler that implements [`Persist`](crate::run_record::Persist)
+    /// calls [`states.visit(self)`](HandlerStates::visit) here; by default, no state is saved. `run` is the state of
+    /// the run. During a restore, the counters in `run` are already restored.
     #[inline(always)]
     fn persist(&mut self, run: &mut State<O, X>, states: &mut HandlerStates<'_>) {
         let _ = (run, states);
     }
 
-    /// Performs a deferred action after all handlers have seen the event. The engine calls it only after
-    /// [`State::request_action`], and then for every handler. `record` is the record of the run at this moment. Returns
-    /// whether a checkpoint was committed.
+    /// Performs an action that the handler deferred, such as a save. The engine calls this method after all handlers
+    /// have seen an event, but only if a handler called [`State::request_action`]. `record` contains the states of the
+    /// engine and of the handlers. Returns true if a checkpoint was saved.
     #[inline(always)]
     fn perform(&mut self, model: &mut T, state: &mut State<O, X>, record: &RunRecord) -> bool {
         let _ = (model, state, record);
         false
     }
 
-    /// The iteration of the newest checkpoint from which a run can resume; only checkpoints with an iteration less than
-    /// `below`, if it is given.
+    /// Returns the iteration of the newest stored checkpoint from which a run can resume. If `below` is given, the
+    /// method ignores checkpoints of that iteration and of later ones.
     #[inline(always)]
     fn newest_checkpoint(&mut self, below: Option<u32>) -> Option<u32> {
         let _ = below;
         None
     }
 
-    /// Reads and verifies the checkpoint of `iteration`, which [`newest_checkpoint`](Self::newest_checkpoint) returned,
-    /// against the tensors of `model`, without modifying the model. Copies its run record to `record`. Returns false if
-    /// the checkpoint is damaged, does not match the model or has no run record.
+    /// Checks that the checkpoint of `iteration` is intact and fits `model`, without changing `model`. Copies the run
+    /// record of the checkpoint (the states of the engine and of the handlers) to `record`. Returns false if the
+    /// checkpoint is damaged, does not fit the model or has no run record.
     #[inline(always)]
     fn verify_checkpoint(&mut self, iteration: u32, model: &mut T, record: &mut RunRecord) -> bool {
         let _ = (iteration, model, record);
         false
     }
 
-    /// Loads the checkpoint of `iteration`, which [`verify_checkpoint`](Self::verify_checkpoint) accepted, into `model`.
-    /// Returns false if the medium has failed since.
+    /// Loads the checkpoint of `iteration` into `model`. The engine calls this method
+    /// after [`verify_checkpoint`](Self::verify_checkpoint) has returned true. Returns false if the checkpoint can no
+    /// longer be read.
     #[inline(always)]
     fn load_checkpoint(&mut self, iteration: u32, model: &mut T) -> bool {
         let _ = (iteration, model);
@@ -118,13 +120,14 @@ pub trait Handler<T: ?Sized, O, X = ()> {
     }
 }
 
-/// The empty handler.
+/// A handler that does nothing.
 impl<T: ?Sized, O, X> Handler<T, O, X> for () {
     #[inline(always)]
     fn on_event(&mut self, _: Event, _: &mut T, _: &mut State<O, X>) {}
 }
 
-/// Forwards every method to each handler of the iterator `$handlers`.
+/// Implements every method of [`Handler`]: each method calls the same method of all handlers in the iterator
+/// `$handlers`.
 macro_rules! forward {
     ($self:ident, $handlers:expr) => {
         #[inline(always)]
@@ -214,10 +217,11 @@ tuples!(A.0 B.1 C.2 D.3 E.4 F.5 G.6 H.7 I.8 J.9);
 tuples!(A.0 B.1 C.2 D.3 E.4 F.5 G.6 H.7 I.8 J.9 K.10);
 tuples!(A.0 B.1 C.2 D.3 E.4 F.5 G.6 H.7 I.8 J.9 K.10 L.11);
 
-/// Attaches a function to an event: it is called with the model and the state of the run.
+/// Creates a handler from the closure `call`. The handler calls the closure at each event that `filter` selects, with
+/// the model and the state of the run.
 ///
-/// If the function accesses fields of the model, the compiler needs its type: annotate the parameter, or use
-/// [`RunTypes::function`].
+/// A closure that accesses fields of the model needs the type of the model. Annotate its parameter, or
+/// use [`RunTypes::function`].
 ///
 /// ```
 /// use training_monitor::{Engine, event::EpochCompleted, on};
@@ -237,7 +241,7 @@ where
     On { filter, call }
 }
 
-/// A function that is called at the events of a filter; created by [`on`].
+/// A handler that calls a closure at the events that its filter selects. Created by [`on`].
 #[derive(Clone, Copy, Debug)]
 pub struct On<W, F> {
     filter: W,
@@ -253,11 +257,11 @@ impl<T: ?Sized, O, X, W: EventFilter, F: FnMut(&mut T, &mut State<O, X>)> Handle
     }
 }
 
-/// The model, output and metrics types of a run, to name them once in a program.
+/// Names the types of a run once for all closures of its handlers: the model, the output and the metrics.
 ///
-/// The compiler infers the types of a handler's closure if the closure uses only methods that every type has. A closure
-/// that accesses fields of the model, of an output struct or of the metrics needs the types. The methods of this struct
-/// return their argument unchanged and give it the types of the run:
+/// The compiler cannot infer these types for a closure that accesses fields of the model, the output or the metrics.
+/// Each method of this struct takes such a closure and returns it unchanged. The signature of the method gives the
+/// closure its types:
 ///
 /// ```
 /// use training_monitor::event::{EpochCompleted, IterationCompleted};
@@ -282,30 +286,31 @@ impl<T: ?Sized, O, X, W: EventFilter, F: FnMut(&mut T, &mut State<O, X>)> Handle
 pub struct RunTypes<T: ?Sized, O, X = ()>(PhantomData<fn(&T, &O, &X)>);
 
 impl<T: ?Sized, O, X> RunTypes<T, O, X> {
-    /// The types of a run.
+    /// Creates a value for the types `T`, `O` and `X`.
     #[must_use]
     pub const fn new() -> Self {
         RunTypes(PhantomData)
     }
 
-    /// A closure that returns a score, for [`EarlyStopping`](crate::EarlyStopping) and
-    /// [`ModelCheckpoint`](crate::ModelCheckpoint).
+    /// Fixes the types of a closure that computes a score, for [`EarlyStopping`](crate::EarlyStopping)
+    /// or [`ModelCheckpoint`](crate::ModelCheckpoint). Returns the closure unchanged.
     pub const fn score<F: FnMut(&State<O, X>) -> f32>(&self, score: F) -> F {
         score
     }
 
-    /// A closure that returns a reference into the model or the state, for [`TerminateOnNan`](crate::TerminateOnNan).
+    /// Fixes the types of a closure that returns a reference into the model or the state,
+    /// for [`TerminateOnNan`](crate::TerminateOnNan). Returns the closure unchanged.
     pub const fn reference<R: ?Sized, F: for<'a> FnMut(&'a T, &'a State<O, X>) -> &'a R>(&self, reference: F) -> F {
         reference
     }
 
-    /// A closure that passes slices of the model to its argument, for
-    /// [`TerminateOnNan::attach_slices`](crate::TerminateOnNan::attach_slices).
+    /// Fixes the types of a closure that passes slices of the model to its second argument,
+    /// for [`TerminateOnNan::attach_slices`](crate::TerminateOnNan::attach_slices). Returns the closure unchanged.
     pub const fn slices<F: FnMut(&T, &mut dyn FnMut(&[f32]))>(&self, slices: F) -> F {
         slices
     }
 
-    /// A closure that receives the model and the state, for [`on`].
+    /// Fixes the types of a closure that receives the model and the state, for [`on`]. Returns the closure unchanged.
     pub const fn function<F: FnMut(&mut T, &mut State<O, X>)>(&self, function: F) -> F {
         function
     }

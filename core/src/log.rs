@@ -1,7 +1,8 @@
-//! The log lines of a device, in one table.
+//! The log lines that a device prints. This module defines each line once, as a function and as a format string.
 //!
-//! Firmware prints these lines with the functions of this module (feature `defmt`). `training-monitor watch` recognises
-//! them by the constants, which are always available. [`DefmtObserver`] prints the events of a checkpoint handler.
+//! Firmware prints the lines with the functions, which need the feature `defmt`. The command `training-monitor watch`
+//! uses the format strings to recognise the lines. [`DefmtObserver`] prints a line for each event of a checkpoint
+//! handler.
 
 macro_rules! lines {
     ($($(#[$doc:meta])* $level:ident $constant:ident $function:ident = $format:tt ($($argument:ident: $type:ty),*);)*) => {
@@ -23,40 +24,41 @@ macro_rules! lines {
 }
 
 lines! {
-    /// A run resumed: epoch, iteration, number of skipped checkpoints.
+    /// The line for a resumed run: the epoch, the iteration, and the number of checkpoints that could not be loaded.
     info RESUMED resumed = "resumed in epoch {=u32} after iteration {=u32}, skipped {=u32} checkpoints"
         (epoch: u32, iteration: u32, skipped: u32);
-    /// A run started at its beginning.
+    /// The line for a run that starts at its beginning.
     info STARTED started = "started a new run" ();
-    /// The loss of an iteration.
+    /// The line for an iteration: its loss.
     info ITERATION iteration = "iteration {=u32}: loss {=f32}" (iteration: u32, loss: f32);
-    /// The loss and the accuracy of an epoch, and the remaining patience of early stopping.
+    /// The line for a completed epoch: its loss, its accuracy, and the remaining patience of early stopping.
     info EPOCH epoch = "epoch {=u32}: loss {=f32}, accuracy {=f32}, patience {=u32}"
         (epoch: u32, loss: f32, accuracy: f32, patience: u32);
-    /// A run ended: the reason and the last epoch.
+    /// The line for the end of a run: the reason and the last epoch.
     info STOPPED stopped = "{} after epoch {=u32}" (reason: crate::StopReason, epoch: u32);
-    /// A checkpoint was saved: series, step, bytes.
+    /// The line for a saved checkpoint: the name of the handler, the step number, and the size in bytes.
     info SAVED saved = "{=str}: saved step {=u32}, {=u32} bytes" (series: &str, step: u32, bytes: u32);
-    /// A checkpoint was saved and evicted another one: series, step, bytes, evicted step.
+    /// The line for a saved checkpoint that replaced an older one: the name of the handler, the step number, the size
+    /// in bytes, and the step number of the older checkpoint.
     info SAVED_AND_EVICTED saved_and_evicted = "{=str}: saved step {=u32}, {=u32} bytes, evicted step {=u32}"
         (series: &str, step: u32, bytes: u32, evicted: u32);
-    /// A checkpoint could not be saved: series, step.
+    /// The line for a failed save: the name of the handler and the step number.
     error SAVE_FAILED save_failed = "{=str}: step {=u32} was not saved" (series: &str, step: u32);
-    /// An evicted checkpoint could not be removed: series, step.
+    /// The line for an old checkpoint that could not be removed: the name of the handler and the step number.
     warn EVICTION_FAILED eviction_failed = "{=str}: step {=u32} was not evicted" (series: &str, step: u32);
-    /// A checkpoint could not be loaded: series, step.
+    /// The line for a checkpoint that could not be loaded: the name of the handler and the step number.
     warn LOAD_FAILED load_failed = "{=str}: step {=u32} could not be loaded" (series: &str, step: u32);
-    /// The erases of each flash slot: series, counts.
+    /// The line for the wear of a flash store: the name of the handler and the erase count of each slot.
     info ERASES erases = "{=str}: slots erased {} times" (series: &str, counts: &[u32]);
 }
 
-/// Prints the events of a checkpoint handler with the lines of this module. Pass it to
-/// [`observe`](crate::handlers::model_checkpoint::CheckpointHandler::observe).
+/// Prints each event of a checkpoint handler with a function of this module. Pass this observer to the handler's
+/// method [`observe`](crate::handlers::model_checkpoint::CheckpointHandler::observe).
 #[cfg(feature = "defmt")]
 #[cfg_attr(docsrs, doc(cfg(feature = "defmt")))]
 #[derive(Clone, Copy, Debug)]
 pub struct DefmtObserver {
-    /// The name of the series in the log lines, such as "best" or "latest".
+    /// The name of the handler at the start of each log line, such as "best" or "latest".
     pub series: &'static str,
 }
 

@@ -1,8 +1,9 @@
-//! The state of a run, as the step function and the handlers see it.
+//! The state of a training run, which the step function and the handlers receive.
 //!
-//! `O` is the type that the step function returns; `X` is the type of the user's metrics (any struct, or `()` for none).
-//! Only the engine changes the counters. A step function or a handler makes requests with [`State::terminate`],
-//! [`State::terminate_epoch`] and [`State::fire`]; the engine carries them out.
+//! In `State<O, X>`, `O` is the return type of the step function. `X` is the type of the user's metrics, or `()` for
+//! none. Only the engine changes the counters. The step function and the handlers request an action with the
+//! methods [`State::terminate`], [`State::terminate_epoch`] and [`State::fire`]. The engine performs the action
+//! afterwards.
 
 use crate::event::{Counters, UserEvent};
 use core::fmt;
@@ -11,7 +12,7 @@ use core::fmt;
 pub const EVENT_QUEUE: usize = 3;
 
 pub(crate) mod flag {
-    //! Bits of `State::flags`: requests that the engine must handle before the next iteration.
+    //! The bits of `State::flags`. Each bit is a request that the engine must handle before the next iteration.
 
     /// Terminate the run.
     pub const STOP: u8 = 1;
@@ -23,7 +24,7 @@ pub(crate) mod flag {
     pub const ACTION: u8 = 8;
 }
 
-/// The reason why a run ended. Part of the checkpoint format: new variants are added at the end only.
+/// The reason why a run ended. Checkpoints store it as a number, so new variants are only added at the end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -31,15 +32,15 @@ pub(crate) mod flag {
 pub enum StopReason {
     /// The run completed all epochs.
     MaxEpochs,
-    /// [`EarlyStopping`](crate::EarlyStopping) ran out of patience.
+    /// The handler [`EarlyStopping`](crate::EarlyStopping) ran out of patience.
     EarlyStopping,
-    /// [`TerminateOnNan`](crate::TerminateOnNan) found a NaN or an infinity.
+    /// The handler [`TerminateOnNan`](crate::TerminateOnNan) found a NaN or an infinity.
     NonFinite,
     /// A save failed, and the handler's error policy is to stop.
     SaveFailed,
     /// The step function returned an error.
     StepFailed,
-    /// The program requested it. The number is chosen by the program.
+    /// A reason of the program. The program chooses the number.
     User(u8),
 }
 
@@ -60,31 +61,36 @@ pub struct Outcome {
 #[derive(Clone, Debug)]
 pub struct State<O, X = ()> {
     pub(crate) counters: Counters,
-    /// Completed iterations of the current epoch.
+    /// The number of completed iterations in the current epoch.
     pub(crate) offset: u32,
-    /// Batches fetched since the first batch of the data.
+    /// The number of batches fetched since the data last started.
     pub(crate) data_offset: u32,
-    /// Iterations per epoch; 0 while unknown.
+    /// The number of iterations per epoch; 0 while it is unknown.
     pub(crate) epoch_length: u32,
-    /// Batches in the data; `u32::MAX` if unknown or if the caller fetches the batches.
+    /// The number of batches in the data. `u32::MAX` if the number is unknown, or if a custom loop fetches the batches
+    /// itself.
     pub(crate) data_length: u32,
     pub(crate) max_epochs: u32,
     pub(crate) stop: Option<StopReason>,
-    /// Pending requests: bits of [`flag`].
+    /// The requests that are pending, as bits of the module [`flag`].
     pub(crate) flags: u8,
-    /// Offset at which the engine must leave the fast path: the nearer of epoch end and data end. 0 if a flag is raised
-    /// or the value is not computed yet. With it, one comparison per iteration is enough.
+    /// While `offset` is less than this value, the engine runs iterations without further checks. The value is the end
+    /// of the epoch or of the data, whichever comes first. It is 0 if a request is pending or if the value is not
+    /// computed yet.
     pub(crate) fast_until: u32,
-    /// User-defined events in the order of dispatch. (A `Deque` takes 8 bytes more, and the queue is usually empty.)
+    /// The user-defined events that wait for their dispatch, the oldest first. A `Deque` would take 8 more bytes, and
+    /// the queue is usually empty.
     queue: heapless::Vec<UserEvent, EVENT_QUEUE, u8>,
-    /// The last output of the step function. `None` before the first step, and from the start of an iteration to the end
-    /// of its step, as in Ignite. A checkpoint contains it only if the handlers include
-    /// [`KeepOutput`](crate::handlers::keep::KeepOutput). A run that saves at `IterationCompleted` and reads the output
-    /// at `EpochCompleted` needs that handler.
+    /// The output of the last step. It is `None` before the first step, and from the start of an iteration until its
+    /// step returns (as in Ignite).
+    ///
+    /// A checkpoint contains the output only if [`KeepOutput`](crate::handlers::keep::KeepOutput) is one of the
+    /// handlers. A run needs that handler if it saves at `IterationCompleted` and reads the output at `EpochCompleted`.
     pub output: Option<O>,
-    /// The user's metrics: an evaluator writes them, a score function reads them. A checkpoint contains them only if the
-    /// handlers include [`KeepMetrics`](crate::handlers::keep::KeepMetrics). Otherwise a resumed run starts with the
-    /// metrics that were passed to its engine.
+    /// The user's metrics. Usually an evaluator writes them and a score function reads them.
+    ///
+    /// A checkpoint contains the metrics only if [`KeepMetrics`](crate::handlers::keep::KeepMetrics) is one of the
+    /// handlers. Otherwise a resumed run starts with the metrics that the program passed to the engine.
     pub metrics: X,
 }
 
@@ -106,63 +112,66 @@ impl<O, X> State<O, X> {
         }
     }
 
-    /// The current epoch, or the last one after the run. Starts at 1; 0 before the first epoch.
+    /// Returns the number of the current epoch, or of the last epoch after the run. The first epoch is 1; before it
+    /// starts, the number is 0.
     #[inline]
     #[must_use]
     pub const fn epoch(&self) -> u32 {
         self.counters.epoch
     }
 
-    /// The current iteration, or the last one after the run. Starts at 1 and counts over all epochs; 0 before the first
-    /// iteration.
+    /// Returns the number of the current iteration, or of the last iteration after the run. The first iteration is 1;
+    /// before it starts, the number is 0. A new epoch does not reset the number.
     #[inline]
     #[must_use]
     pub const fn iteration(&self) -> u32 {
         self.counters.iteration
     }
 
-    /// The epoch and iteration counters.
+    /// Returns the epoch and iteration counters.
     #[inline]
     #[must_use]
     pub const fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Completed iterations of the current epoch. In the step function, this is the index (from 0) of the batch.
+    /// Returns the number of completed iterations in the current epoch. Inside the step function, this is the index of
+    /// the batch in the epoch, starting at 0.
     #[inline]
     #[must_use]
     pub const fn offset(&self) -> u32 {
         self.offset
     }
 
-    /// Iterations per epoch. `None` during the first epoch over data of unknown length.
+    /// Returns the number of iterations per epoch. Returns `None` during the first epoch if the data does not know its
+    /// length.
     #[must_use]
     pub const fn epoch_length(&self) -> Option<u32> {
         if self.epoch_length == 0 { None } else { Some(self.epoch_length) }
     }
 
-    /// Whether the iteration between `IterationStarted` and the end of its step is the last one of its epoch. False
-    /// while the epoch length is unknown. A loop that awaits can use it to schedule slow work before the epoch ends.
+    /// Returns whether the current iteration is the last one of its epoch. Returns false while the length of the epoch
+    /// is unknown. Call this method before the step ends, for example to schedule slow work in an async loop.
     #[must_use]
     pub const fn is_last_in_epoch(&self) -> bool {
         self.epoch_length != 0 && self.offset.saturating_add(1) >= self.epoch_length
     }
 
-    /// The maximum number of epochs.
+    /// Returns the maximum number of epochs.
     #[must_use]
     pub const fn max_epochs(&self) -> u32 {
         self.max_epochs
     }
 
-    /// Changes the maximum number of epochs. The engine reads it before each epoch, so a handler can lengthen or shorten
-    /// a run.
+    /// Changes the maximum number of epochs, which lengthens or shortens the run. The engine reads the number before
+    /// each epoch.
     pub fn set_max_epochs(&mut self, max_epochs: u32) {
         self.max_epochs = max_epochs;
     }
 
-    /// Terminates the run: the remaining handlers of the current event are still called, then
-    /// [`Terminate`](crate::Event::Terminate) and [`Completed`](crate::Event::Completed) fire. If several callers give a
-    /// reason, the first one is kept.
+    /// Terminates the run for the given reason. The remaining handlers still receive the current event. Then the
+    /// events [`Terminate`](crate::Event::Terminate) and [`Completed`](crate::Event::Completed) fire. If this method is
+    /// called several times, the first reason is kept.
     #[inline]
     pub fn terminate(&mut self, reason: StopReason) {
         self.raise(flag::STOP);
@@ -171,40 +180,43 @@ impl<O, X> State<O, X> {
         }
     }
 
-    /// Terminates the current epoch: [`TerminateSingleEpoch`](crate::Event::TerminateSingleEpoch) and
-    /// [`EpochCompleted`](crate::Event::EpochCompleted) fire, and the data restarts. Outside an epoch the call has no
-    /// effect (Ignite raises `RuntimeError`).
+    /// Terminates the current epoch. The events [`TerminateSingleEpoch`](crate::Event::TerminateSingleEpoch)
+    /// and [`EpochCompleted`](crate::Event::EpochCompleted) fire. The next epoch starts with the first batch of the
+    /// data. Outside an epoch the call has no effect (Ignite raises `RuntimeError`).
     #[inline]
     pub fn terminate_epoch(&mut self) {
         self.raise(flag::STOP_EPOCH);
     }
 
-    /// The reason why the run is ending or has ended; `None` while it is running.
+    /// Returns the reason why the run ended or is about to end. Returns `None` while the run continues.
     #[inline]
     #[must_use]
     pub const fn stop_reason(&self) -> Option<StopReason> {
         self.stop
     }
 
-    /// Queues a user-defined event. The engine dispatches it after the current event or step function.
+    /// Queues a user-defined event. The engine passes the event to the handlers after the current event or the current
+    /// step.
     ///
     /// # Errors
-    /// [`EventQueueFull`] if [`EVENT_QUEUE`] events are already queued. The queue is unchanged in this case.
+    /// Returns [`EventQueueFull`] if [`EVENT_QUEUE`] events are already queued. The queue is unchanged in this case.
     pub fn fire(&mut self, event: UserEvent) -> Result<(), EventQueueFull> {
         self.queue.push(event).map_err(|_| EventQueueFull)?;
         self.raise(flag::QUEUED);
         Ok(())
     }
 
-    /// Iterations per epoch, or `u32::MAX` if unknown.
+    /// Returns the number of iterations per epoch, or `u32::MAX` if it is unknown.
     pub(crate) const fn epoch_length_or_max(&self) -> u32 {
         if self.epoch_length == 0 { u32::MAX } else { self.epoch_length }
     }
 
-    /// Recomputes `fast_until`. Call only if another iteration will run.
+    /// Recomputes `fast_until`, up to which the engine runs iterations without further checks. Call this only if
+    /// another iteration follows.
     pub(crate) fn update_fast_until(&mut self) {
         if self.data_offset >= self.data_length {
-            // The data restarts. `data_offset` can also come from a record of a run with longer data.
+            // All batches were used, so the data restarts. The remainder matters if a resumed run has less data than
+            // the run that was saved.
             self.data_offset = self.data_offset.checked_rem(self.data_length).unwrap_or(0);
         }
         let epoch_rest = self.epoch_length_or_max().saturating_sub(self.offset);
@@ -212,14 +224,14 @@ impl<O, X> State<O, X> {
         self.fast_until = if self.flags == 0 { self.offset.saturating_add(rest) } else { 0 };
     }
 
-    /// Raises `flag` and ends the engine's fast path.
+    /// Sets the bit `flag`, so that the engine checks the requests before the next iteration.
     #[inline]
     pub(crate) const fn raise(&mut self, flag: u8) {
         self.flags |= flag;
         self.fast_until = 0;
     }
 
-    /// Removes the first queued user-defined event.
+    /// Removes the first queued user-defined event and returns it.
     pub(crate) fn next_event(&mut self) -> Option<UserEvent> {
         let first = self.queue.first().copied();
         for index in 1..self.queue.len() {
@@ -237,16 +249,15 @@ impl<O, X> State<O, X> {
         self.queue.clear();
     }
 
-    /// Makes the engine call [`Handler::perform`](crate::Handler::perform) of every handler after all handlers have seen
-    /// the current event.
+    /// Requests a call of [`Handler::perform`](crate::Handler::perform). The engine calls this method of every handler
+    /// after all handlers have seen the current event.
     #[inline]
     pub fn request_action(&mut self) {
         self.raise(flag::ACTION);
     }
 
-    /// Terminates this run with the reason of `evaluation`, the outcome of an evaluator's run. An evaluator whose early
-    /// stopping ran out of patience or that found a NaN thereby terminates its trainer. An evaluator that completed all
-    /// its epochs changes nothing.
+    /// Terminates this run if the evaluation run with the outcome `evaluation` was terminated. Both runs then have the
+    /// same reason, for example early stopping or a NaN. An evaluation that completed all its epochs changes nothing.
     pub fn terminate_if_stopped(&mut self, evaluation: &Outcome) {
         if evaluation.reason != StopReason::MaxEpochs {
             self.terminate(evaluation.reason);
@@ -254,7 +265,7 @@ impl<O, X> State<O, X> {
     }
 }
 
-/// The error of [`State::fire`]: [`EVENT_QUEUE`] events are already queued.
+/// The error of [`State::fire`] if the queue is full. The queue has a capacity of [`EVENT_QUEUE`] events.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EventQueueFull;

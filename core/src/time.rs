@@ -1,9 +1,9 @@
-//! Time is an argument: the caller reads the clock and passes ticks.
+//! Clocks for [`Timer`](crate::Timer). The crate reads no hardware clock; the program passes the time in ticks.
 //!
-//! A tick is the unit of the caller's clock: a cycle, a microsecond, a millisecond. This module and
-//! [`Timer`](crate::Timer) use `u64` ticks, which do not overflow (584 000 years of microseconds). The counters of most
-//! microcontrollers have 32 bits and wrap around (every 71 minutes at one tick per microsecond). [`WrappingClock`]
-//! extends such a counter to 64 bits. An attached timer owns a [`Clock`]; every closure `FnMut() -> u64` is one.
+//! A tick is the unit of the program's clock, such as a microsecond. Ticks are counted with 64 bits, which do not
+//! overflow in practice. The counters of most microcontrollers have 32 bits and wrap around, for example every 71
+//! minutes at one tick per microsecond. [`WrappingClock`] extends such a counter to 64 bits. Every closure `FnMut() ->
+//! u64` is a [`Clock`].
 //!
 //! ```
 //! use training_monitor::time::{Clock, WrappingClock};
@@ -27,10 +27,10 @@ impl<F: FnMut() -> u64> Clock for F {
     }
 }
 
-/// Extends a wrapping 32-bit tick counter to a 64-bit [`Clock`].
+/// A [`Clock`] that extends a wrapping 32-bit counter to 64 bits.
 ///
-/// The clock must be read at least once every 2³² ticks, or it loses a wrap-around. A timer that is attached to an
-/// engine reads it at each of its events.
+/// Read the clock at least once every 2³² ticks. Otherwise it misses a wrap-around of the counter. A timer that is
+/// attached to an engine reads the clock at each event that its filters select.
 #[derive(Clone, Copy, Debug)]
 pub struct WrappingClock<F> {
     source: F,
@@ -39,7 +39,7 @@ pub struct WrappingClock<F> {
 }
 
 impl<F: FnMut() -> u32> WrappingClock<F> {
-    /// Creates a clock that counts from 0. `source` reads the 32-bit counter.
+    /// Creates a clock that starts at 0. The closure `source` returns the current value of the 32-bit counter.
     pub fn new(mut source: F) -> Self {
         let last = source();
         WrappingClock { source, last, ticks: 0 }

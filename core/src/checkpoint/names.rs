@@ -19,6 +19,8 @@ impl NameBuffer {
     /// Creates a name from `parts`, without separators.
     pub fn concat(parts: &[&str]) -> Self {
         let mut name = NameBuffer::default();
+        // An inner module passes an empty name if its own name is too long, so an empty part makes the name invalid.
+        name.too_long |= parts.iter().any(|part| part.is_empty());
         // Pushes the bytes one by one. Copying a whole slice with `heapless` would add code that can panic at opt-level
         // "s".
         for byte in parts.iter().flat_map(|part| part.bytes()) {

@@ -58,7 +58,7 @@ pub trait StateDict {
     /// # Errors
     /// Returns the error of the visitor, or [`TensorUnavailable`] if a tensor cannot be accessed.
     fn visit_as_field<V: TensorVisitor>(&mut self, name: &str, visitor: &mut V) -> Result<(), V::Error> {
-        visitor.module(name, self)
+        self.tensors(&mut Prefixed { visitor, prefix: name })
     }
 }
 
@@ -104,7 +104,7 @@ pub trait TensorVisitor {
     }
 
     /// Passes all tensors of a nested module to this visitor. The names of the tensors get the prefix `name` and a dot,
-    /// as in PyTorch.
+    /// as in PyTorch. An array is one tensor with the name `name`.
     ///
     /// # Errors
     /// Returns the error of the visitor.
@@ -112,7 +112,7 @@ pub trait TensorVisitor {
     where
         Self: Sized,
     {
-        module.tensors(&mut Prefixed { visitor: self, prefix: name })
+        module.visit_as_field(name, self)
     }
 }
 
@@ -146,7 +146,7 @@ impl<V: TensorVisitor> TensorVisitor for Prefixed<'_, V> {
 /// assert!(encoded.len > 4 * 12);
 /// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub struct ReadOnly<'a> {
     /// The dimensions, outermost first.
     pub shape: &'a [u32],

@@ -1,40 +1,42 @@
-//! Sources of batches.
+//! Sources of the batches that [`Engine::run`](crate::Engine::run) passes to the step function.
 //!
-//! A resumed run requests the batch at which it was interrupted once more. Therefore the engine addresses data by
-//! position and remembers no batch. Slices, ranges of indices and (with the stated limits) iterators are sources.
+//! The engine requests each batch by its position. A resumed run can therefore request the batch of the interrupted
+//! iteration again. Slices and ranges of indices are sources. [`IterBatches`] turns an iterator into a source.
 
 /// The position of a batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Position {
-    /// The epoch, starting at 1. A source that shuffles differently in each epoch uses it as a seed.
+    /// The number of the epoch, starting at 1. A source that shuffles its batches can use this number as the seed.
     pub epoch: u32,
     /// The index of the iteration within the epoch, starting at 0.
     pub offset: u32,
-    /// The index of the batch within the data, starting at 0. The data restarts when it ends and after a terminated
-    /// epoch; an epoch can be longer or shorter than the data. Less than the length of the data, if that is known.
+    /// The index of the batch within the data, starting at 0. The index continues from epoch to epoch, because an epoch
+    /// can be longer or shorter than the data. It returns to 0 at the end of the data and after a terminated epoch. It
+    /// is less than the length of the data if that length is known.
     pub data_offset: u32,
 }
 
 /// A source of batches.
 pub trait Batches {
-    /// The argument of the step function: a batch, a reference to one, or an index into data that the model owns.
+    /// The type that the step function receives for each batch. It can be a reference, or an index into data that the
+    /// model owns.
     type Batch;
 
-    /// The number of batches in the data; `None` if it is known only when the data ends.
+    /// Returns the number of batches in the data. Returns `None` if the number is unknown until the data ends.
     fn len(&self) -> Option<u32>;
 
-    /// Whether the data contains no batch.
+    /// Returns true if the data is known to contain no batch.
     fn is_empty(&self) -> bool {
         self.len() == Some(0)
     }
 
-    /// The batch at `position`; `None` where data of unknown length ends. Must return the same batch if it is called
-    /// twice with the same position.
+    /// Returns the batch at `position`, or `None` at the end of data whose length is unknown. A resumed run calls this
+    /// method again with the position of the interrupted iteration and must get the same batch.
     fn get(&mut self, position: Position) -> Option<Self::Batch>;
 }
 
-/// Each element is one batch. The slice restarts when it ends.
+/// Each element of the slice is one batch. The slice restarts when it ends.
 impl<'a, B> Batches for &'a [B] {
     type Batch = &'a B;
 
@@ -47,7 +49,7 @@ impl<'a, B> Batches for &'a [B] {
     }
 }
 
-/// Each index is one batch. The range restarts when it ends.
+/// Each number in the range is one batch. The range restarts when it ends.
 impl Batches for core::ops::Range<u32> {
     type Batch = u32;
 
@@ -60,8 +62,8 @@ impl Batches for core::ops::Range<u32> {
     }
 }
 
-/// An iterator as a source of unknown length, such as a sensor or a file. It ignores the position and returns the next
-/// item. A resumed run therefore needs an iterator that continues where the interrupted run stopped.
+/// A source that takes its batches from an iterator, such as the samples of a sensor. The source ignores the position
+/// and returns the next item. To resume a run, pass an iterator that continues where the interrupted run stopped.
 #[derive(Clone, Debug)]
 pub struct IterBatches<I>(
     /// The iterator.

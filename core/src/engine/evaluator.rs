@@ -1,4 +1,4 @@
-//! An evaluator: a second engine that runs inside a handler of the first one.
+//! An evaluator is a second engine that runs inside a handler of the training run, for example to validate the model.
 
 use super::Engine;
 use crate::event::{Event, EventFilter};
@@ -6,11 +6,11 @@ use crate::handler::Handler;
 use crate::run_record::HandlerStates;
 use crate::state::State;
 
-/// A second engine with its handlers, for evaluation during a training run.
+/// A second engine with its own handlers, for evaluation during a training run.
 ///
-/// The states of its handlers are part of the training run's record, so an [`EarlyStopping`](crate::EarlyStopping) that
-/// is attached to an evaluator survives a restart. [`State::terminate_if_stopped`] passes the evaluator's stop reason to
-/// the trainer.
+/// A checkpoint of the training run also contains the states of the evaluator's handlers. Early stopping that is
+/// attached to an evaluator therefore survives a restart. To terminate the training run as well, pass the outcome of
+/// the evaluation to [`State::terminate_if_stopped`].
 ///
 /// ```
 /// use training_monitor::engine::Evaluator;
@@ -38,13 +38,14 @@ pub struct Evaluator<O, X, H> {
 }
 
 impl<O, X, H> Evaluator<O, X, H> {
-    /// Combines an engine with the handlers that are attached to it.
+    /// Creates an evaluator from its engine and the handlers of that engine.
     pub const fn new(engine: Engine<O, X>, handlers: H) -> Self {
         Evaluator { engine, handlers }
     }
 
-    /// Attaches the evaluator to an event of the training run. `call` receives the model, the state of the training run,
-    /// the evaluator's engine and its handlers. Usually it calls [`Engine::run`].
+    /// Attaches the evaluator to the training run. At each event that `filter` selects, the handler calls `call` with
+    /// four arguments: the model, the state of the training run, the evaluator's engine, and the evaluator's handlers.
+    /// Usually `call` runs the engine with [`Engine::run`].
     pub fn run_at<T, O1, X1, W, F>(self, filter: W, call: F) -> EvaluatorHandler<W, F, O, X, H>
     where
         T: ?Sized,
@@ -55,7 +56,7 @@ impl<O, X, H> Evaluator<O, X, H> {
     }
 }
 
-/// An [`Evaluator`] that is attached to an event of a training run.
+/// A handler of the training run that runs an [`Evaluator`] at selected events. Created by [`Evaluator::run_at`].
 #[derive(Clone, Debug)]
 pub struct EvaluatorHandler<W, F, O, X, H> {
     filter: W,

@@ -1,5 +1,5 @@
-//! Custom loops: the program calls the engine around each iteration instead of passing a step function to
-//! [`Engine::run`].
+//! Custom loops. In a custom loop, the program calls the engine before and after each iteration, instead of passing a
+//! step function to [`Engine::run`].
 
 use super::{Engine, Phase, RunError, Until};
 use crate::event::Event;
@@ -7,8 +7,9 @@ use crate::handler::Handler;
 use crate::state::{StopReason, flag};
 
 impl<O, X> Engine<O, X> {
-    /// Starts the next iteration: fires the events that precede it, counts it, and fires `IterationStarted`. Returns
-    /// `Ok(false)` when the run is over, and again at every further call until [`restart`](Self::restart).
+    /// Starts the next iteration. Fires all events up to `IterationStarted` and increments the iteration counter.
+    /// Returns `Ok(false)` when the run is over. Further calls then return `Ok(false)` as well,
+    /// until [`restart`](Self::restart) is called.
     ///
     /// # Errors
     /// * [`RunError::IterationNotEnded`] if [`end_iteration`](Self::end_iteration) was not called for the last iteration.
@@ -23,7 +24,7 @@ impl<O, X> Engine<O, X> {
     ) -> Result<bool, RunError> {
         while self.can_start_iteration() || self.advance_to_iteration(model, handlers)? {
             if self.phase == Phase::IterationStarted {
-                // The run resumed inside this iteration, which is already counted.
+                // A resumed run repeats this iteration. The iteration counter already includes it.
                 self.resumed_in_iteration = false;
                 return Ok(true);
             }
@@ -36,7 +37,8 @@ impl<O, X> Engine<O, X> {
         Ok(false)
     }
 
-    /// Slow path of `begin_iteration`: fires the events that precede the next iteration.
+    /// The slow path of `begin_iteration`. Fires the events before the next iteration, such as `EpochStarted`. Returns
+    /// `Ok(false)` when the run is over.
     #[inline(never)]
     fn advance_to_iteration<T: ?Sized, H: Handler<T, O, X>>(
         &mut self,
@@ -48,16 +50,17 @@ impl<O, X> Engine<O, X> {
             return Err(RunError::IterationNotEnded);
         }
         let running = self.advance(model, handlers, Until::NextIteration);
+        self.resumed_in_iteration &= self.phase == Phase::IterationStarted;
         if !running && self.state.stop == Some(StopReason::SaveFailed) {
             return Err(RunError::SaveFailed);
         }
         Ok(running)
     }
 
-    /// Ends the iteration with the output of the step, and fires the events that follow: `IterationCompleted`, and the
-    /// end of the epoch or of the run if it is reached. Returns false when the run is over.
+    /// Ends the iteration and stores the output of its step. Fires `IterationCompleted`. After the last iteration of an
+    /// epoch or of the run, fires the final events of the epoch or of the run, too. Returns false when the run is over.
     ///
-    /// Without a preceding [`begin_iteration`](Self::begin_iteration) the output is discarded.
+    /// A call without a preceding [`begin_iteration`](Self::begin_iteration) discards the output.
     #[inline]
     pub fn end_iteration<T: ?Sized, H: Handler<T, O, X>>(
         &mut self,
@@ -76,7 +79,8 @@ impl<O, X> Engine<O, X> {
         !self.phase.is_final()
     }
 
-    /// Ends the current epoch of a custom loop over data of unknown length. The epoch length is known from then on.
+    /// Ends the current epoch, because the data has ended. Custom loops over data of unknown length call this method.
+    /// The number of completed iterations becomes the length of all further epochs.
     pub fn end_data<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H) {
         if self.phase.is_between_iterations() && self.state.offset > 0 {
             self.state.epoch_length = self.state.offset;
@@ -85,7 +89,8 @@ impl<O, X> Engine<O, X> {
         }
     }
 
-    /// Ends the epoch and the run if they are over. Does not start another epoch.
+    /// Fires the final events of the epoch and of the run, if their last iteration is complete. Does not start another
+    /// epoch.
     #[inline(always)]
     fn finish_epoch<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H) {
         if !self.can_start_iteration() {

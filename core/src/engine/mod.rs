@@ -1,10 +1,11 @@
-//! The engine: fires events around the user's step function.
+//! The engine fires events around the user's step function.
 //!
-//! The engine decides which event comes next. It reads no clock, owns no model and stores nothing.
-//! [`Engine::run`] iterates over batches as Ignite's `Engine.run` does. A custom loop (an RTOS task, an interrupt) calls
-//! [`begin_iteration`](Engine::begin_iteration) and [`end_iteration`](Engine::end_iteration) instead. Both use the same
-//! transitions, which follow Ignite 0.5.5: `terminate` takes effect at once and at any event, a terminated epoch has no
-//! `EpochCompleted`, and requests are cleared when a run starts.
+//! The engine decides which event comes next. It reads no clock, does not own the model and stores nothing. The
+//! method [`Engine::run`] iterates over batches as Ignite's `Engine.run` does. A custom loop (an RTOS task, an
+//! interrupt) calls [`begin_iteration`](Engine::begin_iteration) and [`end_iteration`](Engine::end_iteration) instead.
+//!
+//! Both ways follow the rules of Ignite 0.5.5. A call of `terminate` takes effect at once, at any event. An epoch that
+//! `terminate` stops has no `EpochCompleted`. Pending requests are cleared when a run starts.
 //!
 //! ```
 //! use training_monitor::{Engine, StopReason, event::Any, on};
@@ -43,20 +44,23 @@ use crate::handler::Handler;
 use crate::run_record::RunRecord;
 use crate::state::{Outcome, State, StopReason, flag};
 
-/// The engine of a run. `O` is the output of the step function, `X` the type of the metrics.
+/// The engine of a training run: it runs the step function and fires the events. `O` is the output type of the step
+/// function. `X` is the type of the metrics.
 #[derive(Clone, Debug)]
 pub struct Engine<O, X = ()> {
     state: State<O, X>,
-    /// The last event that the engine fired. Together with `State` it determines the next transition.
+    /// The last event that the engine fired. Together with `state`, it determines what the engine does next.
     phase: Phase,
-    /// Whether the phase `IterationStarted` was restored from a record. The next `begin_iteration` then repeats that
-    /// iteration; otherwise it reports a missing `end_iteration`.
+    /// Tells `begin_iteration` how to treat an iteration that is already started. If true, the run was resumed inside
+    /// the iteration, and the iteration is repeated. If false, the program forgot to call `end_iteration`, which is an
+    /// error.
     resumed_in_iteration: bool,
-    /// Configured maximum. `resume` restores this value unless the record contains an override set by a handler.
+    /// The maximum number of epochs that the program configured. A resumed run uses this number, unless a handler had
+    /// changed the number before the checkpoint was saved.
     max_epochs: u32,
-    /// Configured iterations per epoch; 0 for the length of the data. A run from the beginning uses this value, because
-    /// its data can have another length than the data of the last run: an evaluator iterates over training data, then
-    /// over validation data.
+    /// The number of iterations per epoch that the program configured. 0 means the length of the data. Each run that
+    /// starts with epoch 1 uses this number, because its data can have another length than the data of the previous
+    /// run.
     epoch_length: u32,
 }
 
@@ -70,7 +74,7 @@ enum Until {
 }
 
 impl<O> Engine<O> {
-    /// Creates an engine for a run of at most `max_epochs` epochs, without metrics.
+    /// Creates an engine that runs at most `max_epochs` epochs and has no metrics.
     #[must_use]
     pub const fn new(max_epochs: u32) -> Self {
         Engine::with_metrics(max_epochs, ())
@@ -78,8 +82,8 @@ impl<O> Engine<O> {
 }
 
 impl<O, X> Engine<O, X> {
-    /// Creates an engine for a run of at most `max_epochs` epochs. `metrics` is the initial value of
-    /// [`State::metrics`].
+    /// Creates an engine that runs at most `max_epochs` epochs. The argument `metrics` is the initial value
+    /// of [`State::metrics`].
     #[must_use]
     pub const fn with_metrics(max_epochs: u32, metrics: X) -> Self {
         Engine {
@@ -91,9 +95,9 @@ impl<O, X> Engine<O, X> {
         }
     }
 
-    /// Sets the number of iterations per epoch, independent of the length of the data. As in Ignite, an epoch continues
-    /// with the batch after the last one of the previous epoch, and the data restarts when it ends. 0 selects the length
-    /// of the data.
+    /// Sets the number of iterations per epoch. The default, 0, is the number of batches in the data. As in Ignite, an
+    /// epoch can end in the middle of the data. The next epoch then continues with the next batch. The data restarts
+    /// when it ends.
     #[must_use]
     pub fn with_epoch_length(mut self, iterations: u32) -> Self {
         self.state.epoch_length = iterations;
@@ -102,20 +106,20 @@ impl<O, X> Engine<O, X> {
         self
     }
 
-    /// The state of the run.
+    /// Returns the state of the run.
     #[inline]
     #[must_use]
     pub const fn state(&self) -> &State<O, X> {
         &self.state
     }
 
-    /// The state of the run, for writing metrics or for terminating the run from outside.
+    /// Returns the state of the run, for example to write metrics or to terminate the run.
     #[inline]
     pub const fn state_mut(&mut self) -> &mut State<O, X> {
         &mut self.state
     }
 
-    /// How the run ended; `None` before its end.
+    /// Returns how the run ended, or `None` if it has not ended.
     #[must_use]
     pub fn outcome(&self) -> Option<Outcome> {
         self.phase.is_final().then(|| self.current_outcome())
@@ -129,15 +133,15 @@ impl<O, X> Engine<O, X> {
         }
     }
 
-    /// Dispatches a user-defined event at once. Call it between the iterations of a custom loop. Inside a step function
-    /// or a handler, use [`State::fire`].
+    /// Passes a user-defined event to the handlers immediately. Call this method between the iterations of a custom
+    /// loop. Inside a step function or a handler, call [`State::fire`] instead.
     pub fn fire<T: ?Sized, H: Handler<T, O, X>>(&mut self, event: UserEvent, model: &mut T, handlers: &mut H) {
         self.dispatch(Event::User(event), model, handlers);
     }
 
-    /// Prepares a finished engine for a new run; [`run`](Self::run) calls it too. After a run that was terminated, the
-    /// new run starts with the next epoch, as in Ignite. After a run that completed all epochs, it starts with epoch 1.
-    /// An engine whose run has not ended is unchanged.
+    /// Prepares a finished engine for a new run. [`run`](Self::run) calls this method, too. If the last run reached its
+    /// last epoch, the new run starts with epoch 1. Otherwise it starts with the next epoch, as in Ignite. A run that
+    /// has not ended is unchanged.
     pub fn restart(&mut self) {
         if self.phase.is_final() {
             self.phase = Phase::NotStarted;
@@ -150,8 +154,8 @@ impl<O, X> Engine<O, X> {
         }
     }
 
-    /// Dispatches `event` to the handlers. Inlined with a constant event, so that handlers that ignore it compile to
-    /// nothing.
+    /// Passes `event` to the handlers, then performs what they requested. This function is inlined, so that the
+    /// compiler removes handlers that ignore a constant event.
     #[inline(always)]
     fn dispatch<T: ?Sized, H: Handler<T, O, X>>(&mut self, event: Event, model: &mut T, handlers: &mut H) {
         handlers.on_event(event, model, &mut self.state);
@@ -160,9 +164,8 @@ impl<O, X> Engine<O, X> {
         }
     }
 
-    /// As [`dispatch`](Self::dispatch), for an event between two other events of one iteration. If no handler listens,
-    /// this compiles to nothing. `phase` is stored only if a handler raised a flag. Returns false if the iteration must
-    /// be abandoned.
+    /// Passes an event inside an iteration to the handlers. Stores `phase` only if a handler made a request. If no
+    /// handler selects the event, the function compiles to nothing. Returns false if the iteration must be abandoned.
     #[inline(always)]
     fn dispatch_fast<T: ?Sized, H: Handler<T, O, X>>(
         &mut self,
@@ -181,8 +184,8 @@ impl<O, X> Engine<O, X> {
         self.state.flags & (flag::STOP | flag::STOP_EPOCH) == 0
     }
 
-    /// Slow path after an event that raised a flag: dispatches queued user-defined events, then performs deferred
-    /// actions such as saves.
+    /// The slow path after a handler made a request. Dispatches the queued user-defined events first. Then performs
+    /// deferred actions, such as saves.
     #[cold]
     #[inline(never)]
     fn run_deferred_actions<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H) {
@@ -199,9 +202,9 @@ impl<O, X> Engine<O, X> {
         if handlers.perform(model, &mut self.state, &record) {
             handlers.on_event(Event::SavedCheckpoint, model, &mut self.state);
         }
-        // Actions requested while saving are deferred to the next event. Otherwise a handler that saves on
-        // `SavedCheckpoint` would loop forever. User-defined events are dispatched now, because no event follows the last
-        // one of a run.
+        // An action that a handler requests during a save is performed after the next event. Otherwise a handler that
+        // saves at `SavedCheckpoint` would loop forever. User-defined events are dispatched now, because no event may
+        // follow.
         self.dispatch_queued(model, handlers);
     }
 
@@ -212,14 +215,14 @@ impl<O, X> Engine<O, X> {
         self.state.flags &= !flag::QUEUED;
     }
 
-    /// Whether the next transition is the start of an iteration and no event precedes it.
+    /// Returns whether the next iteration can start immediately, because no other event comes first.
     #[inline(always)]
     const fn can_start_iteration(&self) -> bool {
         self.phase.is_between_iterations() && self.state.offset < self.state.fast_until
     }
 
-    /// Fires events until the next iteration (returns true) or the end of the run (returns false). With
-    /// [`Until::EpochBoundary`] it also returns true between two epochs.
+    /// Fires events until an iteration can start or the run is over. Returns true if an iteration can start and false
+    /// if the run is over. With [`Until::EpochBoundary`], the function also stops between two epochs and returns true.
     #[inline(never)]
     fn advance<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H, until: Until) -> bool {
         loop {
@@ -278,7 +281,8 @@ impl<O, X> Engine<O, X> {
                         // The program queued an event between two iterations.
                         self.run_deferred_actions(model, handlers);
                     } else {
-                        // Changes the length only for an epoch of unknown length that reached `u32::MAX` iterations.
+                        // Usually this line changes nothing. If the length was unknown, the epoch ends here after
+                        // `u32::MAX` iterations.
                         state.epoch_length = state.offset;
                         self.phase = Phase::EpochCompleted;
                         self.dispatch(Event::EpochCompleted, model, handlers);
@@ -294,8 +298,8 @@ impl<O, X> Engine<O, X> {
         self.state.output = None;
     }
 
-    /// Stores the output of the step function and fires `IterationCompleted`. Returns true if no flag is raised and the
-    /// epoch continues.
+    /// Stores the output of the step function and fires `IterationCompleted`. Returns true if the next iteration can
+    /// start immediately.
     #[inline(always)]
     fn finish_iteration<T: ?Sized, H: Handler<T, O, X>>(&mut self, output: O, model: &mut T, handlers: &mut H) -> bool {
         self.state.output = Some(output);

@@ -1,4 +1,4 @@
-//! Resuming a run: from a record, or from the newest checkpoint in the handlers' stores.
+//! Methods that resume a run, either from a run record or from the newest stored checkpoint.
 
 use super::{Engine, EngineState, Phase};
 use crate::event::Counters;
@@ -12,14 +12,14 @@ use crate::state::flag;
 pub struct Resumed {
     /// The epoch of the checkpoint.
     pub epoch: u32,
-    /// The iteration of the checkpoint. The run continues after it.
+    /// The iteration of the checkpoint, after which the run continues.
     pub iteration: u32,
-    /// The number of newer checkpoints that were skipped because they could not be loaded.
+    /// The number of newer checkpoints that the engine skipped because it could not load them.
     pub skipped: u32,
 }
 
 impl<O, X> Engine<O, X> {
-    /// The engine's part of the run record.
+    /// Returns the engine's part of the run record.
     #[must_use]
     pub fn engine_state(&self) -> EngineState {
         let state = &self.state;
@@ -36,8 +36,9 @@ impl<O, X> Engine<O, X> {
         }
     }
 
-    /// Starts a run after `epoch` epochs of `epoch_length` iterations each: `Started` fires, then the next epoch starts.
-    /// Ignite's `load_state_dict` does the same with an epoch number. The handlers are unchanged.
+    /// Prepares a run that continues after `epoch` completed epochs of `epoch_length` iterations each. The run first
+    /// fires `Started` and then starts the next epoch. The handlers are unchanged. Ignite's `load_state_dict` does the
+    /// same for a state with an epoch number.
     pub fn start_after_epoch(&mut self, epoch: u32, epoch_length: u32) {
         self.phase = Phase::NotStarted;
         self.state.counters = Counters { epoch, iteration: epoch.saturating_mul(epoch_length) };
@@ -46,10 +47,10 @@ impl<O, X> Engine<O, X> {
         self.state.data_length = u32::MAX;
     }
 
-    /// The record of the run at this moment: the engine's state and the state of every handler.
+    /// Returns the record of the run at this moment: the state of the engine and the state of every handler.
     ///
     /// # Errors
-    /// [`RunRecordFull`] if the states of the handlers do not fit.
+    /// Returns [`RunRecordFull`] if the states of the handlers do not fit.
     pub fn record<T: ?Sized, H: Handler<T, O, X>>(&mut self, handlers: &mut H) -> Result<RunRecord, RunRecordFull> {
         let mut record = RunRecord::new();
         self.write_record(&mut record, handlers);
@@ -62,13 +63,14 @@ impl<O, X> Engine<O, X> {
         record.engine = self.engine_state();
     }
 
-    /// Restores the engine and the handlers from `record`. The next `run` or `begin_iteration` continues after the
-    /// recorded event. `Started` and `EpochStarted` do not fire again, because the handlers' states already include them.
+    /// Restores the engine and the handlers from `record`. The next call of `run` or `begin_iteration` continues after
+    /// the last event of the recorded run. `Started` and `EpochStarted` do not fire again, because the states of the
+    /// handlers already include their effect.
     ///
-    /// A completed run continues if `max_epochs` of this engine is larger than the recorded epoch.
+    /// A completed run continues if this engine has a larger `max_epochs` than the recorded run.
     ///
     /// # Errors
-    /// [`RestoreError`] if the record does not match these handlers. Nothing has changed in this case.
+    /// Returns a [`RestoreError`] if the record does not match these handlers. Nothing has changed in this case.
     pub fn restore<T: ?Sized, H: Handler<T, O, X>>(
         &mut self,
         record: &RunRecord,
@@ -79,15 +81,16 @@ impl<O, X> Engine<O, X> {
         Ok(())
     }
 
-    /// Resumes from the newest loadable checkpoint in the handlers' stores: loads it into `model` and restores the engine
-    /// and the handlers. Returns `Ok(None)` if the stores contain no checkpoint; the run then starts at its beginning.
+    /// Resumes from the newest checkpoint that can be loaded. Loads that checkpoint from the store of a handler into
+    /// `model`, and restores the engine and the handlers. Returns `Ok(None)` if there is no checkpoint; the run then
+    /// starts at its beginning.
     ///
-    /// Saves that were decided but not written before the power failure are performed now.
+    /// A save that was interrupted by the power failure is performed now.
     ///
     /// # Errors
     /// * [`RestoreError::NoneLoadable`] if there are checkpoints, but none can be loaded. The caller decides whether to
     ///   start over.
-    /// * Another [`RestoreError`] if the newest loadable checkpoint belongs to other handlers.
+    /// * Another [`RestoreError`] if the newest loadable checkpoint was saved with other handlers.
     ///
     /// Nothing has changed in these cases, except after [`RestoreError::BecameUnreadable`].
     pub fn resume<T: ?Sized, H: Handler<T, O, X>>(
@@ -115,7 +118,7 @@ impl<O, X> Engine<O, X> {
         if skipped > 0 { Err(RestoreError::NoneLoadable { skipped }) } else { Ok(None) }
     }
 
-    /// Checks that the record is consistent and that its states match the handlers. Changes nothing.
+    /// Checks that the record is consistent and contains the states of these handlers. Changes nothing.
     fn check<T: ?Sized, H: Handler<T, O, X>>(
         &mut self,
         record: &RunRecord,
@@ -135,7 +138,7 @@ impl<O, X> Engine<O, X> {
         states.finish()
     }
 
-    /// Restores the engine and the handlers from a record that was checked.
+    /// Restores the engine and the handlers from `record`, which `check` has accepted.
     fn apply<T: ?Sized, H: Handler<T, O, X>>(&mut self, record: &RunRecord, handlers: &mut H) {
         let engine = &record.engine;
         let state = &mut self.state;
@@ -154,7 +157,7 @@ impl<O, X> Engine<O, X> {
         }
         let extended = engine.phase == Phase::Completed && engine.stop.is_none() && engine.epoch < state.max_epochs;
         self.phase = if extended { Phase::EpochCompleted } else { engine.phase };
-        self.resumed_in_iteration = true;
+        self.resumed_in_iteration = self.phase == Phase::IterationStarted;
         self.visit_states(handlers, &mut HandlerStates::restore(record));
     }
 

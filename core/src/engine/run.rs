@@ -1,4 +1,4 @@
-//! [`Engine::run`]: iterates over batches.
+//! The methods [`Engine::run`] and [`Engine::try_run`], which iterate over batches.
 
 use super::{Batches, Engine, Phase, Position, Until};
 use crate::event::Event;
@@ -7,7 +7,8 @@ use crate::state::{Outcome, State, StopReason, flag};
 use core::convert::Infallible;
 use core::fmt;
 
-/// The events of an iteration that a resumed run has already fired, in their order.
+/// The last event of an iteration that fired before the run was interrupted. A resumed run does not fire it again. The
+/// variants are in the order in which the events fire.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
 enum BatchEvents {
     None,
@@ -17,13 +18,13 @@ enum BatchEvents {
 }
 
 impl<O, X> Engine<O, X> {
-    /// Calls `step` for each batch of `data`, until all epochs are complete or the run is terminated. `step` receives
-    /// the model, the batch and the state, and returns the output.
+    /// Calls `step` for each batch of `data` until all epochs are complete or the run is terminated. `step` receives
+    /// the model, the batch and the state of the run. It returns its output, for example the loss.
     ///
     /// A [resumed](Self::resume) run continues at its checkpoint. A finished engine starts a new run.
     ///
     /// # Errors
-    /// As for [`try_run`](Self::try_run), except [`RunError::Step`].
+    /// Returns the errors of [`try_run`](Self::try_run), except [`RunError::Step`].
     pub fn run<T, D, H, F>(
         &mut self,
         model: &mut T,
@@ -40,7 +41,7 @@ impl<O, X> Engine<O, X> {
         self.try_run(model, data, handlers, |model, batch, state| Ok(step(model, batch, state)))
     }
 
-    /// As [`run`](Self::run), for a step function that can fail.
+    /// Does the same as [`run`](Self::run), with a step function that can fail.
     ///
     /// # Errors
     /// * [`RunError::Step`]: the error of the step function. `ExceptionRaised` was the last event.
@@ -70,23 +71,23 @@ impl<O, X> Engine<O, X> {
         }
         self.state.data_length = data.len().unwrap_or(u32::MAX);
         'run: while self.advance(model, handlers, Until::NextIteration) {
-            // When resuming in one of these phases, the events up to it have already fired; only the batch is fetched
-            // again.
+            // The events up to the phase of a resumed run do not fire again. Only the batch is fetched again.
             let mut already_fired = match self.phase {
                 Phase::GetBatchStarted => BatchEvents::GetBatchStarted,
                 Phase::GetBatchCompleted => BatchEvents::GetBatchCompleted,
                 Phase::IterationStarted => BatchEvents::IterationStarted,
                 _ => BatchEvents::None,
             };
-            // Offset of the resumed iteration; `u32::MAX`, which no iteration has, if there is none.
+            // The index of the resumed iteration in its epoch. `u32::MAX` means that no iteration is resumed.
             let mut resumed_offset = u32::MAX;
             if already_fired == BatchEvents::IterationStarted {
                 resumed_offset = self.state.offset;
-                // The loop below counts every iteration, and the resumed one is already counted.
+                // The loop below counts each iteration, but the resumed one is already counted. So it is subtracted
+                // here.
                 self.state.counters.iteration = self.state.counters.iteration.saturating_sub(1);
             }
-            // Fast path: while no flag is raised, one comparison per iteration is enough. `phase` is written only when
-            // this loop is left.
+            // The fast path: one comparison per iteration is enough while no handler makes a request. `phase` is only
+            // written when the loop ends.
             loop {
                 if already_fired < BatchEvents::GetBatchStarted
                     && !self.dispatch_fast(Event::GetBatchStarted, Phase::GetBatchStarted, model, handlers)
@@ -113,7 +114,7 @@ impl<O, X> Engine<O, X> {
                 already_fired = BatchEvents::None;
                 match step(model, batch, &mut self.state) {
                     Ok(output) => {
-                        // A request made inside the step takes effect after `IterationCompleted`, because the step is done.
+                        // The step has already run, so a request that it made takes effect after `IterationCompleted`.
                         if !self.finish_iteration(output, model, handlers) {
                             self.phase = Phase::BetweenIterations;
                             self.run_deferred_actions(model, handlers);
@@ -143,7 +144,8 @@ impl<O, X> Engine<O, X> {
         }
     }
 
-    /// Restarts data that ended before the length it reports. Data of unknown length ends the epoch instead.
+    /// Restarts the data and fetches its first batch. Returns `None` if the length of the epoch is unknown: the epoch
+    /// then ends with the data.
     #[cold]
     #[inline(never)]
     fn fetch_from_start<D: Batches>(&mut self, data: &mut D) -> Option<D::Batch> {
@@ -158,8 +160,8 @@ impl<O, X> Engine<O, X> {
         Position { epoch: self.state.counters.epoch, offset: self.state.offset, data_offset: self.state.data_offset }
     }
 
-    /// Handles the end of the data, either for a `resumed` iteration or for a new one. Returns true if it ends only the
-    /// epoch, whose length is known from then on.
+    /// Handles data that has ended and cannot restart. `resumed` is true if the missing batch belongs to a resumed
+    /// iteration. Returns true if only the epoch ends, and false if the run must end.
     #[cold]
     fn end_of_data_ends_epoch(&mut self, resumed: bool) -> bool {
         if resumed {
@@ -188,25 +190,25 @@ impl<O, X> Engine<O, X> {
     }
 }
 
-/// Why a run failed.
+/// The reason why a run failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum RunError<E = Infallible> {
-    /// The error of the step function.
+    /// The step function returned this error.
     Step(E),
     /// The data has no batch.
     NoData,
-    /// The data ended before the run, and it cannot be restarted.
+    /// The data ended before the run was complete, and it cannot be restarted.
     DataExhausted {
         /// The epoch in which the data ended.
         epoch: u32,
         /// The last iteration that was completed.
         iteration: u32,
     },
-    /// A checkpoint could not be saved. The checkpoint handler's `last_error` returns the cause.
+    /// A checkpoint could not be saved. The checkpoint handler's method `last_error` returns the cause.
     SaveFailed,
-    /// A custom loop called `begin_iteration` twice without calling `end_iteration`.
+    /// A custom loop called `begin_iteration` twice without a call of `end_iteration` in between.
     IterationNotEnded,
 }
 

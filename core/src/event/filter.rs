@@ -1,26 +1,27 @@
-//! Event filters: which events call a handler.
+//! Event filters. A filter selects the events at which a handler is called.
 
 use super::{Counters, Event};
 use core::fmt;
 use core::num::NonZeroU32;
 
-/// Selects the events that call a handler.
+/// A filter that selects the events at which a handler is called.
 ///
-/// Import the trait to narrow a filter: `use training_monitor::EventFilter;`, then `EpochCompleted.every(2)?`.
+/// The methods of this trait narrow a filter. For example, `EpochCompleted.every(2)?` selects every second epoch.
+/// Import the trait to call them: `use training_monitor::EventFilter;`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not select events",
     note = "use an event of `training_monitor::event`, such as `EpochCompleted`, or `EpochCompleted.every(2)?`"
 )]
 pub trait EventFilter {
-    /// Whether the filter selects `event`, fired at `counters`.
+    /// Returns whether the filter selects `event`. `counters` are the counters of the run at this event.
     fn matches(&mut self, event: Event, counters: &Counters) -> bool;
 
-    /// Selects every `n`-th occurrence: `every(3)` selects 3, 6, 9, …
-    /// After [`after`](Filtered::after) or [`before`](Filtered::before), the count starts at the first value inside the
-    /// window.
+    /// Selects every `n`-th occurrence: `every(3)` selects 3, 6, 9 and so on. In a window
+    /// that [`after`](Filtered::after) or [`before`](Filtered::before) sets, the first selected occurrence is the first
+    /// one of the window.
     ///
     /// # Errors
-    /// [`FilterError::Zero`] if `n` is 0.
+    /// Returns [`FilterError::Zero`] if `n` is 0.
     fn every(self, n: u32) -> Result<Filtered<Self>, FilterError>
     where
         Self: Sized,
@@ -28,10 +29,11 @@ pub trait EventFilter {
         Filtered::new(self).every(n)
     }
 
-    /// Selects only occurrence number `n`. Join several with [`or`](EventFilter::or).
+    /// Selects only the occurrence with the number `n`, starting at 1. Combine several filters
+    /// with [`or`](EventFilter::or).
     ///
     /// # Errors
-    /// [`FilterError::Zero`] if `n` is 0, because counters start at 1.
+    /// Returns [`FilterError::Zero`] if `n` is 0.
     fn once(self, n: u32) -> Result<Once<Self>, FilterError>
     where
         Self: Sized,
@@ -55,7 +57,8 @@ pub trait EventFilter {
         Filtered::new(self).after(n)
     }
 
-    /// Selects only occurrences for which `predicate` returns true. Its argument is [`Event::value`].
+    /// Selects only occurrences for which `predicate` returns true. The argument of `predicate` is the number of the
+    /// occurrence, as [`Event::value`] returns it.
     fn filter<F: FnMut(u32) -> bool>(self, predicate: F) -> FilteredBy<Self, F>
     where
         Self: Sized,
@@ -63,7 +66,7 @@ pub trait EventFilter {
         FilteredBy { filter: self, predicate }
     }
 
-    /// Selects the events of both filters (Ignite's `|`).
+    /// Selects each event that at least one of the two filters selects (Ignite's `|`).
     fn or<W: EventFilter>(self, other: W) -> Either<Self, W>
     where
         Self: Sized,
@@ -72,7 +75,8 @@ pub trait EventFilter {
     }
 }
 
-/// Selects this event. An [`Event::User`] selects every user-defined event with the same `id` and any `value`.
+/// An event is a filter that selects exactly this event. A user-defined event selects all user-defined events with the
+/// same `id`, with any `value`.
 impl EventFilter for Event {
     #[inline]
     fn matches(&mut self, event: Event, _: &Counters) -> bool {
@@ -108,7 +112,7 @@ impl EventFilter for Never {
 /// Selects the user-defined events with this `id`.
 #[derive(Clone, Copy, Debug)]
 pub struct User(
-    /// [`UserEvent::id`](super::UserEvent::id).
+    /// The [`id`](super::UserEvent::id) of the events.
     pub u8,
 );
 
@@ -139,14 +143,15 @@ named_events! {
     Terminate TerminateSingleEpoch ExceptionRaised SavedCheckpoint
 }
 
-/// Selects every n-th occurrence of an event, or the occurrences inside a window, or both.
+/// A filter that selects every n-th occurrence of an event, the occurrences inside a window, or both.
 #[derive(Clone, Copy, Debug)]
 pub struct Filtered<W> {
     filter: W,
     every: NonZeroU32,
-    /// Lower bound, exclusive. If a bound is set, `every` counts from the first value inside the window.
+    /// The lower bound of the window; only higher numbers are selected. With a window, `every` counts from the first
+    /// occurrence inside it.
     after: Option<u32>,
-    /// Upper bound, exclusive.
+    /// The upper bound of the window; only lower numbers are selected.
     before: Option<u32>,
 }
 
@@ -158,7 +163,7 @@ impl<W: EventFilter> Filtered<W> {
     /// Selects every `n`-th occurrence.
     ///
     /// # Errors
-    /// [`FilterError::Zero`] if `n` is 0.
+    /// Returns [`FilterError::Zero`] if `n` is 0.
     pub fn every(mut self, n: u32) -> Result<Self, FilterError> {
         self.every = NonZeroU32::new(n).ok_or(FilterError::Zero)?;
         Ok(self)
@@ -195,7 +200,7 @@ impl<W: EventFilter> EventFilter for Filtered<W> {
     }
 }
 
-/// Selects one occurrence of an event; created by [`EventFilter::once`].
+/// A filter that selects one occurrence of an event. Created by [`EventFilter::once`].
 #[derive(Clone, Copy, Debug)]
 pub struct Once<W> {
     filter: W,
@@ -209,7 +214,7 @@ impl<W: EventFilter> EventFilter for Once<W> {
     }
 }
 
-/// Selects occurrences with a predicate; created by [`EventFilter::filter`].
+/// A filter that selects occurrences with a user-defined predicate. Created by [`EventFilter::filter`].
 #[derive(Clone, Copy, Debug)]
 pub struct FilteredBy<W, F> {
     filter: W,
@@ -223,14 +228,14 @@ impl<W: EventFilter, F: FnMut(u32) -> bool> EventFilter for FilteredBy<W, F> {
     }
 }
 
-/// Selects the events of two filters; created by [`EventFilter::or`].
+/// A filter that selects the events of two other filters. Created by [`EventFilter::or`].
 #[derive(Clone, Copy, Debug)]
 pub struct Either<A, B>(A, B);
 
 impl<A: EventFilter, B: EventFilter> EventFilter for Either<A, B> {
     #[inline]
     fn matches(&mut self, event: Event, counters: &Counters) -> bool {
-        // Both filters must see every event, because a user-defined predicate may count its calls.
+        // Both filters are called for every event, because a user-defined predicate may count its calls.
         let first = self.0.matches(event, counters);
         self.1.matches(event, counters) || first
     }
@@ -241,7 +246,7 @@ impl<A: EventFilter, B: EventFilter> EventFilter for Either<A, B> {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum FilterError {
-    /// The argument of `every` or `once` is 0. Counters start at 1.
+    /// The argument of `every` or `once` is 0, but occurrences are numbered from 1.
     Zero,
 }
 

@@ -1,14 +1,17 @@
 //! The events of a run, and the filters that select the events a handler reacts to.
 //!
-//! The engine fires [`Event`]s. An [`EventFilter`] decides for each event whether a handler is called. This module
-//! defines one unit type per event ([`Started`], [`IterationCompleted`], …). The compiler evaluates these filters at
-//! compile time, so a handler costs nothing at events that it does not select. An [`Event`] value is a filter that is
-//! chosen at run time. Every filter can be narrowed with [`every`](EventFilter::every), [`once`](EventFilter::once),
-//! [`before`](EventFilter::before), [`after`](EventFilter::after) and [`filter`](EventFilter::filter), and two filters
-//! can be joined with [`or`](EventFilter::or).
+//! The engine fires [`Event`]s. An [`EventFilter`] decides for each event whether a handler is called. Each event has a
+//! filter type of the same name in this module, such as [`IterationCompleted`]. The compiler evaluates these filters,
+//! so a handler costs nothing at events that it does not select. An [`Event`] value is a filter, too; the program
+//! chooses it at run time.
 //!
-//! The numeric filters compare the iteration for iteration and batch events, the epoch for all other events, and
-//! [`UserEvent::value`] for user-defined events (rule of Ignite 0.5.5, `CallableEventWithFilter`).
+//! The
+//! methods [`every`](EventFilter::every), [`once`](EventFilter::once), [`before`](EventFilter::before), [`after`](EventFilter::after)
+//! and [`filter`](EventFilter::filter) narrow a filter. The method [`or`](EventFilter::or) combines two filters.
+//!
+//! These methods compare the number of an occurrence. This number is the iteration for iteration and batch
+//! events, [`UserEvent::value`] for user-defined events, and the epoch for all other events. The rule is that of
+//! Ignite 0.5.5 (`CallableEventWithFilter`).
 //!
 //! ```
 //! use training_monitor::event::{Counters, EpochCompleted, Event, EventFilter, IterationCompleted};
@@ -34,38 +37,42 @@ pub use filter::{
     Started, Terminate, TerminateSingleEpoch, User,
 };
 
-/// An event of a run. The order in a run without interruptions is `Started (EpochStarted (GetBatchStarted
-/// GetBatchCompleted IterationStarted step IterationCompleted)* EpochCompleted)* Completed`.
+/// An event of a training run. An uninterrupted run fires the events in this order, where `*` means repetition:
+/// `Started (EpochStarted (GetBatchStarted GetBatchCompleted IterationStarted step IterationCompleted)*
+/// EpochCompleted)* Completed`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Event {
-    /// A run starts. A [resumed](crate::Engine::resume) run does not fire this event again.
+    /// A run starts. A run that was [resumed](crate::Engine::resume) from a checkpoint does not fire this event again.
     Started,
     /// An epoch starts. The epoch counter already includes it.
     EpochStarted,
-    /// The engine is about to fetch a batch. Only [`Engine::run`](crate::Engine::run) and `try_run` fetch batches.
+    /// The engine is about to fetch a batch. In a custom loop, the program fetches the batches, so this event does not
+    /// fire.
     GetBatchStarted,
     /// The engine has fetched a batch.
     GetBatchCompleted,
-    /// An iteration starts. The iteration counter already includes it; the step function has not run yet.
+    /// An iteration starts. The iteration counter already includes it, and the step function is called next.
     IterationStarted,
-    /// The step function has run. [`State::output`](crate::State::output) contains its output.
+    /// The step function has returned. Its output is in [`State::output`](crate::State::output).
     IterationCompleted,
-    /// An epoch is complete. The engine does not fire this event for an epoch that `terminate` stopped.
+    /// An epoch is complete. This event does not fire if `terminate` stopped the run during the epoch.
     EpochCompleted,
-    /// The run is over, for any reason except an error of the step function.
+    /// The run is over. This event fires for any reason except an error of the step function.
     Completed,
-    /// A handler or the step function called `terminate`. No further step runs.
+    /// The run is being terminated, because a handler or the step function called `terminate`. No further step runs.
     Terminate,
-    /// A handler or the step function called `terminate_epoch`. [`EpochCompleted`](Event::EpochCompleted) follows.
+    /// The epoch is being terminated, because a handler or the step function called `terminate_epoch`. The
+    /// event [`EpochCompleted`](Event::EpochCompleted) follows.
     TerminateSingleEpoch,
-    /// The step function returned an error. [`Engine::try_run`](crate::Engine::try_run) returns that error afterwards.
+    /// The step function returned an error. This is the last event. [`Engine::try_run`](crate::Engine::try_run) then
+    /// returns the error.
     ExceptionRaised,
-    /// At least one checkpoint was committed after the previous event.
+    /// At least one checkpoint was saved after the previous event.
     SavedCheckpoint,
-    /// A user-defined event, fired with [`State::fire`](crate::State::fire) or `Engine::fire`.
+    /// A user-defined event. The program fires it with [`State::fire`](crate::State::fire) or `Engine::fire`.
     User(UserEvent),
 }
 
@@ -76,23 +83,27 @@ pub enum Event {
 pub struct UserEvent {
     /// Identifies the event. The program chooses the number.
     pub id: u8,
-    /// The number that [`every`](EventFilter::every) and the other numeric filters compare (Ignite's `event_to_attr`).
+    /// The number of the occurrence, which filters such as [`every`](EventFilter::every) compare (Ignite's
+    /// `event_to_attr`).
     pub value: u32,
 }
 
-/// The counters of a run. Both start at 1; 0 means that no epoch or iteration has started.
+/// The epoch and iteration counters of a run. Both start at 1. The value 0 means that no epoch or iteration has
+/// started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Counters {
-    /// The current epoch, or the last one after the run.
+    /// The number of the current epoch, or of the last epoch after the run.
     pub epoch: u32,
-    /// The current iteration, or the last one after the run. It counts over all epochs.
+    /// The number of the current iteration, or of the last iteration after the run. A new epoch does not reset the
+    /// number.
     pub iteration: u32,
 }
 
 impl Event {
-    /// The number that the numeric filters compare when this event fires at `counters`.
+    /// Returns the number that filters such as `every` compare for this event: the iteration, the epoch, or the value
+    /// of a user-defined event.
     #[inline]
     #[must_use]
     pub const fn value(self, counters: &Counters) -> u32 {

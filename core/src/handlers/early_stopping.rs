@@ -1,10 +1,10 @@
 //! Stops a run whose score no longer improves.
 //!
-//! The rules are Ignite's. A score is an improvement if it exceeds best + threshold (`Abs`) or best × (1 + threshold)
-//! (`Rel`) in [`Mode::Max`]; in [`Mode::Min`] the signs are reversed. After `patience` scores in a row without an
-//! improvement, the decision is to stop, and it remains so for every further score without an improvement. Without
-//! `cumulative`, a better score that does not exceed the threshold still becomes the new best. With patience 1 and
-//! threshold 0, the first score that is not better stops the run.
+//! The rules are Ignite's. In [`Mode::Max`], a score is an improvement if it exceeds best + threshold (`Abs`) or best ×
+//! (1 + threshold) (`Rel`). In [`Mode::Min`], the signs are reversed. After `patience` scores in a row without an
+//! improvement, the run should stop. A further score without an improvement gives the same result. Without
+//! `cumulative`, a better score that is not an improvement still becomes the best score. With patience 1 and threshold
+//! 0, the first score that is not better stops the run.
 //!
 //! One rule differs from Ignite: a NaN is never an improvement and never becomes the best score. (In Ignite a NaN counts
 //! as an improvement, so a diverged run is never stopped.)
@@ -48,11 +48,12 @@ pub enum ThresholdMode {
     /// The threshold is a difference of scores.
     #[default]
     Abs,
-    /// The threshold is a fraction of the best score. As in Ignite, a negative best score reverses its direction.
+    /// The threshold is a fraction of the best score. If the best score is negative, the threshold has the opposite
+    /// effect, as in Ignite: a slightly worse score is then an improvement.
     Rel,
 }
 
-/// The early-stopping state machine.
+/// A state machine that decides when a run stops early.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EarlyStopping {
@@ -65,7 +66,7 @@ pub struct EarlyStopping {
     progress: Progress,
 }
 
-/// The state of an [`EarlyStopping`] in a checkpoint. Part of the checkpoint format.
+/// The part of an [`EarlyStopping`] that a checkpoint contains. The checkpoint format fixes its encoding.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Progress {
@@ -85,10 +86,11 @@ impl StateCodec for Progress {
 }
 
 impl EarlyStopping {
-    /// Stops at the `patience`-th score in a row without an improvement. The threshold is 0 and a higher score is better.
+    /// Creates a state machine that stops at the `patience`-th score in a row without an improvement. By default, the
+    /// threshold is 0 and a higher score is better.
     ///
     /// # Errors
-    /// [`ConfigError::Patience`] if `patience` is 0.
+    /// Returns [`ConfigError::Patience`] if `patience` is 0.
     pub const fn new(patience: u32) -> Result<Self, ConfigError> {
         if patience == 0 {
             return Err(ConfigError::Patience);
@@ -103,11 +105,11 @@ impl EarlyStopping {
         })
     }
 
-    /// Sets by how much a score must exceed the best one to be an improvement (`min_delta` in earlier versions of
-    /// Ignite).
+    /// Sets the threshold: the amount by which a score must exceed the best score to be an improvement. (Earlier
+    /// versions of Ignite call it `min_delta`.)
     ///
     /// # Errors
-    /// [`ConfigError::Threshold`] if `threshold` is negative, NaN or infinite.
+    /// Returns [`ConfigError::Threshold`] if `threshold` is negative, NaN or infinite.
     pub const fn with_threshold(mut self, threshold: f32, mode: ThresholdMode) -> Result<Self, ConfigError> {
         if !(threshold >= 0.0 && threshold < f32::INFINITY) {
             return Err(ConfigError::Threshold);
@@ -124,8 +126,8 @@ impl EarlyStopping {
         self
     }
 
-    /// Sets whether small gains add up: if true, the best score changes only at an improvement, so several gains below
-    /// the threshold together can exceed it.
+    /// Sets whether small gains add up. If true, only an improvement changes the best score. Several gains below the
+    /// threshold can then exceed the threshold together.
     #[must_use]
     pub const fn with_cumulative(mut self, cumulative: bool) -> Self {
         self.cumulative = cumulative;
@@ -171,25 +173,25 @@ impl EarlyStopping {
         }
     }
 
-    /// The number of scores in a row without an improvement.
+    /// Returns the number of scores in a row without an improvement.
     #[must_use]
     pub const fn counter(&self) -> u32 {
         self.progress.counter
     }
 
-    /// The best score so far; `None` before the first score that is not NaN.
+    /// Returns the best score so far, or `None` if there was no score except NaN.
     #[must_use]
     pub const fn best_score(&self) -> Option<f32> {
         self.progress.best
     }
 
-    /// The number of scores in a row without an improvement at which the run stops.
+    /// Returns the patience: the run stops after this number of scores in a row without an improvement.
     #[must_use]
     pub const fn patience(&self) -> u32 {
         self.patience
     }
 
-    /// The number of further scores without an improvement at which the run stops.
+    /// Returns the number of further scores in a row without an improvement after which the run stops.
     #[must_use]
     pub const fn remaining_patience(&self) -> u32 {
         self.patience.saturating_sub(self.progress.counter)
@@ -200,9 +202,10 @@ impl EarlyStopping {
         self.progress = Progress { counter: 0, best: None };
     }
 
-    /// Attaches the state machine to an event: at each event that `filter` selects, it adds the score that `score`
-    /// returns. When patience is exhausted, it terminates the run with [`StopReason::EarlyStopping`]. If it is attached to
-    /// an evaluator, [`State::terminate_if_stopped`] terminates the trainer.
+    /// Attaches the state machine to a run. At each event that `filter` selects, the handler passes the result of
+    /// `score` to [`update`](Self::update). When the patience is exhausted, the handler terminates the run with the
+    /// reason [`StopReason::EarlyStopping`]. If that run is an evaluation, [`State::terminate_if_stopped`] can
+    /// terminate the training run as well.
     pub const fn attach<O, X, W, F>(self, filter: W, score: F) -> EarlyStoppingHandler<W, F>
     where
         W: EventFilter,
@@ -223,7 +226,7 @@ impl Persist for EarlyStopping {
     }
 }
 
-/// An [`EarlyStopping`] that is attached to an event.
+/// A handler that stops a run early. Created by [`EarlyStopping::attach`].
 #[derive(Clone, Copy, Debug)]
 pub struct EarlyStoppingHandler<W, F, B = ()> {
     /// The state machine.
@@ -234,21 +237,22 @@ pub struct EarlyStoppingHandler<W, F, B = ()> {
 }
 
 impl<W, F> EarlyStoppingHandler<W, F> {
-    /// Calls `observer` after each score with the state machine and the state of the run, for example to report the
-    /// [remaining patience](EarlyStopping::remaining_patience).
+    /// Adds an observer, which is called after each score. It receives the state machine and the state of the run. For
+    /// example, it can report the [remaining patience](EarlyStopping::remaining_patience).
     pub fn observe<O, X, B: FnMut(&EarlyStopping, &State<O, X>)>(self, observer: B) -> EarlyStoppingHandler<W, F, B> {
         let EarlyStoppingHandler { early_stopping, filter, score, .. } = self;
         EarlyStoppingHandler { early_stopping, filter, score, observer }
     }
 }
 
-/// Observes the scores of an [`EarlyStoppingHandler`]: a closure `FnMut(&EarlyStopping, &State<O, X>)`, or `()` for none.
+/// A function that an [`EarlyStoppingHandler`] calls after each score. Closures `FnMut(&EarlyStopping, &State<O, X>)`
+/// implement this trait. The type `()` stands for no observer.
 pub trait EarlyStoppingObserver<O, X> {
     /// Called after each score.
     fn on_score(&mut self, early_stopping: &EarlyStopping, state: &State<O, X>);
 }
 
-/// Observes nothing.
+/// The observer that does nothing.
 impl<O, X> EarlyStoppingObserver<O, X> for () {
     #[inline(always)]
     fn on_score(&mut self, _: &EarlyStopping, _: &State<O, X>) {}
@@ -284,7 +288,7 @@ where
     }
 }
 
-/// Why an [`EarlyStopping`] cannot be constructed.
+/// The reason why an [`EarlyStopping`] cannot be constructed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]

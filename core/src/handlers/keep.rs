@@ -1,10 +1,10 @@
-//! Saves the last output and the metrics of a run with its checkpoints.
+//! Handlers that save the last output and the metrics of a run in its checkpoints.
 //!
-//! A checkpoint that is taken at `IterationCompleted` of an epoch's last iteration is resumed before `EpochCompleted`. A
-//! handler that reads the output or the metrics at `EpochCompleted` then needs the values of the interrupted run.
-//! [`KeepOutput`] and [`KeepMetrics`] save and restore them. They are separate handlers, because only some runs need
-//! them and not every output type can be serialised. The postcard encoding of the value has at most 127 bytes. The
-//! position in the tuple makes no difference.
+//! A checkpoint can be saved at `IterationCompleted` in the last iteration of an epoch. A run that resumes from this
+//! checkpoint continues with `EpochCompleted`. A handler that reads the output or the metrics at that event needs the
+//! values from before the restart. The handlers [`KeepOutput`] and [`KeepMetrics`] save and restore these values. They
+//! are separate handlers, because only some runs need them and not every output type can be serialised. The postcard
+//! encoding of a value must have at most 127 bytes. The position of these handlers in the tuple makes no difference.
 //!
 //! ```
 //! use training_monitor::handlers::keep::KeepOutput;
@@ -26,12 +26,13 @@ use crate::run_record::{HandlerKind, HandlerStates, Persist};
 use crate::state::State;
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Saves and restores [`State::output`], the last output of the step function.
+/// A handler that saves the last output of the step function in each checkpoint. After a restart, it
+/// restores [`State::output`].
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct KeepOutput;
 
-/// Saves and restores [`State::metrics`], the user's metrics.
+/// A handler that saves the user's metrics in each checkpoint. After a restart, it restores [`State::metrics`].
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct KeepMetrics;

@@ -1,4 +1,5 @@
-//! The handlers. Each one is a state machine that can be used alone, or attached to the events of an engine.
+//! The handlers of this crate. Each handler is a state machine, which works alone or attached to the events of an
+//! engine.
 
 pub mod early_stopping;
 pub mod keep;

@@ -32,19 +32,21 @@ use crate::state::{State, StopReason};
 use core::fmt;
 use core::num::NonZeroU32;
 
-/// The guard. `S` is its schedule: [`EveryCall`], which has no state, or [`EveryNthCall`].
+/// A guard that checks values for NaN and infinity. `S` is the schedule of the checks: [`EveryCall`] is the default,
+/// and [`EveryNthCall`] makes them cheaper.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct TerminateOnNan<S = EveryCall> {
     schedule: S,
 }
 
-/// Checks everything at each call.
+/// A schedule that checks everything at each call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EveryCall;
 
-/// Checks at every n-th call, or one n-th of each slice per call.
+/// A schedule with a period of `n` calls. The guard checks a value once per period, or one `n`-th of each slice per
+/// call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EveryNthCall {
@@ -53,7 +55,7 @@ pub struct EveryNthCall {
     calls: u32,
 }
 
-/// When the guard checks: [`EveryCall`] or [`EveryNthCall`].
+/// The schedule of a guard: [`EveryCall`] or [`EveryNthCall`].
 pub trait CheckSchedule: Copy + schedule::Sealed {}
 
 impl CheckSchedule for EveryCall {}
@@ -65,12 +67,12 @@ mod schedule {
     use super::{EveryCall, EveryNthCall, NonZeroU32};
 
     pub trait Sealed {
-        /// The number of calls that together check everything.
+        /// Returns the number of calls that together check everything.
         fn period(&self) -> NonZeroU32;
-        /// The index of the next call within the period. Part of the checkpoint format.
+        /// Returns the index of the next call within the period. Checkpoints contain this index.
         fn index(&self) -> u32;
         fn set_index(&mut self, index: u32);
-        /// Counts a call. Returns whether it is the last one of its period.
+        /// Counts a call. Returns true if it is the last call of its period.
         fn tick(&mut self) -> bool;
     }
 
@@ -96,7 +98,7 @@ mod schedule {
             self.calls
         }
         fn set_index(&mut self, index: u32) {
-            // The period is a setting of the program and can be shorter than in the run that was saved.
+            // The program may now have a shorter period than the program that saved the index.
             self.calls = index.min(self.n.get() - 1);
         }
         #[inline]
@@ -124,11 +126,12 @@ impl TerminateOnNan {
 }
 
 impl<S: CheckSchedule> TerminateOnNan<S> {
-    /// Checks at every `n`-th call only. With [`check_stripe`](Self::check_stripe) or
-    /// [`attach_slices`](Self::attach_slices), each call checks one `n`-th of each slice instead.
+    /// Sets a period of `n` calls. [`check`](Self::check) then checks only every `n`-th
+    /// value. [`check_stripe`](Self::check_stripe) and [`attach_slices`](Self::attach_slices) check one `n`-th of each
+    /// slice per call.
     ///
     /// # Errors
-    /// [`ConfigError::Schedule`] if `n` is 0.
+    /// Returns [`ConfigError::Schedule`] if `n` is 0.
     pub const fn with_schedule(self, n: u32) -> Result<TerminateOnNan<EveryNthCall>, ConfigError> {
         match NonZeroU32::new(n) {
             Some(n) => Ok(TerminateOnNan { schedule: EveryNthCall { n, calls: 0 } }),
@@ -136,34 +139,35 @@ impl<S: CheckSchedule> TerminateOnNan<S> {
         }
     }
 
-    /// Counts the call and, if the schedule selects it, checks `value`. Returns true if `value` contains a NaN or an
-    /// infinity.
+    /// Counts the call. If the schedule selects this call, checks `value` and returns true if it contains a NaN or an
+    /// infinity. Otherwise returns false.
     #[inline]
     pub fn check<F: Finite + ?Sized>(&mut self, value: &F) -> bool {
         self.schedule.tick() && !value.is_finite()
     }
 
-    /// Checks the next stripe of `values`; `n` calls check all of them. Returns true if the stripe contains a NaN or an
-    /// infinity.
+    /// Checks the next stripe (one `n`-th) of `values`, so that `n` calls check all of them. Returns true if the stripe
+    /// contains a NaN or an infinity.
     pub fn check_stripe(&mut self, values: &[f32]) -> bool {
         let found = self.find_in_stripe(values);
         self.schedule.tick();
         found.is_some()
     }
 
-    /// The index in `values` of the first NaN or infinity in the current stripe.
+    /// Returns the index of the first NaN or infinity in the current stripe of `values`. The index counts from the
+    /// start of `values`.
     fn find_in_stripe(&self, values: &[f32]) -> Option<usize> {
         let len = values.len().div_ceil(self.schedule.period().get() as usize);
         let start = len.saturating_mul(self.schedule.index() as usize);
         let end = start.saturating_add(len).min(values.len());
-        // If the length is not a multiple of the period, the last stripes are empty.
+        // `get` returns `None` for an empty stripe at the end, whose start is behind the last value.
         first_non_finite(values.get(start..end)?).map(|index| start.saturating_add(index))
     }
 
-    /// Attaches the guard to an event: at each event that `filter` selects, it checks the value that `output` refers to
-    /// (Ignite's `output_transform`). `output` returns a reference into the model or into the state, such as
-    /// `|_, state| &state.output` or `|net: &Net, _| &net.weights`. A NaN or an infinity terminates the run with
-    /// [`StopReason::NonFinite`].
+    /// Attaches the guard to a run. At each event that `filter` selects, the guard checks the value to which `output`
+    /// returns a reference (Ignite's `output_transform`). Examples of `output` are `|_, state| &state.output` and
+    /// `|net: &Net, _| &net.weights`. A NaN or an infinity terminates the run with the
+    /// reason [`StopReason::NonFinite`].
     pub const fn attach<T, O, X, R, W, F>(self, filter: W, output: F) -> NanGuard<W, F, S>
     where
         T: ?Sized,
@@ -174,8 +178,8 @@ impl<S: CheckSchedule> TerminateOnNan<S> {
         NanGuard { terminate_on_nan: self, filter, output }
     }
 
-    /// Attaches the guard to an event, for several slices: at each event that `filter` selects, `slices` passes slices of
-    /// the model, such as parameters and gradients, to its second argument.
+    /// Attaches the guard to a run, to check several slices. At each event that `filter` selects, the closure `slices`
+    /// passes slices of the model to its second argument. Examples are parameters and gradients.
     ///
     /// ```
     /// use training_monitor::handlers::terminate_on_nan::NonFinite;
@@ -202,7 +206,8 @@ impl<S: CheckSchedule> TerminateOnNan<S> {
     }
 }
 
-/// The state of a [`TerminateOnNan`] in a checkpoint: the index of the next check. Part of the checkpoint format.
+/// The part of a [`TerminateOnNan`] that a checkpoint contains: the index of the next call in the schedule. The
+/// checkpoint format fixes its encoding.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ScheduleIndex(u32);
 
@@ -226,7 +231,8 @@ impl<S: CheckSchedule> Persist for TerminateOnNan<S> {
     }
 }
 
-/// A [`TerminateOnNan`] that checks one value of the model or the state; created by [`TerminateOnNan::attach`].
+/// A handler that checks one value of the model or the state for NaN and infinity. Created
+/// by [`TerminateOnNan::attach`].
 #[derive(Clone, Copy, Debug)]
 pub struct NanGuard<W, F, S = EveryCall> {
     /// The guard.
@@ -257,7 +263,7 @@ where
     }
 }
 
-/// A [`TerminateOnNan`] that checks slices of the model; created by [`TerminateOnNan::attach_slices`].
+/// A handler that checks slices of the model for NaN and infinity. Created by [`TerminateOnNan::attach_slices`].
 #[derive(Clone, Copy, Debug)]
 pub struct SliceNanGuard<W, F, S = EveryCall> {
     /// The guard.
@@ -272,14 +278,14 @@ pub struct SliceNanGuard<W, F, S = EveryCall> {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct NonFinite {
-    /// The index of the slice, in the order in which the slices were passed.
+    /// The index of the slice, starting at 0. Slices are numbered in the order in which the closure passes them.
     pub slice: u32,
     /// The index of the element within the slice.
     pub index: u32,
 }
 
 impl<W, F, S> SliceNanGuard<W, F, S> {
-    /// The position of the NaN or infinity that terminated the run; `None` if there was none.
+    /// Returns the position of the NaN or infinity that terminated the run. Returns `None` if there was none.
     #[must_use]
     pub const fn first_non_finite(&self) -> Option<NonFinite> {
         self.first_non_finite
@@ -320,7 +326,7 @@ where
     }
 }
 
-/// Why a [`TerminateOnNan`] cannot be constructed.
+/// The reason why a [`TerminateOnNan`] cannot be constructed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]

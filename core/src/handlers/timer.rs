@@ -1,11 +1,12 @@
-//! Measures time: of a run, an epoch or a batch, as a total or as an average.
+//! Measures the time of a run, an epoch or a batch, as a total or as an average.
 //!
-//! The rules are Ignite's. A timer runs from construction. [`reset`](Timer::reset) sets it to zero and starts it.
-//! [`pause`](Timer::pause) and [`resume`](Timer::resume) have no effect if the timer is already paused or running.
-//! [`step`](Timer::step) increments the divisor of the average; the divisor is at least 1.
+//! The rules are Ignite's. A timer runs from its construction. The method [`reset`](Timer::reset) sets the timer to
+//! zero and starts it. The method [`pause`](Timer::pause) has no effect while the timer is paused,
+//! and [`resume`](Timer::resume) has no effect while it is running. The method [`step`](Timer::step) counts a step. The
+//! average is the total, divided by the number of steps. A timer without steps divides by 1.
 //!
-//! The caller passes the time, in ticks of its clock (see [`time`](crate::time)). An attached timer owns a clock and
-//! reads it at its events.
+//! The program passes the time, in ticks of its clock (see the module [`time`](crate::time)). A timer that is attached
+//! to a run owns a clock and reads it at its events.
 //!
 //! ```
 //! use training_monitor::Timer;
@@ -28,7 +29,7 @@ use crate::state::State;
 use crate::time::Clock;
 use core::num::NonZeroU32;
 
-/// The timer.
+/// A timer that is driven by the ticks of the program's clock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Timer {
@@ -36,18 +37,19 @@ pub struct Timer {
     /// Ticks of completed intervals.
     total: u64,
     steps: u32,
-    /// Start of the current interval; `None` while the timer is paused.
+    /// The tick at which the current interval started. `None` while the timer is paused.
     since: Option<u64>,
 }
 
 impl Timer {
-    /// Creates a running timer that averages over its steps. `now` is the current tick.
+    /// Creates a timer that runs from the tick `now` and returns averages over its steps.
     #[must_use]
     pub const fn new(now: u64) -> Self {
         Timer { average: true, total: 0, steps: 0, since: Some(now) }
     }
 
-    /// Makes [`value`](Self::value) and [`seconds`](Self::seconds) ignore the steps (Ignite's `average=False`).
+    /// Turns averaging off (Ignite's `average=False`). The methods [`value`](Self::value)
+    /// and [`seconds`](Self::seconds) then return the total time.
     #[must_use]
     pub const fn without_average(mut self) -> Self {
         self.average = false;
@@ -79,13 +81,13 @@ impl Timer {
         self.steps = self.steps.saturating_add(1);
     }
 
-    /// Ticks of completed intervals, without the current one (Ignite's `total`).
+    /// Returns the ticks of all completed intervals, without the current interval (Ignite's `total`).
     #[must_use]
     pub const fn total(&self) -> u64 {
         self.total
     }
 
-    /// Ticks until `now`, including the current interval.
+    /// Returns the ticks until `now`, including the current interval.
     #[must_use]
     pub const fn elapsed(&self, now: u64) -> u64 {
         match self.since {
@@ -95,13 +97,15 @@ impl Timer {
         }
     }
 
-    /// Ignite's `value()` in ticks, rounded down: the elapsed ticks, divided by the steps unless averaging is off.
+    /// Returns the elapsed ticks, divided by the number of steps and rounded down. If averaging is off, returns the
+    /// elapsed ticks. This is Ignite's `value()` in ticks.
     #[must_use]
     pub const fn value(&self, now: u64) -> u64 {
         divide(self.elapsed(now), self.divisor())
     }
 
-    /// Ignite's `value()` in seconds, for a clock with `hertz` ticks per second.
+    /// Returns the elapsed time in seconds, divided by the number of steps unless averaging is off. `hertz` is the
+    /// number of ticks per second. This is Ignite's `value()`.
     #[must_use]
     pub fn seconds(&self, now: u64, hertz: u32) -> f32 {
         self.elapsed(now) as f32 / hertz as f32 / self.divisor().get() as f32
@@ -114,21 +118,22 @@ impl Timer {
         }
     }
 
-    /// The number of steps.
+    /// Returns the number of steps.
     #[must_use]
     pub const fn step_count(&self) -> u32 {
         self.steps
     }
 
-    /// Whether the timer is running.
+    /// Returns whether the timer is running.
     #[must_use]
     pub const fn is_running(&self) -> bool {
         self.since.is_some()
     }
 
-    /// Attaches the timer to a run, with Ignite's default events: it resets at `Started` and pauses at `Completed`.
-    /// [`start`](TimerHandler::start), [`pause`](TimerHandler::pause), [`resume`](TimerHandler::resume) and
-    /// [`step`](TimerHandler::step) select other events.
+    /// Attaches the timer to a run. As in Ignite, the timer resets at `Started` and pauses at `Completed` by default.
+    /// The handler's
+    /// methods [`start`](TimerHandler::start), [`pause`](TimerHandler::pause), [`resume`](TimerHandler::resume)
+    /// and [`step`](TimerHandler::step) select other events.
     ///
     /// ```
     /// use training_monitor::event::{IterationCompleted, IterationStarted};
@@ -159,8 +164,8 @@ impl Timer {
     }
 }
 
-/// Divides by repeated subtraction, bit by bit. The compiler's 64-bit division takes 932 bytes on 32-bit targets, and a
-/// timer is read rarely.
+/// Divides bit by bit. The compiler's 64-bit division takes 932 bytes of code on 32-bit targets. This function is
+/// smaller and slower, which is acceptable because a timer is read rarely.
 #[cfg(not(target_pointer_width = "64"))]
 const fn divide(dividend: u64, divisor: NonZeroU32) -> u64 {
     let divisor = divisor.get() as u64;
@@ -183,10 +188,10 @@ const fn divide(dividend: u64, divisor: NonZeroU32) -> u64 {
     dividend / divisor.get() as u64
 }
 
-/// A [`Timer`] that is attached to the events of a run. The type parameters are its clock, the filters of its events and
-/// its observer.
+/// A handler that starts, pauses and reads a [`Timer`] at the events of a run. The type parameters are the clock, the
+/// event filters and the observer.
 ///
-/// If one event is selected for several operations, they happen in the order start, pause, resume, step, observe.
+/// If several operations select the same event, their order is: start, pause, resume, step, observe.
 #[derive(Clone, Copy, Debug)]
 pub struct TimerHandler<C, S = Started, P = Completed, R = Never, T = Never, V = Never, B = ()> {
     /// The timer.
@@ -202,31 +207,31 @@ pub struct TimerHandler<C, S = Started, P = Completed, R = Never, T = Never, V =
 }
 
 impl<C, S, P, R, T, V, B> TimerHandler<C, S, P, R, T, V, B> {
-    /// Selects the events that [reset](Timer::reset) the timer, instead of `Started`.
+    /// Selects the events that [reset](Timer::reset) the timer. The default is `Started`.
     pub fn start<W: EventFilter>(self, start: W) -> TimerHandler<C, W, P, R, T, V, B> {
         let TimerHandler { timer, clock, pause, resume, step, observed, observer, .. } = self;
         TimerHandler { timer, clock, start, pause, resume, step, observed, observer }
     }
 
-    /// Selects the events that [pause](Timer::pause) the timer, instead of `Completed`.
+    /// Selects the events that [pause](Timer::pause) the timer. The default is `Completed`.
     pub fn pause<W: EventFilter>(self, pause: W) -> TimerHandler<C, S, W, R, T, V, B> {
         let TimerHandler { timer, clock, start, resume, step, observed, observer, .. } = self;
         TimerHandler { timer, clock, start, pause, resume, step, observed, observer }
     }
 
-    /// Selects the events that [resume](Timer::resume) the timer. There are none by default.
+    /// Selects the events that [resume](Timer::resume) the timer. By default, no event does.
     pub fn resume<W: EventFilter>(self, resume: W) -> TimerHandler<C, S, P, W, T, V, B> {
         let TimerHandler { timer, clock, start, pause, step, observed, observer, .. } = self;
         TimerHandler { timer, clock, start, pause, resume, step, observed, observer }
     }
 
-    /// Selects the events that [count a step](Timer::step). There are none by default.
+    /// Selects the events that [count a step](Timer::step). By default, no event does.
     pub fn step<W: EventFilter>(self, step: W) -> TimerHandler<C, S, P, R, W, V, B> {
         let TimerHandler { timer, clock, start, pause, resume, observed, observer, .. } = self;
         TimerHandler { timer, clock, start, pause, resume, step, observed, observer }
     }
 
-    /// [`Timer::value`] at the current tick of the clock.
+    /// Returns [`Timer::value`] at the current tick of the clock.
     pub fn value(&mut self) -> u64
     where
         C: Clock,
@@ -234,7 +239,7 @@ impl<C, S, P, R, T, V, B> TimerHandler<C, S, P, R, T, V, B> {
         self.timer.value(self.clock.now())
     }
 
-    /// [`Timer::seconds`] at the current tick of the clock, which has `hertz` ticks per second.
+    /// Returns [`Timer::seconds`] at the current tick of the clock. `hertz` is the number of ticks per second.
     pub fn seconds(&mut self, hertz: u32) -> f32
     where
         C: Clock,
@@ -242,8 +247,8 @@ impl<C, S, P, R, T, V, B> TimerHandler<C, S, P, R, T, V, B> {
         self.timer.seconds(self.clock.now(), hertz)
     }
 
-    /// Calls `observer` with the timer and the current tick at the events that `filter` selects, for example to report
-    /// the [average](Timer::value).
+    /// Adds an observer, which is called at the events that `filter` selects. It receives the timer and the current
+    /// tick. For example, it can report the [average](Timer::value).
     pub fn observe<W, F>(self, filter: W, observer: F) -> TimerHandler<C, S, P, R, T, W, F>
     where
         W: EventFilter,
@@ -254,13 +259,14 @@ impl<C, S, P, R, T, V, B> TimerHandler<C, S, P, R, T, V, B> {
     }
 }
 
-/// Observes a [`TimerHandler`]: a closure `FnMut(&Timer, u64)`, or `()` for none.
+/// A function that a [`TimerHandler`] calls to report its timer. Closures `FnMut(&Timer, u64)` implement this trait.
+/// The type `()` stands for no observer.
 pub trait TimerObserver {
     /// Called with the timer and the current tick.
     fn on_reading(&mut self, timer: &Timer, now: u64);
 }
 
-/// Observes nothing.
+/// The observer that does nothing.
 impl TimerObserver for () {
     #[inline(always)]
     fn on_reading(&mut self, _: &Timer, _: u64) {}
@@ -307,10 +313,10 @@ where
     }
 }
 
-/// The state of a [`Timer`] in a checkpoint. Part of the checkpoint format.
+/// The part of a [`Timer`] that a checkpoint contains. The checkpoint format fixes its encoding.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TimerState {
-    /// Ticks, including the interval that was current when the state was saved.
+    /// The elapsed ticks when the state was saved, including the interval that had not ended.
     total: u64,
     steps: u32,
     running: bool,
@@ -327,8 +333,8 @@ impl StateCodec for TimerState {
     }
 }
 
-/// Time without power is not measured: the current interval ends when the state is saved, and a new one starts when it
-/// is restored.
+/// The timer does not measure the time between a save and a restore. The current interval ends at the save, and a new
+/// interval starts at the restore.
 impl<C: Clock, S, P, R, T, V, B> Persist for TimerHandler<C, S, P, R, T, V, B> {
     const KIND: HandlerKind = HandlerKind::TIMER;
     type State = TimerState;

@@ -1,18 +1,18 @@
-//! The encoding of one handler's state: postcard's wire format.
+//! Encodes the state of one handler in postcard's wire format.
 //!
-//! Every `serde` type is encoded with postcard. The handlers of this crate encode their states field by field, which
-//! takes a fraction of the code of a generic serializer and produces the same bytes.
+//! States of user-defined handlers are `serde` types, which the crate postcard encodes. The handlers of this crate
+//! encode their fields one by one. The bytes are the same, but the code is much smaller than a generic serializer.
 
 use super::{MAX_STATE, RunRecord};
 use crate::varint;
 use serde::{Serialize, de::DeserializeOwned};
 
-/// A handler state that can be stored in a [`RunRecord`]. Implemented for every `Serialize + DeserializeOwned` type
-/// whose postcard encoding has at most 127 bytes.
+/// A handler state that can be stored in a [`RunRecord`] (the saved state of a run). All types with `Serialize` and
+/// `DeserializeOwned` implement this trait. The postcard encoding of a state must have at most 127 bytes.
 pub trait StateCodec: Sized {
     /// Appends the state to `encoder`.
     fn encode(&self, encoder: &mut StateEncoder<'_>);
-    /// Reads a state from `decoder`. `None` if the bytes are not such a state.
+    /// Reads a state from `decoder`. Returns `None` if the bytes do not encode such a state.
     fn decode(decoder: &mut StateDecoder<'_>) -> Option<Self>;
 }
 
@@ -34,12 +34,13 @@ impl<S: Serialize + DeserializeOwned> StateCodec for S {
 #[derive(Debug)]
 pub struct StateEncoder<'a> {
     record: &'a mut RunRecord,
-    /// Where the state starts in the record's bytes.
+    /// The index of the state's first byte in the record.
     start: usize,
 }
 
 impl<'a> StateEncoder<'a> {
-    /// Starts a state: appends its kind and a placeholder for its length.
+    /// Starts a handler state: appends the kind of the handler, and one byte that `finish` later replaces with the
+    /// length.
     #[inline(never)] // One copy of the code for all handlers.
     pub(super) fn start(record: &'a mut RunRecord, kind: u8) -> Self {
         record.append(kind);
@@ -48,8 +49,9 @@ impl<'a> StateEncoder<'a> {
         StateEncoder { record, start }
     }
 
-    /// Ends a state: fills in its length. The record becomes incomplete if the state is too long.
-    #[inline(never)] // As for `start`.
+    /// Ends a handler state: writes its length to the byte that `start` reserved. If the state is too long, the record
+    /// is marked as incomplete.
+    #[inline(never)] // One copy of the code for all handlers.
     pub(super) fn finish(self) {
         let len = self.record.states.len().wrapping_sub(self.start);
         match self.record.states.get_mut(self.start.wrapping_sub(1)) {
@@ -74,7 +76,7 @@ impl<'a> StateEncoder<'a> {
         varint::write_u64(value, |byte| self.record.append(byte));
     }
 
-    #[inline(never)] // As for `start`.
+    #[inline(never)] // One copy of the code for all handlers.
     pub(crate) fn write_u32(&mut self, value: u32) {
         varint::write_u32(value, |byte| self.record.append(byte));
     }
@@ -85,7 +87,7 @@ impl<'a> StateEncoder<'a> {
     }
 }
 
-/// Connects postcard's serializer to a [`StateEncoder`].
+/// Lets postcard's serializer write to a [`StateEncoder`].
 struct PostcardSink<'b, 'a>(&'b mut StateEncoder<'a>);
 
 impl postcard::ser_flavors::Flavor for PostcardSink<'_, '_> {
@@ -100,7 +102,8 @@ impl postcard::ser_flavors::Flavor for PostcardSink<'_, '_> {
     }
 }
 
-/// Reads the fields of one handler state. Every method returns `None` if the bytes end or are malformed.
+/// Reads the fields of one handler state from its bytes. Each method returns `None` if the bytes end too early or are
+/// invalid.
 #[derive(Debug)]
 pub struct StateDecoder<'a> {
     pub(super) rest: &'a [u8],

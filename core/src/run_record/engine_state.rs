@@ -4,8 +4,8 @@ use crate::state::StopReason;
 
 macro_rules! phases {
     ($($(#[$doc:meta])* $name:ident,)+) => {
-        /// The last event that the engine fired. Together with the other fields of [`EngineState`] it determines the
-        /// engine's next transition. Part of the checkpoint format: new variants are added at the end only.
+        /// The last event that the engine fired. Together with the other fields of [`EngineState`], it determines what
+        /// the engine does next. Checkpoints store a phase as a number, so new variants are only added at the end.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         #[cfg_attr(feature = "defmt", derive(defmt::Format))]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -15,7 +15,8 @@ macro_rules! phases {
         }
 
         impl Phase {
-            /// All variants in declaration order. The macro generates the list with the enum, so no variant can be missing.
+            /// All variants in the order of their declaration. The macro generates this list, so no variant can be
+            /// missing.
             const ALL: &'static [Phase] = &[$(Phase::$name),+];
         }
     };
@@ -24,65 +25,66 @@ macro_rules! phases {
 phases! {
     /// The engine has fired no event.
     NotStarted,
-    /// `Started`.
+    /// The last event was `Started`.
     Started,
-    /// `EpochStarted` or `IterationCompleted`. After both, the next iteration or the end of the epoch follows.
+    /// The last event was `EpochStarted` or `IterationCompleted`. The engine treats both in the same way: the next
+    /// iteration follows, or the end of the epoch.
     BetweenIterations,
-    /// `IterationStarted`. The step function follows.
+    /// The last event was `IterationStarted`. The step function follows.
     IterationStarted,
-    /// `TerminateSingleEpoch`.
+    /// The last event was `TerminateSingleEpoch`.
     EpochTerminated,
-    /// `EpochCompleted`.
+    /// The last event was `EpochCompleted`.
     EpochCompleted,
-    /// `Terminate`.
+    /// The last event was `Terminate`.
     Terminate,
-    /// `Completed`. The run is over.
+    /// The last event was `Completed`. The run is over.
     Completed,
-    /// `ExceptionRaised`. The run is over.
+    /// The last event was `ExceptionRaised`. The run is over.
     ExceptionRaised,
-    /// `GetBatchStarted`. The engine fetches a batch next.
+    /// The last event was `GetBatchStarted`. The engine fetches a batch next.
     GetBatchStarted,
-    /// `GetBatchCompleted`. The iteration follows; a resumed run fetches the batch again.
+    /// The last event was `GetBatchCompleted`. The iteration follows. A resumed run fetches the batch again first.
     GetBatchCompleted,
 }
 
 impl Phase {
-    /// The phase with the code `code` in the checkpoint format. The code of a phase is `phase as u8`.
+    /// Returns the phase that checkpoints store as the number `code`. Returns `None` if there is no such phase.
     pub(crate) fn from_code(code: u32) -> Option<Self> {
         Self::ALL.get(code as usize).copied()
     }
 
-    /// Whether an epoch is running and no iteration has started.
+    /// Returns whether an epoch is running and no iteration has started.
     #[inline(always)]
     pub(crate) const fn is_between_iterations(self) -> bool {
         matches!(self, Phase::BetweenIterations | Phase::GetBatchStarted | Phase::GetBatchCompleted)
     }
 
-    /// Whether the run is over.
+    /// Returns whether the run is over.
     pub(crate) const fn is_final(self) -> bool {
         matches!(self, Phase::Completed | Phase::ExceptionRaised)
     }
 }
 
-/// The engine's state: Ignite's `Engine.state_dict`, extended by the fields that a resume inside an epoch needs. Part of
-/// the checkpoint format, in this order.
+/// The engine's state as a checkpoint contains it. The fields beyond Ignite's `Engine.state_dict` let a run resume
+/// inside an epoch. The order of the fields is part of the checkpoint format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct EngineState {
     /// The last event that the engine fired.
     pub phase: Phase,
-    /// The epoch, starting at 1; 0 before the first one.
+    /// The number of the epoch, starting at 1; 0 before the first epoch.
     pub epoch: u32,
-    /// The iteration, starting at 1 and counting over all epochs; 0 before the first one.
+    /// The number of the iteration, starting at 1 and continuing over all epochs; 0 before the first iteration.
     pub iteration: u32,
-    /// Completed iterations of the epoch.
+    /// The number of completed iterations in the epoch.
     pub offset: u32,
-    /// Batches fetched since the first batch of the data.
+    /// The number of batches fetched since the data last started.
     pub data_offset: u32,
-    /// Iterations per epoch; 0 while unknown.
+    /// The number of iterations per epoch; 0 while it is unknown.
     pub epoch_length: u32,
-    /// The maximum number of epochs, if a handler changed it during the run.
+    /// The maximum number of epochs, if a handler changed it during the run. Otherwise `None`.
     pub max_epochs: Option<u32>,
     /// The reason for termination, if the run is being terminated.
     pub stop: Option<StopReason>,

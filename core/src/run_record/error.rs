@@ -3,7 +3,8 @@
 use super::{CAPACITY, HandlerKind};
 use core::fmt;
 
-/// The states of the handlers do not fit into [`CAPACITY`] bytes, or one of them does not fit into 127 bytes.
+/// The handler states do not fit into a run record. All states together may have [`CAPACITY`] bytes, and each state may
+/// have 127 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RunRecordFull;
@@ -19,18 +20,18 @@ impl fmt::Display for RunRecordFull {
 
 impl core::error::Error for RunRecordFull {}
 
-/// Why a run cannot resume from a record. Nothing has changed, except after
-/// [`BecameUnreadable`](RestoreError::BecameUnreadable).
+/// The reason why a run cannot resume from a record. Nothing has changed, unless the error
+/// is [`BecameUnreadable`](RestoreError::BecameUnreadable).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum RestoreError {
-    /// The record has no state for a handler of the program.
+    /// The record contains no state for a handler of the program.
     Missing {
         /// The kind of the program's handler.
         kind: HandlerKind,
     },
-    /// The record has the state of another handler at this position.
+    /// The record contains the state of another kind of handler at this position.
     OtherHandler {
         /// The kind of the program's handler.
         expected: HandlerKind,
@@ -42,20 +43,21 @@ pub enum RestoreError {
         /// The kind of the handler.
         kind: HandlerKind,
     },
-    /// The record has a state for which the program has no handler.
+    /// The record contains a state for which the program has no handler.
     Unclaimed {
         /// The kind in the record.
         kind: HandlerKind,
     },
     /// The engine's counters contradict each other.
     Engine,
-    /// The stores contain checkpoints, but none of them can be loaded into this model with a run record.
+    /// The stores contain checkpoints, but none can be loaded. Each one is damaged, does not fit the model, or has no
+    /// run record.
     NoneLoadable {
         /// The number of checkpoints that were tried.
         skipped: u32,
     },
-    /// The checkpoint was verified, but could not be read again for loading. Some tensors of the model may have been
-    /// replaced.
+    /// The checkpoint was verified, but could not be read a second time to load it. Some tensors of the model may
+    /// already have their new values.
     BecameUnreadable {
         /// The iteration of that checkpoint.
         iteration: u32,

@@ -1,9 +1,9 @@
-//! The run record: everything beside the model that a run needs to resume. It takes a few dozen bytes.
+//! The run record contains everything that a run needs to resume, except the model. It takes a few dozen bytes.
 //!
-//! The record contains the engine's state and the state of every stateful handler. Every checkpoint of a run contains
-//! its record, so that one commit saves the model and the run together. Handlers append their states in tuple order,
-//! each as (kind, length, postcard bytes), and read them back in the same order. A record of other handlers is refused
-//! before anything changes. This module performs no I/O.
+//! The record contains the state of the engine and the state of each handler. Each checkpoint of a run contains a
+//! record, so that one commit saves the model and the run together. Handlers append their states in tuple order, each
+//! as its kind, its length and its postcard bytes. They read their states in the same order. A record of other handlers
+//! is refused before anything changes. This module performs no I/O.
 //!
 //! ```
 //! use training_monitor::{EarlyStopping, Engine, event::IterationCompleted};
@@ -34,43 +34,46 @@ pub use persist::{HandlerStates, Persist};
 use core::fmt;
 use heapless::Vec;
 
-/// The capacity of a record for the states of all handlers together, in bytes. The four handlers of this crate take at
-/// most 60 bytes.
+/// The maximum size in bytes of all handler states of a record together. The four handlers of this crate take at most
+/// 60 bytes.
 pub const CAPACITY: usize = 128;
 
-/// The largest length of one handler's state, in bytes. Its length must fit into one byte of a varint.
+/// The maximum length of one handler state in bytes. The length is stored as a varint of one byte, which holds at
+/// most 127.
 const MAX_STATE: usize = 127;
 
-/// The largest number of handler states. Their count must fit into one byte of a varint.
+/// The maximum number of handler states. The number is stored as a varint of one byte, which holds at most 127.
 const MAX_STATES: u8 = 127;
 
-/// The kind of handler that a stored state belongs to. Part of the checkpoint format.
+/// The kind of a handler. A checkpoint stores the kind of each handler state, so that no state is restored into another
+/// kind of handler.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct HandlerKind(u8);
 
 impl HandlerKind {
-    /// [`EarlyStopping`](crate::EarlyStopping).
+    /// The kind of [`EarlyStopping`](crate::EarlyStopping).
     pub const EARLY_STOPPING: Self = Self(1);
-    /// [`Timer`](crate::Timer).
+    /// The kind of [`Timer`](crate::Timer).
     pub const TIMER: Self = Self(2);
-    /// [`ModelCheckpoint`](crate::ModelCheckpoint).
+    /// The kind of [`ModelCheckpoint`](crate::ModelCheckpoint).
     pub const MODEL_CHECKPOINT: Self = Self(3);
-    /// [`TerminateOnNan`](crate::TerminateOnNan).
+    /// The kind of [`TerminateOnNan`](crate::TerminateOnNan).
     pub const TERMINATE_ON_NAN: Self = Self(4);
-    /// [`KeepOutput`](crate::handlers::keep::KeepOutput).
+    /// The kind of [`KeepOutput`](crate::handlers::keep::KeepOutput).
     pub const KEEP_OUTPUT: Self = Self(5);
-    /// [`KeepMetrics`](crate::handlers::keep::KeepMetrics).
+    /// The kind of [`KeepMetrics`](crate::handlers::keep::KeepMetrics).
     pub const KEEP_METRICS: Self = Self(6);
 
-    /// The kind of a user-defined handler. The program chooses `number`; only its lowest seven bits are used.
+    /// Returns the kind of a user-defined handler. The program chooses a different `number` from 0 to 127 for each of
+    /// its handler types. The highest bit of `number` is ignored.
     #[must_use]
     pub const fn user(number: u8) -> Self {
         Self(number | 128)
     }
 
-    /// The number that the checkpoint format stores: less than 128 for handlers of this crate, 128 plus the program's
-    /// number for user-defined handlers.
+    /// Returns the number that a checkpoint stores for this kind. Handlers of this crate have numbers below 128. A
+    /// user-defined handler has 128 plus the number that the program chose.
     #[must_use]
     pub const fn code(self) -> u8 {
         self.0
@@ -92,27 +95,30 @@ impl fmt::Display for HandlerKind {
     }
 }
 
-/// The record of a run at one moment.
+/// The record of a run at one moment: the state of the engine and of the handlers.
 #[derive(Clone, PartialEq, Debug)]
 pub struct RunRecord {
     /// The engine's state.
     pub engine: EngineState,
     /// The number of handler states in `states`.
     pub(crate) count: u8,
-    /// The handler states: for each its kind, its length and its postcard bytes.
+    /// The encoded handler states. Each state consists of its kind (one byte), its length (one byte) and its postcard
+    /// bytes.
     pub(crate) states: Vec<u8, CAPACITY, u8>,
-    /// False if a handler state did not fit. An incomplete record is never written to a medium.
+    /// False if a handler state did not fit into the record. An incomplete record is never saved.
     pub(crate) complete: bool,
 }
 
 impl RunRecord {
-    /// The record of a run that has not started and has no handlers. Use it as a buffer for a record that is read.
+    /// Creates the record of a run that has not started and has no handlers. It can serve as a buffer, into which
+    /// another record is read.
     #[must_use]
     pub const fn new() -> Self {
         RunRecord { engine: EngineState::NEW, count: 0, states: Vec::new(), complete: true }
     }
 
-    /// The handler states in tuple order, each as its kind and its postcard bytes.
+    /// Returns the handler states in tuple order. Each item is the kind of a handler and the postcard bytes of its
+    /// state.
     pub fn handlers(&self) -> impl Iterator<Item = (HandlerKind, &[u8])> {
         let mut rest = self.states.as_slice();
         core::iter::from_fn(move || {
@@ -122,15 +128,15 @@ impl RunRecord {
         })
     }
 
-    /// Removes all handler states and announces `count` new ones.
+    /// Removes all handler states and sets their number to `count`.
     pub(crate) fn start(&mut self, count: u8) {
         self.count = count;
         self.states.clear();
         self.complete = true;
     }
 
-    /// Appends one byte of a handler state. On overflow the record is marked incomplete: it can be inspected, but a run
-    /// cannot resume from it.
+    /// Appends one byte to the handler states. If there is no space for it, the record is marked as incomplete, and no
+    /// run can resume from it.
     pub(crate) fn append(&mut self, byte: u8) {
         self.complete &= self.states.push(byte).is_ok();
     }
@@ -142,7 +148,7 @@ impl Default for RunRecord {
     }
 }
 
-/// Splits `bytes` into the kind of the first state, its postcard bytes, and the remaining states.
+/// Splits the first handler state off `bytes`. Returns its kind, its postcard bytes, and the remaining bytes.
 fn split_state(bytes: &[u8]) -> Option<(HandlerKind, &[u8], &[u8])> {
     let (&kind, rest) = bytes.split_first()?;
     let (&len, rest) = rest.split_first()?;

@@ -5,9 +5,9 @@ use super::{HandlerKind, RestoreError, RunRecord, split_state};
 
 /// A handler whose state survives a restart.
 ///
-/// Implement it beside [`Handler`](crate::Handler), and call [`HandlerStates::visit`] in
-/// [`Handler::persist`](crate::Handler::persist). Without that call, the state is not saved. A failed restore changes no handler: `restore` is called only after
-/// the states of all handlers have been decoded.
+/// Implement this trait in addition to [`Handler`](crate::Handler), and call [`HandlerStates::visit`] in the
+/// method [`Handler::persist`](crate::Handler::persist). Without that call, the state is not saved. `restore` is called
+/// only after the states of all handlers have been decoded, so a failed restore changes no handler.
 ///
 /// ```
 /// use training_monitor::run_record::{HandlerKind, HandlerStates, Persist};
@@ -45,9 +45,9 @@ use super::{HandlerKind, RestoreError, RunRecord, split_state};
 /// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
 pub trait Persist {
-    /// Identifies the kind of handler in the record, so that a state is never restored into another kind.
+    /// Identifies this kind of handler in a checkpoint, so that a state is never restored into another kind of handler.
     const KIND: HandlerKind;
-    /// The state: any `serde` type whose postcard encoding has at most 127 bytes.
+    /// The type of the state. Any `serde` type is suitable if its postcard encoding has at most 127 bytes.
     type State: StateCodec;
     /// Returns the current state.
     fn save(&mut self) -> Self::State;
@@ -55,7 +55,8 @@ pub trait Persist {
     fn restore(&mut self, state: Self::State);
 }
 
-/// Saves, checks or restores the states of handlers; the argument of [`Handler::persist`](crate::Handler::persist).
+/// Saves, checks or restores the states of all handlers of a run. It is the argument
+/// of [`Handler::persist`](crate::Handler::persist).
 #[derive(Debug)]
 pub struct HandlerStates<'a>(Access<'a>);
 
@@ -65,7 +66,8 @@ enum Access<'a> {
     Read {
         /// The states that no handler has claimed yet.
         rest: &'a [u8],
-        /// Whether decoded states are passed to their handlers. The first pass only checks the record.
+        /// False in a first pass, which only checks that all states can be decoded. True in a second pass, which
+        /// restores them.
         restoring: bool,
         /// The first error. No state is read after it.
         error: Option<RestoreError>,
@@ -73,23 +75,23 @@ enum Access<'a> {
 }
 
 impl<'a> HandlerStates<'a> {
-    /// Saves the states to `record`, in place of the states that it contains.
+    /// Prepares to save handler states to `record`. Removes the states that `record` already contains.
     pub(crate) fn save(record: &'a mut RunRecord) -> Self {
         record.start(0);
         HandlerStates(Access::Save(record))
     }
 
-    /// Decodes the states of `record` without restoring them.
+    /// Prepares to decode the states of `record` without restoring them.
     pub(crate) fn check(record: &'a RunRecord) -> Self {
         HandlerStates(Access::Read { rest: &record.states, restoring: false, error: None })
     }
 
-    /// Restores the states of `record`.
+    /// Prepares to restore the states of `record`.
     pub(crate) fn restore(record: &'a RunRecord) -> Self {
         HandlerStates(Access::Read { rest: &record.states, restoring: true, error: None })
     }
 
-    /// Saves or restores the state of `handler`. Returns true if `handler` has just been restored.
+    /// Saves, checks or restores the state of `handler`. Returns true only if the state was restored.
     pub fn visit<P: Persist + ?Sized>(&mut self, handler: &mut P) -> bool {
         if let Access::Save(record) = &mut self.0 {
             let state = handler.save();
@@ -106,7 +108,7 @@ impl<'a> HandlerStates<'a> {
         state.map(|state| handler.restore(state)).is_some()
     }
 
-    /// The bytes of the next state, which must be of `kind`.
+    /// Returns a decoder for the next state, which must be of `kind`.
     #[inline(never)] // One copy of the code for all handlers.
     fn next(&mut self, kind: HandlerKind) -> Option<StateDecoder<'a>> {
         let Access::Read { rest, error, .. } = &mut self.0 else { return None };
@@ -123,8 +125,8 @@ impl<'a> HandlerStates<'a> {
         None
     }
 
-    /// Records an error unless the state was `decoded`. Returns whether the handler may be restored.
-    #[inline(never)] // As for `next`.
+    /// Stores an error if `decoded` is false. Returns whether the decoded state may be restored into its handler.
+    #[inline(never)] // One copy of the code for all handlers.
     fn accept(&mut self, kind: HandlerKind, decoded: bool) -> bool {
         let Access::Read { restoring, error, .. } = &mut self.0 else { return false };
         if !decoded {
@@ -133,7 +135,8 @@ impl<'a> HandlerStates<'a> {
         decoded && *restoring
     }
 
-    /// The first error, or [`RestoreError::Unclaimed`] if a state is left over.
+    /// Returns the first error. If all handlers succeeded but a state is left over,
+    /// returns [`RestoreError::Unclaimed`].
     pub(crate) fn finish(&self) -> Result<(), RestoreError> {
         let Access::Read { rest, error, .. } = &self.0 else { return Ok(()) };
         match (*error, split_state(rest)) {

@@ -1,4 +1,4 @@
-//! Events of a checkpoint handler, for observers: saves, evictions and failures.
+//! Events that a checkpoint handler reports to its observer: saves, evictions and failures.
 
 use super::SaveDecision;
 use crate::checkpoint::{DecodeError, EncodeError};
@@ -11,45 +11,46 @@ use core::fmt;
 pub enum CheckpointEvent<'a, E> {
     /// A checkpoint was committed.
     Saved {
-        /// Its step number and score.
+        /// The step number and the score of the checkpoint.
         decision: SaveDecision,
-        /// The bytes of all its streams.
+        /// The size of the checkpoint in bytes.
         bytes: u32,
-        /// The step number of the checkpoint that it evicted.
+        /// The step number of the checkpoint that the save evicted, if any.
         evicted: Option<u32>,
     },
     /// A checkpoint could not be saved.
     SaveFailed {
-        /// Its step number and score.
+        /// The step number and the score of the checkpoint.
         decision: SaveDecision,
         /// The cause.
         error: &'a EncodeError<E>,
         /// Whether the save is retried now.
         retrying: bool,
     },
-    /// An evicted checkpoint could not be removed. The removal is retried at the next save.
+    /// An evicted checkpoint could not be removed from the store. The next save tries to remove it again.
     EvictionFailed {
-        /// Its step number.
+        /// The step number of the checkpoint.
         step: u32,
         /// The cause.
         error: &'a E,
     },
-    /// A checkpoint could not be loaded. An older one is tried.
+    /// A checkpoint could not be loaded. Another one is tried next.
     LoadFailed {
-        /// Its step number.
+        /// The step number of the checkpoint.
         step: u32,
         /// The cause.
         error: &'a DecodeError<E>,
     },
 }
 
-/// Observes a [`CheckpointHandler`](super::CheckpointHandler): a closure `FnMut(&CheckpointEvent<E>)`, or `()` for none.
+/// A function that a [`CheckpointHandler`](super::CheckpointHandler) calls for each event. Closures
+/// `FnMut(&CheckpointEvent<E>)` implement this trait. The type `()` stands for no observer.
 pub trait CheckpointObserver<E> {
-    /// Called for every event.
+    /// Handles one event.
     fn on_checkpoint_event(&mut self, event: &CheckpointEvent<'_, E>);
 }
 
-/// Observes nothing.
+/// The observer that does nothing.
 impl<E> CheckpointObserver<E> for () {
     #[inline]
     fn on_checkpoint_event(&mut self, _: &CheckpointEvent<'_, E>) {}

@@ -1,5 +1,5 @@
-//! The [`Handler`] implementation: decides at its event, saves when all handlers have seen the event, and finds and
-//! loads the checkpoint that a run resumes from.
+//! The [`Handler`] implementation of [`CheckpointHandler`]. It decides at the selected events, and saves after all
+//! handlers have seen the event. It also finds and loads the checkpoint from which a run resumes.
 
 use super::recovery::PriorWrite;
 use super::streams::{ReadPass, read};
@@ -29,7 +29,8 @@ where
         let interval_elapsed = |last: u32| state.iteration().wrapping_sub(last) >= self.min_interval;
         if let Some(decision) = decision.filter(|_| self.last_saved.is_none_or(interval_elapsed)) {
             self.pending = Some(decision);
-            // A stored checkpoint with the same step belongs to another run or to a discarded branch of this one.
+            // The decision is new, so no part of this checkpoint is stored yet. A stored checkpoint with the same step
+            // number is from another run or from before a restart.
             self.prior_write = PriorWrite::None;
             state.request_action();
         }
@@ -38,7 +39,8 @@ where
     fn persist(&mut self, run: &mut State<O, X>, states: &mut HandlerStates<'_>) {
         if states.visit(self) {
             self.prior_write = self.find_prior_write(self.pending, run.iteration());
-            // Completes evictions that the power failure interrupted. The run may end before another save does it.
+            // Removes the checkpoints whose removal the power failure interrupted. The run may end before another save
+            // removes them.
             self.evict_unranked();
         }
     }
@@ -76,7 +78,7 @@ where
         let meta = self.at_iteration(iteration);
         let loaded = meta.is_some_and(|meta| read(&mut self.store, meta.step, model, ReadPass::Load).is_ok());
         if loaded {
-            // Stored checkpoints of later iterations do not belong to the resumed run.
+            // The run continues from this checkpoint, even if the store also contains checkpoints of later iterations.
             self.last_saved = Some(iteration);
         }
         loaded
@@ -84,7 +86,8 @@ where
 }
 
 impl<const N: usize, W, S: Store, F, B: CheckpointObserver<S::Error>> CheckpointHandler<N, W, S, F, B> {
-    /// Saves and retries as the error policy requires. Returns whether the checkpoint was committed.
+    /// Saves a checkpoint, and repeats a failed save as often as the error policy allows. Returns true if the
+    /// checkpoint was committed.
     fn save_with_retries<T: Objects + ?Sized>(
         &mut self,
         decision: SaveDecision,
@@ -116,8 +119,8 @@ impl<const N: usize, W, S: Store, F, B: CheckpointObserver<S::Error>> Checkpoint
     }
 }
 
-/// The state of a [`CheckpointHandler`] in a checkpoint. The ranking is not part of it; it is rebuilt from the medium. Part of the
-/// checkpoint format.
+/// The part of a [`CheckpointHandler`] that a checkpoint contains. The ranking is not part of it, because the handler
+/// rebuilds the ranking from the store. The checkpoint format fixes the encoding.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct CheckpointHandlerState {
     calls: u32,

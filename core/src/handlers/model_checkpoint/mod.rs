@@ -1,12 +1,12 @@
-//! Saves checkpoints: every n-th call, or the best `n_saved` by a score.
+//! Saves checkpoints at every n-th call, or the best `n_saved` checkpoints by a score.
 //!
-//! The rules are Ignite 0.2.0's, whose `ModelCheckpoint` counts its own calls. The step number is the number of the call
-//! (or the engine's iteration or epoch, see [`StepSource`]). Either an interval or a score decides. [`ranking`] decides
-//! which checkpoints are kept. Two rules differ from Ignite: a NaN score is never saved, and the ranking changes only
-//! after a commit. A failed save consumes its step number.
+//! The rules are those of Ignite 0.2.0, whose `ModelCheckpoint` counts its own calls. The step number of a checkpoint
+//! is the number of the call (or the engine's iteration or epoch, see [`StepSource`]). Either an interval or a score
+//! decides whether to save. The module [`ranking`] decides which checkpoints are kept. Two rules differ from Ignite: a
+//! NaN score is never saved, and the ranking changes only after a commit. A failed save consumes its step number.
 //!
-//! [`ModelCheckpoint`] is the state machine. [`attach`](ModelCheckpoint::attach) combines it with a
-//! [store](crate::store). The attached handler saves in this order:
+//! The type [`ModelCheckpoint`] is a state machine. The method [`attach`](ModelCheckpoint::attach) combines it with
+//! a [store](crate::store). The resulting handler saves in this order:
 //!
 //! 1. It measures and checks the objects. An error at this point leaves the medium unchanged.
 //! 2. The store opens a place, and the encoder streams the objects into it.
@@ -14,15 +14,15 @@
 //! 4. The ranking changes.
 //! 5. The store removes the evicted checkpoint.
 //!
-//! The store needs one place more than the number of checkpoints that are kept. Otherwise the save after the last free place
-//! fails, and the run ends with [`RunError::SaveFailed`](crate::RunError::SaveFailed).
+//! The store needs one place more than the number of checkpoints that are kept. Otherwise the save after the last free
+//! place fails, and the run ends with [`RunError::SaveFailed`](crate::RunError::SaveFailed).
 //!
 //! An error before the commit leaves the ranking and the stored checkpoints unchanged. A failed removal is reported and
-//! retried at the next save. [`last_error`](CheckpointHandler::last_error) and an
-//! [observer](CheckpointHandler::observe) give the cause of a failed save.
+//! repeated at the next save. The method [`last_error`](CheckpointHandler::last_error) and
+//! an [observer](CheckpointHandler::observe) give the cause of a failed save.
 //!
-//! A run that saves at `IterationCompleted` and takes a score from the output at `EpochCompleted` needs
-//! [`KeepOutput`](crate::handlers::keep::KeepOutput) among its handlers.
+//! A run that saves at `IterationCompleted` and takes a score from the output at `EpochCompleted` needs the
+//! handler [`KeepOutput`](crate::handlers::keep::KeepOutput).
 //!
 //! ```
 //! use training_monitor::{Engine, ModelCheckpoint, checkpoint::Named, event::IterationCompleted, store::ram::Ram};
@@ -66,18 +66,19 @@ use crate::store::{CheckpointMeta, Store};
 use recovery::PriorWrite;
 use streams::{ReadPass, read, write_single_stream, write_stream_per_object};
 
-/// A [`ModelCheckpoint`] that is attached to an event and saves to a store.
+/// A handler that saves checkpoints to a store at selected events. Created by [`ModelCheckpoint::attach`].
 #[derive(Debug)]
 pub struct CheckpointHandler<const N: usize, W, S: Store, F, B = ()> {
     policy: ModelCheckpoint<N, F>,
     filter: W,
     store: S,
     observer: B,
-    /// A save that is decided and not performed yet.
+    /// The save that is decided but not yet performed.
     pending: Option<SaveDecision>,
-    /// How much of the pending save reached the medium before a restart.
+    /// Whether the store already contained the pending save after a restart.
     prior_write: PriorWrite,
-    /// The highest sequence number that the medium can contain, including those of failed saves.
+    /// The highest sequence number that a stored checkpoint can have. Failed saves count, because they may have reached
+    /// the medium.
     sequence: u32,
     /// The minimum number of iterations between two saves.
     min_interval: u32,
@@ -87,12 +88,13 @@ pub struct CheckpointHandler<const N: usize, W, S: Store, F, B = ()> {
 }
 
 impl<const N: usize, F> ModelCheckpoint<N, F> {
-    /// Attaches the state machine to an event: at each event that `filter` selects, it decides, and saves the
-    /// [`Objects`] of the model to `store`. The ranking and, for [`StepSource::Calls`], the step number continue from the
-    /// checkpoints in the store. Checkpoints in excess of `n_saved` are removed at the next save.
+    /// Attaches the state machine to a run and to a store. At each event that `filter` selects, the handler decides
+    /// whether to save the [`Objects`] of the model to `store`. The ranking continues from the checkpoints in the
+    /// store. With [`StepSource::Calls`], the step numbers continue, too. If the store contains more than `n_saved`
+    /// checkpoints, the next save removes the surplus.
     ///
     /// # Errors
-    /// The error of the store if it cannot list its checkpoints.
+    /// Returns the error of the store if it cannot list its checkpoints.
     pub fn attach<W: EventFilter, S: Store>(
         mut self,
         filter: W,
@@ -138,43 +140,45 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         }
     }
 
-    /// Sets the minimum number of iterations between two saves, to reduce wear. A save that is decided earlier is skipped,
-    /// and its step number is consumed. Use it if the score improves at nearly every call.
+    /// Sets the minimum number of iterations between two saves, to reduce the wear of the medium. A save that is due
+    /// too early is skipped, and its step number is not used again. This setting helps if the score improves at nearly
+    /// every call.
     #[must_use]
     pub fn min_interval(mut self, iterations: u32) -> Self {
         self.min_interval = iterations;
         self
     }
 
-    /// The state machine: the kept checkpoints, the best one, the latest one.
+    /// Returns the state machine, which knows the kept checkpoints, the best one and the latest one.
     pub const fn policy(&self) -> &ModelCheckpoint<N, F> {
         &self.policy
     }
 
-    /// The store.
+    /// Returns the store.
     pub const fn store(&self) -> &S {
         &self.store
     }
 
-    /// The store, for operations beside saves, such as erasing flash ahead of a save.
+    /// Returns the store, for example to erase flash before the next save needs it.
     pub const fn store_mut(&mut self) -> &mut S {
         &mut self.store
     }
 
-    /// Returns the store.
+    /// Discards the handler and returns its store.
     pub fn into_store(self) -> S {
         self.store
     }
 
-    /// The error of the last save; `None` if it succeeded.
+    /// Returns the error of the last save, or `None` if it succeeded.
     pub const fn last_error(&self) -> Option<&EncodeError<S::Error>> {
         self.last_error.as_ref()
     }
 
-    /// Verifies the checkpoint of `step` and loads it into `objects`.
+    /// Verifies the checkpoint with the step number `step`, then loads it into `objects`.
     ///
     /// # Errors
-    /// [`DecodeError`]. Nothing has changed, unless the medium changed between verifying and loading.
+    /// Returns a [`DecodeError`] if the checkpoint cannot be loaded. `objects` is unchanged, unless the medium changed
+    /// between the two steps.
     pub fn load_step<T: Objects + ?Sized>(
         &mut self,
         step: u32,
@@ -184,10 +188,11 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         read(&mut self.store, step, objects, ReadPass::Load)
     }
 
-    /// Loads the best checkpoint, or the next best one if the best is damaged. Returns `Ok(None)` if there is none.
+    /// Loads the best checkpoint into `objects`. If that checkpoint is damaged, loads the next best one. Returns
+    /// `Ok(None)` if there is no checkpoint.
     ///
     /// # Errors
-    /// If no checkpoint can be loaded, the error of the last one that was tried.
+    /// Returns the error of the last checkpoint that was tried, if no checkpoint can be loaded.
     pub fn load_best<T: Objects + ?Sized>(&mut self, objects: &mut T) -> Result<Option<Info>, DecodeError<S::Error>>
     where
         B: CheckpointObserver<S::Error>,
@@ -206,11 +211,12 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         last
     }
 
-    /// Saves `objects` now, independent of the policy: at the end of a run, or before a planned shutdown. The checkpoint
-    /// is ranked like any other, so with a low score it may be evicted at once.
+    /// Saves `objects` now, even if the policy would not. Use this method at the end of a run or before a planned
+    /// shutdown. The checkpoint is ranked like any other, so a checkpoint with a low score can be evicted at once.
     ///
     /// # Errors
-    /// [`EncodeError`]. The ranking and the stored checkpoints are unchanged; the sequence number is consumed.
+    /// Returns an [`EncodeError`] if the save failed. The ranking and the stored checkpoints are then unchanged, but
+    /// the sequence number is consumed.
     pub fn save<T: Objects + ?Sized>(
         &mut self,
         decision: SaveDecision,
@@ -221,7 +227,8 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
     where
         B: CheckpointObserver<S::Error>,
     {
-        // Frees the place of a checkpoint that was found in excess or whose removal failed.
+        // Frees places in the store. It may still contain checkpoints whose removal failed or that are more than
+        // `n_saved`.
         self.evict_unranked();
         let written = self.write(decision, iteration, record, objects);
         self.reconcile(written.is_ok().then_some(decision.step));
@@ -234,7 +241,7 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         Ok(())
     }
 
-    /// Writes and commits a checkpoint. Returns the bytes of all its streams.
+    /// Writes a checkpoint to the store and commits it. Returns the size of the checkpoint in bytes.
     fn write<T: Objects + ?Sized>(
         &mut self,
         decision: SaveDecision,
@@ -245,7 +252,8 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         if record.is_some_and(|record| !record.complete) {
             return Err(EncodeError::RunRecordFull);
         }
-        // A failed save consumes the number, because it is unknown how much of the checkpoint the medium contains.
+        // Each attempt has its own sequence number, because a failed save may have left a part of its checkpoint on the
+        // medium.
         self.sequence = self.sequence.wrapping_add(1);
         let header = Header {
             step: decision.step,
@@ -256,7 +264,7 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         };
         let contents =
             Contents { header, record, single_object: None, allow_non_finite: self.policy.settings.allow_non_finite };
-        // All errors that do not come from the store are found here, before the store is changed.
+        // Measuring the size also checks the objects. An error in them is thus found before the store is changed.
         let total = checkpoint::measure_for(&contents, objects)?;
         let (bytes, last) = if S::STREAM_PER_OBJECT {
             write_stream_per_object(&mut self.store, &contents, objects)?

@@ -1,4 +1,4 @@
-//! The decisions of a [`ModelCheckpoint`]: which checkpoints are saved, and which one is evicted.
+//! Decides which checkpoints are saved and which ones are evicted. This module performs no I/O.
 
 use super::ranking::{Order, RankedCheckpoint, Ranking};
 use crate::event::Counters;
@@ -20,7 +20,8 @@ pub enum StepSource {
     Epoch,
 }
 
-/// The decision to save a checkpoint. Part of the checkpoint format.
+/// The decision to save a checkpoint. A checkpoint can contain a pending decision, so the checkpoint format fixes these
+/// fields.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -41,14 +42,15 @@ pub enum OnError {
     Stop,
     /// Continue the run without this checkpoint.
     Continue,
-    /// Retry the save up to this many times, then continue without this checkpoint.
+    /// Repeat the save up to this number of times. If all attempts fail, continue the run without this checkpoint.
     Retry(u8),
 }
 
-/// Saves the best checkpoints by a score, or the latest ones at an interval, and decides which one is evicted.
+/// A policy that saves the best checkpoints by a score, or the latest ones at an interval. It also decides which
+/// checkpoint is evicted.
 ///
-/// This is a state machine: it decides and performs no I/O. [`attach`](Self::attach) combines it with a store. `N` is
-/// the size of its table, from 1 to 255. The [module](super) describes its rules.
+/// The policy is a state machine that performs no I/O. The method [`attach`](Self::attach) combines it with a store.
+/// `N`, from 1 to 255, is the largest number of checkpoints that it can keep. The [module](super) describes its rules.
 ///
 /// ```
 /// use training_monitor::ModelCheckpoint;
@@ -73,11 +75,11 @@ pub struct ModelCheckpoint<const N: usize, F = NoScore> {
     pub(super) score_function: F,
     pub(super) settings: Settings,
     interval: Option<NonZeroU32>,
-    /// If true, nothing is evicted and the table contains the best `N` checkpoints.
+    /// If true, no checkpoint is removed from the store, and the ranking contains only the best `N` of them.
     keep_all: bool,
     calls: u32,
     ranking: Ranking<N>,
-    /// The newest committed checkpoint, whether or not it is ranked.
+    /// The checkpoint of the newest commit. The ranking need not contain it.
     latest: Option<RankedCheckpoint>,
 }
 
@@ -90,32 +92,33 @@ pub(super) struct Settings {
     pub allow_non_finite: bool,
 }
 
-/// There is no score; an interval decides. See [`ModelCheckpoint::every`].
+/// A policy type without a score: an interval decides when to save. Used by [`ModelCheckpoint::every`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct NoScore;
 
-/// The caller passes the score to [`ModelCheckpoint::update`]. See [`ModelCheckpoint::by_score`].
+/// A policy type for which the program passes the score to [`ModelCheckpoint::update`]. Used
+/// by [`ModelCheckpoint::by_score`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ScoreArgument;
 
-/// A function returns the score. See [`ModelCheckpoint::best_by`].
+/// A policy type with a function that computes the score. Used by [`ModelCheckpoint::best_by`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ScoreFunction<F>(F);
 
-/// A policy that ranks by score: [`ScoreArgument`] or [`ScoreFunction`].
+/// A marker trait for policies that rank checkpoints by a score: [`ScoreArgument`] and [`ScoreFunction`].
 pub trait Scored {}
 
 impl Scored for ScoreArgument {}
 impl<F> Scored for ScoreFunction<F> {}
 
-/// How an attached handler gets the score: implemented for [`NoScore`], and for [`ScoreFunction`] of a closure
-/// `FnMut(&State<O, X>) -> f32`.
+/// Gives an attached handler the score of a checkpoint. [`NoScore`] gives none. [`ScoreFunction`] calls its closure,
+/// which has the type `FnMut(&State<O, X>) -> f32`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not return a score for this engine",
     note = "construct the `ModelCheckpoint` with `every(n)` or with `best_by(|state| ...)` to attach it"
 )]
 pub trait GetScore<O, X> {
-    /// The current score, or `None` if there is no score.
+    /// Returns the current score, or `None` if there is no score.
     fn score(&mut self, state: &State<O, X>) -> Option<f32>;
 }
 
@@ -134,23 +137,24 @@ impl<O, X, F: FnMut(&State<O, X>) -> f32> GetScore<O, X> for ScoreFunction<F> {
 }
 
 impl<const N: usize> ModelCheckpoint<N> {
-    /// Saves at every `calls`-th call; the first step number is `calls`. The latest `N` checkpoints are kept (Ignite's
-    /// `save_interval`).
+    /// Creates a policy that saves at every `calls`-th call and keeps the latest `N` checkpoints (Ignite's
+    /// `save_interval`). The first checkpoint has the step number `calls`.
     ///
     /// # Errors
-    /// [`ConfigError::Interval`] if `calls` is 0.
+    /// Returns [`ConfigError::Interval`] if `calls` is 0.
     pub fn every(calls: u32) -> Result<Self, ConfigError> {
         let interval = NonZeroU32::new(calls).ok_or(ConfigError::Interval)?;
         Ok(Self::new(Some(interval), Order::Step, NoScore))
     }
 
-    /// Saves each checkpoint that is among the best `N` by the score that `score` returns; a higher score is better
-    /// (Ignite's `score_function`).
+    /// Creates a policy that saves the best `N` checkpoints by score. The closure `score` computes the score. A higher
+    /// score is better (Ignite's `score_function`).
     pub fn best_by<O, X, F: FnMut(&State<O, X>) -> f32>(score: F) -> ModelCheckpoint<N, ScoreFunction<F>> {
         ModelCheckpoint::new(None, Order::Score, ScoreFunction(score))
     }
 
-    /// Saves each checkpoint that is among the best `N` by the score that is passed to [`update`](Self::update).
+    /// Creates a policy that saves the best `N` checkpoints by score. The program passes each score
+    /// to [`update`](Self::update).
     #[must_use]
     pub fn by_score() -> ModelCheckpoint<N, ScoreArgument> {
         ModelCheckpoint::new(None, Order::Score, ScoreArgument)
@@ -158,10 +162,11 @@ impl<const N: usize> ModelCheckpoint<N> {
 }
 
 impl<const N: usize, F: Scored> ModelCheckpoint<N, F> {
-    /// Sets the name of the score, which appears in file names and in the checkpoint.
+    /// Sets the name of the score. Checkpoints and file names contain this name.
     ///
     /// # Errors
-    /// [`ConfigError::ScoreName`] if `name` is empty or longer than [`MAX_NAME`](crate::checkpoint::MAX_NAME) bytes.
+    /// Returns [`ConfigError::ScoreName`] if `name` is empty or longer than [`MAX_NAME`](crate::checkpoint::MAX_NAME)
+    /// bytes.
     pub fn with_score_name(mut self, name: &'static str) -> Result<Self, ConfigError> {
         if name.is_empty() || name.len() > crate::checkpoint::MAX_NAME {
             return Err(ConfigError::ScoreName);
@@ -170,7 +175,7 @@ impl<const N: usize, F: Scored> ModelCheckpoint<N, F> {
         Ok(self)
     }
 
-    /// Sets whether a checkpoint with the same score as the worst one replaces it. The default is false.
+    /// Sets whether a new checkpoint replaces the worst one if both have the same score. The default is false.
     #[must_use]
     pub fn with_greater_or_equal(mut self, or_equal: bool) -> Self {
         self.ranking.set_greater_or_equal(or_equal);
@@ -197,10 +202,10 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
         }
     }
 
-    /// Sets how many checkpoints are kept, if it is less than the table size `N`.
+    /// Sets the number of checkpoints that are kept. The default is `N`, the table size.
     ///
     /// # Errors
-    /// [`ConfigError::NSaved`] if `n_saved` is 0 or greater than `N`.
+    /// Returns [`ConfigError::NSaved`] if `n_saved` is 0 or greater than `N`.
     pub fn with_n_saved(mut self, n_saved: u32) -> Result<Self, ConfigError> {
         match u8::try_from(n_saved) {
             Ok(places) if places > 0 && usize::from(places) <= N => self.ranking.set_places(places),
@@ -216,33 +221,35 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
         self
     }
 
-    /// Sets the source of the step numbers. The default is [`StepSource::Calls`].
+    /// Sets where the step numbers of checkpoints come from. The default is [`StepSource::Calls`].
     #[must_use]
     pub fn with_step_source(mut self, source: StepSource) -> Self {
         self.settings.step_source = source;
         self
     }
 
-    /// Sets the reaction to a failed save. The default is [`OnError::Stop`].
+    /// Sets what the handler does after a failed save. The default is [`OnError::Stop`].
     #[must_use]
     pub fn with_on_error(mut self, policy: OnError) -> Self {
         self.settings.on_error = policy;
         self
     }
 
-    /// Sets whether checkpoints with NaN or infinite weights may be saved. The default is false.
+    /// Sets whether a model with NaN or infinite weights may be saved. The default is false.
     #[must_use]
     pub fn with_allow_non_finite(mut self, allow: bool) -> Self {
         self.settings.allow_non_finite = allow;
         self
     }
 
-    /// Counts a call and decides whether to save. `score` is ignored if an interval decides.
+    /// Counts a call and decides whether to save. Returns `None` if no checkpoint must be saved. A policy with an
+    /// interval ignores `score`.
     pub fn update(&mut self, score: Option<f32>) -> Option<SaveDecision> {
         self.update_at(&Counters::default(), score)
     }
 
-    /// As [`update`](Self::update), with the engine's counters for [`StepSource::Iteration`] and [`StepSource::Epoch`].
+    /// Does the same as [`update`](Self::update), with the engine's counters. They are the step numbers
+    /// for [`StepSource::Iteration`] and [`StepSource::Epoch`].
     pub fn update_at(&mut self, counters: &Counters, score: Option<f32>) -> Option<SaveDecision> {
         self.calls = self.calls.saturating_add(1);
         if self.interval.is_some_and(|interval| self.calls % interval != 0) {
@@ -263,7 +270,8 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
         save.then_some(SaveDecision { step, score: checkpoint.score() })
     }
 
-    /// Records the commit of `decision` in the ranking. Returns the evicted checkpoint, if any.
+    /// Adds a checkpoint to the ranking after its commit. Returns the checkpoint that must be removed from the store,
+    /// if any.
     pub fn record_commit(&mut self, decision: SaveDecision) -> Option<RankedCheckpoint> {
         let checkpoint = RankedCheckpoint::new(decision.step, decision.score);
         let evicted = self.ranking.insert(checkpoint);
@@ -272,16 +280,16 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
             return None;
         }
         if !self.is_kept(decision.step) {
-            // The checkpoint itself is evicted, and the latest one is unchanged.
+            // The new checkpoint itself is evicted, so `latest` stays unchanged.
             return evicted;
         }
         self.latest = Some(checkpoint);
-        // A checkpoint with the same step was overwritten in its place, so there is nothing to remove.
+        // The new checkpoint has replaced a stored one with the same step number. So there is nothing to remove.
         evicted.filter(|evicted| evicted.step != decision.step)
     }
 
-    /// Adds a checkpoint that was found on the medium. Call it in the order from the oldest to the newest. Returns the
-    /// evicted checkpoint, if any.
+    /// Adds a stored checkpoint to the ranking. Call this method for all checkpoints in the store, the oldest first.
+    /// Returns the checkpoint that is evicted from the ranking, if any.
     pub fn restore_entry(&mut self, decision: SaveDecision) -> Option<RankedCheckpoint> {
         if self.settings.step_source == StepSource::Calls {
             self.calls = self.calls.max(decision.step);
@@ -289,37 +297,38 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
         self.record_commit(decision)
     }
 
-    /// Whether the checkpoint of `step` is ranked.
+    /// Returns whether the ranking contains the checkpoint with the step number `step`.
     pub(super) fn is_kept(&self, step: u32) -> bool {
         self.ranking.entries().iter().any(|kept| kept.step == step)
     }
 
-    /// The best checkpoint. If an interval decides, it is the latest one.
+    /// Returns the best checkpoint. For a policy with an interval, this is the latest checkpoint.
     #[must_use]
     pub fn best(&self) -> Option<RankedCheckpoint> {
         self.ranking.best()
     }
 
-    /// The newest checkpoint that is kept.
+    /// Returns the newest checkpoint that is kept.
     #[must_use]
     pub fn latest(&self) -> Option<RankedCheckpoint> {
-        // Only a later commit evicts the latest checkpoint, so there is none only before the first commit.
+        // Only a later commit can evict the latest checkpoint. So the result is `None` only before the first commit.
         self.latest.filter(|latest| self.keep_all || self.is_kept(latest.step))
     }
 
-    /// The ranked checkpoints, from the worst to the best. With [`keep_all`](Self::keep_all) these are the best `N`.
+    /// Returns the checkpoints in the ranking, from the worst to the best. With [`keep_all`](Self::keep_all), these are
+    /// the best `N` checkpoints.
     #[must_use]
     pub fn kept(&self) -> &[RankedCheckpoint] {
         self.ranking.entries()
     }
 
-    /// The number of calls.
+    /// Returns the number of calls.
     #[must_use]
     pub const fn calls(&self) -> u32 {
         self.calls
     }
 
-    /// Whether nothing is ever evicted.
+    /// Returns whether nothing is ever evicted.
     pub(super) const fn keeps_all(&self) -> bool {
         self.keep_all
     }
@@ -328,8 +337,8 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
         self.calls = calls;
     }
 
-    /// Resets the calls and the ranking, for an independent run with the same settings. Stored checkpoints are not
-    /// removed.
+    /// Sets the number of calls to 0 and clears the ranking, to start another run with the same settings. The stored
+    /// checkpoints remain.
     pub fn reset(&mut self) {
         self.calls = 0;
         self.ranking.clear();
@@ -337,7 +346,7 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
     }
 }
 
-/// Why a [`ModelCheckpoint`] cannot be constructed.
+/// The reason why a [`ModelCheckpoint`] cannot be constructed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]

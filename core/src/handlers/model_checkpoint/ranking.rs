@@ -1,9 +1,9 @@
-//! Retention: a table of at most `N` checkpoints that decides which one is evicted.
+//! A table of the checkpoints that are kept. It decides which checkpoint is evicted.
 //!
-//! Checkpoints are ranked by score, or by step if there is no score. The rules are Ignite's. A new checkpoint enters if
-//! there is a free place or if it is better than the worst one. An equal checkpoint does not enter, unless
-//! `greater_or_equal` is set. Among equal checkpoints the oldest is evicted first. Unlike in Ignite, a NaN score never
-//! enters, so it cannot block the table.
+//! Checkpoints are ranked by score, or by step number if there is no score. The rules are Ignite's. A new checkpoint
+//! enters the table if a place is free or if it is better than the worst one. An equal checkpoint does not enter,
+//! unless `greater_or_equal` is set. Of several equal checkpoints, the oldest is evicted first. Unlike in Ignite, a NaN
+//! score never enters, so it cannot block the table.
 //!
 //! ```
 //! use training_monitor::handlers::model_checkpoint::ranking::{Order, RankedCheckpoint, Ranking};
@@ -29,12 +29,13 @@ use heapless::Vec;
 pub struct RankedCheckpoint {
     /// The step number, which identifies the checkpoint.
     pub step: u32,
-    /// NaN if there is no score. A NaN score is never ranked, so the value is free.
+    /// The score, or NaN if there is no score. This is unambiguous, because a checkpoint with a NaN score is never
+    /// ranked.
     score: f32,
 }
 
 impl RankedCheckpoint {
-    /// A checkpoint with an optional score. A NaN score is treated as no score.
+    /// Creates an entry for a checkpoint. A NaN score is treated as no score.
     #[must_use]
     pub const fn new(step: u32, score: Option<f32>) -> Self {
         RankedCheckpoint {
@@ -46,7 +47,7 @@ impl RankedCheckpoint {
         }
     }
 
-    /// The signed score.
+    /// Returns the score, or `None` if there is no score.
     #[must_use]
     pub const fn score(&self) -> Option<f32> {
         if self.score.is_nan() { None } else { Some(self.score) }
@@ -63,10 +64,10 @@ pub enum Order {
     Step,
 }
 
-/// A table of at most `N` checkpoints, from the worst to the best.
+/// A table of at most `N` checkpoints, sorted from the worst to the best.
 #[derive(Clone, Debug)]
 pub struct Ranking<const N: usize> {
-    /// In ascending order; among equal checkpoints the older one comes first.
+    /// The checkpoints, from the worst to the best. Among equal checkpoints, the older one comes first.
     entries: Vec<RankedCheckpoint, N, u8>,
     places: u8,
     order: Order,
@@ -74,26 +75,26 @@ pub struct Ranking<const N: usize> {
 }
 
 impl<const N: usize> Ranking<N> {
-    /// Creates an empty table with `places` places; at most `N` and at most 255.
+    /// Creates an empty table for `places` checkpoints. A larger number than `N` or 255 is reduced to that number.
     #[must_use]
     pub fn new(places: usize, order: Order, greater_or_equal: bool) -> Self {
         let places = u8::try_from(places.min(N)).unwrap_or(u8::MAX);
         Ranking { entries: Vec::new(), places, order, or_equal: greater_or_equal }
     }
 
-    /// The checkpoints from the worst to the best.
+    /// Returns the checkpoints, from the worst to the best.
     #[must_use]
     pub fn entries(&self) -> &[RankedCheckpoint] {
         &self.entries
     }
 
-    /// The best checkpoint. With [`Order::Step`] it is the latest one.
+    /// Returns the best checkpoint. With [`Order::Step`], this is the latest checkpoint.
     #[must_use]
     pub fn best(&self) -> Option<RankedCheckpoint> {
         self.entries.last().copied()
     }
 
-    /// Whether all places are taken.
+    /// Returns whether all places are taken.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.entries.len() >= usize::from(self.places)
@@ -107,7 +108,8 @@ impl<const N: usize> Ranking<N> {
         self.or_equal = or_equal;
     }
 
-    /// Whether `checkpoint` would enter the table: there is a free place, or the worst checkpoint would be evicted.
+    /// Returns whether `checkpoint` would enter the table: either a place is free, or the worst checkpoint would be
+    /// evicted.
     #[must_use]
     pub fn accepts(&self, checkpoint: &RankedCheckpoint) -> bool {
         if self.is_nan(checkpoint) {
@@ -122,9 +124,9 @@ impl<const N: usize> Ranking<N> {
         }
     }
 
-    /// Inserts `checkpoint` and returns the evicted one: the worst one, or the one with the same step, which it replaces.
-    /// Returns `checkpoint` itself if the table does not [accept](Self::accepts) it. A NaN score never enters, not even in
-    /// place of the same step.
+    /// Inserts `checkpoint`. It replaces the one with the same step number; without such a one, a full table evicts its
+    /// worst one. Returns the replaced or evicted checkpoint. If the table does not [accept](Self::accepts)
+    /// `checkpoint`, returns `checkpoint` itself. A NaN score is never accepted.
     pub fn insert(&mut self, checkpoint: RankedCheckpoint) -> Option<RankedCheckpoint> {
         let same_step = self.entries.iter().position(|kept| kept.step == checkpoint.step);
         if self.is_nan(&checkpoint) || (same_step.is_none() && !self.accepts(&checkpoint)) {
@@ -140,8 +142,8 @@ impl<const N: usize> Ranking<N> {
         } else if let Some(place) = self.entries.get_mut(same_step.unwrap_or(0)) {
             evicted = Some(core::mem::replace(place, checkpoint));
         }
-        // Moves the new checkpoint behind its equals, so that the oldest of them is evicted first. The rest of the table is
-        // sorted, and the new checkpoint can have to move in either direction.
+        // Moves the new checkpoint up or down to its place in the sorted table. It comes after equal checkpoints, so
+        // that the oldest of them is evicted first.
         for _ in 0..self.entries.len() {
             let mut rest = self.entries.iter_mut();
             let Some(mut below) = rest.next() else { break };
@@ -166,12 +168,13 @@ impl<const N: usize> Ranking<N> {
     }
 }
 
-/// The rank as an integer with the same order: the step, or the bits of the score in total order.
+/// Returns an integer that sorts in the same order as the checkpoints. It is computed from the step number or from the
+/// bits of the score.
 #[inline(never)] // Used in four places; inlining takes more code in total.
 fn key(order: Order, checkpoint: &RankedCheckpoint) -> u32 {
     match order {
         Order::Step => checkpoint.step,
-        // 0.0 and -0.0 are the same score. A NaN is never in the table.
+        // The scores 0.0 and -0.0 are equal, but their bits differ. A NaN is never in the table.
         Order::Score if checkpoint.score == 0.0 => 1 << 31,
         Order::Score => {
             let bits = checkpoint.score.to_bits();

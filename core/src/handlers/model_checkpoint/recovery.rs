@@ -1,23 +1,23 @@
-//! What an attached handler does about the content of its store: finding the checkpoint to resume from, removing
-//! unranked checkpoints, and completing a save that a power failure interrupted.
+//! Compares the state of a handler with the content of its store. Finds the checkpoint from which a run resumes,
+//! removes checkpoints that are not ranked, and completes a save that a power failure interrupted.
 
 use super::{CheckpointEvent, CheckpointHandler, CheckpointObserver, SaveDecision};
 use crate::store::{CheckpointMeta, Store};
 
-/// How much of a pending save reached the medium before a restart.
+/// The part of a pending save that the store already contains after a restart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum PriorWrite {
     /// No readable checkpoint.
     None,
-    /// A complete checkpoint whose commit was interrupted. It is saved again with the same sequence number.
+    /// A complete checkpoint whose commit was interrupted. The handler saves it again with the same sequence number.
     Provisional,
     /// A committed checkpoint.
     Durable,
 }
 
 impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
-    /// Removes every stored checkpoint that is not ranked. Every save does this, too. Call it before an operation of the
-    /// store that needs a free place, such as erasing flash ahead of a save.
+    /// Removes each stored checkpoint that the ranking does not contain. Every save does this, too. Call this method
+    /// before an operation that needs a free place in the store, such as erasing flash ahead of a save.
     pub fn evict_unranked(&mut self)
     where
         B: CheckpointObserver<S::Error>,
@@ -39,8 +39,9 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         }
     }
 
-    /// Rebuilds the ranking if the store no longer contains all ranked checkpoints: another program removed one, or its
-    /// commit was interrupted and the store reused its place. `new` is the step of a commit that is not ranked yet.
+    /// Rebuilds the ranking from the store if a ranked checkpoint is missing there. Another program may have removed
+    /// it. If its commit was interrupted, the store may have reused its place. `new` is the step number of a stored
+    /// checkpoint that is not ranked yet.
     pub(super) fn reconcile(&mut self, new: Option<u32>) {
         let mut complete = true;
         for index in 0..self.policy.kept().len() {
@@ -62,7 +63,7 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         self.policy.set_calls(calls);
     }
 
-    /// The newest checkpoint with an iteration less than `below`.
+    /// Returns the newest stored checkpoint of an iteration before `below`.
     pub(super) fn newest_before(&mut self, below: Option<u32>) -> Option<CheckpointMeta> {
         let mut newest: Option<CheckpointMeta> = None;
         let mut index = 0;
@@ -76,12 +77,13 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         newest
     }
 
-    /// The newest checkpoint of `iteration`.
+    /// Returns the newest stored checkpoint of `iteration`.
     pub(super) fn at_iteration(&mut self, iteration: u32) -> Option<CheckpointMeta> {
         self.newest_before(iteration.checked_add(1)).filter(|meta| meta.iteration == iteration)
     }
 
-    /// How much of `pending`, a save that was decided at `iteration`, the medium contains.
+    /// Returns the part of the save `pending` that the store already contains. `iteration` is the iteration in which
+    /// the save was decided.
     #[inline(never)] // Keeps its copies of checkpoint metadata off the stack of its callers.
     pub(super) fn find_prior_write(&mut self, pending: Option<SaveDecision>, iteration: u32) -> PriorWrite {
         match (pending, self.at_iteration(iteration)) {

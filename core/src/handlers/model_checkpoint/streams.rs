@@ -1,4 +1,5 @@
-//! The streams of a checkpoint: one stream for all objects, or one stream per object, as the store requires.
+//! Reads and writes the streams of a checkpoint. A stream is a sequence of bytes, such as a file. The store decides
+//! whether all objects share one stream or each object has its own.
 
 use crate::checkpoint::{
     self, Contents, DecodeError, EncodeError, Encoded, Info, Loader, NameBuffer, ObjectVisitor, Objects, StateDict,
@@ -8,19 +9,21 @@ use crate::run_record::RunRecord;
 use crate::store::{Store, StreamSpec};
 use serde::{Serialize, de::DeserializeOwned};
 
-/// The scratch buffer of a store that allows 16 KiB of stack, and of any other store.
+/// The size in bytes of the buffer on the stack, for a store that allows a large one.
 const LARGE_SCRATCH: usize = 16384;
+/// The size in bytes of the buffer on the stack, for all other stores.
 const SMALL_SCRATCH: usize = 64;
 
-/// What is done with the streams of a checkpoint.
+/// What [`read`] does with the streams of a checkpoint.
 pub(super) enum ReadPass<'a> {
-    /// Verify the streams against the objects, and copy the run record if it is requested.
+    /// Verifies that the streams are intact and fit the objects. Copies the run record (the state of the run) to the
+    /// buffer, if there is one.
     Verify(Option<&'a mut RunRecord>),
-    /// Load streams that were verified.
+    /// Loads streams that were verified before.
     Load,
 }
 
-/// Reads all streams of the checkpoint of `step`.
+/// Reads all streams of the checkpoint with the step number `step`.
 pub(super) fn read<S: Store, T: Objects + ?Sized>(
     store: &mut S,
     step: u32,
@@ -74,7 +77,7 @@ pub(super) fn write_single_stream<S: Store, T: Objects + ?Sized>(
     checkpoint::encode_with::<S::Checksum, _, T>(&mut writer, contents, objects)
 }
 
-/// Writes each object to its own stream. Returns the bytes of all streams and the result of the last one.
+/// Writes each object to its own stream. Returns the total number of bytes and the result of the last stream.
 pub(super) fn write_stream_per_object<S: Store, T: Objects + ?Sized>(
     store: &mut S,
     contents: &Contents<'_>,
@@ -96,7 +99,7 @@ pub(super) fn write_stream_per_object<S: Store, T: Objects + ?Sized>(
     Ok((bytes, last?))
 }
 
-/// A visitor that copies the name of the object with the index `wanted`, and counts the objects.
+/// A visitor that counts the objects and copies the name of one object. `wanted` is the index of that object.
 struct ObjectName {
     wanted: u32,
     next_index: u32,
@@ -106,7 +109,7 @@ struct ObjectName {
 impl ObjectName {
     fn of<T: Objects + ?Sized>(objects: &mut T, wanted: u32) -> Self {
         let mut visitor = ObjectName { wanted, next_index: 0, name: NameBuffer::default() };
-        // The check before the save already reported an object that is unavailable.
+        // The error is ignored, because the check before the save has already reported it.
         let _ = objects.objects(&mut visitor);
         visitor
     }
