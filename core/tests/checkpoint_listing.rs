@@ -134,10 +134,10 @@ fn names_of_nested_modules_are_joined_with_dots() {
     assert_eq!(names_of(leaf()), ["weight"]);
     assert_eq!(names_of(Module("conv", leaf())), ["conv.weight"]);
     assert_eq!(names_of(Module("block", Module("0", Module("conv", leaf())))), ["block.0.conv.weight"]);
-    // `module` does not treat an array as a field.
-    assert_eq!(names_of(Module("conv", [1.0_f32; 2])), ["conv.data"]);
+    // A module that is an array is one tensor.
+    assert_eq!(names_of(Module("conv", [1.0_f32; 2])), ["conv"]);
     let read_only = ReadOnly { shape: &[2], elements: &[1.0; 2] };
-    assert_eq!(names_of(Module("a", Module("b", read_only))), ["a.b.data"]);
+    assert_eq!(names_of(Module("a", Module("b", read_only))), ["a.b"]);
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn a_nested_name_longer_than_32_bytes_is_rejected_and_not_truncated() {
     // Far too long.
     assert_eq!(measure(&long(500), "a", "b"), Err(EncodeError::Name));
     let long_module = long(30);
-    let mut read_only = Named::new("m", Module(&long_module, ReadOnly { shape: &[1], elements: &[1.0] }));
+    let mut read_only = Named::new("m", Module("ab", Module(&long_module, ReadOnly { shape: &[1], elements: &[1.0] })));
     assert_eq!(checkpoint::measure(&CONTENTS, &mut read_only), Err(EncodeError::Name));
     // An encoder that skips `measure` reports the same error.
     let mut model = Named::new("m", Module(&long_module, Leaf("abc", [1.0, 2.0])));

@@ -1,4 +1,4 @@
-//! Flash images with random, damaged or forged content. StreamSpec the slots takes a bounded number of reads and writes nothing,
+//! Flash images with random, damaged or forged content. Opening the slots takes a bounded number of reads and writes nothing,
 //! and the store lists only checkpoints that were saved.
 
 #[path = "common/store_access.rs"]
