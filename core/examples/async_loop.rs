@@ -1,8 +1,9 @@
-//! An async training task: it awaits samples between iterations and saves to an async flash driver.
+//! An async training task. It awaits samples between iterations and saves to an async flash driver.
 //!
-//! Handlers and stores are ordinary functions, so the task awaits only outside the engine. In the last iteration of each
-//! epoch the task does the slow work in advance: it awaits the validation samples and erases the flash for the next save.
-//! `BlockingNorFlash` waits for the flash driver inside a save. A second task runs whenever the training task awaits.
+//! Handlers and stores are not async, so the task awaits only outside the engine. In the last iteration of each epoch,
+//! the task does slow work in advance: it awaits the validation samples and erases the flash for the next save. During
+//! the save itself, `BlockingNorFlash` waits for the flash driver. A second task runs whenever the training task
+//! awaits.
 //!
 //! Run it with `cargo run -p training-monitor --example async_loop --features derive,nor-flash-async`.
 
@@ -15,13 +16,15 @@ use training_monitor::event::EpochCompleted;
 use training_monitor::store::flash::{BlockingNorFlash, Slots};
 use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, Outcome, State, StateDict, StopReason};
 
-/// Three slots of two erase blocks each, for the best two checkpoints.
+/// The flash region: three slots of two erase blocks (256 bytes each). Two slots hold the best two checkpoints, and the
+/// third one receives the next checkpoint.
 const REGION: core::ops::Range<u32> = 0..3 * 2 * 256;
 
-/// An async flash driver. A device uses the driver of its hardware abstraction layer, whose futures wait for interrupts.
+/// A simulated async flash driver. A device uses the driver of its hardware abstraction layer, which waits for
+/// interrupts.
 struct Chip {
     bytes: [u8; REGION.end as usize],
-    /// The number of write and erase operations until the power fails.
+    /// The number of write and erase operations before the simulated power failure.
     operations_left: u32,
 }
 
@@ -57,7 +60,7 @@ impl NorFlash for Chip {
     }
 }
 
-/// Stands in for a sensor that delivers a sample after some time: the input and the expected output.
+/// Simulates a sensor that delivers a sample after some time. Returns the input and the expected output.
 async fn sample(number: u32) -> (f32, f32) {
     yield_now().await;
     let input = (number * 7 % 16) as f32 / 8.0 - 1.0;
@@ -74,7 +77,7 @@ struct Metrics {
     validation_loss: f32,
 }
 
-/// The training task, from a reset to the end of the run. Returns an error if the power fails.
+/// Runs the training task of the device from a reset to the end of the run. Returns an error if the power fails.
 async fn train(chip: &mut Chip) -> Result<(Net, Outcome), Box<dyn core::error::Error>> {
     let score = |state: &State<f32, Metrics>| -state.metrics.validation_loss;
     let mut handlers = (
@@ -91,14 +94,16 @@ async fn train(chip: &mut Chip) -> Result<(Net, Outcome), Box<dyn core::error::E
         net.slope -= 0.2 * error * input;
         net.offset -= 0.2 * error;
         if engine.state().is_last_in_epoch() {
-            // `end_iteration` will fire `EpochCompleted`, where the handlers read the validation loss and save.
+            // Computes the validation loss before `end_iteration` fires `EpochCompleted`, because the handlers read the
+            // loss at that event.
             let mut validation_loss = 0.0_f32;
             for number in 0..4 {
                 let (input, expected) = sample(number).await;
                 validation_loss = validation_loss.max((net.slope * input + net.offset - expected).abs());
             }
             engine.state_mut().metrics.validation_loss = validation_loss;
-            // A removed checkpoint frees its slot. Each call then erases one block, and other tasks run between two calls.
+            // Frees the slot of an evicted checkpoint and erases it for the next save. Each call of `erase_ahead`
+            // erases one block, so that other tasks can run between two calls.
             let (_, checkpoint) = &mut handlers;
             checkpoint.evict_unranked();
             let len = checkpoint.store().max_stream_len();
@@ -130,7 +135,7 @@ fn main() -> Result<(), Box<dyn core::error::Error>> {
     assert_eq!(outcome.reason, StopReason::EarlyStopping);
     assert!((expected.slope - 3.0).abs() < 1e-3 && polls.get() > outcome.iteration);
 
-    // The program simulates a power failure at every seventh flash operation of the run.
+    // Repeats the run with a power failure after 0, 7, 14, … flash operations, until a run completes without one.
     for operations_left in (0..).step_by(7) {
         let mut chip = Chip { bytes: [0; REGION.end as usize], operations_left };
         let end = execute(&mut chip, &polls);

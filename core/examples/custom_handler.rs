@@ -1,4 +1,4 @@
-//! A user-defined handler whose state survives a restart, in a tuple with handlers of the library.
+//! A user-defined handler whose state survives a restart. It is in a tuple with handlers of the library.
 //!
 //! The handler lowers the learning rate when the loss no longer falls, as PyTorch's `ReduceLROnPlateau` does. It counts
 //! epochs, so a resumed run needs its counter. The program simulates a reset in each epoch; every resumed run ends with
@@ -12,7 +12,7 @@ use training_monitor::run_record::{HandlerKind, HandlerStates, Persist, RestoreE
 use training_monitor::store::ram::Ram;
 use training_monitor::{EarlyStopping, Engine, Event, Handler, ModelCheckpoint, Objects, Outcome, State};
 
-/// The model and its learning rate. The learning rate is not a tensor, so it is saved as a value.
+/// The model and its learning rate. The learning rate is not a tensor, so a checkpoint contains it as a plain value.
 #[derive(Objects, Clone, Copy, PartialEq, Debug)]
 struct Training {
     weight: f32,
@@ -20,15 +20,15 @@ struct Training {
     learning_rate: f32,
 }
 
-/// The handler: its settings and its state.
+/// The handler, with its settings and its state.
 struct ReduceOnPlateau {
-    /// The number of epochs without improvement after which the learning rate is lowered.
+    /// The number of epochs without an improvement after which the handler lowers the learning rate.
     patience: u32,
     factor: f32,
     plateau: Plateau,
 }
 
-/// The part of the handler that changes during a run. Its postcard encoding must have at most 127 bytes.
+/// The state of the handler, which changes during a run. Its postcard encoding must have at most 127 bytes.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Debug)]
 struct Plateau {
     best: f32,
@@ -42,8 +42,8 @@ impl ReduceOnPlateau {
     }
 }
 
-/// The handler changes the learning rate, so its model type is `Training`. A handler that does not use the model is
-/// generic: `impl<T: ?Sized> Handler<T, f32> for ...`.
+/// The handler changes the learning rate, so it needs the model type `Training`. A handler that does not use the model
+/// supports every model type: `impl<T: ?Sized> Handler<T, f32> for ...`.
 impl Handler<Training, f32> for ReduceOnPlateau {
     fn on_event(&mut self, event: Event, training: &mut Training, state: &mut State<f32>) {
         let (Event::EpochCompleted, Some(loss)) = (event, state.output) else { return };
@@ -58,14 +58,15 @@ impl Handler<Training, f32> for ReduceOnPlateau {
         }
     }
 
-    // Without this method, a resumed run would start with the state of a new handler.
+    // Saves and restores the state of this handler. Without this method, a resumed run would start with a new state.
     fn persist(&mut self, _: &mut State<f32>, states: &mut HandlerStates<'_>) {
         states.visit(self);
     }
 }
 
 impl Persist for ReduceOnPlateau {
-    /// The number is unique among the handlers of this program. A state is never restored into a handler of another kind.
+    /// The number 1 identifies this kind of handler in a checkpoint. Each kind of handler in a program needs a
+    /// different number.
     const KIND: HandlerKind = HandlerKind::user(1);
     type State = Plateau;
     fn save(&mut self) -> Plateau {
@@ -76,15 +77,15 @@ impl Persist for ReduceOnPlateau {
     }
 }
 
-/// What a device executes from its reset to the end of the run. Returns `None` if a reset interrupts the run in epoch
-/// `reset_in`.
+/// Runs the training as a device does from a reset to the end. Returns `None` if a simulated reset interrupts the run
+/// in epoch `reset_in`.
 fn run(
     training: &mut Training,
     store: &mut Ram<2, 256>,
     reset_in: u32,
 ) -> Result<Option<Outcome>, Box<dyn core::error::Error>> {
-    // The order in the tuple is the order of the calls. Checkpoints are saved after the calls of all handlers, so the
-    // checkpoint of an epoch contains the learning rate and the states after that epoch in any order.
+    // The engine calls the handlers in tuple order. Checkpoints are saved after all these calls, so the position of the
+    // checkpoint handler makes no difference.
     let mut handlers = (
         ModelCheckpoint::<1>::every(1)?.attach(EpochCompleted, store)?,
         ReduceOnPlateau::new(2, 0.5),
@@ -96,7 +97,8 @@ fn run(
         if engine.state().epoch() == reset_in {
             return Ok(None);
         }
-        // The gradient of the loss |weight - 1| has always the same size, so the weight oscillates around 1.
+        // The loss is the distance between the weight and 1. Its gradient is 1 or -1, so the weight oscillates
+        // around 1.
         training.weight += if training.weight < 1.0 { training.learning_rate } else { -training.learning_rate };
         engine.end_iteration((training.weight - 1.0).abs(), training, &mut handlers);
     }
@@ -118,7 +120,8 @@ fn main() -> Result<(), Box<dyn core::error::Error>> {
         assert_eq!(resumed, expected, "reset in epoch {reset_in}");
     }
 
-    // A program with other handlers cannot resume the run: the record contains a state that none of them claims.
+    // A program without this handler cannot resume the run. The checkpoint contains the state of the handler, and no
+    // other handler accepts it.
     let mut others = ModelCheckpoint::<1>::every(1)?.attach(EpochCompleted, &mut store)?;
     let error = Engine::<f32>::new(100).resume(&mut expected, &mut others);
     assert_eq!(error, Err(RestoreError::Unclaimed { kind: ReduceOnPlateau::KIND }));

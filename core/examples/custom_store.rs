@@ -1,7 +1,7 @@
-//! A store for another medium: two banks in non-volatile RAM, with an explicit commit marker.
+//! A store for another medium: two banks in non-volatile RAM, with a commit marker for each bank.
 //!
 //! The comments at the methods of `Store` state what each method must guarantee on any medium. The program simulates a
-//! power failure at every write to the medium. After each of them, the run resumes and ends with the same weights.
+//! power failure at each write to the medium. After each failure, the run resumes and ends with the same weights.
 //!
 //! Run it with `cargo run -p training-monitor --example custom_store --features derive`.
 
@@ -18,16 +18,16 @@ struct Bank {
     stream: [u8; 256],
 }
 
-/// The medium and the store. A store that keeps one checkpoint needs two banks, because the old checkpoint is removed only
-/// after the commit of the new one. The store reads its state from the medium alone, so a reset changes nothing.
+/// The medium and the store in one struct. The store keeps one checkpoint but needs two banks, because the old
+/// checkpoint must remain until the new one is committed. All its data is on the medium, so a reset loses nothing.
 struct Nvram {
     banks: [Bank; 2],
-    /// The commit markers: a bank is valid only if its bit is set. Both bits are in one byte, so one atomic write can
-    /// commit a checkpoint and invalidate the checkpoint that it replaces.
+    /// The commit markers, one bit per bank. A bank is valid if its bit is set. Because both bits are in one byte, a
+    /// single write commits the new checkpoint and invalidates the old one.
     committed: u8,
-    /// The bank of the stream that is being written.
+    /// The bank to which a stream is being written.
     writing: usize,
-    /// The number of writes until the power fails.
+    /// The number of writes before the simulated power failure.
     writes_left: u32,
 }
 
@@ -39,7 +39,7 @@ impl Nvram {
         Ok(())
     }
 
-    /// The banks with a committed checkpoint, from the oldest to the newest.
+    /// Returns the banks that contain a committed checkpoint, from the oldest checkpoint to the newest.
     fn listed(&self) -> impl Iterator<Item = usize> {
         let order = if self.banks[0].meta.sequence > self.banks[1].meta.sequence { [1, 0] } else { [0, 1] };
         order.into_iter().filter(|bank| self.committed & (1 << bank) != 0)
@@ -91,7 +91,8 @@ impl Store for Nvram {
     type Reader<'a> = Reader<'a>;
     type Checksum = Crc32;
 
-    // `create` opens a place for a stream of `spec.len` bytes. It changes no listed checkpoint and lists no new one.
+    // `create` prepares a free place for a stream of `spec.len` bytes. It must not change any committed checkpoint. The
+    // new checkpoint is not listed before its commit.
     fn create(&mut self, spec: &StreamSpec<'_>) -> Result<Writer<'_>, ErrorKind> {
         let fits = spec.len as usize <= self.banks[0].stream.len();
         let free = (0..2).find(|bank| fits && !self.listed().any(|listed| listed == *bank));
@@ -100,32 +101,36 @@ impl Store for Nvram {
         Ok(Writer(self))
     }
 
-    // `commit` makes the checkpoint visible with one atomic operation, after everything else is on the medium. If power
-    // fails before that operation, the checkpoint is not listed. If power fails after it, the checkpoint is complete. A
-    // listed checkpoint with the same step is replaced.
+    // `commit` makes the new checkpoint visible with one atomic write, after all other writes. If the power fails
+    // before that write, the checkpoint is not listed. If it fails after that write, the checkpoint is complete. An
+    // older checkpoint with the same step number is replaced.
     fn commit(&mut self, header: &Header<'_>, _: &Encoded) -> Result<(), ErrorKind> {
         let replaced = self.find(header.step).map_or(0, |bank| 1 << bank);
         self.write(|medium| medium.banks[medium.writing].meta = CheckpointMeta::from(header))?;
         self.write(|medium| medium.committed = medium.committed & !replaced | 1 << medium.writing)
     }
 
-    // `checkpoint` lists the committed checkpoints from the oldest to the newest, in the order of their sequence numbers.
+    // `checkpoint` returns the committed checkpoint with the given index. Index 0 is the oldest checkpoint, which has
+    // the lowest sequence number.
     fn checkpoint(&mut self, index: u32) -> Result<Option<CheckpointMeta>, ErrorKind> {
         Ok(self.listed().nth(index as usize).map(|bank| self.banks[bank].meta))
     }
 
-    // `stream_count` returns 0 for a checkpoint that is not committed. This store has one stream per checkpoint.
+    // `stream_count` returns the number of streams of a checkpoint. In this store, the number is 1, or 0 if there is no
+    // such checkpoint.
     fn stream_count(&mut self, step: u32) -> Result<u32, ErrorKind> {
         Ok(u32::from(self.find(step).is_some()))
     }
 
-    // `open` returns the bytes that were written. The decoder verifies their checksum, so the store does not.
+    // `open` returns a reader of the bytes that were written. It need not verify them, because the decoder checks their
+    // checksum.
     fn open(&mut self, step: u32, _: u32) -> Result<Reader<'_>, ErrorKind> {
         let bank = &self.banks[self.find(step).ok_or(ErrorKind::NotFound)?];
         Ok(Reader(&bank.stream[..bank.len]))
     }
 
-    // `remove` removes the checkpoint of one step and nothing else. A missing checkpoint is not an error.
+    // `remove` removes the checkpoint with the given step number and nothing else. A missing checkpoint is not an
+    // error.
     fn remove(&mut self, step: u32) -> Result<(), ErrorKind> {
         match self.find(step) {
             Some(bank) => self.write(|medium| medium.committed &= !(1 << bank)),
@@ -139,7 +144,7 @@ struct Net {
     weight: [f32; 6],
 }
 
-/// What a device executes from its reset to the end of the run. Returns an error if the power fails.
+/// Runs the training as a device does from a reset to the end. Returns an error if the simulated power fails.
 fn run(store: &mut Nvram) -> Result<[f32; 6], Box<dyn core::error::Error>> {
     let mut checkpoint = ModelCheckpoint::<1>::every(3)?.attach(IterationCompleted, store)?;
     let mut net = Named::new("net", Net { weight: [0.0; 6] });

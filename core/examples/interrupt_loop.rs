@@ -1,8 +1,8 @@
-//! An interrupt-driven run: an interrupt handler trains on each sample, and everything is in one `static`.
+//! An interrupt-driven run. An interrupt handler trains on each sample, and all data is in one `static`.
 //!
-//! A `static` needs a type that can be written down. The type of a closure has no name, so the handlers contain `fn`
-//! pointers instead. `std::sync::Mutex` stands in for `critical_section::Mutex<RefCell<..>>`. A critical section blocks
-//! all interrupts, so a device must not save to flash inside one. On such a device, one low-priority interrupt owns the
+//! A `static` needs a type that has a name. The type of a closure has no name, so the handlers contain `fn` pointers
+//! instead. `std::sync::Mutex` takes the place of `critical_section::Mutex<RefCell<..>>`. A critical section blocks all
+//! interrupts, so a device must not save to flash inside one. On such a device, one low-priority interrupt owns the
 //! run, for example as an RTIC resource, and the main loop reads a copy of the outcome.
 //!
 //! Run it with `cargo run -p training-monitor --example interrupt_loop --features derive`.
@@ -21,7 +21,7 @@ use training_monitor::{
     EarlyStopping, Engine, ModelCheckpoint, Objects, RunError, State, StopReason, TerminateOnNan, Timer,
 };
 
-/// The model. Its field is one object of the checkpoint.
+/// The model. Its field is one object of a checkpoint.
 #[derive(Objects, Debug)]
 struct Filter {
     taps: [f32; 4],
@@ -36,7 +36,7 @@ type Handlers = (
     CheckpointHandler<2, EpochCompleted, Store, ScoreFunction<Score>>,
 );
 
-/// Everything that a run needs: the model, the engine, the handlers, and the store inside the last handler.
+/// Everything that a run needs: the model, the engine and the handlers. The last handler owns the store.
 struct Run {
     filter: Filter,
     engine: Engine<f32>,
@@ -47,7 +47,7 @@ struct Run {
 }
 
 static RUN: Mutex<Option<Run>> = Mutex::new(None);
-/// Stands in for a hardware counter.
+/// Simulates a hardware counter.
 static TICKS: AtomicU32 = AtomicU32::new(0);
 
 fn ticks() -> u32 {
@@ -55,8 +55,8 @@ fn ticks() -> u32 {
 }
 
 impl Run {
-    /// What a device executes after a reset, before it enables the interrupt. (`Box` allocates only for an error; the
-    /// example `quick_start` shows an error type without it.)
+    /// Creates the run after a reset and resumes it from the store. A device calls this function before it enables the
+    /// interrupt. (`Box` allocates memory for an error only. The example `quick_start` has an error type without it.)
     fn resume_or_start(store: Store) -> Result<Self, Box<dyn Error>> {
         let score: Score = |state| -state.output.unwrap_or(f32::INFINITY);
         let mut filter = Filter { taps: [0.0; 4] };
@@ -75,7 +75,7 @@ impl Run {
         Ok(Run { filter, engine, handlers, window: [0.0; 4], error: None })
     }
 
-    /// One iteration: the filter learns to predict the next sample. Returns false when the run is over.
+    /// Performs one iteration, in which the filter learns to predict `sample`. Returns false when the run is over.
     fn learn(&mut self, sample: f32) -> Result<bool, RunError> {
         if !self.engine.begin_iteration(&mut self.filter, &mut self.handlers)? {
             return Ok(false);
@@ -91,12 +91,13 @@ impl Run {
     }
 }
 
-/// Accesses the run, as `critical_section::with` does on a device.
+/// Calls `access` with exclusive access to the run, as `critical_section::with` does on a device.
 fn with_run<R>(access: impl FnOnce(&mut Option<Run>) -> R) -> R {
     access(&mut RUN.lock().expect("no access to the run panics"))
 }
 
-/// The interrupt handler: the converter has a new sample. An interrupt handler returns no error, so it stores the error.
+/// The interrupt handler, which the hardware calls for each new sample. It cannot return an error, so it stores the
+/// error.
 fn on_sample(sample: f32) {
     with_run(|run| {
         if let Some(run) = run
@@ -107,8 +108,8 @@ fn on_sample(sample: f32) {
     });
 }
 
-/// Stands in for the hardware, which calls the interrupt handler for each sample of a sine wave. Returns the number of
-/// samples until the run is over, or `limit`.
+/// Simulates the hardware, which calls the interrupt handler for each sample of a sine wave. Stops when the run is over
+/// or after `limit` samples. Returns the number of samples.
 fn deliver_samples(limit: u32) -> u32 {
     for number in 0..limit {
         on_sample((number as f32 * 0.7).sin());
@@ -121,7 +122,7 @@ fn deliver_samples(limit: u32) -> u32 {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // A reset interrupts the first run after 100 samples. Only the store keeps its content.
+    // A simulated reset interrupts the first run after 100 samples. Only the content of the store survives the reset.
     let first = Run::resume_or_start(Store::new())?;
     with_run(|run| *run = Some(first));
     assert_eq!(deliver_samples(100), 100);
@@ -137,7 +138,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let outcome = run.engine.outcome().ok_or("the run has not ended")?;
     println!("{outcome:?} after {samples} more samples, {:?}, kept {:?}", run.filter, checkpoint.policy().kept());
     assert_eq!((outcome.reason, run.error), (StopReason::EarlyStopping, None));
-    // The reset came in epoch 4, so the run resumed after epoch 3, and the timer includes the steps before the reset.
+    // The reset was in epoch 4, so the run resumed after 3 epochs of 32 iterations each. The timer includes the steps
+    // of these epochs.
     assert_eq!((outcome.iteration, timer.timer.step_count()), (3 * 32 + samples, 3 * 32 + samples));
     assert!(stopping.early_stopping.best_score() > Some(-1e-4));
     Ok(())

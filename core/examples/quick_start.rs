@@ -16,14 +16,14 @@ use training_monitor::{
     EarlyStopping, Engine, ModelCheckpoint, Objects, Outcome, RunError, StateDict, StopReason, TerminateOnNan, Timer,
 };
 
-/// The model. Each field is one tensor, and the type of the field determines the shape of the tensor.
+/// The model. Each field is one tensor, and the field's type determines the shape of the tensor.
 #[derive(StateDict, Clone, Copy, PartialEq, Debug)]
 struct Net {
     weight: [f32; 2],
     bias: f32,
 }
 
-/// The objects of a checkpoint.
+/// The objects that a checkpoint contains.
 #[derive(Objects, Clone, Copy, PartialEq, Debug)]
 struct Training {
     net: Net,
@@ -40,7 +40,7 @@ impl Training {
         random: 0x2545_F491,
     };
 
-    /// A random number between -1 and 1.
+    /// Returns a random number between -1 and 1.
     fn random(&mut self) -> f32 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 17;
@@ -48,7 +48,7 @@ impl Training {
         self.random as f32 / (u32::MAX / 2) as f32 - 1.0
     }
 
-    /// Trains on one sample with stochastic gradient descent and returns the squared error.
+    /// Trains the model on one random sample and returns the squared error.
     fn step(&mut self) -> f32 {
         let [x, y, noise] = [self.random(), self.random(), 0.01 * self.random()];
         let error = self.net.weight[0] * x + self.net.weight[1] * y + self.net.bias - (2.0 * x - y + 0.5 + noise);
@@ -62,7 +62,8 @@ impl Training {
     }
 }
 
-/// The errors of this program. With one `From` implementation for each error of the library, `?` is enough.
+/// The errors of this program. The `From` implementations below convert each error of the library, so that `?` can be
+/// used.
 #[derive(Debug)]
 #[allow(dead_code, reason = "the causes are printed with `Debug`")]
 enum Error {
@@ -92,13 +93,14 @@ from! {
 /// The store keeps two checkpoints, so it has three places.
 type Store = Ram<3, 256>;
 
-/// Stands in for a 32-bit hardware counter that starts near its end and wraps around.
+/// Simulates a 32-bit hardware counter. It starts near its maximum, so that it soon wraps around.
 fn ticks() -> u32 {
     static COUNTER: AtomicU32 = AtomicU32::new(u32::MAX - 100);
     COUNTER.fetch_add(1, Ordering::Relaxed)
 }
 
-/// What a device executes from its reset to the end of the run. Returns `None` if `reset_at` interrupts the run.
+/// Runs the training as a device does from a reset to the end. Returns `None` if a simulated reset interrupts the run
+/// at iteration `reset_at`.
 fn run_until_reset(training: &mut Training, store: &mut Store, reset_at: u32) -> Result<Option<Outcome>, Error> {
     let mut handlers = (
         TerminateOnNan::new().attach(IterationCompleted, |_, state| &state.output),
@@ -124,7 +126,7 @@ fn run_until_reset(training: &mut Training, store: &mut Store, reset_at: u32) ->
         let loss = training.step();
         engine.end_iteration(loss, training, &mut handlers);
     }
-    // The timer's total, its steps and the best score are parts of a checkpoint, so they include the time before a reset.
+    // A checkpoint contains the states of the timer and of early stopping. So both include the time before a reset.
     let (stopping, timer) = (&handlers.1.early_stopping, &handlers.2.timer);
     assert_eq!(timer.step_count(), engine.state().iteration());
     println!("best score {:?}, {} ticks per step", stopping.best_score(), timer.value(0));
@@ -139,7 +141,7 @@ fn main() -> Result<(), Error> {
     assert_eq!(outcome.reason, StopReason::EarlyStopping);
     assert!((expected.net.weight[0] - 2.0).abs() < 0.05, "the model has learned the first weight");
 
-    // The same run with a reset in its middle. Only the store keeps its content.
+    // Repeats the run with a reset in the middle. Only the content of the store survives the reset.
     let mut store = Store::new();
     let mut interrupted = Training::NEW;
     assert_eq!(run_until_reset(&mut interrupted, &mut store, outcome.iteration / 2)?, None);

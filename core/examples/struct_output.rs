@@ -1,8 +1,8 @@
 //! A step function that returns a struct, user-defined metrics, and a validation run with early stopping.
 //!
-//! The compiler cannot infer the types of a closure that reads the fields of a struct. `RunTypes` names the types of the
-//! run once. An `Evaluator` runs a second engine at the end of each epoch. Early stopping is attached to that engine, and
-//! its state is a part of the training run's checkpoints, so it survives a reset.
+//! The compiler cannot infer the types of a closure that reads the fields of a struct. `RunTypes` names the types of
+//! the run once. An `Evaluator` runs a second engine at the end of each epoch. Early stopping is attached to that
+//! engine. A checkpoint of the training run contains its state, so it survives a reset.
 //!
 //! Run it with `cargo run -p training-monitor --example struct_output --features derive`.
 
@@ -24,7 +24,7 @@ struct Net {
 }
 
 impl Net {
-    /// The error of the prediction for one sample, and the inputs of the sample.
+    /// Returns the error of the prediction for the sample `number`, and the inputs of that sample.
     fn error(&self, number: u32) -> (f32, [f32; 3]) {
         let x = (number * 5 % 12) as f32 / 6.0 - 1.0;
         let inputs = [1.0, x, x * x];
@@ -47,18 +47,18 @@ impl Finite for StepOutput {
     }
 }
 
-/// The metrics of the training run. The evaluator writes `validation_loss`. `KeepMetrics` saves them, so that a resumed run
-/// knows the largest gradient before the reset.
+/// The metrics of the training run. The evaluator writes `validation_loss`. `KeepMetrics` saves both fields, so that
+/// `largest_gradient` includes the iterations before a reset.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Debug)]
 struct Metrics {
     validation_loss: f32,
     largest_gradient: f32,
 }
 
-/// The model type of the engine, with the name of the object in the checkpoint.
+/// The model type of the engine. It combines the network with its name in a checkpoint.
 type Model = Named<'static, Net>;
 
-/// The types of the training run: model, output of the step, metrics.
+/// Names the types of the training run: the model, the output of the step, and the metrics.
 const TRAINING: RunTypes<Model, StepOutput, Metrics> = RunTypes::new();
 
 /// One training step.
@@ -71,9 +71,10 @@ fn step(model: &mut Model, batch: u32, _: &mut State<StepOutput, Metrics>) -> St
     StepOutput { loss: error * error, gradient_norm: gradient.map(|g| g * g).iter().sum::<f32>().sqrt() }
 }
 
-/// What a device executes from its reset to the end of the run, with at most `max_epochs` epochs.
+/// Runs the training as a device does from a reset to the end, with at most `max_epochs` epochs.
 fn run(max_epochs: u32, store: &mut Ram<3, 256>) -> Result<(Net, Metrics, Outcome), Box<dyn core::error::Error>> {
-    // The metrics of the validation run are its largest loss. Its early stopping reads them when it is completed.
+    // The metric of the validation run is its largest loss. Early stopping reads this loss at the end of each
+    // validation run.
     let stopping = EarlyStopping::new(3)?.attach(Completed, |state: &State<f32, f32>| -state.metrics);
     let validation = Evaluator::new(Engine::with_metrics(1, 0.0), stopping).run_at(
         EpochCompleted,
@@ -100,7 +101,8 @@ fn run(max_epochs: u32, store: &mut Ram<3, 256>) -> Result<(Net, Metrics, Outcom
                 state.metrics.largest_gradient = state.metrics.largest_gradient.max(gradient);
             }),
         ),
-        // Before the checkpoint, because the score is the validation loss of the same epoch.
+        // The evaluator comes before the checkpoint handler, which reads the validation loss of the same epoch as the
+        // score.
         validation,
         ModelCheckpoint::<2>::best_by(TRAINING.score(|state| -state.metrics.validation_loss))
             .attach(EpochCompleted, store)?,
@@ -124,7 +126,8 @@ fn main() -> Result<(), Box<dyn core::error::Error>> {
     assert_eq!(outcome.reason, StopReason::EarlyStopping);
     assert!((net.weight[2] - 2.0).abs() < 1e-3 && metrics.largest_gradient > 1.0);
 
-    // A run of five epochs, a reset, and a run that resumes and has more epochs.
+    // The first run ends after five epochs. After a reset, a second run resumes from the store and continues to the
+    // end.
     let mut store = Ram::new();
     let (_, _, outcome) = run(5, &mut store)?;
     assert_eq!((outcome.reason, outcome.epoch), (StopReason::MaxEpochs, 5));

@@ -1,8 +1,9 @@
-//! Two checkpoint series on one flash driver: the best two epochs by score, and the latest iterations.
+//! Two series of checkpoints on one flash driver: the best two epochs by score, and the latest iteration.
 //!
 //! Each series has its own `Slots` in its own region of the flash. `Slots` owns its driver, so both series borrow one
-//! driver through a `RefCell`. The program simulates a power failure at each flash operation of the run. After each of
-//! them, both series are found again, the run resumes from the newest checkpoint, and it ends with the same result.
+//! driver through a `RefCell`. The program simulates a power failure at each flash operation of the run. After each
+//! failure, the program finds both series again. The run resumes from the newest checkpoint and ends with the same
+//! result.
 //!
 //! Run it with `cargo run -p training-monitor --example two_series --features derive,nor-flash`.
 
@@ -16,15 +17,15 @@ use training_monitor::store::flash::Slots;
 use training_monitor::{Engine, ModelCheckpoint, StateDict};
 
 const ERASE_BLOCK: usize = 512;
-/// Three slots of one erase block each, for the best two checkpoints.
+/// The flash region for the best two checkpoints: three slots of one erase block each.
 const BEST: Range<u32> = 0..3 * ERASE_BLOCK as u32;
-/// Two slots, for the latest checkpoint.
+/// The flash region for the latest checkpoint: two slots.
 const LATEST: Range<u32> = BEST.end..BEST.end + 2 * ERASE_BLOCK as u32;
 
-/// The flash. A device uses the driver of its hardware abstraction layer instead.
+/// A simulated flash driver. A device uses the driver of its hardware abstraction layer instead.
 struct Chip {
     bytes: [u8; LATEST.end as usize],
-    /// The number of write and erase operations until the power fails.
+    /// The number of write and erase operations before the simulated power failure.
     operations_left: u32,
 }
 
@@ -59,7 +60,8 @@ impl NorFlash for Chip {
     }
 }
 
-/// A driver that is shared by several owners. The borrow ends with each operation, so two borrows never overlap.
+/// A flash driver that several owners share. Each operation borrows the driver only while it runs, so two borrows never
+/// overlap.
 struct Shared<'a, F>(&'a RefCell<F>);
 
 impl<F: ErrorType> ErrorType for Shared<'_, F> {
@@ -92,22 +94,22 @@ struct Net {
     weight: [f32; 8],
 }
 
-/// What is known at the end of a run.
+/// The results of a run.
 #[derive(PartialEq, Debug)]
 struct End {
     weight: [f32; 8],
-    /// The steps of the best two checkpoints, from the worst to the best.
+    /// The step numbers of the best two checkpoints, from the worse to the better one.
     best: [Option<u32>; 2],
-    /// The step of the latest checkpoint.
+    /// The step number of the latest checkpoint.
     latest: Option<u32>,
 }
 
-/// What a device executes from its reset to the end of the run. Returns an error if the power fails. (`Box` allocates
-/// only for an error; the example `quick_start` shows an error type without it.)
+/// Runs the training as a device does from a reset to the end. Returns an error if the simulated power fails. (`Box`
+/// allocates memory for an error only. The example `quick_start` has an error type without it.)
 fn run(flash: &RefCell<Chip>) -> Result<End, Box<dyn core::error::Error>> {
     let mut handlers = (
-        // The latest checkpoint of an epoch precedes `EpochCompleted`, where the score reads the output. A run that
-        // resumes from it needs the output of the interrupted run.
+        // `KeepOutput` saves the output of the last iteration of an epoch. A run that resumes between this iteration
+        // and `EpochCompleted` needs the output for the score.
         KeepOutput,
         ModelCheckpoint::<2>::best_by(|state| -state.output.unwrap_or(f32::INFINITY))
             .attach(EpochCompleted, Slots::<_, 3>::open(Shared(flash), BEST)?)?,
@@ -132,7 +134,7 @@ fn run(flash: &RefCell<Chip>) -> Result<End, Box<dyn core::error::Error>> {
 fn main() -> Result<(), Box<dyn core::error::Error>> {
     let erased = || Chip { bytes: [0xFF; LATEST.end as usize], operations_left: u32::MAX };
     let expected = run(&RefCell::new(erased()))?;
-    // The epochs end with the losses 5, 1 and 3, so the best two are the third and the second one.
+    // The three epochs end with the losses 5, 1 and 3. So epoch 2 is the best one, and epoch 3 is the second best.
     assert_eq!((expected.best, expected.latest), ([Some(3), Some(2)], Some(12)));
 
     for operations_left in 0.. {

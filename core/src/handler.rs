@@ -76,9 +76,9 @@ pub trait Handler<T: ?Sized, O, X = ()> {
     /// Handles one event. The engine calls the handlers of a tuple from left to right.
     fn on_event(&mut self, event: Event, model: &mut T, state: &mut State<O, X>);
 
-    /// Saves or restores the handler's own state. A handler that implements [`Persist`](crate::run_record::Persist)
-    /// calls [`states.visit(self)`](HandlerStates::visit) here; by default, no state is saved. `run` is the state of
-    /// the run. During a restore, the counters in `run` are already restored.
+    /// Saves the handler's state in a checkpoint, or restores it. By default, a handler has no state to save. A handler
+    /// that implements [`Persist`](crate::run_record::Persist) calls [`states.visit(self)`](HandlerStates::visit) here.
+    /// `run` is the state of the run. During a restore, its counters are already restored.
     #[inline(always)]
     fn persist(&mut self, run: &mut State<O, X>, states: &mut HandlerStates<'_>) {
         let _ = (run, states);
@@ -217,8 +217,8 @@ tuples!(A.0 B.1 C.2 D.3 E.4 F.5 G.6 H.7 I.8 J.9);
 tuples!(A.0 B.1 C.2 D.3 E.4 F.5 G.6 H.7 I.8 J.9 K.10);
 tuples!(A.0 B.1 C.2 D.3 E.4 F.5 G.6 H.7 I.8 J.9 K.10 L.11);
 
-/// Creates a handler from the closure `call`. The handler calls the closure at each event that `filter` selects, with
-/// the model and the state of the run.
+/// Creates a handler from the closure `call`. At each event that `filter` selects, the handler calls the closure and
+/// passes it the model and the state of the run.
 ///
 /// A closure that accesses fields of the model needs the type of the model. Annotate its parameter, or
 /// use [`RunTypes::function`].
@@ -257,11 +257,11 @@ impl<T: ?Sized, O, X, W: EventFilter, F: FnMut(&mut T, &mut State<O, X>)> Handle
     }
 }
 
-/// Names the types of a run once for all closures of its handlers: the model, the output and the metrics.
+/// The types of a run: the model, the output and the metrics. The closures of its handlers need these types.
 ///
-/// The compiler cannot infer these types for a closure that accesses fields of the model, the output or the metrics.
-/// Each method of this struct takes such a closure and returns it unchanged. The signature of the method gives the
-/// closure its types:
+/// The compiler cannot infer the argument types of a closure that accesses fields of its arguments. Pass such a closure
+/// through a method of this struct. The method returns the closure unchanged, but its signature tells the compiler the
+/// types:
 ///
 /// ```
 /// use training_monitor::event::{EpochCompleted, IterationCompleted};
@@ -292,25 +292,25 @@ impl<T: ?Sized, O, X> RunTypes<T, O, X> {
         RunTypes(PhantomData)
     }
 
-    /// Fixes the types of a closure that computes a score, for [`EarlyStopping`](crate::EarlyStopping)
-    /// or [`ModelCheckpoint`](crate::ModelCheckpoint). Returns the closure unchanged.
+    /// Returns the closure `score` unchanged and tells the compiler its argument types. The closure computes a score
+    /// for [`EarlyStopping`](crate::EarlyStopping) or [`ModelCheckpoint`](crate::ModelCheckpoint).
     pub const fn score<F: FnMut(&State<O, X>) -> f32>(&self, score: F) -> F {
         score
     }
 
-    /// Fixes the types of a closure that returns a reference into the model or the state,
-    /// for [`TerminateOnNan`](crate::TerminateOnNan). Returns the closure unchanged.
+    /// Returns the closure `reference` unchanged and tells the compiler its argument types. The closure returns a
+    /// reference into the model or the state, for [`TerminateOnNan`](crate::TerminateOnNan).
     pub const fn reference<R: ?Sized, F: for<'a> FnMut(&'a T, &'a State<O, X>) -> &'a R>(&self, reference: F) -> F {
         reference
     }
 
-    /// Fixes the types of a closure that passes slices of the model to its second argument,
-    /// for [`TerminateOnNan::attach_slices`](crate::TerminateOnNan::attach_slices). Returns the closure unchanged.
+    /// Returns the closure `slices` unchanged and tells the compiler its argument types. The closure passes slices of
+    /// the model to its second argument, for [`TerminateOnNan::attach_slices`](crate::TerminateOnNan::attach_slices).
     pub const fn slices<F: FnMut(&T, &mut dyn FnMut(&[f32]))>(&self, slices: F) -> F {
         slices
     }
 
-    /// Fixes the types of a closure that receives the model and the state, for [`on`]. Returns the closure unchanged.
+    /// Returns the closure `function` unchanged and tells the compiler its argument types. Pass the closure to [`on`].
     pub const fn function<F: FnMut(&mut T, &mut State<O, X>)>(&self, function: F) -> F {
         function
     }

@@ -3,8 +3,8 @@
 //! nothing and never panics.
 //!
 //! * [`Engine`] fires [events](event) around the user's step function. Handlers see the [`State`] of the run.
-//! * [`EarlyStopping`], [`Timer`], [`TerminateOnNan`] and [`ModelCheckpoint`] are state machines. They can be used alone,
-//!   or attached to an engine as a [`Handler`]. Handlers are composed in tuples.
+//! * [`EarlyStopping`], [`Timer`], [`TerminateOnNan`] and [`ModelCheckpoint`] are state machines. They can be used
+//!   alone, or attached to an engine as a [`Handler`]. Handlers are composed in tuples.
 //! * [`checkpoint`] converts a model to bytes and back. A [`store`] keeps the bytes.
 //! * [`run_record`] contains what a run needs to resume, beside the model.
 //!

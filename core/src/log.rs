@@ -52,7 +52,7 @@ lines! {
     info ERASES erases = "{=str}: slots erased {} times" (series: &str, counts: &[u32]);
 }
 
-/// Prints each event of a checkpoint handler with a function of this module. Pass this observer to the handler's
+/// An observer that prints a log line for each event of a checkpoint handler. Pass it to the handler's
 /// method [`observe`](crate::handlers::model_checkpoint::CheckpointHandler::observe).
 #[cfg(feature = "defmt")]
 #[cfg_attr(docsrs, doc(cfg(feature = "defmt")))]

@@ -72,7 +72,7 @@ pub struct State<O, X = ()> {
     pub(crate) data_length: u32,
     pub(crate) max_epochs: u32,
     pub(crate) stop: Option<StopReason>,
-    /// The requests that are pending, as bits of the module [`flag`].
+    /// The pending requests. The module [`flag`] defines the meaning of each bit.
     pub(crate) flags: u8,
     /// While `offset` is less than this value, the engine runs iterations without further checks. The value is the end
     /// of the epoch or of the data, whichever comes first. It is 0 if a request is pending or if the value is not
@@ -143,8 +143,8 @@ impl<O, X> State<O, X> {
         self.offset
     }
 
-    /// Returns the number of iterations per epoch. Returns `None` during the first epoch if the data does not know its
-    /// length.
+    /// Returns the number of iterations per epoch. Returns `None` during the first epoch if the length of the data is
+    /// unknown.
     #[must_use]
     pub const fn epoch_length(&self) -> Option<u32> {
         if self.epoch_length == 0 { None } else { Some(self.epoch_length) }
@@ -256,8 +256,8 @@ impl<O, X> State<O, X> {
         self.raise(flag::ACTION);
     }
 
-    /// Terminates this run if the evaluation run with the outcome `evaluation` was terminated. Both runs then have the
-    /// same reason, for example early stopping or a NaN. An evaluation that completed all its epochs changes nothing.
+    /// Terminates this run for the same reason as an evaluation run, for example early stopping. `evaluation` is the
+    /// outcome of the evaluation run. If that run completed all its epochs, this method does nothing.
     pub fn terminate_if_stopped(&mut self, evaluation: &Outcome) {
         if evaluation.reason != StopReason::MaxEpochs {
             self.terminate(evaluation.reason);

@@ -11,9 +11,9 @@ pub struct Position {
     pub epoch: u32,
     /// The index of the iteration within the epoch, starting at 0.
     pub offset: u32,
-    /// The index of the batch within the data, starting at 0. The index continues from epoch to epoch, because an epoch
-    /// can be longer or shorter than the data. It returns to 0 at the end of the data and after a terminated epoch. It
-    /// is less than the length of the data if that length is known.
+    /// The index of the batch within the data, starting at 0. An epoch can be longer or shorter than the data, so the
+    /// index does not start at 0 in each epoch. It returns to 0 at the end of the data and after a terminated epoch. If
+    /// the length of the data is known, the index is less than this length.
     pub data_offset: u32,
 }
 

@@ -12,8 +12,8 @@ impl<O, X> Engine<O, X> {
     /// until [`restart`](Self::restart) is called.
     ///
     /// # Errors
-    /// * [`RunError::IterationNotEnded`] if [`end_iteration`](Self::end_iteration) was not called for the last iteration.
-    ///   Nothing has changed; the iteration can still be ended.
+    /// * [`RunError::IterationNotEnded`] if [`end_iteration`](Self::end_iteration) was not called for the last
+    ///   iteration. Nothing has changed; the iteration can still be ended.
     /// * [`RunError::SaveFailed`] if the run ended because a checkpoint could not be saved. The handler's `last_error`
     ///   returns the cause.
     #[inline]

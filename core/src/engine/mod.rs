@@ -58,9 +58,8 @@ pub struct Engine<O, X = ()> {
     /// The maximum number of epochs that the program configured. A resumed run uses this number, unless a handler had
     /// changed the number before the checkpoint was saved.
     max_epochs: u32,
-    /// The number of iterations per epoch that the program configured. 0 means the length of the data. Each run that
-    /// starts with epoch 1 uses this number, because its data can have another length than the data of the previous
-    /// run.
+    /// The number of iterations per epoch that the program configured; 0 means the number of batches in the data. A new
+    /// run starts with this setting, because its data can be longer or shorter than the data of the last run.
     epoch_length: u32,
 }
 
@@ -95,8 +94,8 @@ impl<O, X> Engine<O, X> {
         }
     }
 
-    /// Sets the number of iterations per epoch. The default, 0, is the number of batches in the data. As in Ignite, an
-    /// epoch can end in the middle of the data. The next epoch then continues with the next batch. The data restarts
+    /// Sets the number of iterations per epoch. The default, 0, means the number of batches in the data. As in Ignite,
+    /// an epoch can end in the middle of the data. The next epoch then continues with the next batch. The data restarts
     /// when it ends.
     #[must_use]
     pub fn with_epoch_length(mut self, iterations: u32) -> Self {
@@ -154,8 +153,8 @@ impl<O, X> Engine<O, X> {
         }
     }
 
-    /// Passes `event` to the handlers, then performs what they requested. This function is inlined, so that the
-    /// compiler removes handlers that ignore a constant event.
+    /// Passes `event` to the handlers, then performs what they requested. This function is always inlined, so that the
+    /// compiler can remove handlers that ignore the event.
     #[inline(always)]
     fn dispatch<T: ?Sized, H: Handler<T, O, X>>(&mut self, event: Event, model: &mut T, handlers: &mut H) {
         handlers.on_event(event, model, &mut self.state);
@@ -203,8 +202,8 @@ impl<O, X> Engine<O, X> {
             handlers.on_event(Event::SavedCheckpoint, model, &mut self.state);
         }
         // An action that a handler requests during a save is performed after the next event. Otherwise a handler that
-        // saves at `SavedCheckpoint` would loop forever. User-defined events are dispatched now, because no event may
-        // follow.
+        // saves at `SavedCheckpoint` would loop forever. User-defined events are dispatched now, because this may be
+        // the last event of the run.
         self.dispatch_queued(model, handlers);
     }
 
@@ -281,8 +280,8 @@ impl<O, X> Engine<O, X> {
                         // The program queued an event between two iterations.
                         self.run_deferred_actions(model, handlers);
                     } else {
-                        // Usually this line changes nothing. If the length was unknown, the epoch ends here after
-                        // `u32::MAX` iterations.
+                        // An epoch of unknown length ends here after `u32::MAX` iterations, and its length is then
+                        // known. For other epochs, this line changes nothing.
                         state.epoch_length = state.offset;
                         self.phase = Phase::EpochCompleted;
                         self.dispatch(Event::EpochCompleted, model, handlers);

@@ -50,7 +50,7 @@ impl<O, X> Engine<O, X> {
     /// Returns the record of the run at this moment: the state of the engine and the state of every handler.
     ///
     /// # Errors
-    /// Returns [`RunRecordFull`] if the states of the handlers do not fit.
+    /// Returns [`RunRecordFull`] if the states of the handlers do not fit into the record.
     pub fn record<T: ?Sized, H: Handler<T, O, X>>(&mut self, handlers: &mut H) -> Result<RunRecord, RunRecordFull> {
         let mut record = RunRecord::new();
         self.write_record(&mut record, handlers);

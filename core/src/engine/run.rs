@@ -7,8 +7,8 @@ use crate::state::{Outcome, State, StopReason, flag};
 use core::convert::Infallible;
 use core::fmt;
 
-/// The last event of an iteration that fired before the run was interrupted. A resumed run does not fire it again. The
-/// variants are in the order in which the events fire.
+/// Tells a resumed run which events of its first iteration have already fired: the named event and all events before
+/// it. The variants are in the order in which the events fire.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
 enum BatchEvents {
     None,
@@ -71,7 +71,8 @@ impl<O, X> Engine<O, X> {
         }
         self.state.data_length = data.len().unwrap_or(u32::MAX);
         'run: while self.advance(model, handlers, Until::NextIteration) {
-            // The events up to the phase of a resumed run do not fire again. Only the batch is fetched again.
+            // Events that fired before the interruption do not fire again in a resumed run. Only the batch is fetched
+            // again.
             let mut already_fired = match self.phase {
                 Phase::GetBatchStarted => BatchEvents::GetBatchStarted,
                 Phase::GetBatchCompleted => BatchEvents::GetBatchCompleted,
@@ -144,8 +145,8 @@ impl<O, X> Engine<O, X> {
         }
     }
 
-    /// Restarts the data and fetches its first batch. Returns `None` if the length of the epoch is unknown: the epoch
-    /// then ends with the data.
+    /// Restarts the data and fetches its first batch. Returns `None` if the length of the epoch is unknown, because the
+    /// epoch then ends with the data.
     #[cold]
     #[inline(never)]
     fn fetch_from_start<D: Batches>(&mut self, data: &mut D) -> Option<D::Batch> {

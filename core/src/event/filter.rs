@@ -16,9 +16,9 @@ pub trait EventFilter {
     /// Returns whether the filter selects `event`. `counters` are the counters of the run at this event.
     fn matches(&mut self, event: Event, counters: &Counters) -> bool;
 
-    /// Selects every `n`-th occurrence: `every(3)` selects 3, 6, 9 and so on. In a window
-    /// that [`after`](Filtered::after) or [`before`](Filtered::before) sets, the first selected occurrence is the first
-    /// one of the window.
+    /// Selects every `n`-th occurrence: `every(3)` selects 3, 6, 9 and so on. With a limit
+    /// from [`after`](Filtered::after) or [`before`](Filtered::before), the count starts at the first occurrence within
+    /// the limits. For example, `after(10)` and `every(3)` together select 11, 14, 17 and so on.
     ///
     /// # Errors
     /// Returns [`FilterError::Zero`] if `n` is 0.

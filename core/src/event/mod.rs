@@ -5,9 +5,9 @@
 //! so a handler costs nothing at events that it does not select. An [`Event`] value is a filter, too; the program
 //! chooses it at run time.
 //!
-//! The
-//! methods [`every`](EventFilter::every), [`once`](EventFilter::once), [`before`](EventFilter::before), [`after`](EventFilter::after)
-//! and [`filter`](EventFilter::filter) narrow a filter. The method [`or`](EventFilter::or) combines two filters.
+//! Methods of a filter narrow it: [`every`](EventFilter::every) and [`once`](EventFilter::once) select occurrences by
+//! number, [`before`](EventFilter::before) and [`after`](EventFilter::after) set limits,
+//! and [`filter`](EventFilter::filter) calls a predicate. The method [`or`](EventFilter::or) combines two filters.
 //!
 //! These methods compare the number of an occurrence. This number is the iteration for iteration and batch
 //! events, [`UserEvent::value`] for user-defined events, and the epoch for all other events. The rule is that of

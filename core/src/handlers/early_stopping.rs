@@ -6,8 +6,8 @@
 //! `cumulative`, a better score that is not an improvement still becomes the best score. With patience 1 and threshold
 //! 0, the first score that is not better stops the run.
 //!
-//! One rule differs from Ignite: a NaN is never an improvement and never becomes the best score. (In Ignite a NaN counts
-//! as an improvement, so a diverged run is never stopped.)
+//! One rule differs from Ignite: a NaN is never an improvement and never becomes the best score. (In Ignite, a NaN
+//! counts as an improvement, so a diverged run is never stopped.)
 //!
 //! ```
 //! use training_monitor::EarlyStopping;
@@ -66,7 +66,8 @@ pub struct EarlyStopping {
     progress: Progress,
 }
 
-/// The part of an [`EarlyStopping`] that a checkpoint contains. The checkpoint format fixes its encoding.
+/// The state of an [`EarlyStopping`] in a checkpoint: the counter and the best score. The checkpoint format fixes the
+/// encoding of both.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Progress {
@@ -179,7 +180,7 @@ impl EarlyStopping {
         self.progress.counter
     }
 
-    /// Returns the best score so far, or `None` if there was no score except NaN.
+    /// Returns the best score so far, or `None` if there was none. NaN scores do not count.
     #[must_use]
     pub const fn best_score(&self) -> Option<f32> {
         self.progress.best

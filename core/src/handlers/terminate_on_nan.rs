@@ -160,7 +160,7 @@ impl<S: CheckSchedule> TerminateOnNan<S> {
         let len = values.len().div_ceil(self.schedule.period().get() as usize);
         let start = len.saturating_mul(self.schedule.index() as usize);
         let end = start.saturating_add(len).min(values.len());
-        // `get` returns `None` for an empty stripe at the end, whose start is behind the last value.
+        // A stripe at the end can start after the last value. It is then empty, and `get` returns `None`.
         first_non_finite(values.get(start..end)?).map(|index| start.saturating_add(index))
     }
 
@@ -206,8 +206,8 @@ impl<S: CheckSchedule> TerminateOnNan<S> {
     }
 }
 
-/// The part of a [`TerminateOnNan`] that a checkpoint contains: the index of the next call in the schedule. The
-/// checkpoint format fixes its encoding.
+/// The state of a [`TerminateOnNan`] in a checkpoint: the index of the next call in the schedule. The checkpoint format
+/// fixes its encoding.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ScheduleIndex(u32);
 

@@ -313,7 +313,7 @@ where
     }
 }
 
-/// The part of a [`Timer`] that a checkpoint contains. The checkpoint format fixes its encoding.
+/// The state of a [`Timer`] in a checkpoint. The checkpoint format fixes the encoding of these fields.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TimerState {
     /// The elapsed ticks when the state was saved, including the interval that had not ended.

@@ -54,7 +54,7 @@ impl Phase {
         Self::ALL.get(code as usize).copied()
     }
 
-    /// Returns whether an epoch is running and no iteration has started.
+    /// Returns whether the engine is inside an epoch, but not inside an iteration.
     #[inline(always)]
     pub(crate) const fn is_between_iterations(self) -> bool {
         matches!(self, Phase::BetweenIterations | Phase::GetBatchStarted | Phase::GetBatchCompleted)

@@ -3,8 +3,8 @@
 use super::{CAPACITY, HandlerKind};
 use core::fmt;
 
-/// The handler states do not fit into a run record. All states together may have [`CAPACITY`] bytes, and each state may
-/// have 127 bytes.
+/// The handler states do not fit into a run record. All states together have at most [`CAPACITY`] bytes, and each state
+/// has at most 127 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RunRecordFull;
@@ -20,8 +20,8 @@ impl fmt::Display for RunRecordFull {
 
 impl core::error::Error for RunRecordFull {}
 
-/// The reason why a run cannot resume from a record. Nothing has changed, unless the error
-/// is [`BecameUnreadable`](RestoreError::BecameUnreadable).
+/// The reason why a run cannot resume from a record. The model, the engine and the handlers are unchanged, unless the
+/// error is [`BecameUnreadable`](RestoreError::BecameUnreadable).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]

@@ -38,11 +38,12 @@ use heapless::Vec;
 /// 60 bytes.
 pub const CAPACITY: usize = 128;
 
-/// The maximum length of one handler state in bytes. The length is stored as a varint of one byte, which holds at
-/// most 127.
+/// The maximum length of one handler state in bytes. The length is stored as a variable-length integer of one byte,
+/// which holds at most 127.
 const MAX_STATE: usize = 127;
 
-/// The maximum number of handler states. The number is stored as a varint of one byte, which holds at most 127.
+/// The maximum number of handler states. The number is stored as a variable-length integer of one byte, which holds at
+/// most 127.
 const MAX_STATES: u8 = 127;
 
 /// The kind of a handler. A checkpoint stores the kind of each handler state, so that no state is restored into another
@@ -128,7 +129,7 @@ impl RunRecord {
         })
     }
 
-    /// Removes all handler states and sets their number to `count`.
+    /// Removes all handler states and sets the number of expected states to `count`.
     pub(crate) fn start(&mut self, count: u8) {
         self.count = count;
         self.states.clear();

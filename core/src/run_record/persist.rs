@@ -55,8 +55,8 @@ pub trait Persist {
     fn restore(&mut self, state: Self::State);
 }
 
-/// Saves, checks or restores the states of all handlers of a run. It is the argument
-/// of [`Handler::persist`](crate::Handler::persist).
+/// Saves, checks or restores the states of all handlers of a run. The
+/// method [`Handler::persist`](crate::Handler::persist) receives it as an argument.
 #[derive(Debug)]
 pub struct HandlerStates<'a>(Access<'a>);
 

@@ -119,8 +119,8 @@ impl<const N: usize, W, S: Store, F, B: CheckpointObserver<S::Error>> Checkpoint
     }
 }
 
-/// The part of a [`CheckpointHandler`] that a checkpoint contains. The ranking is not part of it, because the handler
-/// rebuilds the ranking from the store. The checkpoint format fixes the encoding.
+/// The state of a [`CheckpointHandler`] in a checkpoint: the number of calls and the pending save. The ranking is not
+/// included, because the handler rebuilds it from the store. The checkpoint format fixes the encoding of these fields.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct CheckpointHandlerState {
     calls: u32,

@@ -177,8 +177,8 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
     /// Verifies the checkpoint with the step number `step`, then loads it into `objects`.
     ///
     /// # Errors
-    /// Returns a [`DecodeError`] if the checkpoint cannot be loaded. `objects` is unchanged, unless the medium changed
-    /// between the two steps.
+    /// Returns a [`DecodeError`] if the checkpoint cannot be loaded. `objects` is then unchanged, unless the medium
+    /// changed between verifying and loading.
     pub fn load_step<T: Objects + ?Sized>(
         &mut self,
         step: u32,
@@ -192,7 +192,7 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
     /// `Ok(None)` if there is no checkpoint.
     ///
     /// # Errors
-    /// Returns the error of the last checkpoint that was tried, if no checkpoint can be loaded.
+    /// If no checkpoint can be loaded, returns the error of the last attempt.
     pub fn load_best<T: Objects + ?Sized>(&mut self, objects: &mut T) -> Result<Option<Info>, DecodeError<S::Error>>
     where
         B: CheckpointObserver<S::Error>,
@@ -227,8 +227,8 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
     where
         B: CheckpointObserver<S::Error>,
     {
-        // Frees places in the store. It may still contain checkpoints whose removal failed or that are more than
-        // `n_saved`.
+        // Frees places in the store by removing checkpoints that are no longer ranked. Such checkpoints exist if an
+        // earlier removal failed.
         self.evict_unranked();
         let written = self.write(decision, iteration, record, objects);
         self.reconcile(written.is_ok().then_some(decision.step));

@@ -20,8 +20,8 @@ pub enum StepSource {
     Epoch,
 }
 
-/// The decision to save a checkpoint. A checkpoint can contain a pending decision, so the checkpoint format fixes these
-/// fields.
+/// The decision to save a checkpoint, with its step number and score. Checkpoints contain pending decisions, so these
+/// fields are part of the checkpoint format.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -79,7 +79,7 @@ pub struct ModelCheckpoint<const N: usize, F = NoScore> {
     keep_all: bool,
     calls: u32,
     ranking: Ranking<N>,
-    /// The checkpoint of the newest commit. The ranking need not contain it.
+    /// The checkpoint of the newest commit. With `keep_all`, the ranking need not contain it.
     latest: Option<RankedCheckpoint>,
 }
 
@@ -92,27 +92,28 @@ pub(super) struct Settings {
     pub allow_non_finite: bool,
 }
 
-/// A policy type without a score: an interval decides when to save. Used by [`ModelCheckpoint::every`].
+/// A score source of a [`ModelCheckpoint`]: there is no score, and an interval decides when to save. Used
+/// by [`ModelCheckpoint::every`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct NoScore;
 
-/// A policy type for which the program passes the score to [`ModelCheckpoint::update`]. Used
+/// A score source of a [`ModelCheckpoint`]: the program passes each score to [`ModelCheckpoint::update`]. Used
 /// by [`ModelCheckpoint::by_score`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ScoreArgument;
 
-/// A policy type with a function that computes the score. Used by [`ModelCheckpoint::best_by`].
+/// A score source of a [`ModelCheckpoint`]: a function computes the score. Used by [`ModelCheckpoint::best_by`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ScoreFunction<F>(F);
 
-/// A marker trait for policies that rank checkpoints by a score: [`ScoreArgument`] and [`ScoreFunction`].
+/// A marker trait for the score sources that provide a score: [`ScoreArgument`] and [`ScoreFunction`].
 pub trait Scored {}
 
 impl Scored for ScoreArgument {}
 impl<F> Scored for ScoreFunction<F> {}
 
-/// Gives an attached handler the score of a checkpoint. [`NoScore`] gives none. [`ScoreFunction`] calls its closure,
-/// which has the type `FnMut(&State<O, X>) -> f32`.
+/// Provides the score of a checkpoint to an attached handler. [`NoScore`] provides no score. [`ScoreFunction`] calls
+/// its closure, which must have the type `FnMut(&State<O, X>) -> f32`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not return a score for this engine",
     note = "construct the `ModelCheckpoint` with `every(n)` or with `best_by(|state| ...)` to attach it"
@@ -242,13 +243,13 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
         self
     }
 
-    /// Counts a call and decides whether to save. Returns `None` if no checkpoint must be saved. A policy with an
-    /// interval ignores `score`.
+    /// Counts a call and decides whether to save a checkpoint. Returns `None` if there is nothing to save. A policy
+    /// with an interval ignores `score`.
     pub fn update(&mut self, score: Option<f32>) -> Option<SaveDecision> {
         self.update_at(&Counters::default(), score)
     }
 
-    /// Does the same as [`update`](Self::update), with the engine's counters. They are the step numbers
+    /// Does the same as [`update`](Self::update), with the engine's counters. The counters give the step number
     /// for [`StepSource::Iteration`] and [`StepSource::Epoch`].
     pub fn update_at(&mut self, counters: &Counters, score: Option<f32>) -> Option<SaveDecision> {
         self.calls = self.calls.saturating_add(1);

@@ -35,7 +35,7 @@ pub struct RankedCheckpoint {
 }
 
 impl RankedCheckpoint {
-    /// Creates an entry for a checkpoint. A NaN score is treated as no score.
+    /// Creates an entry of the ranking for one checkpoint. A NaN score is treated as no score.
     #[must_use]
     pub const fn new(step: u32, score: Option<f32>) -> Self {
         RankedCheckpoint {
@@ -75,7 +75,7 @@ pub struct Ranking<const N: usize> {
 }
 
 impl<const N: usize> Ranking<N> {
-    /// Creates an empty table for `places` checkpoints. A larger number than `N` or 255 is reduced to that number.
+    /// Creates an empty table for `places` checkpoints. `places` is limited to `N` and to 255.
     #[must_use]
     pub fn new(places: usize, order: Order, greater_or_equal: bool) -> Self {
         let places = u8::try_from(places.min(N)).unwrap_or(u8::MAX);
@@ -124,8 +124,8 @@ impl<const N: usize> Ranking<N> {
         }
     }
 
-    /// Inserts `checkpoint`. It replaces the one with the same step number; without such a one, a full table evicts its
-    /// worst one. Returns the replaced or evicted checkpoint. If the table does not [accept](Self::accepts)
+    /// Inserts `checkpoint`. If an entry has the same step number, `checkpoint` replaces it. Otherwise a full table
+    /// evicts its worst entry. Returns the replaced or evicted entry. If the table does not [accept](Self::accepts)
     /// `checkpoint`, returns `checkpoint` itself. A NaN score is never accepted.
     pub fn insert(&mut self, checkpoint: RankedCheckpoint) -> Option<RankedCheckpoint> {
         let same_step = self.entries.iter().position(|kept| kept.step == checkpoint.step);

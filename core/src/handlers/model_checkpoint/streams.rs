@@ -9,15 +9,15 @@ use crate::run_record::RunRecord;
 use crate::store::{Store, StreamSpec};
 use serde::{Serialize, de::DeserializeOwned};
 
-/// The size in bytes of the buffer on the stack, for a store that allows a large one.
+/// The size in bytes of the read buffer on the stack, for a store that allows a large buffer.
 const LARGE_SCRATCH: usize = 16384;
-/// The size in bytes of the buffer on the stack, for all other stores.
+/// The size in bytes of the read buffer on the stack, for all other stores.
 const SMALL_SCRATCH: usize = 64;
 
 /// What [`read`] does with the streams of a checkpoint.
 pub(super) enum ReadPass<'a> {
-    /// Verifies that the streams are intact and fit the objects. Copies the run record (the state of the run) to the
-    /// buffer, if there is one.
+    /// Verifies that the streams are intact and fit the objects. If a buffer for the run record (the state of the run)
+    /// is given, copies the record to it.
     Verify(Option<&'a mut RunRecord>),
     /// Loads streams that were verified before.
     Load,
