@@ -58,8 +58,8 @@ fn the_text_of_a_score_equals_that_of_python() {
     assert_eq!(ScoreText(f32::NEG_INFINITY).to_string(), "inf");
 }
 
-/// The text has the nearest number with seven significant digits. It uses the scientific format if the exponent is below -4 or
-/// above 5. A decimal point has a digit on each side.
+/// The text has the nearest number with seven significant digits. It uses the scientific format if the exponent is
+/// below -4 or above 5. A decimal point has a digit on each side.
 #[test]
 fn the_text_of_a_score_has_seven_digits_and_the_right_format() {
     let mut random = Random::new(1);

@@ -1,11 +1,12 @@
 //! Compares this crate with other flash stores under the same power failures:
 //! `cargo run --release -p training-monitor-tests --example comparison`.
 //!
-//! Each store writes a value of 100 bytes again and again to the same simulated flash: 32 erase blocks of 512 bytes, a write size
-//! of 4 bytes, and an erased value of 0xFF. The comparison starts after different numbers of writes, so that some of the writes
-//! must reclaim blocks. The power fails in each flash operation of a write, with each effect on the cells. In some cases it fails again
-//! during the next write. The last write of a case succeeds. The program opens the store anew after each power failure and after
-//! each write. A case has one or two power failures, and one of these results:
+//! Each store writes a value of 100 bytes again and again to the same simulated flash: 32 erase blocks of 512 bytes, a
+//! write size of 4 bytes, and an erased value of 0xFF. The comparison starts after different numbers of writes, so that
+//! some of the writes must reclaim blocks. The power fails in each flash operation of a write, with each effect on the
+//! cells. In some cases it fails again during the next write. The last write of a case succeeds. The program opens the
+//! store anew after each power failure and after each write. A case has one or two power failures, and one of these
+//! results:
 //!
 //! * *lost*: an acknowledged value is neither stored nor replaced by a newer one, or cannot be read.
 //! * *wrong*: the store returns a value that was never written.
@@ -13,9 +14,10 @@
 //! * *panics*: the store panics.
 //! * *endless*: the store makes a million reads without returning.
 //!
-//! The effects of a power failure have three groups. "prefix" effects are those that the tests of the other stores use: nothing,
-//! everything or the first bytes of an operation take effect. "torn" effects change other bits and bytes. "cells" effects leave
-//! cells that are unreadable or read differently each time. The comparison allows a store to program a granule twice.
+//! The effects of a power failure have three groups. "prefix" effects are those that the tests of the other stores use:
+//! nothing, everything or the first bytes of an operation take effect. "torn" effects change other bits and bytes.
+//! "cells" effects leave cells that are unreadable or read differently each time. The comparison allows a store to
+//! program a granule twice.
 
 use core::panic::AssertUnwindSafe;
 use embassy_futures::block_on;
@@ -229,8 +231,8 @@ fn check<S: FlashStore>(chip: &mut Chip, committed: Option<u32>, newest: u32) ->
     }
 }
 
-/// Writes a value, with a power failure in one of the operations, and checks the stored value. Returns the number of the value
-/// that is acknowledged afterwards.
+/// Writes a value, with a power failure in one of the operations, and checks the stored value. Returns the number of
+/// the value that is acknowledged afterwards.
 fn write_interrupted<S: FlashStore>(
     chip: &mut Chip,
     committed: Option<u32>,
@@ -276,8 +278,8 @@ fn group(interruption: Interruption) -> usize {
     }
 }
 
-/// Runs all cases of a store. Returns the rows of the table, and for each operation and effect of the first power failure the
-/// number of cases that lost a value.
+/// Runs all cases of a store. Returns the rows of the table, and for each operation and effect of the first power
+/// failure the number of cases that lost a value.
 fn run<S: FlashStore>() -> ([[Row; 2]; 3], BTreeMap<String, u64>) {
     let mut lost = BTreeMap::new();
     let mut rows = [[Row::default(); 2]; 3];

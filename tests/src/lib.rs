@@ -1,5 +1,5 @@
-//! Test tools of the project: replay of recorded Ignite traces, fuzz targets, naive models of the state machines, and an
-//! exhaustive check of the flash store under power failures.
+//! Test tools of the project: replay of recorded Ignite traces, fuzz targets, naive models of the state machines, and
+//! an exhaustive check of the flash store under power failures.
 
 /// Compiles and runs the examples of README.md as doc tests.
 #[cfg(doctest)]

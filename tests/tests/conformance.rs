@@ -1,7 +1,7 @@
 //! The library reproduces every recorded trace of pytorch-ignite, and the replay detects differences.
 //!
-//! Some tests change one value of a trace and expect a report of this difference. Others run the program `conformance` and
-//! check its last line and its exit codes.
+//! Some tests change one value of a trace and expect a report of this difference. Others run the program `conformance`
+//! and check its last line and its exit codes.
 
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -149,8 +149,8 @@ fn an_invalid_trace_is_a_failure() {
     assert_eq!(results.len(), 6);
 }
 
-/// The replay of file traces also uses a real directory. The directory rejects a reserved extension, which the replay with a set
-/// of names accepts.
+/// The replay of file traces also uses a real directory. The directory rejects a reserved extension, which the replay
+/// with a set of names accepts.
 #[test]
 fn file_traces_are_replayed_in_a_directory() {
     let reserved = trace("model_checkpoint.seed").to_string().replace("pth\"", "tmp\"");

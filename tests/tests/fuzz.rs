@@ -1,5 +1,6 @@
-//! All fuzz targets on stable Rust, with the committed corpus and with thousands of seeded inputs, and a regression test for
-//! each bug that fuzzing found. A failing input is saved to a file, and the test prints the command that runs it again.
+//! All fuzz targets on stable Rust, with the committed corpus and with thousands of seeded inputs, and a regression
+//! test for each bug that fuzzing found. A failing input is saved to a file, and the test prints the command that runs
+//! it again.
 
 use std::time::Duration;
 use training_monitor::checkpoint::Named;
@@ -64,8 +65,8 @@ fn save<S: Store>(store: &mut S, meta: CheckpointMeta) -> Result<(), S::Error> {
     store.commit(&header, &encoded)
 }
 
-/// Regression test for a bug that the target `slot-operations` found. A save with the step of a committed checkpoint was
-/// interrupted before its seal. It hid the committed checkpoint, and the next save erased it, so both were lost.
+/// Regression test for a bug that the target `slot-operations` found. A save with the step of a committed checkpoint
+/// was interrupted before its seal. It hid the committed checkpoint, and the next save erased it, so both were lost.
 #[test]
 fn an_interrupted_save_of_the_same_step_does_not_lose_the_committed_checkpoint() {
     let meta = |step, sequence| CheckpointMeta { step, sequence, iteration: sequence, score: None };
@@ -88,8 +89,8 @@ fn an_interrupted_save_of_the_same_step_does_not_lose_the_committed_checkpoint()
     }
 }
 
-/// Regression test for a bug that the target `saving` found. The handler mistook a checkpoint of an earlier run, with the same
-/// step and iteration, for the checkpoint of the pending save. It did not save, and reported no error.
+/// Regression test for a bug that the target `saving` found. The handler mistook a checkpoint of an earlier run, with
+/// the same step and iteration, for the checkpoint of the pending save. It did not save, and reported no error.
 #[test]
 fn a_checkpoint_of_an_earlier_run_does_not_replace_a_pending_save() {
     let mut store = Ram::<3, 256>::new();
@@ -110,8 +111,8 @@ fn a_checkpoint_of_an_earlier_run_does_not_replace_a_pending_save() {
     }
 }
 
-/// Regression test for an error in FORMAT.md that the target `checkpoint-bytes` found. The document allowed two bytes for the
-/// length of a pad, but the decoder accepts only one byte.
+/// Regression test for an error in FORMAT.md that the target `checkpoint-bytes` found. The document allowed two bytes
+/// for the length of a pad, but the decoder accepts only one byte.
 #[test]
 fn the_length_of_a_pad_takes_one_byte() {
     use training_monitor::checkpoint::{DecodeError, inspect};
@@ -119,11 +120,12 @@ fn the_length_of_a_pad_takes_one_byte() {
 
     let valid = training_monitor_tests::fuzz::bytes::sample();
     assert!(read(&valid).is_some());
-    // The first tensor has the shape [2, 2] and a pad of one byte. The third byte after the number of dimensions is the length of
-    // the pad.
+    // The first tensor has the shape [2, 2] and a pad of one byte. The third byte after the number of dimensions is the
+    // length of the pad.
     let position = valid.windows(5).position(|bytes| bytes == [2, 2, 2, 1, 0]).expect("a tensor") + 3;
     let mut modified = valid[..valid.len() - 4].to_vec();
-    // 0x80 and the 0 that follows are the number 0 in two bytes: an empty pad, without a change of the payload's position.
+    // 0x80 and the 0 that follows are the number 0 in two bytes: an empty pad, without a change of the payload's
+    // position.
     modified[position] = 0x80;
     modified.extend(crc32(&modified).to_le_bytes());
     assert_eq!(read(&modified), None);

@@ -1,5 +1,5 @@
-//! Tests of the models against observed results of Ignite, so that the same error in a model and in the library is detected.
-//! Comparison of the library with the models for every short sequence of critical numbers.
+//! Tests of the models against observed results of Ignite, so that the same error in a model and in the library is
+//! detected. Comparison of the library with the models for every short sequence of critical numbers.
 
 use training_monitor::handlers::early_stopping::{Mode, ThresholdMode};
 use training_monitor::{EarlyStopping, ModelCheckpoint};
@@ -65,8 +65,8 @@ fn the_early_stopping_model_agrees_with_observed_results_of_ignite() {
     assert_eq!(counters(with_threshold(false), &[1., 1.1]).last(), Some(&(1, false)));
     let lower = EarlyStoppingModel { lower: true, ..with_threshold(false) };
     assert_eq!(counters(lower, &[1., 0.95, 0.89]).last(), Some(&(2, false)));
-    // With a relative threshold and a negative best score, Ignite's limit is below the best score: -1.05 is worse than -1, but
-    // counts as an improvement.
+    // With a relative threshold and a negative best score, Ignite's limit is below the best score: -1.05 is worse than
+    // -1, but counts as an improvement.
     let relative = EarlyStoppingModel { relative: true, ..with_threshold(false) };
     assert_eq!(counters(relative, &[-1., -1.05]).last(), Some(&(0, false)));
 }

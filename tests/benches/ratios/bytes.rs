@@ -1,8 +1,8 @@
 //! Compares the encoder and the decoder with memcpy, with memcpy and the same checksum, and with other crates.
 //!
-//! The writers are function calls that cannot be inlined, like those of a file or a flash driver. The other crates are used as
-//! their documentation recommends: `safetensors` writes to a vector and a CRC-32 of it is computed, and postcard uses its
-//! function `to_eio` and its CRC flavor.
+//! The writers are function calls that cannot be inlined, like those of a file or a flash driver. The other crates are
+//! used as their documentation recommends: `safetensors` writes to a vector and a CRC-32 of it is computed, and
+//! postcard uses its function `to_eio` and its CRC flavor.
 
 use crate::measure::Group;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView as SafeTensorView};
@@ -109,10 +109,10 @@ fn floats(values: &[f32]) -> &[u8] {
 pub fn encoders(elements: usize, name: &str) -> Group<'static> {
     let net: &'static Net = Box::leak(Box::new(Net::new(elements, 1)));
     let values: &'static [f32] = &net.tensors[0];
-    // All variants share one source and one target. With separate buffers they would evict each other from the cache, and the
-    // ratios would be those of the memory. Only safetensors allocates its target, and the allocator returns the same memory
-    // each time. Source and target start at different offsets of a page: some processors copy between equal offsets at a tenth
-    // of their speed.
+    // All variants share one source and one target. With separate buffers they would evict each other from the cache,
+    // and the ratios would be those of the memory. Only safetensors allocates its target, and the allocator returns the
+    // same memory each time. Source and target start at different offsets of a page: some processors copy between equal
+    // offsets at a tenth of their speed.
     let target: &'static RefCell<&mut [u8]> =
         Box::leak(Box::new(RefCell::new(&mut vec![0; elements * 4 + 8192].leak()[1088..])));
     let view = move || SafeTensorView::new(Dtype::F32, vec![elements], floats(black_box(values))).expect("a tensor");
@@ -135,7 +135,8 @@ pub fn encoders(elements: usize, name: &str) -> Group<'static> {
             let bytes = safetensors::serialize([("w", view())], None).expect("serializes");
             (crc32fast::hash(&bytes), bytes)
         });
-    // These variants make one write per element or one table look-up per byte, so they are too slow for the largest size.
+    // These variants make one write per element or one table look-up per byte, so they are too slow for the largest
+    // size.
     if elements <= 1 << 16 {
         group = group
             .variant("encode, the built-in Crc32", move || encode::<Crc32>(black_box(net), &mut target.borrow_mut()))

@@ -1,5 +1,6 @@
-//! Compares a save to a directory with a plain write of the same bytes, both with and without sync. A durable save syncs its
-//! files before the commit, so that it survives a power failure. All variants write a new file and remove the previous one.
+//! Compares a save to a directory with a plain write of the same bytes, both with and without sync. A durable save
+//! syncs its files before the commit, so that it survives a power failure. All variants write a new file and remove the
+//! previous one.
 
 use crate::bytes::Net;
 use crate::measure::Group;

@@ -1,8 +1,8 @@
 //! The instructions per iteration of the engine and its handlers, compared with the same checks in a manual loop.
 //!
-//! The benchmark runs itself under `valgrind --tool=callgrind` for n and for 2n iterations. The difference is exact, and other
-//! programs on the machine do not affect it. The manual loop uses the same handlers without the engine ([`EarlyStopping`],
-//! [`Timer`], …) and the same two counters.
+//! The benchmark runs itself under `valgrind --tool=callgrind` for n and for 2n iterations. The difference is exact,
+//! and other programs on the machine do not affect it. The manual loop uses the same handlers without the engine
+//! ([`EarlyStopping`], [`Timer`], …) and the same two counters.
 
 use std::hint::black_box;
 use std::process::Command;

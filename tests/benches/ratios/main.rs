@@ -1,10 +1,11 @@
-//! `cargo bench` prints tables of ratios. Each table compares a function of the library with a simple implementation, with a
-//! lower limit and with other crates. `cargo bench --bench ratios -- --svg` also draws the growth of the costs.
+//! `cargo bench` prints tables of ratios. Each table compares a function of the library with a simple implementation,
+//! with a lower limit and with other crates. `cargo bench --bench ratios -- --svg` also draws the growth of the costs.
 //!
-//! The ratios of a table come from rounds in which all variants run in turn, see [`measure`]. Instruction counts come from
-//! callgrind, if it is installed. The last column compares a ratio with its budget. A missed budget is not an error: the
-//! benchmark only reports, and no test measures time. The tables for 1 M numbers assume that 4 MiB fit the last-level cache. If
-//! other programs use this cache, they show the memory bandwidth, and all variants take the same time.
+//! The ratios of a table come from rounds in which all variants run in turn, see [`measure`]. Instruction counts come
+//! from callgrind, if it is installed. The last column compares a ratio with its budget. A missed budget is not an
+//! error: the benchmark only reports, and no test measures time. The tables for 1 M numbers assume that 4 MiB fit the
+//! last-level cache. If other programs use this cache, they show the memory bandwidth, and all variants take the same
+//! time.
 
 mod bytes;
 mod files;

@@ -1,8 +1,8 @@
 //! The measuring loop. It measures the run times of several variants of a function in turn.
 //!
-//! Other programs on the machine disturb absolute times, but they disturb variants that run within the same milliseconds alike.
-//! Each round therefore runs every variant, in rotated order, and the evaluation uses the ratios within a round. The medians of
-//! the ratios are stable even if the times are not. The quartiles show the spread.
+//! Other programs on the machine disturb absolute times, but they disturb variants that run within the same
+//! milliseconds alike. Each round therefore runs every variant, in rotated order, and the evaluation uses the ratios
+//! within a round. The medians of the ratios are stable even if the times are not. The quartiles show the spread.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

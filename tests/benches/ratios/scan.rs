@@ -1,5 +1,5 @@
-//! Compares the scan of the library with a simple scan, with an exact scan that uses integers, and with a sum, which is the lower
-//! limit.
+//! Compares the scan of the library with a simple scan, with an exact scan that uses integers, and with a sum, which is
+//! the lower limit.
 
 use crate::measure::Group;
 use std::hint::black_box;

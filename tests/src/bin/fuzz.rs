@@ -1,9 +1,9 @@
-//! Fuzzes on stable Rust: `cargo run --release --bin fuzz -- [--seconds S] [--seed N] [TARGET...]` runs each target for S
-//! seconds.
+//! Fuzzes on stable Rust: `cargo run --release --bin fuzz -- [--seconds S] [--seed N] [TARGET...]` runs each target for
+//! S seconds.
 //!
-//! Prints the number of executions and their rate for each target. The last line is `N passed, M failed`, where N and M are
-//! numbers of targets. A failing input is saved to a file, and the program prints the command `--replay TARGET FILE` that runs
-//! it again. The exit code is 1 if a target failed and 2 after a usage or I/O error. The targets are in
+//! Prints the number of executions and their rate for each target. The last line is `N passed, M failed`, where N and M
+//! are numbers of targets. A failing input is saved to a file, and the program prints the command `--replay TARGET
+//! FILE` that runs it again. The exit code is 1 if a target failed and 2 after a usage or I/O error. The targets are in
 //! [`training_monitor_tests::fuzz`].
 
 use std::env;

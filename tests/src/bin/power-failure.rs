@@ -2,8 +2,9 @@
 //!
 //! `cargo run --release --bin power-failure -- [--seconds S] [--seed N] [--thorough] [--geometry WxE] [--replay LINE]`
 //!
-//! The last line of the output is `N passed, M failed`. The exit code is 1 if a case failed. `--thorough` covers more cases
-//! and takes long. `--geometry 32x256` covers one geometry only: a write size of 32 bytes and an erase size of 256 bytes.
+//! The last line of the output is `N passed, M failed`. The exit code is 1 if a case failed. `--thorough` covers more
+//! cases and takes long. `--geometry 32x256` covers one geometry only: a write size of 32 bytes and an erase size of
+//! 256 bytes.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

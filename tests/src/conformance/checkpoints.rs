@@ -1,7 +1,8 @@
-//! Replays `retention` and `model_checkpoint` traces: the checkpoints that a [`ModelCheckpoint`] keeps, and their file names.
+//! Replays `retention` and `model_checkpoint` traces: the checkpoints that a [`ModelCheckpoint`] keeps, and their file
+//! names.
 //!
-//! The medium of both replays is a set. The replay adds each checkpoint that the policy saves, and removes each checkpoint
-//! that the policy evicts. A second replay of `model_checkpoint` traces uses a real directory.
+//! The medium of both replays is a set. The replay adds each checkpoint that the policy saves, and removes each
+//! checkpoint that the policy evicts. A second replay of `model_checkpoint` traces uses a real directory.
 
 use super::trace_values::Number;
 use super::{Failure, directory, expect_equal, rejected};
@@ -42,8 +43,8 @@ pub fn retention(trace: &RetentionTrace) -> Result<(), Failure> {
         let policy = ModelCheckpoint::by_score().with_greater_or_equal(greater_or_equal);
         replay_retention(policy, n_saved, &trace.calls)
     } else {
-        // Without a score, every call saves, and the step ranks the checkpoints. All kept checkpoints have different steps, so
-        // `greater_or_equal` has no effect.
+        // Without a score, every call saves, and the step ranks the checkpoints. All kept checkpoints have different
+        // steps, so `greater_or_equal` has no effect.
         replay_retention(ModelCheckpoint::every(1).map_err(rejected)?, n_saved, &trace.calls)
     }
 }

@@ -1,8 +1,8 @@
-//! Replays `model_checkpoint` traces in a real directory: the handler is attached to an engine, the std adapter writes the
-//! files, and the replay compares the file names after each call.
+//! Replays `model_checkpoint` traces in a real directory: the handler is attached to an engine, the std adapter writes
+//! the files, and the replay compares the file names after each call.
 //!
-//! The replay uses all parts of the library that a program would use. It does not sync the files, because a trace cannot
-//! observe that, and thousands of traces then take seconds.
+//! The replay uses all parts of the library that a program would use. It does not sync the files, because a trace
+//! cannot observe that, and thousands of traces then take seconds.
 
 use super::checkpoints::{FilesCall, FilesTrace, TABLE_SIZE};
 use super::trace_values::Number;
@@ -28,7 +28,8 @@ impl Objects for NamedObjects<'_> {
     }
 }
 
-/// Replays a trace with a policy for an attached handler. The score of a policy that uses one is the output of the iteration.
+/// Replays a trace with a policy for an attached handler. The score of a policy that uses one is the output of the
+/// iteration.
 pub fn replay<F: GetScore<f32, ()>>(trace: &FilesTrace, policy: ModelCheckpoint<TABLE_SIZE, F>) -> Result<(), Failure> {
     let config = &trace.config;
     let directory = TempDir::new().map_err(rejected)?;

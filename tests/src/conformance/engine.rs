@@ -1,4 +1,5 @@
-//! Replays `engine` traces: a run with a recorder of all events, recorders behind filters, and a handler that stops the run.
+//! Replays `engine` traces: a run with a recorder of all events, recorders behind filters, and a handler that stops the
+//! run.
 //!
 //! The model of the run is the log, so the comparison includes the order in which the engine calls the handlers.
 

@@ -1,9 +1,10 @@
 //! Replays recorded traces of pytorch-ignite with the library, and reports the first difference of each trace.
 //!
 //! A trace file contains one trace per line, as JSON: an `id`, a `kind`, a `config`, and the recorded calls with their
-//! results. `tests/traces/README.md` documents the fields. This module has a replay function for each kind, which uses only
-//! the public API of the library. [`run`] replays all traces of a file. A line that is not a trace, an unknown kind and
-//! settings that the library rejects are failures; no trace is skipped. The trace alone defines the expected behaviour.
+//! results. `tests/traces/README.md` documents the fields. This module has a replay function for each kind, which uses
+//! only the public API of the library. [`run`] replays all traces of a file. A line that is not a trace, an unknown
+//! kind and settings that the library rejects are failures; no trace is skipped. The trace alone defines the expected
+//! behaviour.
 
 mod checkpoints;
 mod directory;

@@ -1,5 +1,5 @@
-//! Replays `timer` traces, which call a [`Timer`] directly, and `timer_attached` traces, which attach a timer to a run. Both use
-//! a scripted clock.
+//! Replays `timer` traces, which call a [`Timer`] directly, and `timer_attached` traces, which attach a timer to a run.
+//! Both use a scripted clock.
 //!
 //! The comparison of seconds allows a relative difference of 10⁻⁶. Step counts and states must be equal.
 

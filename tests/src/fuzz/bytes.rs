@@ -1,5 +1,5 @@
-//! Hostile bytes for the decoder, compared with a second reader that was written from FORMAT.md alone. File names and the
-//! text of scores, compared with a model of Python's rules.
+//! Hostile bytes for the decoder, compared with a second reader that was written from FORMAT.md alone. File names and
+//! the text of scores, compared with a model of Python's rules.
 
 use super::decode;
 use crate::models::number::{Counter, Number};
@@ -47,7 +47,7 @@ impl Inspect for Content {
 #[derive(Objects)]
 struct Model {
     #[objects(rename = "m")]
-    layer: Layer,
+    network: Network,
     #[objects(value)]
     seed: u32,
     #[objects(value)]
@@ -55,7 +55,7 @@ struct Model {
 }
 
 #[derive(StateDict)]
-struct Layer {
+struct Network {
     #[state_dict(rename = "w")]
     weight: [[f32; 2]; 2],
     #[state_dict(rename = "b")]
@@ -74,11 +74,11 @@ mod value {
 impl Model {
     fn blank() -> Self {
         let label = value::Label { text: "original".into(), numbers: (7, None) };
-        Model { layer: Layer { weight: [[9.0; 2]; 2], bias: [9.0; 2] }, seed: 9, label }
+        Model { network: Network { weight: [[9.0; 2]; 2], bias: [9.0; 2] }, seed: 9, label }
     }
 
     fn bits(&self) -> (Vec<u32>, u32, &value::Label) {
-        let Layer { weight, bias } = &self.layer;
+        let Network { weight, bias } = &self.network;
         (weight.iter().flatten().chain(bias).map(|value| value.to_bits()).collect(), self.seed, &self.label)
     }
 }
@@ -120,9 +120,9 @@ fn assert_same_content(info: &Info, content: Content, expected: &Checkpoint) {
     }
 }
 
-/// The target for streams. The first byte selects how the stream is built: from the bytes alone, with a valid beginning, or by
-/// modifying a valid stream. It also selects whether the stream gets a correct checksum, without which the decoder would
-/// reject almost every stream early.
+/// The target for streams. The first byte selects how the stream is built: from the bytes alone, with a valid
+/// beginning, or by modifying a valid stream. It also selects whether the stream gets a correct checksum, without which
+/// the decoder would reject almost every stream early.
 pub fn checkpoint_bytes(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
     let mut bytes = match kind % 4 {

@@ -1,7 +1,7 @@
 //! `Directory` on a file system in memory that contains forged checkpoint files and other files.
 //!
-//! Opening the directory must not panic, must not change files of others, and must give the same result a second time. Every
-//! listed checkpoint must be intact. The next save must not lose any of them.
+//! Opening the directory must not panic, must not change files of others, and must give the same result a second time.
+//! Every listed checkpoint must be intact. The next save must not lose any of them.
 
 use super::decode;
 use crate::models::stream;

@@ -68,8 +68,8 @@ fn build_script(input: &Input) -> Script {
         let event = EVENTS.get(usize::from(action.event) % (EVENTS.len() + 1)).copied();
         // A user event that fires itself would never end.
         let is_endless = matches!((event, request), (Some(Event::User(_)), Request::Fire(_)));
-        // The queue holds three events. It can contain user events of the step function and of the following event together,
-        // so a script fires at most two.
+        // The queue holds three events. It can contain user events of the step function and of the following event
+        // together, so a script fires at most two.
         let exceeds_queue = fires > 2 && matches!(request, Request::Fire(_));
         (!is_endless && !exceeds_queue).then_some(Action { event, value: u32::from(action.value % 14), request })
     });
@@ -213,8 +213,8 @@ struct RecordInput {
     iterations: u8,
 }
 
-/// The target for forged run records with a correct checksum. An engine that resumes from such a record must not panic, and
-/// must not fire events without end.
+/// The target for forged run records with a correct checksum. An engine that resumes from such a record must not panic,
+/// and must not fire events without end.
 pub fn hostile_record(data: &[u8]) {
     use training_monitor::checkpoint::{self, Contents, Named};
     let Some(input) = decode::<RecordInput>(data) else { return };

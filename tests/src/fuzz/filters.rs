@@ -1,5 +1,5 @@
-//! Compares the event filters of the library with their model. The filters are random combinations, evaluated for random
-//! values.
+//! Compares the event filters of the library with their model. The filters are random combinations, evaluated for
+//! random values.
 
 use super::decode;
 use crate::models::filters::Filter;

@@ -1,5 +1,5 @@
-//! Compares the handlers with their models after every operation. One of the operations is a restart: the target saves the state
-//! of the handler in a checkpoint, decodes the checkpoint, and restores the state into a new handler.
+//! Compares the handlers with their models after every operation. One of the operations is a restart: the target saves
+//! the state of the handler in a checkpoint, decodes the checkpoint, and restores the state into a new handler.
 
 use super::decode;
 use crate::models::early_stopping::EarlyStopping as EarlyStoppingModel;
@@ -34,8 +34,8 @@ fn transfer_state<A: Handler<(), f32>, B: Handler<(), f32>>(source: &mut A, targ
     engine.restore::<(), _>(&record, target).expect("the state of the same handler");
 }
 
-/// Returns the bits of a number. All NaNs have the same bits. Unlike `==`, a comparison of the bits distinguishes the two zeros
-/// and treats NaNs as equal.
+/// Returns the bits of a number. All NaNs have the same bits. Unlike `==`, a comparison of the bits distinguishes the
+/// two zeros and treats NaNs as equal.
 fn bits(value: Option<f32>) -> Option<u32> {
     value.map(|value| if value.is_nan() { f32::NAN.to_bits() } else { value.to_bits() })
 }

@@ -1,10 +1,10 @@
 //! Fuzz targets: functions that take bytes and panic if they detect an error.
 //!
-//! A target decodes a configuration and a sequence of operations from the bytes ([`arbitrary`]). It performs the operations
-//! with the library and with a [model](crate::models), and compares both after every operation. Targets read neither clocks
-//! nor files, so an input always gives the same result. Three programs run the targets: `cargo test` runs the committed corpus
-//! and thousands of seeded inputs, `cargo run --release --bin fuzz` ([`runner`]) runs on stable Rust for any time, and
-//! libFuzzer (`tests/fuzz`) uses coverage to find new inputs.
+//! A target decodes a configuration and a sequence of operations from the bytes ([`arbitrary`]). It performs the
+//! operations with the library and with a [model](crate::models), and compares both after every operation. Targets read
+//! neither clocks nor files, so an input always gives the same result. Three programs run the targets: `cargo test`
+//! runs the committed corpus and thousands of seeded inputs, `cargo run --release --bin fuzz` ([`runner`]) runs on
+//! stable Rust for any time, and libFuzzer (`tests/fuzz`) uses coverage to find new inputs.
 //!
 //! ```
 //! let target = training_monitor_tests::fuzz::target("early-stopping").unwrap();

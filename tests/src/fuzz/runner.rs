@@ -1,5 +1,5 @@
-//! Runs targets without coverage, on stable Rust. Inputs are random, or mutations of the corpus. Each input is generated from a
-//! seed and a number, so it can be generated again. A failing input is minimized and saved to a file.
+//! Runs targets without coverage, on stable Rust. Inputs are random, or mutations of the corpus. Each input is
+//! generated from a seed and a number, so it can be generated again. A failing input is minimized and saved to a file.
 
 use super::Target;
 use crate::random::Random;

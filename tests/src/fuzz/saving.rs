@@ -1,8 +1,8 @@
 //! `ModelCheckpoint` with a store that fails at any operation, compared with the model of the ranking.
 //!
-//! The target checks three properties. A checkpoint that was reported as saved is stored bit for bit while it ranks. A failed
-//! save changes neither the ranking nor the kept checkpoints. After a save without a fault, the store contains exactly the kept
-//! checkpoints.
+//! The target checks three properties. A checkpoint that was reported as saved is stored bit for bit while it ranks. A
+//! failed save changes neither the ranking nor the kept checkpoints. After a save without a fault, the store contains
+//! exactly the kept checkpoints.
 
 use super::decode;
 use crate::models::number::Number;
@@ -90,7 +90,8 @@ impl FaultPlan {
     }
 }
 
-/// For each step, the weights that its checkpoint may contain: those of the last successful save, and those of failed saves since.
+/// For each step, the weights that its checkpoint may contain: those of the last successful save, and those of failed
+/// saves since.
 type PossibleWeights = BTreeMap<u32, Vec<[f32; 3]>>;
 
 /// A notification of the observer.

@@ -1,6 +1,6 @@
-//! The flash slots. One target opens hostile images and compares the result with a second reader, written from the documented
-//! slot layout. The other target performs sequences of saves, evictions, power failures and restarts, and checks that
-//! acknowledged checkpoints are stored.
+//! The flash slots. One target opens hostile images and compares the result with a second reader, written from the
+//! documented slot layout. The other target performs sequences of saves, evictions, power failures and restarts, and
+//! checks that acknowledged checkpoints are stored.
 
 use super::decode;
 use crate::flash::{Flash, Interruption};
@@ -364,9 +364,9 @@ fn apply<const WRITE: usize>(
     !store.flash().is_off()
 }
 
-/// Checks that every acknowledged checkpoint is listed and bit-identical, and that every listed checkpoint was started. An
-/// interrupted checkpoint can have unstable cells: it was intact when the store was opened, but a later read gives other bits.
-/// Such a stream must not have a valid checksum.
+/// Checks that every acknowledged checkpoint is listed and bit-identical, and that every listed checkpoint was started.
+/// An interrupted checkpoint can have unstable cells: it was intact when the store was opened, but a later read gives
+/// other bits. Such a stream must not have a valid checksum.
 fn check<S: Store>(store: &mut S, saves: &Saves, input: &SequenceInput) {
     let all = listed(store);
     for meta in &all {

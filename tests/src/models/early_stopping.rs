@@ -1,5 +1,5 @@
-//! A model of early stopping that remembers every score since the last reset. It follows Ignite 0.5.5, except that a NaN is
-//! never an improvement.
+//! A model of early stopping that remembers every score since the last reset. It follows Ignite 0.5.5, except that a
+//! NaN is never an improvement.
 
 /// The model. It computes in f64 and rounds to f32 where a device computes in f32.
 #[derive(Clone, Debug, Default)]

@@ -1,5 +1,6 @@
-//! A model of the engine as a plain program: nested loops that return early if the run stops. It follows Ignite 0.5.5 with
-//! the documented differences of this library. Unlike the engine, the model cannot be stopped after an event and resumed.
+//! A model of the engine as a plain program: nested loops that return early if the run stops. It follows Ignite 0.5.5
+//! with the documented differences of this library. Unlike the engine, the model cannot be stopped after an event and
+//! resumed.
 
 use crate::script::{Entry, Log, Request, Script};
 use training_monitor::{Event, StopReason, UserEvent};
@@ -86,7 +87,8 @@ impl<'a> Engine<'a> {
         if data == Data::Range(0) {
             return RunResult::NoData;
         }
-        // The run after a completed run starts with the first epoch. The run after a stopped run starts with the next one.
+        // The run after a completed run starts with the first epoch. The run after a stopped run starts with the next
+        // one.
         if self.has_run {
             if self.epoch >= self.max_epochs {
                 (self.epoch, self.iteration, self.epoch_length) = (0, 0, self.configured_length);

@@ -3,8 +3,8 @@
 /// The model.
 #[derive(Clone, Debug)]
 pub struct Guard {
-    /// The period of the schedule, in calls. `check` examines all numbers in every `every`th call. `check_stripe` examines
-    /// one of `every` parts in each call.
+    /// The period of the schedule, in calls. `check` examines all numbers in every `every`th call. `check_stripe`
+    /// examines one of `every` parts in each call.
     pub every: u32,
     /// The number of calls.
     pub calls: u64,

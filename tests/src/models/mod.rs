@@ -1,8 +1,8 @@
 //! A second implementation of every state machine, as simple as possible: with `Vec`, in `f64` and without size limits.
 //!
-//! The models follow the documentation of the library and the sources of Ignite, not the code under test. They contain no
-//! test logic: [`fuzz`](crate::fuzz) makes the same calls to a model and to the library, and compares them after each call.
-//! A difference is an error in one of the two, and the documentation decides in which.
+//! The models follow the documentation of the library and the sources of Ignite, not the code under test. They contain
+//! no test logic: [`fuzz`](crate::fuzz) makes the same calls to a model and to the library, and compares them after
+//! each call. A difference is an error in one of the two, and the documentation decides in which.
 //!
 //! ```
 //! use training_monitor_tests::models::early_stopping::EarlyStopping;

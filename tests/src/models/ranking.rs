@@ -1,6 +1,6 @@
-//! A model of the decisions of `ModelCheckpoint`: which checkpoints are saved, kept and evicted. It sorts the whole list
-//! after each change. The order of calls follows Ignite 0.2.0, repeated saves of one name follow Ignite 0.5.5, and the rules
-//! for NaN and for failed saves follow the documentation of the library.
+//! A model of the decisions of `ModelCheckpoint`: which checkpoints are saved, kept and evicted. It sorts the whole
+//! list after each change. The order of calls follows Ignite 0.2.0, repeated saves of one name follow Ignite 0.5.5, and
+//! the rules for NaN and for failed saves follow the documentation of the library.
 
 /// The source of the step numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, arbitrary::Arbitrary)]

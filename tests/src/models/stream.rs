@@ -1,5 +1,5 @@
-//! A second reader of checkpoint streams, written from FORMAT.md alone. It reads a stream from memory, validates every field
-//! and keeps all content. It computes the CRC one bit at a time.
+//! A second reader of checkpoint streams, written from FORMAT.md alone. It reads a stream from memory, validates every
+//! field and keeps all content. It computes the CRC one bit at a time.
 
 /// The `Checkpoint` structure of FORMAT.md, without the fields that a reader ignores.
 #[derive(Clone, PartialEq, Debug)]

@@ -34,8 +34,8 @@ impl Timer {
         self.since = self.since.or(Some(now));
     }
 
-    /// Restores the timer from a record. An interval that was running at `saved` is completed there, and a new one starts at
-    /// `now`.
+    /// Restores the timer from a record. An interval that was running at `saved` is completed there, and a new one
+    /// starts at `now`.
     pub fn restart(&mut self, saved: u64, now: u64) {
         let is_running = self.since.is_some();
         self.pause(saved);

@@ -62,8 +62,8 @@ pub struct Workload {
     pub saves: Vec<Save>,
 }
 
-/// A test case. The first power failure of a bounded case interrupts the last save of the workload. Each further failure
-/// interrupts the save that follows the recovery from the failure before.
+/// A test case. The first power failure of a bounded case interrupts the last save of the workload. Each further
+/// failure interrupts the save that follows the recovery from the failure before.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Case {
     /// A workload with a given list of power failures.

@@ -1,6 +1,6 @@
-//! Flash slots with a geometry that is selected at run time. [`Slots`] is generic over the geometry and the number of slots.
-//! This module instantiates it for each geometry and hides the instances behind one type, so that the checks are compiled
-//! once.
+//! Flash slots with a geometry that is selected at run time. [`Slots`] is generic over the geometry and the number of
+//! slots. This module instantiates it for each geometry and hides the instances behind one type, so that the checks are
+//! compiled once.
 
 use crate::flash::{Chip, ChipError, Flash};
 use core::marker::PhantomData;

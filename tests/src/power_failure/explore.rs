@@ -33,8 +33,8 @@ pub fn run_case<V: StoreVariant>(workload: &Workload, failures: &[PowerFailure])
     simulation.check().map_err(|error| format!("after the next save: {error}"))
 }
 
-/// Receives a function that builds the case, and the result of the case. Building the case is slow, so it is done only for
-/// failed cases.
+/// Receives a function that builds the case, and the result of the case. Building the case is slow, so it is done only
+/// for failed cases.
 pub type Report<'a> = dyn FnMut(&dyn Fn() -> Case, Result<(), String>) + 'a;
 
 /// Runs all cases of one workload.
@@ -112,8 +112,8 @@ impl Explorer<'_> {
     }
 }
 
-/// Runs a long random sequence of sessions, about half of them with a power failure. Returns the number of power failures.
-/// An error contains that number too.
+/// Runs a long random sequence of sessions, about half of them with a power failure. Returns the number of power
+/// failures. An error contains that number too.
 pub fn run_sequence<V: StoreVariant>(random: &mut Random, sessions: usize) -> Result<u64, (u64, String)> {
     let (write, erase, _) = *random.pick(GEOMETRIES);
     let slots = 2 + random.below(3);

@@ -1,13 +1,14 @@
-//! Checks that the flash store keeps its guarantees after power failures, for every interrupted operation and for several
-//! failures in a row.
+//! Checks that the flash store keeps its guarantees after power failures, for every interrupted operation and for
+//! several failures in a row.
 //!
-//! **Bounded workloads, exhaustive.** A workload is a sequence of up to three saves. Each checkpoint takes one or two erase
-//! blocks and ranks by interval or by score, in every order of scores. The store has two to four slots on a flash that is
-//! blank, full or filled with random bytes, on [several geometries](GEOMETRIES). The power fails in each operation of the
-//! last save, with each [effect](crate::flash::Interruption) on the cells. For some workloads it also fails in the next save.
+//! **Bounded workloads, exhaustive.** A workload is a sequence of up to three saves. Each checkpoint takes one or two
+//! erase blocks and ranks by interval or by score, in every order of scores. The store has two to four slots on a flash
+//! that is blank, full or filled with random bytes, on [several geometries](GEOMETRIES). The power fails in each
+//! operation of the last save, with each [effect](crate::flash::Interruption) on the cells. For some workloads it also
+//! fails in the next save.
 //!
-//! **Long sequences, random.** A sequence has hundreds of sessions. Each session saves several checkpoints and sometimes
-//! erases ahead. The power fails in about half of the sessions.
+//! **Long sequences, random.** A sequence has hundreds of sessions. Each session saves several checkpoints and
+//! sometimes erases ahead. The power fails in about half of the sessions.
 //!
 //! After every power failure the following must hold:
 //!
@@ -66,13 +67,14 @@ impl Summary {
 pub enum Extent {
     /// For `cargo test`: workloads of one save, some workloads of two saves, and few second power failures.
     Short,
-    /// On the geometry with the largest granules: every operation of every workload with every effect of a power failure, and
-    /// every second failure after workloads of one save. On other geometries, which have many more operations: a part of the longer workloads
-    /// and of the second failures.
+    /// On the geometry with the largest granules: every operation of every workload with every effect of a power
+    /// failure, and every second failure after workloads of one save. On other geometries, which have many more
+    /// operations: a part of the longer workloads and of the second failures.
     Full,
-    /// Every operation of every workload with every effect of a power failure, on every geometry. On geometries with erase blocks of 256 bytes also
-    /// every second failure: after all workloads for write sizes of 16 and 32 bytes, after up to two saves for 4 and 8
-    /// bytes, and after one save for 1 byte. This takes long, so `--geometry` can select one geometry.
+    /// Every operation of every workload with every effect of a power failure, on every geometry. On geometries with
+    /// erase blocks of 256 bytes also every second failure: after all workloads for write sizes of 16 and 32 bytes,
+    /// after up to two saves for 4 and 8 bytes, and after one save for 1 byte. This takes long, so `--geometry` can
+    /// select one geometry.
     Thorough,
 }
 
@@ -136,8 +138,8 @@ pub fn run_bounded<V: StoreVariant>(extent: Extent, geometries: &[Geometry], sum
     }
 }
 
-/// Returns the number of power failures in a row for a workload, and the maximum number of operations that are interrupted
-/// in its last save and in each save after a failure.
+/// Returns the number of power failures in a row for a workload, and the maximum number of operations that are
+/// interrupted in its last save and in each save after a failure.
 fn coverage(extent: Extent, index: usize, workload: &Workload) -> (usize, [usize; 2]) {
     const ALL: usize = usize::MAX;
     let Workload { write, erase, start, .. } = *workload;
@@ -166,8 +168,8 @@ fn coverage(extent: Extent, index: usize, workload: &Workload) -> (usize, [usize
     }
 }
 
-/// Runs the long sequences of these seeds and adds the results to `summary`. Stops after the first sequence that ends after
-/// `deadline`.
+/// Runs the long sequences of these seeds and adds the results to `summary`. Stops after the first sequence that ends
+/// after `deadline`.
 pub fn run_long<V: StoreVariant>(
     seeds: impl IntoIterator<Item = u64>,
     deadline: Option<Instant>,

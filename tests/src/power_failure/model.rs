@@ -1,5 +1,5 @@
-//! The expected state of the store: which saves were started, which were acknowledged, and which checkpoints rank. The model
-//! is written as plainly as possible.
+//! The expected state of the store: which saves were started, which were acknowledged, and which checkpoints rank. The
+//! model is written as plainly as possible.
 
 use std::rc::Rc;
 use training_monitor::checkpoint::{self, Checksum, Contents, Header, Named};
@@ -25,7 +25,8 @@ pub struct Attempt {
     pub is_acknowledged: bool,
 }
 
-/// A ranking. A checkpoint that equals the worst entry does not enter. Of several equal entries, the oldest is evicted first.
+/// A ranking. A checkpoint that equals the worst entry does not enter. Of several equal entries, the oldest is evicted
+/// first.
 #[derive(Clone, Debug)]
 pub struct Table {
     /// The value that ranks the entries.
