@@ -6,12 +6,12 @@ mod tool;
 use std::fs;
 use tool::{MemoryFlash, Model, check_output, json_output, run_tool, train};
 use training_monitor::ModelCheckpoint;
-use training_monitor::checkpoint::{Inspect, inspect};
+use training_monitor::checkpoint::{Contents, Crc32, Header, Inspect, encode, inspect};
 use training_monitor::event::Never;
 use training_monitor::run_record::RunRecord;
-use training_monitor::store::Store;
 use training_monitor::store::flash::Slots;
-use training_monitor::store::flash::layout::{SEAL_OFFSET, STREAM_OFFSET};
+use training_monitor::store::flash::layout::{CommitRecord, SEAL_OFFSET, STREAM_OFFSET, seal_bytes};
+use training_monitor::store::{CheckpointMeta, Store};
 
 /// The size of a slot in bytes.
 const SLOT: usize = 512;
@@ -100,6 +100,59 @@ fn damage_and_interrupted_saves_are_distinguished() {
     let found = json_output(dir.path(), &["inspect", "dump.bin", "--json"]);
     let latest = found["series"][1]["checkpoints"].as_array().unwrap();
     assert!(latest.iter().any(|found| found["slot"]["sealed"] == false), "{latest:?}");
+}
+
+/// Interrupted commits and copied slots leave checkpoints with the same step or sequence number in several slots. The tool
+/// lists the same checkpoints as the store. Four slots hold two different checkpoints in each combination: each slot is
+/// blank, or holds a checkpoint with a step and a sequence of 1 or 2, with or without seal.
+#[test]
+fn duplicates_are_hidden_as_on_the_device() {
+    let dir = tempfile::tempdir().unwrap();
+    let kinds: Vec<Option<(CheckpointMeta, bool)>> = [(1, 1), (1, 2), (2, 1), (2, 2)]
+        .into_iter()
+        .map(|(step, sequence)| CheckpointMeta { step, sequence, iteration: 4, score: None })
+        .flat_map(|meta| [Some((meta, true)), Some((meta, false))])
+        .chain([None])
+        .collect();
+    let mut hidden = 0;
+    // Each dump differs from the others. A prime number as the increment varies the content of all slots.
+    for number in (0..kinds.len().pow(4)).step_by(29) {
+        let mut bytes = vec![0xFF; 4 * SLOT];
+        for (index, slot) in bytes.chunks_mut(SLOT).enumerate() {
+            if let Some((meta, is_sealed)) = kinds[number / kinds.len().pow(index as u32) % kinds.len()] {
+                write_slot(slot, index, meta, is_sealed);
+            }
+        }
+        fs::write(dir.path().join("dump.bin"), &bytes).unwrap();
+        let end = bytes.len().to_string();
+        let geometry = ["--region", &format!("0..{end}"), "--slots", "4"];
+        let found = json_output(dir.path(), &[&["inspect", "dump.bin", "--json"], &geometry[..]].concat());
+        let checkpoints = found["series"][0]["checkpoints"].as_array().unwrap().iter();
+        let listed: Vec<(u64, u64)> =
+            checkpoints.map(|found| (found["step"].as_u64().unwrap(), found["sequence"].as_u64().unwrap())).collect();
+        assert_eq!(listed, checkpoints_of_store::<4>(&mut bytes), "{number}");
+        let leftovers = found["leftovers"].as_array().unwrap();
+        assert_eq!((listed.len() + leftovers.len(), found["intact"].as_bool()), (4, Some(true)), "{number}");
+        hidden += leftovers.iter().filter(|item| item["state"] != "free").count();
+    }
+    assert!(hidden > 300, "{hidden}");
+}
+
+/// Writes a checkpoint and its commit record to a slot of a region that starts at address 0.
+fn write_slot(slot: &mut [u8], index: usize, meta: CheckpointMeta, is_sealed: bool) {
+    let header = Header { step: meta.step, sequence: meta.sequence, iteration: meta.iteration, ..Header::default() };
+    let mut stream = [0; SLOT];
+    let contents = Contents { header, ..Contents::new(meta.step) };
+    let encoded = encode(&mut &mut stream[..], &contents, &mut Model::new()).unwrap();
+    let (len, crc) = (encoded.len, encoded.crc);
+    let record = CommitRecord { meta, len, crc, erases: 1, total_erases: 4 };
+    let record = record.to_bytes::<Crc32>((index * SLOT) as u32, SLOT as u32);
+    let mut write = |offset: u32, bytes: &[u8]| slot[offset as usize..][..bytes.len()].copy_from_slice(bytes);
+    write(0, &record);
+    write(STREAM_OFFSET, &stream[..len as usize]);
+    if is_sealed {
+        write(SEAL_OFFSET, &seal_bytes(&record));
+    }
 }
 
 /// Power fails during the last write of a commit, the eight bytes of the seal. The tool says the same about the checkpoint

@@ -26,6 +26,10 @@
 //!
 //! All numbers are little-endian, and all CRCs are CRC-32/ISO-HDLC. The offsets are the same for every flash. If a part
 //! does not fill its last write granule (the smallest unit that can be written), the granule is filled with zeros.
+//!
+//! Opening a store hides the duplicates that an interrupted commit or a later save of the same step can leave. First, the
+//! store hides each unsealed checkpoint for which [`hides_unsealed`] finds a sealed one. Then it compares the remaining
+//! checkpoints with [`hides_older`].
 
 use crate::checkpoint::Checksum;
 use crate::store::CheckpointMeta;
@@ -155,6 +159,26 @@ impl SealState {
             _ => SealState::Partial,
         }
     }
+}
+
+/// Returns whether a store ignores the checkpoint `unsealed` because another slot contains the checkpoint `sealed`. The
+/// commit of an unsealed checkpoint was interrupted. A sealed checkpoint with the same step number or the same sequence
+/// number takes its place.
+#[must_use]
+#[inline]
+pub const fn hides_unsealed(sealed: &CheckpointMeta, unsealed: &CheckpointMeta) -> bool {
+    sealed.sequence == unsealed.sequence || sealed.step == unsealed.step
+}
+
+/// Returns whether a store hides the checkpoint `older` because another slot contains the checkpoint `newer` of the same
+/// step. The checkpoint with the higher sequence number is newer. If the sequence numbers are equal, both checkpoints
+/// are equally valid, and the checkpoint in the later slot counts as newer. Each checkpoint is passed with the index of
+/// its slot.
+#[must_use]
+#[inline]
+pub fn hides_older(newer: (&CheckpointMeta, usize), older: (&CheckpointMeta, usize)) -> bool {
+    let ((newer, newer_slot), (older, older_slot)) = (newer, older);
+    newer.step == older.step && (newer.sequence, newer_slot) > (older.sequence, older_slot)
 }
 
 /// Returns the bytes of the complete seal for `record`.

@@ -2,8 +2,10 @@
 //! conflicts between slots. Nothing is written, so a power failure has no effect.
 
 use super::io::{Aligned, Reader};
-use super::layout::{CommitRecord, MAX_GRANULE, SEAL_OFFSET, STREAM_OFFSET, SealState, seal_bytes};
-use super::{CheckpointMeta, Slot, SlotState, Slots};
+use super::layout::{
+    CommitRecord, MAX_GRANULE, SEAL_OFFSET, STREAM_OFFSET, SealState, hides_older, hides_unsealed, seal_bytes,
+};
+use super::{Slot, SlotState, Slots};
 use crate::checkpoint::Checksum;
 use embedded_storage::nor_flash::NorFlash;
 
@@ -27,11 +29,9 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         // has the same sequence number or the same step number.
         for index in 0..SLOTS {
             let Some(slot) = self.slots.get(index).copied() else { break };
-            let CheckpointMeta { step, sequence, .. } = slot.meta;
-            let supersedes = |other: &Slot| {
-                other.state == SlotState::Committed && (other.meta.sequence == sequence || other.meta.step == step)
-            };
-            if slot.state == SlotState::Unsealed && self.slots.iter().any(supersedes) {
+            let hides_slot =
+                |other: &Slot| other.state == SlotState::Committed && hides_unsealed(&other.meta, &slot.meta);
+            if slot.state == SlotState::Unsealed && self.slots.iter().any(hides_slot) {
                 self.set_state(index, SlotState::Unknown);
             }
         }
@@ -39,11 +39,10 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         // same, too, both are equally valid, and the one in the later slot is listed.
         for index in 0..SLOTS {
             let Some(slot) = self.slots.get(index).copied() else { break };
-            let is_newer = |(other_index, other): (usize, &Slot)| {
-                let newer = (other.meta.sequence, other_index) > (slot.meta.sequence, index);
-                other.is_listed() && other.meta.step == slot.meta.step && newer
+            let hides_slot = |(other_index, other): (usize, &Slot)| {
+                other.is_listed() && hides_older((&other.meta, other_index), (&slot.meta, index))
             };
-            if slot.is_listed() && self.slots.iter().enumerate().any(is_newer) {
+            if slot.is_listed() && self.slots.iter().enumerate().any(hides_slot) {
                 self.set_state(index, SlotState::Removed);
             }
         }

@@ -20,7 +20,7 @@ use training_monitor::handlers::model_checkpoint::{
 };
 use training_monitor::log::DefmtObserver;
 use training_monitor::run_record::{HandlerKind, HandlerStates, Persist, RunRecord};
-use training_monitor::store::flash::layout::{CommitRecord, SealState, seal_bytes};
+use training_monitor::store::flash::layout::{CommitRecord, SealState, hides_older, hides_unsealed, seal_bytes};
 use training_monitor::store::flash::{BlockingNorFlash, SharedNorFlash, Slots};
 use training_monitor::store::ram::Ram;
 use training_monitor::store::{CheckpointMeta, Store, StreamSpec};
@@ -152,6 +152,7 @@ fn call_layout() {
     let bytes = black_box(record.to_bytes::<Crc32>(any(), any()));
     black_box((CommitRecord::from_bytes::<Crc32>(&bytes, any(), any()), CommitRecord::from_bytes_unverified(&bytes)));
     black_box((SealState::new(&black_box([0; 8]), &bytes), seal_bytes(&bytes)));
+    black_box((hides_unsealed(&meta, &record.meta), hides_older((&meta, any()), (&record.meta, any()))));
 }
 
 fn call_wrapped_flash(model: &mut Model<'_>) {

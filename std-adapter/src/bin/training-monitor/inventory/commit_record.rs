@@ -3,6 +3,7 @@
 //! The checksum of a record covers the offset of its slot in the region and the slot size. If these are unknown,
 //! `DumpRecord::find_slot` tries values until the checksum matches.
 
+use training_monitor::checkpoint::Checksum;
 use training_monitor::store::flash::layout::{self, CommitRecord, RecordBytes, SEAL_LEN, SealState};
 use training_monitor_std::Crc32Fast;
 
@@ -50,6 +51,18 @@ impl DumpRecord {
             }
         }
         None
+    }
+
+    /// Whether the store accepts the checkpoint in the slot that the record describes. The store compares two checksums
+    /// with the record: the checksum of the checkpoint's bytes, and the four bytes at the end of the checkpoint.
+    pub fn matches_stream(&self, dump: &[u8], slot_size: usize) -> bool {
+        let slot = dump.get(self.offset..).and_then(|bytes| bytes.get(..slot_size));
+        let stream = slot.and_then(|slot| slot.get(STREAM_OFFSET..)).and_then(|bytes| bytes.get(..self.stream_len()));
+        stream.and_then(|stream| stream.split_last_chunk::<4>()).is_some_and(|(body, end)| {
+            let mut crc = Crc32Fast::default();
+            crc.update(body);
+            crc.value() == self.fields.crc && u32::from_le_bytes(*end) == self.fields.crc
+        })
     }
 
     /// The length of the stream in bytes.

@@ -1,7 +1,7 @@
 //! The inventory of a flash dump. Regions and slots come from the arguments, or are found by their commit records.
 //!
-//! A checkpoint counts as committed exactly if the store on the device would accept it when it opens the flash. Slots that
-//! the store ignores are listed as leftovers: damaged records, interrupted saves and free slots.
+//! A checkpoint counts as committed exactly if the store on the device would list it when it opens the flash. Slots that
+//! the store ignores are listed as leftovers: damaged records, interrupted saves, duplicates and free slots.
 
 use super::commit_record::{DumpRecord, STREAM_OFFSET};
 use super::{Checkpoint, Inventory, Leftover, Medium, Region, Series, Slot, Verdict, classify_error, stored_stream};
@@ -11,7 +11,7 @@ use crate::stream::Stream;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
-use training_monitor::store::flash::layout::{CommitRecord, RECORD_MAGIC, SealState};
+use training_monitor::store::flash::layout::{CommitRecord, RECORD_MAGIC, SealState, hides_older, hides_unsealed};
 
 /// The search for slots assumes that slot sizes are multiples of this number of bytes. All known flash memories have erase
 /// blocks that are multiples of 64 bytes.
@@ -130,10 +130,15 @@ fn read_region(dump: &[u8], mut region: Region, records: &[DumpRecord], inventor
     let newest = records.iter().max_by_key(|record| record.fields.meta.sequence);
     region.erases = newest.map_or(0, |record| record.fields.total_erases);
     let mut checkpoints = Vec::new();
+    let mut hidden = find_hidden_slots(dump, &region, records);
     for index in 0..region.slot_count {
         let offset = region.start + index * region.slot_size;
         let place = format!("slot {index} at {}", address(offset));
         let Some(slot) = dump.get(offset..offset + region.slot_size) else { continue };
+        if let Some((verdict, reason)) = hidden.remove(&index) {
+            inventory.leftovers.push(Leftover { place, verdict, reason });
+            continue;
+        }
         match records.iter().find(|record| record.offset == offset) {
             Some(record) => match read_committed_slot(slot, record, index, &place) {
                 Ok(checkpoint) => checkpoints.push(checkpoint),
@@ -144,6 +149,38 @@ fn read_region(dump: &[u8], mut region: Region, records: &[DumpRecord], inventor
     }
     checkpoints.sort_by_key(|checkpoint| checkpoint.header.sequence);
     inventory.series.push(Series { name: address(region.start), region: Some(region), checkpoints });
+}
+
+/// Finds the slots with valid checkpoints that the store hides, because another slot has a checkpoint with the same step or
+/// sequence number. Returns a verdict and a reason for each of these slots, by the index of the slot.
+fn find_hidden_slots(dump: &[u8], region: &Region, records: &[DumpRecord]) -> BTreeMap<usize, (Verdict, String)> {
+    let mut hidden = BTreeMap::new();
+    let accepted = records.iter().filter(|record| record.matches_stream(dump, region.slot_size));
+    let mut listed: Vec<(usize, &DumpRecord)> =
+        accepted.map(|record| ((record.offset - region.start) / region.slot_size, record)).collect();
+    let (sealed, unsealed): (Vec<_>, Vec<_>) =
+        listed.iter().copied().partition(|(_, record)| record.seal != SealState::Absent);
+    for (index, record) in unsealed {
+        let meta = &record.fields.meta;
+        if let Some((other, _)) = sealed.iter().find(|(_, sealed)| hides_unsealed(&sealed.fields.meta, meta)) {
+            let reason = format!(
+                "step {}: the commit was interrupted before its seal, and the sealed checkpoint in slot {other} has the \
+                 same step or sequence",
+                meta.step
+            );
+            hidden.insert(index, (Verdict::Interrupted, reason));
+        }
+    }
+    listed.retain(|(index, _)| !hidden.contains_key(index));
+    for (index, record) in &listed {
+        let older = (&record.fields.meta, *index);
+        let hides = |(index, other): &&(usize, &DumpRecord)| hides_older((&other.fields.meta, *index), older);
+        if let Some((other, _)) = listed.iter().find(hides) {
+            let reason = format!("slot {other} holds a newer checkpoint of step {}", record.fields.meta.step);
+            hidden.insert(*index, (Verdict::Replaced, reason));
+        }
+    }
+    hidden
 }
 
 /// The checkpoint in a slot whose record is valid.

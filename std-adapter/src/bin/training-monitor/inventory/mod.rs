@@ -128,6 +128,8 @@ pub enum Verdict {
     Interrupted,
     /// A removal was interrupted. The store finishes the removal when it opens the directory.
     Removing,
+    /// The store replaces the file or the slot, because a newer checkpoint has the same step.
+    Replaced,
     /// The checkpoint has a format version that this tool does not read.
     Newer,
     /// The slot is free.
@@ -141,6 +143,7 @@ impl Verdict {
             Verdict::Damaged => "damaged",
             Verdict::Interrupted => "interrupted",
             Verdict::Removing => "removing",
+            Verdict::Replaced => "replaced",
             Verdict::Newer => "newer",
             Verdict::Free => "free",
         }
