@@ -8,12 +8,12 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 use training_monitor::event::{EpochCompleted, IterationCompleted, IterationStarted};
-use training_monitor::handlers::{early_stopping, model_checkpoint};
 use training_monitor::run_record::RestoreError;
 use training_monitor::store::ram::{Ram, RamError};
 use training_monitor::time::WrappingClock;
 use training_monitor::{
-    EarlyStopping, Engine, ModelCheckpoint, Objects, Outcome, RunError, StateDict, StopReason, TerminateOnNan, Timer,
+    ConfigError, EarlyStopping, Engine, ModelCheckpoint, Objects, Outcome, RunError, StateDict, StopReason,
+    TerminateOnNan, Timer,
 };
 
 /// The model. Each field is one tensor, and the field's type determines the shape of the tensor.
@@ -67,8 +67,7 @@ impl Training {
 #[derive(Debug)]
 #[allow(dead_code, reason = "the causes are printed with `Debug`")]
 enum Error {
-    EarlyStopping(early_stopping::ConfigError),
-    ModelCheckpoint(model_checkpoint::ConfigError),
+    Config(ConfigError),
     Store(RamError),
     Resume(RestoreError),
     Run(RunError),
@@ -83,8 +82,7 @@ macro_rules! from {
 }
 
 from! {
-    EarlyStopping(early_stopping::ConfigError),
-    ModelCheckpoint(model_checkpoint::ConfigError),
+    Config(ConfigError),
     Store(RamError),
     Resume(RestoreError),
     Run(RunError),

@@ -36,10 +36,10 @@
 //!
 //! ```
 //! use training_monitor::event::EpochCompleted;
-//! use training_monitor::handlers::early_stopping::{ConfigError, EarlyStoppingHandler};
+//! use training_monitor::handlers::early_stopping::EarlyStoppingHandler;
 //! use training_monitor::handlers::model_checkpoint::{CheckpointHandler, ScoreFunction};
 //! use training_monitor::store::ram::{Ram, RamError};
-//! use training_monitor::{EarlyStopping, ModelCheckpoint, State};
+//! use training_monitor::{ConfigError, EarlyStopping, ModelCheckpoint, State};
 //!
 //! type Score = fn(&State<f32>) -> f32;
 //! type Stopping = EarlyStoppingHandler<EpochCompleted, Score>;

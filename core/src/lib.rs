@@ -52,6 +52,7 @@ extern crate std;
 extern crate self as training_monitor;
 
 pub mod checkpoint;
+mod config;
 pub mod engine;
 pub mod event;
 pub mod finite;
@@ -74,6 +75,7 @@ pub use embedded_storage_async;
 
 // Exports the two traits. With the feature `derive`, this line also exports the derive macros of the same names.
 pub use checkpoint::{Objects, StateDict};
+pub use config::ConfigError;
 pub use engine::{Batches, Engine, RunError};
 pub use event::{Event, EventFilter, UserEvent};
 pub use handler::{Handler, on};

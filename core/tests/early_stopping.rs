@@ -1,8 +1,9 @@
 //! Settings of `EarlyStopping`. The package `training-monitor-tests` compares its decisions with traces of Ignite and with a
 //! model.
 
+use training_monitor::ConfigError;
 use training_monitor::EarlyStopping;
-use training_monitor::handlers::early_stopping::{ConfigError, ThresholdMode};
+use training_monitor::handlers::early_stopping::ThresholdMode;
 
 #[test]
 fn an_invalid_patience_or_threshold_is_rejected() {

@@ -1,9 +1,9 @@
 //! Event filters against their definition: `every`, `once`, `before`, `after`, `filter` and `or`, alone and combined.
 
+use training_monitor::ConfigError;
 use training_monitor::EventFilter;
 use training_monitor::event::{
-    Any, Counters, EpochCompleted, Event, FilterError, IterationCompleted, IterationStarted, Never, Started, User,
-    UserEvent,
+    Any, Counters, EpochCompleted, Event, IterationCompleted, IterationStarted, Never, Started, User, UserEvent,
 };
 
 const LAST: u32 = 40;
@@ -20,7 +20,7 @@ fn multiples(n: u32) -> Vec<u32> {
 }
 
 #[test]
-fn every_matches_the_multiples() -> Result<(), FilterError> {
+fn every_matches_the_multiples() -> Result<(), ConfigError> {
     for n in 1..=LAST + 1 {
         assert_eq!(iterations(IterationCompleted.every(n)?), multiples(n));
         assert_eq!(iterations(Event::IterationCompleted.every(n)?), multiples(n));
@@ -29,7 +29,7 @@ fn every_matches_the_multiples() -> Result<(), FilterError> {
 }
 
 #[test]
-fn once_matches_one_value() -> Result<(), FilterError> {
+fn once_matches_one_value() -> Result<(), ConfigError> {
     for n in 1..=LAST {
         assert_eq!(iterations(IterationCompleted.once(n)?), [n]);
     }
@@ -52,7 +52,7 @@ fn after_and_before_are_exclusive_bounds() {
 /// With `after` or `before`, `every` starts at the first value of the window: `every(3)` matches 3, 6, 9, but
 /// `every(3).after(0)` matches 1, 4, 7.
 #[test]
-fn every_starts_at_the_first_value_of_the_window() -> Result<(), FilterError> {
+fn every_starts_at_the_first_value_of_the_window() -> Result<(), ConfigError> {
     assert_eq!(iterations(IterationCompleted.every(3)?.before(10)), [1, 4, 7]);
     assert_eq!(iterations(IterationCompleted.every(3)?.after(0).before(9)), [1, 4, 7]);
     for every in 1..6 {
@@ -70,10 +70,10 @@ fn every_starts_at_the_first_value_of_the_window() -> Result<(), FilterError> {
 
 #[test]
 fn zero_is_rejected() {
-    assert_eq!(IterationCompleted.every(0).err(), Some(FilterError::Zero));
-    assert_eq!(IterationCompleted.once(0).err(), Some(FilterError::Zero));
-    assert_eq!(IterationCompleted.after(1).every(0).err(), Some(FilterError::Zero));
-    assert!(FilterError::Zero.to_string().contains("at least 1"));
+    assert_eq!(IterationCompleted.every(0).err(), Some(ConfigError::Occurrence));
+    assert_eq!(IterationCompleted.once(0).err(), Some(ConfigError::Occurrence));
+    assert_eq!(IterationCompleted.after(1).every(0).err(), Some(ConfigError::Occurrence));
+    assert!(ConfigError::Occurrence.to_string().contains("at least 1"));
 }
 
 #[test]

@@ -1,16 +1,17 @@
 //! Settings and ranking of `ModelCheckpoint`, and saves with a run record that overflows.
 
+use training_monitor::ConfigError;
 use training_monitor::checkpoint::{MAX_NAME, Named};
 use training_monitor::event::IterationCompleted;
 use training_monitor::handlers::model_checkpoint::ranking::{Order, RankedCheckpoint, Ranking};
-use training_monitor::handlers::model_checkpoint::{ConfigError, OnError, SaveDecision};
+use training_monitor::handlers::model_checkpoint::{OnError, SaveDecision};
 use training_monitor::run_record::{HandlerKind, HandlerStates, Persist};
 use training_monitor::store::{Store, ram::Ram};
 use training_monitor::{Engine, Event, Handler, ModelCheckpoint, Outcome, RunError, State, StopReason};
 
 #[test]
 fn settings_out_of_range_are_rejected() {
-    assert_eq!(ModelCheckpoint::<2>::every(0).err(), Some(ConfigError::Interval));
+    assert_eq!(ModelCheckpoint::<2>::every(0).err(), Some(ConfigError::SaveInterval));
     let score_name = |name| ModelCheckpoint::<2>::by_score().with_score_name(name).err();
     assert_eq!(score_name(""), Some(ConfigError::ScoreName));
     const LONG: &str = "a_name_of_thirty_three_bytes_long";

@@ -2,9 +2,10 @@
 //! needed objects, notifications of the observer, retries, and saves that were interrupted by a restart.
 
 use std::cell::RefCell;
+use training_monitor::ConfigError;
 use training_monitor::checkpoint::{DecodeError, EncodeError, Encoded, Header, Named, ObjectVisitor, Objects};
 use training_monitor::event::IterationCompleted;
-use training_monitor::handlers::model_checkpoint::{CheckpointEvent, ConfigError, OnError, SaveDecision, StepSource};
+use training_monitor::handlers::model_checkpoint::{CheckpointEvent, OnError, SaveDecision, StepSource};
 use training_monitor::run_record::RunRecord;
 use training_monitor::store::ram::{Ram, RamError};
 use training_monitor::store::{CheckpointMeta, Store, StreamSpec};

@@ -1,7 +1,8 @@
 //! `TerminateOnNan` with a schedule: coverage of all weights, location of the NaN, and state in the run record.
 
+use training_monitor::ConfigError;
 use training_monitor::event::IterationCompleted;
-use training_monitor::handlers::terminate_on_nan::{ConfigError, NonFinite};
+use training_monitor::handlers::terminate_on_nan::NonFinite;
 use training_monitor::run_record::HandlerKind;
 use training_monitor::{Engine, State, StopReason, TerminateOnNan};
 
@@ -57,7 +58,7 @@ fn a_non_finite_weight_is_found_within_one_period_and_located() {
 
 #[test]
 fn a_schedule_of_zero_is_rejected() {
-    assert_eq!(TerminateOnNan::new().with_schedule(0).err(), Some(ConfigError::Schedule));
+    assert_eq!(TerminateOnNan::new().with_schedule(0).err(), Some(ConfigError::CheckSchedule));
     assert!(TerminateOnNan::new().with_schedule(1).is_ok());
 }
 

@@ -37,10 +37,11 @@ use training_monitor::engine::Resumed;
 use training_monitor::event::{Counters, EpochCompleted, IterationCompleted, IterationStarted};
 use training_monitor::handler::RunTypes;
 use training_monitor::handlers::model_checkpoint::CheckpointEvent;
-use training_monitor::handlers::{early_stopping, model_checkpoint, terminate_on_nan};
 use training_monitor::run_record::RestoreError;
 use training_monitor::store::Store;
-use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, Outcome, RunError, TerminateOnNan, Timer, on};
+use training_monitor::{
+    ConfigError, EarlyStopping, Engine, ModelCheckpoint, Outcome, RunError, TerminateOnNan, Timer, on,
+};
 
 /// Number of best checkpoints that the boards keep.
 pub const N_BEST: usize = 2;
@@ -201,12 +202,8 @@ where
 /// The reason why [`run`] failed. `E` is the error type of the stores.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Error<E> {
-    /// The early stopping settings are invalid: [`Plan::patience`] is 0.
-    EarlyStopping(early_stopping::ConfigError),
-    /// The schedule of the NaN guard is invalid: there are no training batches.
-    NanGuard(terminate_on_nan::ConfigError),
-    /// The checkpoint settings are invalid: [`Plan::n_best`] or [`Plan::n_latest`] is out of range.
-    ModelCheckpoint(model_checkpoint::ConfigError),
+    /// A setting of [`Plan`] is invalid.
+    Config(ConfigError),
     /// A store cannot list its checkpoints.
     Store(E),
     /// The stores contain checkpoints of a program with other handlers.
@@ -217,21 +214,9 @@ pub enum Error<E> {
     Load(DecodeError<E>),
 }
 
-impl<E> From<early_stopping::ConfigError> for Error<E> {
-    fn from(error: early_stopping::ConfigError) -> Self {
-        Error::EarlyStopping(error)
-    }
-}
-
-impl<E> From<terminate_on_nan::ConfigError> for Error<E> {
-    fn from(error: terminate_on_nan::ConfigError) -> Self {
-        Error::NanGuard(error)
-    }
-}
-
-impl<E> From<model_checkpoint::ConfigError> for Error<E> {
-    fn from(error: model_checkpoint::ConfigError) -> Self {
-        Error::ModelCheckpoint(error)
+impl<E> From<ConfigError> for Error<E> {
+    fn from(error: ConfigError) -> Self {
+        Error::Config(error)
     }
 }
 
@@ -256,9 +241,7 @@ impl<E> From<DecodeError<E>> for Error<E> {
 impl<E: fmt::Display> fmt::Display for Error<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::EarlyStopping(error) => error.fmt(f),
-            Error::NanGuard(error) => error.fmt(f),
-            Error::ModelCheckpoint(error) => error.fmt(f),
+            Error::Config(error) => error.fmt(f),
             Error::Store(error) => write!(f, "cannot list the checkpoints of a store: {error}"),
             Error::Resume(error) => write!(f, "cannot resume the run: {error}"),
             Error::Run(error) => error.fmt(f),

@@ -1,7 +1,7 @@
 //! Event filters. A filter selects the events at which a handler is called.
 
 use super::{Counters, Event};
-use core::fmt;
+use crate::config::ConfigError;
 use core::num::NonZeroU32;
 
 /// A filter that selects the events at which a handler is called.
@@ -21,8 +21,8 @@ pub trait EventFilter {
     /// the limits. For example, `after(10)` and `every(3)` together select 11, 14, 17 and so on.
     ///
     /// # Errors
-    /// Returns [`FilterError::Zero`] if `n` is 0.
-    fn every(self, n: u32) -> Result<Filtered<Self>, FilterError>
+    /// Returns [`ConfigError::Occurrence`] if `n` is 0.
+    fn every(self, n: u32) -> Result<Filtered<Self>, ConfigError>
     where
         Self: Sized,
     {
@@ -33,12 +33,12 @@ pub trait EventFilter {
     /// with [`or`](EventFilter::or).
     ///
     /// # Errors
-    /// Returns [`FilterError::Zero`] if `n` is 0.
-    fn once(self, n: u32) -> Result<Once<Self>, FilterError>
+    /// Returns [`ConfigError::Occurrence`] if `n` is 0.
+    fn once(self, n: u32) -> Result<Once<Self>, ConfigError>
     where
         Self: Sized,
     {
-        Ok(Once { filter: self, at: NonZeroU32::new(n).ok_or(FilterError::Zero)? })
+        Ok(Once { filter: self, at: NonZeroU32::new(n).ok_or(ConfigError::Occurrence)? })
     }
 
     /// Selects only occurrences with a number less than `n`.
@@ -163,9 +163,9 @@ impl<W: EventFilter> Filtered<W> {
     /// Selects every `n`-th occurrence.
     ///
     /// # Errors
-    /// Returns [`FilterError::Zero`] if `n` is 0.
-    pub fn every(mut self, n: u32) -> Result<Self, FilterError> {
-        self.every = NonZeroU32::new(n).ok_or(FilterError::Zero)?;
+    /// Returns [`ConfigError::Occurrence`] if `n` is 0.
+    pub fn every(mut self, n: u32) -> Result<Self, ConfigError> {
+        self.every = NonZeroU32::new(n).ok_or(ConfigError::Occurrence)?;
         Ok(self)
     }
 
@@ -240,24 +240,3 @@ impl<A: EventFilter, B: EventFilter> EventFilter for Either<A, B> {
         self.1.matches(event, counters) || first
     }
 }
-
-/// The error of an event filter with an invalid argument.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum FilterError {
-    /// The argument of `every` or `once` is 0, but occurrences are numbered from 1.
-    Zero,
-}
-
-impl fmt::Display for FilterError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            FilterError::Zero => {
-                f.write_str("the argument of an event filter's `every` or `once` is 0; it must be at least 1")
-            }
-        }
-    }
-}
-
-impl core::error::Error for FilterError {}

@@ -26,15 +26,15 @@
 //! assert!(!window.matches(Event::IterationCompleted, &at(2)));
 //! assert!(window.matches(Event::IterationCompleted, &at(4)));
 //! assert!(EpochCompleted.every(0).is_err());
-//! # Ok::<(), training_monitor::event::FilterError>(())
+//! # Ok::<(), training_monitor::ConfigError>(())
 //! ```
 
 mod filter;
 
 pub use filter::{
-    Any, Completed, Either, EpochCompleted, EpochStarted, EventFilter, ExceptionRaised, FilterError, Filtered,
-    FilteredBy, GetBatchCompleted, GetBatchStarted, IterationCompleted, IterationStarted, Never, Once, SavedCheckpoint,
-    Started, Terminate, TerminateSingleEpoch, User,
+    Any, Completed, Either, EpochCompleted, EpochStarted, EventFilter, ExceptionRaised, Filtered, FilteredBy,
+    GetBatchCompleted, GetBatchStarted, IterationCompleted, IterationStarted, Never, Once, SavedCheckpoint, Started,
+    Terminate, TerminateSingleEpoch, User,
 };
 
 /// An event of a training run. An uninterrupted run fires the events in this order, where `*` means repetition:

@@ -19,14 +19,14 @@
 //! assert!(stopping.update(1.0)); // the third score in a row that is not better
 //! assert_eq!((stopping.counter(), stopping.best_score()), (3, Some(1.0)));
 //! assert!(EarlyStopping::new(0).is_err());
-//! # Ok::<(), training_monitor::handlers::early_stopping::ConfigError>(())
+//! # Ok::<(), training_monitor::ConfigError>(())
 //! ```
 
+use crate::config::ConfigError;
 use crate::event::{Event, EventFilter};
 use crate::handler::Handler;
 use crate::run_record::{HandlerKind, HandlerStates, Persist, StateCodec, StateDecoder, StateEncoder};
 use crate::state::{State, StopReason};
-use core::fmt;
 
 /// Whether a higher or a lower score is better.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -288,25 +288,3 @@ where
         states.visit(&mut self.early_stopping);
     }
 }
-
-/// The reason why an [`EarlyStopping`] cannot be constructed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// `patience` is 0.
-    Patience,
-    /// `threshold` is negative, NaN or infinite.
-    Threshold,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            ConfigError::Patience => "early stopping: `patience` is 0; it must be at least 1",
-            ConfigError::Threshold => "early stopping: `threshold` must be a finite number of at least 0",
-        })
-    }
-}
-
-impl core::error::Error for ConfigError {}

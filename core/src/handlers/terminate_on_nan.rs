@@ -24,12 +24,12 @@
 //! # Ok::<(), training_monitor::RunError>(())
 //! ```
 
+use crate::config::ConfigError;
 use crate::event::{Event, EventFilter};
 use crate::finite::{Finite, first_non_finite};
 use crate::handler::Handler;
 use crate::run_record::{HandlerKind, HandlerStates, Persist, StateCodec, StateDecoder, StateEncoder};
 use crate::state::{State, StopReason};
-use core::fmt;
 use core::num::NonZeroU32;
 
 /// A guard that checks values for NaN and infinity. `S` is the schedule of the checks: [`EveryCall`] is the default,
@@ -131,11 +131,11 @@ impl<S: CheckSchedule> TerminateOnNan<S> {
     /// slice per call.
     ///
     /// # Errors
-    /// Returns [`ConfigError::Schedule`] if `n` is 0.
+    /// Returns [`ConfigError::CheckSchedule`] if `n` is 0.
     pub const fn with_schedule(self, n: u32) -> Result<TerminateOnNan<EveryNthCall>, ConfigError> {
         match NonZeroU32::new(n) {
             Some(n) => Ok(TerminateOnNan { schedule: EveryNthCall { n, calls: 0 } }),
-            None => Err(ConfigError::Schedule),
+            None => Err(ConfigError::CheckSchedule),
         }
     }
 
@@ -325,20 +325,3 @@ where
         states.visit(&mut self.terminate_on_nan);
     }
 }
-
-/// The reason why a [`TerminateOnNan`] cannot be constructed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// The argument of [`with_schedule`](TerminateOnNan::with_schedule) is 0.
-    Schedule,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("NaN guard: the argument of `with_schedule` is 0; it must be at least 1")
-    }
-}
-
-impl core::error::Error for ConfigError {}

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use training_monitor::event::Counters;
-use training_monitor::handlers::model_checkpoint::{ConfigError, SaveDecision, Scored, StepSource};
-use training_monitor::{ModelCheckpoint, State};
+use training_monitor::handlers::model_checkpoint::{SaveDecision, Scored, StepSource};
+use training_monitor::{ConfigError, ModelCheckpoint, State};
 use training_monitor_std::directory::FileName;
 
 /// The table size of the policy. It is the maximum, because the number of kept checkpoints is known only at run time.

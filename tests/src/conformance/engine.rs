@@ -6,8 +6,7 @@
 use super::trace_values::{NamedEvent, name_of};
 use super::{Failure, expect_equal, rejected};
 use serde::Deserialize;
-use training_monitor::event::FilterError;
-use training_monitor::{Engine, Event, EventFilter, Handler, State, StopReason, on};
+use training_monitor::{ConfigError, Engine, Event, EventFilter, Handler, State, StopReason, on};
 
 #[derive(Deserialize)]
 pub struct Trace {
@@ -67,7 +66,7 @@ struct Filter {
 
 impl Filter {
     /// Builds the filter with the library.
-    fn build(&self) -> Result<Box<dyn EventFilter>, FilterError> {
+    fn build(&self) -> Result<Box<dyn EventFilter>, ConfigError> {
         let NamedEvent(event) = self.event;
         if let Some(once) = self.once {
             return Ok(Box::new(event.once(once)?));

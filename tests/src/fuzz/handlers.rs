@@ -11,12 +11,12 @@ use arbitrary::Arbitrary;
 use training_monitor::checkpoint::{self, Contents, Named};
 use training_monitor::event::{Any, Counters, User};
 use training_monitor::handlers::early_stopping::{Mode, ThresholdMode};
-use training_monitor::handlers::model_checkpoint::{ConfigError, SaveDecision, StepSource};
+use training_monitor::handlers::model_checkpoint::{SaveDecision, StepSource};
 use training_monitor::handlers::terminate_on_nan::EveryNthCall;
 use training_monitor::run_record::RunRecord;
 use training_monitor::time::{Clock, WrappingClock};
 use training_monitor::{
-    EarlyStopping, Engine, Event, Handler, ModelCheckpoint, State, TerminateOnNan, Timer, UserEvent,
+    ConfigError, EarlyStopping, Engine, Event, Handler, ModelCheckpoint, State, TerminateOnNan, Timer, UserEvent,
 };
 use training_monitor_std::test_support::ticks::TickSource;
 
@@ -281,7 +281,7 @@ pub fn model_checkpoint(data: &[u8]) {
     match (interval, input.passes_score) {
         (Some(interval), _) => {
             let policy = ModelCheckpoint::every(interval);
-            assert_eq!(policy.as_ref().err(), Some(&ConfigError::Interval).filter(|_| interval == 0), "{input:?}");
+            assert_eq!(policy.as_ref().err(), Some(&ConfigError::SaveInterval).filter(|_| interval == 0), "{input:?}");
             policy.into_iter().for_each(|policy| configure(policy, &input));
         }
         (None, true) => configure(ModelCheckpoint::by_score().with_greater_or_equal(input.or_equal), &input),

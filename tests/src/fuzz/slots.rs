@@ -42,7 +42,7 @@ enum SlotInput {
     /// Random bytes from a seed.
     Random(u32),
     /// A valid commit record, an optional seal, and a stream that may be invalid.
-    Record {
+    CommitRecord {
         fields: [Counter; 3],
         score: Number,
         erases: [Counter; 2],
@@ -68,7 +68,7 @@ fn slot_bytes(input: &SlotInput, index: usize, erased: u8) -> Vec<u8> {
             let mut random = crate::random::Random::new(u64::from(*seed));
             bytes.fill_with(|| random.byte());
         }
-        SlotInput::Record { fields, score, erases, stream, len, has_seal, is_moved } => {
+        SlotInput::CommitRecord { fields, score, erases, stream, len, has_seal, is_moved } => {
             let [sequence, step, iteration] = fields.map(|field| field.0);
             let meta = CheckpointMeta { step, sequence, iteration, score: Some(score.0) };
             let (body, encoded) = encode(&meta, &mut vec![0.5; usize::from(stream % 40)]);

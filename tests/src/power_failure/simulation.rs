@@ -8,12 +8,12 @@ use crate::flash::Chip;
 use crate::random::Random;
 use crate::store_access::{list_checkpoints, read_stream};
 use core::marker::PhantomData;
-use training_monitor::ModelCheckpoint;
 use training_monitor::checkpoint::{Checksum, Named};
 use training_monitor::event::IterationCompleted;
 use training_monitor::handlers::model_checkpoint::ranking::RankedCheckpoint;
-use training_monitor::handlers::model_checkpoint::{CheckpointHandler, ConfigError, SaveDecision};
+use training_monitor::handlers::model_checkpoint::{CheckpointHandler, SaveDecision};
 use training_monitor::store::CheckpointMeta;
+use training_monitor::{ConfigError, ModelCheckpoint};
 
 /// An action in a session. A session starts with opening the store and ends with its actions or with a power failure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

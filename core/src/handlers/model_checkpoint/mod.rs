@@ -55,8 +55,7 @@ mod streams;
 pub use events::{CheckpointEvent, CheckpointObserver};
 pub use handler::CheckpointHandlerState;
 pub use policy::{
-    ConfigError, GetScore, ModelCheckpoint, NoScore, OnError, SaveDecision, ScoreArgument, ScoreFunction, Scored,
-    StepSource,
+    GetScore, ModelCheckpoint, NoScore, OnError, SaveDecision, ScoreArgument, ScoreFunction, Scored, StepSource,
 };
 
 use crate::checkpoint::{self, Contents, DecodeError, EncodeError, Header, Info, Objects};

@@ -1,9 +1,9 @@
 //! Decides which checkpoints are saved and which ones are evicted. This module performs no I/O.
 
 use super::ranking::{Order, RankedCheckpoint, Ranking};
+use crate::config::ConfigError;
 use crate::event::Counters;
 use crate::state::State;
-use core::fmt;
 use core::num::NonZeroU32;
 
 /// The source of a checkpoint's step number.
@@ -142,9 +142,9 @@ impl<const N: usize> ModelCheckpoint<N> {
     /// `save_interval`). The first checkpoint has the step number `calls`.
     ///
     /// # Errors
-    /// Returns [`ConfigError::Interval`] if `calls` is 0.
+    /// Returns [`ConfigError::SaveInterval`] if `calls` is 0.
     pub fn every(calls: u32) -> Result<Self, ConfigError> {
-        let interval = NonZeroU32::new(calls).ok_or(ConfigError::Interval)?;
+        let interval = NonZeroU32::new(calls).ok_or(ConfigError::SaveInterval)?;
         Ok(Self::new(Some(interval), Order::Step, NoScore))
     }
 
@@ -346,37 +346,3 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
         self.latest = None;
     }
 }
-
-/// The reason why a [`ModelCheckpoint`] cannot be constructed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// The interval is 0.
-    Interval,
-    /// The score name is empty or longer than [`MAX_NAME`](crate::checkpoint::MAX_NAME) bytes.
-    ScoreName,
-    /// `n_saved` is 0 or greater than the table size.
-    NSaved {
-        /// The requested number of checkpoints.
-        n_saved: u32,
-        /// The table size, `N` of `ModelCheckpoint<N>`.
-        table: usize,
-    },
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ConfigError::Interval => {
-                f.write_str("model checkpoint: the interval of `every` is 0; it must be at least 1")
-            }
-            ConfigError::ScoreName => f.write_str("model checkpoint: the score name must have 1 to 32 bytes"),
-            ConfigError::NSaved { n_saved, table } => {
-                write!(f, "model checkpoint: `n_saved` is {n_saved}; it must be between 1 and the table size, {table}")
-            }
-        }
-    }
-}
-
-impl core::error::Error for ConfigError {}

@@ -1,0 +1,50 @@
+//! The error of all settings.
+
+use core::fmt;
+
+/// Why a setting is invalid. The constructor or method that receives the setting returns it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The argument of an event filter's `every` or `once` is 0. Counters start at 1.
+    Occurrence,
+    /// The patience of [`EarlyStopping`](crate::EarlyStopping) is 0.
+    Patience,
+    /// The threshold of [`EarlyStopping`](crate::EarlyStopping) is negative, NaN or infinite.
+    Threshold,
+    /// The argument of [`TerminateOnNan::with_schedule`](crate::TerminateOnNan::with_schedule) is 0.
+    CheckSchedule,
+    /// The argument of [`ModelCheckpoint::every`](crate::ModelCheckpoint::every) is 0.
+    SaveInterval,
+    /// The score name of a [`ModelCheckpoint`](crate::ModelCheckpoint) is empty or has more than 32 bytes.
+    ScoreName,
+    /// `n_saved` of a [`ModelCheckpoint`](crate::ModelCheckpoint) is 0 or greater than the size of its table.
+    NSaved {
+        /// The requested number of checkpoints.
+        n_saved: u32,
+        /// The table size, which is `N` of `ModelCheckpoint<N>`.
+        table: usize,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ConfigError::Occurrence => "event filter: the argument of `every` or `once` is 0; it must be at least 1",
+            ConfigError::Patience => "early stopping: `patience` is 0; it must be at least 1",
+            ConfigError::Threshold => "early stopping: `threshold` must be a finite number of at least 0",
+            ConfigError::CheckSchedule => "NaN guard: the argument of `with_schedule` is 0; it must be at least 1",
+            ConfigError::SaveInterval => "model checkpoint: the interval of `every` is 0; it must be at least 1",
+            ConfigError::ScoreName => "model checkpoint: the score name must have 1 to 32 bytes",
+            ConfigError::NSaved { n_saved, table } => {
+                return write!(
+                    f,
+                    "model checkpoint: `n_saved` is {n_saved}; it must be between 1 and the table size, {table}"
+                );
+            }
+        })
+    }
+}
+
+impl core::error::Error for ConfigError {}
