@@ -1,7 +1,7 @@
 //! Two series of checkpoints on one flash driver: the best two epochs by score, and the latest iteration.
 //!
-//! Each series has its own `Slots` in its own region of the flash. `Slots` owns its driver, so both series borrow one
-//! driver through a `RefCell`. The program simulates a power failure at each flash operation of the run. After each
+//! Each series has its own `Slots` in its own region of the flash. `Slots` owns its driver, so both series share one
+//! driver through `SharedNorFlash`. The program simulates a power failure at each flash operation of the run. After each
 //! failure, the program finds both series again. The run resumes from the newest checkpoint and ends with the same
 //! result.
 //!
@@ -13,7 +13,7 @@ use training_monitor::checkpoint::Named;
 use training_monitor::embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 use training_monitor::event::{EpochCompleted, IterationCompleted};
 use training_monitor::handlers::keep::KeepOutput;
-use training_monitor::store::flash::Slots;
+use training_monitor::store::flash::{SharedNorFlash, Slots};
 use training_monitor::{Engine, ModelCheckpoint, StateDict};
 
 const ERASE_BLOCK: usize = 512;
@@ -60,35 +60,6 @@ impl NorFlash for Chip {
     }
 }
 
-/// A flash driver that several owners share. Each operation borrows the driver only while it runs, so two borrows never
-/// overlap.
-struct Shared<'a, F>(&'a RefCell<F>);
-
-impl<F: ErrorType> ErrorType for Shared<'_, F> {
-    type Error = F::Error;
-}
-
-impl<F: ReadNorFlash> ReadNorFlash for Shared<'_, F> {
-    const READ_SIZE: usize = F::READ_SIZE;
-    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), F::Error> {
-        self.0.borrow_mut().read(offset, bytes)
-    }
-    fn capacity(&self) -> usize {
-        self.0.borrow().capacity()
-    }
-}
-
-impl<F: NorFlash> NorFlash for Shared<'_, F> {
-    const WRITE_SIZE: usize = F::WRITE_SIZE;
-    const ERASE_SIZE: usize = F::ERASE_SIZE;
-    fn erase(&mut self, from: u32, to: u32) -> Result<(), F::Error> {
-        self.0.borrow_mut().erase(from, to)
-    }
-    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), F::Error> {
-        self.0.borrow_mut().write(offset, bytes)
-    }
-}
-
 #[derive(StateDict)]
 struct Net {
     weight: [f32; 8],
@@ -112,8 +83,9 @@ fn run(flash: &RefCell<Chip>) -> Result<End, Box<dyn core::error::Error>> {
         // and `EpochCompleted` needs the output for the score.
         KeepOutput,
         ModelCheckpoint::<2>::best_by(|state| -state.output.unwrap_or(f32::INFINITY))
-            .attach(EpochCompleted, Slots::<_, 3>::open(Shared(flash), BEST)?)?,
-        ModelCheckpoint::<1>::every(2)?.attach(IterationCompleted, Slots::<_, 2>::open(Shared(flash), LATEST)?)?,
+            .attach(EpochCompleted, Slots::<_, 3>::open(SharedNorFlash(flash), BEST)?)?,
+        ModelCheckpoint::<1>::every(2)?
+            .attach(IterationCompleted, Slots::<_, 2>::open(SharedNorFlash(flash), LATEST)?)?,
     );
     let mut net = Named::new("net", Net { weight: [0.0; 8] });
     let mut engine = Engine::new(3).with_epoch_length(4);
