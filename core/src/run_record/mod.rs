@@ -34,7 +34,7 @@ pub use persist::{HandlerStates, Persist};
 use core::fmt;
 use heapless::Vec;
 
-/// The maximum size in bytes of all handler states of a record together. The four handlers of this crate take at most
+/// The maximum size in bytes of all handler states of a record together, with a kind and a length byte for each. The four handlers of this crate take at most
 /// 60 bytes.
 pub const CAPACITY: usize = 128;
 

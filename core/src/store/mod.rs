@@ -83,8 +83,8 @@ pub trait Store {
     /// Whether a read may use 16 KiB of stack to be faster.
     const LARGE_BUFFER: bool = false;
 
-    /// Starts a new stream, and returns a writer for it. An earlier checkpoint that was started but not committed is
-    /// discarded.
+    /// Starts a stream of a checkpoint, and returns a writer for it. If another checkpoint was started before and not
+    /// committed, the store discards that checkpoint.
     ///
     /// # Errors
     /// Returns the error of the medium, for example if there is no free space. Committed checkpoints are unchanged in

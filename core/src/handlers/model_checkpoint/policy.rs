@@ -1,4 +1,5 @@
-//! Decides which checkpoints are saved and which ones are evicted. This module performs no I/O.
+//! Decides which checkpoints are saved. The [ranking](super::ranking) of this policy decides which ones are evicted. This
+//! module performs no I/O.
 
 use super::ranking::{Order, RankedCheckpoint, Ranking};
 use crate::config::ConfigError;
@@ -271,8 +272,8 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
         save.then_some(SaveDecision { step, score: checkpoint.score() })
     }
 
-    /// Adds a checkpoint to the ranking after its commit. Returns the checkpoint that must be removed from the store,
-    /// if any.
+    /// Adds a checkpoint to the ranking after its commit. Returns the checkpoint that the ranking evicted, if any. A
+    /// program that uses this policy without a handler removes that checkpoint from its medium.
     pub fn record_commit(&mut self, decision: SaveDecision) -> Option<RankedCheckpoint> {
         let checkpoint = RankedCheckpoint::new(decision.step, decision.score);
         let evicted = self.ranking.insert(checkpoint);

@@ -128,9 +128,9 @@ struct Slot {
 enum SlotState {
     /// The slot contains no valid checkpoint. Its content is unknown, so the slot is erased before it is used.
     Unknown,
-    /// An erase or a save of the slot was started but not completed. Such a slot is erased before it is used, and it is
-    /// used only if no other slot is free.
-    Interrupted,
+    /// Since the store was opened, an erase or a save of this slot was started and not completed. The next opening reads
+    /// the slot again and finds it `Unknown`. The slot is erased before it is used, and used only if no other is free.
+    Unfinished,
     /// This number of bytes at the start of the slot has been erased, and nothing has been written to them since then.
     Erased(u32),
     /// The slot contains a sealed checkpoint.
@@ -162,7 +162,7 @@ impl Slot {
             // repeated in the same slot, and the remains of the interrupted save are erased.
             SlotState::Unknown => Some(1),
             SlotState::Removed => Some(2),
-            SlotState::Interrupted => Some(3),
+            SlotState::Unfinished => Some(3),
             SlotState::Committed | SlotState::Unsealed => None,
         }
     }
@@ -285,7 +285,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         if erased >= required {
             return Ok(erased);
         }
-        slot.state = SlotState::Interrupted;
+        slot.state = SlotState::Unfinished;
         let end = erased.saturating_add(to_u32(F::ERASE_SIZE));
         self.flash.erase(address.wrapping_add(erased), address.wrapping_add(end)).map_err(SlotsError::Flash)?;
         self.set_state(index, SlotState::Erased(end));

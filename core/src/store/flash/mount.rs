@@ -9,7 +9,7 @@ use super::{Slot, SlotState, Slots};
 use crate::checkpoint::Checksum;
 use embedded_storage::nor_flash::NorFlash;
 
-/// The CRC-32 of data that ends with its own CRC-32. It is the same for all data.
+/// The CRC-32 of any data followed by the data's own CRC-32. This value does not depend on the data.
 const RESIDUE: u32 = 0x2144_DF1C;
 
 impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {

@@ -25,7 +25,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
         let required = self.bytes_required(spec.len)?;
         let index = self.select_slot().ok_or(SlotsError::Full)?;
         while self.erase_block(index, required)? < required {}
-        self.set_state(index, SlotState::Interrupted);
+        self.set_state(index, SlotState::Unfinished);
         let address = self.slot_address(index).wrapping_add(STREAM_OFFSET);
         let progress = self.writing.insert(StreamProgress { slot: index, len: spec.len, written: 0 });
         Ok(Writer::new(&mut self.flash, progress, address))
