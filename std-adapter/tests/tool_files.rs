@@ -2,10 +2,15 @@
 
 mod tool;
 
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::path::Path;
-use tool::{check_output, json_output, run_tool, train};
+use tool::{Model, check_output, json_output, run_tool, train, try_train};
+use training_monitor::checkpoint::{Contents, Header, encode};
+use training_monitor::store::Store;
 use training_monitor_std::Directory;
+use training_monitor_std::directory::OpenError;
+use training_monitor_std::test_support::disk::{Disk, Image};
 
 /// A directory with the run `run`, which has two series of checkpoints.
 fn create_run() -> tempfile::TempDir {
@@ -51,6 +56,110 @@ fn inspecting_a_directory_does_not_change_it() {
     assert_eq!(best[1]["values"][0]["bytes"].as_str(), Some("ac02")); // The varint encoding of 300.
     check_output(dir.path(), &["verify", "run"], 0);
     assert_eq!(file_names(&run), before);
+}
+
+/// Power fails during every operation of two runs in one directory, or while a commit replaces a checkpoint of the same
+/// step. The tool lists the checkpoints that the store lists when it opens the directory afterwards, and it changes nothing.
+#[test]
+fn interrupted_directories_are_shown_as_the_store_opens_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("run");
+    let completed = train_on(&Disk::default());
+    let mut images = HashSet::new();
+    for first in [&Image::new(), &completed] {
+        for operation in 0.. {
+            let disk = Disk::new(first);
+            disk.cut_power_at(operation);
+            train_on(&disk);
+            images.extend(disk.images(16).0);
+            if !disk.is_off() {
+                break;
+            }
+        }
+    }
+    // A commit of another save of step 12 has renamed one of two files.
+    let mut replaced = completed;
+    replaced.insert("latest_model_12.ckpt".to_owned(), newer_file("model"));
+    replaced.insert(".latest_seed_12.ckpt.6.tmp".to_owned(), newer_file("seed"));
+    images.insert(replaced);
+
+    images.remove(&Image::new());
+    let mut states = BTreeSet::new();
+    for image in &images {
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).unwrap();
+        image.iter().for_each(|(name, bytes)| fs::write(path.join(name), bytes).unwrap());
+        let context = format!("{:?}", image.keys());
+        let found = json_output(dir.path(), &["inspect", "run", "--json"]);
+        assert!(image.keys().eq(&file_names(&path)));
+        let leftovers = found["leftovers"].as_array().unwrap().iter();
+        states.extend(leftovers.map(|item| item["state"].as_str().unwrap().to_owned()));
+        assert_eq!(shown_checkpoints(&found), opened_checkpoints(&path), "{context}\n{found:#}");
+        assert_eq!(found["intact"].as_bool(), Some(true), "{context}\n{found:#}");
+        // After the recovery by the store, the directory contains only checkpoints.
+        if !file_names(&path).is_empty() {
+            let found = json_output(dir.path(), &["inspect", "run", "--json"]);
+            assert_eq!(found["leftovers"].as_array().map(Vec::len), Some(0), "{context}\n{found:#}");
+        }
+    }
+    assert!(images.len() > 200, "{}", images.len());
+    assert!(states.iter().eq(["interrupted", "removing", "replaced"]), "{states:?}");
+}
+
+/// Trains on a simulated disk until power fails. Returns the files.
+fn train_on(disk: &Disk) -> Image {
+    if let (Ok(best), Ok(latest)) = (open_on(disk, "best"), open_on(disk, "latest")) {
+        try_train(best, latest);
+    }
+    disk.files()
+}
+
+/// A file of a checkpoint of step 12 that is newer than the checkpoint of the run.
+fn newer_file(object: &str) -> Vec<u8> {
+    let header = Header { step: 12, sequence: 99, iteration: 99, ..Header::default() };
+    let contents = Contents { header, single_object: Some(object), ..Contents::new(12) };
+    let mut bytes = [0; 512];
+    let encoded = encode(&mut &mut bytes[..], &contents, &mut Model::new()).unwrap();
+    bytes[..encoded.len as usize].to_vec()
+}
+
+fn open_on(disk: &Disk, prefix: &str) -> Result<Directory<Disk>, OpenError> {
+    Directory::builder("dir", prefix).require_empty(false).open_on(disk.clone())
+}
+
+/// The series, step and sequence of each checkpoint in the output of the tool, in the order of the output.
+fn shown_checkpoints(found: &serde_json::Value) -> Vec<(String, u64, u64)> {
+    let all = found["series"].as_array().into_iter().flatten();
+    let checkpoints = all.flat_map(|series| series["checkpoints"].as_array().unwrap().iter().map(move |c| (series, c)));
+    let number = |value: &serde_json::Value| value.as_u64().unwrap();
+    checkpoints
+        .map(|(series, c)| (series["name"].as_str().unwrap().to_owned(), number(&c["step"]), number(&c["sequence"])))
+        .collect()
+}
+
+/// The series, step and sequence of each checkpoint that the store lists after it has opened the directory.
+fn opened_checkpoints(path: &Path) -> Vec<(String, u64, u64)> {
+    let mut checkpoints = Vec::new();
+    for prefix in ["best", "latest"] {
+        let mut directory = Directory::builder(path, prefix).require_empty(false).open().unwrap();
+        let listed = (0..).map_while(|index| directory.checkpoint(index).unwrap());
+        checkpoints.extend(listed.map(|meta| (prefix.to_owned(), meta.step.into(), meta.sequence.into())));
+    }
+    checkpoints
+}
+
+#[test]
+fn a_copied_checkpoint_file_is_foreign() {
+    let dir = create_run();
+    let run = dir.path().join("run");
+    fs::copy(run.join("latest_model_12.ckpt"), run.join("latest_model_12 (1).ckpt")).unwrap();
+    check_output(dir.path(), &["export", "run", "--to", "json", "-o", "run.json"], 0);
+    check_output(dir.path(), &["import", "run.json", "--to", "checkpoint", "-o", "run/best_12.ckpt"], 0);
+    let found = json_output(dir.path(), &["inspect", "run", "--json"]);
+    let leftovers = found["leftovers"].as_array().unwrap();
+    let states: Vec<_> = leftovers.iter().map(|item| (item["place"].as_str(), item["state"].as_str())).collect();
+    assert_eq!(states, ["best_12.ckpt", "latest_model_12 (1).ckpt"].map(|name| (Some(name), Some("foreign"))));
+    assert_eq!((shown_checkpoints(&found), found["intact"].as_bool()), (opened_checkpoints(&run), Some(true)));
 }
 
 #[test]

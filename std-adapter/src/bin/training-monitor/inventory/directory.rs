@@ -1,152 +1,219 @@
-//! The inventory of a directory: the complete sets of checkpoint files, and all files that do not belong to such a set.
+//! The inventory of a directory: the checkpoints that the store lists when it opens the directory, and all other checkpoint
+//! files.
 //!
-//! The rules are those of `training_monitor_std::Directory`, which cannot be used, because it changes the directory when it
-//! opens it:
-//!
-//! * The files of one set have the same prefix, step, sequence, iteration and list of objects.
-//! * A set is committed if each of its objects has a file under its final name.
-//! * `.{final name}.{n}.tmp` is a file that is being written; n is the length of the prefix.
-//! * `.{final name}.{n}.deleted` marks a set that is being removed.
+//! The rules are those of the store's recovery, which `training_monitor_std::directory::plan` returns as data. The tool
+//! reads the files, creates the plan of each series in the directory, and displays the plans without performing them. A
+//! series consists of the files with one prefix and one extension. The tool infers both from the files.
 
 use super::{Checkpoint, Inventory, Leftover, Medium, Series, StoredStream, Verdict, classify_error, stored_stream};
 use crate::error::{CliError, Result};
 use crate::files;
-use crate::stream::{Stream, StreamHeader};
-use std::collections::BTreeMap;
+use crate::stream::Stream;
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::path::Path;
-use training_monitor_std::directory::FileName;
+use training_monitor::checkpoint::DecodeError;
+use training_monitor_std::directory::{
+    Action, FileEntry, IgnoreReason, Naming, Plan, RemoveReason, StreamSummary, plan,
+};
 
-/// The values that all files of one set share. The order of the fields is the order in which series and checkpoints are
-/// listed.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct SetKey {
-    prefix: String,
-    sequence: u32,
-    step: u32,
-    iteration: u32,
-    object_names: Vec<String>,
+/// The content of a file in the directory.
+struct FileContent {
+    /// The checkpoint in the file, or the verdict and the reason if the file contains no valid checkpoint.
+    stream: std::result::Result<StoredStream, (Verdict, String)>,
+    /// The content in the form that the function `plan` needs.
+    summary: std::result::Result<StreamSummary, IgnoreReason>,
+    /// Whether the file has the magic bytes or the usual extension of a checkpoint. The inventory omits all other files,
+    /// unless the store would rename or remove them.
+    is_checkpoint: bool,
 }
 
-/// Reads each file that is a checkpoint, or that has the name of one.
+/// All files of a directory by name.
+type Files = BTreeMap<String, FileContent>;
+
+/// Takes the inventory of the directory `path`.
 pub fn read(path: &Path) -> Result<Inventory> {
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(CliError::io("list", path))? {
-        let entry = entry.map_err(CliError::io("list", path))?;
-        // The names of checkpoint files are always UTF-8.
-        names.extend(entry.file_name().into_string().ok().filter(|_| entry.path().is_file()));
-    }
-    names.sort();
-    let mut sets = BTreeMap::<SetKey, Vec<StoredStream>>::new();
-    let mut leftovers = Vec::new();
-    // The sets with a hidden file, whose save or removal was interrupted.
-    let mut unfinished = BTreeMap::<SetKey, Verdict>::new();
-    for name in names {
-        let (final_name, hidden) = match parse_hidden_name(&name) {
-            Some((final_name, verdict)) => (final_name, Some(verdict)),
-            None => (name.as_str(), None),
-        };
-        let bytes = files::read(&path.join(&name))?;
-        let has_extension = Path::new(final_name).extension().is_some_and(|extension| extension == "ckpt");
-        if !bytes.starts_with(b"TMCK") && !has_extension {
-            continue;
+    let files = read_files(path)?;
+    let mut inventory =
+        Inventory { path: path.to_owned(), medium: Medium::Directory, series: vec![], leftovers: vec![] };
+    let mut leftovers = BTreeMap::new();
+    // A file can have a name that fits several series, for example "a_b_1.ckpt" for the prefixes "a" and "". A plan then
+    // ignores the file because it belongs to another series. Therefore these files are handled after all plans.
+    let mut ignored = BTreeMap::new();
+    for naming in infer_series(&files) {
+        let entries = files.iter().map(|(name, file)| FileEntry { name: name.clone(), content: file.summary.clone() });
+        let plan = plan(&naming, entries);
+        let checkpoints: Vec<Checkpoint> =
+            plan.checkpoints.iter().filter_map(|found| checkpoint(&plan, &found.files, &files)).collect();
+        if !checkpoints.is_empty() {
+            inventory.series.push(Series { name: naming.prefix, region: None, checkpoints });
         }
-        let stream = match Stream::read_all(&bytes) {
-            Ok(stream) => stream,
-            Err(error) => {
-                let (verdict, reason) = classify_error(&error, &bytes);
-                leftovers.push(Leftover { place: name, verdict: hidden.unwrap_or(verdict), reason });
-                continue;
+        leftovers.extend(plan.actions.iter().flat_map(|action| describe_action(action, &files)));
+        for file in plan.ignored {
+            let reason = ignored.entry(file.name).or_insert(IgnoreReason::Foreign);
+            if *reason == IgnoreReason::Foreign {
+                *reason = file.reason;
             }
-        };
-        let key = set_key(final_name, &stream);
-        match hidden {
-            Some(verdict) => {
-                unfinished.insert(key, verdict);
-                let reason = match verdict {
-                    Verdict::Removing => "the removal of its checkpoint was interrupted",
-                    _ => "the save was interrupted",
-                };
-                leftovers.push(Leftover { place: name, verdict, reason: reason.to_owned() });
-            }
-            None => sets.entry(key).or_default().push(stored_stream(name, &bytes, stream)),
         }
     }
-    let series = collect_series(sets, &unfinished, &mut leftovers);
-    if series.is_empty() && leftovers.is_empty() {
+    let listed: BTreeSet<String> = inventory.series.iter().flat_map(places).collect();
+    for (name, file) in &files {
+        if file.is_checkpoint && !listed.contains(name) && !leftovers.contains_key(name) {
+            leftovers.insert(name.clone(), describe_ignored(name, file, ignored.remove(name)));
+        }
+    }
+    inventory.leftovers =
+        leftovers.into_iter().map(|(place, (verdict, reason))| Leftover { place, verdict, reason }).collect();
+    if inventory.series.is_empty() && inventory.leftovers.is_empty() {
         let found = "none of its files is a checkpoint".to_owned();
         return Err(CliError::WrongFile { path: path.to_owned(), expected: "a directory of checkpoints", found });
     }
-    leftovers.sort_by(|a, b| a.place.cmp(&b.place));
-    Ok(Inventory { path: path.to_owned(), medium: Medium::Directory, series, leftovers })
+    Ok(inventory)
 }
 
-/// The set that a file belongs to, from its final name and its content.
-fn set_key(final_name: &str, stream: &Stream) -> SetKey {
-    let StreamHeader { step, sequence, iteration, .. } = stream.header;
-    let prefix = prefix(final_name, stream).unwrap_or_default();
-    SetKey { prefix, sequence, step, iteration, object_names: stream.object_names.clone() }
-}
-
-/// Groups complete sets by series. The files of all other sets become leftovers.
-fn collect_series(
-    sets: BTreeMap<SetKey, Vec<StoredStream>>,
-    unfinished: &BTreeMap<SetKey, Verdict>,
-    leftovers: &mut Vec<Leftover>,
-) -> Vec<Series> {
-    let mut series = Vec::<Series>::new();
-    for (key, mut streams) in sets {
-        let SetKey { prefix, step, object_names, .. } = &key;
-        let has = |name: &String| streams.iter().any(|file| file.stream.objects.iter().any(|o| o.name == *name));
-        let missing: Vec<&str> = object_names.iter().filter(|name| !has(name)).map(String::as_str).collect();
-        let unfinished = unfinished.get(&key);
-        if !missing.is_empty() || unfinished == Some(&Verdict::Removing) {
-            let (verdict, reason) = match unfinished {
-                Some(Verdict::Removing) => (Verdict::Removing, format!("the removal of step {step} was interrupted")),
-                Some(_) => (
-                    Verdict::Interrupted,
-                    format!(
-                        "the commit of step {step} was interrupted; the store finishes it when it opens the directory"
-                    ),
-                ),
-                None => (Verdict::Damaged, format!("step {step} is incomplete: no file for {}", missing.join(", "))),
-            };
-            let leftover = |file: StoredStream| Leftover { place: file.place, verdict, reason: reason.clone() };
-            leftovers.extend(streams.into_iter().map(leftover));
-            continue;
-        }
-        streams.sort_by_key(|file| {
-            let object = file.stream.objects.first();
-            object.and_then(|object| object_names.iter().position(|name| *name == object.name))
-        });
-        let Some(header) = streams.first().map(|file| file.stream.header.clone()) else { continue };
-        let checkpoint = Checkpoint { header, streams, slot: None };
-        match series.last_mut() {
-            Some(last) if last.name == *prefix => last.checkpoints.push(checkpoint),
-            _ => series.push(Series { name: prefix.clone(), region: None, checkpoints: vec![checkpoint] }),
-        }
+/// Reads all files of the directory `path`.
+fn read_files(path: &Path) -> Result<Files> {
+    let mut files = Files::new();
+    for entry in std::fs::read_dir(path).map_err(CliError::io("list", path))? {
+        let entry = entry.map_err(CliError::io("list", path))?;
+        // The names of checkpoint files are always UTF-8.
+        let Some(name) = entry.file_name().into_string().ok().filter(|_| entry.path().is_file()) else { continue };
+        let bytes = files::read(&entry.path())?;
+        let final_name = parse_hidden_name(&name).map_or(name.as_str(), |(final_name, _)| final_name);
+        let has_extension = Path::new(final_name).extension().is_some_and(|extension| extension == "ckpt");
+        let is_checkpoint = has_extension || bytes.starts_with(b"TMCK");
+        let content = match Stream::read_all(&bytes) {
+            Ok(stream) => FileContent {
+                summary: Ok(summary(&stream)),
+                stream: Ok(stored_stream(name.clone(), &bytes, stream)),
+                is_checkpoint,
+            },
+            Err(error) => FileContent {
+                summary: Err(ignore_reason(&error)),
+                stream: Err(classify_error(&error, &bytes)),
+                is_checkpoint,
+            },
+        };
+        files.insert(name, content);
     }
-    series
+    Ok(files)
 }
 
-/// Splits the name of a temporary file or of a removal mark into the final name and the verdict about the file.
-fn parse_hidden_name(name: &str) -> Option<(&str, Verdict)> {
-    let rest = name.strip_prefix('.')?;
-    let (rest, verdict) = match rest.strip_suffix(".tmp") {
-        Some(rest) => (rest, Verdict::Interrupted),
-        None => (rest.strip_suffix(".deleted")?, Verdict::Removing),
+/// The part of a checkpoint that the function `plan` needs.
+fn summary(stream: &Stream) -> StreamSummary {
+    let header = &stream.header;
+    StreamSummary {
+        step: header.step,
+        sequence: header.sequence,
+        iteration: header.iteration,
+        score: header.score,
+        score_name: header.score_name.clone(),
+        objects: stream.object_names.clone(),
+    }
+}
+
+const fn ignore_reason(error: &DecodeError<Infallible>) -> IgnoreReason {
+    match error {
+        DecodeError::NotACheckpoint => IgnoreReason::Foreign,
+        DecodeError::Version { found } => IgnoreReason::Version { found: *found },
+        _ => IgnoreReason::Damaged,
+    }
+}
+
+/// Finds the prefixes and extensions of all series, from the names and contents of the files. The name of a temporary file
+/// or of a tombstone states the length of the prefix, so the content of such a file is not needed.
+fn infer_series(files: &Files) -> BTreeSet<Naming> {
+    let infer = |(name, file): (&String, &FileContent)| match parse_hidden_name(name) {
+        _ if !file.is_checkpoint => None,
+        Some((final_name, prefix_len)) => {
+            let prefix = final_name.get(..prefix_len)?;
+            let (_, extension) = final_name.rsplit_once('.')?;
+            let naming = Naming { prefix: prefix.to_owned(), extension: extension.to_owned() };
+            naming.classify(name).map(|_| naming)
+        }
+        None => infer_naming(name, &file.stream.as_ref().ok()?.stream),
     };
-    let (final_name, prefix_len) = rest.rsplit_once('.')?;
-    prefix_len.parse::<usize>().ok().map(|_| (final_name, verdict))
+    files.iter().filter_map(infer).collect()
 }
 
-/// The prefix of a file name. Returns `None` if the rest of the name does not match the content of the file.
-fn prefix(name: &str, stream: &Stream) -> Option<String> {
-    let (_, extension) = name.rsplit_once('.')?;
-    let header = stream.header.as_core();
-    let score = header.score_name.zip(header.score);
-    let object = &stream.objects.first()?.name;
-    let rest = FileName { prefix: "", object, step: header.step, score, extension }.to_string();
-    Some(name.strip_suffix(&rest)?.trim_end_matches('_').to_owned())
+/// Finds the prefix and the extension of a file with its final name. Returns `None` if the name does not match the content.
+fn infer_naming(name: &str, stream: &Stream) -> Option<Naming> {
+    Naming::infer(name, &stream.objects.first()?.name, &stream.header.as_core())
+}
+
+/// Splits the name of a temporary file or of a tombstone into the final name and the length of the prefix.
+fn parse_hidden_name(name: &str) -> Option<(&str, usize)> {
+    let rest = name.strip_prefix('.')?;
+    let rest = rest.strip_suffix(".tmp").or_else(|| rest.strip_suffix(".deleted"))?;
+    let (final_name, prefix_len) = rest.rsplit_once('.')?;
+    Some((final_name, prefix_len.parse().ok()?))
+}
+
+/// Combines the files of a checkpoint. `names` are the names that the files have after the actions of the plan.
+fn checkpoint(plan: &Plan, names: &[String], files: &Files) -> Option<Checkpoint> {
+    let stored = |name: &String| files.get(plan.current_name(name))?.stream.as_ref().ok().cloned();
+    let streams: Vec<StoredStream> = names.iter().filter_map(stored).collect();
+    let header = streams.first()?.stream.header.clone();
+    Some(Checkpoint { header, streams, slot: None })
+}
+
+/// The names of all files of a series.
+fn places(series: &Series) -> impl Iterator<Item = String> {
+    let streams = series.checkpoints.iter().flat_map(|checkpoint| &checkpoint.streams);
+    streams.map(|stored| stored.place.clone())
+}
+
+/// The files that an action of a plan changes, each with a verdict and a reason.
+fn describe_action(action: &Action, files: &Files) -> Vec<(String, (Verdict, String))> {
+    match action {
+        Action::Rename { from, to, step } => {
+            let reason =
+                format!("the commit of step {step} was interrupted; the store finishes it when it opens the directory");
+            let mut changed = vec![(from.clone(), (Verdict::Interrupted, reason))];
+            if files.contains_key(to) {
+                changed.push((to.clone(), (Verdict::Replaced, format!("{from} replaces this file"))));
+            }
+            changed
+        }
+        Action::Remove { file, step, reason } => {
+            let verdict = match reason {
+                RemoveReason::InterruptedSave => Verdict::Interrupted,
+                RemoveReason::InterruptedRemoval => Verdict::Removing,
+                RemoveReason::Replaced => Verdict::Replaced,
+            };
+            let damage = files.get(file).and_then(|file| file.stream.as_ref().err());
+            let text = match (damage, verdict, step) {
+                (Some((_, damage)), ..) => damage.clone(),
+                (None, Verdict::Interrupted, _) => "the save was interrupted".to_owned(),
+                (None, Verdict::Removing, Some(step)) => format!("the removal of step {step} was interrupted"),
+                (None, Verdict::Removing, None) => "the removal of its checkpoint was interrupted".to_owned(),
+                (None, _, _) => "a newer checkpoint has the same step".to_owned(),
+            };
+            vec![(file.clone(), (verdict, text))]
+        }
+        Action::SyncDirectory => vec![],
+    }
+}
+
+/// The verdict about a file that no checkpoint contains and no action changes, and the reason for the verdict. `ignored` is
+/// the reason in the plan of a series whose files have such names.
+fn describe_ignored(name: &str, file: &FileContent, ignored: Option<IgnoreReason>) -> (Verdict, String) {
+    let stream = match &file.stream {
+        Ok(stored) => &stored.stream,
+        Err(damage) => return damage.clone(),
+    };
+    if let Some(IgnoreReason::Incomplete { step, missing }) = ignored {
+        return (Verdict::Damaged, format!("step {step} is incomplete: no file for {}", missing.join(", ")));
+    }
+    let has_fitting_name = infer_naming(name, stream).is_some();
+    let reason = if stream.object_names.is_empty() {
+        "the file holds all objects, but a checkpoint directory has one file for each object"
+    } else if has_fitting_name {
+        "another checkpoint has the same step and the same sequence"
+    } else {
+        "the name of the file does not match its content"
+    };
+    (Verdict::Foreign, reason.to_owned())
 }
 
 #[cfg(test)]
@@ -155,8 +222,8 @@ mod tests {
 
     #[test]
     fn hidden_names_are_parsed() {
-        assert_eq!(parse_hidden_name(".a_m_1.ckpt.1.tmp"), Some(("a_m_1.ckpt", Verdict::Interrupted)));
-        assert_eq!(parse_hidden_name(".a_m_1.ckpt.1.deleted"), Some(("a_m_1.ckpt", Verdict::Removing)));
+        assert_eq!(parse_hidden_name(".a_m_1.ckpt.1.tmp"), Some(("a_m_1.ckpt", 1)));
+        assert_eq!(parse_hidden_name(".a_m_1.ckpt.1.deleted"), Some(("a_m_1.ckpt", 1)));
         for other in ["a_m_1.ckpt", ".a_m_1.ckpt.tmp", ".hidden", ".a.b.tmp"] {
             assert_eq!(parse_hidden_name(other), None, "{other}");
         }

@@ -22,7 +22,8 @@ pub struct Inventory {
     pub path: PathBuf,
     pub medium: Medium,
     pub series: Vec<Series>,
-    /// Files and flash slots that hold no committed, readable checkpoint.
+    /// Files and flash slots that the store does not list as checkpoints. A temporary file whose commit the store finishes
+    /// when it opens the directory is both in a checkpoint and a leftover.
     pub leftovers: Vec<Leftover>,
 }
 
@@ -71,7 +72,7 @@ pub struct Checkpoint {
 }
 
 /// A stream together with the place where it is stored.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct StoredStream {
     /// The file name, or the flash slot and its address.
     pub place: String,
@@ -110,7 +111,7 @@ impl Slot {
     }
 }
 
-/// A file or a flash slot that holds no committed, readable checkpoint.
+/// A file or a flash slot that the store does not list as a checkpoint, or that it renames first.
 #[derive(Debug, PartialEq)]
 pub struct Leftover {
     /// The file name, or the flash slot and its address.
@@ -130,6 +131,8 @@ pub enum Verdict {
     Removing,
     /// The store replaces the file or the slot, because a newer checkpoint has the same step.
     Replaced,
+    /// The file holds an intact checkpoint, but not under a name that the store gives to it. The store ignores the file.
+    Foreign,
     /// The checkpoint has a format version that this tool does not read.
     Newer,
     /// The slot is free.
@@ -144,6 +147,7 @@ impl Verdict {
             Verdict::Interrupted => "interrupted",
             Verdict::Removing => "removing",
             Verdict::Replaced => "replaced",
+            Verdict::Foreign => "foreign",
             Verdict::Newer => "newer",
             Verdict::Free => "free",
         }
