@@ -1,9 +1,11 @@
-//! The built-in checksum against the definition of CRC-32 and against the crate crc32fast. `--features crc-table-4k` selects
-//! the larger table. Streams can be written and read with another implementation of the checksum.
+//! Tests of the checksum. The built-in `Crc32` is compared with the definition of CRC-32 and with the crate crc32fast.
+//! A checkpoint can also be written and read with a user-defined checksum.
+//!
+//! The feature `crc-table-4k` selects a larger and faster table.
 
 use training_monitor::checkpoint::{self, Checksum, Contents, Crc32, DecodeError, Named};
 
-/// The xorshift32 generator: the same numbers in every run.
+/// A random generator (xorshift32) that produces the same numbers in every test run.
 struct Random(u32);
 
 impl Random {
@@ -18,7 +20,7 @@ impl Random {
     }
 }
 
-/// CRC-32/ISO-HDLC as its definition computes it, one bit at a time.
+/// Computes the checksum CRC-32/ISO-HDLC one bit at a time, as its definition does.
 fn bitwise(bytes: &[u8]) -> u32 {
     let step = |crc: u32| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 };
     !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)))
@@ -73,7 +75,7 @@ fn crc32_matches_the_definition_at_every_length_and_split() {
     }
 }
 
-/// The checksum of the crate crc32fast.
+/// The CRC-32 of the crate crc32fast, as a user-defined checksum.
 #[derive(Default)]
 struct Fast(crc32fast::Hasher);
 
@@ -86,7 +88,8 @@ impl Checksum for Fast {
     }
 }
 
-/// A checksum with other values. No stream of this crate matches it.
+/// A wrong checksum: the bitwise complement of CRC-32. A checkpoint that is written with one of these two checksums
+/// cannot be read with the other.
 #[derive(Default)]
 struct Wrong(Crc32);
 

@@ -1,4 +1,5 @@
-//! Edge cases of the checkpoint format: number ranges, limits of lengths and counts, and sizes of writes.
+//! Edge cases of the checkpoint format: the largest numbers, the longest values and names, the maximum number of
+//! tensors, and the size of each write.
 
 #[path = "common/streams.rs"]
 mod streams;
@@ -31,10 +32,11 @@ fn value<S: Serialize + serde::de::DeserializeOwned>(value: S) -> Value<S> {
     Value { value }
 }
 
-/// Returns a stream with a value `m` that has the given bytes and the given length field.
+/// Returns the bytes of a checkpoint with one value, named `m`. Its length field is set to `len`, which may differ from
+/// the number of `bytes_of_value`.
 fn with_value(len: u8, bytes_of_value: &[u8]) -> Vec<u8> {
     let bytes = encode(&CONTENTS, &mut value(7_u8));
-    // The last six bytes are the length of the value, the value and the checksum.
+    // The checkpoint ends with the length of the value (1 byte), the value (1 byte) and the checksum (4 bytes).
     let head = &bytes[..bytes.len() - 6];
     with_correct_crc([head, &[len], bytes_of_value, &[0; 4]].concat())
 }
@@ -50,7 +52,8 @@ fn header_numbers_use_all_32_bits() {
     let bytes = encode(&Contents { header, ..CONTENTS }, &mut Named::new("m", &mut values));
     let info = load(&bytes, &mut Named::new("m", &mut [0.0_f32; 3])).unwrap();
     assert_eq!((info.step, info.sequence, info.iteration), (u32::MAX, 1 << 28, (1 << 28) - 1));
-    // The step follows magic and version. The fifth byte of its varint encodes the highest four bits.
+    // The step follows the magic number and the version. It is encoded as a varint (variable-length integer) of five
+    // bytes. The fifth byte holds the highest four bits.
     assert_eq!(bytes[5..10], [0xFF, 0xFF, 0xFF, 0xFF, 0x0F]);
     for fifth in [0x10, 0x1F, 0x7F, 0x80, 0x8F, 0xFF] {
         let mut damaged = bytes.clone();
@@ -66,15 +69,16 @@ fn the_length_of_a_value_must_match_its_bytes() {
     for (len, bytes, expected) in [
         (1, &[0][..], Ok(false)),
         (1, &[1], Ok(true)),
-        // Neither false nor true.
+        // A `bool` must be 0 or 1.
         (1, &[2], Err(DecodeError::Malformed)),
-        // A length field that is larger or smaller than the value.
+        // The length field is larger or smaller than the value.
         (2, &[1, 0], Err(DecodeError::Malformed)),
         (0, &[1], Err(DecodeError::Malformed)),
     ] {
         assert_eq!(load(&with_value(len, bytes), &mut flag).map(|_| flag.value), expected, "{len} {bytes:?}");
     }
-    // The decoder limits all strings of a value to 64 bytes in total. Strings of more than 16 bytes take another path of the decoder.
+    // The decoder limits the strings of one value to 64 bytes in total. Strings of up to 16 bytes and longer strings
+    // are decoded by different code.
     for len in [0_usize, 15, 16, 17, 63, 64, 65] {
         let mut text = value("t".repeat(len));
         let mut loaded = value(String::new());
@@ -99,7 +103,7 @@ impl<'de> Deserialize<'de> for Counted {
 
 #[test]
 fn deserialization_of_a_value_stops_at_the_end_of_the_stream() {
-    // The value announces 65535 elements, but only six bytes follow until the end of the stream.
+    // The value claims to be a list of 65535 elements, but only six more bytes follow.
     let bytes = with_value(5, &[0xFF, 0xFF, 0x03, 1, 1]);
     DESERIALIZED.set(0);
     let result = load(&bytes, &mut value(Vec::<Counted>::new()));
@@ -107,7 +111,7 @@ fn deserialization_of_a_value_stops_at_the_end_of_the_stream() {
     assert!(DESERIALIZED.get() <= 8, "{}", DESERIALIZED.get());
 }
 
-/// The given number of tensors, with their indices as names.
+/// A state dict with the given number of tensors. The name of each tensor is its index.
 struct Many(usize);
 impl StateDict for Many {
     fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
@@ -128,10 +132,11 @@ fn a_checkpoint_has_at_most_max_items() {
     assert_eq!(measured(MAX_ITEMS + 2), Err(EncodeError::TooManyItems));
 }
 
-/// If the encoder rejects the first of two tensors, the visit ends before the second.
+/// The encoder rejects the name of the first tensor. The listing must then stop before the second tensor.
 #[test]
 fn an_invalid_tensor_ends_the_visit() {
-    /// Counts the visits of the second tensor. The first tensor has the given name.
+    /// A state dict with two tensors. The text is the name of the first tensor. The cell counts how often the second
+    /// tensor is listed.
     struct Counting<'a>(&'a Cell<u32>, &'a str);
     impl StateDict for Counting<'_> {
         fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
@@ -148,7 +153,7 @@ fn an_invalid_tensor_ends_the_visit() {
     assert!(visits.get() > 0);
 }
 
-/// Names become parts of file names, so path separators and control characters are invalid.
+/// Object names can become parts of file names. Therefore `/`, `\` and all characters below the space are invalid.
 #[test]
 fn names_may_contain_all_other_characters_from_the_space_up() {
     let measured = |name: &str| checkpoint::measure(&CONTENTS, &mut Named::new(name, [1.0_f32]));
@@ -160,7 +165,7 @@ fn names_may_contain_all_other_characters_from_the_space_up() {
     }
 }
 
-/// Discards all bytes and keeps the size of each write.
+/// A writer that discards all bytes and records the size of each write.
 #[derive(Default)]
 struct WriteSizes(Vec<usize>);
 impl ErrorType for WriteSizes {
@@ -176,7 +181,8 @@ impl Write for WriteSizes {
     }
 }
 
-/// The encoder writes the elements of a tensor directly from the model, without a copy through its small buffer.
+/// The encoder passes the elements of a large tensor directly to the writer. It does not copy them to its small buffer
+/// first.
 #[test]
 fn a_large_tensor_is_written_in_large_blocks() {
     let mut writer = WriteSizes::default();
@@ -237,7 +243,7 @@ fn inspect_verifies_the_stream_even_if_the_visitor_ignores_everything() {
     let mut damaged = bytes.clone();
     damaged[bytes.len() - 6] ^= 1;
     assert!(checkpoint::inspect(&mut &damaged[..], &mut [0; 8], &mut Ignore).is_err());
-    // An empty scratch buffer is an error, because `inspect` cannot read into it.
+    // `inspect` cannot read into an empty scratch buffer, so it returns an error.
     assert!(checkpoint::inspect(&mut &bytes[..], &mut [], &mut Ignore).is_err());
     let mut scratch = [0; 64];
     let mut model = Named::new("m", [0.0_f32]);
@@ -278,22 +284,23 @@ fn timer() -> impl training_monitor::Handler<(), u32> {
     Timer::new(0).attach(|| 0).start(Never).pause(Never)
 }
 
-/// The number of handler states and the length of each state take one byte. The values 128 and above are invalid.
+/// A run record (saved state of engine and handlers) stores the number of handler states as one byte, and the length of
+/// each state as one byte. A byte of 128 or more is invalid.
 #[test]
 fn a_run_record_with_too_many_or_too_long_states_is_malformed() {
     let record = RunRecord::new();
     let contents = Contents { record: Some(&record), ..CONTENTS };
     let stream = encode(&contents, &mut Named::new("m", [1.0_f32]));
-    // The run record ends with the number of states, here 0. The number of objects, the length of the name `m` and the
-    // name follow.
+    // The checkpoint contains, in this order: the number of handler states (0), the number of objects (1), the length
+    // of the object name (1), and the object name `m`.
     let position = stream.iter().rposition(|byte| *byte == b'm').unwrap() - 3;
     assert_eq!(stream[position..position + 4], [0, 1, 1, b'm']);
     let inspect = |states: &[u8]| {
         let bytes = with_correct_crc([&stream[..position], states, &stream[position + 1..]].concat());
         checkpoint::inspect(&mut &bytes[..], &mut [0; 64], &mut ()).map(|info| info.has_run)
     };
-    // The payload must stay at a multiple of four. The test replaces the byte of the count by 4 n + 1 bytes, which keeps the
-    // alignment.
+    // The tensor data must start at a multiple of four. The test replaces one byte by 4 n + 1 bytes, so the data moves
+    // by 4 n bytes.
     let one = |len: u8, bytes: usize| [&[1, 200, len][..], &vec![0; bytes]].concat();
     assert_eq!(inspect(&[0]), Ok(true));
     assert_eq!(inspect(&one(126, 126)), Ok(true));
@@ -309,7 +316,8 @@ fn a_run_record_with_too_many_or_too_long_states_is_malformed() {
     }
 }
 
-/// The total time of a timer has 64 bits: a varint of ten bytes, of which the last has one bit. The step count has 32 bits.
+/// The state of a timer contains a 64-bit total time and a 32-bit step count, both as varints (variable-length
+/// integers). Encoded numbers with more bits are rejected.
 #[test]
 fn a_handler_state_is_decoded_to_the_last_bit_of_its_numbers() {
     let record = Engine::<u32>::new(1).record::<(), _>(&mut timer()).unwrap();
@@ -321,7 +329,7 @@ fn a_handler_state_is_decoded_to_the_last_bit_of_its_numbers() {
     let rest = &stream[position + state.len()..];
     let restore = |state: &[u8]| {
         let bytes = [&stream[..position], &[2, state.len() as u8], state, rest].concat();
-        /// Keeps the run record.
+        /// A visitor that keeps the run record.
         struct Run(Option<RunRecord>);
         impl Inspect for Run {
             fn run(&mut self, record: &RunRecord) {
@@ -329,7 +337,8 @@ fn a_handler_state_is_decoded_to_the_last_bit_of_its_numbers() {
             }
         }
         let mut run = Run(None);
-        // The new state changes the alignment of the payload, so `inspect` may fail after it has decoded the run record.
+        // The test needs only the run record, which `inspect` decodes first. The changed state can move the tensor data
+        // to an invalid position, so a later error is ignored.
         let _ = checkpoint::inspect(&mut &with_correct_crc(bytes)[..], &mut [0; 64], &mut run);
         Engine::<u32>::new(1).restore::<(), _>(&run.0.unwrap(), &mut timer())
     };

@@ -1,4 +1,4 @@
-//! How a model lists its tensors: shapes of nested arrays, names of tensors in nested modules, and `Named`.
+//! Tests of the names and shapes of tensors in a checkpoint: nested arrays, nested modules, and the wrapper `Named`.
 
 #[path = "common/streams.rs"]
 mod streams;
@@ -13,7 +13,7 @@ use training_monitor::checkpoint::{
 /// The contents of a checkpoint without score and run record.
 const CONTENTS: Contents<'static> = Contents::new(0);
 
-/// Collects the name and the shape of each tensor of a stream.
+/// A visitor that collects the name and the shape of each tensor.
 #[derive(Default)]
 struct Tensors(Vec<(String, Vec<u32>)>);
 
@@ -23,7 +23,7 @@ impl Inspect for Tensors {
     }
 }
 
-/// The names and shapes of the tensors in the checkpoint of `object`.
+/// Saves `object` and returns the names and shapes of the tensors in the checkpoint.
 fn tensors_of<D: StateDict>(object: D) -> Vec<(String, Vec<u32>)> {
     let bytes = encode(&CONTENTS, &mut Named::new("m", object));
     let mut tensors = Tensors::default();
@@ -35,7 +35,8 @@ fn names_of<D: StateDict>(object: D) -> Vec<String> {
     tensors_of(object).into_iter().map(|(name, _)| name).collect()
 }
 
-/// Checks the shape of an array, and that its elements are listed in row-major order, by a view and by a checkpoint.
+/// Checks that `array` has the given shape and that its elements are in row-major order. A tensor view and a checkpoint
+/// must both have this order.
 fn check_array<A: NestedArray + Clone>(mut array: A, shape: &[u32], last_element: fn(&A) -> f32) {
     let len: u32 = shape.iter().product();
     assert_eq!(A::SHAPE, shape);
@@ -44,7 +45,7 @@ fn check_array<A: NestedArray + Clone>(mut array: A, shape: &[u32], last_element
     view.elements.iter_mut().zip(1_u16..).for_each(|(element, number)| *element = f32::from(number));
     assert_eq!(last_element(&array), len as f32);
 
-    /// A state dict with the array as its only tensor, in one module.
+    /// A state dict whose only tensor is the array, with the name `w`.
     struct Only<A>(A);
     impl<A: NestedArray> StateDict for Only<A> {
         fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
@@ -89,7 +90,7 @@ fn an_array_without_elements_is_a_tensor() {
 
 #[test]
 fn numbers_arrays_slices_and_references_are_named_data_or_after_their_field() {
-    /// Lists its content as the field `w`.
+    /// A state dict that lists its content as the field `w`.
     struct Field<D>(D);
     impl<D: StateDict> StateDict for Field<D> {
         fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
@@ -99,7 +100,7 @@ fn numbers_arrays_slices_and_references_are_named_data_or_after_their_field() {
     fn check<D: StateDict>(mut object: D, shape: &[u32]) {
         assert_eq!(tensors_of(&mut object), [("data".to_string(), shape.to_vec())]);
         assert_eq!(tensors_of(Field(&mut object)), [("w".to_string(), shape.to_vec())]);
-        // A nested module with the same content.
+        // The same content inside a second module.
         assert_eq!(names_of(Field(Field(object))), ["w.w"]);
     }
     check(1.5_f32, &[]);
@@ -110,7 +111,7 @@ fn numbers_arrays_slices_and_references_are_named_data_or_after_their_field() {
     check(ReadOnly { shape: &[2, 2], elements: &[1.5; 4] }, &[2, 2]);
 }
 
-/// A module with the given name around a tensor or another module.
+/// A module that contains one tensor or one other module. The first field is the name of the module.
 struct Module<'a, D>(&'a str, D);
 
 impl<D: StateDict> StateDict for Module<'_, D> {
@@ -119,7 +120,7 @@ impl<D: StateDict> StateDict for Module<'_, D> {
     }
 }
 
-/// One tensor with the given name.
+/// A state dict with one tensor. The first field is the name of the tensor.
 struct Leaf<'a>(&'a str, [f32; 2]);
 
 impl StateDict for Leaf<'_> {
@@ -134,7 +135,7 @@ fn names_of_nested_modules_are_joined_with_dots() {
     assert_eq!(names_of(leaf()), ["weight"]);
     assert_eq!(names_of(Module("conv", leaf())), ["conv.weight"]);
     assert_eq!(names_of(Module("block", Module("0", Module("conv", leaf())))), ["block.0.conv.weight"]);
-    // A module that is an array is one tensor.
+    // A module whose content is an array is a single tensor. The tensor has the name of the module.
     assert_eq!(names_of(Module("conv", [1.0_f32; 2])), ["conv"]);
     let read_only = ReadOnly { shape: &[2], elements: &[1.0; 2] };
     assert_eq!(names_of(Module("a", Module("b", read_only))), ["a.b"]);
@@ -153,20 +154,20 @@ fn a_nested_name_longer_than_32_bytes_is_rejected_and_not_truncated() {
         for (outer, inner, leaf) in [(outer + 1, inner, leaf), (outer, inner + 1, leaf), (outer, inner, leaf + 1)] {
             assert_eq!(measure(&long(outer), &long(inner), &long(leaf)), Err(EncodeError::Name));
         }
-        // Two bytes in one character.
+        // The last character takes two bytes.
         assert_eq!(measure(&long(outer), &long(inner), &(long(leaf - 1) + "é")), Err(EncodeError::Name));
     }
-    // Far too long.
     assert_eq!(measure(&long(500), "a", "b"), Err(EncodeError::Name));
     let long_module = long(30);
     let mut read_only = Named::new("m", Module("ab", Module(&long_module, ReadOnly { shape: &[1], elements: &[1.0] })));
     assert_eq!(checkpoint::measure(&CONTENTS, &mut read_only), Err(EncodeError::Name));
-    // An encoder that skips `measure` reports the same error.
+    // `encode` reports the same error without an earlier call of `measure`.
     let mut model = Named::new("m", Module(&long_module, Leaf("abc", [1.0, 2.0])));
     assert_eq!(checkpoint::encode(&mut Vec::new(), &CONTENTS, &mut model), Err(EncodeError::Name));
 }
 
-/// The name of the tensor is too long already in the inner module. The outer module must not turn it into a valid name.
+/// The joined name of the inner module and the tensor exceeds 32 bytes. The outer module must reject this name and not
+/// shorten it to a valid one.
 #[test]
 fn a_name_that_is_too_long_in_an_inner_module_is_rejected() {
     let long = "n".repeat(32);
@@ -184,7 +185,8 @@ fn a_tensor_with_an_empty_name_inside_a_module_is_rejected() {
 
 #[test]
 fn a_tensor_with_a_too_long_name_is_not_loaded_from_the_truncated_name() {
-    // The checkpoint contains a tensor whose name is the first 32 bytes of the model's name of 33 bytes.
+    // The name of the model's tensor has 33 bytes. The checkpoint contains a tensor whose name is the first 32 of these
+    // bytes.
     let (module, leaf) = ("n".repeat(20), "w".repeat(12));
     let truncated = format!("{module}.{}", &leaf[1..]);
     assert_eq!(truncated.len(), MAX_NAME);
@@ -192,7 +194,7 @@ fn a_tensor_with_a_too_long_name_is_not_loaded_from_the_truncated_name() {
     let mut model = Named::new("m", Module(&module, Leaf(&leaf, [7.0, 8.0])));
     assert_eq!(checkpoint::load(&bytes, &mut model, None), Err(DecodeError::Missing { item: 0 }));
     assert_eq!(model.object.1.1, [7.0, 8.0]);
-    // With the shorter name it is loaded.
+    // A model with the name of 32 bytes loads the tensor.
     let mut model = Named::new("m", Module(&module, Leaf(&leaf[1..], [7.0, 8.0])));
     checkpoint::load(&bytes, &mut model, None).unwrap();
     assert_eq!(model.object.1.1, [1.0, 2.0]);
@@ -222,7 +224,7 @@ fn named_dereferences_to_its_object() {
     assert_eq!(*owned, [5.0, 1.0]);
     *owned = [3.0, 4.0];
     assert_eq!(owned.object, [3.0, 4.0]);
-    // The name is the name of the object in the checkpoint.
+    // The checkpoint contains no object with the name `other`.
     owned.name = "other";
     assert_eq!(checkpoint::load(&bytes, &mut owned, None), Err(DecodeError::Missing { item: 0 }));
 }

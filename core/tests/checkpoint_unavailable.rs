@@ -1,4 +1,5 @@
-//! Tensors that cannot be loaded, because they are read-only or not available. A failed save or load changes nothing.
+//! Tests of tensors that cannot be loaded. A read-only tensor can be saved but not loaded. A tensor that is not
+//! available can be neither saved nor loaded.
 
 #[path = "common/store_access.rs"]
 mod store_access;
@@ -22,7 +23,7 @@ const CONTENTS: Contents<'static> = Contents::new(0);
 
 const PRETRAINED: ReadOnly<'static> = ReadOnly { shape: &[2, 3], elements: &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0] };
 
-/// A model of which the second tensor is `D`.
+/// A model whose second tensor has the type `D`.
 #[derive(StateDict, Clone, Debug, PartialEq)]
 struct Net<D: StateDict> {
     head: [f32; 2],
@@ -30,7 +31,7 @@ struct Net<D: StateDict> {
     tail: f32,
 }
 
-/// A value, and then a model of which the second tensor is `D`.
+/// Two objects: a value, and a model whose second tensor has the type `D`.
 #[derive(Objects, Clone, Debug, PartialEq)]
 struct Training<D: StateDict> {
     #[objects(value)]
@@ -42,7 +43,7 @@ fn training<D: StateDict>(embedding: D) -> Training<D> {
     Training { rng: 7, net: Net { head: [0.5, 0.25], embedding, tail: -1.0 } }
 }
 
-/// A model with other elements than [`training`], so that a load changes all of them.
+/// Returns objects with zeros in all fields except `embedding`. A test can then see what a load has changed.
 fn blank<D: StateDict>(embedding: D) -> Training<D> {
     Training { rng: 0, net: Net { head: [0.0; 2], embedding, tail: 0.0 } }
 }
@@ -70,14 +71,15 @@ fn a_load_into_a_read_only_tensor_is_an_error_and_changes_nothing() {
     let bytes = encode(&CONTENTS, &mut training(PRETRAINED));
     let zeros = [0.0; 6];
     let mut model = blank(ReadOnly { shape: &[2, 3], elements: &zeros });
-    // The items are rng, net.head and net.embedding.
+    // The items are rng, net.head, net.embedding and net.tail. The read-only tensor is item 2, because items are
+    // counted from 0.
     assert_eq!(checkpoint::load(&bytes, &mut model, None), Err(DecodeError::ReadOnly { item: 2 }));
     assert_eq!((model.rng, model.net.head, model.net.tail), (0, [0.0; 2], 0.0));
-    // The length of the tensor makes no difference.
+    // A read-only tensor of another length gives the same error.
     let mut model = blank(ReadOnly { shape: &[1], elements: &zeros[..1] });
     assert_eq!(checkpoint::load(&bytes, &mut model, None), Err(DecodeError::ReadOnly { item: 2 }));
     assert_eq!((model.rng, model.net.head, model.net.tail), (0, [0.0; 2], 0.0));
-    // A nested read-only tensor counts in listing order, too.
+    // Without the value `rng`, the read-only tensor is item 1.
     let mut nested = Named::new("m", training(PRETRAINED).net);
     let bytes = encode(&CONTENTS, &mut nested);
     assert_eq!(checkpoint::load(&bytes, &mut nested, None), Err(DecodeError::ReadOnly { item: 1 }));
@@ -101,7 +103,7 @@ fn a_run_does_not_resume_into_a_model_with_a_read_only_tensor() {
     let mut model = training(PRETRAINED);
     let policy = || ModelCheckpoint::<1>::every(1).unwrap();
     let mut checkpoints = policy().attach(IterationCompleted, Ram::<2, 512>::new()).unwrap();
-    // The run can save.
+    // A read-only tensor can be saved.
     Engine::<u32>::new(1).run(&mut model, 0..2, &mut checkpoints, |_, batch, _| batch).unwrap();
     assert_eq!(checkpoints.policy().latest().map(|latest| latest.step), Some(2));
     let mut model = blank(PRETRAINED);
@@ -118,11 +120,11 @@ impl PartialEq for Lent<'_> {
     }
 }
 
-/// A tensor that can be lent a limited number of times.
+/// A tensor that can be listed only a limited number of times. A later listing is an error.
 #[derive(Clone, Debug)]
 struct Lent<'a> {
     elements: [f32; 2],
-    /// The remaining number of loans.
+    /// The number of listings that still succeed.
     loans: &'a Cell<u32>,
 }
 
@@ -134,7 +136,8 @@ impl StateDict for Lent<'_> {
     }
 }
 
-/// Calls `function` with a limit of 0, 1, 2, … loans of a tensor until it succeeds. Returns the errors and the result.
+/// Calls `function` again and again until it succeeds. In each call, a tensor can be listed once more than in the call
+/// before. Returns all errors and the final result.
 fn with_loans<T, E>(mut function: impl FnMut(&Cell<u32>) -> Result<T, E>) -> (Vec<E>, T) {
     let mut errors = Vec::new();
     loop {
@@ -172,7 +175,7 @@ fn a_failed_save_of_an_unavailable_tensor_leaves_the_store_unchanged() {
     assert_eq!(checkpoints.save(decision(2), 2, None, &mut model), Err(EncodeError::Unavailable));
     assert_eq!(list_checkpoints(checkpoints.store_mut()).unwrap(), before);
     assert_eq!(checkpoints.policy().latest().map(|latest| latest.step), Some(1));
-    // A run ends with an error, and the handler returns the cause.
+    // `run` returns `SaveFailed`. The handler keeps the cause of the failed save.
     let result = Engine::new(1).run(&mut model, 0..3, &mut checkpoints, |_, batch, _| batch);
     assert_eq!(result, Err(RunError::SaveFailed));
     assert_eq!(checkpoints.last_error(), Some(&EncodeError::Unavailable));
@@ -191,7 +194,7 @@ fn a_tensor_that_is_unavailable_while_a_checkpoint_is_verified_is_an_error_and_n
         assert_eq!(model, blank(Lent { elements: [0.0; 2], loans }));
         result
     });
-    // Each of the four items is searched, and `check_complete` counts them.
+    // The tensor is listed five times: once for each of the four items, and once by `check_complete`.
     assert_eq!(errors, vec![DecodeError::Unavailable; 5]);
 }
 
@@ -204,7 +207,8 @@ fn a_tensor_that_is_unavailable_at_any_listing_of_a_load_is_an_error() {
         let limit = loans.get();
         let mut model = blank(Lent { elements: [0.0; 2], loans });
         let result = checkpoint::load(&bytes, &mut model, None).map(|_| ());
-        // The first five listings verify the stream, before the first item is loaded.
+        // The first five listings of the tensor verify the checkpoint. The model must not change during the
+        // verification.
         if limit < 5 {
             assert_eq!(model, blank(Lent { elements: [0.0; 2], loans }));
         } else if result.is_ok() {
@@ -217,7 +221,7 @@ fn a_tensor_that_is_unavailable_at_any_listing_of_a_load_is_an_error() {
 
 #[test]
 fn objects_that_are_unavailable_are_an_error() {
-    /// Objects whose second object is not available if the field is false.
+    /// A listing of two objects. If the `bool` is false, the second object is not available.
     struct Partial([f32; 2], bool);
     impl Objects for Partial {
         fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
@@ -233,6 +237,6 @@ fn objects_that_are_unavailable_are_an_error() {
     let mut partial = Partial([0.0; 2], false);
     assert_eq!(checkpoint::load(&bytes, &mut partial, None), Err(DecodeError::Unavailable));
     assert_eq!(partial.0, [0.0; 2]);
-    // An error of the medium comes first: the damaged stream is reported, not the missing object.
+    // This checkpoint is truncated, and one of the objects is not available. The decoder reports the truncation.
     assert_eq!(checkpoint::load(&bytes[..3], &mut partial, None), Err(DecodeError::Truncated));
 }

@@ -1,4 +1,5 @@
-//! The derive macros against listings that are written by hand: both produce the same bytes, and load them.
+//! Tests of the derive macros `StateDict` and `Objects`. A derived implementation and an implementation written by hand
+//! must save the same bytes.
 
 #[path = "common/streams.rs"]
 mod streams;
@@ -24,7 +25,7 @@ struct Layer {
     bias: [f32; 2],
 }
 
-/// A layer with the elements `first`, `first + 1`, …
+/// Returns a layer with the elements `first`, `first + 1`, …
 fn layer(first: f32) -> Layer {
     let mut layer = Layer { weight: [[0.0; 3]; 2], bias: [0.0; 2] };
     let elements = layer.weight.as_flattened_mut().iter_mut().chain(&mut layer.bias);
@@ -64,7 +65,7 @@ fn net() -> Net {
     }
 }
 
-/// The listing of a [`Net`] without the derive macro and without nested modules.
+/// An implementation of `StateDict` for [`Net`] that is written by hand. It uses no nested modules.
 struct HandWritten<'a>(&'a mut Net);
 
 impl StateDict for HandWritten<'_> {
@@ -85,7 +86,7 @@ impl StateDict for HandWritten<'_> {
     }
 }
 
-/// Sets all tensors that a state dict lists to zero.
+/// A visitor that sets all tensors to zero.
 struct Clear;
 
 impl TensorVisitor for Clear {
@@ -200,7 +201,7 @@ fn training() -> Training {
     }
 }
 
-/// The listing of a [`Training`] without the derive macro.
+/// An implementation of `Objects` for [`Training`] that is written by hand.
 struct HandWrittenObjects<'a>(&'a mut Training);
 
 impl Objects for HandWrittenObjects<'_> {

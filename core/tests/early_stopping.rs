@@ -1,5 +1,5 @@
-//! Settings of `EarlyStopping`. The package `training-monitor-tests` compares its decisions with traces of Ignite and with a
-//! model.
+//! Tests of the settings of `EarlyStopping`. The package `training-monitor-tests` tests its decisions and compares them
+//! with Ignite.
 
 use training_monitor::ConfigError;
 use training_monitor::EarlyStopping;

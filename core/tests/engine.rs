@@ -1,5 +1,5 @@
-//! Rules of the engine that the recorded traces of Ignite do not cover: requests at every event, repeated runs of one
-//! engine, all kinds of data, errors of the step function, user events, and a second engine as an evaluator.
+//! Tests of the engine that complete the comparison with recorded traces of Ignite. They cover requests at every event,
+//! repeated runs, all kinds of data, errors of the step function, user events, and a second engine as an evaluator.
 //!
 //! Logs use abbreviations: `S` Started, `ES` EpochStarted, `gs`/`gc` GetBatchStarted/Completed, `is`/`ic`
 //! IterationStarted/Completed, `f4` the step function in iteration 4, `EC` EpochCompleted, `T` Terminate, `TSE`
@@ -36,7 +36,7 @@ fn short(event: Event) -> String {
     .into()
 }
 
-/// Logs every event except the batch events.
+/// A handler that logs every event except the batch events.
 struct Recorder;
 
 impl Handler<Log, u32> for Recorder {
@@ -52,7 +52,7 @@ fn step(log: &mut Log, batch: u32, state: &mut State<u32>) -> u32 {
     batch
 }
 
-/// Runs 2 epochs over 3 batches with `handler` attached last, and returns the log and the engine.
+/// Runs 2 epochs of 3 batches. `handler` is the last of the handlers. Returns the log and the engine.
 fn run_with(mut handler: impl Handler<Log, u32>) -> (String, Engine<u32>) {
     let mut log = Log::new();
     let mut engine = Engine::new(2);
@@ -77,10 +77,10 @@ fn terminate_stops_the_run_directly_after_the_event() {
     assert_eq!(terminate(Event::EpochStarted, 1), "S ES T C");
     assert_eq!(terminate(Event::GetBatchStarted, 1), "S ES is f1 ic T C");
     assert_eq!(terminate(Event::GetBatchCompleted, 1), "S ES is f1 ic T C");
-    // The iteration is counted, but its step function is not called.
+    // A run that stops at IterationStarted counts the iteration, but does not call its step function.
     assert_eq!(terminate(Event::IterationStarted, 1), "S ES is T C");
     assert_eq!(terminate(Event::IterationCompleted, 1), "S ES is f1 ic T C");
-    // If the request is made at the last iteration of an epoch, the engine does not fire EpochCompleted.
+    // After a request to stop in the last iteration of an epoch, the engine does not fire EpochCompleted.
     assert_eq!(terminate(Event::IterationCompleted, 3), "S ES is f1 ic is f2 ic is f3 ic T C");
     assert_eq!(terminate(Event::EpochCompleted, 1), format!("{FIRST} T C"));
     assert_eq!(terminate(Event::EpochCompleted, 2), format!("{FIRST} ES is f4 ic is f5 ic is f6 ic EC T C"));
@@ -132,8 +132,8 @@ fn terminate_epoch_skips_to_the_next_epoch() {
         terminate_epoch(Event::IterationCompleted, 6),
         format!("{FIRST} ES is f4 ic is f5 ic is f6 ic TSE EC C")
     );
-    // Ignite raises an error if terminate_epoch is called outside an epoch or before its first batch. This engine runs an
-    // epoch without iterations if the request is made at EpochStarted, and ignores a request outside an epoch.
+    // Ignite raises an error if `terminate_epoch` is called outside an epoch or before the first batch. This engine
+    // ignores a call outside an epoch. After a call at EpochStarted, the epoch has no iterations.
     assert_eq!(terminate_epoch(Event::EpochStarted, 1), "S ES TSE EC ES is f1 ic is f2 ic is f3 ic EC C");
     assert_eq!(terminate_epoch(Event::Started, 0), plain);
     assert_eq!(terminate_epoch(Event::EpochCompleted, 1), plain);
@@ -162,11 +162,11 @@ fn the_run_after_a_stopped_run_continues_with_the_next_epoch() {
     let first = engine.run(&mut log, 0..3, &mut (Recorder, &mut stop), step);
     assert_eq!(first, Ok(Outcome { reason: StopReason::User(0), epoch: 1, iteration: 1 }));
     log.clear();
-    // The second run clears the stop request. It does not repeat the rest of the stopped epoch.
+    // The second run starts with the next epoch. It does not repeat the rest of the stopped epoch.
     let second = engine.run(&mut log, 0..3, &mut (Recorder, &mut stop), step);
     assert_eq!(log.join(" "), "S ES is f2 ic is f3 ic is f4 ic EC C");
     assert_eq!(second, Ok(Outcome { reason: StopReason::MaxEpochs, epoch: 2, iteration: 4 }));
-    // The run after a completed run starts again with the first epoch.
+    // After a completed run, a new run starts with the first epoch.
     let third = engine.run(&mut Log::new(), 0..3, &mut (), step);
     assert_eq!(third, Ok(Outcome { reason: StopReason::MaxEpochs, epoch: 2, iteration: 6 }));
 }
@@ -235,7 +235,7 @@ fn an_iterator_that_ends_before_the_run_is_an_error() {
     let error = engine.run(&mut log, IterBatches(0..2_u32), &mut Recorder, step);
     assert_eq!(error, Err(RunError::DataExhausted { epoch: 2, iteration: 2 }));
     assert_eq!(log.join(" "), "S ES is f1 ic is f2 ic EC ES");
-    // An iterator that ends in the middle of an epoch of known length is the same error.
+    // The iterator has 4 batches, so it ends after the first of the 3 iterations of epoch 2. The error is the same.
     let error = Engine::new(2).with_epoch_length(3).run(&mut Log::new(), IterBatches(0..4_u32), &mut (), step);
     assert_eq!(error, Err(RunError::DataExhausted { epoch: 2, iteration: 4 }));
 }
@@ -250,7 +250,7 @@ fn empty_data_is_an_error_and_leaves_the_engine_unchanged() {
     let by_reference = engine.run(&mut log, empty, &mut Recorder, |log, batch, state| step(log, *batch, state));
     assert_eq!(by_reference, Err(RunError::NoData));
     assert_eq!((log.len(), engine.engine_state()), (0, before));
-    // An iterator has no length. The engine finds out that it is empty when it fetches the first batch.
+    // The length of an iterator is unknown. The engine notices that there is no data when it fetches the first batch.
     assert_eq!(engine.run(&mut log, IterBatches(0..0_u32), &mut Recorder, step), Err(RunError::NoData));
 }
 
@@ -263,7 +263,8 @@ fn an_error_of_the_step_function_stops_the_run_and_is_returned() {
         if batch == 1 { Err("sensor disconnected") } else { Ok(batch) }
     });
     assert_eq!(error, Err(RunError::Step("sensor disconnected")));
-    // ExceptionRaised is the last event: the engine fires no IterationCompleted, EpochCompleted or Completed.
+    // ExceptionRaised is the last event of a failed run. The engine does not fire IterationCompleted, EpochCompleted or
+    // Completed.
     assert_eq!(log.join(" "), "S ES is f1 ic is f2 X");
     let outcome = Outcome { reason: StopReason::StepFailed, epoch: 1, iteration: 2 };
     assert_eq!((engine.outcome(), engine.state().output), (Some(outcome), None));
@@ -318,7 +319,8 @@ fn filters_compare_the_value_of_a_user_event() {
     assert_eq!(calls, 4);
 }
 
-/// Saves at every `IterationCompleted` and at `Completed`. The field is true while a save is requested.
+/// A handler that simulates a save at every `IterationCompleted` and at `Completed`. The field is true while a save is
+/// pending.
 struct Saver(bool);
 
 impl Handler<Log, u32> for Saver {
@@ -357,7 +359,7 @@ fn a_full_event_queue_is_an_error_and_leaves_the_state_unchanged() {
     assert_eq!(format!("{:?}", engine.state()), before);
     let mut handler = on(Any, |_, _| events += 1);
     assert_eq!(engine.begin_iteration(&mut (), &mut handler), Ok(true));
-    // Started, the queued user events, EpochStarted, IterationStarted.
+    // The handler receives the queued user events, and also Started, EpochStarted and IterationStarted.
     assert_eq!(events, 3 + EVENT_QUEUE);
 }
 

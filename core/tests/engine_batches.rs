@@ -1,4 +1,5 @@
-//! The data of a run: data that is longer or shorter than an epoch, data with a wrong length, and data of a resumed run.
+//! Tests of the data of a run: data that is longer or shorter than an epoch, data that reports a wrong length, and the
+//! position in the data after a restart.
 
 #[path = "common/record_fixtures.rs"]
 mod record_fixtures;
@@ -10,7 +11,7 @@ use training_monitor::{Engine, Event, Handler, Outcome, RunError, State, StopRea
 
 type Log = Vec<Event>;
 
-/// Adds every event to the log.
+/// A handler that appends every event to the log.
 struct Recorder;
 
 impl Handler<Log, u32> for Recorder {
@@ -40,7 +41,7 @@ fn a_mutable_reference_to_data_is_data() {
 
 #[test]
 fn data_shorter_than_the_epoch_restarts_even_if_its_length_is_wrong() {
-    /// Three batches, and the length that the data reports.
+    /// Data that consists of three batches. The field is the length that the data reports, which may be wrong.
     struct Three(Option<u32>);
     impl Batches for Three {
         type Batch = u32;
@@ -59,8 +60,8 @@ fn data_shorter_than_the_epoch_restarts_even_if_its_length_is_wrong() {
     }
 }
 
-/// The data offset of a record can exceed the length of the data: the earlier run had more data, or an older version
-/// wrote the record and did not reset the offset at the end of an epoch.
+/// The data offset (position in the data) of a run record can be larger than the number of batches. The earlier run may
+/// have had more data. An older version of the crate did not reset the offset at the end of an epoch.
 #[test]
 fn a_data_offset_beyond_the_end_of_the_data_wraps() {
     for phase in [Phase::BetweenIterations, Phase::GetBatchCompleted, Phase::IterationStarted] {
@@ -71,7 +72,7 @@ fn a_data_offset_beyond_the_end_of_the_data_wraps() {
         engine.restore::<(), _>(&record, &mut ()).unwrap();
         engine.run(&mut (), 10..13, &mut (), |(), batch, _| (batches.push(batch), batch).1).unwrap();
         assert_eq!(batches, [12, 10, 11, 12, 10, 11, 12, 10], "{phase:?}");
-        // A later run over longer data uses all of that data.
+        // A second run over longer data uses all of the new data.
         batches.clear();
         engine.run(&mut (), 10..16, &mut (), |(), batch, _| (batches.push(batch), batch).1).unwrap();
         assert_eq!(batches[..7], [10, 11, 12, 13, 14, 15, 10], "{phase:?}");
@@ -125,7 +126,8 @@ fn a_shorter_epoch_length_set_between_iterations_ends_the_epoch() {
     assert_eq!(engine.outcome().map(|outcome| outcome.iteration), Some(3));
 }
 
-/// A started iteration is already counted, and belongs to its epoch. A record that contradicts this is invalid.
+/// An iteration that has started is already counted and belongs to the current epoch. A run record that contradicts
+/// this is rejected.
 #[test]
 fn a_record_with_a_started_iteration_beyond_its_counters_is_rejected() {
     let is_rejected = |offset, iteration, epoch_length| {
@@ -155,7 +157,8 @@ fn exhausted_data_stops_the_run_with_an_outcome() {
     assert_eq!(engine.outcome().map(|outcome| outcome.iteration), Some(2));
 }
 
-/// The end of the data ends an epoch of unknown length, also if the run was resumed within an iteration of that epoch.
+/// If the epoch length is unknown, an epoch ends when the data ends. This also holds for a run that was resumed inside
+/// an iteration.
 #[test]
 fn an_epoch_resumed_within_an_iteration_ends_with_the_data() {
     let mut engine = restored(&record_fixture(Phase::IterationStarted, 4, 5, 0));

@@ -1,6 +1,5 @@
-//! Edge cases of the engine found by mutation testing: requests from outside a run, records with another epoch length,
-//! and handlers that request no action. Without these tests, a wrong change of one line of the
-//! engine would pass all tests.
+//! Edge cases of the engine. Mutation testing (automatic changes of single lines) showed that no other test covers
+//! them. Examples are requests from outside a run, and handlers that request no action.
 
 #[path = "common/record_fixtures.rs"]
 mod record_fixtures;
@@ -13,7 +12,7 @@ use training_monitor::{EarlyStopping, Engine, Event, Handler, State, StopReason,
 
 type Log = Vec<Event>;
 
-/// Adds every event to the log.
+/// A handler that appends every event to the log.
 struct Recorder;
 
 impl Handler<Log, u32> for Recorder {
@@ -36,18 +35,19 @@ fn end_data_ends_an_epoch_only_between_iterations() {
     let mut engine = Engine::new(2);
     assert_eq!(engine.begin_iteration(&mut log, &mut Recorder), Ok(true));
     assert!(engine.end_iteration(0, &mut log, &mut Recorder));
-    // The first iteration is complete, and the second has started.
+    // `end_data` does nothing here, because the second iteration has started and is not complete.
     assert_eq!(engine.begin_iteration(&mut log, &mut Recorder), Ok(true));
     let before = log.len();
     engine.end_data(&mut log, &mut Recorder);
     assert_eq!((log.len(), engine.state().epoch_length()), (before, None));
-    // `end_data` ignores an epoch without completed iterations, and keeps the known epoch length.
+    // `end_data` also does nothing before the first iteration of an epoch. The known epoch length does not change.
     let mut engine = restored(&record_fixture(Phase::BetweenIterations, 0, 0, 3));
     engine.end_data(&mut Log::new(), &mut ());
     assert_eq!(engine.state().epoch_length(), Some(3));
 }
 
-/// A resumed run keeps the epoch length of its record, even if the new program configures another one.
+/// A run record can describe the moment after the last iteration of an epoch. The resumed run then begins with
+/// EpochCompleted.
 #[test]
 fn a_run_restored_at_the_end_of_an_epoch_completes_it() {
     let mut log = Log::new();
@@ -83,14 +83,14 @@ fn restore_clears_the_queue_of_user_events() {
     assert_eq!(engine.begin_iteration(&mut log, &mut ()), Ok(true));
     engine.state_mut().fire(USER).unwrap();
     engine.restore::<Log, _>(&record_fixture(Phase::BetweenIterations, 1, 1, 2), &mut ()).unwrap();
-    // Only the user event that was fired after `restore` is dispatched.
+    // `restore` has removed the first user event. The engine dispatches only the event that is fired here.
     engine.state_mut().fire(UserEvent { id: 8, value: 0 }).unwrap();
     assert_eq!(engine.begin_iteration(&mut log, &mut Recorder), Ok(true));
     assert_eq!(log, [Event::User(UserEvent { id: 8, value: 0 }), Event::IterationStarted]);
 }
 
-/// The program fires a user event and terminates the epoch between two iterations. The engine dispatches the user event
-/// directly after the next event.
+/// Between two iterations, the program fires a user event and terminates the epoch. The engine dispatches the user
+/// event directly after TerminateSingleEpoch.
 #[test]
 fn a_user_event_fired_before_terminate_epoch_is_dispatched() {
     let mut log = Log::new();
@@ -115,7 +115,7 @@ fn a_user_event_fired_between_two_iterations_precedes_the_next_one() {
     assert_eq!(log, [Event::User(USER), Event::IterationStarted]);
 }
 
-/// Counts its actions. Requests an action at each event if `requests` is true.
+/// A handler that counts its calls of `perform`. If `requests` is true, it requests such a call at each event.
 #[derive(Default)]
 struct ActionCounter {
     requests: bool,
@@ -143,7 +143,7 @@ fn a_handler_acts_only_after_a_request() {
     handler.requests = true;
     Engine::new(2).run(&mut Log::new(), 0..3, &mut handler, |_, batch, _| batch).unwrap();
     assert!(handler.actions > 0);
-    // A request between two iterations, from outside the handlers, counts too.
+    // A program can also request an action between two iterations, from outside the handlers.
     let mut handler = ActionCounter::default();
     let mut engine = Engine::new(1).with_epoch_length(9);
     for actions in 0..2 {
@@ -163,7 +163,7 @@ fn a_request_of_one_handler_calls_every_handler() {
     assert_eq!((handlers.0.actions, handlers.2[0].actions), (6, 6));
 }
 
-/// Handlers that implement only the required methods of the trait.
+/// A handler needs to implement only `on_event`. The other methods of the trait then save nothing and load nothing.
 #[test]
 fn the_provided_methods_of_a_handler_save_and_load_nothing() {
     struct Minimal;
@@ -195,7 +195,8 @@ fn restore_returns_the_first_error() {
 
 #[test]
 fn resume_takes_the_newest_readable_checkpoint_and_counts_the_skipped_ones() {
-    /// Has checkpoints of iterations 9, 6 and 3. Only those up to the given iteration are readable.
+    /// A handler with checkpoints of the iterations 9, 6 and 3. Checkpoints of iterations above the given one are not
+    /// readable.
     struct Medium(u32);
     impl Handler<Log, u32> for Medium {
         fn on_event(&mut self, _: Event, _: &mut Log, _: &mut State<u32>) {}
@@ -221,7 +222,8 @@ fn resume_takes_the_newest_readable_checkpoint_and_counts_the_skipped_ones() {
 
 #[test]
 fn a_record_accepts_a_state_up_to_the_last_byte_of_its_capacity() {
-    /// A user-defined handler. Saves a state of the given length, and keeps the restored state.
+    /// A user-defined handler. The first field is the length of the state that it saves. The second field is the state
+    /// that was restored.
     struct Stateful(usize, Option<Vec<u8>>);
     impl Handler<Log, u32> for Stateful {
         fn on_event(&mut self, _: Event, _: &mut Log, _: &mut State<u32>) {}
@@ -239,7 +241,8 @@ fn a_record_accepts_a_state_up_to_the_last_byte_of_its_capacity() {
             self.1 = Some(state);
         }
     }
-    // The capacity is 128 bytes. Kind and length take two of them, and the length that postcard writes takes one.
+    // A run record can hold 128 bytes of handler states. Three of them store the kind of the handler, the length of its
+    // state, and the length of the list.
     for (len, fits) in [(0, true), (100, true), (125, true), (126, false), (127, false), (300, false)] {
         let mut engine = Engine::<u32>::new(1);
         let record = engine.record::<Log, _>(&mut Stateful(len, None));

@@ -1,5 +1,5 @@
-//! A manual loop over `begin_iteration` and `end_iteration` behaves like `run`: for thousands of random scripts, both
-//! produce the same log, except for the batch events, which only `run` fires.
+//! Tests that a manual loop with `begin_iteration` and `end_iteration` behaves like `run`. For thousands of random
+//! scripts, both produce the same log. Only the batch events differ, because a manual loop does not fire them.
 
 #[path = "common/script.rs"]
 mod script;
@@ -29,7 +29,8 @@ fn run_manually(script: &Script) -> (Log, Engine<u32>) {
     let mut engine = Engine::new(script.max_epochs).with_epoch_length(script.epoch_length);
     let mut handlers = (Recorder, ScriptHandler(script));
     while engine.begin_iteration(&mut log, &mut handlers).unwrap() {
-        // The batch that `run` would fetch: the data restarts after its last batch and after a terminated epoch.
+        // Selects the batch that `run` would fetch. The data restarts after its last batch and after a terminated
+        // epoch.
         let batch = engine.engine_state().data_offset % script.batches;
         log.push(Entry::step(batch, engine.state()));
         script.step(engine.state_mut());
@@ -59,7 +60,7 @@ fn a_manual_loop_produces_the_log_of_run() {
     assert!(stopped > 1000 && u64::from(stopped) < SCRIPTS - 1000, "{stopped}");
 }
 
-/// A handler that counts all events in `events`.
+/// Returns a handler that counts all events in `events`.
 fn count(events: &mut u32) -> impl Handler<(), u32> + '_ {
     on(Any, |_, _| *events += 1)
 }
@@ -92,7 +93,8 @@ fn a_completed_run_stays_completed_until_restart() {
     assert_eq!((engine.state().iteration(), events), (1, 3));
 }
 
-/// In a manual loop over data of unknown length, `end_data` sets the epoch length. Later epochs have the same length.
+/// In a manual loop, the program calls `end_data` when the data ends. This call sets the epoch length, also for the
+/// later epochs.
 #[test]
 fn end_data_ends_the_epoch_and_sets_its_length() {
     let mut log = Log::new();

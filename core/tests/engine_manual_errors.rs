@@ -1,4 +1,4 @@
-//! The errors of `begin_iteration`, and `State::is_last_in_epoch` in a custom loop.
+//! Tests of the errors of `begin_iteration`, and of `State::is_last_in_epoch` in a manual loop.
 
 #[path = "common/record_fixtures.rs"]
 mod record_fixtures;
@@ -17,7 +17,7 @@ use training_monitor_std::test_support::store::{FaultyStore, StoreFault, StoreOp
 
 type Log = Vec<Event>;
 
-/// Adds every event to the log.
+/// A handler that appends every event to the log.
 struct Recorder;
 
 impl Handler<Log, u32> for Recorder {
@@ -26,7 +26,7 @@ impl Handler<Log, u32> for Recorder {
     }
 }
 
-/// Checks that `begin_iteration` reports the missing `end_iteration` and changes nothing.
+/// Checks that `begin_iteration` returns `IterationNotEnded` and changes neither the engine nor the log.
 fn assert_not_ended(engine: &mut Engine<u32>, log: &mut Log) {
     let before = (format!("{engine:?}"), log.clone());
     for _ in 0..2 {
@@ -63,7 +63,7 @@ fn a_forgotten_end_iteration_is_reported_after_a_user_event() {
     engine.state_mut().request_action();
     assert_not_ended(&mut engine, &mut log);
     assert!(engine.end_iteration(0, &mut log, &mut Recorder));
-    // The user event follows the end of the iteration.
+    // The engine dispatches the user event after IterationCompleted.
     assert!(matches!(log[..], [.., Event::IterationCompleted, Event::User(_)]));
 }
 
@@ -79,11 +79,11 @@ fn a_run_resumed_inside_an_iteration_repeats_it_without_an_error() {
     let mut engine = restored(&record_fixture(Phase::IterationStarted, 1, 2, 3));
     assert_eq!(engine.begin_iteration(&mut log, &mut Recorder), Ok(true));
     assert_eq!((engine.state().iteration(), engine.state().offset(), log.len()), (2, 1, 0));
-    // The repeated iteration must be ended, too.
+    // The program must call `end_iteration` for the repeated iteration, too.
     assert_not_ended(&mut engine, &mut log);
     assert!(engine.end_iteration(0, &mut log, &mut Recorder));
     assert_eq!(log, [Event::IterationCompleted]);
-    // So must the next one.
+    // The same holds for the next iteration.
     assert_eq!(engine.begin_iteration(&mut log, &mut Recorder), Ok(true));
     assert_not_ended(&mut engine, &mut log);
 }
@@ -138,7 +138,8 @@ fn a_pending_terminate_epoch_starts_the_next_epoch_without_an_error() {
 
 type Model = Named<'static, [f32; 2]>;
 
-/// A handler that saves at the events of `filter`. Its store cannot create a checkpoint.
+/// Returns a checkpoint handler that saves at the events of `filter`. Every save fails, because the store cannot create
+/// a checkpoint.
 fn failing(filter: impl EventFilter, on_error: OnError) -> impl Handler<Model, u32> {
     let store = FaultyStore::new(Ram::<2, 512>::new(), |operation| match operation {
         StoreOperation::Create => StoreFault::Before,
@@ -230,13 +231,14 @@ fn the_last_iteration_of_an_epoch_is_known_in_a_custom_loop() {
         engine.end_iteration(0, &mut (), &mut ());
     }
     assert_eq!(flags, [false, true, false, true]);
-    // A run that is resumed inside the last iteration of an epoch, and inside the iteration before it.
+    // The run is resumed inside the last iteration of an epoch (offset 2), and inside the iteration before it (offset
+    // 1).
     for (offset, is_last) in [(2, true), (1, false)] {
         let mut engine = restored(&record_fixture(Phase::IterationStarted, offset, offset + 1, 3));
         assert_eq!(engine.begin_iteration(&mut Log::new(), &mut ()), Ok(true));
         assert_eq!(engine.state().is_last_in_epoch(), is_last);
     }
-    // A terminated epoch is not continued: the next iteration is the first one of its epoch.
+    // After `terminate_epoch`, the next iteration is the first one of a new epoch.
     let mut engine = Engine::<u32>::new(2).with_epoch_length(2);
     assert_eq!(engine.begin_iteration(&mut (), &mut ()), Ok(true));
     engine.state_mut().terminate_epoch();

@@ -1,5 +1,6 @@
-//! A run that is stopped after any event and resumed from the record of that moment produces the log of an uninterrupted
-//! run. The tests stop random scripts after each of their events.
+//! Tests that a resumed run behaves like an uninterrupted run. Each random script is stopped after each of its events,
+//! and resumed from the run record of that moment. The log of the resumed run must be the rest of the uninterrupted
+//! log.
 
 #[path = "common/script.rs"]
 mod script;
@@ -11,10 +12,10 @@ use training_monitor::{EarlyStopping, Engine, Event, Handler, State, StopReason,
 
 const SCRIPTS: u64 = 600;
 
-/// Takes the run record after every event, as a checkpoint at that event would contain it.
+/// A handler that keeps the run record of every event. A checkpoint at that event would contain the same record.
 #[derive(Default)]
 struct RecordTaker {
-    /// The length of the log at each event, and the record.
+    /// For each event: the length of the log, and the run record.
     records: Vec<(usize, RunRecord)>,
 }
 
@@ -24,12 +25,12 @@ impl Handler<Log, u32> for RecordTaker {
     }
     fn perform(&mut self, log: &mut Log, _: &mut State<u32>, record: &RunRecord) -> bool {
         self.records.push((log.len(), record.clone()));
-        // The handler has saved no checkpoint, so it returns false and the engine does not fire SavedCheckpoint.
+        // The result is false because no checkpoint is saved. The engine then does not fire SavedCheckpoint.
         false
     }
 }
 
-/// Runs the script to its end, from the state of `engine`.
+/// Runs the script from the current state of `engine` to the end.
 fn run<H: Handler<Log, u32>>(script: &Script, engine: &mut Engine<u32>, handlers: &mut H) -> Log {
     let mut log = Log::new();
     let step = |log: &mut Log, batch, state: &mut State<u32>| {
@@ -55,7 +56,7 @@ fn a_run_resumed_after_any_event_produces_the_uninterrupted_log() {
         let expected = run(&script, &mut engine, &mut handlers);
         let outcome = engine.outcome();
         for (length, record) in handlers.2.records {
-            // The run is complete after its last event, so `run` would start another one.
+            // After the last event the run is complete. It cannot be resumed: `run` would start a new run.
             if length == expected.len() {
                 continue;
             }
@@ -73,7 +74,7 @@ fn a_run_resumed_after_any_event_produces_the_uninterrupted_log() {
 /// Ticks that each call of the step function takes.
 const WORK: u64 = 7;
 
-/// The state of the handlers at the end of a run, and its outcome.
+/// The outcome of a run, and the state of its handlers at the end.
 #[derive(PartialEq, Debug)]
 struct FinalState {
     counter: u32,
@@ -83,7 +84,8 @@ struct FinalState {
     outcome: Option<training_monitor::Outcome>,
 }
 
-/// Runs with stateful handlers, from the beginning or from a record. Returns the final state and the record of each event.
+/// Runs a training with handlers that have state, from the beginning or from a run record. Returns the final state, and
+/// the run record of each event.
 fn run_with_handlers(from: Option<&RunRecord>) -> (FinalState, Vec<(usize, RunRecord)>) {
     let clock = std::cell::Cell::new(0_u64);
     let scores = [1, 5, 4, 3, 6, 2, 2, 1, 1, 1, 1, 1];

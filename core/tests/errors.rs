@@ -1,5 +1,5 @@
-//! Texts, sources and kinds of errors: each text contains the numbers of its error, `source` returns the cause, and
-//! `kind` returns the matching kind of `embedded_io`.
+//! Tests of the error types. The text of an error contains its numbers, `source` returns the cause, and `kind` returns
+//! the matching kind of `embedded_io`.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -25,7 +25,7 @@ impl Display for Cause {
 }
 impl Error for Cause {}
 
-/// Checks that all errors have different texts of more than 8 bytes, without a full stop.
+/// Checks that the texts of all errors differ, have more than 8 bytes and do not end with a full stop.
 fn assert_distinct_texts<E: Display + Debug>(errors: &[E]) {
     let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
     let distinct: BTreeSet<&String> = texts.iter().collect();

@@ -1,4 +1,4 @@
-//! Event filters against their definition: `every`, `once`, `before`, `after`, `filter` and `or`, alone and combined.
+//! Tests of the event filters `every`, `once`, `before`, `after`, `filter` and `or`, alone and combined.
 
 use training_monitor::ConfigError;
 use training_monitor::EventFilter;
@@ -8,7 +8,7 @@ use training_monitor::event::{
 
 const LAST: u32 = 40;
 
-/// The iterations at which the filter matches `IterationCompleted`.
+/// Returns the iterations at which the filter matches `IterationCompleted`.
 fn iterations(mut filter: impl EventFilter) -> Vec<u32> {
     let matches =
         |iteration: &u32| filter.matches(Event::IterationCompleted, &Counters { epoch: 1, iteration: *iteration });
@@ -49,8 +49,8 @@ fn after_and_before_are_exclusive_bounds() {
     assert_eq!(iterations(IterationCompleted.before(0)), []);
 }
 
-/// With `after` or `before`, `every` starts at the first value of the window: `every(3)` matches 3, 6, 9, but
-/// `every(3).after(0)` matches 1, 4, 7.
+/// In a filter with `after` or `before`, `every` counts from the first value inside these bounds. For example,
+/// `every(3)` matches 3, 6 and 9, but `every(3).after(0)` matches 1, 4 and 7.
 #[test]
 fn every_starts_at_the_first_value_of_the_window() -> Result<(), ConfigError> {
     assert_eq!(iterations(IterationCompleted.every(3)?.before(10)), [1, 4, 7]);
@@ -108,7 +108,7 @@ fn the_value_of_an_event_is_its_epoch_its_iteration_or_its_user_value() {
         assert_eq!(event.value(&counters), value, "{event:?}");
         assert!(event.once(value).expect("not 0").matches(event, &counters), "{event:?}");
     }
-    // As in Ignite, the epoch is 0 when a fresh run starts.
+    // As in Ignite, the epoch is 0 when a new run starts, so this filter for epoch 1 does not match.
     assert!(!Started.once(1).expect("not 0").matches(Event::Started, &Counters::default()));
 }
 
@@ -117,7 +117,7 @@ fn a_user_event_is_matched_by_its_id() {
     let counters = Counters::default();
     let fired = Event::User(UserEvent { id: 4, value: 6 });
     assert!(User(4).matches(fired, &counters) && !User(5).matches(fired, &counters));
-    // A filter that is an `Event::User` value ignores the value of the event.
+    // An `Event::User` value that is used as a filter compares only the id, not the value.
     assert!(Event::User(UserEvent { id: 4, value: 0 }).matches(fired, &counters));
     assert!(User(4).every(3).expect("not 0").matches(fired, &counters));
     assert!(!User(4).every(4).expect("not 0").matches(fired, &counters));

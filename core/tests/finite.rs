@@ -1,8 +1,9 @@
-//! The scan for NaN and infinities against `f32::is_finite`, at every position, length and alignment.
+//! Tests of the scan for NaN and infinity. Its result must match `f32::is_finite` at every position, length and
+//! alignment.
 
 use training_monitor::finite::{Finite, all_finite, first_non_finite};
 
-/// The xorshift32 generator: the same numbers in every run.
+/// A random generator (xorshift32) that produces the same numbers in every test run.
 struct Random(u32);
 
 impl Random {
@@ -31,7 +32,7 @@ const FINITE: [f32; 10] = [
     -1e-30,
 ];
 
-/// Bits of numbers that are not finite: both infinities, and quiet and signalling NaNs with both signs and several payloads.
+/// The bits of numbers that are not finite: both infinities, and several quiet and signalling NaNs of both signs.
 const NON_FINITE: [u32; 9] = [
     0x7F80_0000,
     0xFF80_0000,
@@ -44,7 +45,7 @@ const NON_FINITE: [u32; 9] = [
     0x7FA5_5A5A,
 ];
 
-/// Compares the functions of the crate with `f32::is_finite`, called for each element.
+/// Checks that the functions of the crate agree with `f32::is_finite`, called for each element.
 fn check(values: &[f32]) {
     let expected = values.iter().position(|value| !value.is_finite());
     assert_eq!(all_finite(values), expected.is_none(), "{} elements, first non-finite: {expected:?}", values.len());
@@ -94,7 +95,7 @@ fn finite_numbers_with_an_overflowing_sum_are_finite() {
         for value in [f32::MAX, f32::MIN, 3e38, f32::from_bits(1)] {
             check(&vec![value; len]);
         }
-        // Partial sums overflow to both infinities, and the sum of these is NaN.
+        // These numbers are finite, but their sums overflow to infinity. Infinities of both signs add up to NaN.
         let mixed: Vec<f32> = (0..len).map(|index| if index % 2 == 0 { f32::MAX } else { f32::MIN }).collect();
         check(&mixed);
         for place in [0, len / 2, len.saturating_sub(1)] {
@@ -135,7 +136,7 @@ fn long_slices_of_random_bits_are_classified() {
     }
 }
 
-/// The scan adds up elements or their exponents. Two non-finite numbers must not cancel each other, at any pair of places.
+/// The scan adds up the elements or their exponents. Two non-finite numbers must not cancel each other in such a sum.
 #[test]
 fn two_equal_non_finite_numbers_are_found() {
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {

@@ -1,5 +1,5 @@
-//! Handlers behind references, in `Option`, in arrays and in tuples behave like the handlers themselves. Each wrapper forwards
-//! all calls, before a restart and after it.
+//! Tests of composed handlers: references, `Option`, arrays and tuples. A composition must behave like its handlers,
+//! also after a restart.
 
 use training_monitor::checkpoint::Named;
 use training_monitor::event::IterationCompleted;
@@ -13,7 +13,7 @@ type Checkpoints = Ram<3, 512>;
 type Handlers = (EventCounter, CheckpointHandler<2, IterationCompleted, Checkpoints, NoScore>);
 type Composition<'a> = Box<dyn Handler<Model, u32> + 'a>;
 
-/// Counts two events, and saves both counts in the run record.
+/// A handler that counts two kinds of events. The run record contains both counts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct EventCounter {
     iterations: u32,
@@ -34,7 +34,8 @@ impl Persist for EventCounter {
     const KIND: HandlerKind = HandlerKind::user(72);
     type State = (u32, u32);
     fn save(&mut self) -> (u32, u32) {
-        // The count includes the save of this record: a resumed run does not fire SavedCheckpoint for it again.
+        // This record is part of a save that is not complete yet. The count includes this save, because a resumed run
+        // does not fire SavedCheckpoint for it.
         (self.iterations, self.saves + 1)
     }
     fn restore(&mut self, (iterations, saves): (u32, u32)) {
@@ -47,7 +48,7 @@ fn handlers(store: Checkpoints) -> Handlers {
     (EventCounter { iterations: 0, saves: 0 }, policy.attach(IterationCompleted, store).unwrap())
 }
 
-/// Trains until the run has `iterations` iterations or is complete.
+/// Trains until `iterations` iterations are complete or the run ends.
 fn train(engine: &mut Engine<u32>, model: &mut Model, handlers: &mut Composition<'_>, iterations: u32) {
     let mut handlers = &mut **handlers;
     while engine.state().iteration() < iterations && engine.begin_iteration(model, &mut handlers).unwrap() {
@@ -57,8 +58,8 @@ fn train(engine: &mut Engine<u32>, model: &mut Model, handlers: &mut Composition
     }
 }
 
-/// Trains four epochs of three iterations with the composition that `compose` builds. The run is interrupted after
-/// `interruption` iterations and resumed. Returns the counts, the weights and the kept steps at the end.
+/// Trains four epochs of three iterations with the handlers that `compose` combines. After `interruption` iterations,
+/// the run is interrupted and resumed. Returns the event counts, the weights, and the steps of the kept checkpoints.
 fn train_with_restart(
     compose: for<'a> fn(&'a mut Handlers) -> Composition<'a>,
     interruption: u32,
@@ -108,7 +109,7 @@ fn several_checkpoint_handlers_return_the_newest_checkpoint_of_all() {
         let (mut one, mut other) = (handlers(Ram::new()), handlers(Ram::new()));
         let mut model = Named::new("m", [1.0, 2.0]);
         let mut engine = Engine::<u32>::new(1).with_epoch_length(3);
-        // Both handlers save twice, and one of them saves a third time.
+        // Both handlers save twice. Then one of them saves a third time.
         train(&mut engine, &mut model, &mut (Box::new([&mut one, &mut other]) as Composition<'_>), 2);
         let (mut newer, older) = if first { (one, other) } else { (other, one) };
         train(&mut engine, &mut model, &mut (Box::new(&mut newer) as Composition<'_>), 3);

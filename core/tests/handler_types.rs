@@ -1,5 +1,5 @@
-//! The types of all handlers can be written down if their closures are function pointers, so a struct or a `static` can
-//! contain them.
+//! Tests that the type of every handler can be written down if its closures are function pointers. A struct or a
+//! `static` can then contain the handler.
 
 use std::sync::Mutex;
 use training_monitor::checkpoint::Named;
@@ -79,7 +79,7 @@ fn handlers() -> Handlers {
     )
 }
 
-/// A program that keeps its state in a `static`, as an interrupt handler needs it.
+/// The engine and the handlers of a program in a `static`, where an interrupt handler can access them.
 static PROGRAM: Mutex<Option<(Engine<f32>, Handlers)>> = Mutex::new(None);
 
 #[test]
@@ -94,7 +94,7 @@ fn handlers_with_function_pointers_have_types_with_names() {
             10.0 - model[0]
         })
         .unwrap();
-    // The evaluator's loss is constant, so its fourth evaluation stops the run.
+    // The loss of the evaluator is constant and its patience is 3, so the fourth evaluation stops the run.
     assert_eq!(outcome, Outcome { reason: StopReason::EarlyStopping, epoch: 4, iteration: 12 });
     assert_eq!(model.object, [12.0, 2.0]);
     assert_eq!(handlers.2.early_stopping.best_score(), Some(2.0));
@@ -104,7 +104,7 @@ fn handlers_with_function_pointers_have_types_with_names() {
     assert_eq!(handlers.7.handlers.early_stopping.counter(), 3);
 }
 
-/// A `const` context can construct the handlers that need no clock and no store.
+/// Handlers without a store can be constructed in a constant, for example to initialize a `static`.
 #[test]
 fn some_handlers_can_be_constructed_in_a_constant() {
     const GUARD: NanGuard<IterationCompleted, Output> =

@@ -1,5 +1,5 @@
-//! The examples of Ignite's reference pages for the handlers of this crate, with the results that these pages show. A
-//! scripted clock replaces the real clock of the examples.
+//! Examples from the reference pages of Ignite, with the results that these pages show. A simulated clock replaces the
+//! real clock.
 
 use std::cell::Cell;
 use training_monitor::checkpoint::Named;
@@ -8,7 +8,7 @@ use training_monitor::event::{Completed, EpochCompleted, EpochStarted, Iteration
 use training_monitor::store::ram::Ram;
 use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, State, StopReason, TerminateOnNan, Timer, on};
 
-/// A clock with millisecond ticks that advances only on request. `work` and `idle` take 100 ms each.
+/// A simulated clock that counts milliseconds. `work` and `idle` advance it by 100 ms each.
 #[derive(Default)]
 struct ScriptedClock(Cell<u64>);
 
@@ -33,7 +33,7 @@ fn assert_near(actual: f32, expected: f32) {
     assert!((actual - expected).abs() < 1e-6, "{actual} instead of {expected}");
 }
 
-/// Ignite's example "Measuring total time of the epoch". Ignite's page shows 2.003073937026784 s on a real clock.
+/// Ignite's example "Measuring total time of the epoch". With a real clock, Ignite's page shows 2.003073937026784 s.
 #[test]
 fn timer_measures_the_total_time() {
     let clock = ScriptedClock::default();
@@ -45,7 +45,7 @@ fn timer_measures_the_total_time() {
     assert_near(timer.seconds(clock.now(), HERTZ), 2.0);
 }
 
-/// Ignite's example "Measuring average time of the epoch". Ignite's page shows 0.2003182829997968 s.
+/// Ignite's example "Measuring average time of the epoch". With a real clock, Ignite's page shows 0.2003182829997968 s.
 #[test]
 fn timer_measures_the_average_time() {
     let clock = ScriptedClock::default();
@@ -58,8 +58,8 @@ fn timer_measures_the_average_time() {
     assert_near(timer.seconds(clock.now(), HERTZ), 0.2);
 }
 
-/// Ignite's example "Measuring average time it takes to execute a single work() call". Ignite's page shows
-/// 0.10016545779653825 s.
+/// Ignite's example "Measuring average time it takes to execute a single work() call". With a real clock, Ignite's page
+/// shows 0.10016545779653825 s.
 #[test]
 fn timer_measures_the_average_time_of_one_call() {
     let clock = ScriptedClock::default();
@@ -75,7 +75,7 @@ fn timer_measures_the_average_time_of_one_call() {
 }
 
 /// Ignite's example "Using the Timer to measure average time it takes to process a single batch of examples". The timer
-/// excludes the time of other handlers and of the data, except the time between `start` and the first iteration.
+/// pauses from IterationCompleted to the next IterationStarted, so it does not measure a slow handler.
 #[test]
 fn timer_measures_the_average_time_of_a_batch() {
     let clock = ScriptedClock::default();
@@ -92,7 +92,7 @@ fn timer_measures_the_average_time_of_a_batch() {
     assert_eq!((timer.step_count(), timer.total(), timer.is_running()), (10, 1000, false));
 }
 
-/// The `start` event resets the timer and starts it. Attached to `EpochStarted`, the timer measures the last epoch.
+/// Each EpochStarted resets the timer and starts it again. At the end, the timer shows the time of the last epoch.
 #[test]
 fn timer_measures_the_last_epoch() {
     let clock = ScriptedClock::default();
@@ -122,13 +122,13 @@ fn timer_measures_a_run() {
 }
 
 /// Ignite's example `EarlyStopping(patience=10, score_function=lambda engine: -engine.state.metrics["nll"],
-/// trainer=trainer)`, attached to `COMPLETED` of the evaluator.
+/// trainer=trainer)`. The handler is attached to the event `COMPLETED` of the evaluator and stops the trainer.
 #[test]
 fn early_stopping_on_an_evaluator_stops_the_trainer() {
     struct Metrics {
         nll: f32,
     }
-    // Epoch 3 has the best score, and ten evaluations without improvement follow.
+    // Epoch 3 has the best score. The next ten epochs bring no improvement, so the trainer stops after epoch 13.
     let nll = |epoch: u32| if epoch <= 3 { 1.0 / epoch as f32 } else { 0.5 };
     let handler =
         EarlyStopping::new(10).expect("a patience").attach(Completed, |state: &State<_, Metrics>| -state.metrics.nll);
@@ -143,13 +143,13 @@ fn early_stopping_on_an_evaluator_stops_the_trainer() {
     assert_eq!(evaluator.handlers.early_stopping.counter(), 10);
 }
 
-/// Ignite's example `trainer.add_event_handler(Events.ITERATION_COMPLETED, TerminateOnNan())`, with the output
-/// `[1.23, torch.tensor(...), torch.tensor(math.nan)]`.
+/// Ignite's example `trainer.add_event_handler(Events.ITERATION_COMPLETED, TerminateOnNan())`. The output of the step
+/// function is nested, and one of its numbers is NaN.
 #[test]
 fn terminate_on_nan_finds_a_nan_in_a_nested_output() {
     let mut calls = 0;
     let guard = TerminateOnNan::new().attach(IterationCompleted, |_, state| &state.output);
-    // The engine dispatches the event to the handlers after the guard, too.
+    // The guard stops the run. The engine still dispatches this event to the handlers after the guard.
     let counter = on(IterationCompleted, |_, _| calls += 1);
     let outcome = Engine::new(3)
         .run(&mut (), 0..4, &mut (guard, counter), |(), batch, state| {
@@ -161,8 +161,8 @@ fn terminate_on_nan_finds_a_nan_in_a_nested_output() {
     assert_eq!(calls, 6);
 }
 
-/// Ignite's example `ModelCheckpoint('/tmp/models', 'myprefix', save_interval=2, n_saved=2, create_dir=True)`. After six
-/// epochs, Ignite's page shows the files `['myprefix_mymodel_4.pth', 'myprefix_mymodel_6.pth']`.
+/// Ignite's example `ModelCheckpoint('/tmp/models', 'myprefix', save_interval=2, n_saved=2, create_dir=True)`. After
+/// six epochs, Ignite's page shows two files: `myprefix_mymodel_4.pth` and `myprefix_mymodel_6.pth`.
 #[test]
 fn model_checkpoint_keeps_the_last_two() {
     let mut weights = [0.0_f32; 4];
@@ -173,7 +173,7 @@ fn model_checkpoint_keeps_the_last_two() {
     let kept = handler.policy().kept().iter();
     let names: Vec<_> = kept.map(|kept| format!("myprefix_mymodel_{}.pth", kept.step)).collect();
     assert_eq!(names, ["myprefix_mymodel_4.pth", "myprefix_mymodel_6.pth"]);
-    // The best checkpoint contains the weights at the time of its save.
+    // The checkpoint contains the weights at the time of its save.
     let info = handler.load_best(&mut model).expect("whole").expect("there is one");
     assert_eq!((info.step, weights[0]), (6, 6.0));
 }

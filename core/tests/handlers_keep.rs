@@ -1,19 +1,20 @@
-//! `KeepOutput` and `KeepMetrics` restore the output and the metrics of `State` after a restart.
+//! Tests of the handlers `KeepOutput` and `KeepMetrics`, which restore the output and the metrics of `State` after a
+//! restart.
 
 use training_monitor::event::EpochCompleted;
 use training_monitor::handlers::keep::{KeepMetrics, KeepOutput};
 use training_monitor::run_record::{HandlerKind, RestoreError, RunRecord, RunRecordFull};
 use training_monitor::{Engine, Event, Handler, State, on};
 
-/// The metrics: the last completed epoch and its last output.
+/// The metrics of the run: the last completed epoch, and the output of its last iteration.
 type Metrics = (u32, Option<f32>);
 /// For each event: the event, the iteration, the output and the metrics.
 type Log = Vec<(Event, u32, Option<f32>, Metrics)>;
 
-/// Logs every event with output and metrics, and takes the run record after it.
+/// A handler that logs every event with the output and the metrics, and keeps the run record of every event.
 #[derive(Default)]
 struct RecordTaker {
-    /// The length of the log at each event, and the record.
+    /// For each event: the length of the log, and the run record.
     records: Vec<(usize, RunRecord)>,
 }
 
@@ -28,7 +29,8 @@ impl Handler<Log, f32, Metrics> for RecordTaker {
     }
 }
 
-/// Runs four epochs of three iterations, from the beginning or from a record. Returns the log and the record of each event.
+/// Runs four epochs of three iterations, from the beginning or from a run record. Returns the log, and the run record
+/// of each event.
 fn run<K: Handler<Log, f32, Metrics>>(from: Option<&RunRecord>, keep: K) -> (Log, Vec<(usize, RunRecord)>) {
     let measure = on(EpochCompleted, |_, state: &mut State<_, Metrics>| {
         state.metrics = (state.epoch(), state.output);
@@ -43,11 +45,11 @@ fn run<K: Handler<Log, f32, Metrics>>(from: Option<&RunRecord>, keep: K) -> (Log
     (log, handlers.0.records)
 }
 
-/// Returns the number of events after which a resumed run differs from the uninterrupted run.
+/// Resumes a run after each of its events. Returns the number of resumed runs that differ from the uninterrupted run.
 fn count_differences<K: Handler<Log, f32, Metrics>>(keep: impl Fn() -> K) -> usize {
     let (expected, records) = run(None, keep());
     assert_eq!(records.len(), 2 + 4 * (2 + 3 * 4));
-    // The run is complete after its last event, so it cannot be resumed from there.
+    // The last event is left out: the run is then complete and cannot be resumed.
     records
         .iter()
         .filter(|(len, _)| *len < expected.len())
@@ -65,9 +67,9 @@ fn a_run_resumed_after_any_event_has_the_same_output_and_metrics() {
 #[test]
 fn a_run_resumed_without_keep_handlers_differs() {
     assert!(count_differences(|| ()) > 0);
-    // Without `KeepOutput` the output is missing until the next step.
+    // Without `KeepOutput`, a resumed run has no output until its next step.
     assert!(count_differences(|| KeepMetrics) >= 4);
-    // Without `KeepMetrics` the metrics are missing at all events after the first epoch.
+    // Without `KeepMetrics`, a run that is resumed after its first epoch has lost its metrics.
     assert!(count_differences(|| KeepOutput) > 3 * 10);
 }
 

@@ -1,4 +1,4 @@
-//! Observers of `EarlyStopping` and `Timer`: when they are called, and what they see.
+//! Tests of the observers (callbacks) of `EarlyStopping` and `Timer`: when they are called, and which state they see.
 
 use std::cell::{Cell, RefCell};
 use training_monitor::event::{
@@ -39,7 +39,7 @@ fn the_observer_of_early_stopping_sees_the_score_that_stops_the_run() {
     );
     let outcome = Engine::new(9).run(&mut (), 0..2, &mut stopping, |(), batch, _| batch).unwrap();
     assert_eq!((outcome.reason, outcome.epoch), (StopReason::EarlyStopping, 3));
-    // The observer is called before the run is terminated.
+    // The stop reason is always `None`, because the observer is called before the run is terminated.
     assert_eq!(seen, [(1, 2, None), (2, 1, None), (3, 0, None)]);
 }
 
@@ -81,7 +81,7 @@ impl Ticks {
 fn the_observer_of_a_timer_is_called_after_the_other_operations_of_an_event() {
     let ticks = Ticks::default();
     let readings = RefCell::new(Vec::new());
-    // All operations and the observer share one event: start, pause, resume, step, observe.
+    // At the end of iteration 2, the timer is started and paused, counts a step, and calls its observer, in this order.
     let mut timer = Timer::new(0)
         .attach(|| ticks.now())
         .start(IterationCompleted.once(2).unwrap())
@@ -94,7 +94,8 @@ fn the_observer_of_a_timer_is_called_after_the_other_operations_of_an_event() {
         });
     Engine::new(1).run(&mut (), 0..4, &mut timer, |(), batch, _| ticks.advance(u64::from(batch) + 10)).unwrap();
     let expected = [
-        // The steps take 10, 11, 12 and 13 ticks. The second iteration resets the timer before its step is counted.
+        // The steps take 10, 11, 12 and 13 ticks. In iteration 2 the timer is reset before it counts the step, so the
+        // total is 0 but the step count is 1.
         (10, 10, 1, 10, false),
         (21, 0, 1, 0, false),
         (33, 12, 2, 6, false),

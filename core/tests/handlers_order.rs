@@ -1,5 +1,5 @@
-//! The engine dispatches an event to all handlers before it saves a checkpoint. The run record in a checkpoint therefore does
-//! not depend on the order of the handlers, and it includes the handlers of an evaluator.
+//! Tests of the handler states in a checkpoint. The engine dispatches an event to all handlers before it saves. The
+//! saved states therefore do not depend on the order of the handlers.
 
 use training_monitor::checkpoint::Named;
 use training_monitor::engine::Evaluator;
@@ -40,7 +40,7 @@ fn guard() -> impl Handler<Model, f32> {
     guard.attach(IterationCompleted, |model: &Model, _| &model.object)
 }
 
-/// The kind and the state of each handler in a run record, sorted by kind.
+/// The kind number and the state of each handler in a run record, sorted by kind.
 type States = Vec<(u8, Vec<u8>)>;
 
 fn states(record: &RunRecord) -> States {
@@ -49,12 +49,12 @@ fn states(record: &RunRecord) -> States {
     states
 }
 
-/// Runs five iterations with `handlers` and returns the handler states of the newest checkpoint. Checks that they equal the
-/// current states of the handlers.
+/// Runs five iterations with `handlers`. Returns the handler states in the newest checkpoint, and checks that they
+/// equal the current states of the handlers.
 fn states_in_checkpoint(mut handlers: impl Handler<Model, f32>) -> States {
     let mut model = Named::new("model", [0.0; 2]);
     let mut engine = Engine::new(1).with_epoch_length(10);
-    // The last iteration ends with a save, so the checkpoint describes the current state.
+    // The last iteration saves a checkpoint, so this checkpoint describes the end of the run.
     for score in SCORES {
         assert_eq!(engine.begin_iteration(&mut model, &mut handlers), Ok(true));
         model[0] += 1.0;
@@ -64,7 +64,8 @@ fn states_in_checkpoint(mut handlers: impl Handler<Model, f32>) -> States {
     let mut saved = RunRecord::new();
     assert!(handlers.verify_checkpoint(5, &mut model, &mut saved), "a checkpoint of iteration 5");
     assert_eq!(saved.engine, current.engine);
-    // The state of the checkpoint handler differs: the save was pending when the handler wrote its state.
+    // The comparison leaves out the checkpoint handler. Its saved state differs, because it was written while the save
+    // was pending.
     let others = |record| {
         states(record).into_iter().filter(|(id, _)| *id != HandlerKind::MODEL_CHECKPOINT.code()).collect::<States>()
     };
@@ -81,13 +82,13 @@ fn a_checkpoint_contains_the_state_of_handlers_after_it() {
     let (stopping, timer) = (HandlerKind::EARLY_STOPPING, HandlerKind::TIMER);
     let (checkpoint, guard) = (HandlerKind::MODEL_CHECKPOINT, HandlerKind::TERMINATE_ON_NAN);
     assert_eq!(kinds, [stopping, timer, checkpoint, guard].map(HandlerKind::code));
-    // The last two scores were no improvement. The counter would be 1 if the engine saved before it dispatched the event to
-    // early stopping.
+    // The last two scores are no improvement, so the counter is 2. If the engine saved before it dispatched the event
+    // to early stopping, the counter would be 1.
     assert_eq!(first[0].1[0], 2);
 }
 
-/// The record of the trainer contains the counter of the evaluator's early stopping. A resumed trainer stops in the same
-/// epoch as an uninterrupted one.
+/// The run record of the trainer contains the state of the evaluator's early stopping. A resumed trainer therefore
+/// stops in the same epoch as an uninterrupted one.
 #[test]
 fn early_stopping_of_an_evaluator_is_restored() {
     let losses = [0.9_f32, 0.5, 0.6, 0.7, 0.8, 0.1];

@@ -1,9 +1,9 @@
-//! The table of log lines: a program that reads the log must recognise each line.
+//! Tests of the table of log lines. A program that reads a log identifies each line by its fixed text.
 
 use std::collections::BTreeSet;
 use training_monitor::log;
 
-/// A line without its placeholders, such as `{=u32}`.
+/// Returns the text of a log line without its placeholders, such as `{=u32}`.
 fn fixed_text(line: &str) -> String {
     let parts = line.split('{').map(|part| part.split_once('}').map_or(part, |(_, rest)| rest));
     parts.collect::<Vec<_>>().join("\0")
@@ -13,7 +13,7 @@ fn fixed_text(line: &str) -> String {
 fn the_log_lines_are_unique() {
     let lines: BTreeSet<&str> = log::LINES.iter().copied().collect();
     assert_eq!(lines.len(), log::LINES.len());
-    // They differ in more than their placeholders.
+    // The lines also differ without their placeholders.
     let texts: BTreeSet<String> = log::LINES.iter().map(|line| fixed_text(line)).collect();
     assert_eq!(texts.len(), log::LINES.len(), "{texts:?}");
 }
@@ -36,7 +36,7 @@ fn every_constant_is_in_the_table() {
     assert_eq!(log::LINES, constants);
 }
 
-/// Firmware in the field has been compiled with these texts, so they must not change without a reason.
+/// Deployed firmware contains these texts, and a log reader must still recognise them. Do not change them without need.
 #[test]
 fn the_log_lines_have_their_documented_texts() {
     assert_eq!(log::SAVED, "{=str}: saved step {=u32}, {=u32} bytes");

@@ -1,4 +1,4 @@
-//! Settings and ranking of `ModelCheckpoint`, and saves with a run record that overflows.
+//! Tests of the settings and the ranking of `ModelCheckpoint`, and of saves with a run record that is too large.
 
 use training_monitor::ConfigError;
 use training_monitor::checkpoint::{MAX_NAME, Named};
@@ -66,7 +66,7 @@ fn a_nan_score_does_not_enter_the_ranking() {
     let nan = RankedCheckpoint::new(2, Some(f32::NAN));
     assert!(!ranking.accepts(&nan));
     assert_eq!(ranking.insert(nan).map(|evicted| evicted.step), Some(2));
-    // A NaN does not replace the checkpoint of the same step either.
+    // A NaN score does not replace the existing checkpoint of the same step either. The ranking rejects the new entry.
     assert_eq!(ranking.insert(RankedCheckpoint::new(1, Some(f32::NAN))).map(|evicted| evicted.step), Some(1));
     assert_eq!(ranking.entries(), [RankedCheckpoint::new(1, Some(0.5))]);
 
@@ -78,7 +78,7 @@ fn a_nan_score_does_not_enter_the_ranking() {
     assert_eq!(policy.update(Some(0.0)).map(|decision| decision.step), Some(3));
 }
 
-/// A handler with more state than a run record holds.
+/// A handler whose state does not fit in a run record.
 struct LargeState;
 
 impl<T: ?Sized> Handler<T, f32> for LargeState {
@@ -117,8 +117,8 @@ fn no_checkpoint_is_saved_if_the_run_record_overflows() {
     assert_eq!(store.checkpoint(0), Ok(None));
 }
 
-/// Regression test for a bug that the fuzz target `model-checkpoint` found: a stored checkpoint that does not rank was not
-/// returned for eviction, and `latest` returned it instead of the newest kept one.
+/// Regression test for a bug that the fuzz target `model-checkpoint` found. After a restart, a stored checkpoint with a
+/// low score was not evicted. `latest` returned this checkpoint instead of the newest kept one.
 #[test]
 fn a_restored_entry_that_does_not_rank_is_evicted() {
     let mut policy = ModelCheckpoint::<1>::by_score();
@@ -126,7 +126,7 @@ fn a_restored_entry_that_does_not_rank_is_evicted() {
     assert_eq!(policy.restore_entry(entry(1, 5.0)), None);
     assert_eq!(policy.restore_entry(entry(2, 1.0)).map(|evicted| evicted.step), Some(2));
     assert_eq!(policy.latest().map(|latest| latest.step), Some(1));
-    // The highest restored step sets the number of calls, even if that step is not kept.
+    // The number of calls continues from the highest restored step, even if that checkpoint is evicted.
     assert_eq!(policy.calls(), 2);
     let mut policy = ModelCheckpoint::<1>::by_score().keep_all();
     policy.restore_entry(entry(1, 5.0));

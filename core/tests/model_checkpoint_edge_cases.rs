@@ -1,5 +1,5 @@
-//! Edge cases of `ModelCheckpoint` found by mutation testing: stores that do not remove checkpoints, checkpoints without the
-//! needed objects, notifications of the observer, retries, and saves that were interrupted by a restart.
+//! Edge cases of `ModelCheckpoint` that mutation testing found: stores that do not remove checkpoints, checkpoints
+//! without a needed object, calls of the observer, retries, and saves that a restart interrupted.
 
 use std::cell::RefCell;
 use training_monitor::ConfigError;
@@ -25,11 +25,11 @@ fn decision(step: u32) -> SaveDecision {
     SaveDecision { step, score: None }
 }
 
-/// A store in RAM that does not remove checkpoints, and reports two streams per checkpoint.
+/// A store in RAM that never removes a checkpoint, and reports two streams for each checkpoint.
 #[derive(Default)]
 struct NonRemoving {
     ram: Ram<6, 512>,
-    /// The steps of all calls of `remove`.
+    /// The step of each call of `remove`.
     removals: Vec<u32>,
     /// Whether `remove` returns an error.
     fails: bool,
@@ -62,7 +62,8 @@ impl Store for NonRemoving {
     }
 }
 
-/// The handler requests each eviction once per pass, so a pass ends even if the store removes nothing.
+/// The handler tries each eviction at most once before and once after a save. A save therefore ends even if the store
+/// removes nothing.
 #[test]
 fn evictions_end_with_a_store_that_removes_nothing() {
     for fails in [false, true] {
@@ -73,7 +74,8 @@ fn evictions_end_with_a_store_that_removes_nothing() {
         }
         let kept: Vec<u32> = handler.policy().kept().iter().map(|entry| entry.step).collect();
         assert_eq!(kept, [3, 4]);
-        // Step 1 after the third save, then step 1 before the fourth save, and steps 1 and 2 after it.
+        // After the third save, the handler tries to remove step 1. It tries again before the fourth save. After the
+        // fourth save, it tries to remove the steps 1 and 2.
         assert_eq!(handler.store().removals, [1, 1, 1, 2]);
     }
 }
@@ -87,7 +89,8 @@ fn a_mutable_reference_to_a_store_is_a_store() {
     assert_eq!((Store::stream_count(&mut reference, 1), Store::stream_count(&mut reference, 2)), (Ok(2), Ok(0)));
     Store::remove(&mut reference, 1).unwrap();
     assert_eq!(store.removals, [1]);
-    // This store returns the same stream twice. A checkpoint with two streams of the same tensors is malformed.
+    // This store returns the same stream twice, so each tensor of the checkpoint occurs twice. Such a checkpoint is
+    // malformed.
     let mut handler = policy(3).attach(IterationCompleted, store).unwrap();
     assert_eq!(handler.load_step(1, &mut model()).unwrap_err(), DecodeError::Malformed);
 }
@@ -99,7 +102,7 @@ fn a_ram_store_accepts_streams_up_to_its_capacity() {
     assert!(ram.create(&spec(100)).is_ok());
     assert_eq!(ram.create(&spec(101)).err(), Some(RamError::TooLong));
     assert_eq!((ram.stream_count(0), ram.open(0, 0).err()), (Ok(0), Some(RamError::NotFound)));
-    // A stream may be longer than announced, but not longer than the capacity.
+    // A writer accepts more bytes than announced, but not more than the capacity of 100 bytes.
     let mut writer = ram.create(&spec(1)).unwrap();
     let mut write = |len| embedded_io::Write::write(&mut writer, &[7; 100][..len]);
     assert_eq!(
@@ -125,7 +128,7 @@ fn the_observer_receives_the_evicted_step() {
                 saves.borrow_mut().push((decision.step, *evicted));
             }
         });
-    // The second save of step 3 replaces the first one, and evicts nothing.
+    // The second save of step 3 replaces the first one, so no other checkpoint is evicted.
     for step in [1, 2, 3, 3, 4] {
         handler.save(decision(step), step, None, &mut model()).unwrap();
     }
@@ -163,8 +166,8 @@ fn a_failed_save_is_retried_the_configured_number_of_times() {
     }
 }
 
-/// A save lists the checkpoints of the store twice, to evict before and after the save. It lists them a third time to rebuild
-/// the ranking only if a checkpoint is missing.
+/// A save lists the stored checkpoints twice, once before and once after writing, to evict what is not needed. It does
+/// not list them again to rebuild the ranking, because no checkpoint is missing.
 #[test]
 fn a_save_does_not_rebuild_a_complete_ranking() {
     let lists = RefCell::new(0);
@@ -176,7 +179,8 @@ fn a_save_does_not_rebuild_a_complete_ranking() {
     handler.save(decision(1), 1, None, &mut model()).unwrap();
     *lists.borrow_mut() = 0;
     handler.save(decision(2), 2, None, &mut model()).unwrap();
-    // The first list has one checkpoint and its end, the second has two checkpoints and its end.
+    // Each listed checkpoint and each end of a list takes one call. The first list has one checkpoint (2 calls), and
+    // the second has two (3 calls).
     assert_eq!(*lists.borrow(), 5);
 }
 
@@ -188,7 +192,8 @@ fn newest(handler: &mut impl Handler<Model, u32>, below: Option<u32>) -> Option<
 fn the_newest_checkpoint_has_the_highest_iteration() {
     let mut handler = policy(3).attach(IterationCompleted, Ram::<4, 512>::new()).unwrap();
     assert_eq!(newest(&mut handler, None), None);
-    // A run that resumed from the checkpoint of iteration 10 saves again at iteration 15.
+    // The run was resumed from the checkpoint of iteration 10. It saves at iteration 15, although a checkpoint of
+    // iteration 20 exists.
     for (step, iteration) in [(1, 10), (2, 20), (3, 15)] {
         handler.save(decision(step), iteration, None, &mut model()).unwrap();
     }
@@ -205,7 +210,7 @@ fn the_newest_checkpoint_has_the_highest_iteration() {
     }
 }
 
-/// The object `m`, and optionally an object `second`.
+/// A listing of one or two objects: `m`, and `second` if the second field is `Some`.
 struct Two([f32; 2], Option<[f32; 2]>);
 impl Objects for Two {
     fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
@@ -228,7 +233,7 @@ fn a_checkpoint_without_a_needed_object_is_not_loaded() {
     let mut model = Two([0.0; 2], Some([0.0; 2]));
     assert_eq!(handler.load_step(2, &mut model).unwrap_err(), DecodeError::Missing { item: 1 });
     assert_eq!((model.0, model.1), ([0.0; 2], Some([0.0; 2])));
-    // `load_best` reports the failed load to the observer, and loads the next best checkpoint.
+    // `load_best` cannot load step 2. It reports this to the observer and loads the next best checkpoint, step 1.
     let info = handler.load_best(&mut model).unwrap().unwrap();
     assert_eq!((info.step, model.0, model.1), (1, [1.0, 2.0], Some([3.0, 4.0])));
     assert_eq!(*failed_loads.borrow(), [2]);
@@ -236,7 +241,7 @@ fn a_checkpoint_without_a_needed_object_is_not_loaded() {
     assert_eq!(handler.load_best(&mut Named::new("m", [0.0_f32; 3])).unwrap_err(), length);
 }
 
-/// Runs one iteration that saves to `store`. Returns the store and the run record of the checkpoint.
+/// Runs one iteration and saves to `store`. Returns the store, and the run record of the saved checkpoint.
 fn run_once(store: Ram<4, 512>) -> (Ram<4, 512>, RunRecord) {
     let mut model = model();
     let mut handler = policy(3).attach(IterationCompleted, store).unwrap();
@@ -266,8 +271,8 @@ fn a_save_completed_before_the_restart_is_not_repeated() {
     assert_eq!(*creates.borrow(), 1);
 }
 
-/// The power failed after the first of two handlers had saved. After the restart the second handler saves too, even if its
-/// store contains another checkpoint of the same iteration.
+/// Two handlers save in the same iteration, but the power fails between their saves. After the restart, the second
+/// handler repeats its save, although its store contains another checkpoint of this iteration.
 #[test]
 fn a_save_missing_at_the_restart_is_made_after_it() {
     let mut model = model();

@@ -1,11 +1,11 @@
-//! User-defined handlers whose state survives a restart: `Persist` and `HandlerStates`.
+//! Tests of `Persist` and `HandlerStates`, which save and restore the state of user-defined handlers.
 
 use training_monitor::checkpoint::{self, Contents, Inspect, Named};
 use training_monitor::event::IterationCompleted;
 use training_monitor::run_record::{HandlerKind, HandlerStates, Persist, RestoreError, RunRecord};
 use training_monitor::{EarlyStopping, Engine, Event, Handler, State};
 
-/// Counts iterations. `N` is the number of its kind.
+/// A handler that counts iterations. `N` is the number of its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
 struct Counter<const N: u8> {
     count: u32,
@@ -34,7 +34,7 @@ impl<const N: u8> Persist for Counter<N> {
     }
 }
 
-/// A handler of the same kind as [`Counter`], whose state is a `bool`.
+/// A handler of the same kind as [`Counter`], but with a `bool` as its state.
 #[derive(Default)]
 struct Flag<const N: u8>;
 
@@ -56,7 +56,7 @@ impl<const N: u8> Persist for Flag<N> {
     }
 }
 
-/// The record of three counters, all of which counted five iterations.
+/// Returns the run record of three counters after five iterations.
 fn record_of_three() -> RunRecord {
     let mut handlers = (Counter::<1>::default(), Counter::<2>::default(), Counter::<3>::default());
     let mut engine = Engine::new(1);
@@ -82,8 +82,8 @@ fn the_state_of_a_user_defined_handler_is_restored() {
     assert_eq!(handlers.0.count, 10);
 }
 
-/// Restores the record of three counters with other handlers, of which one does not match. Returns the error. Checks
-/// that `restore` was called for none of the handlers.
+/// Tries to restore the run record of three counters into the given handlers, and returns the error. Checks that the
+/// engine and all handlers are unchanged.
 macro_rules! failed_restore {
     ($($handler:expr),*) => {{
         let mut engine = Engine::<f32>::new(2);
@@ -96,7 +96,7 @@ macro_rules! failed_restore {
     }};
 }
 
-/// Handlers of which none may be restored.
+/// A handler that can check that it was not restored.
 trait AssertUnchanged {
     fn assert_unchanged(&self);
 }
@@ -149,7 +149,7 @@ fn another_handler_at_any_position_changes_no_handler() {
     assert_eq!(failed_restore!(counter::<9>(), counter::<2>(), counter::<3>()), other(9, 1));
     assert_eq!(failed_restore!(counter::<1>(), counter::<9>(), counter::<3>()), other(9, 2));
     assert_eq!(failed_restore!(counter::<1>(), counter::<2>(), counter::<9>()), other(9, 3));
-    // Another order.
+    // The same handlers in another order.
     assert_eq!(failed_restore!(counter::<1>(), counter::<3>(), counter::<2>()), other(3, 2));
 }
 
@@ -198,7 +198,7 @@ fn visit_returns_true_only_when_the_handler_was_restored() {
     let record = engine.record::<(), _>(&mut visits).unwrap();
     assert_eq!(visits.0, [false]);
     visits.0.clear();
-    // The first pass checks the record, and the second one restores it.
+    // `restore` visits each handler twice: first to check the record, then to restore the state.
     Engine::<f32>::new(1).restore::<(), _>(&record, &mut visits).unwrap();
     assert_eq!(visits.0, [false, true]);
     visits.0.clear();
@@ -226,7 +226,8 @@ fn a_handler_kind_is_displayed_with_the_name_of_its_handler() {
     }
 }
 
-/// A later version of the crate may write a kind that this version does not know.
+/// A later version of the crate may write a handler kind that this version does not know. Such a kind is displayed with
+/// its number.
 #[test]
 fn an_unknown_kind_in_a_checkpoint_is_displayed_with_its_number() {
     #[derive(Default)]

@@ -1,5 +1,5 @@
-//! Run records that do not match the program, contradict themselves or overflow. `restore` returns a specific error for each
-//! of them, and leaves engine and handlers unchanged.
+//! Tests of run records that do not match the program, contradict themselves or are too large. `restore` returns a
+//! specific error, and changes neither the engine nor the handlers.
 
 use training_monitor::event::{EpochCompleted, IterationCompleted};
 use training_monitor::handlers::early_stopping::EarlyStoppingHandler;
@@ -40,13 +40,13 @@ fn assert_rejected<H: Handler<(), f32>>(record: &RunRecord, mut handlers: H, exp
     assert_eq!(engine.record::<(), _>(&mut handlers), Ok(states));
 }
 
-/// A handler whose state is a list of `SIZE` equal bytes. Its kind is user-defined; the kind number is `NUMBER`.
+/// A user-defined handler with the kind number `NUMBER`. Its state is a list of `SIZE` equal bytes.
 #[derive(Clone, Copy)]
 struct UserHandler<const NUMBER: u8, const SIZE: usize> {
     byte: u8,
 }
 
-/// A handler whose state is a list of `SIZE` zeros. Its kind is that of [`EarlyStopping`].
+/// A handler of the same kind as [`EarlyStopping`], but with a list of `SIZE` zeros as its state.
 struct FakeEarlyStopping<const SIZE: usize>;
 
 impl<const NUMBER: u8, const SIZE: usize> Persist for UserHandler<NUMBER, SIZE> {
@@ -82,7 +82,7 @@ impl<P: Persist> Handler<(), f32> for Stateful<P> {
 
 const USER: HandlerKind = HandlerKind::user(0);
 
-/// A user-defined handler with a state of `SIZE` equal bytes.
+/// Returns a user-defined handler with a state of `SIZE` equal bytes.
 fn user<const SIZE: usize>(byte: u8) -> Stateful<UserHandler<0, SIZE>> {
     Stateful(UserHandler { byte })
 }
@@ -96,7 +96,7 @@ fn a_record_of_other_handlers_is_rejected() {
     let (early_stopping, terminate_on_nan) = (HandlerKind::EARLY_STOPPING, HandlerKind::TERMINATE_ON_NAN);
     assert_rejected(&record, (), RestoreError::Unclaimed { kind: early_stopping });
     assert_rejected(&record, stopping, RestoreError::Unclaimed { kind: terminate_on_nan });
-    // The state of the first handler matches, but it must not be restored alone.
+    // The first handler matches the record, but the second does not. Neither of them may be restored.
     let other_handler = RestoreError::OtherHandler { expected: USER, found: terminate_on_nan };
     assert_rejected(&record, (stopping, user::<1>(3)), other_handler);
     let other_order = RestoreError::OtherHandler { expected: terminate_on_nan, found: early_stopping };
@@ -111,7 +111,8 @@ fn a_record_of_other_handlers_is_rejected() {
 #[test]
 fn a_state_of_another_length_is_rejected() {
     let mut engine = Engine::<f32>::new(1);
-    // The first state is too short for a counter and a score, and the second is too long.
+    // The state of early stopping is a counter and a score. The first of these states is too short, and the second is
+    // too long.
     for record in [
         engine.record::<(), _>(&mut Stateful(FakeEarlyStopping::<0>)),
         engine.record::<(), _>(&mut Stateful(FakeEarlyStopping::<9>)),
@@ -139,7 +140,7 @@ fn states_above_the_capacity_of_the_record_are_an_error() {
     let mut engine = Engine::<f32>::new(1);
     assert!(engine.record::<(), _>(&mut user::<100>(0)).is_ok());
     assert_eq!(engine.record::<(), _>(&mut (user::<100>(0), user::<100>(1))), Err(RunRecordFull));
-    // Kind and length need space too, so a state of the full capacity does not fit.
+    // The kind of a handler and the length of its state need space too, so a state of the full capacity does not fit.
     assert_eq!(engine.record::<(), _>(&mut user::<CAPACITY>(0)), Err(RunRecordFull));
 }
 

@@ -1,4 +1,5 @@
-//! The flash slots on the simulated flash: cost of a save, wear, limits of regions and streams, and worn-out blocks.
+//! Tests of the flash store on a simulated flash: cost of a save, wear, limits of regions and streams, and worn-out
+//! blocks.
 
 #[path = "common/store_access.rs"]
 mod store_access;
@@ -14,7 +15,8 @@ use training_monitor::store::flash::{RegionError, Slots, SlotsError};
 use training_monitor::store::{Store, StreamSpec};
 use training_monitor_std::test_support::flash::{ChipError, Flash, Interruption};
 
-/// Saves checkpoints with the given numbers of weights as steps 1, 2, … and keeps the last `n_saved`.
+/// Saves one checkpoint for each number of weights in `lengths`. The steps are 1, 2, … The handler keeps the last
+/// `n_saved` checkpoints.
 fn save<F: NorFlash, const SLOTS: usize>(
     store: Slots<F, SLOTS>,
     n_saved: u32,
@@ -33,7 +35,8 @@ fn save<F: NorFlash, const SLOTS: usize>(
     Ok(())
 }
 
-/// Checks the erases and the programmed bytes of one save on a flash with write size `W`, erase size `E` and read size `R`.
+/// Checks how much one save erases and programs. The flash has the write size `W`, the erase size `E` and the read size
+/// `R`.
 fn check_cost<const W: usize, const E: usize, const R: usize>() {
     const SLOTS: usize = 3;
     for erased in [0xFF, 0] {
@@ -87,7 +90,8 @@ fn a_stream_may_fill_the_slot_but_not_exceed_it() {
     let encoded = Encoded { len: max, crc };
     assert_eq!(store.commit(&spec(max).header, &encoded), Err(SlotsError::Incomplete));
     let mut writer = store.create(&spec(max)).unwrap();
-    // Write sizes and source addresses that are not multiples of the write size of the flash, with a flush after each.
+    // The write size of the flash is 8 bytes. The test writes pieces of 13 bytes and flushes after each piece, so most
+    // pieces are not aligned.
     for piece in bytes.chunks(13) {
         embedded_io::Write::write_all(&mut writer, piece).unwrap();
         embedded_io::Write::flush(&mut writer).unwrap();
@@ -168,7 +172,8 @@ fn a_save_after_erase_ahead_erases_nothing() {
     );
     drop(handler);
 
-    // After a reset all three slots hold a checkpoint. `evict_unranked` evicts the one that the ranking does not keep.
+    // After a restart, all three slots contain a checkpoint. `evict_unranked` removes the one that the ranking does not
+    // keep.
     let store = Slots::<_, 3>::open(&mut flash, 0..3072).unwrap();
     let policy = ModelCheckpoint::<2>::every(1).unwrap();
     let mut handler = policy.attach(IterationCompleted, store).unwrap();
@@ -200,7 +205,7 @@ fn erases_are_distributed_evenly_and_counted_across_resets() {
     let actual: Vec<u32> = flash.block_erases.clone();
     assert_eq!(actual.iter().sum::<u32>(), 100);
     assert!(actual.iter().all(|erases| (18..=23).contains(erases)), "{actual:?}");
-    // The store may lose the count of the ten interrupted saves only.
+    // Ten saves were interrupted. The store may miss their erases, but it must count all others.
     assert!(reported.iter().zip(&actual).all(|(reported, actual)| reported <= actual), "{reported:?} {actual:?}");
     assert!(reported.iter().sum::<u32>() >= 90, "{reported:?}");
 }
@@ -222,7 +227,7 @@ fn a_step_that_is_saved_again_is_listed_once() {
     assert_eq!(all.iter().map(|meta| (meta.step, meta.iteration)).collect::<Vec<_>>(), [(7, 3)]);
 }
 
-/// A flash with worn-out cells: the driver returns Ok for a write in the given range, but the bytes do not change.
+/// A flash with worn-out cells. A write to the given range returns `Ok` but changes nothing.
 struct WornOut<'a>(&'a mut Flash<4, 256>, std::ops::Range<u32>);
 
 impl training_monitor::embedded_storage::nor_flash::ErrorType for WornOut<'_> {

@@ -1,5 +1,5 @@
-//! Flash slots over an asynchronous driver (embedded-storage-async), with the adapter that blocks on each operation: a run
-//! on such a driver survives a power failure at every operation.
+//! Tests of the flash store on an asynchronous driver (embedded-storage-async). An adapter waits until each operation
+//! is complete. A run must survive a power failure at every operation.
 
 use embassy_futures::yield_now;
 use training_monitor::checkpoint::Named;
@@ -10,7 +10,7 @@ use training_monitor::store::flash::{BlockingNorFlash, Slots};
 use training_monitor::{Engine, ModelCheckpoint};
 use training_monitor_std::test_support::flash::{ChipError, Flash, Interruption};
 
-/// An asynchronous driver whose operations yield to the executor once.
+/// An asynchronous flash driver. Each operation first yields to the executor once.
 struct Yielding<'a>(&'a mut Flash<8, 512>);
 
 impl driver::ErrorType for Yielding<'_> {
@@ -41,8 +41,8 @@ impl driver::NorFlash for Yielding<'_> {
     }
 }
 
-/// Resumes the run from the flash and runs it to its end. Returns the final weight and the kept steps, or `None` if the
-/// power failed.
+/// Resumes the run from the flash and continues until it ends. Returns the final weight and the steps of the kept
+/// checkpoints, or `None` if the power failed.
 fn session(flash: &mut Flash<8, 512>) -> Option<(f32, Vec<u32>)> {
     let store = Slots::<_, 3>::open(BlockingNorFlash::new(Yielding(flash)), 0..3 * 512).ok()?;
     let policy = ModelCheckpoint::<2>::every(2).unwrap();

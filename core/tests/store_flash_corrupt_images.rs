@@ -1,5 +1,5 @@
-//! Flash images with random, damaged or forged content. Opening the slots takes a bounded number of reads and writes nothing,
-//! and the store lists only checkpoints that were saved.
+//! Tests of the flash store with random, damaged or forged flash contents. Opening the store takes a limited number of
+//! reads and writes nothing. The store lists only checkpoints that were saved.
 
 #[path = "common/store_access.rs"]
 mod store_access;
@@ -24,7 +24,8 @@ fn open(flash: &mut Chip) -> Slots<&mut Chip, SLOTS> {
     Slots::open(flash, 0..SIZE as u32).unwrap()
 }
 
-/// Saves checkpoints with the given numbers of weights as steps 1, 2, … and keeps the last two.
+/// Saves one checkpoint for each number of weights in `lengths`. The steps are 1, 2, … The handler keeps the last two
+/// checkpoints.
 fn save(flash: &mut Chip, lengths: &[usize]) -> Result<(), String> {
     let policy = ModelCheckpoint::<2>::every(1).unwrap();
     let mut handler = policy.attach(IterationCompleted, open(flash)).unwrap();
@@ -39,8 +40,8 @@ fn save(flash: &mut Chip, lengths: &[usize]) -> Result<(), String> {
     Ok(())
 }
 
-/// Opens the slots and returns the listed checkpoints with their bytes. Checks that opening writes nothing and takes a
-/// bounded number of reads.
+/// Opens the store and returns all checkpoints with their bytes. Checks that opening the store writes nothing and takes
+/// a limited number of reads.
 fn checkpoints(flash: &mut Chip) -> Vec<(CheckpointMeta, Vec<u8>)> {
     let before = flash.counts;
     let mut store = open(flash);
@@ -51,7 +52,7 @@ fn checkpoints(flash: &mut Chip) -> Vec<(CheckpointMeta, Vec<u8>)> {
     all.into_iter().map(|meta| (meta, read_stream(&mut store, meta.step).unwrap())).collect()
 }
 
-/// Checks that the store lists no checkpoint in `image` and can save three checkpoints over it.
+/// Checks that the store finds no checkpoint in `image` and can save three checkpoints over its contents.
 fn assert_free_space(image: Vec<u8>) {
     for erased in [0xFF, 0] {
         let mut flash = Chip::with_image(image.clone(), erased);
@@ -79,7 +80,7 @@ fn random_and_nearly_uniform_images_are_free_space() {
     for _ in 0..200 {
         assert_free_space((0..SIZE).map(|_| random.byte()).collect());
     }
-    // Random bytes, with the magic numbers of record, seal and stream in their places.
+    // The image is random, but each slot has the correct magic numbers in the correct places.
     for _ in 0..200 {
         let mut image: Vec<u8> = (0..SIZE).map(|_| random.byte()).collect();
         for slot in image.chunks_mut(2 * BLOCK) {
@@ -112,7 +113,8 @@ fn damaged_bits_hide_checkpoints_but_never_change_them() {
     }
 }
 
-/// Returns a flash with one checkpoint in slot 0. Its record is modified by `change` and has a correct checksum.
+/// Returns a flash with one checkpoint, in slot 0. The function `change` modifies the record that describes this
+/// checkpoint. The checksum of the record is then corrected.
 fn with_forged_record(change: impl Fn(&mut [u8])) -> Chip {
     use training_monitor::checkpoint::Checksum;
     let mut flash = Chip::with_image(vec![0x5A; SIZE], 0xFF);
@@ -139,7 +141,8 @@ fn records_with_an_invalid_length_or_version_are_ignored() {
         let mut flash = with_forged_record(|record| record[4..8].copy_from_slice(&u32::to_le_bytes(version)));
         assert_eq!(checkpoints(&mut flash), [], "version {version}");
     }
-    // The offsets of sequence, step, iteration, score and both erase counts. All values are valid, and none may overflow.
+    // Each number is the offset of a field of the record: sequence, step, iteration, score and two erase counts. The
+    // largest value of each field is valid and must not cause an overflow.
     for field in [8, 20, 24, 28, 32, 36] {
         let mut flash = with_forged_record(|record| record[field..field + 4].fill(0xFF));
         assert_eq!(checkpoints(&mut flash).len(), 1);
@@ -156,17 +159,19 @@ fn records_with_an_invalid_length_or_version_are_ignored() {
 fn records_of_another_geometry_are_ignored() {
     let mut flash = Chip::with_image(vec![0x5A; SIZE], 0xFF);
     save(&mut flash, &[10, 20, 30]).unwrap();
-    // Slots of another size, and slots of the same size in a region that starts elsewhere.
+    // The flash is opened with smaller slots, and then with slots of the same size in a smaller region. Both times the
+    // store finds no checkpoint.
     let mut store = Slots::<_, 6>::open(&mut flash, 0..SIZE as u32).unwrap();
     assert_eq!(list_checkpoints(&mut store), Ok(vec![]));
     let mut store = Slots::<_, 2>::open(&mut flash, 512..SIZE as u32).unwrap();
     assert_eq!(list_checkpoints(&mut store), Ok(vec![]));
-    // A copy of slot 0 in the place of slot 1.
+    // A copy of slot 0 in slot 1 is not a valid checkpoint.
     let mut image = flash.image().to_vec();
     image.copy_within(0..2 * BLOCK, 2 * BLOCK);
     let mut flash = Chip::with_image(image, 0xFF);
     assert_eq!(checkpoints(&mut flash).iter().map(|(meta, _)| meta.step).collect::<Vec<_>>(), [1, 3]);
-    // The bytes of a whole region stay valid at another address and on a flash with a larger write size.
+    // A whole region can be copied to another address, and to a flash with a larger write size. Its checkpoints stay
+    // valid.
     let mut image = vec![0; BLOCK];
     image.extend_from_slice(flash.image());
     let mut flash = Flash::<32, BLOCK, 4>::with_image(image, 0);

@@ -1,5 +1,5 @@
-//! Edge cases of the flash slots found by mutation testing: regions at their limits, sizes and alignment of driver calls,
-//! and streams of another length than announced.
+//! Edge cases of the flash store that mutation testing found: the limits of a region, the size and alignment of driver
+//! calls, and streams that are longer or shorter than announced.
 
 use training_monitor::checkpoint::{self, Contents, Crc32, Encoded, Header, Named};
 use training_monitor::embedded_io::Write;
@@ -7,12 +7,12 @@ use training_monitor::embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlas
 use training_monitor::store::flash::{RegionError, Slots, SlotsError};
 use training_monitor::store::{Store, StreamSpec};
 
-/// A flash without power failures that records its write calls.
+/// A simulated flash that records all write calls and has no power failures.
 struct RecordingFlash<const READ: usize, const WRITE: usize, const ERASE: usize> {
     bytes: Vec<u8>,
     /// For each write call: the number of bytes, and whether their address in memory is a multiple of four.
     writes: Vec<(usize, bool)>,
-    /// Worn-out cells: a write to them returns Ok but does not change them.
+    /// The addresses of worn-out cells. A write to such a cell returns `Ok` but changes nothing.
     worn: std::ops::Range<usize>,
 }
 
@@ -57,7 +57,7 @@ impl<const R: usize, const W: usize, const E: usize> NorFlash for RecordingFlash
     }
 }
 
-/// Opens two slots of `slot` bytes each and returns the maximum stream length.
+/// Opens a store with two slots of `slot` bytes each. Returns the maximum length of a stream.
 fn open_slots<const R: usize, const W: usize, const E: usize>(slot: usize) -> Result<u32, RegionError> {
     let store: Slots<_, 2, Crc32> = Slots::open(RecordingFlash::<R, W, E>::new(2 * slot), 0..2 * slot as u32)?;
     Ok(store.max_stream_len())
@@ -65,12 +65,12 @@ fn open_slots<const R: usize, const W: usize, const E: usize>(slot: usize) -> Re
 
 #[test]
 fn an_invalid_region_is_rejected_with_the_reason() {
-    // A slot has 96 bytes before the stream, and at least 8 bytes for the stream.
+    // The first 96 bytes of a slot are metadata. At least 8 bytes must remain for the checkpoint.
     assert_eq!(open_slots::<1, 1, 8>(104), Ok(8));
     assert_eq!(open_slots::<1, 1, 8>(96), Err(RegionError::TooSmall { slot: 96 }));
     assert_eq!(open_slots::<1, 1, 8>(88), Err(RegionError::TooSmall { slot: 88 }));
     assert_eq!(open_slots::<1, 1, 1>(103), Err(RegionError::TooSmall { slot: 103 }));
-    // Read and write sizes must divide 32, and the erase size must be a multiple of both.
+    // The read size and the write size must divide 32. The erase size must be a multiple of both.
     let flash = |read, write, erase| Err(RegionError::Geometry { read, write, erase });
     assert_eq!(open_slots::<1, 64, 256>(256), flash(1, 64, 256));
     assert_eq!(open_slots::<1, 3, 256>(256), flash(1, 3, 256));
@@ -99,8 +99,8 @@ fn spec() -> StreamSpec<'static> {
     StreamSpec { header: Header::default(), object: None, stream_index: 0, stream_count: 1, len: LEN }
 }
 
-/// Writes 128 bytes to a stream, from an address that is `shift` bytes above a multiple of four. Returns the write calls
-/// of the driver.
+/// Writes 128 bytes to a stream and returns the write calls of the driver. The address of the bytes is `shift` bytes
+/// above a multiple of four.
 fn driver_writes<const W: usize>(shift: usize) -> Vec<(usize, bool)> {
     let mut store: Slots<_, 2, Crc32> = Slots::open(RecordingFlash::<1, W, 256>::new(512), 0..512).unwrap();
     let mut words = [0_u32; 40];
@@ -113,8 +113,8 @@ fn driver_writes<const W: usize>(shift: usize) -> Vec<(usize, bool)> {
     store.into_inner().writes
 }
 
-/// A driver with a write size of four or more may require word-aligned source addresses. The store passes aligned bytes on in
-/// one call, and copies other bytes through an aligned buffer of one granule. Smaller write sizes need no alignment.
+/// A driver with a write size of 4 bytes or more may require source addresses that are multiples of four. The store
+/// therefore copies other bytes to an aligned buffer first. It passes aligned bytes to the driver in one call.
 #[test]
 fn the_driver_receives_aligned_bytes_if_its_write_size_needs_them() {
     assert_eq!(driver_writes::<4>(0), [(128, true)]);
@@ -137,7 +137,7 @@ fn commit_rejects_a_stream_of_another_length_than_announced() {
     assert_eq!(commit(LEN as usize - 1, LEN), Err(SlotsError::Incomplete));
     assert_eq!(commit(LEN as usize, LEN - 1), Err(SlotsError::Incomplete));
     assert_eq!(commit(LEN as usize - 1, LEN - 1), Err(SlotsError::Incomplete));
-    // The length is correct, but the checksum does not match the bytes.
+    // The length is correct, but the checksum does not match the written bytes.
     assert_eq!(commit(LEN as usize, LEN), Err(SlotsError::VerifyFailed));
     let mut store: Slots<_, 2, Crc32> = Slots::open(RecordingFlash::<1, 1, 256>::new(512), 0..512).unwrap();
     assert_eq!(store.commit(&Header::default(), &Encoded { len: 0, crc: 0 }), Err(SlotsError::Incomplete));
@@ -147,8 +147,8 @@ fn first_is_durable<S: Store>(mut store: S) -> bool {
     store.is_durable(0)
 }
 
-/// `commit` reads back the record, the seal and the stream, and so detects cells that did not change. The test then opens
-/// the slots again and checks whether the checkpoint is listed, and whether it is durable.
+/// `commit` reads back everything that was written, so it detects worn-out cells. The test then opens the store again
+/// and checks whether the checkpoint is listed and durable.
 #[test]
 fn commit_detects_worn_out_cells_in_record_seal_and_stream() {
     for (worn, expected, is_listed, is_durable) in [
@@ -158,7 +158,8 @@ fn commit_detects_worn_out_cells_in_record_seal_and_stream() {
         (16..17, Err(SlotsError::VerifyFailed), false, true),
         // The whole seal.
         (64..72, Err(SlotsError::VerifyFailed), true, false),
-        // One byte of the seal. `commit` requires all eight bytes, but a partial seal is enough when the slots are opened.
+        // One byte of the seal (the end mark of a save). `commit` requires all eight bytes, but a partial seal is
+        // sufficient when the store is opened.
         (70..71, Err(SlotsError::VerifyFailed), true, true),
         // A byte of the stream.
         (100..101, Err(SlotsError::VerifyFailed), false, true),
@@ -174,7 +175,7 @@ fn commit_detects_worn_out_cells_in_record_seal_and_stream() {
         assert_eq!(store.commit(&Header::default(), &last), expected, "{worn:?}");
         let mut store: Slots<_, 2, Crc32> = Slots::open(store.into_inner(), 0..512).unwrap();
         assert_eq!(store.checkpoint(0).unwrap().is_some(), is_listed, "{worn:?}");
-        // A mutable reference to the store gives the same answer as the store.
+        // A mutable reference to the store must give the same answer as the store itself.
         assert_eq!((first_is_durable(&mut store), first_is_durable(store)), (is_durable, is_durable), "{worn:?}");
     }
 }

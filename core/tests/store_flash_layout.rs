@@ -1,4 +1,4 @@
-//! The layout of a flash slot as another program reads it, and one flash driver for several stores.
+//! Tests of the layout of a flash slot, which other programs may read, and of several stores on one flash driver.
 
 use std::cell::RefCell;
 use training_monitor::ModelCheckpoint;
@@ -19,7 +19,7 @@ const START: u32 = 256;
 
 type Chip = Flash<4, 256>;
 
-/// A flash of which two slots contain the checkpoints of steps 1 and 2, the second one with a score.
+/// Returns a flash with the checkpoints of steps 1 and 2. Only the second one has a score.
 fn saved_flash() -> Chip {
     let mut flash = Chip::new(2048, 0xFF);
     let store = Slots::<_, 3>::open(&mut flash, START..START + 3 * SLOT).unwrap();
@@ -32,7 +32,7 @@ fn saved_flash() -> Chip {
     flash
 }
 
-/// The bytes of the record in the slot with this index, and of the slot after its record.
+/// Returns the record of the slot with this index, and the bytes of the slot after the record.
 fn slot(flash: &Chip, index: u32) -> (RecordBytes, &[u8]) {
     let slot = &flash.image()[(START + index * SLOT) as usize..][..SLOT as usize];
     let (record, rest) = slot.split_at(SEAL_OFFSET as usize);
@@ -52,7 +52,7 @@ fn another_program_can_read_the_record_and_the_stream_of_a_slot() {
         let mut model = Named::new("m", [0.0; 5]);
         let info = checkpoint::load(stream, &mut model, None).unwrap();
         assert_eq!((info.step, model.object), (step, [step as f32; 5]));
-        // The record can be written again. The write granules behind it are not programmed.
+        // `to_bytes` returns the same record. On the flash, the bytes after the record are erased (0xFF).
         let again = record.to_bytes::<Crc32>(index * SLOT, SLOT);
         assert_eq!((&again[..RECORD_LEN], &again[RECORD_LEN..]), (&bytes[..RECORD_LEN], &[0; 20][..]));
         assert_eq!((&bytes[..4], &bytes[RECORD_LEN..]), (&RECORD_MAGIC[..], &[0xFF; 20][..]));
@@ -68,13 +68,13 @@ fn a_record_is_valid_only_in_its_slot() {
     for (offset, size) in [(0, SLOT), (2 * SLOT, SLOT), (SLOT, 2 * SLOT), (SLOT, 0)] {
         assert_eq!(CommitRecord::from_bytes::<Crc32>(&bytes, offset, size), None, "{offset} {size}");
     }
-    // A search for slots does not know the offset.
+    // A program that searches a flash for slots does not know their offsets, so it cannot verify the record.
     assert_eq!(CommitRecord::from_bytes_unverified(&bytes), Some(expected));
     for byte in 0..RECORD_LEN {
         let mut damaged = bytes;
         damaged[byte] ^= 1;
         assert_eq!(CommitRecord::from_bytes::<Crc32>(&damaged, SLOT, SLOT), None, "byte {byte}");
-        // Without the CRC, only the magic bytes and the version are checked.
+        // Without the checksum, only the first eight bytes (magic number and version) are checked.
         assert_eq!(CommitRecord::from_bytes_unverified(&damaged).is_some(), byte >= 8, "byte {byte}");
     }
 }

@@ -1,5 +1,5 @@
-//! A training run on flash that is interrupted by power failures ends with the same bits as an uninterrupted run. The tests
-//! interrupt the run at every flash operation.
+//! Tests that a run with power failures ends with the same bits as an uninterrupted run. The run saves to a simulated
+//! flash, and the power fails at every flash operation.
 
 #[path = "common/store_access.rs"]
 mod store_access;
@@ -19,7 +19,7 @@ use training_monitor_std::test_support::random::Random;
 const BATCHES: u32 = 5;
 const EPOCHS: u32 = 6;
 
-/// A network, and the state of a random generator for noise.
+/// The saved objects: a network, and the state of a random generator.
 #[derive(Objects, Clone, PartialEq, Debug)]
 struct Training {
     net: Net,
@@ -58,16 +58,16 @@ impl Training {
     }
 }
 
-/// The result of a run: outcome, model, counter of early stopping, and the bytes of the kept checkpoints.
+/// The result of a run: its outcome, the model, the counter of early stopping, and the bytes of the kept checkpoints.
 type RunResult = (Outcome, Training, u32, Vec<Vec<u8>>);
 
-/// Resumes the run from the flash and continues it until its end or until the power fails.
+/// Resumes the run from the flash and continues until the run ends or the power fails.
 fn session<const W: usize, const E: usize>(flash: &mut Flash<W, E>, scored: bool) -> Result<RunResult, RunError> {
     let size = flash.image().len() as u32;
     let store = Slots::<_, 3>::open(flash, 0..size).unwrap();
     let loss = |state: &State<f32>| -state.output.unwrap_or(f32::INFINITY);
-    // A run that resumes from a checkpoint of the last iteration of an epoch fires EpochCompleted before it runs a step.
-    // The score function then needs the output of the earlier session, so `KeepOutput` saves it.
+    // A run that resumes at the end of an epoch fires EpochCompleted before it calls the step function. Early stopping
+    // then needs the last output before the power failure, so `KeepOutput` saves the output.
     let stopping = (EarlyStopping::new(3).unwrap().attach(EpochCompleted, loss), KeepOutput);
     let nan = TerminateOnNan::new().attach(IterationCompleted, |_, state| &state.output);
     if scored {
@@ -85,8 +85,8 @@ fn session<const W: usize, const E: usize>(flash: &mut Flash<W, E>, scored: bool
     }
 }
 
-/// Returns the streams of the kept checkpoints, in the order of the ranking. The streams contain step and sequence, so the
-/// comparison includes these numbers.
+/// Returns the bytes of the kept checkpoints, in the order of the ranking. These bytes include the step and the
+/// sequence number.
 fn kept_streams<W, S: Store, F>(handler: &mut CheckpointHandler<2, W, S, F>) -> Vec<Vec<u8>> {
     let steps: Vec<u32> = handler.policy().kept().iter().map(|entry| entry.step).collect();
     steps.into_iter().map(|step| read_stream(handler.store_mut(), step).unwrap()).collect()
@@ -104,7 +104,8 @@ fn run<H: Handler<Training, f32, ()>>(
     Ok((outcome, training, counter, streams))
 }
 
-/// Interrupts the run at every flash operation and compares the result with that of the uninterrupted run.
+/// Interrupts the run at every flash operation. Each time, the resumed run must have the result of the uninterrupted
+/// run.
 fn interrupt_every_operation<const W: usize, const E: usize>(erased: u8, scored: bool) {
     let new_flash = || Flash::<W, E>::new(3 * 2 * E.max(512), erased);
     let mut flash = new_flash();
@@ -114,8 +115,8 @@ fn interrupt_every_operation<const W: usize, const E: usize>(erased: u8, scored:
     assert!(operations.iter().filter(|is_erase| **is_erase).count() >= 4, "the run must save several times");
 
     for (operation, is_erase) in operations.iter().enumerate() {
-        // Each operation is interrupted with three of the possible interruptions. The factor 7 is coprime to the number of
-        // interruptions, so consecutive operations get different interruptions.
+        // An interrupted operation can leave the flash in several states. The test tries three of them for each
+        // operation. The factor 7 selects different states for consecutive operations.
         for turn in 0..3 {
             let interruptions = flash::Interruption::all(*is_erase, W);
             let interruption = interruptions[(operation * 7 + turn * 5) % interruptions.len()];
@@ -130,7 +131,7 @@ fn interrupt_every_operation<const W: usize, const E: usize>(erased: u8, scored:
                 }
                 assert_eq!(result, Err(RunError::SaveFailed));
                 flash.power_on();
-                // In the last turn the power fails a second time, soon after the restart.
+                // In the last of the three turns, the power fails a second time, soon after the restart.
                 if turn == 2 && sessions == 1 {
                     flash.cut_power_at((operation % 40) as u64, interruption, 3);
                 }
@@ -151,7 +152,8 @@ fn an_interrupted_run_that_saves_by_score_ends_with_the_same_bits() {
     interrupt_every_operation::<32, 1024>(0x00, true);
 }
 
-/// The power fails at a random one of the next 400 flash operations, again and again, until the run ends.
+/// The power fails again and again until the run ends. Each failure occurs at a random one of the next 400 flash
+/// operations.
 #[test]
 fn a_run_with_many_power_failures_ends_with_the_same_bits() {
     for seed in 0..20 {

@@ -1,4 +1,5 @@
-//! `TerminateOnNan` with a schedule: coverage of all weights, location of the NaN, and state in the run record.
+//! Tests of `TerminateOnNan` with a schedule, which spreads the check of all weights over several calls. The tests
+//! check that a NaN is found and located, and that the state is restored.
 
 use training_monitor::ConfigError;
 use training_monitor::event::IterationCompleted;
@@ -6,8 +7,8 @@ use training_monitor::handlers::terminate_on_nan::NonFinite;
 use training_monitor::run_record::HandlerKind;
 use training_monitor::{Engine, State, StopReason, TerminateOnNan};
 
-/// With a period of `every` calls, each call checks one stripe of the slice. The guard must find a NaN within `every` calls, from
-/// any phase.
+/// With a schedule of `every` calls, each call checks one part of the slice. The guard must find a NaN within `every`
+/// calls, no matter with which part it starts.
 #[test]
 fn the_stripes_of_one_period_cover_the_slice() {
     for every in 1..=12u32 {
@@ -76,8 +77,8 @@ fn terminate_on_nan_restores_its_schedule_from_the_record() {
     assert_ne!(restored.terminate_on_nan, guard().terminate_on_nan);
 }
 
-/// A guard over slices restores its phase from the record. If the new program has a shorter period, the phase is limited
-/// to that period.
+/// A guard over slices restores its position in the schedule from the run record. If the new program has a shorter
+/// schedule, the position is limited to the shorter length.
 #[test]
 fn a_slice_guard_restores_its_phase() {
     let guard = |every: u32| {
@@ -94,8 +95,8 @@ fn a_slice_guard_restores_its_phase() {
         resumed.terminate_on_nan
     };
     assert_eq!(restored(3), original.terminate_on_nan);
-    // The record contains the phase after two of three calls. With a period of two calls the phase is limited to one call, so
-    // the next call checks the second half.
+    // In the record, two of three calls are done. With a schedule of two calls, the position is limited to one, so the
+    // next call checks the second half.
     assert!(restored(2).check_stripe(&[0.0, f32::NAN]));
     assert!(!restored(2).check_stripe(&[f32::NAN, 0.0]));
     assert!(restored(1).check_stripe(&[0.0, f32::NAN]));

@@ -1,4 +1,4 @@
-//! `Timer` with a clock that runs backwards, and functions as clocks.
+//! Tests of `Timer` with a clock that runs backwards, and of closures as clocks.
 
 use training_monitor::Timer;
 use training_monitor::time::Clock;

@@ -1,4 +1,5 @@
-//! Errors of the encoder and the decoder: foreign and mismatching streams, invalid objects, and writers that fail.
+//! Errors of the encoder and the decoder: bytes that are no checkpoint, checkpoints of another model, invalid objects,
+//! and writers that fail.
 
 use super::{contents, header};
 use crate::model::{Model, Reordered};
@@ -25,22 +26,22 @@ fn foreign_newer_and_mismatching_streams_have_specific_errors() {
     assert_eq!(load(&with_correct_crc(newer), &mut Model::blank()), DecodeError::Version { found: 2 });
     let mut longer = Model::blank();
     longer.net.bias.push(0.0);
-    // The items are weight, bias, schedule, momentum, seed.
+    // The model lists weight, bias, schedule, momentum and seed. The bias is item 1, because items are counted from 0.
     assert_eq!(load(&bytes, &mut longer), DecodeError::Length { item: 1, expected: 101, found: 100 });
-    // In the order seed, schedule, bias, weight, momentum, "bias" is item 2.
+    // This model lists seed, schedule, bias, weight and momentum. The bias is item 2.
     let error = checkpoint::load(&bytes, &mut Reordered(&mut longer), None);
     assert_eq!(error, Err(DecodeError::Length { item: 2, expected: 101, found: 100 }));
     let mut other = [0.0f32; 3];
     let missing = checkpoint::load(&bytes, &mut Named::new("other", &mut other), None);
     assert_eq!(missing, Err(DecodeError::Missing { item: 0 }));
-    // A stream that contains one tensor twice is malformed, although its checksum is correct.
+    // A checkpoint that contains the same tensor twice is malformed, even if its checksum is correct.
     let duplicate = encode(&contents(header()), &mut Duplicate([1.0; 3]));
     let mut tensor = [0.0f32; 3];
     let error = checkpoint::load(&duplicate, &mut Named::new("a", &mut tensor), None);
     assert_eq!((error, tensor), (Err(DecodeError::Malformed), [0.0; 3]));
 }
 
-/// Objects that contain the same tensor twice under the name `a`.
+/// A listing that contains the same object twice, under the name `a`.
 struct Duplicate([f32; 3]);
 impl Objects for Duplicate {
     fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
@@ -51,7 +52,8 @@ impl Objects for Duplicate {
 
 #[test]
 fn invalid_objects_are_rejected_before_the_first_write() {
-    /// A state dict with the given number of equal tensors of one name.
+    /// A state dict that lists the same tensor several times. The fields are the name of the tensor, its elements, and
+    /// the number of times.
     struct Tensors(&'static str, Vec<f32>, u32);
     impl StateDict for Tensors {
         fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
@@ -73,7 +75,8 @@ fn invalid_objects_are_rejected_before_the_first_write() {
         assert_eq!(error(Named::new("m", Tensors(name, vec![1.0], 1))), EncodeError::Name, "{name:?}");
     }
     assert_eq!(error(Named::new("m", Tensors("w", vec![1.0], 257))), EncodeError::TooManyItems);
-    /// A state dict with a tensor of six elements that reports the given shape.
+    /// A state dict with one tensor of six elements. The field is the shape that the state dict reports for this
+    /// tensor.
     struct Shaped(&'static [u32]);
     impl StateDict for Shaped {
         fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
@@ -98,7 +101,8 @@ fn invalid_objects_are_rejected_before_the_first_write() {
 
 #[test]
 fn a_write_error_keeps_its_cause_and_a_write_of_zero_bytes_is_an_error() {
-    /// Accepts up to 5 bytes in each of the given number of writes. Each later write returns the given result.
+    /// A writer that fails after some writes. The first field is the number of successful writes, of at most 5 bytes
+    /// each. The second field is the result of all later writes.
     struct Failing(usize, Result<usize, ErrorKind>);
     impl ErrorType for Failing {
         type Error = ErrorKind;

@@ -1,4 +1,4 @@
-//! The structures that FORMAT.md documents, with their fields in the same order.
+//! The structures of a checkpoint. Their fields are in the order that FORMAT.md documents.
 
 use serde::Deserialize;
 

@@ -1,8 +1,9 @@
-//! Tests the encoder and the decoder against FORMAT.md: plain structures that postcard decodes alone, golden files that
-//! every later version must read, and all kinds of damaged streams.
+//! Tests of the encoder and the decoder against FORMAT.md, the documentation of the checkpoint format. The crate
+//! postcard must decode a checkpoint into plain structures. Every later version must read the golden files, which are
+//! checkpoints in the repository. The decoder must reject damaged checkpoints.
 //!
-//! `GOLDEN=write cargo test -p training-monitor --test checkpoint_format` overwrites the golden files. Use it only for a
-//! new version of the format.
+//! The command `GOLDEN=write cargo test -p training-monitor --test checkpoint_format` overwrites the golden files. Use
+//! it only for a new version of the format.
 
 mod errors;
 mod format_md;
@@ -27,7 +28,7 @@ fn header() -> Header<'static> {
     Header { step: 300, sequence: 5, iteration: 70_000, score: Some(-0.25), score_name: Some("val_loss") }
 }
 
-/// Keeps the size of each write.
+/// A writer that discards all bytes and records the size of each write.
 #[derive(Default)]
 struct WriteSizes(Vec<usize>);
 impl ErrorType for WriteSizes {
@@ -43,7 +44,8 @@ impl Write for WriteSizes {
     }
 }
 
-/// Returns the newest checkpoint of a run with all four handlers.
+/// Returns the newest checkpoint of a run with four handlers: `TerminateOnNan`, `EarlyStopping`, `Timer` and
+/// `ModelCheckpoint`.
 fn checkpoint_of_a_run() -> Vec<u8> {
     let mut model = Model::new(2);
     let mut ticks = 0;
@@ -94,18 +96,18 @@ fn postcard_decodes_the_documented_structures() {
     let (guard, stopping) = (HandlerKind::TERMINATE_ON_NAN, HandlerKind::EARLY_STOPPING);
     let (timer, checkpoint) = (HandlerKind::TIMER, HandlerKind::MODEL_CHECKPOINT);
     assert_eq!([guard, stopping, timer, checkpoint].map(HandlerKind::code), [4, 1, 2, 3]);
-    // EarlyStopping: counter 0, best score 9.
+    // The state of EarlyStopping is the counter 0 and the best score 9.
     assert_eq!(run.handlers[1].state, [&[0, 1][..], &9.0f32.to_le_bytes()].concat());
-    // Timer: 12 steps, running.
+    // The last two bytes of the timer state are the step count, 12, and the flag of a running timer, 1.
     assert_eq!(run.handlers[2].state.split_last_chunk::<2>().unwrap().1, &[12, 1]);
-    // ModelCheckpoint: 3 calls, a pending save of step 3 with score 9.
+    // The state of ModelCheckpoint: it was called 3 times, and its save of step 3 with the score 9 is not complete yet.
     assert_eq!(run.handlers[3].state, [&[3, 1, 3, 1][..], &9.0f32.to_le_bytes()].concat());
 }
 
 #[test]
 fn payloads_start_at_multiples_of_four() {
-    // Names of different lengths shift the payload to every alignment. The length fields of these payloads take one, two
-    // and three bytes.
+    // Names of different lengths require 0 to 3 bytes of padding before the tensor data. The length of the data is
+    // encoded in one, two or three bytes.
     for len in [1usize, 31, 32, 5000] {
         for name in 1..=8 {
             let mut values = vec![1.5f32; len];
@@ -130,11 +132,11 @@ fn a_saved_model_is_loaded_bit_for_bit() {
     assert_eq!(loaded, model);
     assert_eq!(loaded.momentum.map(f32::to_bits), model.momentum.map(f32::to_bits));
     assert_eq!((info.step, info.sequence, info.iteration, info.len as usize), (300, 5, 70_000, bytes.len()));
-    // The decoder finds objects and tensors by name, so the order in which the model lists them does not matter.
+    // The decoder finds objects and tensors by their names. The model may list them in another order.
     let mut reordered = Model::blank();
     checkpoint::load(&bytes, &mut Reordered(&mut reordered), None).unwrap();
     assert_eq!(reordered, model);
-    // A load of one object skips the other objects of the stream.
+    // This model has only the object `momentum`. The decoder skips the other objects of the checkpoint.
     let mut momentum = [0.0f32; 7];
     checkpoint::load(&bytes, &mut Named::new("momentum", &mut momentum), None).unwrap();
     assert_eq!(momentum, model.momentum);
@@ -169,7 +171,7 @@ fn a_flipped_bit_or_a_truncation_is_an_error_and_leaves_the_model_unchanged() {
     }
 }
 
-/// Collects one line for each object name, tensor and value, and counts the payload bytes.
+/// A visitor that collects one line for each object name, tensor and value, and counts the bytes of tensor data.
 #[derive(Default)]
 struct Summary {
     lines: Vec<String>,
@@ -212,7 +214,8 @@ fn a_stream_of_one_object_lists_all_objects_of_the_checkpoint() {
     for stream in &streams[1..] {
         loader.verify::<Crc32, _>(&mut &stream[..], None).unwrap();
     }
-    // The stream of "net" was not verified, so its tensor "bias", item 2 of the model, is missing.
+    // The loop has skipped the first stream, which contains the object "net". Its tensor "bias" is item 2 of the model,
+    // and the first item that is missing.
     assert_eq!(loader.check_complete::<()>(), Err(DecodeError::Missing { item: 2 }));
     for stream in streams.iter().rev() {
         loader.verify::<Crc32, _>(&mut &stream[..], None).unwrap();
@@ -243,8 +246,8 @@ fn the_encoder_writes_and_reads_the_golden_files() {
         assert_eq!(info.len as usize, committed.len(), "{name}");
         assert_eq!(committed, encoded, "{name}: the encoder must write the same bytes for version 1");
     }
-    // An older version wrote this file. That version did not reset the data offset at the end of an epoch. The test
-    // program `engine_batches` resumes runs from such records.
+    // An older version of the crate wrote this file. That version did not reset the data offset at the end of an epoch,
+    // so the offset is 12 instead of 4. The file must remain readable.
     let older = std::fs::read(directory.join("v1-run-counting-on.ckpt")).unwrap();
     let data_offset =
         |bytes: &[u8]| postcard::from_bytes::<format_md::Checkpoint>(bytes).unwrap().run.map(|run| run.data_offset);

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use training_monitor::checkpoint::{ObjectVisitor, TensorUnavailable, TensorView, TensorVisitor};
 use training_monitor::{Objects, StateDict};
 
-/// Two state dicts, `net` and `momentum`, and two values, `schedule` and `seed`.
+/// The saved objects: two state dicts, `net` and `momentum`, and two values, `schedule` and `seed`.
 #[derive(Objects, Clone, PartialEq, Debug)]
 pub struct Model {
     pub net: Net,
@@ -62,7 +62,7 @@ impl Model {
     }
 }
 
-/// Lists the objects and tensors of a model in another order than the model itself.
+/// A wrapper that lists the objects and tensors of a model in another order.
 pub struct Reordered<'a>(pub &'a mut Model);
 
 impl Objects for Reordered<'_> {
@@ -83,7 +83,7 @@ impl StateDict for ReorderedNet<'_> {
     }
 }
 
-/// Overwrites all tensors with 9.0.
+/// A visitor that overwrites all tensors with 9.0.
 pub struct Overwrite;
 
 impl ObjectVisitor for Overwrite {

@@ -1,16 +1,18 @@
-//! Random test programs for the engine: a run, its data, and handlers that make requests at events.
+//! Random test programs for the engine. A program consists of the settings of a run, its data, and requests that it
+//! makes at certain events.
 //!
-//! A [`Script`] is generated from a seed and is the same in every test run. Each event and each call of the step function
-//! adds an entry to a [`Log`], which serves as the model of the run, so a test can compare two executions of one script.
-//! The requests of a script depend only on the event and on the counters, never on earlier requests: a resumed run
-//! therefore makes the same requests as the uninterrupted one. This module does not contain the expected behaviour of the
-//! engine.
+//! A [`Script`] is generated from a seed, so it is the same in every test run. Each event and each call of the step
+//! function appends an entry to a [`Log`]. A test can then compare the logs of two executions of one script. The log
+//! also serves as the model of the run.
+//!
+//! The requests of a script depend only on the event and on the counters. A resumed run therefore makes the same
+//! requests as an uninterrupted one. This module does not contain the expected behaviour of the engine.
 
 #![allow(dead_code, reason = "each test program uses a part of this module")]
 
 use training_monitor::{Event, Handler, State, StopReason, UserEvent};
 
-/// SplitMix64, a small generator that is good enough to generate scripts. The field is the state.
+/// The random generator SplitMix64. Its quality is sufficient for test scripts. The field is its internal state.
 #[derive(Clone, Copy, Debug)]
 pub struct Random(pub u64);
 
@@ -30,7 +32,7 @@ impl Random {
     }
 }
 
-/// A request that a handler or the step function makes to the engine.
+/// A request to the engine, made by a handler or by the step function.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Request {
     /// Stop the run.
@@ -55,12 +57,13 @@ impl Request {
     }
 }
 
-/// A request and the moment of the run at which the script makes it.
+/// A request, and the time at which the script makes it.
 #[derive(Clone, Copy, Debug)]
 pub struct Action {
-    /// The event at which the request is made; `None` for the step function.
+    /// The event at which the request is made. `None` means that the step function makes it.
     pub event: Option<Event>,
-    /// The value that the event must have, as the event filters define it: an iteration or an epoch.
+    /// The epoch or the iteration in which the request is made. The kind of the event decides which of the two is
+    /// compared.
     pub value: u32,
     /// The request.
     pub request: Request,
@@ -75,11 +78,11 @@ pub struct Script {
     pub epoch_length: u32,
     /// Number of batches in the data.
     pub batches: u32,
-    /// The requests. At most one of them fires a user event, so the event queue never overflows.
+    /// All requests of the script. At most one of them fires a user event, so the event queue does not overflow.
     pub actions: Vec<Action>,
 }
 
-/// The events at which a script may make requests, for `run` and for a manual loop.
+/// The events at which a script can make requests. Both `run` and a manual loop fire them.
 const EVENTS: [Event; 8] = [
     Event::Started,
     Event::EpochStarted,
@@ -101,7 +104,7 @@ impl Script {
         Self::generate(seed, &EVENTS)
     }
 
-    /// Generates the script of this seed, with requests at batch events too. Only `run` fires batch events.
+    /// Generates the script of this seed. The script can also make requests at batch events, which only `run` fires.
     #[must_use]
     pub fn with_batch_events(seed: u64) -> Self {
         Self::generate(seed, &[&EVENTS[..], &BATCH_EVENTS].concat())
@@ -119,7 +122,8 @@ impl Script {
             let request = match random.below(6) {
                 0 | 1 => Request::Terminate,
                 2 | 3 => Request::TerminateEpoch,
-                // A second user event at the same event would make the result depend on the order of the queue.
+                // Only the first request may fire a user event. With two of them, the result would depend on the order
+                // of the event queue.
                 4 if index == 0 => Request::Fire(UserEvent { id: 3, value: random.below(9) }),
                 _ => Request::MaxEpochs(random.below(6)),
             };
@@ -136,10 +140,10 @@ impl Script {
     }
 }
 
-/// An event or a call of the step function.
+/// A log entry: an event, or a call of the step function.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Entry {
-    /// The event; `None` for the step function.
+    /// The event, or `None` for a call of the step function.
     pub event: Option<Event>,
     /// The batch of the step function; 0 for events.
     pub batch: u32,
@@ -148,13 +152,13 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The entry of an event that fires now.
+    /// Returns the log entry of `event`, with the current counters.
     #[must_use]
     pub fn event(event: Event, state: &State<u32>) -> Self {
         Entry { event: Some(event), batch: 0, counters: (state.epoch(), state.iteration(), state.offset()) }
     }
 
-    /// The entry of a call of the step function with `batch`.
+    /// Returns the log entry of a call of the step function with `batch`.
     #[must_use]
     pub fn step(batch: u32, state: &State<u32>) -> Self {
         Entry { event: None, batch, counters: (state.epoch(), state.iteration(), state.offset()) }
@@ -164,7 +168,7 @@ impl Entry {
 /// All entries of a run, in order.
 pub type Log = Vec<Entry>;
 
-/// Adds every event to the log.
+/// A handler that appends every event to the log.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Recorder;
 
@@ -174,7 +178,7 @@ impl Handler<Log, u32> for Recorder {
     }
 }
 
-/// Makes the requests of a script at events.
+/// A handler that makes the requests of a script at their events.
 #[derive(Clone, Copy, Debug)]
 pub struct ScriptHandler<'a>(pub &'a Script);
 

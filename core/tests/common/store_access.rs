@@ -1,11 +1,12 @@
-//! Reads everything that a store holds.
+//! Helpers that read the checkpoints of a store.
 
 #![allow(dead_code, reason = "each test program uses a part of this module")]
 
 use training_monitor::embedded_io::Read;
 use training_monitor::store::{CheckpointMeta, Store};
 
-/// Returns all checkpoints that the store lists, or an error if the list does not end.
+/// Returns all checkpoints that the store lists. More than 1000 checkpoints are an error, because the list might be
+/// endless.
 pub fn list_checkpoints<S: Store>(store: &mut S) -> Result<Vec<CheckpointMeta>, String> {
     let mut checkpoints = Vec::new();
     while let Some(meta) =
@@ -19,7 +20,7 @@ pub fn list_checkpoints<S: Store>(store: &mut S) -> Result<Vec<CheckpointMeta>, 
     Ok(checkpoints)
 }
 
-/// Returns the bytes of the first stream of the checkpoint with this step.
+/// Returns the first stream (encoded bytes) of the checkpoint with this step.
 pub fn read_stream<S: Store>(store: &mut S, step: u32) -> Result<Vec<u8>, S::Error> {
     let mut reader = store.open(step, 0)?;
     let (mut bytes, mut buffer) = (Vec::new(), [0; 512]);

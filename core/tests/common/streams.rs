@@ -1,10 +1,10 @@
-//! Checkpoint streams in memory.
+//! Helpers that encode and modify checkpoints in memory.
 
 #![allow(dead_code, reason = "each test program uses a part of this module")]
 
 use training_monitor::checkpoint::{self, Contents, Objects};
 
-/// Returns the stream of a checkpoint. Checks that `measure` returns its length.
+/// Encodes a checkpoint and returns its bytes. Checks that `measure` returns the same length.
 pub fn encode<T: Objects + ?Sized>(contents: &Contents<'_>, objects: &mut T) -> Vec<u8> {
     let mut bytes = Vec::new();
     let encoded = checkpoint::encode(&mut bytes, contents, objects).unwrap();
@@ -13,7 +13,8 @@ pub fn encode<T: Objects + ?Sized>(contents: &Contents<'_>, objects: &mut T) -> 
     bytes
 }
 
-/// Replaces the checksum at the end of a modified stream with the correct one.
+/// Replaces the checksum (the last four bytes of a checkpoint) with the correct one. A test calls this after it has
+/// modified other bytes.
 pub fn with_correct_crc(mut bytes: Vec<u8>) -> Vec<u8> {
     let body = bytes.len() - 4;
     let crc = crc32fast::hash(&bytes[..body]).to_le_bytes();
