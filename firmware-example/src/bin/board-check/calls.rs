@@ -25,7 +25,7 @@ const MIN_PAINTED_DEPTH: u64 = 128;
 fn may_call(caller: &str, callee: &str) -> bool {
     let implements =
         |name: &str, trait_name: &str| name.contains(&format!(" as training_monitor::checkpoint::{trait_name}>::"));
-    let decodes = caller.contains("checkpoint::read::") && !implements(caller, "read::decoder::Sink");
+    let decodes = caller.contains("checkpoint::read::decoder::") && !implements(caller, "read::decoder::Sink");
     let sink = decodes && implements(callee, "read::decoder::Sink");
     sink || implements(callee, "read::input::ChecksummedSource") || implements(callee, "write::output::ChecksummedSink")
 }
