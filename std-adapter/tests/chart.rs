@@ -1,5 +1,5 @@
-//! Tests of the chart. The environment variable `CHART` can contain a path; the test then writes the chart to that file
-//! for visual inspection.
+//! Tests of the charts. The environment variables `CHART` and `COMPARISON` can contain paths. The tests then write the chart
+//! of one run and the chart of two runs to these files for visual inspection.
 
 use training_monitor_std::{chart, history::HistoryEvent};
 
@@ -95,6 +95,34 @@ fn chart_shows_all_parts_of_a_run() {
 fn chart_of_an_empty_history_is_valid() {
     for events in [vec![], vec![HistoryEvent::Iteration { iteration: 1, loss: None, seconds: None }]] {
         let svg = chart::draw(&events, "");
+        assert!(svg.ends_with("</svg>\n") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+    }
+}
+
+#[test]
+fn comparison_shows_all_runs_in_the_same_panels() {
+    let events = artificial_history();
+    let half = &events[..events.len() / 2];
+    let runs = [chart::NamedRun { name: "all", events: &events }, chart::NamedRun { name: "h <lf", events: half }];
+    let svg = chart::compare(&runs, "two & more");
+    if let Ok(path) = std::env::var("COMPARISON") {
+        std::fs::write(path, &svg).unwrap();
+    }
+    for part in
+        ["two &amp; more", "h &lt;lf", "EarlyStopping at 990", "training loss, smoothed</text>", "µs (median of 17"]
+    {
+        assert!(svg.contains(part), "{part}");
+    }
+    // Each of the four panels has a title and a curve for each run. Only the first run has stopped.
+    assert_eq!((svg.matches("<polyline").count(), svg.matches("<circle").count()), (8, 4));
+    assert!(!svg.contains("NaN") && !svg.contains("inf"));
+}
+
+#[test]
+fn comparison_of_empty_histories_is_valid() {
+    let empty = chart::NamedRun { name: "", events: &[] };
+    for runs in [&[][..], &[empty], &[empty, empty]] {
+        let svg = chart::compare(runs, "");
         assert!(svg.ends_with("</svg>\n") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
     }
 }

@@ -1,6 +1,7 @@
 //! Annotations of a chart: vertical lines through all panels, and the symbols of checkpoints.
 
-use super::{BEST, Chart, LOSS, LOSS_HEIGHT, RESUME, STOP, TOP, escape_xml};
+use super::canvas::escape_xml;
+use super::{BEST, Chart, LOSS, LOSS_HEIGHT, RESUME, STOP, TOP};
 use crate::progress::variant_to_words;
 use std::fmt::{self, Write};
 
@@ -25,7 +26,7 @@ impl Chart<'_> {
     /// Returns the annotations of the run, from left to right.
     fn annotations(&self) -> Vec<Annotation> {
         let annotate = |iteration: f64, color, dash, label: String| {
-            let x = self.x.to_pixel(iteration);
+            let x = self.canvas.x.to_pixel(iteration);
             Annotation { x, color, dash, label }
         };
         let resumes = self.run.resumes.iter().map(|at| annotate(*at, RESUME, "4 3", "resumed".to_owned()));
@@ -42,7 +43,7 @@ impl Chart<'_> {
     pub(super) fn draw_annotation_lines(&mut self, top: f64, bottom: f64) -> fmt::Result {
         for Annotation { x, color, dash, .. } in self.annotations() {
             writeln!(
-                self.svg,
+                self.canvas.svg,
                 r#"<path d="M{x:.1} {top:.1}V{bottom:.1}" stroke="{color}" stroke-width="1.4" stroke-dasharray="{dash}"/>"#
             )?;
         }
@@ -66,7 +67,7 @@ impl Chart<'_> {
             let (y, anchor) = [(TOP + 6.0, "end"), (TOP + LOSS_HEIGHT - 6.0, "start")][place];
             let (x, text) = (x - 5.0, escape_xml(&label));
             writeln!(
-                self.svg,
+                self.canvas.svg,
                 r##"<text transform="translate({x:.1} {y:.1}) rotate(-90)" text-anchor="{anchor}" font-size="11" fill="{color}" stroke="#ffffff" stroke-width="3" paint-order="stroke">{text}</text>"##
             )?;
         }
@@ -75,18 +76,18 @@ impl Chart<'_> {
 
     /// Draws the symbol of the best checkpoint.
     pub(super) fn draw_star(&mut self, x: f64, y: f64, size: f64) -> fmt::Result {
-        self.svg.write_str(r#"<polygon points=""#)?;
+        self.canvas.svg.write_str(r#"<polygon points=""#)?;
         for corner in 0..10 {
             let angle = f64::from(corner) * std::f64::consts::PI / 5.0;
             let radius = if corner % 2 == 0 { size } else { size * 0.42 };
-            write!(self.svg, "{:.1},{:.1} ", x + radius * angle.sin(), y - radius * angle.cos())?;
+            write!(self.canvas.svg, "{:.1},{:.1} ", x + radius * angle.sin(), y - radius * angle.cos())?;
         }
-        writeln!(self.svg, r##"" fill="{BEST}" stroke="#ffffff"/>"##)
+        writeln!(self.canvas.svg, r##"" fill="{BEST}" stroke="#ffffff"/>"##)
     }
 
     /// Draws the symbol of a failed save.
     pub(super) fn draw_cross(&mut self, x: f64, y: f64) -> fmt::Result {
         let (x, y) = (x - 4.0, y - 4.0);
-        writeln!(self.svg, r#"<path d="M{x:.1} {y:.1}l8 8m0 -8l-8 8" stroke="{STOP}" stroke-width="2"/>"#)
+        writeln!(self.canvas.svg, r#"<path d="M{x:.1} {y:.1}l8 8m0 -8l-8 8" stroke="{STOP}" stroke-width="2"/>"#)
     }
 }

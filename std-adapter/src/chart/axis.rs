@@ -1,4 +1,39 @@
-//! An axis of a chart. An axis maps a range of values to a range of pixels, and chooses its tick marks.
+//! The axes of a chart: ranges of values, the mapping of values to pixels, tick marks and their labels.
+
+/// A range of values for the vertical axis of a chart.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct ValueRange {
+    /// The lowest value.
+    pub low: f64,
+    /// The highest value.
+    pub high: f64,
+}
+
+impl ValueRange {
+    /// Returns the smallest range that contains all `values`, or `None` if there is no value.
+    #[must_use]
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<ValueRange> {
+        values.into_iter().fold(None, |range, value| match range {
+            None => Some(ValueRange { low: value, high: value }),
+            Some(ValueRange { low, high }) => Some(ValueRange { low: low.min(value), high: high.max(value) }),
+        })
+    }
+
+    /// Returns whether the axis should be logarithmic. It should if all values are positive and the highest value is
+    /// more than 50 times the lowest value.
+    ///
+    /// ```
+    /// use training_monitor_std::chart::ValueRange;
+    ///
+    /// let is_logarithmic = |values: [f64; 3]| ValueRange::of(values).unwrap().is_logarithmic();
+    /// assert!(is_logarithmic([0.01, 0.2, 1.0]));
+    /// assert!(!is_logarithmic([0.0, 0.2, 1.0]));
+    /// ```
+    #[must_use]
+    pub fn is_logarithmic(self) -> bool {
+        self.low > 0.0 && self.high / self.low > 50.0
+    }
+}
 
 /// A linear or logarithmic axis.
 #[derive(Clone, Copy, Debug)]
@@ -22,15 +57,13 @@ impl Axis {
         Axis { low, high, low_pixel, high_pixel, is_log: false }
     }
 
-    /// Creates an axis that shows all `values` and a small margin. The axis is logarithmic if all values are positive
-    /// and the highest value is more than 50 times the lowest value.
-    pub fn for_values(values: impl Iterator<Item = f64> + Clone, low_pixel: f64, high_pixel: f64) -> Axis {
-        let low = values.clone().fold(f64::INFINITY, f64::min);
-        let high = values.fold(f64::NEG_INFINITY, f64::max);
-        if low > high {
+    /// Creates an axis that shows all values of `range` and a small margin. The axis is logarithmic if
+    /// [`ValueRange::is_logarithmic`] says so.
+    pub fn for_range(range: Option<ValueRange>, low_pixel: f64, high_pixel: f64) -> Axis {
+        let Some(range @ ValueRange { low, high }) = range else {
             return Axis::linear(0.0, 1.0, low_pixel, high_pixel);
-        }
-        if low > 0.0 && high / low > 50.0 {
+        };
+        if range.is_logarithmic() {
             return Axis { low: low.ln() - 0.1, high: high.ln() + 0.1, low_pixel, high_pixel, is_log: true };
         }
         let margin = (high - low) * 0.06;
@@ -82,6 +115,11 @@ pub(super) fn format_number(value: f64) -> String {
     if text == "-0" { "0".to_owned() } else { text.to_owned() }
 }
 
+/// Formats a number with at most four digits after the decimal point.
+pub(super) fn format_rounded(value: f64) -> String {
+    format_number((value * 1e4).round() / 1e4)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,10 +129,10 @@ mod tests {
         assert_eq!(Axis::linear(0.0, 430.0, 0.0, 1.0).ticks(5), [0.0, 100.0, 200.0, 300.0, 400.0]);
         let ticks: Vec<String> = Axis::linear(0.47, 1.02, 0.0, 1.0).ticks(4).into_iter().map(format_number).collect();
         assert_eq!(ticks, ["0.6", "0.8", "1"]);
-        let log = Axis::for_values([0.002, 3.0].into_iter(), 0.0, 1.0);
+        let log = Axis::for_range(ValueRange::of([0.002, 3.0]), 0.0, 1.0);
         assert_eq!(log.ticks(4).into_iter().map(format_number).collect::<Vec<_>>(), ["0.01", "0.1", "1"]);
         // An axis for no values and an axis for a single value also have a usable range.
-        assert!(!Axis::for_values([].into_iter(), 0.0, 1.0).ticks(4).is_empty());
-        assert!(Axis::for_values([2.0].into_iter(), 0.0, 1.0).to_pixel(2.0).is_finite());
+        assert!(!Axis::for_range(ValueRange::of([]), 0.0, 1.0).ticks(4).is_empty());
+        assert!(Axis::for_range(ValueRange::of([2.0]), 0.0, 1.0).to_pixel(2.0).is_finite());
     }
 }

@@ -141,17 +141,3 @@ impl Run {
         Some((best, metric.map(|(name, _)| name.as_str())))
     }
 }
-
-/// Smooths a curve with an exponential moving average. Each result is the weighted mean of a value and of all previous
-/// values. Older values have smaller weights.
-pub(super) fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    // Average over about one fortieth of all points, but at least three points.
-    let keep = 1.0 - 1.0 / (points.len() as f64 / 40.0).max(3.0);
-    let (mut sum, mut weight) = (0.0, 0.0);
-    let mean = |(iteration, value): &(f64, f64)| {
-        sum = keep * sum + value;
-        weight = keep * weight + 1.0;
-        (*iteration, sum / weight)
-    };
-    points.iter().map(mean).collect()
-}

@@ -102,18 +102,13 @@ pub fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
-/// The unit in which a time of this many seconds is shown, and how many of these units make a second.
-pub fn time_unit(seconds: f64) -> (&'static str, f64) {
-    match seconds {
+/// A time in seconds, milliseconds or microseconds.
+pub fn duration(seconds: f64) -> String {
+    let (unit, per_second) = match seconds {
         seconds if seconds < 1e-3 => ("µs", 1e6),
         seconds if seconds < 1.0 => ("ms", 1e3),
         _ => ("s", 1.0),
-    }
-}
-
-/// A time in the unit that [`time_unit`] selects.
-pub fn duration(seconds: f64) -> String {
-    let (unit, per_second) = time_unit(seconds);
+    };
     format!("{} {unit}", rounded(seconds * per_second))
 }
 

@@ -1,9 +1,8 @@
 //! `plot`: draws the histories of one or several runs as a picture, as text in the terminal, or as TensorBoard event files.
 //!
-//! The chart of the library (`training_monitor_std::chart`) draws a single run. `compare` draws several runs into one SVG.
-//! A PNG is the same SVG, rendered. `series` prepares the data of `compare` and of the charts in the terminal.
+//! The library (`training_monitor_std::chart`) draws the pictures as SVG, and `png` renders them. `series` prepares the data
+//! of the charts in the terminal.
 
-mod compare;
 mod png;
 mod run;
 pub mod series;
@@ -21,7 +20,7 @@ use std::process::ExitCode;
 use training_monitor_std::chart;
 
 /// A title with the names of all runs has at most this many characters.
-const MAX_TITLE: usize = 80;
+const MAX_TITLE: usize = 64;
 
 /// Draws the history of a run
 ///
@@ -94,7 +93,8 @@ fn picture(runs: &[Run], arguments: &Plot, file: &Path) -> Result<Vec<u8>> {
             let names = runs.iter().map(|run| run.name.as_str()).collect::<Vec<_>>().join(", ");
             // The legend also contains the names, so a title that would be too long only states the number of runs.
             let names = if names.len() > MAX_TITLE { count(runs.len(), "run") } else { names };
-            compare::draw(runs, &title.unwrap_or(names))?
+            let named: Vec<chart::NamedRun<'_>> = runs.iter().map(Run::as_named).collect();
+            chart::compare(&named, &title.unwrap_or(names))
         }
     };
     if is_png { png::render(&svg, arguments.width) } else { Ok(svg.into_bytes()) }

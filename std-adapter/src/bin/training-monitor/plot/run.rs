@@ -1,11 +1,11 @@
-//! A run as its history records it, and the series of values in it.
+//! A run as its history records it.
 
-use super::series::Points;
 use crate::error::{CliError, Result};
 use crate::files;
 use std::io;
 use std::path::{Path, PathBuf};
 use training_monitor_std::History;
+use training_monitor_std::chart::NamedRun;
 use training_monitor_std::history::{HistoryError, HistoryEvent};
 
 /// The history of a run.
@@ -22,52 +22,9 @@ impl Run {
         Ok(Run { name: run_name(path), events })
     }
 
-    /// Iteration and loss of each iteration with a finite loss.
-    pub fn losses(&self) -> Points {
-        let loss = |event: &HistoryEvent| match event {
-            HistoryEvent::Iteration { iteration, loss, .. } => Some((f64::from(*iteration), f64::from((*loss)?))),
-            _ => None,
-        };
-        self.events.iter().filter_map(loss).collect()
-    }
-
-    /// Iteration and duration in seconds of each iteration with a recorded duration.
-    pub fn seconds(&self) -> Points {
-        let seconds = |event: &HistoryEvent| match event {
-            HistoryEvent::Iteration { iteration, seconds, .. } => Some((f64::from(*iteration), (*seconds)?)),
-            _ => None,
-        };
-        self.events.iter().filter_map(seconds).collect()
-    }
-
-    /// The metrics of the epochs, in the order in which the history first mentions them.
-    pub fn metrics(&self) -> Vec<(String, Points)> {
-        let mut metrics = Vec::<(String, Points)>::new();
-        for event in &self.events {
-            let HistoryEvent::Epoch { iteration, metrics: values, .. } = event else { continue };
-            for (name, value) in values {
-                let Some(value) = value else { continue };
-                let point = (f64::from(*iteration), *value);
-                match metrics.iter_mut().find(|(known, _)| known == name) {
-                    Some((_, points)) => points.push(point),
-                    None => metrics.push((name.clone(), vec![point])),
-                }
-            }
-        }
-        metrics
-    }
-
-    /// The iteration at which the run stopped, and the reason.
-    pub fn stop(&self) -> Option<(f64, &str)> {
-        self.events.iter().rev().find_map(|event| match event {
-            HistoryEvent::Stopped { reason, iteration, .. } => Some((f64::from(*iteration), reason.as_str())),
-            _ => None,
-        })
-    }
-
-    /// The last iteration in the history.
-    pub fn last_iteration(&self) -> u32 {
-        self.events.iter().filter_map(HistoryEvent::iteration).max().unwrap_or(0)
+    /// The run as the charts of the library take it.
+    pub fn as_named(&self) -> NamedRun<'_> {
+        NamedRun { name: &self.name, events: &self.events }
     }
 }
 

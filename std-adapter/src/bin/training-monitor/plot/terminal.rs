@@ -1,7 +1,7 @@
 //! Charts as text, for `plot` without a picture file and for the live view of `watch`.
 
 use super::run::Run;
-use super::series::{Panel, loss_and_metric_panels};
+use super::series::{last_iteration, vertical_bounds};
 use crate::error::Result;
 use crate::numbers::rounded;
 use crate::output;
@@ -13,6 +13,7 @@ use ratatui::text::Line;
 use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, Widget};
 use std::fmt::Write as _;
 use std::io::Write;
+use training_monitor_std::chart::{self, NamedRun, Panel};
 
 /// The colours of the runs.
 const COLORS: [Color; 6] = [Color::Cyan, Color::Yellow, Color::Green, Color::Magenta, Color::Red, Color::Blue];
@@ -28,28 +29,33 @@ pub fn print(runs: &[Run]) -> Result<()> {
         let color = ansi_code(color(index));
         output::check_write(writeln!(out, "\x1b[{color}m──\x1b[0m {}", run.name))?;
     }
-    for panel in &loss_and_metric_panels(runs) {
+    let named: Vec<NamedRun<'_>> = runs.iter().map(Run::as_named).collect();
+    for panel in &chart::panels(&named) {
         let area = Rect::new(0, 0, width, HEIGHT);
         let mut buffer = Buffer::empty(area);
-        chart(panel, runs.len() > 1).render(area, &mut buffer);
+        let legend = if runs.len() > 1 { named.as_slice() } else { &[] };
+        chart(panel, legend).render(area, &mut buffer);
         output::check_write(out.write_all(to_ansi_text(&buffer).as_bytes()))?;
     }
     Ok(())
 }
 
-/// The widget that draws a panel.
-pub fn chart(panel: &Panel, has_legend: bool) -> Chart<'_> {
-    let end = panel.last_iteration().max(1.0);
-    let range = panel.range();
-    let datasets = panel.lines.iter().map(|line| {
+/// The widget that draws a panel. The legend shows the names of the runs in `legend`.
+pub fn chart<'a>(panel: &'a Panel, legend: &[NamedRun<'a>]) -> Chart<'a> {
+    let end = last_iteration(panel).max(1.0);
+    let [low, high] = vertical_bounds(panel);
+    let datasets = panel.curves.iter().map(|curve| {
         let dataset = Dataset::default().marker(Marker::Braille).graph_type(GraphType::Line);
-        let dataset = dataset.style(Style::default().fg(color(line.run))).data(&line.points);
-        if has_legend { dataset.name(line.name.as_str()) } else { dataset }
+        let dataset = dataset.style(Style::default().fg(color(curve.run))).data(&curve.points);
+        match legend.get(curve.run) {
+            Some(run) => dataset.name(run.name),
+            None => dataset,
+        }
     });
     let faint = Style::default().fg(Color::DarkGray);
     let labels = |low: f64, high: f64| [low, (low + high) / 2.0, high].map(rounded);
     let x = Axis::default().style(faint).bounds([0.0, end]).labels(labels(0.0, end));
-    let y = Axis::default().style(faint).bounds([range.low, range.high]).labels(labels(range.low, range.high));
+    let y = Axis::default().style(faint).bounds([low, high]).labels(labels(low, high));
     Chart::new(datasets.collect())
         .block(Block::bordered().border_style(faint).title(Line::from(format!(" {} ", panel.title))))
         .x_axis(x)

@@ -8,7 +8,7 @@ use super::run_status::{RunStatus, StoreStatus};
 use crate::error::{CliError, Result};
 use crate::handler_state::HandlerState;
 use crate::numbers::{count, duration, kibibytes, rounded};
-use crate::plot::series::{Panel, Points, smoothed};
+use crate::plot::series::{Points, single_panel};
 use crate::plot::terminal::chart;
 use ratatui::Frame;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
@@ -18,6 +18,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Paragraph, Wrap};
 use std::io;
 use std::time::{Duration, Instant};
+use training_monitor_std::chart::{Panel, smooth};
 
 /// The minimum time between two redraws.
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);
@@ -122,21 +123,21 @@ impl View<'_> {
         let max_charts = usize::from(area.height / 8).clamp(1, 3);
         let mut panels: Vec<Panel> = Vec::new();
         if !self.status.losses.is_empty() {
-            let points = smoothed(&self.status.losses, self.status.losses.len());
+            let points = smooth(&self.status.losses, self.status.losses.len());
             panels.push(if self.is_log {
-                Panel::single("log10 of the training loss", logarithms(&points))
+                single_panel("log10 of the training loss", logarithms(&points))
             } else {
-                Panel::single("training loss", points)
+                single_panel("training loss", points)
             });
         }
-        panels.extend(self.status.metrics.iter().map(|(name, points)| Panel::single(name, points.clone())));
+        panels.extend(self.status.metrics.iter().map(|(name, points)| single_panel(name, points.clone())));
         panels.truncate(max_charts);
         if panels.is_empty() {
-            panels.push(Panel::single("no data yet", vec![]));
+            panels.push(single_panel("no data yet", vec![]));
         }
         let rows = Layout::vertical(panels.iter().map(|_| Constraint::Fill(1))).split(area);
         for (panel, area) in panels.iter().zip(rows.iter()) {
-            frame.render_widget(chart(panel, false), *area);
+            frame.render_widget(chart(panel, &[]), *area);
         }
     }
 
