@@ -126,7 +126,8 @@ fn a_restored_entry_that_does_not_rank_is_evicted() {
     assert_eq!(policy.restore_entry(entry(1, 5.0)), None);
     assert_eq!(policy.restore_entry(entry(2, 1.0)).map(|evicted| evicted.step), Some(2));
     assert_eq!(policy.latest().map(|latest| latest.step), Some(1));
-    // The number of calls continues from the highest restored step, even if that checkpoint is evicted.
+    // The policy continues to count its calls at the highest step number that was found in the store. This also holds if
+    // the checkpoint with this step number is not kept.
     assert_eq!(policy.calls(), 2);
     let mut policy = ModelCheckpoint::<1>::by_score().keep_all();
     policy.restore_entry(entry(1, 5.0));

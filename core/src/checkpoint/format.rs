@@ -39,8 +39,8 @@ pub struct Contents<'a> {
 }
 
 impl Contents<'_> {
-    /// Creates contents with the step number `step`, without a score and without a run record. All objects are written,
-    /// and a NaN or an infinity in a tensor is an error. To change this, set the fields.
+    /// Describes a checkpoint with the step number `step`, all objects, no score and no run record. A NaN or an infinity in
+    /// a tensor is an error. Set the public fields to change these defaults.
     #[must_use]
     pub const fn new(step: u32) -> Self {
         Contents {

@@ -233,7 +233,8 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         self.reconcile(written.is_ok().then_some(decision.step));
         let bytes = written?;
         self.last_saved = Some(iteration);
-        // For the observer. `evict_unranked` removes the evicted checkpoint, and any that an earlier removal missed.
+        // Only the observer needs the step number of the evicted checkpoint. The call of `evict_unranked` below removes
+        // that checkpoint from the store.
         let evicted = self.policy.record_commit(decision).map(|evicted| evicted.step);
         let evicted = evicted.filter(|step| *step != decision.step);
         self.observer.on_checkpoint_event(&CheckpointEvent::Saved { decision, bytes, evicted });
