@@ -216,7 +216,7 @@ fn open_as<const W: usize, const E: usize, const SLOTS: usize, C: Checksum + 'st
 
 macro_rules! geometries {
     ($(($write:literal, $erase:literal, $erased:literal),)*) => {
-        /// The geometries that [`open`] supports.
+        /// The geometries that `open` supports.
         pub const GEOMETRIES: &[Geometry] = &[$(($write, $erase, $erased),)*];
 
         /// Opens 2 to 4 slots in `region` of a chip. The geometry of the chip must be one of the [`GEOMETRIES`].
