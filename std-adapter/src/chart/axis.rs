@@ -57,8 +57,8 @@ impl Axis {
         Axis { low, high, low_pixel, high_pixel, is_log: false }
     }
 
-    /// Creates an axis that shows all values of `range` and a small margin. The axis is logarithmic if
-    /// [`ValueRange::is_logarithmic`] says so.
+    /// Creates an axis that shows all values of `range` and a small margin. The method `is_logarithmic` of the range
+    /// decides whether the axis is logarithmic.
     pub fn for_range(range: Option<ValueRange>, low_pixel: f64, high_pixel: f64) -> Axis {
         let Some(range @ ValueRange { low, high }) = range else {
             return Axis::linear(0.0, 1.0, low_pixel, high_pixel);

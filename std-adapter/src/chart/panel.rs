@@ -50,7 +50,7 @@ pub fn panels(runs: &[NamedRun<'_>]) -> Vec<Panel> {
     loss_and_metric_panels(&runs.iter().map(|run| Run::new(run.events)).collect::<Vec<_>>())
 }
 
-/// Returns the panels of the losses and of the metrics, as [`panels`] describes them.
+/// Returns one panel with the smoothed losses of all runs, and one panel for each metric.
 pub(super) fn loss_and_metric_panels(runs: &[Run]) -> Vec<Panel> {
     let mut panels = vec![Panel { title: "training loss, smoothed".to_owned(), curves: Vec::new() }];
     let longest = longest_run(runs);
@@ -130,8 +130,9 @@ pub fn smooth(points: &[(f64, f64)], run_len: usize) -> Vec<(f64, f64)> {
     points.iter().map(mean).collect()
 }
 
-/// Reduces a curve to at most three points per pixel of a width of `width` pixels. A curve with more points is divided
-/// into chunks. Only the lowest and the highest point of each chunk remain, so that spikes stay visible.
+/// Reduces a curve to at most three points per pixel. `width` is the width of the chart in pixels. A curve with more
+/// points is divided into chunks. Only the lowest and the highest point of each chunk remain, so that spikes stay
+/// visible.
 pub(super) fn downsample(points: &[(f64, f64)], width: f64) -> Vec<(f64, f64)> {
     let chunk_len = points.len().div_ceil(width as usize);
     if chunk_len <= 3 {

@@ -40,7 +40,7 @@ pub(super) struct Save {
     pub step: u32,
     pub iteration: f64,
     pub score: Option<f32>,
-    /// Whether the checkpoint still exists at the end of the history.
+    /// `true` if the checkpoint still exists at the end of the history.
     pub is_kept: bool,
 }
 

@@ -1,4 +1,4 @@
-//! `diff`: which tensors and values of two checkpoints differ, and by how much.
+//! The command `diff`. It compares two checkpoints and shows which tensors and values differ, and by how much.
 
 use crate::error::Result;
 use crate::inspect::table::new_table;
@@ -14,13 +14,13 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Shows which tensors and values of two checkpoints differ
+/// Shows which tensors and values of two checkpoints differ.
 ///
-/// Exit code 0: no difference; 1: at least one difference. Elements are compared bit by bit, so 0 and -0 differ. Step
-/// number, score and the state of the run are not compared.
+/// The exit code is 0 if there is no difference, and 1 otherwise. Elements are compared bit by bit, so 0 and -0 differ.
+/// The step number, the score and the state of the run are not compared.
 #[derive(clap::Args, Debug)]
 pub struct Diff {
-    /// The first checkpoint: a file, a directory of checkpoints or a flash dump
+    /// The path of the first checkpoint: a file, a directory of checkpoints or a flash dump.
     pub a: PathBuf,
     /// The second checkpoint
     pub b: PathBuf,
@@ -29,26 +29,26 @@ pub struct Diff {
     pub json: bool,
     #[command(flatten)]
     pub selection: Selection,
-    /// The step number of the second checkpoint, if it differs from that of the first
+    /// The step number of the second checkpoint. The default is the step number of the first checkpoint.
     #[arg(long, value_name = "NUMBER")]
     pub step_b: Option<u32>,
     #[command(flatten)]
     pub geometry: Geometry,
 }
 
-/// The result of comparing one tensor or value.
+/// The result of the comparison of one tensor or value.
 enum Comparison<'a> {
     /// Both checkpoints have a tensor of this name and shape.
     Tensors { name: String, difference: TensorDifference },
-    /// Both checkpoints have a tensor of this name, with different shapes.
+    /// Both checkpoints have a tensor with this name, but the two tensors have different shapes.
     Shapes { name: String, a: &'a Tensor, b: &'a Tensor },
     /// Both checkpoints have a value of this name.
     Values { name: String, is_equal: bool },
-    /// Only the "first" or the "second" checkpoint has this tensor or value.
+    /// Only one checkpoint has a tensor or a value with this name. `checkpoint` is "first" or "second".
     OnlyIn { name: String, checkpoint: &'static str },
 }
 
-/// Runs `diff`.
+/// Runs the command `diff`.
 pub fn diff(arguments: &Diff) -> Result<ExitCode> {
     let load = |path: &Path, step: Option<u32>| -> Result<Stream> {
         let selection = Selection { step, ..arguments.selection.clone() };

@@ -1,6 +1,7 @@
-//! The error type of the tool. Each error names the file it is about and says what to do, if that is known.
+//! The error type of the tool. Each message names the file that caused the error. If the tool knows a remedy, the
+//! message also states the remedy.
 //!
-//! Errors do not choose the exit code: `main` does.
+//! An error contains no exit code. The function `main` chooses the exit code.
 
 use std::error::Error;
 use std::fmt;
@@ -12,18 +13,18 @@ use std::path::{Path, PathBuf};
 pub enum CliError {
     /// The operating system reported an error.
     Io {
-        /// The operation as a verb: "read", "write".
+        /// The failed operation as a verb, for example "read" or "write".
         action: &'static str,
         path: PathBuf,
         cause: io::Error,
     },
-    /// The file is of another kind than the command expects.
+    /// The file has another kind than the command expects.
     WrongFile { path: PathBuf, expected: &'static str, found: String },
-    /// The file is of the expected kind, but its content cannot be used.
+    /// The file has the expected kind, but the command cannot use its content.
     Content { path: PathBuf, reason: String },
-    /// The arguments contradict each other or the content of the files.
+    /// The command line arguments contradict each other, or they contradict the content of the files.
     Usage(String),
-    /// An error of a library or of the terminal that belongs to no file.
+    /// A library or the terminal reported an error that does not belong to a file.
     Other(Box<dyn Error>),
 }
 
@@ -48,7 +49,8 @@ impl CliError {
         CliError::Other(Box::new(error))
     }
 
-    /// Whether the reader closed the pipe that the tool writes to, as in `training-monitor inspect … | head -1`.
+    /// Returns whether a write failed because another program closed the pipe. In `training-monitor inspect … | head
+    /// -1`, the program `head` closes the pipe after one line.
     pub fn is_broken_pipe(&self) -> bool {
         matches!(self, CliError::Io { cause, .. } if cause.kind() == io::ErrorKind::BrokenPipe)
     }

@@ -1,4 +1,4 @@
-//! Reading and writing whole files, and detecting what kind of file the user passed.
+//! Reads and writes whole files, and guesses the kind of a file that the user passed.
 
 use crate::error::{CliError, Result};
 use std::path::{Path, PathBuf};
@@ -8,25 +8,28 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(CliError::io("read", path))
 }
 
-/// Writes a temporary file next to `path` and renames it, so that a failed write leaves an existing file unchanged.
+/// Writes a file. The function first writes a temporary file and then renames it to `path`. A failed write therefore
+/// leaves an existing file at `path` unchanged.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut temp = path.as_os_str().to_owned();
     temp.push(".tmp");
     let temp = PathBuf::from(temp);
     let written = std::fs::write(&temp, bytes).and_then(|()| std::fs::rename(&temp, path));
     written.map_err(|cause| {
-        // The write error is the one to report; a failure to remove the temporary file adds nothing to it.
+        // The write has failed, and this error is returned to the user. An error of removing the temporary file is
+        // ignored, because it would not help the user.
         let _ = std::fs::remove_file(&temp);
         CliError::Io { action: "write", path: path.to_owned(), cause }
     })
 }
 
-/// Whether a file starts with the magic bytes of a format that is neither text nor a stream of defmt frames.
+/// Returns whether a file begins like a checkpoint, a zip archive, a NumPy array or an ELF program. Such a file is not
+/// the log of a device.
 pub fn is_known_binary(bytes: &[u8]) -> bool {
     [&b"TMCK"[..], b"PK\x03\x04", b"\x93NUMPY", b"\x7fELF"].iter().any(|magic| bytes.starts_with(magic))
 }
 
-/// Guesses the kind of a file from its first bytes, for error messages about a wrong file.
+/// Guesses the kind of a file from its first bytes. The error messages about a wrong file contain the result.
 pub fn describe_content(bytes: &[u8]) -> String {
     let starts = |magic: &[u8]| bytes.starts_with(magic);
     let json = || bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');

@@ -1,7 +1,8 @@
-//! The run record of a checkpoint in readable form: the position of the engine, and the state of each handler.
+//! The run record of a checkpoint in a form that people can read. The run record contains the position of the engine
+//! and the state of each handler.
 //!
-//! The layouts of the states are the tables in the format's documentation (`FORMAT.md`, section "Run"). A state of an unknown
-//! kind, or one that does not decode, is shown as hexadecimal bytes.
+//! The section "Run" of `FORMAT.md` in the package `training-monitor` defines the bytes of each state. A state of an
+//! unknown kind is shown as hexadecimal bytes, and so is a state that cannot be decoded.
 
 use crate::numbers::{count, exact, hex, serialize_f32};
 use serde::{Deserialize, Serialize, Serializer};
@@ -12,7 +13,7 @@ use training_monitor::run_record::{HandlerKind, RunRecord};
 #[serde(tag = "handler")]
 pub enum HandlerState {
     EarlyStopping {
-        /// Updates without an improvement since the best score.
+        /// The number of updates without an improvement since the best score.
         counter: u32,
         #[serde(serialize_with = "serialize_f32")]
         best_score: Option<f32>,
@@ -24,21 +25,22 @@ pub enum HandlerState {
     },
     ModelCheckpoint {
         calls: u32,
-        /// A save that was decided but not committed.
+        /// A save that the handler has started but not committed.
         pending: Option<PendingSave>,
     },
     TerminateOnNan {
         calls_since_check: u32,
     },
-    /// The last output: the postcard encoding of a user-defined type, in hexadecimal digits.
+    /// The last output of the training step, as hexadecimal digits. The bytes are the postcard encoding of a
+    /// user-defined type.
     KeepOutput {
         bytes: String,
     },
-    /// The metrics: the postcard encoding of a user-defined type, in hexadecimal digits.
+    /// The metrics of the engine, as hexadecimal digits. The bytes are the postcard encoding of a user-defined type.
     KeepMetrics {
         bytes: String,
     },
-    /// A user-defined handler, or a state that does not decode.
+    /// The state of a user-defined handler, or a state that cannot be decoded.
     Other {
         #[serde(serialize_with = "serialize_kind")]
         kind: HandlerKind,
@@ -46,12 +48,12 @@ pub enum HandlerState {
     },
 }
 
-/// Writes the number that the checkpoint format stores.
+/// Serializes the kind of a handler as the number that the checkpoint contains.
 fn serialize_kind<S: Serializer>(kind: &HandlerKind, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u8(kind.code())
 }
 
-/// A save that a `ModelCheckpoint` decided but did not commit.
+/// A save that a checkpoint handler has started but not committed.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct PendingSave {
     step: u32,
@@ -86,12 +88,12 @@ impl HandlerState {
         known.unwrap_or_else(|| HandlerState::Other { kind, bytes: hex(bytes) })
     }
 
-    /// The states of all handlers in a run record, in the order of the record.
+    /// Returns the states of all handlers in a run record. The states have the same order as in the record.
     pub fn all(record: &RunRecord) -> Vec<HandlerState> {
         record.handlers().map(|(kind, bytes)| HandlerState::decode(kind, bytes)).collect()
     }
 
-    /// The name of the handler, and its state as text.
+    /// Returns the name of the handler, and its state as text.
     pub fn describe(&self) -> (String, String) {
         let (name, text) = match self {
             HandlerState::EarlyStopping { counter, best_score } => {
@@ -120,7 +122,7 @@ impl HandlerState {
     }
 }
 
-/// The position of the engine as text.
+/// Returns the position of the engine as text.
 pub fn describe_engine(record: &RunRecord) -> String {
     let engine = &record.engine;
     let length = match engine.epoch_length {

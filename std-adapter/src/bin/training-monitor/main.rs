@@ -1,6 +1,6 @@
-//! `training-monitor`: a command line tool for checkpoints, flash dumps, run histories and device logs.
+//! The command line tool `training-monitor` for checkpoints, flash dumps, run histories and device logs.
 //!
-//! Each command is a module. This file defines the list of commands and the exit codes:
+//! Each command has its own module. This file contains the list of the commands, and the exit codes:
 //!
 //! | code | meaning |
 //! | --- | --- |
@@ -31,15 +31,15 @@ use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// The exit code if `verify` found damage or `diff` found a difference.
+/// The exit code if `verify` has found damage, or if `diff` has found a difference.
 const EXIT_NEGATIVE: u8 = 1;
 /// The exit code for all errors.
 const EXIT_ERROR: u8 = 2;
 
-/// Inspects and converts training runs of small devices: checkpoints, flash dumps, histories, logs
+/// Inspects and converts training runs of small devices: checkpoints, flash dumps, histories, logs.
 ///
-/// Exit codes: 0: success; 1: damage (`verify`) or differences (`diff`) found; 2: usage or I/O error. Output is coloured
-/// only on a terminal, and not if NO_COLOR is set.
+/// The exit code is 0 for success, 1 if `verify` found damage or `diff` found a difference, and 2 for a usage or I/O
+/// error. The output has colors only on a terminal, and only if NO_COLOR is not set.
 #[derive(Parser, Debug)]
 #[command(name = "training-monitor", version, max_term_width = 100)]
 struct Arguments {
@@ -56,7 +56,7 @@ enum Command {
     Diff(diff::Diff),
     Plot(plot::Plot),
     Watch(watch::Watch),
-    /// Prints a completion script for a shell
+    /// Prints a completion script for a shell.
     ///
     /// Save the script in the directory from which your shell loads completions.
     Completions {
@@ -76,7 +76,8 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Watch(arguments) => watch::watch(arguments),
         Command::Completions { shell } => {
             let mut command = Arguments::command();
-            // `generate` panics if a write fails, so it writes to memory first.
+            // The function `generate` panics if a write fails. A write to memory cannot fail, so the script is first
+            // written to memory.
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut command, "training-monitor", &mut script);
             output::write_bytes(&script).map(|()| ExitCode::SUCCESS)
@@ -84,8 +85,8 @@ fn run(command: &Command) -> Result<ExitCode> {
     }
 }
 
-/// Prints an error and its causes to standard error. A failure of this write is ignored: there is no other place to
-/// report it.
+/// Prints an error and its causes to standard error. If this write fails, the failure is ignored, because there is no
+/// other place to report it.
 fn report(error: &CliError) {
     let mut stderr = anstream::stderr().lock();
     let _ = writeln!(stderr, "{} {error}", "error:".red().bold());

@@ -1,4 +1,4 @@
-//! Text forms of numbers. All tables, messages, charts, JSON values and CSV fields of the tool use these functions.
+//! Converts numbers to text. All tables, messages, charts, JSON values and CSV fields of the tool use these functions.
 //!
 //! | function | used for | example |
 //! | --- | --- | --- |
@@ -12,7 +12,7 @@
 use serde_json::Value;
 use std::fmt::Display;
 
-/// A value with at most five significant digits, without trailing zeros.
+/// Formats a value with at most five significant digits and without trailing zeros.
 pub fn rounded(value: f64) -> String {
     let magnitude = value.abs();
     if value == 0.0 {
@@ -28,27 +28,28 @@ pub fn rounded(value: f64) -> String {
     }
 }
 
-/// The [`rounded`] value, or `missing` if there is none.
+/// Formats a value like [`rounded`]. Returns `missing` if there is no value.
 pub fn rounded_or(value: Option<f64>, missing: &str) -> String {
     value.map_or_else(|| missing.to_owned(), rounded)
 }
 
-/// The shortest text that [`parse_f32`] reads as the same bits.
+/// Formats a number as the shortest text that [`parse_f32`] converts back to the same bits.
 pub fn exact(value: f32) -> String {
     format_special(value).unwrap_or_else(|| format!("{value:?}"))
 }
 
-/// Reads what [`exact`] writes, and the usual notations of other programs.
+/// Parses the texts that [`exact`] writes, and the usual number formats of other programs.
 pub fn parse_f32(text: &str) -> Option<f32> {
     parse_special(text).or_else(|| text.trim().parse().ok())
 }
 
-/// An f32 in JSON: the exact value as a double, or a string for NaN and infinities, which JSON numbers cannot express.
+/// Converts an f32 to JSON. A finite number becomes the JSON number with the exact value. NaN and infinities become
+/// strings, because JSON has no numbers for them.
 pub fn json_f32(value: f32) -> Value {
     format_special(value).map_or_else(|| Value::from(f64::from(value)), Value::String)
 }
 
-/// Reads what [`json_f32`] writes.
+/// Parses the JSON values that [`json_f32`] returns.
 pub fn parse_json_f32(value: &Value) -> Option<f32> {
     match value {
         Value::Number(number) => number.as_f64().map(|value| value as f32),
@@ -57,12 +58,14 @@ pub fn parse_json_f32(value: &Value) -> Option<f32> {
     }
 }
 
-/// Serializes an optional f32 as [`json_f32`] or `null`, for `#[serde(serialize_with)]`.
+/// Serializes an optional f32 with [`json_f32`], or as `null` if there is no value. The attribute
+/// `serde(serialize_with)` uses this function.
 pub fn serialize_f32<S: serde::Serializer>(value: &Option<f32>, serializer: S) -> Result<S::Ok, S::Error> {
     serde::Serialize::serialize(&value.map(json_f32), serializer)
 }
 
-/// The name of a value that is not finite; `None` for a finite one. A NaN with an unusual payload keeps its bits.
+/// Returns the name of a NaN or an infinity, and `None` for a finite value. The name of an unusual NaN contains its
+/// bits.
 pub fn format_special(value: f32) -> Option<String> {
     let bits = value.to_bits();
     match value {
@@ -74,7 +77,8 @@ pub fn format_special(value: f32) -> Option<String> {
     }
 }
 
-/// Reads what [`format_special`] writes, in upper or lower case, and the `inf` of other programs.
+/// Parses the names that [`format_special`] returns, in upper or lower case. Also parses `inf`, which other programs
+/// write.
 pub fn parse_special(text: &str) -> Option<f32> {
     match text.to_ascii_lowercase().as_str() {
         "nan" => Some(f32::NAN),
@@ -87,22 +91,22 @@ pub fn parse_special(text: &str) -> Option<f32> {
     }
 }
 
-/// A number of things: "1 checkpoint", "2 checkpoints".
+/// Formats a number of things, for example "1 checkpoint" or "2 checkpoints".
 pub fn count(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// A size in KiB, with one digit after the point.
+/// Formats a size in KiB with one digit after the decimal point.
 pub fn kibibytes(bytes: u64) -> String {
     format!("{:.1} KiB", bytes as f64 / 1024.0)
 }
 
-/// A share of 1 in percent, with one digit after the point.
+/// Formats a fraction as a percentage with one digit after the decimal point.
 pub fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
-/// A time in seconds, milliseconds or microseconds.
+/// Formats a duration in seconds, milliseconds or microseconds. The unit depends on the duration.
 pub fn duration(seconds: f64) -> String {
     let (unit, per_second) = match seconds {
         seconds if seconds < 1e-3 => ("µs", 1e6),
@@ -112,40 +116,41 @@ pub fn duration(seconds: f64) -> String {
     format!("{} {unit}", rounded(seconds * per_second))
 }
 
-/// A tensor shape for people: `2×3`.
+/// Formats the shape of a tensor, for example as `2×3`.
 pub fn shape(sides: &[u32]) -> String {
     if sides.is_empty() { "scalar".to_owned() } else { join(sides, "×") }
 }
 
-/// Numbers with a separator between them.
+/// Formats numbers with a separator between them.
 pub fn join(numbers: &[impl Display], separator: &str) -> String {
     let texts: Vec<String> = numbers.iter().map(ToString::to_string).collect();
     texts.join(separator)
 }
 
-/// A CRC-32 as eight hexadecimal digits.
+/// Formats a CRC-32 as eight hexadecimal digits.
 pub fn crc(crc: u32) -> String {
     format!("{crc:08x}")
 }
 
-/// A position in a flash dump.
+/// Formats a position in a flash dump.
 pub fn address(offset: usize) -> String {
     format!("{offset:#x}")
 }
 
-/// Bytes as hexadecimal digits.
+/// Formats bytes as hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Reads what [`hex`] writes.
+/// Parses the digits that [`hex`] writes.
 pub fn parse_hex(text: &str) -> Option<Vec<u8>> {
     let digits: Option<Vec<u8>> = text.chars().map(|digit| digit.to_digit(16).map(|digit| digit as u8)).collect();
     let (pairs, rest) = digits.as_deref()?.as_chunks::<2>();
     rest.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
 }
 
-/// Reads a number of bytes: decimal, or hexadecimal with `0x`; the suffixes K and M multiply by 1024 and 1024².
+/// Parses a number of bytes in decimal, or in hexadecimal with the prefix `0x`. The suffix K multiplies the number by
+/// 1024, and the suffix M by 1024².
 pub fn parse_byte_count(text: &str) -> Result<usize, String> {
     let text = text.trim().replace('_', "");
     let (digits, unit) = match text.strip_suffix(['K', 'k']) {

@@ -1,11 +1,12 @@
-//! Writing to standard output with error handling. `println!` would panic on a closed pipe or a full disk.
+//! Writes to standard output and returns errors. The macro `println!` would panic if the pipe is closed or the disk is
+//! full.
 
 use crate::error::{CliError, Result};
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// Prints a line. Colour codes are removed if standard output is not a terminal with colours.
+/// Prints a line. If standard output is not a terminal with colors, the color codes are removed.
 pub fn print_line(text: impl fmt::Display) -> Result<()> {
     check_write(writeln!(anstream::stdout().lock(), "{text}"))
 }
@@ -21,12 +22,14 @@ pub fn print_json(value: &serde_json::Value) -> Result<()> {
     print_line(serde_json::to_string_pretty(value).map_err(CliError::other)?)
 }
 
-/// Converts the result of a write to standard output that a command makes itself.
+/// Converts the result of a write to standard output to the result type of the tool. Some commands write to standard
+/// output directly.
 pub fn check_write(result: io::Result<()>) -> Result<()> {
     result.map_err(CliError::io("write", "standard output".as_ref()))
 }
 
-/// The exit code of a command that answers a question. A closed pipe does not change the answer.
+/// Returns the exit code of `verify` or `diff`. If the pipe was closed during the output, the exit code is still the
+/// answer of the command.
 pub fn exit_code(printed: Result<()>, is_positive: bool) -> Result<ExitCode> {
     match printed {
         Err(error) if !error.is_broken_pipe() => Err(error),

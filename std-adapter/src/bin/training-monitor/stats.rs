@@ -1,8 +1,8 @@
-//! Statistics of a tensor, and of the difference between two tensors.
+//! Statistics of one tensor, and statistics of the difference between two tensors.
 
 use serde::Serialize;
 
-/// Statistics of one tensor. Minimum, maximum and mean are over the finite elements.
+/// Statistics of one tensor. The minimum, the maximum and the mean include only finite elements.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize)]
 pub struct TensorStats {
     pub elements: usize,
@@ -42,24 +42,25 @@ impl TensorStats {
         stats
     }
 
-    /// The number of elements that are NaN or infinite.
+    /// Returns the number of elements that are NaN or infinite.
     pub const fn non_finite(&self) -> usize {
         self.nan + self.infinite
     }
 }
 
-/// The difference between two tensors of the same name and shape.
+/// Statistics of the difference between two tensors with the same name and shape.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub struct TensorDifference {
     /// The number of elements whose bits differ.
     pub changed: usize,
     /// The number of elements of each tensor.
     pub elements: usize,
-    /// The largest absolute difference of an element; `None` if it is not finite.
+    /// The largest absolute difference between two elements. `None` if a difference is not finite.
     pub max_abs: Option<f64>,
-    /// The Euclidean norm of the difference; `None` if it is not finite.
+    /// The Euclidean norm of the difference. `None` if the norm is not finite.
     pub l2: Option<f64>,
-    /// The Euclidean norm of the difference divided by that of the first tensor; `None` if it is not finite.
+    /// The Euclidean norm of the difference, divided by the norm of the first tensor. `None` if the result is not
+    /// finite.
     pub relative: Option<f64>,
 }
 
@@ -70,11 +71,12 @@ impl TensorDifference {
             TensorDifference { changed: 0, elements: a.len(), max_abs: None, l2: None, relative: None };
         let (mut max, mut squares, mut length) = (0.0_f64, 0.0_f64, 0.0_f64);
         for (a, b) in a.iter().zip(b) {
-            // NaN - NaN is NaN, so elements with equal bits are compared before they are subtracted.
+            // Two equal NaN values would have the difference NaN. Therefore elements with equal bits count as equal
+            // without a subtraction.
             let same = a.to_bits() == b.to_bits();
             difference.changed += usize::from(!same);
             let delta = if same { 0.0 } else { f64::from(*b) - f64::from(*a) };
-            // `f64::max` ignores a NaN, so a difference that is not finite is replaced by infinity.
+            // The function `f64::max` ignores NaN. Therefore a difference that is not finite is replaced by infinity.
             max = if delta.is_finite() { max.max(delta.abs()) } else { f64::INFINITY };
             squares += delta * delta;
             length += f64::from(*a) * f64::from(*a);

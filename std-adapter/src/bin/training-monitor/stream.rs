@@ -1,7 +1,9 @@
-//! A checkpoint stream as plain data, with conversion from and to the same bytes.
+//! A checkpoint stream (the bytes of a checkpoint) as plain data. The module converts a stream to data and back to the
+//! same bytes.
 //!
-//! Firmware knows the names and shapes of its tensors at compile time; this tool reads them from the stream. Reading uses
-//! `inspect` of the core, writing uses `encode`, so this module does not know the format itself.
+//! A device knows the names and the shapes of its tensors at compile time. This tool reads them from the stream. The
+//! functions `inspect_with` and `encode_with` of the package `training-monitor` read and write the bytes, so this
+//! module does not depend on the format.
 
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, SerializeTuple, Serializer};
@@ -13,16 +15,17 @@ use training_monitor::checkpoint::{
 use training_monitor::run_record::RunRecord;
 use training_monitor_std::Crc32Fast;
 
-/// A complete stream with a valid checksum, or a stream that will be written.
+/// The content of a complete checkpoint stream. It was read from bytes with a correct checksum, or it will be written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stream {
     pub header: StreamHeader,
-    /// The names of all objects of the checkpoint, if each object has its own stream. Empty if one stream holds all objects.
+    /// The names of all objects of the checkpoint if each object has its own stream. The list is empty if one stream
+    /// contains all objects.
     pub object_names: Vec<String>,
     pub objects: Vec<Object>,
 }
 
-/// The fields of a stream that precede its objects.
+/// The fields at the start of a stream, before its objects.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct StreamHeader {
     pub step: u32,
@@ -30,7 +33,8 @@ pub struct StreamHeader {
     pub iteration: u32,
     pub score: Option<f32>,
     pub score_name: Option<String>,
-    /// The state of the engine and of the handlers; `None` if the checkpoint cannot be resumed from.
+    /// The state of the engine and of the handlers. `None` if the checkpoint contains no such state, so that a run
+    /// cannot resume from it.
     pub record: Option<RunRecord>,
 }
 
@@ -56,7 +60,7 @@ pub struct Tensor {
 }
 
 impl StreamHeader {
-    /// The header in the form that the encoder of the core takes.
+    /// Converts the header to the form that the encoder needs.
     pub fn as_core(&self) -> Header<'_> {
         Header {
             step: self.step,
@@ -69,14 +73,14 @@ impl StreamHeader {
 }
 
 impl Stream {
-    /// Reads the stream that `bytes` start with. Also returns the bytes that follow it.
+    /// Reads one stream at the start of `bytes`. Also returns the bytes after the stream.
     pub fn read(mut bytes: &[u8]) -> Result<(Stream, &[u8]), DecodeError<Infallible>> {
         let mut collector = StreamCollector::default();
         let info = inspect_with::<Crc32Fast, _, _>(&mut bytes, &mut [0; 8192], &mut collector)?;
         Ok((collector.finish(info), bytes))
     }
 
-    /// Reads a stream that must end where `bytes` end.
+    /// Reads a stream. Returns an error if other bytes follow the stream.
     pub fn read_all(bytes: &[u8]) -> Result<Stream, DecodeError<Infallible>> {
         match Stream::read(bytes)? {
             (stream, []) => Ok(stream),
@@ -84,8 +88,8 @@ impl Stream {
         }
     }
 
-    /// Encodes the stream. Encoding a stream that was read yields the bytes that were read. Non-finite elements are
-    /// allowed, because the program that saved the checkpoint already applied its own rule about them.
+    /// Encodes the stream. If the stream was read from bytes, the result is equal to these bytes. NaN and infinite
+    /// elements are allowed, because the device has already applied its own check when it saved the checkpoint.
     pub fn write(&self) -> Result<Vec<u8>, EncodeError<Infallible>> {
         let single_object =
             self.objects.first().filter(|_| !self.object_names.is_empty()).map(|object| object.name.as_str());
@@ -95,7 +99,7 @@ impl Stream {
             single_object,
             allow_non_finite: true,
         };
-        // `measure` reports invalid names and shapes before the first byte is written.
+        // The function `measure` reports invalid names and shapes before the first byte is written.
         let mut objects = self;
         measure(&contents, &mut objects)?;
         let mut bytes = VecWriter(Vec::new());
@@ -103,7 +107,7 @@ impl Stream {
         Ok(bytes.0)
     }
 
-    /// All tensors, each with the name of its object.
+    /// Returns all tensors. Each tensor comes with the name of its object.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &Tensor)> {
         self.objects.iter().flat_map(|object| {
             let tensors = match &object.content {
@@ -114,7 +118,7 @@ impl Stream {
         })
     }
 
-    /// The encoded bytes of all serde values, each with the name of its object.
+    /// Returns the encoded bytes of all serde values. Each value comes with the name of its object.
     pub fn values(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.objects.iter().filter_map(|object| match &object.content {
             Content::Value(bytes) => Some((object.name.as_str(), bytes.as_slice())),
@@ -122,8 +126,8 @@ impl Stream {
         })
     }
 
-    /// A copy in which all tensors have the shape `[0]` and no elements. It holds everything that a file of tensors cannot
-    /// express: the run, the handlers, the values, and the order of the objects.
+    /// Returns a copy in which each tensor has the shape `[0]` and no elements. The copy contains everything that a
+    /// file of tensors lacks: the run, the handlers, the values, and the order of the objects.
     pub fn template(&self) -> Stream {
         let mut template = self.clone();
         for object in &mut template.objects {
@@ -137,7 +141,7 @@ impl Stream {
         template
     }
 
-    /// Merges the streams of one checkpoint into a single stream with all objects.
+    /// Merges the streams of one checkpoint. The result contains the objects of all streams.
     pub fn merged(streams: &[Stream]) -> Option<Stream> {
         let (first, rest) = streams.split_first()?;
         let mut merged = first.clone();
@@ -149,7 +153,7 @@ impl Stream {
     }
 }
 
-/// A writer into memory for the encoder of the core.
+/// A writer that collects the encoded bytes in memory.
 struct VecWriter(Vec<u8>);
 
 impl training_monitor::embedded_io::ErrorType for VecWriter {
@@ -166,20 +170,20 @@ impl training_monitor::embedded_io::Write for VecWriter {
     }
 }
 
-/// Collects the items that `inspect` reports while it reads a stream.
+/// Collects the parts of a stream. The function `inspect_with` passes them to this type while it reads the stream.
 #[derive(Default)]
 struct StreamCollector {
     score_name: Option<String>,
     record: Option<RunRecord>,
     object_names: Vec<String>,
     objects: Vec<Object>,
-    /// The payload received so far of the last tensor or value.
+    /// The bytes of the last tensor or value that were received so far.
     payload: Vec<u8>,
 }
 
 impl StreamCollector {
-    /// Moves the received payload into the last tensor or value. Called when the next item starts and at the end of the
-    /// stream.
+    /// Moves the received bytes into the last tensor or value. The collector calls this method before each new item and
+    /// at the end of the stream.
     fn finish_item(&mut self) {
         let bytes = std::mem::take(&mut self.payload);
         match self.objects.last_mut().map(|object| &mut object.content) {
@@ -240,11 +244,12 @@ impl Inspect for StreamCollector {
     }
 }
 
-/// The objects for the encoder. They cannot be loaded: `Stream::read` creates a new stream from the bytes.
+/// Passes the objects to the encoder. Loading is not supported, because `Stream::read` creates a new stream from the
+/// bytes.
 impl Objects for &Stream {
     fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
-        // If each object has its own stream, the encoder still needs the names of the others, because each stream lists
-        // all objects of its checkpoint. The others are visited as empty state dicts.
+        // Each stream lists the names of all objects of its checkpoint, even if it contains only one object. Therefore
+        // the encoder visits the other objects as empty state dicts.
         if !self.object_names.is_empty() {
             for name in &self.object_names {
                 match self.objects.iter().find(|object| object.name == *name) {
@@ -273,7 +278,8 @@ impl StateDict for TensorDict<'_> {
     }
 }
 
-/// The postcard encoding of a value. It serializes as a tuple of bytes, because postcard writes such a tuple unchanged.
+/// The postcard encoding of a value. The type serializes as a tuple of bytes, because postcard writes the bytes of such
+/// a tuple unchanged.
 struct EncodedValue<'a>(&'a [u8]);
 
 impl Serialize for EncodedValue<'_> {
@@ -284,7 +290,8 @@ impl Serialize for EncodedValue<'_> {
     }
 }
 
-/// `ObjectVisitor::value` requires this trait, but the encoder never deserializes.
+/// The method `ObjectVisitor::value` requires the trait `Deserialize`. The encoder only serializes, so this
+/// implementation always fails.
 impl<'de> Deserialize<'de> for EncodedValue<'_> {
     fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
         Err(D::Error::custom("an encoded value can only be written"))

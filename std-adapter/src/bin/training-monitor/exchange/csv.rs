@@ -1,6 +1,7 @@
-//! CSV with one line for each element: `tensor,shape,index,value`. The shape has the form `32x64`, the index is row-major.
+//! Reads and writes tensors as CSV. Each element has one line: `tensor,shape,index,value`. A shape has the form
+//! `32x64`. The index counts the elements in row-major order.
 //!
-//! The format cannot hold run metadata, and a tensor without elements has no line.
+//! CSV has no place for the state of the run. A tensor without elements has no line.
 
 use super::{NamedTensor, TensorFile};
 use crate::error::{CliError, Result};

@@ -1,4 +1,4 @@
-//! `export`: writes the tensors of a checkpoint to a file.
+//! The command `export`. It writes the tensors of a checkpoint to a file.
 
 use super::{Format, TensorFile};
 use crate::error::Result;
@@ -10,20 +10,20 @@ use crate::output;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Writes the tensors of a checkpoint to a file for Python or other programs
+/// Writes the tensors of a checkpoint to a file for Python or other programs.
 ///
-/// Tensors have the names object.tensor in the file. Shapes and all bits of all elements are preserved. Except for CSV, the
-/// file also holds the state of the run, so that `import` can restore the whole checkpoint. From a directory or a flash
-/// dump, the newest checkpoint is exported unless another one is selected.
+/// In the file, a tensor has the name OBJECT.TENSOR. The file preserves the shapes and all bits of all elements. Every
+/// format except CSV also contains the state of the run, so that `import` can restore the whole checkpoint. From a
+/// directory or a flash dump, the command exports the newest checkpoint unless an option selects another one.
 #[derive(clap::Args, Debug)]
 pub struct Export {
-    /// A checkpoint file, a directory of checkpoints, or a flash dump
+    /// The path of the checkpoint: a file, a directory of checkpoints, or a flash dump.
     pub path: PathBuf,
     /// The format of the file
     #[arg(long, value_name = "FORMAT")]
     pub to: Format,
-    /// The file to write, `-` for standard output; by default a name made of PATH and the step number, in the current
-    /// directory
+    /// The file to write, or `-` for standard output. By default, the name consists of PATH and the step number, and
+    /// the file is in the current directory.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     #[command(flatten)]
@@ -32,7 +32,7 @@ pub struct Export {
     pub geometry: Geometry,
 }
 
-/// Runs `export`.
+/// Runs the command `export`.
 pub fn export(arguments: &Export) -> Result<ExitCode> {
     let Export { path, to, .. } = arguments;
     let inventory = Inventory::new(path, &arguments.geometry)?;

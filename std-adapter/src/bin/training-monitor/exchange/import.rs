@@ -1,7 +1,8 @@
-//! `import`: converts a file of tensors to a checkpoint file or to a flash image with a checkpoint.
+//! The command `import`. It converts a file of tensors to a checkpoint file or to a flash image with a checkpoint.
 //!
-//! Everything that is not a tensor comes from the run metadata in the file, or from a template. A tensor that the template
-//! does not have is an error. A tensor that the file does not have is an error, unless the template holds its elements.
+//! The state of the run and the other values come from the metadata in the file, or from a template. The command
+//! reports an error if the template lacks a tensor of the file. It also reports an error if the file lacks a tensor of
+//! the template, unless the template contains the elements of this tensor.
 
 mod flash_image;
 
@@ -21,26 +22,28 @@ use std::process::ExitCode;
 pub enum Target {
     /// A checkpoint file with all objects
     Checkpoint,
-    /// A flash image with the checkpoint in one of its slots, for programming onto a device
+    /// A flash image that contains the checkpoint in one of its slots. The image can be written to the flash of a
+    /// device.
     FlashImage,
 }
 
-/// Converts a file of tensors to a checkpoint file or a flash image
+/// Converts a file of tensors to a checkpoint file or a flash image.
 ///
-/// The format of FILE is detected from its content: safetensors, npz, json, csv or a checkpoint. Run state comes from the
-/// metadata written by `export`, or from --template; the device then resumes that run with the new weights. Without either,
-/// the checkpoint holds tensors only.
+/// The command detects the format of FILE from its content: safetensors, npz, json, csv or a checkpoint. The state of
+/// the run comes from the metadata that `export` wrote, or from --template. The device then resumes that run with the
+/// new weights. Without metadata and template, the checkpoint contains only tensors.
 #[derive(clap::Args, Debug)]
 pub struct Import {
     /// A file of tensors, or a checkpoint file
     pub file: PathBuf,
-    /// What to write
+    /// The kind of file to write
     #[arg(long, value_name = "KIND")]
     pub to: Target,
     /// The file to write
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    /// Take the run, the handlers, the values and the order of the tensors from this checkpoint, directory or flash dump
+    /// Take the state of the run, the handlers, the values and the order of the tensors from this checkpoint, directory
+    /// or flash dump.
     #[arg(long, value_name = "PATH")]
     pub template: Option<PathBuf>,
     #[command(flatten)]
@@ -51,17 +54,18 @@ pub struct Import {
     /// Override the checkpoint's score
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pub score: Option<f32>,
-    /// Write a copy of this flash dump, with the checkpoint as its newest
+    /// Write a copy of this flash dump, in which the imported checkpoint is the newest.
     #[arg(long, value_name = "DUMP")]
     pub into: Option<PathBuf>,
-    /// For a new image: the size of a slot, a multiple of the erase block size of the flash; K and M for 1024 and 1024²
+    /// For a new image: the size of a slot in bytes. It must be a multiple of the erase block size of the flash. The
+    /// suffixes K and M mean 1024 and 1024² bytes.
     #[arg(long, value_name = "BYTES", value_parser = parse_byte_count, conflicts_with_all = ["into", "region"], requires = "slots")]
     pub slot_size: Option<usize>,
     #[command(flatten)]
     pub geometry: Geometry,
 }
 
-/// Runs `import`.
+/// Runs the command `import`.
 pub fn import(arguments: &Import) -> Result<ExitCode> {
     let file = &arguments.file;
     let bytes = files::read(file)?;
@@ -93,7 +97,8 @@ pub fn import(arguments: &Import) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Converts a file of tensors to a checkpoint. A given template takes precedence over the metadata in the file.
+/// Converts a file of tensors to a checkpoint. If there is a template, the template is used instead of the metadata in
+/// the file.
 pub(super) fn to_stream(path: &Path, file: TensorFile, template: Option<Stream>, object: &str) -> Result<Stream> {
     let TensorFile { tensors, metadata } = file;
     match (template, metadata) {
@@ -103,8 +108,8 @@ pub(super) fn to_stream(path: &Path, file: TensorFile, template: Option<Stream>,
     }
 }
 
-/// Copies tensors into the template. If the template is a checkpoint with elements (`has_elements`), a tensor that the file
-/// does not have keeps its elements, and shapes must agree.
+/// Copies the tensors of a file into the template. If `has_elements` is true, the template is a complete checkpoint. In
+/// this case, a tensor that the file lacks keeps the elements of the template, and the shapes must be equal.
 fn fill_template(
     path: &Path,
     mut template: Stream,
@@ -142,8 +147,8 @@ fn fill_template(
     }
 }
 
-/// A checkpoint of tensors only, for a file without metadata. The object is the part of a name before the first dot, or
-/// `object` for a name without a dot.
+/// Creates a checkpoint that contains only tensors, from a file without metadata. In the name of a tensor, the part
+/// before the first dot is the name of its object. `object` is the name of the object if there is no dot.
 fn tensors_only(path: &Path, tensors: Vec<NamedTensor>, object: &str) -> Result<Stream> {
     let mut objects = Vec::<Object>::new();
     for NamedTensor { name: full_name, shape, elements } in tensors {

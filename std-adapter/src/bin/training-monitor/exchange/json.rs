@@ -1,6 +1,8 @@
-//! JSON: `{"tensors": {"model.bias": {"shape": [2], "data": [0.5, "NaN"]}}, "training_monitor": {…}}`.
+//! Reads and writes tensors as JSON: `{"tensors": {"model.bias": {"shape": [2], "data": [0.5, "NaN"]}},
+//! "training_monitor": {…}}`.
 //!
-//! Each element is the exact value as a double, so each parser that rounds correctly yields the same bits.
+//! Each element is written as a decimal number with the exact value. A correct JSON parser therefore reads the same
+//! bits.
 
 use super::metadata::RunMetadata;
 use super::{NamedTensor, TensorFile};
@@ -21,8 +23,9 @@ struct File {
 #[derive(Serialize, Deserialize)]
 struct Array {
     shape: Vec<usize>,
-    /// The elements, as numbers or as names of special values. The type is `Value`, because an untagged enum cannot read
-    /// numbers if a dependency enables the feature `arbitrary_precision` of serde_json.
+    /// The elements. Each element is a number, or a string for a special value such as NaN. The type is `Value`,
+    /// because an untagged enum of serde rejects numbers if a dependency enables the feature `arbitrary_precision` of
+    /// `serde_json`.
     data: Vec<Value>,
 }
 

@@ -1,7 +1,8 @@
-//! The parts of a checkpoint that are not tensors, as text that is stored beside the tensors.
+//! The metadata of an exported checkpoint: all parts that are not tensors, as text. The exported file contains the
+//! metadata beside the tensors.
 //!
-//! The metadata holds the step, the iteration and the score for people and for other programs. `import` uses only the
-//! template: the stream of the checkpoint in which all tensors are empty.
+//! The step, the iteration and the score in the metadata are for people and for other programs. `import` reads only the
+//! template, which is the whole checkpoint with empty tensors.
 
 use crate::error::{CliError, Result};
 use crate::numbers::{hex, json_f32, parse_hex};
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
 
-/// The name of the metadata in each file format.
+/// The name under which each file format stores the metadata.
 pub const NAME: &str = "training_monitor";
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -22,7 +23,7 @@ pub struct RunMetadata {
     score: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     score_name: Option<String>,
-    /// The stream without tensor elements, in hexadecimal digits.
+    /// The checkpoint with empty tensors, as hexadecimal digits.
     template: String,
 }
 
@@ -39,7 +40,7 @@ impl RunMetadata {
         })
     }
 
-    /// The checkpoint in which all tensors are empty.
+    /// Returns the checkpoint with empty tensors.
     pub fn template(&self, path: &Path) -> Result<Stream> {
         let damaged =
             || CliError::content(path, "the run metadata is damaged; use --template to replace it with a checkpoint");

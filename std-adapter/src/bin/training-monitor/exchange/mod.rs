@@ -1,10 +1,12 @@
-//! Conversion of checkpoints to and from the tensor files of other programs. Names, shapes and all bits of all elements are
-//! preserved.
+//! Converts checkpoints to and from the file formats of other programs. The conversion preserves the names, the shapes
+//! and all bits of all elements.
 //!
-//! In such a file, a tensor has the name `object.tensor`. The run, the handlers, the serde values and the score have no place
-//! in a file of tensors. `export` stores them beside the tensors as [`RunMetadata`]: a *template*, which is the checkpoint
-//! without its elements. With this metadata, exporting and importing a checkpoint yields the same bytes. If another program
-//! dropped the metadata, and for CSV, which cannot hold it, `import --template` takes the template from a checkpoint.
+//! In a file of tensors, a tensor has the name `object.tensor`. Such a file cannot express the run, the handlers, the
+//! serde values and the score. Therefore `export` stores them beside the tensors as [`RunMetadata`]. The metadata
+//! contain a *template*, which is the checkpoint without its elements. If a checkpoint is exported and imported with
+//! this metadata, the result has the same bytes. CSV cannot hold the metadata, and other programs can drop them. In
+//! both cases,
+//! `import --template` takes the template from a checkpoint.
 
 mod csv;
 pub mod export;
@@ -50,7 +52,7 @@ struct TensorFile {
     metadata: Option<RunMetadata>,
 }
 
-/// A tensor with the name `object.tensor` that it has in the file.
+/// A tensor with the name that it has in an exported file: the name of the object, a dot, and the name of the tensor.
 struct NamedTensor {
     name: String,
     shape: Vec<usize>,
@@ -58,7 +60,7 @@ struct NamedTensor {
 }
 
 impl NamedTensor {
-    /// Fails if the shape does not match the number of elements.
+    /// Creates a tensor. Returns an error if the shape does not match the number of elements.
     fn new(path: &Path, name: String, shape: Vec<usize>, elements: Vec<f32>) -> Result<NamedTensor> {
         let expected = shape.iter().try_fold(1_usize, |product, side| product.checked_mul(*side));
         if expected != Some(elements.len()) {
@@ -69,13 +71,13 @@ impl NamedTensor {
         Ok(NamedTensor { name, shape, elements })
     }
 
-    /// The elements in little-endian byte order.
+    /// Returns the bytes of the elements in little-endian order.
     fn to_bytes(&self) -> Vec<u8> {
         self.elements.iter().flat_map(|element| element.to_le_bytes()).collect()
     }
 }
 
-/// The name of a tensor in a file of tensors.
+/// Returns the name of a tensor in a file of tensors.
 fn file_name_of(object: &str, tensor: &Tensor) -> String {
     format!("{object}.{}", tensor.name)
 }
@@ -103,7 +105,7 @@ impl TensorFile {
         }
     }
 
-    /// Reads a file of any format. The content determines the format.
+    /// Reads a file of tensors in any supported format. The function detects the format from the content.
     fn read(path: &Path, bytes: &[u8]) -> Result<TensorFile> {
         let first_visible = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
         if bytes.starts_with(b"PK\x03\x04") {
@@ -127,7 +129,8 @@ mod tests {
     use crate::stream::{Content, Object, StreamHeader};
 
     fn stream() -> Stream {
-        // A linear congruential generator yields f32 values of all kinds: normal, subnormal, NaN with various payloads.
+        // A linear congruential generator yields random bits. The bits form f32 values of all kinds: normal and
+        // subnormal numbers, infinities and NaN values.
         let mut seed = 1_u32;
         let mut next = || {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -168,7 +171,7 @@ mod tests {
         }
         let bytes = TensorFile::from_stream(path, &stream).unwrap().write(Format::Csv).unwrap();
         let file = TensorFile::read(path, &bytes).unwrap();
-        // A CSV file has no line for a tensor without elements, so that tensor comes from the template.
+        // CSV has no line for a tensor without elements. Therefore this tensor must come from the template.
         let imported = import::to_stream(path, file, Some(stream.clone()), "model").unwrap();
         assert_eq!(imported.write().unwrap(), stream.write().unwrap());
     }

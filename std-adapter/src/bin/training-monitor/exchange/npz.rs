@@ -1,5 +1,5 @@
-//! NumPy's `.npz`: a zip archive of arrays. The run metadata is an additional array of bytes, which `numpy.savez` can write
-//! unchanged.
+//! Reads and writes NumPy's `.npz` files, which are zip archives of arrays. The metadata is one more array of bytes.
+//! NumPy's function `savez` preserves such an array.
 
 use super::metadata::{NAME, RunMetadata};
 use super::{NamedTensor, TensorFile};
@@ -41,7 +41,8 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<TensorFile> {
             }
             error => CliError::content(path, format!("{name}: {error}")),
         })?;
-        // `iter` visits the elements in row-major order, also if the file stores them in column-major order.
+        // The iterator visits the elements in row-major order, even if the file stores the elements in column-major
+        // order.
         let (shape, elements) = (array.shape().to_vec(), array.iter().copied().collect());
         file.tensors.push(NamedTensor::new(path, name, shape, elements)?);
     }

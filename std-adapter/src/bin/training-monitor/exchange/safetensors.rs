@@ -1,5 +1,6 @@
-//! The safetensors format, written and read by the library of the same name. The run metadata is the only entry of the file's
-//! metadata, because the library writes several entries in an unspecified order.
+//! Reads and writes the safetensors format with the crate `safetensors`. The file contains a single metadata entry with
+//! the state of the run. With several entries, the crate would write them in a random order, and equal checkpoints
+//! would yield different files.
 
 use super::metadata::{NAME, RunMetadata};
 use super::{NamedTensor, TensorFile};

@@ -1,7 +1,7 @@
-//! An inventory as JSON, for other programs.
+//! Converts an inventory (the list of all checkpoints at a path) to JSON for other programs.
 //!
-//! The field names are stable: releases add fields, but do not rename or remove any. Sizes and offsets are in bytes. Scores
-//! that are not finite are strings.
+//! The field names are stable: a release can add fields, but it does not rename or remove any. Sizes and offsets are in
+//! bytes. A score that is not finite is written as a string.
 
 use crate::error::CliError;
 use crate::handler_state::HandlerState;
@@ -12,7 +12,7 @@ use crate::stream::Tensor;
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// The result of `verify` for a path.
+/// Returns the result of `verify` for a path.
 pub fn verdict(path: &Path, inventory: &Inventory) -> Value {
     json!({
         "path": path.display().to_string(),
@@ -22,7 +22,7 @@ pub fn verdict(path: &Path, inventory: &Inventory) -> Value {
     })
 }
 
-/// The result of `verify` for a path that cannot be read.
+/// Returns the result of `verify` for a path that cannot be read.
 pub fn unreadable(path: &Path, error: &CliError) -> Value {
     json!({ "path": path.display().to_string(), "error": error.to_string() })
 }
@@ -31,7 +31,7 @@ fn leftover(item: &Leftover) -> Value {
     json!({ "place": item.place, "state": item.verdict.label(), "reason": item.reason })
 }
 
-/// The whole inventory.
+/// Converts a whole inventory.
 pub fn inventory(inventory: &Inventory) -> Value {
     let kind = match inventory.medium {
         Medium::File => "checkpoint",

@@ -1,5 +1,5 @@
-//! `inspect` shows all checkpoints and leftovers at a path, as tables or as JSON. `verify` checks that all committed
-//! checkpoints are intact. Neither command changes a file.
+//! The commands `inspect` and `verify`. `inspect` shows all checkpoints at a path, as tables or as JSON. `verify`
+//! checks that all committed checkpoints are intact. Neither command changes a file.
 
 mod json;
 pub mod table;
@@ -11,14 +11,14 @@ use crate::output;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Shows the content of a checkpoint, a directory of checkpoints or a flash dump
+/// Shows the content of a checkpoint, a directory of checkpoints or a flash dump.
 ///
-/// Lists step, score, rank and size of each checkpoint. Shows one checkpoint in detail: the state of the run and of its
-/// handlers, and statistics of each tensor. Damaged files and slots, interrupted saves and interrupted removals are listed
-/// separately.
+/// The command lists the step, the score, the rank and the size of each checkpoint. It shows one checkpoint in detail:
+/// the state of the run and of its handlers, and statistics of each tensor. A separate list shows damaged files and
+/// slots, interrupted saves and interrupted removals.
 #[derive(clap::Args, Debug)]
 pub struct Inspect {
-    /// A checkpoint file, a directory of checkpoints, or a flash dump
+    /// The path to show: a checkpoint file, a directory of checkpoints, or a flash dump.
     pub path: PathBuf,
     /// Print one JSON object with the details of all checkpoints
     #[arg(long)]
@@ -29,13 +29,14 @@ pub struct Inspect {
     pub geometry: Geometry,
 }
 
-/// Checks that all committed checkpoints are intact
+/// Checks that all committed checkpoints are intact.
 ///
-/// Reads every byte and verifies every checksum. Exit code 0: all committed checkpoints are intact; 1: at least one is
-/// damaged; 2: a path cannot be read. An interrupted save is not damage, because it was never committed.
+/// The command reads every byte and verifies every checksum. The exit code is 0 if all committed checkpoints are
+/// intact, 1 if at least one is damaged, and 2 if a path cannot be read. An interrupted save is not damage, because the
+/// checkpoint was never committed.
 #[derive(clap::Args, Debug)]
 pub struct Verify {
-    /// Checkpoint files, directories of checkpoints, or flash dumps
+    /// The paths to check: checkpoint files, directories of checkpoints, or flash dumps.
     #[arg(required = true)]
     pub paths: Vec<PathBuf>,
     /// Print nothing; only set the exit code
@@ -48,7 +49,7 @@ pub struct Verify {
     pub geometry: Geometry,
 }
 
-/// Runs `inspect`.
+/// Runs the command `inspect`.
 pub fn inspect(arguments: &Inspect) -> Result<ExitCode> {
     let inventory = Inventory::new(&arguments.path, &arguments.geometry)?;
     if arguments.json {
@@ -58,7 +59,7 @@ pub fn inspect(arguments: &Inspect) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs `verify`. An unreadable path does not stop the others from being checked.
+/// Runs the command `verify`. If one path cannot be read, the command still checks the other paths.
 pub fn verify(arguments: &Verify) -> Result<ExitCode> {
     let (mut is_intact, mut last_error, mut results, mut printed) = (true, None, Vec::new(), Ok(()));
     for path in &arguments.paths {
@@ -66,7 +67,8 @@ pub fn verify(arguments: &Verify) -> Result<ExitCode> {
             Ok(inventory) => inventory,
             Err(error) => {
                 results.push(json::unreadable(path, &error));
-                // `main` reports the error that this function returns: the last one. The others are reported now.
+                // The function returns only the last error, and `main` reports it. Therefore all earlier errors are
+                // reported here.
                 last_error.replace(error).iter().for_each(crate::report);
                 continue;
             }

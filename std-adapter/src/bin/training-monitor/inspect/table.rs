@@ -1,4 +1,5 @@
-//! An inventory as tables for people, with colours if standard output is a terminal.
+//! Prints an inventory (the list of all checkpoints at a path) as tables. The tables have colors if standard output is
+//! a terminal.
 
 use crate::error::Result;
 use crate::handler_state::{HandlerState, describe_engine};
@@ -14,10 +15,10 @@ use owo_colors::OwoColorize;
 use std::path::Path;
 use training_monitor::store::flash::layout::SealState;
 
-/// Values with more bytes than this are abbreviated.
+/// The maximum number of bytes of a value that are shown.
 const MAX_VALUE_BYTES: usize = 32;
 
-/// Prints all series and leftovers, and the selected checkpoint in detail.
+/// Prints all checkpoints and all unusable files or slots, and then the selected checkpoint in detail.
 pub fn print(inventory: &Inventory, selection: &Selection) -> Result<()> {
     let checkpoints = inventory.checkpoint_count();
     let medium = match inventory.medium {
@@ -114,7 +115,7 @@ fn checkpoint_row(checkpoint: &Checkpoint, rank: usize) -> Vec<Cell> {
     row
 }
 
-/// Prints the run, the handlers, the tensors and the values of a checkpoint.
+/// Prints the details of a checkpoint: the state of the run, the states of the handlers, the tensors and the values.
 fn print_details(checkpoint: &Checkpoint) -> Result<()> {
     let stream = checkpoint.merged_stream();
     if let Some(record) = &checkpoint.header.record {
@@ -174,7 +175,7 @@ pub fn new_table(columns: &[&str]) -> Table {
 /// Prints the result of `verify` for a path.
 pub fn print_verdict(path: &Path, inventory: &Inventory) -> Result<()> {
     for item in inventory.losses() {
-        // The path of a single file already names the place.
+        // For a single file, the printed path already names the file.
         let place = if inventory.medium == Medium::File { "" } else { &*format!("{}: ", item.place) };
         print_line(format_args!("{} {}: {place}{}", "damaged".red().bold(), path.display(), item.reason))?;
     }

@@ -1,9 +1,9 @@
-//! The inventory of a directory: the checkpoints that the store lists when it opens the directory, and all other checkpoint
-//! files.
+//! The inventory of a directory. It lists the checkpoints that the store (`Directory`) would list if it opened the
+//! directory, and all other checkpoint files.
 //!
-//! The rules are those of the store's recovery, which `training_monitor_std::directory::plan` returns as data. The tool
-//! reads the files, creates the plan of each series in the directory, and displays the plans without performing them. A
-//! series consists of the files with one prefix and one extension. The tool infers both from the files.
+//! The store can complete or remove checkpoints when it opens a directory. The function
+//! `training_monitor_std::directory::plan` returns these operations as data. The tool displays the plan of each series
+//! and does not perform it. A series consists of the files with one prefix and one extension.
 
 use super::{Checkpoint, Inventory, Leftover, Medium, Series, StoredStream, Verdict, classify_error, stored_stream};
 use crate::error::{CliError, Result};
@@ -19,16 +19,17 @@ use training_monitor_std::directory::{
 
 /// The content of a file in the directory.
 struct FileContent {
-    /// The checkpoint in the file, or the verdict and the reason if the file contains no valid checkpoint.
+    /// The checkpoint in the file. If the file contains no valid checkpoint, the error contains a verdict (for example
+    /// "damaged") and a reason.
     stream: std::result::Result<StoredStream, (Verdict, String)>,
     /// The content in the form that the function `plan` needs.
     summary: std::result::Result<StreamSummary, IgnoreReason>,
-    /// Whether the file has the magic bytes or the usual extension of a checkpoint. The inventory omits all other files,
-    /// unless the store would rename or remove them.
+    /// `true` if the file begins like a checkpoint or has the extension `ckpt`. The inventory omits all other files,
+    /// except those that the store would rename or remove.
     is_checkpoint: bool,
 }
 
-/// All files of a directory by name.
+/// All files of a directory, by their names.
 type Files = BTreeMap<String, FileContent>;
 
 /// Takes the inventory of the directory `path`.
@@ -37,8 +38,9 @@ pub fn read(path: &Path) -> Result<Inventory> {
     let mut inventory =
         Inventory { path: path.to_owned(), medium: Medium::Directory, series: vec![], leftovers: vec![] };
     let mut leftovers = BTreeMap::new();
-    // A file can have a name that fits several series, for example "a_b_1.ckpt" for the prefixes "a" and "". A plan then
-    // ignores the file because it belongs to another series. Therefore these files are handled after all plans.
+    // A file name can fit several series: `a_b_1.ckpt` fits the prefix `a` and the empty prefix. The plan of one series
+    // then ignores a file that is a checkpoint of another series. Therefore the ignored files are classified after all
+    // plans are known.
     let mut ignored = BTreeMap::new();
     for naming in infer_series(&files) {
         let entries = files.iter().map(|(name, file)| FileEntry { name: name.clone(), content: file.summary.clone() });
@@ -99,7 +101,8 @@ fn read_files(path: &Path) -> Result<Files> {
     Ok(files)
 }
 
-/// The part of a checkpoint that the function `plan` needs.
+/// Returns the header and the object names of a checkpoint. The function `plan` decides from these values which files
+/// belong together.
 fn summary(stream: &Stream) -> StreamSummary {
     let header = &stream.header;
     StreamSummary {
@@ -120,8 +123,9 @@ const fn ignore_reason(error: &DecodeError<Infallible>) -> IgnoreReason {
     }
 }
 
-/// Finds the prefixes and extensions of all series, from the names and contents of the files. The name of a temporary file
-/// or of a tombstone states the length of the prefix, so the content of such a file is not needed.
+/// Returns the prefixes and extensions of all series in the directory. For a normal file, the function compares the
+/// name with the content. The hidden name of a temporary file contains the length of the prefix, so the content is not
+/// needed.
 fn infer_series(files: &Files) -> BTreeSet<Naming> {
     let infer = |(name, file): (&String, &FileContent)| match parse_hidden_name(name) {
         _ if !file.is_checkpoint => None,
@@ -136,12 +140,14 @@ fn infer_series(files: &Files) -> BTreeSet<Naming> {
     files.iter().filter_map(infer).collect()
 }
 
-/// Finds the prefix and the extension of a file with its final name. Returns `None` if the name does not match the content.
+/// Returns the prefix and the extension of a checkpoint file. Returns `None` if the name does not match the content. A
+/// hidden name never matches.
 fn infer_naming(name: &str, stream: &Stream) -> Option<Naming> {
     Naming::infer(name, &stream.objects.first()?.name, &stream.header.as_core())
 }
 
-/// Splits the name of a temporary file or of a tombstone into the final name and the length of the prefix.
+/// Splits the hidden name of a temporary file or of a file that marks a removal. Returns the final name and the length
+/// of the prefix.
 fn parse_hidden_name(name: &str) -> Option<(&str, usize)> {
     let rest = name.strip_prefix('.')?;
     let rest = rest.strip_suffix(".tmp").or_else(|| rest.strip_suffix(".deleted"))?;
@@ -149,7 +155,8 @@ fn parse_hidden_name(name: &str) -> Option<(&str, usize)> {
     Some((final_name, prefix_len.parse().ok()?))
 }
 
-/// Combines the files of a checkpoint. `names` are the names that the files have after the actions of the plan.
+/// Reads the files of one checkpoint. `names` are the final names of the files. If the plan renames a file, the file
+/// still has its temporary name.
 fn checkpoint(plan: &Plan, names: &[String], files: &Files) -> Option<Checkpoint> {
     let stored = |name: &String| files.get(plan.current_name(name))?.stream.as_ref().ok().cloned();
     let streams: Vec<StoredStream> = names.iter().filter_map(stored).collect();
@@ -157,13 +164,13 @@ fn checkpoint(plan: &Plan, names: &[String], files: &Files) -> Option<Checkpoint
     Some(Checkpoint { header, streams, slot: None })
 }
 
-/// The names of all files of a series.
+/// Returns the names of all files of a series.
 fn places(series: &Series) -> impl Iterator<Item = String> {
     let streams = series.checkpoints.iter().flat_map(|checkpoint| &checkpoint.streams);
     streams.map(|stored| stored.place.clone())
 }
 
-/// The files that an action of a plan changes, each with a verdict and a reason.
+/// Returns the files that one action of a plan renames, replaces or removes. Each file has a verdict and a reason.
 fn describe_action(action: &Action, files: &Files) -> Vec<(String, (Verdict, String))> {
     match action {
         Action::Rename { from, to, step } => {
@@ -195,8 +202,8 @@ fn describe_action(action: &Action, files: &Files) -> Vec<(String, (Verdict, Str
     }
 }
 
-/// The verdict about a file that no checkpoint contains and no action changes, and the reason for the verdict. `ignored` is
-/// the reason in the plan of a series whose files have such names.
+/// Returns the verdict about a file that belongs to no checkpoint and that no action changes, with the reason for the
+/// verdict. `ignored` is the reason that the plan of a series gives.
 fn describe_ignored(name: &str, file: &FileContent, ignored: Option<IgnoreReason>) -> (Verdict, String) {
     let stream = match &file.stream {
         Ok(stored) => &stored.stream,

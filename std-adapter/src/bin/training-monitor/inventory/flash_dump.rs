@@ -1,7 +1,8 @@
-//! The inventory of a flash dump. Regions and slots come from the arguments, or are found by their commit records.
+//! The inventory of a flash dump: all checkpoints in the dump. The user can pass the region and the number of its
+//! slots. Otherwise the tool finds the slots by their commit records.
 //!
-//! A checkpoint counts as committed exactly if the store on the device would list it when it opens the flash. Slots that
-//! the store ignores are listed as leftovers: damaged records, interrupted saves, duplicates and free slots.
+//! The inventory lists exactly the checkpoints that the store on the device would list. All other slots are leftovers:
+//! damaged records, interrupted saves, duplicates and free slots.
 
 use super::commit_record::{DumpRecord, STREAM_OFFSET};
 use super::{Checkpoint, Inventory, Leftover, Medium, Region, Series, Slot, Verdict, classify_error, stored_stream};
@@ -13,15 +14,16 @@ use std::ops::Range;
 use std::path::Path;
 use training_monitor::store::flash::layout::{CommitRecord, RECORD_MAGIC, SealState, hides_older, hides_unsealed};
 
-/// The search for slots assumes that slot sizes are multiples of this number of bytes. All known flash memories have erase
-/// blocks that are multiples of 64 bytes.
+/// The search for slots tries only slot sizes that are multiples of this number of bytes. The size of an erase block is
+/// such a multiple on all known flash chips.
 const SLOT_GRANULARITY: usize = 64;
 
-/// The arguments that say where the slots of a flash are.
+/// The command line arguments that say where the slots of a flash are.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Geometry {
-    /// The region of a flash dump that holds the slots, as START..END in bytes; 0x for hexadecimal, K and M for 1024 and
-    /// 1024². Without --region and --slots, the tool finds regions by their commit records
+    /// The region of a flash dump that contains the slots, as START..END in bytes. The prefix 0x marks hexadecimal
+    /// numbers, and the suffixes K and M mean 1024 and 1024² bytes. Without --region and --slots, the tool finds the
+    /// regions by their commit records.
     #[arg(long, value_name = "START..END", value_parser = parse_range, requires = "slots")]
     pub region: Option<Range<usize>>,
     /// The number of slots in the region
@@ -34,7 +36,7 @@ impl Geometry {
         self.slots.is_some()
     }
 
-    /// The region that the arguments describe in a dump of `len` bytes; `None` if they do not describe any.
+    /// Returns the region that the user passed, for a dump of `len` bytes. Returns `None` if the user passed no region.
     pub fn region(&self, len: usize) -> Result<Option<Region>> {
         let Some(slots) = self.slots else { return Ok(None) };
         let slot_count = slots as usize;
@@ -76,7 +78,8 @@ pub fn read(path: &Path, dump: &[u8], geometry: &Geometry) -> Result<Inventory> 
     Ok(inventory)
 }
 
-/// Finds regions: records belong to one region if they agree about its start and about the slot size.
+/// Finds the regions of a dump. Two commit records belong to the same region if they agree about the start of the
+/// region and about the size of a slot.
 fn find_regions(dump: &[u8], inventory: &mut Inventory) {
     let mut regions = BTreeMap::<(usize, usize), Vec<DumpRecord>>::new();
     let mut damaged = Vec::new();
@@ -99,7 +102,8 @@ fn find_regions(dump: &[u8], inventory: &mut Inventory) {
     for (((start, slot_size), records), end) in regions.iter().zip(ends) {
         let (start, slot_size) = (*start, *slot_size);
         let used = records.iter().map(|record| (record.offset - start) / slot_size + 1).max().unwrap_or(0);
-        // No record says how many slots a region has. Slots after the last record are recognised by their content.
+        // No record contains the number of slots of a region. Therefore the content decides whether a slot after the
+        // last record belongs to the region.
         let slots_before_end = (end.max(start) - start) / slot_size;
         let unused = (used..slots_before_end)
             .take_while(|index| is_unused_slot(dump, start + index * slot_size, slot_size))
@@ -107,12 +111,14 @@ fn find_regions(dump: &[u8], inventory: &mut Inventory) {
         let region = Region { start, slot_size, slot_count: used + unused, erases: 0 };
         read_region(dump, region, records, inventory);
     }
-    // `read_region` already lists the damaged records that are at the start of a slot of a known region.
+    // `read_region` already lists the damaged records at the start of a slot. Therefore these records are removed from
+    // the list of the other damaged records.
     damaged.retain(|record| !inventory.leftovers.iter().any(|item| item.place.ends_with(&address(record.offset))));
     inventory.leftovers.extend(damaged.iter().map(|record| classify_damaged_record(record, None)));
 }
 
-/// Whether the bytes at `offset` look like a slot without a record: blank, or with the start of a stream.
+/// Returns whether the bytes at `offset` look like a slot without a commit record. Such a slot is blank, or it contains
+/// the start of a checkpoint.
 fn is_unused_slot(dump: &[u8], offset: usize, slot_size: usize) -> bool {
     dump.get(offset..offset + slot_size).is_some_and(|bytes| is_blank(bytes) || has_stream_start(bytes))
 }
@@ -125,7 +131,7 @@ fn has_stream_start(slot: &[u8]) -> bool {
     slot.get(STREAM_OFFSET..).is_some_and(|stream| stream.starts_with(b"TMCK"))
 }
 
-/// Adds the slots of a region to the inventory. `records` are the records with valid checksums.
+/// Adds all slots of a region to the inventory. `records` are the commit records with a correct checksum.
 fn read_region(dump: &[u8], mut region: Region, records: &[DumpRecord], inventory: &mut Inventory) {
     let newest = records.iter().max_by_key(|record| record.fields.meta.sequence);
     region.erases = newest.map_or(0, |record| record.fields.total_erases);
@@ -151,8 +157,9 @@ fn read_region(dump: &[u8], mut region: Region, records: &[DumpRecord], inventor
     inventory.series.push(Series { name: address(region.start), region: Some(region), checkpoints });
 }
 
-/// Finds the slots with valid checkpoints that the store hides, because another slot has a checkpoint with the same step or
-/// sequence number. Returns a verdict and a reason for each of these slots, by the index of the slot.
+/// Finds the slots whose valid checkpoints the store hides. The store hides a checkpoint if another slot contains a
+/// checkpoint with the same step or the same sequence number. Returns a verdict and a reason for each hidden slot, by
+/// the index of the slot.
 fn find_hidden_slots(dump: &[u8], region: &Region, records: &[DumpRecord]) -> BTreeMap<usize, (Verdict, String)> {
     let mut hidden = BTreeMap::new();
     let accepted = records.iter().filter(|record| record.matches_stream(dump, region.slot_size));
@@ -183,7 +190,7 @@ fn find_hidden_slots(dump: &[u8], region: &Region, records: &[DumpRecord]) -> BT
     hidden
 }
 
-/// The checkpoint in a slot whose record is valid.
+/// Returns the checkpoint in a slot with a valid commit record, or the reason why the checkpoint is not usable.
 fn read_committed_slot(
     slot: &[u8],
     record: &DumpRecord,
@@ -213,7 +220,7 @@ fn read_committed_slot(
     Ok(Checkpoint { header, streams: vec![stored], slot: Some(slot) })
 }
 
-/// The verdict about a slot without a valid record.
+/// Returns the verdict about a slot without a valid commit record.
 fn classify_uncommitted_slot(dump: &[u8], slot: &[u8], offset: usize, place: String) -> Leftover {
     if let Some(record) = DumpRecord::parse(dump, offset) {
         return classify_damaged_record(&record, Some(place));
@@ -228,8 +235,8 @@ fn classify_uncommitted_slot(dump: &[u8], slot: &[u8], offset: usize, place: Str
     Leftover { place, verdict, reason: reason.to_owned() }
 }
 
-/// The verdict about a record with an invalid checksum. The store starts the seal after the record is complete, so a
-/// record with a seal, even a partial one, was complete once.
+/// Returns the verdict about a commit record with a wrong checksum. The store writes the seal only after the record is
+/// complete. Therefore a record with a seal, even an incomplete seal, was once complete and is now damaged.
 fn classify_damaged_record(record: &DumpRecord, place: Option<String>) -> Leftover {
     let place = place.unwrap_or_else(|| format!("a slot at {}", address(record.offset)));
     let (verdict, reason) = match record.seal {
@@ -239,7 +246,7 @@ fn classify_damaged_record(record: &DumpRecord, place: Option<String>) -> Leftov
     Leftover { place, verdict, reason: reason.to_owned() }
 }
 
-/// A region as text: its slots and its wear.
+/// Returns a text with the slots and the erase count of a region.
 pub fn describe_region(region: &Region) -> String {
     format!(
         "{} of {} bytes, {} in total",

@@ -1,8 +1,9 @@
-//! The inventory of a path: all checkpoints in a file, a directory or a flash dump, and all leftovers beside them.
+//! The inventory of a path: all checkpoints in a file, a directory or a flash dump, and all leftovers. A leftover is a
+//! file or a slot that is not a usable checkpoint.
 //!
-//! The three media yield the same [`Inventory`], so each command reads each medium. Taking an inventory never changes a file.
-//! In particular it does not open a directory with `Directory`, which would finish interrupted operations: after a failure
-//! the user wants to see the files as the failure left them.
+//! All three kinds of storage yield the same type [`Inventory`], so each command can read each of them. Taking an
+//! inventory never changes a file. The tool does not open a directory with `Directory`, because that would complete
+//! interrupted operations. After a failure, the user wants to see the files as the failure left them.
 
 mod commit_record;
 pub mod directory;
@@ -16,18 +17,18 @@ use std::path::{Path, PathBuf};
 use training_monitor::checkpoint::DecodeError;
 use training_monitor::store::flash::layout::SealState;
 
-/// Everything found at a path.
+/// All checkpoints and all leftovers at a path.
 #[derive(Debug)]
 pub struct Inventory {
     pub path: PathBuf,
     pub medium: Medium,
     pub series: Vec<Series>,
-    /// Files and flash slots that the store does not list as checkpoints. A temporary file whose commit the store finishes
-    /// when it opens the directory is both in a checkpoint and a leftover.
+    /// The files and the flash slots that the store does not list as checkpoints. The list also contains each temporary
+    /// file that the store would rename to complete an interrupted commit.
     pub leftovers: Vec<Leftover>,
 }
 
-/// What kind of storage a path is.
+/// The kind of storage at a path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Medium {
     /// A single checkpoint file.
@@ -38,10 +39,11 @@ pub enum Medium {
     Flash,
 }
 
-/// Checkpoints that one handler saved and ranks together: those with one prefix in a directory, or in one flash region.
+/// The checkpoints that one checkpoint handler saved. In a directory, their files have the same prefix. In a flash
+/// dump, they are in the same region.
 #[derive(Debug)]
 pub struct Series {
-    /// The prefix of the file names, or the start address of the flash region.
+    /// The prefix of the file names, or the start address of the flash region as text.
     pub name: String,
     /// The flash region; `None` for files.
     pub region: Option<Region>,
@@ -57,21 +59,21 @@ pub struct Region {
     /// The size of a slot in bytes.
     pub slot_size: usize,
     pub slot_count: usize,
-    /// The total erase count of all slots, from the newest commit record.
+    /// The total number of erases of all slots. The newest commit record contains this number.
     pub erases: u32,
 }
 
-/// A committed checkpoint whose checksums are all valid.
+/// A committed checkpoint. All of its checksums are correct.
 #[derive(Debug)]
 pub struct Checkpoint {
     pub header: StreamHeader,
-    /// Either one stream with all objects, or one stream for each object.
+    /// The checkpoint data. It is stored as one stream with all objects, or as one stream (one file) for each object.
     pub streams: Vec<StoredStream>,
     /// The flash slot; `None` for files.
     pub slot: Option<Slot>,
 }
 
-/// A stream together with the place where it is stored.
+/// A checkpoint stream, together with the file or the slot that contains it.
 #[derive(Clone, Debug)]
 pub struct StoredStream {
     /// The file name, or the flash slot and its address.
@@ -95,13 +97,13 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Whether the store keeps the checkpoint until it is removed. The rule is that of `Store::is_durable` on the device: a
-    /// seal that was started is sufficient.
+    /// Returns whether the checkpoint is durable, by the same rule as `Store::is_durable` on the device. A checkpoint
+    /// is durable if its seal was at least partly written.
     pub fn is_durable(&self) -> bool {
         self.seal != SealState::Absent
     }
 
-    /// The name of the seal's state in JSON.
+    /// Returns the name of the state of the seal in JSON.
     pub const fn seal_label(&self) -> &'static str {
         match self.seal {
             SealState::Absent => "absent",
@@ -111,7 +113,8 @@ impl Slot {
     }
 }
 
-/// A file or a flash slot that the store does not list as a checkpoint, or that it renames first.
+/// A file or a flash slot that the store does not list as a checkpoint, or a temporary file that the store would
+/// rename.
 #[derive(Debug, PartialEq)]
 pub struct Leftover {
     /// The file name, or the flash slot and its address.
@@ -125,22 +128,23 @@ pub struct Leftover {
 pub enum Verdict {
     /// The checkpoint was committed, and its bytes are damaged.
     Damaged,
-    /// A save was interrupted before its commit. No committed data is lost.
+    /// A save was interrupted before its commit was complete. No committed data is lost.
     Interrupted,
-    /// A removal was interrupted. The store finishes the removal when it opens the directory.
+    /// The removal of a checkpoint was interrupted. The store completes the removal when it opens the directory.
     Removing,
-    /// The store replaces the file or the slot, because a newer checkpoint has the same step.
+    /// Another checkpoint with the same step is newer. The store replaces or removes this file or slot.
     Replaced,
-    /// The file holds an intact checkpoint, but not under a name that the store gives to it. The store ignores the file.
+    /// The file contains an intact checkpoint, but the store ignores the file. For example, another program has copied
+    /// or renamed the file.
     Foreign,
-    /// The checkpoint has a format version that this tool does not read.
+    /// The checkpoint has a newer format version, which this tool cannot read.
     Newer,
     /// The slot is free.
     Free,
 }
 
 impl Verdict {
-    /// The name of the verdict in tables and in JSON.
+    /// Returns the name of the verdict in tables and in JSON.
     pub const fn label(self) -> &'static str {
         match self {
             Verdict::Damaged => "damaged",
@@ -153,17 +157,18 @@ impl Verdict {
         }
     }
 
-    /// Whether a committed checkpoint cannot be read.
+    /// Returns whether the file or slot contains a committed checkpoint that cannot be read.
     pub const fn is_loss(self) -> bool {
         matches!(self, Verdict::Damaged | Verdict::Newer)
     }
 }
 
 impl Checkpoint {
-    /// A single stream with the objects of all streams.
+    /// Returns a single stream with the objects of all streams.
     pub fn merged_stream(&self) -> Stream {
         let streams: Vec<Stream> = self.streams.iter().map(|stored| stored.stream.clone()).collect();
-        // `merged` returns `None` only without any stream, and each checkpoint has at least one.
+        // `merged` returns `None` only if there is no stream. Each checkpoint has at least one stream, so this fallback
+        // is never used.
         Stream::merged(&streams).unwrap_or_else(|| Stream {
             header: self.header.clone(),
             object_names: vec![],
@@ -171,15 +176,15 @@ impl Checkpoint {
         })
     }
 
-    /// The size of all streams in bytes.
+    /// Returns the total size of all streams in bytes.
     pub fn len(&self) -> usize {
         self.streams.iter().map(|stored| stored.len).sum()
     }
 }
 
 impl Series {
-    /// The rank of each checkpoint, in the order of the checkpoints: 1 for the highest score. Checkpoints with equal scores,
-    /// or without scores, are ranked by age with the newest first.
+    /// Returns the rank of each checkpoint, in the order of the checkpoints. The checkpoint with the highest score has
+    /// rank 1. If scores are equal or missing, the newer checkpoint has the better rank.
     pub fn ranks(&self) -> Vec<usize> {
         let key = |index: &usize| {
             let header = &self.checkpoints[*index].header;
@@ -202,10 +207,11 @@ pub struct Selection {
     /// Select the checkpoint with this step number
     #[arg(long, value_name = "NUMBER", conflicts_with = "best")]
     pub step: Option<u32>,
-    /// Select the checkpoint with the highest score instead of the newest
+    /// Select the checkpoint with the highest score instead of the newest checkpoint.
     #[arg(long)]
     pub best: bool,
-    /// Select from this series only: a file name prefix in a directory ("best"), or the address of a flash region ("0x0")
+    /// Select a checkpoint of this series: a file name prefix such as "best" for a directory, or the address of a
+    /// region such as "0x0" for a flash dump.
     #[arg(long, value_name = "NAME")]
     pub series: Option<String>,
 }
@@ -234,7 +240,7 @@ impl Inventory {
         Ok(inventory)
     }
 
-    /// The checkpoint that `selection` selects. Without any criterion it is the newest of all series.
+    /// Returns the selected checkpoint. If the user passed no criterion, this is the newest checkpoint of all series.
     pub fn select(&self, selection: &Selection) -> Result<&Checkpoint> {
         let in_series = |series: &&Series| selection.series.as_ref().is_none_or(|name| *name == series.name);
         let has_step = |checkpoint: &&Checkpoint| selection.step.is_none_or(|step| step == checkpoint.header.step);
@@ -244,7 +250,8 @@ impl Inventory {
             scored
                 .reduce(|best, checkpoint| if checkpoint.header.score > best.header.score { checkpoint } else { best })
         } else {
-            // The iteration comes first, because each series has its own sequence numbers.
+            // The iteration is compared first, because the sequence numbers of different series are independent of each
+            // other.
             candidates.max_by_key(|checkpoint| {
                 (checkpoint.header.iteration, checkpoint.header.sequence, checkpoint.header.step)
             })
@@ -252,7 +259,8 @@ impl Inventory {
         selected.ok_or_else(|| CliError::content(&self.path, format!("no such checkpoint: {}", self.available())))
     }
 
-    /// The checkpoints that a selection can choose from, for the error message of a selection without a match.
+    /// Returns a text with all checkpoints that the user can select. The error message of a selection without a match
+    /// contains this text.
     fn available(&self) -> String {
         let describe = |series: &Series| {
             let steps: Vec<u32> = series.checkpoints.iter().map(|checkpoint| checkpoint.header.step).collect();
@@ -267,23 +275,23 @@ impl Inventory {
         format!("available are {}", series.join(", "))
     }
 
-    /// The number of intact checkpoints.
+    /// Returns the number of intact checkpoints.
     pub fn checkpoint_count(&self) -> usize {
         self.series.iter().map(|series| series.checkpoints.len()).sum()
     }
 
-    /// The leftovers that are losses of committed checkpoints.
+    /// Returns the files and slots with committed checkpoints that cannot be read.
     pub fn losses(&self) -> impl Iterator<Item = &Leftover> {
         self.leftovers.iter().filter(|item| item.verdict.is_loss())
     }
 
-    /// Whether all committed checkpoints can be read.
+    /// Returns whether all committed checkpoints can be read.
     pub fn is_intact(&self) -> bool {
         self.losses().next().is_none()
     }
 }
 
-/// The inventory of a file that starts with the magic bytes of a checkpoint.
+/// Returns the inventory of a single checkpoint file. The file begins with the magic bytes of a checkpoint.
 fn read_file(path: &Path, bytes: &[u8]) -> Inventory {
     let place = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut inventory = Inventory { path: path.to_owned(), medium: Medium::File, series: vec![], leftovers: vec![] };
@@ -308,7 +316,7 @@ fn stored_stream(place: String, bytes: &[u8], stream: Stream) -> StoredStream {
     StoredStream { place, len: bytes.len(), crc, stream }
 }
 
-/// The verdict and the reason for bytes that failed to decode as a stream.
+/// Returns the verdict about bytes that cannot be decoded as a checkpoint, and the reason for the verdict.
 fn classify_error(error: &DecodeError<Infallible>, bytes: &[u8]) -> (Verdict, String) {
     let verdict = match error {
         DecodeError::Version { .. } => Verdict::Newer,

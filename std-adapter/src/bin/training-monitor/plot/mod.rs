@@ -1,7 +1,8 @@
-//! `plot`: draws the histories of one or several runs as a picture, as text in the terminal, or as TensorBoard event files.
+//! The command `plot`. It draws the histories of one or several runs as a picture, as text in the terminal, or as
+//! TensorBoard event files.
 //!
-//! The library (`training_monitor_std::chart`) draws the pictures as SVG, and `png` renders them. `series` prepares the data
-//! of the charts in the terminal.
+//! The module `training_monitor_std::chart` draws the pictures as SVG images, and the module `png` converts them to
+//! PNG.
 
 mod png;
 mod run;
@@ -19,15 +20,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use training_monitor_std::chart;
 
-/// A title with the names of all runs has at most this many characters.
+/// The maximum number of characters of a title that lists the names of all runs.
 const MAX_TITLE: usize = 64;
 
-/// Draws the history of a run
+/// Draws the history of a run.
 ///
-/// The chart shows loss, metrics, saves and removals of checkpoints, where the run was resumed, and why it stopped. With
-/// --compare, the losses and metrics of several runs are drawn into one picture. Without --output and --tensorboard, or with
-/// --terminal, the chart is printed as text. With --tensorboard, the values are written to event files for
-/// `tensorboard --logdir DIR`.
+/// The chart shows the loss, the metrics, the saves and removals of checkpoints, each resume of the run, and the reason
+/// of its stop. With --compare, one picture shows the losses and the metrics of several runs. Without --output and
+/// --tensorboard, or with --terminal, the command prints the chart as text. With --tensorboard, the command writes
+/// event files for `tensorboard --logdir DIR`.
 #[derive(clap::Args, Debug)]
 pub struct Plot {
     /// A history file, or a directory with a history.jsonl
@@ -38,7 +39,7 @@ pub struct Plot {
     /// The picture to write: .svg or .png
     #[arg(short, long, value_name = "FILE", conflicts_with = "terminal")]
     pub output: Option<PathBuf>,
-    /// Write TensorBoard event files; each run has its own directory in DIR
+    /// Write TensorBoard event files. Each run has its own directory in DIR.
     #[arg(long, value_name = "DIR", conflicts_with = "terminal")]
     pub tensorboard: Option<PathBuf>,
     /// The width of a PNG in pixels
@@ -52,11 +53,12 @@ pub struct Plot {
     pub terminal: bool,
 }
 
-/// Runs `plot`.
+/// Runs the command `plot`.
 pub fn plot(arguments: &Plot) -> Result<ExitCode> {
     let mut runs = paths(arguments).map(Run::read).collect::<Result<Vec<_>>>()?;
     make_names_unique(&mut runs, arguments);
-    // The messages are printed after all files are written, because printing fails if the reader closed the pipe.
+    // The messages are printed after all files are written. A closed pipe makes printing fail, but the files are then
+    // complete.
     let mut messages = Vec::new();
     if let Some(directory) = &arguments.tensorboard {
         let paths: Vec<&Path> = paths(arguments).collect();
@@ -75,7 +77,7 @@ pub fn plot(arguments: &Plot) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The picture in the format that the extension of `file` names.
+/// Returns the picture as SVG or PNG. The extension of `file` selects the format.
 fn picture(runs: &[Run], arguments: &Plot, file: &Path) -> Result<Vec<u8>> {
     let extension = file.extension().map(|extension| extension.to_ascii_lowercase());
     let is_png = match extension.as_ref().and_then(|extension| extension.to_str()) {
@@ -91,7 +93,8 @@ fn picture(runs: &[Run], arguments: &Plot, file: &Path) -> Result<Vec<u8>> {
         [run] => chart::draw(&run.events, title.as_ref().unwrap_or(&run.name)),
         runs => {
             let names = runs.iter().map(|run| run.name.as_str()).collect::<Vec<_>>().join(", ");
-            // The legend also contains the names, so a title that would be too long only states the number of runs.
+            // The legend of the picture also lists the names. If a title with all names would be too long, the title
+            // contains only the number of runs.
             let names = if names.len() > MAX_TITLE { count(runs.len(), "run") } else { names };
             let named: Vec<chart::NamedRun<'_>> = runs.iter().map(Run::as_named).collect();
             chart::compare(&named, &title.unwrap_or(names))
@@ -104,7 +107,7 @@ fn paths(arguments: &Plot) -> impl Iterator<Item = &Path> {
     std::iter::once(&arguments.run).chain(&arguments.compare).map(PathBuf::as_path)
 }
 
-/// Replaces the names of runs that share a name by their paths.
+/// Makes the names of the runs unique. If several runs have the same name, their paths become their names.
 fn make_names_unique(runs: &mut [Run], arguments: &Plot) {
     let names: Vec<String> = runs.iter().map(|run| run.name.clone()).collect();
     for (run, path) in runs.iter_mut().zip(paths(arguments)) {

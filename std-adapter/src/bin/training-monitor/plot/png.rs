@@ -1,7 +1,7 @@
-//! Renders SVG to PNG.
+//! Converts an SVG image to a PNG image.
 //!
-//! Text uses the first font of the chart's font list that is installed. A machine without any of these fonts, such as a
-//! build server, uses a font that is part of this program.
+//! The text of the image uses the first installed font in the font list of the chart. A machine without these fonts,
+//! for example a build server, uses a font that is part of this program.
 
 use crate::error::{CliError, Result};
 use resvg::tiny_skia::{Pixmap, Transform};

@@ -22,18 +22,20 @@ impl Run {
         Ok(Run { name: run_name(path), events })
     }
 
-    /// The run as the charts of the library take it.
+    /// Returns the run in the form that the chart functions of the library need.
     pub fn as_named(&self) -> NamedRun<'_> {
         NamedRun { name: &self.name, events: &self.events }
     }
 }
 
-/// The history file of a run's directory. A path that is not a directory is the history file itself.
+/// Returns the path of the history file of a run. If `path` is a directory, the history file is `history.jsonl` in this
+/// directory. Otherwise `path` is the history file.
 pub fn history_file(path: &Path) -> PathBuf {
     if path.is_dir() { path.join("history.jsonl") } else { path.to_owned() }
 }
 
-/// Converts the error of reading `file` to one about `path`, the path that the user passed.
+/// Converts an error of reading the history file `file`. The message of the new error mentions the path that the user
+/// passed.
 fn history_error(path: &Path, file: &Path, error: HistoryError) -> CliError {
     match error {
         HistoryError::Io { cause, .. } if cause.kind() == io::ErrorKind::NotFound && path.is_dir() => {
@@ -50,7 +52,7 @@ fn history_error(path: &Path, file: &Path, error: HistoryError) -> CliError {
     }
 }
 
-/// The name of a run: the name of its directory.
+/// Returns the name of a run, which is the name of its directory.
 fn run_name(path: &Path) -> String {
     let directory = if path.is_dir() { Some(path) } else { path.parent() };
     let name = directory.and_then(Path::file_name).or(path.file_stem());

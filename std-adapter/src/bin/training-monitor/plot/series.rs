@@ -1,23 +1,24 @@
-//! The data of a chart in the terminal. The library computes the panels, the smoothed curves and the ranges of values.
+//! The data of the charts in the terminal. The module `training_monitor_std::chart` computes the curves and the ranges
+//! of their values.
 
 use training_monitor_std::chart::{Curve, Panel, ValueRange};
 
-/// The points of a curve: iteration and value.
+/// The points of a curve. Each point consists of an iteration and a value.
 pub type Points = Vec<(f64, f64)>;
 
-/// A panel with a single curve.
+/// Creates a panel with a single curve.
 pub fn single_panel(title: impl Into<String>, points: Points) -> Panel {
     Panel { title: title.into(), curves: vec![Curve { run: 0, points }] }
 }
 
-/// The last iteration of all curves in a panel.
+/// Returns the last iteration of all curves in a panel.
 pub fn last_iteration(panel: &Panel) -> f64 {
     let points = panel.curves.iter().flat_map(|curve| &curve.points);
     ValueRange::of(points.map(|(iteration, _)| *iteration)).map_or(0.0, |range| range.high)
 }
 
-/// The lowest and the highest value of a vertical axis. They always differ, because ratatui draws no curve on an empty axis.
-/// A constant curve is drawn in the middle of the axis.
+/// Returns the lowest and the highest value of the vertical axis. The two values always differ, because ratatui draws
+/// nothing on an axis of length zero. A constant curve is in the middle of the axis.
 pub fn vertical_bounds(panel: &Panel) -> [f64; 2] {
     match panel.range() {
         None => [0.0, 1.0],

@@ -12,11 +12,11 @@
 //! Value   1: tag string         2: simple_value float
 //! ```
 //!
-//! Events have the wire format of Protocol Buffers. The first event holds the version of the file, each other event one
-//! scalar. This module encodes the three messages itself, because no maintained crate writes event files.
+//! Events have the wire format of Protocol Buffers. The first event contains the version of the file. Each other event
+//! contains one scalar. This module encodes the three messages, because no maintained crate writes event files.
 //!
-//! A history records durations of iterations, but no times of day. The run is assumed to have ended when its history file was
-//! last modified. The times of all other events are calculated backwards from this time.
+//! A history contains the durations of iterations, but no times of day. The tool assumes that the run ended when its
+//! history file was last modified. It calculates the times of all other events backwards from this time.
 
 use super::run::{Run, history_file};
 use crate::error::{CliError, Result};
@@ -26,15 +26,17 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 use training_monitor_std::history::HistoryEvent;
 
-/// The name of the event file. TensorBoard reads all files with "tfevents" in their names. The name is constant, so that
-/// writing a run again replaces its file instead of adding a second one.
+/// The name of the event file. TensorBoard reads each file whose name contains "tfevents". The name is constant, so a
+/// second export of a run replaces the first one.
 const FILE: &str = "events.out.tfevents.training-monitor";
 
-/// Writes each run to its own directory in `directory`. Returns the paths of the files.
+/// Writes the event file of each run. Each run has its own directory inside `directory`. Returns the paths of the
+/// files.
 pub fn write(runs: &[Run], paths: &[&Path], directory: &Path) -> Result<Vec<PathBuf>> {
     let mut written = Vec::new();
     for (run, path) in runs.iter().zip(paths) {
-        // The name of a run is a path if two runs would have the same name.
+        // If several runs have the same name, their names are paths. A path contains characters that are not allowed in
+        // the name of a directory.
         let name = run.name.replace(['/', '\\', ':'], "_");
         let name = if name.trim_matches('.').is_empty() { "run" } else { &name };
         let file = directory.join(name).join(FILE);
@@ -48,13 +50,13 @@ pub fn write(runs: &[Run], paths: &[&Path], directory: &Path) -> Result<Vec<Path
     Ok(written)
 }
 
-/// The time of the last modification of a file, in seconds since 1970.
+/// Returns the time of the last modification of a file, in seconds since 1970.
 fn modification_time(path: &Path) -> Result<f64> {
     let modified = path.metadata().and_then(|meta| meta.modified()).map_err(CliError::io("read", path))?;
     Ok(modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64())
 }
 
-/// The event file of a run that ended at `end`, in seconds since 1970.
+/// Returns the content of the event file of a run. `end` is the time at which the run ended, in seconds since 1970.
 fn event_file(events: &[HistoryEvent], end: f64) -> Vec<u8> {
     let seconds = |event: &HistoryEvent| match event {
         HistoryEvent::Iteration { seconds, .. } => seconds.unwrap_or(0.0),
@@ -72,7 +74,8 @@ fn event_file(events: &[HistoryEvent], end: f64) -> Vec<u8> {
         };
         match event {
             HistoryEvent::Iteration { iteration, loss, seconds } => {
-                // The history stores `null` for a loss that is not finite. TensorBoard marks NaN values in its charts.
+                // The history contains `null` for a loss that is not finite. The event file contains NaN instead, which
+                // TensorBoard marks in its charts.
                 push_scalar(*iteration, "train/loss", loss.unwrap_or(f32::NAN));
                 if let Some(seconds) = seconds {
                     push_scalar(*iteration, "train/seconds", *seconds as f32);
@@ -104,7 +107,7 @@ fn masked_checksum(bytes: &[u8]) -> [u8; 4] {
     crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xA282_EAD8).to_le_bytes()
 }
 
-/// An encoder for a Protocol Buffers message. Each method appends one field.
+/// An encoder for one message of Protocol Buffers. Each of its methods appends one field to the message.
 struct Message(Vec<u8>);
 
 impl Message {
@@ -155,7 +158,7 @@ impl Message {
 mod tests {
     use super::*;
 
-    /// The expected bytes are those of the writer of TensorBoard for the same event.
+    /// TensorBoard's own Python code wrote the expected bytes for the same event.
     #[test]
     fn records_match_those_of_tensorboard() {
         let mut file = Vec::new();

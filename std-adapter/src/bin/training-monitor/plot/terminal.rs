@@ -1,4 +1,4 @@
-//! Charts as text, for `plot` without a picture file and for the live view of `watch`.
+//! Draws charts as text. The command `plot` prints them, and the live view of `watch` shows them.
 
 use super::run::Run;
 use super::series::{last_iteration, vertical_bounds};
@@ -15,12 +15,12 @@ use std::fmt::Write as _;
 use std::io::Write;
 use training_monitor_std::chart::{self, NamedRun, Panel};
 
-/// The colours of the runs.
+/// The colors of the runs.
 const COLORS: [Color; 6] = [Color::Cyan, Color::Yellow, Color::Green, Color::Magenta, Color::Red, Color::Blue];
 /// The height of a chart in lines.
 const HEIGHT: u16 = 14;
 
-/// Prints a chart for the loss and one for each metric.
+/// Prints one chart for the loss and one chart for each metric.
 pub fn print(runs: &[Run]) -> Result<()> {
     let (width, _) = ratatui::crossterm::terminal::size().unwrap_or((80, 24));
     let width = width.clamp(40, 160);
@@ -40,7 +40,8 @@ pub fn print(runs: &[Run]) -> Result<()> {
     Ok(())
 }
 
-/// The widget that draws a panel. The legend shows the names of the runs in `legend`.
+/// Returns the ratatui widget that draws a panel. The legend shows the names of the runs in `legend`. If the list is
+/// empty, the chart has no legend.
 pub fn chart<'a>(panel: &'a Panel, legend: &[NamedRun<'a>]) -> Chart<'a> {
     let end = last_iteration(panel).max(1.0);
     let [low, high] = vertical_bounds(panel);
@@ -66,7 +67,8 @@ const fn color(run: usize) -> Color {
     COLORS[run % COLORS.len()]
 }
 
-/// The cells of a buffer as text with ANSI colour codes. The output stream removes the codes if they are not wanted.
+/// Converts the cells of a buffer to text with ANSI color codes. The output stream removes the codes if the terminal
+/// does not support them.
 fn to_ansi_text(buffer: &Buffer) -> String {
     let mut text = String::new();
     for row in buffer.content().chunks(usize::from(buffer.area.width).max(1)) {

@@ -1,4 +1,4 @@
-//! Reads the checkpoints of the watched run, for values that a log does not contain.
+//! Reads the checkpoints of the run that `watch` follows. The checkpoints contain values that the log lacks.
 
 use crate::handler_state::HandlerState;
 use crate::inventory::flash_dump::Geometry;
@@ -6,13 +6,14 @@ use crate::inventory::{Inventory, Selection};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The minimum time between two reads, because each read loads all checkpoints completely.
+/// The minimum time between two reads of the checkpoints. Each read takes long, because it loads all checkpoints
+/// completely.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The checkpoints of a run in a directory or in a flash dump.
 pub struct CheckpointWatcher {
     path: PathBuf,
-    /// The number of saves at the last read, and the time of that read.
+    /// The number of saves when the checkpoints were last read, and the time of that read.
     last_read: Option<(usize, Instant)>,
 }
 
@@ -32,14 +33,15 @@ impl CheckpointWatcher {
         CheckpointWatcher { path: path.to_owned(), last_read: None }
     }
 
-    /// Reads the checkpoints if `saves`, the number of saves so far, has changed. Returns `None` if it did not read them.
+    /// Reads the checkpoints if the run has saved again since the last read. `saves` is the number of saves so far.
+    /// Returns `None` if the checkpoints were not read.
     pub fn read_after_save(&mut self, saves: usize) -> Option<CheckpointStatus> {
         let is_due = self.last_read.is_none_or(|(known, time)| known != saves && time.elapsed() > MIN_INTERVAL);
         if !is_due {
             return None;
         }
         self.last_read = Some((saves, Instant::now()));
-        // During a save the inventory can fail. The status is then updated after the next save.
+        // The inventory can fail if a save is in progress. The next save then triggers a new read.
         let inventory = Inventory::new(&self.path, &Geometry::default()).ok()?;
         let newest = inventory.select(&Selection::default()).ok();
         let record = newest.and_then(|checkpoint| checkpoint.header.record.as_ref());

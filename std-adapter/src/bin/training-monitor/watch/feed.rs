@@ -1,7 +1,7 @@
-//! Reads lines from a growing file, a pipe or a serial port in a separate thread.
+//! Reads lines from a growing file, a pipe or a serial port. A separate thread reads them.
 //!
-//! A file that became shorter, or was replaced by another file, is read again from its start. A resumed run replaces its
-//! history in this way, because it removes the events after its checkpoint.
+//! If a file becomes shorter, or if another file replaces it, the thread reads the file again from the start. A run
+//! that resumes replaces its history in this way, because it removes the events after its checkpoint.
 
 use super::frames::{LineDecoder, LogFormat};
 use crate::error::{CliError, Result};
@@ -16,7 +16,7 @@ use std::time::Duration;
 #[derive(Debug, PartialEq)]
 pub enum FeedEvent {
     Line(String),
-    /// The file was replaced. All lines so far are void.
+    /// Another file has replaced the file. All previous lines are no longer valid.
     Restart,
     /// No more events follow.
     End,
@@ -32,8 +32,8 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Starts to read `path`, or standard input for `-`. With `follow`, the feed waits for new data at the end of a file.
-    /// `baud` is the bit rate of a serial port.
+    /// Starts to read `path`. The path `-` means standard input. If `follow` is true, the reader waits for new data at
+    /// the end of a file. `baud` is the bit rate of a serial port.
     pub fn start(path: &Path, follow: bool, format: LogFormat, baud: u32) -> Result<Feed> {
         let (sender, events) = channel();
         let file_path = path.to_owned();
@@ -73,13 +73,15 @@ impl Feed {
         match self.events.recv_timeout(timeout) {
             Ok(event) => Some(event),
             Err(RecvTimeoutError::Timeout) => None,
-            // The thread always sends `End` before it exits, so it must have panicked in the decoder.
+            // The thread always sends `End` before it exits. The channel is closed without `End`, so the thread has
+            // panicked in the defmt decoder.
             Err(RecvTimeoutError::Disconnected) => Some(Err(io::Error::other("the log cannot be decoded"))),
         }
     }
 }
 
-/// Returns an error if the file has a known binary format, such as a checkpoint, instead of showing its bytes as lines.
+/// Returns an error if the file has a known binary format, for example a checkpoint. Otherwise `watch` would show the
+/// bytes of the file as lines.
 fn reject_binary_file(file: &mut File, path: &Path) -> io::Result<Result<()>> {
     let mut start = Vec::new();
     file.take(64).read_to_end(&mut start)?;
@@ -91,17 +93,17 @@ fn reject_binary_file(file: &mut File, path: &Path) -> io::Result<Result<()>> {
     Ok(Err(CliError::WrongFile { path: path.to_owned(), expected, found }))
 }
 
-/// Opens the serial port at `path` in raw mode, in which it passes all bytes unchanged. Returns `None` if `path` is not a
-/// serial port.
+/// Opens the serial port at `path`. The port is in raw mode, so it does not change any byte. Returns `None` if `path`
+/// is not a serial port.
 fn open_serial_port(path: &Path, baud: u32) -> Result<Option<impl Read + Send + use<>>> {
     if !may_be_serial_port(path) {
         return Ok(None);
     }
     let name = path.to_string_lossy();
-    // Without a timeout, a read without data would fail immediately.
+    // The default timeout is zero. A read would then fail immediately if there is no data.
     match serialport::new(name, baud).timeout(Duration::from_secs(1)).open() {
         Ok(port) => Ok(Some(BlockingPort(port))),
-        // A character device that is not a serial port, such as /dev/null, is read as a stream.
+        // The path is a character device but not a serial port, for example `/dev/null`. It is read like a pipe.
         Err(_) if File::open(path).is_ok_and(|file| !io::IsTerminal::is_terminal(&file)) => Ok(None),
         Err(error) => Err(CliError::io("open", path)(error.into())),
     }
@@ -119,7 +121,7 @@ fn may_be_serial_port(path: &Path) -> bool {
     name.trim_start_matches(r"\\.\").strip_prefix("COM").is_some_and(|number| number.parse::<u8>().is_ok())
 }
 
-/// A serial port whose reads wait for data without a time limit.
+/// A serial port. A read waits for data without a time limit.
 struct BlockingPort(Box<dyn serialport::SerialPort>);
 
 impl Read for BlockingPort {
@@ -127,7 +129,8 @@ impl Read for BlockingPort {
         loop {
             match self.0.read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => continue,
-                // The other side of a pseudo terminal was closed. The system reports an error instead of the end.
+                // Another program has closed its side of a pseudo terminal. The operating system reports an error in
+                // this case, but it is the end of the log.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(0),
                 read => return read,
             }
@@ -135,12 +138,14 @@ impl Read for BlockingPort {
     }
 }
 
-/// Sends the end of the feed or the error that ended it. Sending fails if the receiver was dropped, which needs no action.
+/// Sends the end of the log, or the error that ended it. If the receiver no longer exists, sending fails. The failure
+/// is ignored.
 fn send_end(sender: &EventSender, result: io::Result<()>) {
     let _ = sender.send(result.map(|()| FeedEvent::End));
 }
 
-/// Reads once and sends the completed lines. Returns the number of bytes read, and whether the receiver still exists.
+/// Reads a block of bytes and sends the completed lines. Returns the number of bytes, and whether the receiver still
+/// exists.
 fn read_once(source: &mut impl Read, decoder: &mut LineDecoder<'_>, sender: &EventSender) -> io::Result<(usize, bool)> {
     let mut buffer = [0; 4096];
     let read = loop {
@@ -154,7 +159,7 @@ fn read_once(source: &mut impl Read, decoder: &mut LineDecoder<'_>, sender: &Eve
     Ok((read, has_receiver))
 }
 
-/// Reads a pipe, a terminal or a serial port until it ends.
+/// Reads a pipe, a terminal or a serial port to its end.
 fn read_stream(mut source: impl Read, format: &LogFormat, sender: &EventSender) -> io::Result<()> {
     let mut decoder = format.decoder();
     while let (1.., has_receiver) = read_once(&mut source, &mut decoder, sender)? {
@@ -168,7 +173,7 @@ fn read_stream(mut source: impl Read, format: &LogFormat, sender: &EventSender) 
     Ok(())
 }
 
-/// Reads a file. With `follow`, the function waits for new data at the end of the file.
+/// Reads a file to its end. If `follow` is true, the function then waits for new data.
 fn read_file(mut file: File, path: &Path, follow: bool, format: &LogFormat, sender: &EventSender) -> io::Result<()> {
     let mut decoder = format.decoder();
     let mut position = 0_u64;
@@ -182,7 +187,8 @@ fn read_file(mut file: File, path: &Path, follow: bool, format: &LogFormat, send
             continue;
         }
         if !follow {
-            // A last line without a line end is incomplete and is dropped. `finish` still reports a log without any frame.
+            // The last line may be incomplete, because it has no line end. It is not shown. The call of `finish` is
+            // still needed: it returns an error if the log contained no complete frame.
             return decoder.finish().map(drop);
         }
         std::thread::sleep(super::POLL_INTERVAL);
@@ -223,7 +229,8 @@ mod tests {
         assert_eq!(next(), FeedEvent::Line("one".to_owned()));
         File::options().append(true).open(&path).unwrap().write_all(b"o\r\n").unwrap();
         assert_eq!(next(), FeedEvent::Line("two".to_owned()));
-        // The file is replaced by a longer one, so only its identity shows the replacement.
+        // The new file is longer than the old one. Therefore the length does not show the replacement, and only the
+        // identity of the file does.
         let other = dir.path().join("other");
         std::fs::write(&other, "three and a half\n").unwrap();
         std::fs::rename(&other, &path).unwrap();
@@ -238,7 +245,8 @@ mod tests {
         let (mut device, host) = TTYPort::pair().unwrap();
         let path = PathBuf::from(host.name().unwrap());
         let mut port = open_serial_port(&path, 115_200).unwrap().unwrap();
-        // A terminal in its default mode would wait for complete lines, echo them and change some bytes.
+        // In its default mode, a terminal waits for complete lines, echoes them and changes some bytes. The test checks
+        // that all byte values arrive unchanged.
         let sent: Vec<u8> = (0..=255).collect();
         device.write_all(&sent).unwrap();
         let mut received = [0; 256];

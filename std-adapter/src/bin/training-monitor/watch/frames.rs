@@ -1,8 +1,10 @@
-//! Decodes the bytes of a log to lines: plain text, or defmt frames with the table in the program that sent them.
+//! Decodes the bytes of a log to lines. A log consists of plain text or of defmt frames. The ELF file of the program
+//! that sent the frames contains the table for decoding them.
 //!
-//! Truncated frames occur if power fails, or if the tool starts to read in the middle of a frame. With the encoding rzCOBS, the
-//! default of defmt, such a frame is reported and skipped. Other encodings cannot find the start of the next frame, so a
-//! truncated frame is an error. A log that contains no frame at all, such as text, is also an error.
+//! A frame is truncated if power fails, or if the tool starts to read in the middle of a frame. With the encoding
+//! rzCOBS, which is the default of defmt, the tool reports such a frame and skips it. Other encodings do not mark the
+//! start of the next frame, so a truncated frame is an error. A log without any frame, for example plain text, is also
+//! an error.
 
 use crate::error::{CliError, Result};
 use crate::files;
@@ -10,7 +12,7 @@ use defmt_decoder::{DecodeError, Frame, StreamDecoder, Table};
 use std::io;
 use std::path::Path;
 
-/// The maximum number of bytes without a frame. defmt frames rarely have more than a hundred bytes.
+/// The maximum number of bytes without a complete frame. A frame of defmt rarely has more than a hundred bytes.
 const MAX_FRAME_LEN: usize = 64 * 1024;
 
 /// The format of a log.
@@ -20,7 +22,7 @@ pub enum LogFormat {
 }
 
 impl LogFormat {
-    /// The format of the program at `elf`, or text without a program.
+    /// Returns the format of a log: the defmt frames of the program `elf`, or text if there is no program.
     pub fn new(elf: Option<&Path>) -> Result<LogFormat> {
         let Some(path) = elf else { return Ok(LogFormat::Text) };
         let wrong_file = |expected, found| CliError::WrongFile { path: path.to_owned(), expected, found };
@@ -53,16 +55,16 @@ pub enum LineDecoder<'t> {
     Text {
         /// The bytes after the last line end.
         incomplete: Vec<u8>,
-        /// Whether the warning about binary data was shown.
+        /// `true` if the warning about binary data was shown.
         has_warned: bool,
     },
     Defmt {
         decoder: Box<dyn StreamDecoder + Send + Sync + 't>,
-        /// Whether the encoding allows to skip a broken frame.
+        /// `true` if the decoder can skip a broken frame of this encoding.
         can_recover: bool,
         /// The number of bytes since the last complete or broken frame.
         pending_len: usize,
-        /// Whether a complete frame was decoded.
+        /// `true` if a complete frame was decoded.
         has_decoded: bool,
     },
 }
@@ -71,7 +73,7 @@ impl LineDecoder<'_> {
     /// Decodes the next bytes and passes each completed line to `line`.
     ///
     /// # Errors
-    /// The bytes cannot be frames of the program.
+    /// Returns an error if the bytes are not valid frames of the program.
     pub fn push(&mut self, bytes: &[u8], mut line: impl FnMut(String)) -> io::Result<()> {
         match self {
             LineDecoder::Text { incomplete, has_warned } => {
@@ -111,10 +113,10 @@ impl LineDecoder<'_> {
         }
     }
 
-    /// Ends the log. Returns a last line of text that has no line end.
+    /// Ends the log. Returns the last line of text if it has no line end.
     ///
     /// # Errors
-    /// The log contains bytes, but no complete frame.
+    /// Returns an error if the log contains bytes, but no complete frame.
     pub fn finish(&mut self) -> io::Result<Option<String>> {
         match self {
             LineDecoder::Text { incomplete, .. } => Ok((!incomplete.is_empty()).then(|| decode_text(incomplete))),
@@ -134,14 +136,14 @@ fn decode_text(bytes: &[u8]) -> String {
     remove_controls(String::from_utf8_lossy(bytes).trim_end())
 }
 
-/// Removes colour codes and replaces control characters. Loggers print colours, and a truncated line can contain any bytes;
-/// neither may change the state of the user's terminal.
+/// Removes color codes and replaces control characters. A log can contain color codes, and a truncated line can contain
+/// any bytes. Neither may change the state of the user's terminal.
 fn remove_controls(line: &str) -> String {
     let plain = anstream::adapter::strip_str(line).to_string();
     plain.chars().map(|c| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-/// Formats a frame as `probe-rs run` does: time (if the program has a clock), level, message.
+/// Formats a frame like the program `probe-rs run`: the time if the device has a clock, the level and the message.
 fn format_frame(frame: &Frame<'_>) -> String {
     let time = frame.display_timestamp().map_or(String::new(), |time| format!("{time} "));
     let level = frame.level().map_or(String::new(), |level| format!("{:<5} ", level.as_str().to_uppercase()));

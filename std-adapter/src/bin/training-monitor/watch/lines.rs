@@ -1,4 +1,5 @@
-//! The log lines that `watch` understands, as defmt format strings with the meaning of their placeholders.
+//! The log lines that `watch` understands. Each line is a defmt format string, together with the meaning of its
+//! placeholders.
 
 use training_monitor::log;
 
@@ -7,11 +8,11 @@ pub struct LogLine {
     pub kind: LineKind,
     /// The defmt format string.
     pub format: &'static str,
-    /// The meaning of each placeholder of the format string, in order.
+    /// The meaning of each placeholder in the format string, in the order of the placeholders.
     pub fields: &'static [Field],
 }
 
-/// What a log line reports.
+/// The event that a log line reports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LineKind {
     /// The run starts without a checkpoint.
@@ -67,7 +68,7 @@ pub enum Field {
 
 use Field::{Bytes, Epoch, EraseCounts, EvictedStep, Iteration, Loss, Metric, Metrics, Reason, Skipped, Step, Store};
 
-/// The lines of core's module `log`. The firmware prints them with the functions of that module.
+/// The log lines of the module `training_monitor::log`. The firmware prints them with the functions of this module.
 pub const LOG_MODULE_LINES: &[LogLine] = &[
     LogLine { kind: LineKind::Started, format: log::STARTED, fields: &[] },
     LogLine { kind: LineKind::Resumed, format: log::RESUMED, fields: &[Epoch, Iteration, Skipped] },
@@ -86,7 +87,7 @@ pub const LOG_MODULE_LINES: &[LogLine] = &[
     LogLine { kind: LineKind::SlotErases, format: log::ERASES, fields: &[Store, EraseCounts] },
 ];
 
-/// Lines of programs that print other metrics, or that print their lines without the module `log`.
+/// The log lines of firmware that does not use the module `training_monitor::log`, or that prints other metrics.
 pub const OTHER_LINES: &[LogLine] = &[
     LogLine { kind: LineKind::Epoch, format: "epoch {=u32}: {}", fields: &[Epoch, Metrics] },
     LogLine { kind: LineKind::Iteration, format: "iteration {=u32}, loss {=f32}", fields: &[Iteration, Loss] },
@@ -98,5 +99,5 @@ pub const OTHER_LINES: &[LogLine] = &[
     },
 ];
 
-/// All tables. If a line matches several format strings, the first one decides.
+/// All tables of log lines. If a line matches several format strings, the first matching format string is used.
 pub const TABLES: [&[LogLine]; 2] = [LOG_MODULE_LINES, OTHER_LINES];

@@ -1,7 +1,7 @@
-//! Converts the log lines of a device to events of a history.
+//! Converts the log lines of a device to the events of a history.
 //!
-//! The tables in `lines` define the format strings and their meaning. A logger may put levels, times and colours before a
-//! line, and may add text after it. `watch` shows lines that match no format string unchanged.
+//! The module `lines` defines the format strings of the log lines. A logger may print levels, times and colors before a
+//! line, and other text after it. `watch` shows all other lines unchanged.
 
 use super::lines::{Field, LineKind, LogLine, TABLES};
 use super::pattern::{Pattern, Suffix};
@@ -12,10 +12,11 @@ use training_monitor_std::history::HistoryEvent;
 /// The names of the variants of `StopReason`.
 const STOP_REASONS: [&str; 6] = ["MaxEpochs", "EarlyStopping", "NonFinite", "SaveFailed", "StepFailed", "User"];
 
-/// The name of the value of an epoch that is not a metric: the epochs without improvement that `EarlyStopping` still allows.
+/// The name of the value `patience` in a log line of an epoch. The value is not a metric. It is the number of epochs
+/// without improvement that `EarlyStopping` still allows.
 pub const PATIENCE: &str = "patience";
 
-/// The cause of a failure in an event, because a log line does not contain the cause.
+/// The cause of a failure in an event. A log line does not contain the cause, so this text refers the user to the log.
 const UNKNOWN_CAUSE: &str = "see the log of the device";
 
 /// The meaning of a log line.
@@ -23,25 +24,27 @@ const UNKNOWN_CAUSE: &str = "see the log of the device";
 pub enum LogEvent {
     /// A run starts without a checkpoint.
     Started,
-    /// The total erase count of a store's slots when the device starts.
+    /// The number of erases of all slots of a store, when the device has started.
     SlotErases { store: String, erases: u32 },
-    /// An event that a history can hold.
+    /// An event that can also occur in a history.
     History(HistoryEvent),
 }
 
 static PATTERNS: LazyLock<Vec<(Pattern, &LogLine)>> =
     LazyLock::new(|| TABLES.iter().copied().flatten().map(|line| (Pattern::new(line.format), line)).collect());
 
-/// Parses a line. `iteration` is the current iteration of the run, or 0 if it is not known: most log lines do not contain it.
+/// Parses a log line. `iteration` is the current iteration of the run, or 0 if it is unknown. The caller passes the
+/// iteration, because most log lines do not contain it.
 pub fn parse(line: &str, iteration: u32) -> Option<LogEvent> {
     if line.starts_with('{') {
         return line.parse().ok().map(LogEvent::History);
     }
-    // A line that matches a format string to its end has precedence. Otherwise a short format string would hide a longer one
-    // with the same start.
+    // First, only format strings that match the whole line are tried. Otherwise a short format string could match the
+    // start of a line that belongs to a longer one.
     [Suffix::None, Suffix::Any].into_iter().find_map(|suffix| {
         PATTERNS.iter().find_map(|(pattern, line_format)| {
-            // A new run discards the state of the run before, so its line must match to the end.
+            // The line of a new run discards the state of the previous run. Therefore it must match the whole line, so
+            // that no other line has this effect.
             if line_format.kind == LineKind::Started && suffix == Suffix::Any {
                 return None;
             }
@@ -51,7 +54,7 @@ pub fn parse(line: &str, iteration: u32) -> Option<LogEvent> {
     })
 }
 
-/// The captured values of a line with their meanings.
+/// The values in a log line, together with their meanings.
 struct Values<'l> {
     fields: &'static [Field],
     values: Vec<&'l str>,
@@ -67,7 +70,7 @@ impl<'l> Values<'l> {
         self.text(field)?.parse().ok()
     }
 
-    /// All metrics of the line. The value of a metric that is not finite is `None`, as in a history.
+    /// Returns all metrics of the log line. A metric that is not finite has the value `None`, as in a history.
     fn metrics(&self) -> Vec<(String, Option<f64>)> {
         let parse = |value: &str| value.parse().ok().map(|value: f64| Some(value).filter(|value| value.is_finite()));
         let mut metrics = Vec::new();
@@ -84,7 +87,8 @@ impl<'l> Values<'l> {
         metrics
     }
 
-    /// The event that the values describe. Returns `None` if a value does not fit, for example an unknown stop reason.
+    /// Returns the event that the log line describes. Returns `None` if a value is invalid, for example an unknown stop
+    /// reason.
     fn to_event(&self, kind: LineKind, iteration: u32) -> Option<LogEvent> {
         let store = || self.text(Field::Store).map(str::to_owned);
         let step = || self.number(Field::Step);
@@ -99,7 +103,7 @@ impl<'l> Values<'l> {
             }
             LineKind::Epoch => {
                 let (epoch, metrics) = (self.number(Field::Epoch)?, self.metrics());
-                // A log without iterations uses the epoch as the horizontal position in charts.
+                // If the log contains no iterations, the epoch is the horizontal position in the charts.
                 let iteration = iteration.max(epoch);
                 (!metrics.is_empty()).then_some(HistoryEvent::Epoch { epoch, iteration, metrics })?
             }
@@ -194,7 +198,7 @@ mod tests {
             ("EarlyStopping after epoch 12", stopped("EarlyStopping")),
             ("User(3) after epoch 12", stopped("User(3)")),
         ] {
-            // Loggers add a level and a time before the line.
+            // A logger can print a level and a time before the line.
             for prefix in ["", "INFO  ", "12.5 [INFO ] "] {
                 let line = format!("{prefix}{line}");
                 assert_eq!(parse(&line, 5), Some(LogEvent::History(event.clone())), "{line}");
@@ -237,7 +241,7 @@ mod tests {
             "a: saved step x, 1 bytes",
             "Lunch after epoch 12",
             "it started a new run yesterday",
-            // Lines of the example firmware that it does not print with the module `log`.
+            // The example firmware prints these lines without the module `training_monitor::log`.
             "network 64-32-10",
             "900 steps, the best is 7",
             "test: loss 0.1, accuracy 0.9",

@@ -1,8 +1,13 @@
-//! `watch`: follows a run by its history or by the log of its device. The command never writes to the run.
+//! The command `watch`. It follows a run by its history or by the log of its device. The command never writes to the
+//! run.
 //!
-//! Data flows through the modules in this order: a thread reads bytes (`feed`), which are decoded to lines of text (`frames`).
-//! Each line is converted to an event (`log`, with the patterns in `lines`), which updates the status of the run
-//! (`run_status`). The status is shown as a live view (`view`) or as plain lines (`plain`).
+//! The data passes the modules in this order:
+//!
+//! 1. `feed` reads bytes in a separate thread.
+//! 2. `frames` decodes the bytes to lines of text.
+//! 3. `log` converts each line to an event. `lines` contains the format strings of the lines.
+//! 4. `run_status` updates the status of the run.
+//! 5. `view` shows the status as a live view, or `plain` prints it as lines.
 
 mod checkpoints;
 mod feed;
@@ -24,15 +29,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Follows a run: loss, metrics, checkpoints, handlers, flash wear
+/// Follows a run: loss, metrics, checkpoints, handlers, flash wear.
 ///
-/// PATH is the directory or the history of a run, or the log of a device: a file that grows, a pipe, a serial port, or `-`
-/// for standard input. A log consists of lines of text (`probe-rs run … | training-monitor watch -`) or, with --elf, of
-/// defmt frames. In a terminal the command shows a live view; the key q quits, the key l switches the loss to a logarithmic
-/// axis. Otherwise, and with --plain, it prints one line for each event.
+/// PATH is the directory or the history of a run, or the log of a device. A log is a growing file, a pipe, a serial
+/// port, or `-` for standard input. It consists of lines of text (`probe-rs run … | training-monitor watch -`) or, with
+/// --elf, of defmt frames. In a terminal, the command shows a live view. The key q quits, and the key l switches the
+/// loss to a logarithmic axis. Without a terminal, or with --plain, the command prints one line for each event.
 #[derive(clap::Args, Debug)]
 pub struct Watch {
-    /// The directory of a run, its history, the log of a device, or `-`
+    /// The run to follow: its directory, its history file, the log of a device, or `-` for standard input.
     pub path: PathBuf,
     /// Decode the log as raw defmt frames of this program
     #[arg(long, value_name = "PROGRAM")]
@@ -46,19 +51,19 @@ pub struct Watch {
     /// Stop at the end of the file instead of waiting for more
     #[arg(long)]
     pub once: bool,
-    /// The patience of the run's EarlyStopping, to show the remaining patience
+    /// The patience of `EarlyStopping` in this run. The live view needs the patience to show how much of it is left.
     #[arg(long, value_name = "NUMBER")]
     pub patience: Option<u32>,
-    /// Show handler states and flash wear from the checkpoints in this directory or flash dump; by default the directory of
-    /// the history
+    /// Show handler states and flash wear from the checkpoints in this directory or flash dump. The default is the
+    /// directory of the history.
     #[arg(long, value_name = "PATH")]
     pub checkpoints: Option<PathBuf>,
 }
 
-/// The interval at which the command checks a file for new data.
+/// The time between two checks of a file for new data.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Runs `watch`.
+/// Runs the command `watch`.
 pub fn watch(arguments: &Watch) -> Result<ExitCode> {
     let path = crate::plot::history_file(&arguments.path);
     let format = LogFormat::new(arguments.elf.as_deref())?;
@@ -74,7 +79,7 @@ pub fn watch(arguments: &Watch) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Waits for the next event, but not longer than the poll interval. Returns `None` if no event arrived.
+/// Waits for the next event, but at most for the poll interval. Returns `None` if no event arrived.
 fn next_event(feed: &Feed) -> Option<Result<FeedEvent>> {
     feed.next(POLL_INTERVAL).map(|event| event.map_err(CliError::io("read", feed.path())))
 }

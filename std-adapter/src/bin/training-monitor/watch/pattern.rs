@@ -1,7 +1,8 @@
-//! Matches log lines against defmt format strings.
+//! Compares log lines with defmt format strings.
 //!
-//! A format string consists of literal text and of placeholders: `{}`, `{=type}` or `{=type:hint}`. Literal text must occur in
-//! the line unchanged. A placeholder captures the text up to the next literal. `{{` and `}}` are literal braces.
+//! A format string consists of fixed text and of placeholders: `{}`, `{=type}` or `{=type:hint}`. The line must contain
+//! the fixed text unchanged. A placeholder matches the text before the next fixed text. The sequences `{{` and `}}`
+//! stand for single braces.
 
 /// A parsed format string.
 pub struct Pattern {
@@ -17,16 +18,17 @@ enum Segment {
 /// The text that a placeholder accepts.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum ValueType {
-    /// `{=u8}` to `{=u128}`, `{=i8}` to `{=i128}`, `{=usize}`, `{=isize}`.
+    /// An integer. Its placeholders are `{=u8}` to `{=u128}`, `{=i8}` to `{=i128}`, `{=usize}` and `{=isize}`.
     Integer,
     /// `{=f32}`, `{=f64}`.
     Float,
-    /// All other types, and all types with a display hint, because a hint can change the notation of a number.
+    /// Any text: all other types, and all types with a display hint. A hint can change the notation of a number, for
+    /// example to hexadecimal.
     Text,
 }
 
 impl ValueType {
-    /// Parses the content of a placeholder, the text between its braces.
+    /// Returns the type of a placeholder. `placeholder` is the text between its braces.
     fn parse(placeholder: &str) -> ValueType {
         match placeholder.strip_prefix('=') {
             Some("u8" | "u16" | "u32" | "u64" | "u128" | "usize") => ValueType::Integer,
@@ -44,7 +46,8 @@ impl ValueType {
         }
     }
 
-    /// The start of `text` that belongs to a placeholder at the end of a pattern, if other text may follow in the line.
+    /// Returns the part of `text` that a placeholder at the end of a format string matches. Other text can follow in
+    /// the same line.
     fn leading_value(self, text: &str) -> &str {
         match self {
             ValueType::Text => text,
@@ -75,7 +78,7 @@ impl Pattern {
                 rest = &tail[2..];
                 continue;
             }
-            // A brace without a partner is not valid in defmt. It is treated as literal text.
+            // defmt does not allow a single brace. The brace is treated as fixed text.
             let Some((placeholder, after)) = tail.strip_prefix('{').and_then(|tail| tail.split_once('}')) else {
                 literal.push_str(&tail[..1]);
                 rest = &tail[1..];
@@ -94,14 +97,16 @@ impl Pattern {
         Pattern { segments }
     }
 
-    /// Finds the first match in the line and returns the captured texts, without white space around them. Any text may
-    /// precede the match, because loggers add levels and times to the start of a line. A placeholder at the start of the
-    /// pattern therefore captures only the last word before the first literal.
+    /// Finds the first match in the line. Returns the texts that the placeholders match, without white space around
+    /// them.
+    ///
+    /// Any text may precede the match, because loggers print levels and times at the start of a line. Therefore a
+    /// placeholder at the start of the format string matches only the last word before the first fixed text.
     pub fn captures<'l>(&self, line: &'l str, suffix: Suffix) -> Option<Vec<&'l str>> {
         let (first, literal, rest) = match self.segments.as_slice() {
             [Segment::Literal(literal), rest @ ..] => (None, literal, rest),
             [Segment::Placeholder(first), Segment::Literal(literal), rest @ ..] => (Some(first), literal, rest),
-            // A pattern without a literal would match every line.
+            // A format string without fixed text would match every line.
             _ => return None,
         };
         line.match_indices(literal.as_str()).find_map(|(index, _)| {
@@ -115,7 +120,7 @@ impl Pattern {
     }
 }
 
-/// Matches `segments` at the start of `text` and appends the captured texts to `captures`.
+/// Compares `segments` with the start of `text`. Appends the text that each placeholder matches to `captures`.
 fn match_segments<'l>(segments: &[Segment], text: &'l str, suffix: Suffix, captures: &mut Vec<&'l str>) -> bool {
     let mut capture = |value_type: &ValueType, text: &'l str| {
         captures.push(text.trim());
@@ -134,7 +139,7 @@ fn match_segments<'l>(segments: &[Segment], text: &'l str, suffix: Suffix, captu
             let Some((value, text)) = text.split_once(literal.as_str()) else { return false };
             capture(value_type, value) && match_segments(rest, text, suffix, captures)
         }
-        // Two adjacent placeholders have no literal between them, so it is unknown where the first value ends.
+        // There is no fixed text between two adjacent placeholders, so the end of the first value is unknown.
         [Segment::Placeholder(_), Segment::Placeholder(_), ..] => false,
     }
 }

@@ -1,16 +1,17 @@
-//! Prints a line for each message, for pipes, files and logs.
+//! Prints one line for each message. This output is suitable for pipes, files and logs.
 
 use super::feed::{Feed, FeedEvent};
 use super::run_status::RunStatus;
 use crate::error::Result;
 use crate::output::print_line;
 
-/// Prints messages until the run has stopped and no more lines arrive, or until the feed ends.
+/// Prints messages until the run has stopped and no more lines arrive, or until the log ends.
 pub fn run(feed: &Feed, status: &mut RunStatus) -> Result<()> {
     loop {
         match super::next_event(feed).transpose()? {
             None => {
-                // A log can contain several runs, so a stopped run ends the command only if no line follows.
+                // A log can contain several runs. Therefore the command ends after a stopped run only if no more lines
+                // arrive.
                 if status.stop_reason.is_some() {
                     return Ok(());
                 }

@@ -1,4 +1,4 @@
-//! The status of a run, built from the lines of its history or of its log.
+//! The status of the run that `watch` follows. It is updated with each line of the history or of the log.
 
 use super::log::{self, LogEvent};
 use crate::numbers::{count, exact, rounded};
@@ -14,18 +14,19 @@ const MAX_DURATIONS: usize = 100;
 
 pub struct RunStatus {
     pub name: String,
-    /// The patience of the run's `EarlyStopping`, if the user gave it.
+    /// The patience of `EarlyStopping` in this run, if the user passed it.
     pub patience: Option<u32>,
-    /// The epochs without improvement that `EarlyStopping` still allows, if the log contains this number.
+    /// The number of epochs without improvement that `EarlyStopping` still allows. `None` if the log does not contain
+    /// it.
     pub patience_left: Option<u32>,
     pub epoch: u32,
     pub iteration: u32,
-    /// Whether the lines contain iterations. If they do not, charts use the epoch as their horizontal position.
+    /// `true` if the lines contain iterations. Otherwise the epoch is the horizontal position in the charts.
     pub has_iterations: bool,
     pub losses: Points,
     pub metrics: Vec<(String, Points)>,
     pub stores: Vec<StoreStatus>,
-    /// The first iteration with a loss that is not finite, and the number of such iterations.
+    /// The first iteration with a NaN or infinite loss, and the number of such iterations.
     pub non_finite: Option<(u32, usize)>,
     pub failures: usize,
     pub resumes: usize,
@@ -40,12 +41,12 @@ pub struct RunStatus {
 /// The checkpoints of one handler.
 pub struct StoreStatus {
     pub name: String,
-    /// Step and score of each kept checkpoint.
+    /// The step and the score of each kept checkpoint.
     pub kept: Vec<(u32, Option<f32>)>,
     /// The total size of all saves in bytes.
     pub bytes: u64,
     pub saves: usize,
-    /// The total erase count of all slots: the number in the log, plus one for each save since then.
+    /// The number of erases of all slots. This is the number in the log, plus one for each save after it.
     pub erases: Option<u32>,
 }
 
@@ -76,20 +77,20 @@ impl RunStatus {
         }
     }
 
-    /// Discards the status, because the history will be read again from its start. The number of saves is kept: it only ever
-    /// grows, and a change of it triggers a read of the checkpoints.
+    /// Discards the status, because the history is read again from the start. The number of saves is kept, because a
+    /// change of this number triggers a new read of the checkpoints.
     pub fn restart(&mut self) {
         let fresh = RunStatus::new(Path::new(&self.name), self.patience);
         *self = RunStatus { name: std::mem::take(&mut self.name), saves: self.saves, ..fresh };
     }
 
-    /// Applies a line. Returns the message to show, if there is one.
+    /// Updates the status with a line. Returns a message if there is something to show.
     pub fn apply_line(&mut self, line: &str) -> Option<String> {
         self.has_iterations |= line.starts_with('{');
         let iteration = if self.has_iterations { self.iteration } else { 0 };
         let message = match log::parse(line, iteration) {
             Some(LogEvent::History(event)) => self.apply_event(&event),
-            // The first line of a history, and empty lines, are not shown.
+            // Empty lines and the first line of a history are not shown.
             None if line.trim().is_empty() || line.starts_with(r#"{"schema""#) => None,
             Some(LogEvent::SlotErases { store, erases }) => {
                 self.store_mut(&store).erases = Some(erases);
@@ -107,7 +108,8 @@ impl RunStatus {
         message
     }
 
-    /// A log can contain several runs of a device. A new run discards the state of the run before, but keeps its messages.
+    /// Starts the status of a new run. The log of a device can contain several runs. The messages of the previous run
+    /// are kept.
     fn start_new_run(&mut self) {
         if !self.has_iterations && self.epoch > 0 {
             let messages = std::mem::take(&mut self.messages);
@@ -185,7 +187,7 @@ impl RunStatus {
         None
     }
 
-    /// Applies a value of an epoch. Returns it as text.
+    /// Stores a metric of an epoch. Returns the metric as text.
     fn apply_metric(&mut self, name: &str, value: Option<f64>, iteration: u32) -> String {
         let Some(value) = value else { return "not finite".to_owned() };
         if name == log::PATIENCE {
@@ -196,7 +198,7 @@ impl RunStatus {
         rounded(value)
     }
 
-    /// The iteration as part of a message, if the lines contain iterations.
+    /// Returns the iteration as a part of a message. The text is empty if the lines contain no iterations.
     fn at_iteration(&self, iteration: u32) -> String {
         if self.has_iterations { format!(" (iteration {iteration})") } else { String::new() }
     }
@@ -217,8 +219,8 @@ impl RunStatus {
         &mut self.stores[index]
     }
 
-    /// The median duration of the last iterations in seconds. The median ignores the few iterations with a save, which take
-    /// much longer.
+    /// Returns the median duration of the last iterations, in seconds. The median is not affected by the few iterations
+    /// that save a checkpoint and take much longer.
     pub fn iteration_seconds(&self) -> Option<f64> {
         let mut durations: Vec<f64> = self.durations.iter().copied().collect();
         durations.sort_by(f64::total_cmp);
@@ -226,7 +228,7 @@ impl RunStatus {
     }
 }
 
-/// Appends an item and drops the oldest items beyond the limit.
+/// Appends an item. If there are more than `limit` items, the oldest items are removed.
 fn push_limited<T>(items: &mut VecDeque<T>, item: T, limit: usize) {
     items.push_back(item);
     if items.len() > limit {
@@ -234,7 +236,8 @@ fn push_limited<T>(items: &mut VecDeque<T>, item: T, limit: usize) {
     }
 }
 
-/// Appends a point. A resumed run repeats iterations, so points at or after the new one are removed first.
+/// Appends a point to a curve. A resumed run repeats some iterations, so all points from this iteration on are removed
+/// first.
 fn push_point(points: &mut Points, iteration: u32, value: f64) {
     let iteration = f64::from(iteration);
     while points.pop_if(|(last, _)| *last >= iteration).is_some() {}
@@ -256,8 +259,8 @@ mod tests {
             "best: saved step 1, 9 bytes",
             "epoch 2: loss 0.4, patience 1",
         ]);
-        // The device lost power before epoch 2 was saved, so it repeats epoch 2. The charts show epochs, so the iteration of
-        // the resume must not become a position in them.
+        // The device lost power before it saved epoch 2, so it repeats epoch 2. The positions in the charts are epochs.
+        // The iteration of the resume must not become a position.
         apply(&[
             "resumed in epoch 1 after iteration 75, skipped 0 checkpoints",
             "epoch 2: loss 0.25, patience 2",
@@ -266,7 +269,7 @@ mod tests {
         assert_eq!(status.metrics, [("loss".to_owned(), vec![(1.0, 0.5), (2.0, 0.25), (3.0, 0.125)])]);
         assert_eq!((status.resumes, status.stores[0].kept.len()), (1, 1));
         assert_eq!((status.patience_left, status.stores[0].erases), (Some(1), Some(8)));
-        // The flash was erased, so the device starts a new run. The messages of the run before stay.
+        // The flash was erased, so the device starts a new run. The messages of the previous run are kept.
         drop(status.apply_line("started a new run"));
         drop(status.apply_line("epoch 1: loss 1"));
         assert_eq!(status.metrics, [("loss".to_owned(), vec![(1.0, 1.0)])]);

@@ -1,6 +1,7 @@
-//! The live view in a terminal: charts of the loss and the metrics on the left, facts on the right, messages below.
+//! The live view in the terminal. It shows charts of the loss and the metrics on the left, facts on the right, and
+//! messages below.
 //!
-//! ratatui restores the terminal at the end, also after a panic.
+//! The library ratatui restores the terminal at the end, even after a panic.
 
 use super::checkpoints::{CheckpointStatus, CheckpointWatcher};
 use super::feed::{Feed, FeedEvent};
@@ -23,13 +24,13 @@ use training_monitor_std::chart::{Panel, smooth};
 /// The minimum time between two redraws.
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Everything that a frame shows.
+/// The data that a frame shows.
 struct View<'a> {
     status: &'a RunStatus,
     checkpoints: &'a CheckpointStatus,
-    /// Whether the chart of the loss has a logarithmic axis.
+    /// `true` if the chart of the loss has a logarithmic axis.
     is_log: bool,
-    /// Whether no more lines follow.
+    /// `true` if no more lines follow.
     has_ended: bool,
 }
 
@@ -50,7 +51,7 @@ fn run_until_quit(
     let (mut checkpoints, mut is_log, mut has_ended) = (CheckpointStatus::default(), false, false);
     loop {
         let last_frame = Instant::now();
-        // All lines that arrive before the next frame are applied at once, so a long history appears immediately.
+        // All lines that arrive before the next frame are applied together. A long history therefore appears at once.
         while let Some(timeout) = FRAME_INTERVAL.checked_sub(last_frame.elapsed()).filter(|_| !has_ended) {
             match feed.next(timeout) {
                 None => break,
@@ -75,7 +76,8 @@ fn run_until_quit(
     }
 }
 
-/// The next key press within `timeout`. Other events, such as a change of the window size, end the wait early.
+/// Returns the next key press. Waits at most for `timeout`. Any other event, for example a change of the window size,
+/// ends the wait early.
 fn next_key(timeout: Duration) -> io::Result<Option<(KeyCode, KeyModifiers)>> {
     while event::poll(timeout)? {
         let Event::Key(key) = event::read()? else { break };
@@ -118,7 +120,7 @@ impl View<'_> {
         Line::from(vec![Span::from(format!(" {name}  ")).bold(), state, Span::from(position)])
     }
 
-    /// Draws the loss, and below it as many metrics as the height allows.
+    /// Draws the chart of the loss. Below it, draws the charts of as many metrics as the height allows.
     fn draw_charts(&self, frame: &mut Frame<'_>, area: Rect) {
         let max_charts = usize::from(area.height / 8).clamp(1, 3);
         let mut panels: Vec<Panel> = Vec::new();
@@ -141,7 +143,7 @@ impl View<'_> {
         }
     }
 
-    /// The facts about the run, one line each.
+    /// Returns one line for each fact about the run.
     fn facts(&self) -> Vec<Line<'_>> {
         let status = self.status;
         let mut lines = Vec::new();
@@ -168,7 +170,8 @@ impl View<'_> {
         lines
     }
 
-    /// The remaining patience. The log is more recent than the checkpoints, so its number has precedence.
+    /// Returns the text for the remaining patience. The log is newer than the checkpoints, so the number in the log is
+    /// preferred.
     fn patience(&self) -> Option<String> {
         let patience = self.status.patience;
         if let Some(left) = self.status.patience_left {
@@ -186,7 +189,8 @@ impl View<'_> {
         })
     }
 
-    /// The erase counts. The checkpoints have exact numbers; those of the log are used only without checkpoints.
+    /// Returns the lines about flash wear. The checkpoints contain exact erase counts. The less exact counts of the log
+    /// are used only if there are no checkpoints.
     fn wear(&self) -> Vec<Line<'_>> {
         let erases = |number: u32| count(number as usize, "erase");
         if self.checkpoints.erases.is_empty() {
@@ -200,12 +204,12 @@ impl View<'_> {
     }
 }
 
-/// A line with a name and a value.
+/// Returns a line with a name and a value.
 fn fact(name: &str, value: String) -> Line<'static> {
     Line::from(vec![Span::from(format!("{name:<10} ")).fg(Color::DarkGray), Span::from(value)])
 }
 
-/// The kept checkpoints and the number of saves of a store.
+/// Returns the lines about the kept checkpoints and the number of saves of a store.
 fn store_facts(store: &StoreStatus) -> [Line<'static>; 2] {
     let describe = |(step, score): &(u32, Option<f32>)| match score {
         Some(score) => format!("{step} ({})", rounded(f64::from(*score))),
@@ -216,7 +220,7 @@ fn store_facts(store: &StoreStatus) -> [Line<'static>; 2] {
     [fact(&store.name, kept.join(", ")), fact("", saves).dim()]
 }
 
-/// The decimal logarithms of the positive values.
+/// Returns the decimal logarithms of the positive values.
 fn logarithms(points: &[(f64, f64)]) -> Points {
     points.iter().filter(|(_, value)| *value > 0.0).map(|(iteration, value)| (*iteration, value.log10())).collect()
 }

@@ -1,8 +1,8 @@
-//! Writes a checkpoint into a flash image with `Slots`, the same code that a device uses.
+//! Writes a checkpoint into a flash image. The module calls `Slots`, the same code that stores checkpoints on a device.
 //!
-//! The image follows the rules of NOR flash: whole slots are erased, and each byte is programmed once. The image is
-//! written in units of 32 bytes, the largest write size of all supported devices. Devices with smaller write sizes can read
-//! such an image as well.
+//! The image obeys the rules of NOR flash: an erase clears a whole slot, and each byte is written at most once after an
+//! erase. The image is written in units of 32 bytes, the largest write unit of all supported flash chips. A device with
+//! smaller write units can read the image, too.
 
 use super::Import;
 use crate::error::{CliError, Result};
@@ -16,10 +16,10 @@ use training_monitor::store::flash::Slots;
 use training_monitor::store::{Store, StreamSpec};
 use training_monitor_std::Crc32Fast;
 
-/// The value of an erased byte in a new image. The store does not depend on this value.
+/// The value of an erased byte in a new image. The store on the device accepts any value.
 const ERASED: u8 = 0xFF;
 
-/// Builds the image. Returns it with a summary of the checkpoint and its slot.
+/// Builds the flash image. Returns the bytes of the image, and a text that describes the checkpoint and its slot.
 pub fn build(arguments: &Import, mut stream: Stream) -> Result<(Vec<u8>, String)> {
     stream.object_names.clear();
     let (mut image, region, evicted) = match (&arguments.into, arguments.slot_size) {
@@ -52,9 +52,10 @@ pub fn build(arguments: &Import, mut stream: Stream) -> Result<(Vec<u8>, String)
     Ok((image, summary))
 }
 
-/// The region of the dump that receives the checkpoint.
+/// Returns the region of the dump in which the checkpoint will be saved.
 fn choose_region<'a>(inventory: &'a Inventory, arguments: &Import) -> Result<&'a Series> {
-    // With a template, --series selects the template's series and not the region.
+    // If the user passes `--template`, the option `--series` selects a checkpoint of the template. It does not select
+    // the region of the dump.
     let name = arguments.selection.series.as_deref().filter(|_| arguments.template.is_none());
     let mut candidates = inventory.series.iter().filter(|series| name.is_none_or(|name| name == series.name));
     let error = |reason: String| Err(CliError::content(&inventory.path, reason));
@@ -68,8 +69,9 @@ fn choose_region<'a>(inventory: &'a Inventory, arguments: &Import) -> Result<&'a
     }
 }
 
-/// The step of the checkpoint to evict if no slot is free: a checkpoint of the same step, otherwise the lowest ranked one.
-/// This is the choice that the device would make.
+/// Returns the step of the checkpoint that must be evicted to make room for the new checkpoint. Returns `None` if a
+/// slot is free. A checkpoint with the same step is evicted first, and otherwise the checkpoint with the lowest rank.
+/// The device would choose the same checkpoint.
 fn step_to_evict(series: &Series, region: Region, step: u32) -> Option<u32> {
     let is_full = series.checkpoints.len() >= region.slot_count;
     let ranked = series.checkpoints.iter().zip(series.ranks());
@@ -77,7 +79,8 @@ fn step_to_evict(series: &Series, region: Region, step: u32) -> Option<u32> {
     worst.filter(|_| is_full).map(|(checkpoint, _)| checkpoint.header.step)
 }
 
-/// Gives the checkpoint the highest sequence and the highest iteration of the dump, so that the device resumes from it.
+/// Makes the checkpoint the newest of the dump. The checkpoint gets the highest sequence number and the highest
+/// iteration, so that the device resumes from this checkpoint.
 fn make_newest(inventory: &Inventory, stream: &mut Stream) {
     let all = || inventory.series.iter().flat_map(|series| &series.checkpoints);
     stream.header.sequence = all().map(|checkpoint| checkpoint.header.sequence).max().unwrap_or(0).saturating_add(1);
@@ -87,7 +90,8 @@ fn make_newest(inventory: &Inventory, stream: &mut Stream) {
     }
 }
 
-/// Calls [`save`] with the number of slots as a constant, because `Slots` has it as a const parameter.
+/// Calls [`save`] with the number of slots as a constant. The type `Slots` needs a constant, but the number of slots is
+/// known only at run time.
 fn save_to_region(region: &mut [u8], slot_count: usize, stream: &Stream, evicted: Option<u32>) -> Result<usize> {
     macro_rules! with_slots {
         ($($n:literal)*) => {
@@ -100,7 +104,8 @@ fn save_to_region(region: &mut [u8], slot_count: usize, stream: &Stream, evicted
     with_slots!(2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17)
 }
 
-/// Removes the evicted checkpoint and saves the new one, as `ModelCheckpoint` does. Returns the index of the slot.
+/// Removes the evicted checkpoint and saves the new checkpoint with the same calls as `ModelCheckpoint`. Returns the
+/// index of the slot that contains the new checkpoint.
 fn save<const SLOTS: usize>(region: &mut [u8], mut stream: &Stream, evicted: Option<u32>) -> Result<usize> {
     let failed = |reason: String| CliError::usage(format!("cannot write the flash image: {reason}"));
     let end = u32::try_from(region.len()).map_err(|_| failed("the region is larger than 4 GiB".to_owned()))?;
@@ -121,12 +126,12 @@ fn save<const SLOTS: usize>(region: &mut [u8], mut stream: &Stream, evicted: Opt
     let encoded = encoded.map_err(|e| failed(e.to_string()))?;
     slots.commit(&header, &encoded).map_err(|e| failed(e.to_string()))?;
     let after = slots.erases();
-    // The save erased exactly one slot.
+    // The save has erased exactly one slot, so the erase count of this slot has changed.
     Ok(before.iter().zip(after).position(|(before, after)| *before != after).unwrap_or(0))
 }
 
-/// The region of an image as a NOR flash. An erase always erases whole slots, so the erase block size of the device does
-/// not matter.
+/// A NOR flash in memory that consists of one region of a flash image. An erase always clears a whole slot. Therefore
+/// the tool need not know the size of an erase block of the device.
 struct RegionImage<'a> {
     bytes: &'a mut [u8],
     /// The size of a slot in bytes.
@@ -155,8 +160,7 @@ impl NorFlash for RegionImage<'_> {
     const ERASE_SIZE: usize = 32;
 
     fn erase(&mut self, from: u32, to: u32) -> std::result::Result<(), NorFlashErrorKind> {
-        // The store erases the required part of a slot before it programs any byte of the slot, so erasing the whole slot
-        // does not lose data.
+        // The store erases a slot before it writes to the slot. Erasing the whole slot at once therefore loses no data.
         let from = from as usize / self.slot_size * self.slot_size;
         let to = (to as usize).next_multiple_of(self.slot_size);
         self.bytes.get_mut(from..to).ok_or(NorFlashErrorKind::OutOfBounds)?.fill(ERASED);
