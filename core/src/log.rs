@@ -1,7 +1,7 @@
 //! The log lines that a device prints. This module defines each line once, as a function and as a format string.
 //!
 //! Firmware prints the lines with the functions, which need the feature `defmt`. The command `training-monitor watch`
-//! uses the format strings to recognise the lines. [`DefmtObserver`] prints a line for each event of a checkpoint
+//! uses the format strings to recognise the lines. `DefmtObserver` prints a line for each event of a checkpoint
 //! handler.
 
 macro_rules! lines {
