@@ -42,7 +42,7 @@ impl AdamWState {
     /// Copies the state of `optimizer` for the parameters of `model`.
     pub(crate) fn copy_from(optimizer: &ModuleOptimizer, model: &NamedTensors) -> Result<Self, Unavailable> {
         let unavailable = |state: &str, reason| Unavailable { tensor: state.to_owned(), reason };
-        let record_error = |error: String| unavailable("record", Reason::Record(error));
+        let record_error = |error: String| unavailable("record", Reason::OptimizerRecord(error));
         let bytes = optimizer.to_record().into_bytes().map_err(|error| record_error(error.to_string()))?;
         let reader = Reader::from_bytes(bytes).map_err(|error| record_error(error.to_string()))?;
         let mut copy = AdamWState {
@@ -54,8 +54,8 @@ impl AdamWState {
             let (id, state) = split(name).ok_or_else(|| unavailable(name, Reason::OptimizerState))?;
             match state {
                 TIME => {
-                    let time =
-                        u64::try_from(*value).map_err(|error| unavailable(name, Reason::Record(error.to_string())))?;
+                    let time = u64::try_from(*value)
+                        .map_err(|error| unavailable(name, Reason::OptimizerRecord(error.to_string())))?;
                     if let Some(index) = model.0.iter().position(|tensor| tensor.id == id) {
                         copy.steps.0[index] = [(time >> 24) as f32, (time & 0xFF_FFFF) as f32];
                     }

@@ -172,7 +172,7 @@ pub enum Reason {
     /// A part of the optimizer's state that is not a part of AdamW's state.
     OptimizerState,
     /// burn's message about a record of the optimizer.
-    Record(String),
+    OptimizerRecord(String),
 }
 
 impl fmt::Display for Unavailable {
@@ -195,7 +195,9 @@ impl fmt::Display for Unavailable {
             Reason::OptimizerState => {
                 write!(f, "the optimizer has the state `{tensor}`; only Adam and AdamW without AMSGrad are supported")
             }
-            Reason::Record(message) => write!(f, "the state `{tensor}` of the optimizer is not accessible: {message}"),
+            Reason::OptimizerRecord(message) => {
+                write!(f, "the state `{tensor}` of the optimizer is not accessible: {message}")
+            }
         }
     }
 }

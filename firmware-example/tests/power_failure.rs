@@ -2,7 +2,7 @@
 //! its flash or directory; a longer run is interrupted many times at random. The resumed run must end with the same bits
 //! as an uninterrupted run.
 //!
-//! `FAILURE_SEED=n cargo test -p training-monitor-firmware-example --test power_cut` replays the random failures of one
+//! `FAILURE_SEED=n cargo test -p training-monitor-firmware-example --test power_failure` replays the random failures of one
 //! seed.
 
 use digits_workload::boards::{BEST_SLOTS, LATEST_SLOTS};
