@@ -121,8 +121,9 @@ fn timer_measures_a_run() {
     assert_near(timer.timer.seconds(clock.now(), HERTZ), 0.6);
 }
 
-/// Ignite's example `EarlyStopping(patience=10, score_function=lambda engine: -engine.state.metrics["nll"],
-/// trainer=trainer)`. The handler is attached to the event `COMPLETED` of the evaluator and stops the trainer.
+/// An early stop that uses a metric of the validation run, as in the example of Ignite's documentation. A second
+/// engine, the evaluator, runs after each epoch of the trainer. The handler gets its score at the end of the
+/// evaluator's run and terminates the trainer.
 #[test]
 fn early_stopping_on_an_evaluator_stops_the_trainer() {
     struct Metrics {

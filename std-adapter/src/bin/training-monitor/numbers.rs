@@ -38,7 +38,8 @@ pub fn exact(value: f32) -> String {
     format_special(value).unwrap_or_else(|| format!("{value:?}"))
 }
 
-/// Parses the texts that [`exact`] writes, and the usual number formats of other programs.
+/// Parses a number: a text that [`exact`] wrote, or a decimal number such as `1.5e-3`, `inf` or `NaN`.
+/// Returns `None` if the text is no number.
 pub fn parse_f32(text: &str) -> Option<f32> {
     parse_special(text).or_else(|| text.trim().parse().ok())
 }

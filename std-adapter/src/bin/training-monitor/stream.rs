@@ -118,7 +118,8 @@ impl Stream {
         })
     }
 
-    /// Returns the encoded bytes of all serde values. Each value comes with the name of its object.
+    /// Returns the name and the postcard bytes of each object that is a single serde value instead of a list of
+    /// tensors.
     pub fn values(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.objects.iter().filter_map(|object| match &object.content {
             Content::Value(bytes) => Some((object.name.as_str(), bytes.as_slice())),
