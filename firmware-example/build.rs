@@ -27,8 +27,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for program in ["train", "count", "manual-loop", "tasks", "size"] {
         println!("cargo::rustc-link-arg-bin={program}=-Tdefmt.x");
     }
-    // The script defmt.x would keep defmt's default panic function. The program `no-panic` must not contain a panic, so it
-    // uses a script without that symbol.
+    // The script defmt.x would keep defmt's default panic function. The program `no-panic` must not contain a panic, so
+    // it uses a script without that symbol.
     fs::copy("memory/no-panic.x", out.join("no-panic.x"))?;
     println!("cargo::rerun-if-changed=memory/no-panic.x");
     println!("cargo::rustc-link-arg-bin=no-panic=-Tno-panic.x");

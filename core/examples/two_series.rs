@@ -1,8 +1,8 @@
 //! Two series of checkpoints on one flash driver: the best two epochs by score, and the latest iteration.
 //!
 //! Each series has its own `Slots` in its own region of the flash. `Slots` owns its driver, so both series share one
-//! driver through `SharedNorFlash`. The program simulates a power failure at each flash operation of the run. After each
-//! failure, the program finds both series again. The run resumes from the newest checkpoint and ends with the same
+//! driver through `SharedNorFlash`. The program simulates a power failure at each flash operation of the run. After
+//! each failure, the program finds both series again. The run resumes from the newest checkpoint and ends with the same
 //! result.
 //!
 //! Run it with `cargo run -p training-monitor --example two_series --features derive,nor-flash`.

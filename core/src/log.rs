@@ -32,13 +32,14 @@ lines! {
     info STARTED started = "started a new run" ();
     /// The log line of an iteration. Its values are the iteration and the loss.
     info ITERATION iteration = "iteration {=u32}: loss {=f32}" (iteration: u32, loss: f32);
-    /// The log line of a completed epoch. Its values are the epoch, the loss, the accuracy and the remaining patience of
-    /// early stopping.
+    /// The log line of a completed epoch. Its values are the epoch, the loss, the accuracy and the remaining patience
+    /// of early stopping.
     info EPOCH epoch = "epoch {=u32}: loss {=f32}, accuracy {=f32}, patience {=u32}"
         (epoch: u32, loss: f32, accuracy: f32, patience: u32);
     /// The log line of the end of a run. Its values are the reason and the last epoch.
     info STOPPED stopped = "{} after epoch {=u32}" (reason: crate::StopReason, epoch: u32);
-    /// The log line of a saved checkpoint. Its values are the name of the handler, the step number and the size in bytes.
+    /// The log line of a saved checkpoint. Its values are the name of the handler, the step number and the size in
+    /// bytes.
     info SAVED saved = "{=str}: saved step {=u32}, {=u32} bytes" (series: &str, step: u32, bytes: u32);
     /// The log line of a saved checkpoint that evicted another one. Its values are the name of the handler, the step
     /// number, the size in bytes and the step number of the evicted checkpoint.
@@ -49,9 +50,11 @@ lines! {
     /// The log line of an evicted checkpoint that could not be removed. Its values are the name of the handler and the
     /// step number.
     warn EVICTION_FAILED eviction_failed = "{=str}: step {=u32} was not evicted" (series: &str, step: u32);
-    /// The log line of a checkpoint that could not be loaded. Its values are the name of the handler and the step number.
+    /// The log line of a checkpoint that could not be loaded. Its values are the name of the handler and the step
+    /// number.
     warn LOAD_FAILED load_failed = "{=str}: step {=u32} could not be loaded" (series: &str, step: u32);
-    /// The log line for the wear of a flash store. Its values are the name of the handler and the erase count of each slot.
+    /// The log line for the wear of a flash store. Its values are the name of the handler and the erase count of each
+    /// slot.
     info ERASES erases = "{=str}: slots erased {} times" (series: &str, counts: &[u32]);
 }
 

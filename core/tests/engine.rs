@@ -31,7 +31,7 @@ fn short(event: Event) -> String {
         Event::ExceptionRaised => "X",
         Event::SavedCheckpoint => "SC",
         Event::User(event) => return format!("u{}", event.id),
-        _ => "?",
+        _ => panic!("{event:?} has no short name"),
     }
     .into()
 }

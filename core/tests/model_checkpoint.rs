@@ -126,8 +126,8 @@ fn a_restored_entry_that_does_not_rank_is_evicted() {
     assert_eq!(policy.restore_entry(entry(1, 5.0)), None);
     assert_eq!(policy.restore_entry(entry(2, 1.0)).map(|evicted| evicted.step), Some(2));
     assert_eq!(policy.latest().map(|latest| latest.step), Some(1));
-    // Each call after the restart gets the next step number, starting after the highest one in the store. This number is
-    // 2 here, although checkpoint 2 was evicted.
+    // Each call after the restart gets the next step number, starting after the highest one in the store. This number
+    // is 2 here, although checkpoint 2 was evicted.
     assert_eq!(policy.calls(), 2);
     let mut policy = ModelCheckpoint::<1>::by_score().keep_all();
     policy.restore_entry(entry(1, 5.0));

@@ -1,8 +1,9 @@
 //! The workload of the firmware example: a small neural network that learns to read handwritten digits.
 //!
 //! The training program is the same on a microcontroller and on the host. This library contains the network, the data,
-//! the optimizer and the training run. [`monitored`] attaches the handlers of `training-monitor`; [`mlp`] and [`train`] use
-//! its derive macros to list what a checkpoint contains. The firmware and the host simulation are binaries of this package that call [`monitored::run`].
+//! the optimizer and the training run. [`monitored`] attaches the handlers of `training-monitor`; [`mlp`] and [`train`]
+//! use its derive macros to list what a checkpoint contains. The firmware and the host simulation are binaries of this
+//! package that call [`monitored::run`].
 //!
 //! | module | contents |
 //! | --- | --- |

@@ -13,8 +13,8 @@
 //! Only the sign and the payload of a NaN may differ between targets.
 //!
 //! The module never allocates and never panics. A NaN is never hidden: ReLU passes a NaN through, as in PyTorch. The
-//! network does not depend on images or batches. `#[derive(StateDict)]` lists its weights for a checkpoint, under the names
-//! of a PyTorch module with the layers `fc1` and `fc2`.
+//! network does not depend on images or batches. `#[derive(StateDict)]` lists its weights for a checkpoint, under the
+//! names of a PyTorch module with the layers `fc1` and `fc2`.
 //!
 //! ```
 //! use digits_workload::mlp::Mlp;
@@ -163,8 +163,8 @@ impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Mlp<IN, HIDDEN, OUT
         self.gradients.fill(0.0);
     }
 
-    /// Adds the gradient of the cross-entropy for one example to the sum. Returns the loss of the example for the current
-    /// weights, as [`Parameters::loss`] does.
+    /// Adds the gradient of the cross-entropy for one example to the sum. Returns the loss of the example for the
+    /// current weights, as [`Parameters::loss`] does.
     pub fn accumulate(&mut self, x: &[f32; IN], label: u8) -> f32 {
         let Self { parameters, gradients } = self;
         let (hidden, logits) = parameters.forward(x);

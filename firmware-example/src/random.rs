@@ -4,8 +4,8 @@
 //! the interrupted run, without saving the state of a generator:
 //!
 //! * [`Pcg32`] generates the initial weights from a seed, once per run.
-//! * [`Permutation`] computes the image order of one epoch. The image at a position is a function of the seed, the epoch
-//!   and the position. It needs no table in RAM, has no state to save, and can start in the middle of an epoch.
+//! * [`Permutation`] computes the image order of one epoch. The image at a position is a function of the seed, the
+//!   epoch and the position. It needs no table in RAM, has no state to save, and can start in the middle of an epoch.
 //!
 //! Neither type reads a clock or a noise source. Neither type is suitable for cryptography.
 //!
@@ -75,10 +75,10 @@ impl Pcg32 {
 
 /// A permutation of `0..len` that is computed instead of stored. Two keys, a seed and an epoch, select the permutation.
 ///
-/// A Feistel network of four rounds permutes `0..2^(2 * half)`, the smallest such range that contains `0..len`. A result
-/// outside `0..len` passes through the network again until it is inside (cycle walking: J. Black and P. Rogaway, "Ciphers
-/// with Arbitrary Finite Domains", 2002). The range is smaller than `4 * len`, so fewer than four passes are needed on
-/// average.
+/// A Feistel network of four rounds permutes `0..2^(2 * half)`, the smallest such range that contains `0..len`. A
+/// result outside `0..len` passes through the network again until it is inside (cycle walking: J. Black and P. Rogaway,
+/// "Ciphers with Arbitrary Finite Domains", 2002). The range is smaller than `4 * len`, so fewer than four passes are
+/// needed on average.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permutation {
     len: u32,

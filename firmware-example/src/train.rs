@@ -140,8 +140,8 @@ pub struct Metrics {
 
 /// The network, the optimizer and the seed, with `HIDDEN` hidden units and batches of `BATCH` images.
 ///
-/// The program chooses both numbers. The RAM usage is [`size_of`] this type: about `12 * (75 * HIDDEN + 10)` bytes, which
-/// is 29 KiB for 32 hidden units and 9 KiB for 10. The batch size does not change the RAM usage.
+/// The program chooses both numbers. The RAM usage is [`size_of`] this type: about `12 * (75 * HIDDEN + 10)` bytes,
+/// which is 29 KiB for 32 hidden units and 9 KiB for 10. The batch size does not change the RAM usage.
 #[derive(Debug, Clone, PartialEq, Objects)]
 pub struct Trainee<const HIDDEN: usize, const BATCH: usize> {
     /// The network.

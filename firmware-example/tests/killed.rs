@@ -33,8 +33,8 @@ fn finish(run: Child) -> String {
     text.lines().find(|line| line.starts_with("final weights")).unwrap().to_owned()
 }
 
-/// The names of all checkpoint files, each with a checksum of its tensors. The run record is excluded, because it contains
-/// the measured time.
+/// The names of all checkpoint files, each with a checksum of its tensors. The run record is excluded, because it
+/// contains the measured time.
 fn payloads(directory: &Path) -> BTreeMap<String, u32> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(directory).unwrap() {

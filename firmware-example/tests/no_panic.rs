@@ -1,8 +1,8 @@
 //! Tests that the program `no-panic` calls every public function of the monitor. `firmware-example/check` links that
 //! program to prove that the called functions cannot panic.
 //!
-//! The test reads the source files as text. It relies on two conventions of the sources: each item starts a new line, and
-//! public items are declared with `pub`.
+//! The test reads the source files as text. It relies on two conventions of the sources: each item starts a new line,
+//! and public items are declared with `pub`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -48,8 +48,8 @@ fn skip_generics(text: &str) -> Option<&str> {
     Some(&text[end?.0 + 1..])
 }
 
-/// The type of an `impl` block that starts with `line`: the first identifier after `for`, or after the generic parameters
-/// if there is no `for`.
+/// The type of an `impl` block that starts with `line`: the first identifier after `for`, or after the generic
+/// parameters if there is no `for`.
 fn impl_type(line: &str) -> Option<&str> {
     let rest = skip_generics(line.strip_prefix("impl")?)?;
     let rest = rest.split_once(" for ").map_or(rest, |(_, type_name)| type_name);

@@ -1,9 +1,9 @@
-//! Simulates power failures of the training run with all four handlers. A short run is interrupted in every operation of
-//! its flash or directory; a longer run is interrupted many times at random. The resumed run must end with the same bits
-//! as an uninterrupted run.
+//! Simulates power failures of the training run with all four handlers. A short run is interrupted in every operation
+//! of its flash or directory; a longer run is interrupted many times at random. The resumed run must end with the same
+//! bits as an uninterrupted run.
 //!
-//! `FAILURE_SEED=n cargo test -p training-monitor-firmware-example --test power_failure` replays the random failures of one
-//! seed.
+//! `FAILURE_SEED=n cargo test -p training-monitor-firmware-example --test power_failure` replays the random failures of
+//! one seed.
 
 use digits_workload::boards::{BEST_SLOTS, LATEST_SLOTS};
 use digits_workload::monitored::{self, Plan, Summary};
@@ -57,7 +57,8 @@ impl<const W: usize, const E: usize> NorFlash for Shared<'_, W, E> {
     }
 }
 
-/// The checkpoints of one series: the step number and the stream of each one. Of several streams only the first is read.
+/// The checkpoints of one series: the step number and the stream of each one. Of several streams only the first is
+/// read.
 type Checkpoints = Vec<(u32, Vec<u8>)>;
 
 fn read_checkpoints<const N: usize, W, S: Store, F>(mut handler: CheckpointHandler<N, W, S, F>) -> Option<Checkpoints> {
@@ -102,8 +103,8 @@ impl<const W: usize, const E: usize> Board<W, E> {
     /// Executes the run from power-on to its completion. Returns `None` if the power failed before.
     fn session<const HIDDEN: usize, const BATCH: usize>(&self, flash: &RefCell<Flash<W, E>>) -> Option<RunResult> {
         let result = self.run::<HIDDEN, BATCH>(flash);
-        // If the power fails in the last operation of the run, for example in an eviction, the run still returns `Ok`. A
-        // session therefore counts as completed only if the power is still on.
+        // If the power fails in the last operation of the run, for example in an eviction, the run still returns `Ok`.
+        // A session therefore counts as completed only if the power is still on.
         result.filter(|_| !flash.borrow().is_off())
     }
 
@@ -232,8 +233,8 @@ fn an_interrupted_run_that_saves_within_its_epochs_ends_with_the_same_bits() {
     println!("{} power failures", operations.len());
 }
 
-/// Executes the run with both checkpoint series in one directory on `disk`. Returns `None` if the power failed before the
-/// run completed.
+/// Executes the run with both checkpoint series in one directory on `disk`. Returns `None` if the power failed before
+/// the run completed.
 fn run_in_directory(disk: &Disk, epochs: u32) -> Option<RunResult> {
     let open = |prefix| Directory::builder("dir", prefix).require_empty(false).open_on(disk.clone()).ok();
     let plan = Plan { max_epochs: epochs, ..Plan::DEFAULT };

@@ -1,11 +1,12 @@
 //! A complete training run on a host: checkpoint files, history, chart, progress line, clock, and resuming.
 //!
-//! The program trains a small network on the sine function and keeps two series of checkpoints in one directory: the best
-//! two by validation loss, and the latest one. It interrupts the run in the middle, resumes it from the files, and compares
-//! the result with a run that was not interrupted: both have the same bits. At the end it prints the names of the files.
+//! The program trains a small network on the sine function and keeps two series of checkpoints in one directory: the
+//! best two by validation loss, and the latest one. It interrupts the run in the middle, resumes it from the files, and
+//! compares the result with a run that was not interrupted: both have the same bits. At the end it prints the names of
+//! the files.
 //!
-//! Run it with `cargo run -p training-monitor-std --example desktop`. The program works in a temporary directory and removes
-//! it at the end.
+//! Run it with `cargo run -p training-monitor-std --example desktop`. The program works in a temporary directory and
+//! removes it at the end.
 
 use std::cell::Cell;
 use std::error::Error;
@@ -71,8 +72,8 @@ impl Training {
         Training { net: Net { weight, bias, ..zero }, momentum: zero }
     }
 
-    /// One step of stochastic gradient descent with momentum. Returns the loss. The order of the samples depends only on
-    /// the epoch, so a resumed run uses the same order.
+    /// One step of stochastic gradient descent with momentum. Returns the loss. The order of the samples depends only
+    /// on the epoch, so a resumed run uses the same order.
     fn step(&mut self, batch: u32, epoch: u32) -> f32 {
         let sample = (batch * 13 + epoch * 5) % SAMPLES;
         let x = sample as f32 / SAMPLES as f32 * 6.0 - 3.0;
@@ -103,8 +104,8 @@ struct Summary {
     resumed_at: Option<u32>,
 }
 
-/// The whole program: trains in the directory `dir`, and resumes if the directory contains checkpoints. The step function
-/// fails after the iteration `interrupt_after`, as if the user had stopped the program.
+/// The whole program: trains in the directory `dir`, and resumes if the directory contains checkpoints. The step
+/// function fails after the iteration `interrupt_after`, as if the user had stopped the program.
 fn train(dir: &Path, interrupt_after: Option<u32>) -> Result<Summary, Box<dyn Error>> {
     let best = Directory::builder(dir, "best").require_empty(false).open()?;
     let latest = Directory::builder(dir, "latest").require_empty(false).open()?;
@@ -113,8 +114,8 @@ fn train(dir: &Path, interrupt_after: Option<u32>) -> Result<Summary, Box<dyn Er
     let score = RUN.score(|state| -state.metrics.validation_loss);
     let step_seconds = Cell::new(0.0);
     let mut handlers = (
-        // A checkpoint of the last iteration of an epoch is resumed before `EpochCompleted`. The output of that iteration
-        // must then be restored.
+        // A checkpoint of the last iteration of an epoch is resumed before `EpochCompleted`. The output of that
+        // iteration must then be restored.
         KeepOutput,
         TerminateOnNan::new().attach(IterationCompleted, RUN.reference(|training, _| &training.net.output)),
         // The duration of each step. The other timer measures the whole run, including the time before a resume.

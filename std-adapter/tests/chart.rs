@@ -1,5 +1,5 @@
-//! Tests of the charts. The environment variables `CHART` and `COMPARISON` can contain paths. The tests then write the chart
-//! of one run and the chart of two runs to these files for visual inspection.
+//! Tests of the charts. The environment variables `CHART` and `COMPARISON` can contain paths. The tests then write the
+//! chart of one run and the chart of two runs to these files for visual inspection.
 
 use training_monitor_std::{chart, history::HistoryEvent};
 

@@ -106,7 +106,8 @@ fn truncated_frames_are_reported_and_skipped() {
 
 #[test]
 fn damaged_frames_never_crash_the_tool() {
-    // Each byte is changed once, each by another amount. The decoder may report anything, but the tool must exit normally.
+    // Each byte is changed once, each by another amount. The decoder may report anything, but the tool must exit
+    // normally.
     let mut damaged = FRAMES.to_vec();
     for index in 0..damaged.len() {
         damaged[index] = damaged[index].wrapping_add(1 + index as u8 % 251);

@@ -1,8 +1,8 @@
 //! Runs each command and each Python block in `docs/`, in the order of its page. The documentation tests of the library
 //! compile the Rust blocks.
 //!
-//! The test first creates the files that the pages mention: `runs/digits`, `runs/other`, `dump.bin` and logs of a device. A
-//! command with the comment `# exits with 1` must exit with 1, all others with 0.
+//! The test first creates the files that the pages mention: `runs/digits`, `runs/other`, `dump.bin` and logs of a
+//! device. A command with the comment `# exits with 1` must exit with 1, all others with 0.
 
 mod tool;
 
@@ -98,8 +98,8 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// The commands after a Python block can depend on the files that it writes, so this test stops at the first one. The test
-/// below runs such pages completely.
+/// The commands after a Python block can depend on the files that it writes, so this test stops at the first one. The
+/// test below runs such pages completely.
 #[test]
 fn commands_in_the_docs_work() {
     let pages = pages();

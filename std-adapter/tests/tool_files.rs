@@ -59,7 +59,8 @@ fn inspecting_a_directory_does_not_change_it() {
 }
 
 /// Power fails during every operation of two runs in one directory, or while a commit replaces a checkpoint of the same
-/// step. The tool lists the checkpoints that the store lists when it opens the directory afterwards, and it changes nothing.
+/// step. The tool lists the checkpoints that the store lists when it opens the directory afterwards, and it changes
+/// nothing.
 #[test]
 fn interrupted_directories_are_shown_as_the_store_opens_them() {
     let dir = tempfile::tempdir().unwrap();

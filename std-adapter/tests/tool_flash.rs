@@ -1,5 +1,5 @@
-//! The tool with flash dumps. It finds the checkpoints that the store of the device finds, lists what the store ignores, and
-//! writes images that the store reads.
+//! The tool with flash dumps. It finds the checkpoints that the store of the device finds, lists what the store
+//! ignores, and writes images that the store reads.
 
 mod tool;
 
@@ -102,9 +102,9 @@ fn damage_and_interrupted_saves_are_distinguished() {
     assert!(latest.iter().any(|found| found["slot"]["sealed"] == false), "{latest:?}");
 }
 
-/// Interrupted commits and copied slots leave checkpoints with the same step or sequence number in several slots. The tool
-/// lists the same checkpoints as the store. Four slots hold two different checkpoints in each combination: each slot is
-/// blank, or holds a checkpoint with a step and a sequence of 1 or 2, with or without seal.
+/// Interrupted commits and copied slots leave checkpoints with the same step or sequence number in several slots. The
+/// tool lists the same checkpoints as the store. Four slots hold two different checkpoints in each combination: each
+/// slot is blank, or holds a checkpoint with a step and a sequence of 1 or 2, with or without seal.
 #[test]
 fn duplicates_are_hidden_as_on_the_device() {
     let dir = tempfile::tempdir().unwrap();
@@ -155,8 +155,8 @@ fn write_slot(slot: &mut [u8], index: usize, meta: CheckpointMeta, is_sealed: bo
     }
 }
 
-/// Power fails during the last write of a commit, the eight bytes of the seal. The tool says the same about the checkpoint
-/// as `Store::is_durable` on the device.
+/// Power fails during the last write of a commit, the eight bytes of the seal. The tool says the same about the
+/// checkpoint as `Store::is_durable` on the device.
 #[test]
 fn a_partial_seal_makes_a_checkpoint_durable() {
     let dir = tempfile::tempdir().unwrap();
@@ -212,7 +212,8 @@ fn the_device_resumes_from_an_imported_image() {
     let mut model = Model::new();
     let info = latest.load_best(&mut model).unwrap().unwrap();
     assert_eq!((model.weight[5], model.weight[0].to_bits(), model.seed), (42.5, (0.1_f32 + 0.1 + 0.1).to_bits(), 300));
-    // The run comes from the template. The import raised the iteration above that of the other region, so that the checkpoint is the newest of the dump.
+    // The run comes from the template. The import raised the iteration above that of the other region, so that the
+    // checkpoint is the newest of the dump.
     let mut run = RunIteration(None);
     inspect(&mut latest.store_mut().open(info.step, 0).unwrap(), &mut [0; 64], &mut run).unwrap();
     assert_eq!((info.iteration, run.0), (13, Some(12)));

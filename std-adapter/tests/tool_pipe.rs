@@ -37,8 +37,8 @@ fn create_files(dir: &Path) {
     fs::write(dir.join("device.log"), "INFO epoch 1: loss 0.5\nhello\n").unwrap();
 }
 
-/// Each command that prints to standard output, and its exit code if the pipe is closed. The answers of `verify` and `diff`
-/// do not depend on whether their output is read.
+/// Each command that prints to standard output, and its exit code if the pipe is closed. The answers of `verify` and
+/// `diff` do not depend on whether their output is read.
 const COMMANDS: [(&str, i32); 18] = [
     ("inspect run", 0),
     ("inspect run --json", 0),

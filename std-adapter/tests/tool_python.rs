@@ -1,8 +1,9 @@
-//! The tool together with Python: numpy and safetensors read exported files, and a device resumes from weights that Python
-//! trained.
+//! The tool together with Python: numpy and safetensors read exported files, and a device resumes from weights that
+//! Python trained.
 //!
-//! The tests are ignored by default. `cargo test -p training-monitor-std --test tool_python -- --ignored` runs them, and they
-//! fail without Python, numpy and safetensors. The environment variable `PYTHON` selects another interpreter than `python3`.
+//! The tests are ignored by default. `cargo test -p training-monitor-std --test tool_python -- --ignored` runs them,
+//! and they fail without Python, numpy and safetensors. The environment variable `PYTHON` selects another interpreter
+//! than `python3`.
 
 mod tool;
 

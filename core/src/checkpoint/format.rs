@@ -39,8 +39,8 @@ pub struct Contents<'a> {
 }
 
 impl Contents<'_> {
-    /// Describes a checkpoint with the step number `step`, all objects, no score and no run record. A NaN or an infinity in
-    /// a tensor is an error. Set the public fields to change these defaults.
+    /// Describes a checkpoint with the step number `step`, all objects, no score and no run record. A NaN or an
+    /// infinity in a tensor is an error. Set the public fields to change these defaults.
     #[must_use]
     pub const fn new(step: u32) -> Self {
         Contents {

@@ -45,8 +45,8 @@ pub struct TerminateOnNan<S = EveryCall> {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EveryCall;
 
-/// A schedule that spreads the work of a NaN guard over `n` calls. The guard checks a single value at every `n`-th call.
-/// It divides a slice into `n` parts and checks one part at each call.
+/// A schedule that spreads the work of a NaN guard over `n` calls. The guard checks a single value at every `n`-th
+/// call. It divides a slice into `n` parts and checks one part at each call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EveryNthCall {

@@ -34,8 +34,8 @@ pub use persist::{HandlerStates, Persist};
 use core::fmt;
 use heapless::Vec;
 
-/// The maximum size in bytes of all handler states of a record together. Each state takes its own bytes, one byte for its
-/// kind and one byte for its length. The four handlers of this crate take at most 60 bytes.
+/// The maximum size in bytes of all handler states of a record together. Each state takes its own bytes, one byte for
+/// its kind and one byte for its length. The four handlers of this crate take at most 60 bytes.
 pub const CAPACITY: usize = 128;
 
 /// The maximum length of one handler state in bytes. The length is stored as a variable-length integer of one byte,

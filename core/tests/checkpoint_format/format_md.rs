@@ -43,7 +43,7 @@ pub struct Run {
     pub epoch_length: u32,
     pub max_epochs: Option<u32>,
     pub stop: Option<StopReason>,
-    pub epoch_terminated: bool,
+    pub stop_epoch: bool,
     pub handlers: Vec<HandlerState>,
 }
 #[derive(Deserialize, Debug, PartialEq)]

@@ -66,8 +66,8 @@ mod firmware {
             timer.pause(ticks);
             let score = -trainee.evaluate(Split::Validation).loss;
             timer.resume(ticks);
-            // `update` only decides whether to save. `record_commit` updates the ranking after the write, so a failed write
-            // leaves the ranking unchanged.
+            // `update` only decides whether to save. `record_commit` updates the ranking after the write, so a failed
+            // write leaves the ranking unchanged.
             if let Some(decision) = best.update(Some(score)) {
                 let mut contents = Contents::new(decision.step);
                 contents.header.score = decision.score;

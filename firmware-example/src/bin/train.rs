@@ -1,7 +1,7 @@
 //! The firmware that trains the network on a board, with all four handlers, checkpoints in flash, and a defmt log.
 //!
-//! After a reset or a power failure, the program resumes from the newest checkpoint. The network is 64-32-10 by default.
-//! It is 64-10-10 on the Cortex-M0 and with the feature `small-network`.
+//! After a reset or a power failure, the program resumes from the newest checkpoint. The network is 64-32-10 by
+//! default. It is 64-10-10 on the Cortex-M0 and with the feature `small-network`.
 //!
 //! The desktop tool's command `watch` parses the log lines of this program. A change of their text must also change the
 //! parser.

@@ -24,8 +24,8 @@ pub fn flash(region: Region) -> Result<Flash, FileError> {
     FileFlash::open(c"flash.img", BOARD.range(region)).map(WriteOnce::new)
 }
 
-/// Instructions per tick of the SysTick timer, as numerator and denominator. The emulator option `-icount shift=0` makes
-/// one instruction last one nanosecond. The timer runs at 25 MHz on mps2-an386 and at 16 MHz on micro:bit.
+/// Instructions per tick of the SysTick timer, as numerator and denominator. The emulator option `-icount shift=0`
+/// makes one instruction last one nanosecond. The timer runs at 25 MHz on mps2-an386 and at 16 MHz on micro:bit.
 const INSTRUCTIONS_PER_TICK: (u64, u64) = if M0 { (125, 2) } else { (40, 1) };
 
 /// Starts the SysTick timer, which [`instructions`] reads.

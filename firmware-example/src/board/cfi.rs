@@ -1,5 +1,5 @@
-//! A driver for parallel NOR flash with the Intel command set (CFI 0001). Two 16-bit chips form one 32-bit word, so each
-//! half of a command word or status word belongs to one chip.
+//! A driver for parallel NOR flash with the Intel command set (CFI 0001). Two 16-bit chips form one 32-bit word, so
+//! each half of a command word or status word belongs to one chip.
 //!
 //! The driver waits until each erase or program operation is complete, and returns the chips to read mode. The wrapper
 //! `WriteOnce` enforces that each word is programmed at most once.
@@ -68,8 +68,8 @@ impl CfiFlash {
     }
 
     fn command(&self, offset: u32, word: u32) {
-        // SAFETY: the address is valid, as in `word`. A write to the flash is a command to the chips, and `new` requires
-        // that no other driver sends commands at the same time.
+        // SAFETY: the address is valid, as in `word`. A write to the flash is a command to the chips, and `new`
+        // requires that no other driver sends commands at the same time.
         unsafe { self.address(offset).write_volatile(word) };
     }
 

@@ -1,7 +1,7 @@
 //! A flash driver that stores its data in a file on the emulator's host. The file persists when the emulator is killed.
 //!
-//! The driver implements the geometry of a flash. The wrapper `WriteOnce` enforces that each write granule is programmed
-//! at most once.
+//! The driver implements the geometry of a flash. The wrapper `WriteOnce` enforces that each write granule is
+//! programmed at most once.
 
 use core::ffi::CStr;
 use core::ops::Range;

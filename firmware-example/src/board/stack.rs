@@ -9,7 +9,8 @@ const MAX_WORDS: usize = 2048;
 const MARGIN: usize = 32;
 
 unsafe extern "C" {
-    /// The symbol after the last static variable, from the linker script of the runtime. The stack grows down towards it.
+    /// The symbol after the last static variable, from the linker script of the runtime. The stack grows down towards
+    /// it.
     #[cfg_attr(target_arch = "arm", link_name = "__sheap")]
     #[cfg_attr(target_arch = "riscv32", link_name = "__ebss")]
     static mut END_OF_STATICS: u32;
@@ -44,7 +45,8 @@ impl PaintedStack {
     /// The result is at least `MARGIN` words, because the words of the margin are not painted.
     #[inline(never)]
     pub fn depth(&self) -> usize {
-        // SAFETY: `paint` created this value for a range of the free stack, and the closure only reads words of that range.
+        // SAFETY: `paint` created this value for a range of the free stack, and the closure only reads words of that
+        // range.
         let untouched = (0..self.words).take_while(|word| unsafe { self.low.add(*word).read_volatile() } == PATTERN);
         (self.words - untouched.count() + MARGIN) * size_of::<u32>()
     }

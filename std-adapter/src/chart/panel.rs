@@ -34,8 +34,8 @@ impl Panel {
 /// panels show the metrics, in the order in which the histories first mention them. A program can draw the panels in
 /// its own way, for example as text.
 ///
-/// All losses are smoothed with the same weights. Otherwise the curve of a short run would be less smooth than the curve
-/// of a long run.
+/// All losses are smoothed with the same weights. Otherwise the curve of a short run would be less smooth than the
+/// curve of a long run.
 ///
 /// ```
 /// use training_monitor_std::{chart::{NamedRun, panels}, history::HistoryEvent};

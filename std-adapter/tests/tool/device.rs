@@ -1,8 +1,8 @@
 //! The log of the example firmware in defmt's encoding, and a program to decode it with.
 //!
-//! `train.frames` is the output of the firmware in an emulator. `train.defmt` is the symbol table of its section `.defmt`.
-//! `firmware-example/check --accept` writes both files. The tests build an ELF file from the symbol table, so that the
-//! repository does not contain the binary of the firmware.
+//! `train.frames` is the output of the firmware in an emulator. `train.defmt` is the symbol table of its section
+//! `.defmt`. `firmware-example/check --accept` writes both files. The tests build an ELF file from the symbol table, so
+//! that the repository does not contain the binary of the firmware.
 
 #![allow(dead_code)] // Each test crate uses a different part of this module.
 
@@ -12,7 +12,8 @@ use object::{Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, S
 pub const FRAMES: &[u8] = include_bytes!("../device/train.frames");
 pub const SYMBOLS: &str = include_str!("../device/train.defmt");
 
-/// An ELF file with these symbols in its section `.defmt`, and without code. Each line of `symbols` is value, size and name.
+/// An ELF file with these symbols in its section `.defmt`, and without code. Each line of `symbols` is value, size and
+/// name.
 pub fn program(symbols: &str) -> Vec<u8> {
     let mut elf = Object::new(BinaryFormat::Elf, Architecture::Arm, Endianness::Little);
     let section = elf.add_section(

@@ -58,7 +58,8 @@ impl Objects for Model {
     }
 }
 
-/// Trains three epochs of four iterations. `best` keeps the two checkpoints with the highest scores, `latest` the newest.
+/// Trains three epochs of four iterations. `best` keeps the two checkpoints with the highest scores, `latest` the
+/// newest.
 pub fn train<B: Store, L: Store>(best: B, latest: L) {
     assert!(try_train(best, latest), "a checkpoint was not saved");
 }
@@ -115,12 +116,12 @@ pub fn python() -> Command {
     python_with("numpy, safetensors.numpy", "numpy safetensors")
 }
 
-/// A Python interpreter that can import `modules`, which are in the pip `packages`. The environment variable `PYTHON` selects
-/// the interpreter; the default is `python3`.
+/// A Python interpreter that can import `modules`, which are in the pip `packages`. The environment variable `PYTHON`
+/// selects the interpreter; the default is `python3`.
 ///
 /// # Panics
-/// The interpreter does not exist or cannot import the modules. Tests that need Python are ignored by default, so that they
-/// run only on request and then fail without it.
+/// The interpreter does not exist or cannot import the modules. Tests that need Python are ignored by default, so that
+/// they run only on request and then fail without it.
 pub fn python_with(modules: &str, packages: &str) -> Command {
     let python = || Command::new(std::env::var_os("PYTHON").unwrap_or("python3".into()));
     let output = python().args(["-c", &format!("import {modules}")]).output();

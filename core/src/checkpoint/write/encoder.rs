@@ -126,8 +126,8 @@ impl<'a> Encoder<'a> {
             self.output.fail(EncodeError::NoObjects);
         }
         self.write_header();
-        // A stream with only one object also lists the names of all objects of the checkpoint. Other streams do not
-        // need this list.
+        // If a checkpoint has one stream per object, each stream lists the names of all objects. A stream with all
+        // objects does not need this list.
         if self.contents.single_object.is_some() {
             self.output.write_u32(self.object_count);
             self.visit(EncodePass::ObjectNames, objects);

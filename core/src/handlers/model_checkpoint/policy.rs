@@ -1,5 +1,5 @@
-//! Decides which checkpoints are saved. The [ranking](super::ranking) of this policy decides which ones are evicted. This
-//! module performs no I/O.
+//! Decides which checkpoints are saved. The [ranking](super::ranking) of this policy decides which ones are evicted.
+//! This module performs no I/O.
 
 use super::ranking::{Order, RankedCheckpoint, Ranking};
 use crate::config::ConfigError;
@@ -21,8 +21,8 @@ pub enum StepSource {
     Epoch,
 }
 
-/// The decision to save a checkpoint, with its step number and score. Checkpoints contain pending decisions, so these
-/// fields are part of the checkpoint format.
+/// The decision to save a checkpoint, with its step number and score. Each checkpoint contains the decision for its own
+/// save, so these fields are part of the checkpoint format.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

@@ -4,7 +4,8 @@
 use super::{CheckpointEvent, CheckpointHandler, CheckpointObserver, SaveDecision};
 use crate::store::{CheckpointMeta, Store};
 
-/// The part of a pending save that the store already contains after a restart.
+/// How much of a save the store already contains after a restart. A checkpoint contains the decision for its own save,
+/// because the run record is written before the save. So this decision is pending again after a restart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum PriorWrite {
     /// No readable checkpoint.
@@ -39,9 +40,9 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         }
     }
 
-    /// Rebuilds the ranking from the store if a ranked checkpoint is missing there. Another program may have removed
-    /// it. If its commit was interrupted, the store may have reused its place. `new` is the step number of a stored
-    /// checkpoint that is not ranked yet.
+    /// Rebuilds the ranking from the store if a ranked checkpoint is missing in the store. There are two possible
+    /// causes: another program removed the checkpoint, or its commit was interrupted and the store reused its place.
+    /// `new` is the step number of a stored checkpoint that is not ranked yet.
     pub(super) fn reconcile(&mut self, new: Option<u32>) {
         let mut complete = true;
         for index in 0..self.policy.kept().len() {

@@ -10,7 +10,7 @@
 //!
 //!  record   0  "TMSR"        4 bytes
 //!           4  version       u32, 1
-//!           8  sequence      u32, counts commits; the highest is the newest
+//!           8  sequence      u32, the number of the save; the highest is the newest
 //!          12  length        u32, bytes of the stream
 //!          16  stream CRC    u32, the last four bytes of the stream
 //!          20  step          u32
@@ -27,9 +27,9 @@
 //! All numbers are little-endian, and all CRCs are CRC-32/ISO-HDLC. The offsets are the same for every flash. If a part
 //! does not fill its last write granule (the smallest unit that can be written), the granule is filled with zeros.
 //!
-//! Opening a store hides the duplicates that an interrupted commit or a later save of the same step can leave. First, the
-//! store hides each unsealed checkpoint for which [`hides_unsealed`] finds a sealed one. Then it compares the remaining
-//! checkpoints with [`hides_older`].
+//! Opening a store hides the duplicates that an interrupted commit or a later save of the same step can leave. First,
+//! the store hides each unsealed checkpoint for which [`hides_unsealed`] finds a sealed one. Then it compares the
+//! remaining checkpoints with [`hides_older`].
 
 use crate::checkpoint::Checksum;
 use crate::store::CheckpointMeta;
@@ -170,10 +170,10 @@ pub const fn hides_unsealed(sealed: &CheckpointMeta, unsealed: &CheckpointMeta) 
     sealed.sequence == unsealed.sequence || sealed.step == unsealed.step
 }
 
-/// Returns whether a store hides the checkpoint `older` because another slot contains the checkpoint `newer` of the same
-/// step. The checkpoint with the higher sequence number is newer. If the sequence numbers are equal, both checkpoints
-/// are equally valid, and the checkpoint in the later slot counts as newer. Each checkpoint is passed with the index of
-/// its slot.
+/// Returns whether a store hides the checkpoint `older` because another slot contains the checkpoint `newer` of the
+/// same step. The checkpoint with the higher sequence number is newer. If the sequence numbers are equal, both
+/// checkpoints are equally valid, and the checkpoint in the later slot counts as newer. Each checkpoint is passed with
+/// the index of its slot.
 #[must_use]
 #[inline]
 pub fn hides_older(newer: (&CheckpointMeta, usize), older: (&CheckpointMeta, usize)) -> bool {

@@ -128,8 +128,9 @@ struct Slot {
 enum SlotState {
     /// The slot contains no valid checkpoint. Its content is unknown, so the slot is erased before it is used.
     Unknown,
-    /// Since the store was opened, an erase or a save of this slot was started and not completed. The next opening reads
-    /// the slot again and finds it `Unknown`. The slot is erased before it is used, and used only if no other is free.
+    /// Since the store was opened, an erase or a save of this slot was started and not completed. The next opening
+    /// reads the slot again and finds it `Unknown`. The slot is erased before it is used, and used only if no other is
+    /// free.
     Unfinished,
     /// This number of bytes at the start of the slot has been erased, and nothing has been written to them since then.
     Erased(u32),
@@ -197,7 +198,8 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
     }
 
     /// Erases one block of the slot that the next checkpoint will use, so that the save is faster. Returns true if
-    /// enough blocks are erased for a checkpoint of `len` bytes.
+    /// no further call is useful: enough blocks are erased for a checkpoint of `len` bytes, or only the save itself may
+    /// erase the slot.
     ///
     /// Call this method between saves if an erase takes a long time. Do not call it at each start, because the store
     /// does not remember erased blocks after a reset and erases them again. With
@@ -209,7 +211,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
     pub fn erase_ahead(&mut self, len: u32) -> Result<bool, SlotsError<F::Error>> {
         let required = self.bytes_required(len)?;
         let index = self.select_slot().ok_or(SlotsError::Full)?;
-        // Only a save may erase a checkpoint without a seal.
+        // The next save will use a slot with a checkpoint that has no seal. Only that save may erase it.
         if self.slots.get(index).is_none_or(Slot::is_listed) {
             return Ok(true);
         }

@@ -1,9 +1,10 @@
-//! Computes the maximum stack depth of a call from the machine code: the call graph and the frame size of each function.
+//! Computes the maximum stack depth of a call from the machine code: the call graph and the frame size of each
+//! function.
 //!
-//! The result is an upper bound. It includes call paths that no measured run takes, and it treats a tail call as a normal
-//! call. The machine code does not show the target of a call through a pointer. The monitor uses three traits through
-//! pointers, and [`may_call`] lists their possible targets. As a check, the result must not be smaller than the stack
-//! depth measured by painting.
+//! The result is an upper bound. It includes call paths that no measured run takes, and it treats a tail call as a
+//! normal call. The machine code does not show the target of a call through a pointer. The monitor uses three traits
+//! through pointers, and [`may_call`] lists their possible targets. As a check, the result must not be smaller than the
+//! stack depth measured by painting.
 
 use crate::elf::{self, Function};
 use object::{Architecture, Object, ObjectSection};
@@ -39,8 +40,8 @@ pub enum Call {
     Pointer,
 }
 
-/// Prints the depth of each root of the program `path` as `board/stack-ROOT-by-frames bytes`. Prints the deepest call path
-/// as a comment. Fails if a depth is smaller than the measured depth in `painted`.
+/// Prints the depth of each root of the program `path` as `board/stack-ROOT-by-frames bytes`. Prints the deepest call
+/// path as a comment. Fails if a depth is smaller than the measured depth in `painted`.
 pub fn print_depths(board: &str, path: &Path, painted: &Path) -> Result<(), Box<dyn Error>> {
     let bytes = fs::read(path)?;
     let file = object::File::parse(&*bytes)?;
@@ -97,8 +98,8 @@ impl Program {
         self.frames.get(&address).copied().unwrap_or(0)
     }
 
-    /// Maximum stack depth in bytes of the function at `address`, including its callees. `known` caches results. `active`
-    /// contains the functions of the current call path, to detect recursion.
+    /// Maximum stack depth in bytes of the function at `address`, including its callees. `known` caches results.
+    /// `active` contains the functions of the current call path, to detect recursion.
     fn depth(
         &self,
         address: u64,
@@ -205,8 +206,8 @@ impl<'a> Code<'a> {
         self.bytes.get(index..)?.first_chunk::<2>().map(|bytes| u16::from_le_bytes(*bytes).into())
     }
 
-    /// The address and the bits of each instruction of a function. The first half of a 32-bit Thumb instruction is in the
-    /// upper bits, and that of a RISC-V instruction in the lower bits, as in the architecture manuals.
+    /// The address and the bits of each instruction of a function. The first half of a 32-bit Thumb instruction is in
+    /// the upper bits, and that of a RISC-V instruction in the lower bits, as in the architecture manuals.
     fn instructions(&self, start: u64, size: u64) -> impl Iterator<Item = (u64, u32)> {
         let mut next = start;
         std::iter::from_fn(move || {
@@ -282,8 +283,8 @@ pub fn thumb_call(address: u64, word: u32) -> Option<Call> {
     }
 }
 
-/// The target of the RISC-V instruction `word` at `address`, if it is a call or an unconditional jump. `previous` is the
-/// preceding instruction.
+/// The target of the RISC-V instruction `word` at `address`, if it is a call or an unconditional jump. `previous` is
+/// the preceding instruction.
 pub fn riscv_call(address: u64, word: u32, previous: u32) -> Option<Call> {
     let rd = word >> 7 & 31;
     match word & 0x7F {

@@ -48,8 +48,8 @@ pub struct Function {
     pub size: u64,
 }
 
-/// All functions of the program by address. The lowest bit of a Thumb function address is removed, because it only marks
-/// the instruction set.
+/// All functions of the program by address. The lowest bit of a Thumb function address is removed, because it only
+/// marks the instruction set.
 pub fn functions(elf: &object::File<'_>) -> Result<BTreeMap<u64, Function>, Box<dyn Error>> {
     let mut functions = BTreeMap::<u64, Function>::new();
     for symbol in elf.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text) {
@@ -103,8 +103,8 @@ pub fn frames(elf: &object::File<'_>) -> Result<BTreeMap<u64, u64>, Box<dyn Erro
     Ok(frames)
 }
 
-/// Address ranges that contain data between the instructions, such as literals and jump tables. The ELF symbol `$d` marks
-/// the start of data, `$t` and `$x` mark the start of code.
+/// Address ranges that contain data between the instructions, such as literals and jump tables. The ELF symbol `$d`
+/// marks the start of data, `$t` and `$x` mark the start of code.
 pub fn data_in_code(elf: &object::File<'_>) -> Vec<Range<u64>> {
     let mut marks = BTreeMap::new();
     for symbol in elf.symbols() {
@@ -119,8 +119,8 @@ pub fn data_in_code(elf: &object::File<'_>) -> Vec<Range<u64>> {
     marks.iter().zip(ends).filter(|((_, data), _)| *data).map(|((from, _), to)| *from..to).collect()
 }
 
-/// Prints the defmt table: address, size and name of each defmt symbol. The tests of the desktop tool rebuild an ELF file
-/// from this table, so that they can decode a board's log without a cross-compiler.
+/// Prints the defmt table: address, size and name of each defmt symbol. The tests of the desktop tool rebuild an ELF
+/// file from this table, so that they can decode a board's log without a cross-compiler.
 pub fn print_log_table(path: &Path) -> CheckResult {
     let bytes = fs::read(path)?;
     let elf = object::File::parse(&*bytes)?;

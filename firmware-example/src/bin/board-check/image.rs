@@ -121,7 +121,8 @@ macro_rules! with_geometry {
     };
 }
 
-/// Executes the training run of `board` with `hidden` hidden units. Prints the log and writes the flash image to `path`.
+/// Executes the training run of `board` with `hidden` hidden units. Prints the log and writes the flash image to
+/// `path`.
 pub fn simulate(board: Board, hidden: u32, path: &Path) -> CheckResult {
     let mut image = vec![0xFF; board.capacity() as usize];
     match hidden {

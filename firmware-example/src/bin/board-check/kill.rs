@@ -2,8 +2,8 @@
 //! completes.
 //!
 //! A save takes about one hundredth of the run time, so random kills would rarely interrupt one. Therefore half of the
-//! kills happen at a random time, and the other half happen shortly after the flash file changes. The seed determines the
-//! delays. The operation that a kill interrupts also depends on the speed of the host.
+//! kills happen at a random time, and the other half happen shortly after the flash file changes. The seed determines
+//! the delays. The operation that a kill interrupts also depends on the speed of the host.
 
 use crate::CheckResult;
 use digits_workload::random::Pcg32;

@@ -5,8 +5,8 @@ use defmt_decoder::{DecodeError, Table};
 use std::fs;
 use std::path::Path;
 
-/// Prints one line per log frame. Prints `(malformed frame)` for a malformed frame, and ignores a truncated frame at the
-/// end of the log.
+/// Prints one line per log frame. Prints `(malformed frame)` for a malformed frame, and ignores a truncated frame at
+/// the end of the log.
 pub fn decode(elf: &Path, frames: &Path) -> CheckResult {
     let table = Table::parse(&fs::read(elf)?)?.ok_or("the program has no defmt log")?;
     let mut decoder = table.new_stream_decoder();

@@ -1,7 +1,7 @@
 //! The host part of `firmware-example/check`: checks the results of the boards.
 //!
-//! The commands decode the log of a board, read its flash image, simulate its run on the host, kill its emulator at random
-//! moments, and compare tables of numbers. Only the command `kill` starts another program.
+//! The commands decode the log of a board, read its flash image, simulate its run on the host, kill its emulator at
+//! random moments, and compare tables of numbers. Only the command `kill` starts another program.
 
 mod calls;
 mod elf;

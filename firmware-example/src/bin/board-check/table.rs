@@ -1,5 +1,5 @@
-//! Reads tables of numbers with lines `board/name value`, prints them, and compares them with a committed table and with
-//! budgets.
+//! Reads tables of numbers with lines `board/name value`, prints them, and compares them with a committed table and
+//! with budgets.
 
 use crate::CheckResult;
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,8 +49,8 @@ pub fn show(now: &Path) -> CheckResult {
     Ok(())
 }
 
-/// Compares two tables. Fails if a number of `now` is larger than [`TOLERANCE`] times the number in `committed`, or if a
-/// number exists in only one table. With `partial`, numbers may be missing in `now`.
+/// Compares two tables. Fails if a number of `now` is larger than [`TOLERANCE`] times the number in `committed`, or if
+/// a number exists in only one table. With `partial`, numbers may be missing in `now`.
 pub fn compare(committed: &Path, now: &Path, partial: bool) -> CheckResult {
     let committed = read(committed)?;
     let now = read(now)?;

@@ -1,5 +1,5 @@
-//! Measures the cost of the monitor: instructions, stack and RAM. Prints one number per line as `board/name value`. Every
-//! run prints the same numbers.
+//! Measures the cost of the monitor: instructions, stack and RAM. Prints one number per line as `board/name value`.
+//! Every run prints the same numbers.
 //!
 //! The emulator option `-icount shift=0` makes one instruction last one nanosecond of virtual time, so a timer counts
 //! instructions. Instructions are not cycles. A number per element is the slope between two lengths, so it excludes the

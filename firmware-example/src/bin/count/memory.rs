@@ -45,8 +45,8 @@ pub fn measure(trainee: &mut Trainee<HIDDEN, 16>) {
     sizes();
 }
 
-// Each measured call goes through one of the `deepest_` functions. `board-check` finds these functions by their names and
-// adds up the stack frames below them.
+// Each measured call goes through one of the `deepest_` functions. `board-check` finds these functions by their names
+// and adds up the stack frames below them.
 
 #[inline(never)]
 fn deepest_encode<R>(call: impl FnOnce() -> R) -> R {

@@ -69,8 +69,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Renames `directory` if it is not empty, so that a new run does not overwrite the files of an earlier run. The new name
-/// is the old one with the first unused number appended, for example `digits.1`.
+/// Renames `directory` if it is not empty, so that a new run does not overwrite the files of an earlier run. The new
+/// name is the old one with the first unused number appended, for example `digits.1`.
 fn rename_existing(directory: &Path) -> io::Result<()> {
     let is_used = fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some());
     if !is_used {

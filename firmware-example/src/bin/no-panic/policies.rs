@@ -151,8 +151,8 @@ fn events() {
     }
 }
 
-/// The standard library formats floats with code in which the compiler cannot rule out a panic. The feature `float-text`
-/// includes that code, so that `check` can verify that this program then fails to link.
+/// The standard library formats floats with code in which the compiler cannot rule out a panic. The feature
+/// `float-text` includes that code, so that `check` can verify that this program then fails to link.
 fn float_text() {
     if cfg!(feature = "float-text") {
         display(any::<f32>());

@@ -1,8 +1,8 @@
 //! Copies of the state of burn's AdamW.
 //!
 //! The state of an optimizer is private. Its only public form is burn's record, whose bytes the crate `burn-pack` reads
-//! and writes. In a record, the name of a tensor starts with the identifier of its parameter. burn chooses identifiers at
-//! random, so a checkpoint uses the path of the parameter instead.
+//! and writes. In a record, the name of a tensor starts with the identifier of its parameter. burn chooses identifiers
+//! at random, so a checkpoint uses the path of the parameter instead.
 
 use crate::tensors::{NamedTensors, Reason, Unavailable};
 use burn::optim::{ModuleOptimizer, OptimizerRecord};
@@ -24,11 +24,11 @@ pub(crate) struct AdamWState {
     steps: Steps,
 }
 
-/// The number of steps for each parameter, in the order of the moments. The number is 0 if the optimizer has no state for
-/// the parameter: burn creates the state in the first step.
+/// The number of steps for each parameter, in the order of the moments. The number is 0 if the optimizer has no state
+/// for the parameter: burn creates the state in the first step.
 ///
-/// The numbers are one tensor, so that loading fails if the module has gained or lost parameters. A row contains the bits
-/// above the lowest 24 bits, and the lowest 24 bits, because an f32 represents 24 bits exactly.
+/// The numbers are one tensor, so that loading fails if the module has gained or lost parameters. A row contains the
+/// bits above the lowest 24 bits, and the lowest 24 bits, because an f32 represents 24 bits exactly.
 struct Steps(Vec<[f32; 2]>);
 
 impl StateDict for Steps {

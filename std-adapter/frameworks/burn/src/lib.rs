@@ -1,7 +1,7 @@
 //! Checkpoints of a burn module with training-monitor.
 //!
-//! * [`TrainingState`] makes a burn module and its AdamW optimizer the `Objects` of a checkpoint. Copy it and the modules
-//!   `tensors` and `adamw` into your program.
+//! * [`TrainingState`] makes a burn module and its AdamW optimizer the `Objects` of a checkpoint. Copy it and the
+//!   modules `tensors` and `adamw` into your program.
 //! * [`train`] runs a tiny training job.
 
 mod adamw;

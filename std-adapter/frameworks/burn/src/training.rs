@@ -106,7 +106,8 @@ impl Training {
             tensors.0.iter().map(|tensor| (tensor.id.to_string(), tensor.name.clone())).collect();
         let mut all: BTreeMap<_, _> =
             tensors.0.into_iter().map(|tensor| (tensor.name, bits(tensor.elements))).collect();
-        // The moments come from burn's record and not from `AdamWState`, because the tests must find errors of that type.
+        // The moments come from burn's record and not from `AdamWState`, because the tests must find errors of that
+        // type.
         let record = burn_pack::Reader::from_bytes(self.state.optimizer()?.to_record().into_bytes()?)?;
         let full_name = |name: &str| {
             let (id, state) = name.split_once('.').unwrap_or((name, ""));

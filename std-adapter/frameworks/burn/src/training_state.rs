@@ -9,9 +9,9 @@ use training_monitor::checkpoint::{ObjectVisitor, Objects, TensorUnavailable};
 
 /// A module and its optimizer, which must be Adam or AdamW without AMSGrad.
 ///
-/// A save or a load first copies all tensors. The next call of [`module`](Self::module) or [`step`](Self::step) writes the
-/// copies back, because it is unknown whether a checkpoint was loaded into them. Between a save and that call, the tensors
-/// are in memory twice.
+/// A save or a load first copies all tensors. The next call of [`module`](Self::module) or [`step`](Self::step) writes
+/// the copies back, because it is unknown whether a checkpoint was loaded into them. Between a save and that call, the
+/// tensors are in memory twice.
 ///
 /// Every parameter and buffer of the module must be an f32 tensor with a path of 1 to 32 bytes. Otherwise saving and
 /// loading fail with `TensorUnavailable`, and [`unavailable`](Self::unavailable) returns the tensor and the reason.

@@ -49,8 +49,8 @@ fn forward(linear: &Linear) -> Tensor<2> {
     linear.forward(Tensor::from_data([[0.5, -1.0], [2.0, 0.25]], &device()))
 }
 
-/// Trains two steps, saves, loads into a new module, and trains one more step. The saved and the loaded module must have
-/// the bits of a module that trains three steps without a checkpoint.
+/// Trains two steps, saves, loads into a new module, and trains one more step. The saved and the loaded module must
+/// have the bits of a module that trains three steps without a checkpoint.
 fn continue_after_load(
     new: impl Fn() -> Linear,
     optimizer: impl Fn() -> ModuleOptimizer,

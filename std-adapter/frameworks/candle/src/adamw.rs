@@ -6,8 +6,8 @@ use candle_nn::{Init, ParamsAdamW, VarMap};
 use std::sync::PoisonError;
 use training_monitor::checkpoint::{ObjectVisitor, Objects};
 
-/// The optimizer AdamW. It computes the same bits as `candle_nn::AdamW`, whose moments are private and therefore cannot be
-/// saved.
+/// The optimizer AdamW. It computes the same bits as `candle_nn::AdamW`, whose moments are private and therefore cannot
+/// be saved.
 ///
 /// As [`Objects`], it consists of three objects: one state dict for each kind of moment, with the tensor names of the
 /// model, and the number of steps. One object for each kind keeps the names as short as those of the model.

@@ -7,7 +7,8 @@ use std::fmt;
 use std::sync::PoisonError;
 use training_monitor::checkpoint::{MAX_NAME, MAX_RANK, StateDict, TensorUnavailable, TensorView, TensorVisitor};
 
-/// The variables of a `VarMap`, sorted by name. Tensors are saved from candle's memory and loaded into it, without a copy.
+/// The variables of a `VarMap`, sorted by name. Tensors are saved from candle's memory and loaded into it, without a
+/// copy.
 ///
 /// Every variable must be an f32 tensor on the CPU with a name of 1 to 32 bytes. Otherwise saving and loading fail with
 /// `TensorUnavailable`, and [`unavailable`](Self::unavailable) returns the tensor and the reason.

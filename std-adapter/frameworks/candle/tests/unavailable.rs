@@ -1,4 +1,5 @@
-//! Tensors that a checkpoint cannot contain: saving and loading fail with an error that names the tensor and the reason.
+//! Tensors that a checkpoint cannot contain: saving and loading fail with an error that names the tensor and the
+//! reason.
 
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::VarMap;

@@ -38,8 +38,8 @@ const EXIT_ERROR: u8 = 2;
 
 /// Inspects and converts training runs of small devices: checkpoints, flash dumps, histories, logs.
 ///
-/// Exit codes: 0 means success. 1 means that `verify` found damage, or that `diff` found a difference. 2 means a usage or
-/// I/O error. The output has colors only on a terminal, and only if NO_COLOR is not set.
+/// Exit codes: 0 means success. 1 means that `verify` found damage, or that `diff` found a difference. 2 means a usage
+/// or I/O error. The output has colors only on a terminal, and only if NO_COLOR is not set.
 #[derive(Parser, Debug)]
 #[command(name = "training-monitor", version, max_term_width = 100)]
 struct Arguments {
