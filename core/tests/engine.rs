@@ -71,6 +71,7 @@ fn terminate_stops_the_run_directly_after_the_event() {
         let (log, engine) = run_with(handler);
         let reason = engine.outcome().map(|outcome| outcome.reason);
         assert_eq!(reason, Some(StopReason::User(9)), "{event:?}");
+        assert_eq!(engine.state().stop_reason(), reason);
         log
     };
     assert_eq!(terminate(Event::Started, 0), "S T C");
@@ -277,7 +278,8 @@ fn an_error_of_the_step_function_stops_the_run_and_is_returned() {
 #[test]
 fn a_handler_can_change_max_epochs_during_the_run() {
     let longer = on(EpochCompleted.filter(|epoch| epoch == 2), |_, state| state.set_max_epochs(3));
-    assert_eq!(run_with(longer).1.outcome().map(|outcome| outcome.epoch), Some(3));
+    let engine = run_with(longer).1;
+    assert_eq!((engine.state().epoch(), engine.state().max_epochs()), (3, 3));
     let shorter = on(EpochCompleted, |_, state| state.set_max_epochs(1));
     assert_eq!(run_with(shorter).0, format!("{FIRST} C"));
 }

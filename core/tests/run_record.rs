@@ -1,6 +1,7 @@
 //! Tests of run records that do not match the program, contradict themselves or are too large. `restore` returns a
 //! specific error, and changes neither the engine nor the handlers.
 
+use training_monitor::checkpoint::{self, Contents, Named};
 use training_monitor::event::{EpochCompleted, IterationCompleted};
 use training_monitor::handlers::early_stopping::EarlyStoppingHandler;
 use training_monitor::handlers::terminate_on_nan::NanGuard;
@@ -172,6 +173,20 @@ fn a_state_whose_serialization_fails_is_an_error() {
     let user = || Stateful(UserHandler::<1, 8> { byte: 3 });
     assert_eq!(engine.record::<(), _>(&mut (user(), Stateful(FailingHandler))), Err(RunRecordFull));
     assert_eq!(engine.record::<(), _>(&mut (Stateful(FailingHandler), user())), Err(RunRecordFull));
+}
+
+#[test]
+fn loading_replaces_the_whole_content_of_a_record() {
+    let (mut engine, mut handlers) = completed_run();
+    let saved = engine.record::<(), _>(&mut handlers).expect("the record is large enough");
+    let contents = Contents { record: Some(&saved), ..Contents::new(1) };
+    let mut bytes = Vec::new();
+    checkpoint::encode(&mut bytes, &contents, &mut Named::new("m", [1.0_f32])).expect("a writer without errors");
+    let mut record = RunRecord::new();
+    for _ in 0..2 {
+        checkpoint::load(&bytes, &mut Named::new("m", [0.0_f32]), Some(&mut record)).expect("a valid checkpoint");
+        assert_eq!(record, saved);
+    }
 }
 
 #[test]
