@@ -85,7 +85,8 @@ impl<O, X> Engine<O, X> {
     /// `model`, and restores the engine and the handlers. Returns `Ok(None)` if there is no checkpoint; the run then
     /// starts at its beginning.
     ///
-    /// A save that was interrupted by the power failure is performed now.
+    /// Several handlers can save at the same event, and the power can fail between these saves. If so, this method now
+    /// performs the missing saves. Nothing else is repeated: the run continues after the iteration of the checkpoint.
     ///
     /// # Errors
     /// * [`RestoreError::NoneLoadable`] if there are checkpoints, but none can be loaded. The caller decides whether to

@@ -49,7 +49,8 @@ where
         let Some(decision) = self.pending.take() else { return false };
         match core::mem::replace(&mut self.prior_write, PriorWrite::None) {
             PriorWrite::None => (),
-            PriorWrite::Provisional => self.sequence = self.sequence.wrapping_sub(1),
+            // The method `write` adds 1 to the number, so the second save has the sequence number of the first.
+            PriorWrite::NotDurable => self.sequence = self.sequence.wrapping_sub(1),
             PriorWrite::Durable => return false,
         }
         let saved = self.save_with_retries(decision, state.iteration(), record, model);

@@ -236,6 +236,7 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         // Only the observer needs the step number of the evicted checkpoint. The call of `evict_unranked` below removes
         // that checkpoint from the store.
         let evicted = self.policy.record_commit(decision).map(|evicted| evicted.step);
+        // A checkpoint that the ranking does not accept is itself the evicted one. It replaces no other checkpoint.
         let evicted = evicted.filter(|step| *step != decision.step);
         self.observer.on_checkpoint_event(&CheckpointEvent::Saved { decision, bytes, evicted });
         self.evict_unranked();

@@ -282,7 +282,8 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
             return None;
         }
         if !self.is_kept(decision.step) {
-            // The new checkpoint itself is evicted, so `latest` stays unchanged.
+            // The ranking did not accept the new checkpoint, so `evicted` is the new checkpoint and `latest` stays the
+            // same.
             return evicted;
         }
         self.latest = Some(checkpoint);

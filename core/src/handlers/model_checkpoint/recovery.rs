@@ -8,10 +8,11 @@ use crate::store::{CheckpointMeta, Store};
 /// because the run record is written before the save. So this decision is pending again after a restart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum PriorWrite {
-    /// No readable checkpoint.
+    /// The checkpoint of this save is not in the store.
     None,
-    /// A complete checkpoint whose commit was interrupted. The handler saves it again with the same sequence number.
-    Provisional,
+    /// The checkpoint is complete but not durable, because its commit was interrupted. The handler saves it again with
+    /// the same sequence number.
+    NotDurable,
     /// A committed checkpoint.
     Durable,
 }
@@ -92,7 +93,7 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
                 if self.store.is_durable(decision.step) {
                     PriorWrite::Durable
                 } else if found.sequence == self.sequence {
-                    PriorWrite::Provisional
+                    PriorWrite::NotDurable
                 } else {
                     PriorWrite::None
                 }

@@ -83,7 +83,7 @@ pub(super) fn write_stream_per_object<S: Store, T: Objects + ?Sized>(
     contents: &Contents<'_>,
     objects: &mut T,
 ) -> Result<(u32, Encoded), EncodeError<S::Error>> {
-    let stream_count = ObjectName::of(objects, u32::MAX).next_index;
+    let stream_count = count_objects(objects);
     let mut bytes = 0u32;
     let mut last = Err(EncodeError::NoObjects);
     for stream_index in 0..stream_count {
@@ -97,6 +97,12 @@ pub(super) fn write_stream_per_object<S: Store, T: Objects + ?Sized>(
         last = Ok(encoded);
     }
     Ok((bytes, last?))
+}
+
+/// Returns the number of objects.
+fn count_objects<T: Objects + ?Sized>(objects: &mut T) -> u32 {
+    // No object has this index, so the visitor copies no name.
+    ObjectName::of(objects, u32::MAX).next_index
 }
 
 /// A visitor that counts the objects and copies the name of one object. `wanted` is the index of that object.

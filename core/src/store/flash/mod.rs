@@ -211,7 +211,8 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
     pub fn erase_ahead(&mut self, len: u32) -> Result<bool, SlotsError<F::Error>> {
         let required = self.bytes_required(len)?;
         let index = self.select_slot().ok_or(SlotsError::Full)?;
-        // The next save will use a slot with a checkpoint that has no seal. Only that save may erase it.
+        // The selected slot can contain an unsealed checkpoint. Only the save that replaces this checkpoint may erase
+        // it.
         if self.slots.get(index).is_none_or(Slot::is_listed) {
             return Ok(true);
         }
@@ -262,9 +263,9 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         let free = slots.filter_map(|(index, slot)| Some((slot.allocation_order()?, slot.erases, index)));
         let (_, _, index) = free.min()?;
         if self.slots.get(index).is_some_and(|slot| slot.state == SlotState::Removed) {
-            // While an unsealed checkpoint exists, the removed checkpoint may be the only durable one. Therefore, the
-            // slot of the newest unsealed checkpoint is used instead. The unsealed checkpoint will be saved again
-            // anyway.
+            // While an unsealed checkpoint exists, the removed checkpoint may be the only durable one. It must not be
+            // erased yet. The slot of the newest unsealed checkpoint is used instead, because no run relies on this
+            // checkpoint: a run that resumes from it first saves it again.
             let unsealed = self.slots.iter().enumerate().filter(|(_, slot)| slot.state == SlotState::Unsealed);
             let newest = unsealed.max_by_key(|(_, slot)| slot.meta.sequence);
             return newest.map(|(index, _)| index).or(Some(index));
