@@ -3,7 +3,7 @@
 use super::{Batches, Engine, Phase, Position, Until};
 use crate::event::Event;
 use crate::handler::Handler;
-use crate::state::{Outcome, State, StopReason, flag};
+use crate::state::{Outcome, State, StopReason};
 use core::convert::Infallible;
 use core::fmt;
 
@@ -182,7 +182,6 @@ impl<O, X> Engine<O, X> {
     fn exhausted<E>(&mut self) -> RunError<E> {
         let error = if self.state.counters.iteration == 0 { RunError::NoData } else { self.data_exhausted() };
         self.phase = Phase::Completed;
-        self.state.flags &= !(flag::STOP | flag::STOP_EPOCH);
         error
     }
 
