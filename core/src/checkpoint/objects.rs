@@ -81,23 +81,23 @@ pub trait TensorVisitor {
     /// converts the error to this type.
     type Error: From<TensorUnavailable>;
 
-    /// Receives one tensor.
+    /// Receives one tensor and its name.
     ///
     /// # Errors
-    /// Returns the error of the visitor.
+    /// Returns an error to stop the listing, for example if a write failed. The caller returns this error unchanged.
     fn visit_tensor(&mut self, name: &str, tensor: TensorView<'_>) -> Result<(), Self::Error>;
 
-    /// Receives one read-only tensor. It can be saved, but it cannot be loaded.
+    /// Receives one read-only tensor and its name. It can be saved, but it cannot be loaded.
     ///
     /// # Errors
-    /// Returns the error of the visitor.
+    /// Returns an error to stop the listing, for example if a write failed. The caller returns this error unchanged.
     fn visit_read_only(&mut self, name: &str, shape: &[u32], elements: &[f32]) -> Result<(), Self::Error>;
 
     /// Converts `tensor` to a [`TensorView`] and passes it to [`visit_tensor`](Self::visit_tensor). Usually, `tensor`
     /// is a `&mut` reference to a nested array.
     ///
     /// # Errors
-    /// Returns the error of the visitor.
+    /// Returns the error of the method that receives the tensor.
     #[inline]
     fn tensor<'t>(&mut self, name: &str, tensor: impl Into<TensorView<'t>>) -> Result<(), Self::Error> {
         self.visit_tensor(name, tensor.into())
@@ -107,7 +107,7 @@ pub trait TensorVisitor {
     /// as in PyTorch. An array is one tensor with the name `name`.
     ///
     /// # Errors
-    /// Returns the error of the visitor.
+    /// Returns the error of the method that receives the tensor.
     fn module<D: StateDict + ?Sized>(&mut self, name: &str, module: &mut D) -> Result<(), Self::Error>
     where
         Self: Sized,
@@ -169,17 +169,17 @@ pub trait ObjectVisitor {
     /// `?`, which converts the error to this type.
     type Error: From<TensorUnavailable>;
 
-    /// Receives an object that consists of named tensors.
+    /// Receives the object `name`, which consists of named tensors, such as a model.
     ///
     /// # Errors
-    /// Returns the error of the visitor.
+    /// Returns an error to stop the listing, for example if a write failed. The caller returns this error unchanged.
     fn state_dict<D: StateDict + ?Sized>(&mut self, name: &str, object: &mut D) -> Result<(), Self::Error>;
 
-    /// Receives an object that is saved as a whole, with the `postcard` crate. Its strings and byte arrays can have at
+    /// Receives the object `name`, which is saved as a whole, with the `postcard` crate. Its strings and byte arrays can have at
     /// most 64 bytes in total. Its numbers, arrays and structures have no size limit.
     ///
     /// # Errors
-    /// Returns the error of the visitor.
+    /// Returns an error to stop the listing, for example if a write failed. The caller returns this error unchanged.
     fn value<S: Serialize + DeserializeOwned>(&mut self, name: &str, object: &mut S) -> Result<(), Self::Error>;
 }
 
