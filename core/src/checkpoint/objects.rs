@@ -175,8 +175,8 @@ pub trait ObjectVisitor {
     /// Returns an error to stop the listing, for example if a write failed. The caller returns this error unchanged.
     fn state_dict<D: StateDict + ?Sized>(&mut self, name: &str, object: &mut D) -> Result<(), Self::Error>;
 
-    /// Receives the object `name`, which is saved as a whole, with the `postcard` crate. Its strings and byte arrays can have at
-    /// most 64 bytes in total. Its numbers, arrays and structures have no size limit.
+    /// Receives the object `name`, which is saved as a whole, with the `postcard` crate. Its strings and byte arrays
+    /// can have at most 64 bytes in total. Its numbers, arrays and structures have no size limit.
     ///
     /// # Errors
     /// Returns an error to stop the listing, for example if a write failed. The caller returns this error unchanged.

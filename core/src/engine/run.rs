@@ -96,7 +96,7 @@ impl<O, X> Engine<O, X> {
                     continue 'run;
                 }
                 let Some(batch) = self.fetch(&mut data) else {
-                    if self.end_of_data_ends_epoch(resumed_offset == self.state.offset) {
+                    if self.try_end_epoch(resumed_offset == self.state.offset) {
                         continue 'run;
                     }
                     return Err(self.exhausted());
@@ -161,10 +161,10 @@ impl<O, X> Engine<O, X> {
         Position { epoch: self.state.counters.epoch, offset: self.state.offset, data_offset: self.state.data_offset }
     }
 
-    /// Handles data that has ended and cannot restart. `resumed` is true if the missing batch belongs to a resumed
-    /// iteration. Returns true if only the epoch ends, and false if the run must end.
+    /// Ends the epoch if the data has ended and the length of the epoch was unknown. Otherwise returns false, and the
+    /// run must end. `resumed` is true if the missing batch belongs to a resumed iteration.
     #[cold]
-    fn end_of_data_ends_epoch(&mut self, resumed: bool) -> bool {
+    fn try_end_epoch(&mut self, resumed: bool) -> bool {
         if resumed {
             self.count_iteration();
         } else {

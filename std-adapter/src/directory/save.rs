@@ -39,7 +39,7 @@ impl<F: FileSystem> Writer<'_, F> {
         &mut self,
         operation: impl FnMut(&mut BufWriter<F::Writer>) -> std::io::Result<T>,
     ) -> Result<T, DirectoryError> {
-        let result = self.0.write(operation);
+        let result = self.0.write_to_open_file(operation);
         if result.is_err() {
             // The `Store` trait has no method to cancel a save, so the temporary files must be removed now.
             self.0.abort_save();
@@ -123,7 +123,7 @@ impl<F: FileSystem> Directory<F> {
 
     /// Performs `operation` on the file that is open for writing. Repeats the operation if a signal interrupts the
     /// system call.
-    fn write<T>(
+    fn write_to_open_file<T>(
         &mut self,
         mut operation: impl FnMut(&mut BufWriter<F::Writer>) -> std::io::Result<T>,
     ) -> Result<T, DirectoryError> {
@@ -146,7 +146,7 @@ impl<F: FileSystem> Directory<F> {
         if self.pending_save.as_ref().is_none_or(|save| save.file.is_none()) {
             return Ok(());
         }
-        self.write(BufWriter::flush)?;
+        self.write_to_open_file(BufWriter::flush)?;
         let location = &self.location;
         let Some(save) = &mut self.pending_save else { return Ok(()) };
         let file = save.file.take();

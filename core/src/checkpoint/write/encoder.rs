@@ -211,6 +211,7 @@ impl<'a> Encoder<'a> {
 
     fn write_tensor(&mut self, name: &str, shape: &[u32], elements: &[f32]) {
         let output = &mut self.output;
+        // The elements are checked once, in the pass that measures the length. The pass that writes does not repeat it.
         if output.is_measuring() && !self.contents.allow_non_finite && !crate::finite::all_finite(elements) {
             return output.fail(EncodeError::NonFinite);
         }
@@ -254,7 +255,7 @@ impl ObjectVisitor for Encoder<'_> {
 
     fn state_dict<D: StateDict + ?Sized>(&mut self, name: &str, object: &mut D) -> Result<(), Stop> {
         if self.start_object(name) {
-            self.output.write_u8(0); // Content::StateDict
+            self.output.write_u8(0); // the object is a state dict
             self.pass = EncodePass::CountTensors;
             self.item_count = 0;
             object.tensors(self)?;
@@ -269,7 +270,7 @@ impl ObjectVisitor for Encoder<'_> {
 
     fn value<S: Serialize + DeserializeOwned>(&mut self, name: &str, object: &mut S) -> Result<(), Stop> {
         if self.start_object(name) {
-            self.output.write_u8(1); // Content::Value
+            self.output.write_u8(1); // the object is a serde value
             // The length must be written before the value. Therefore, the value is first serialized without writing it,
             // to measure its length.
             let len = self.output.measure(|output| Self::serialize(output, object));

@@ -37,6 +37,7 @@ where
     }
 
     fn persist(&mut self, run: &mut State<O, X>, states: &mut HandlerStates<'_>) {
+        // `visit` returns true if it has restored the state from a run record.
         if states.visit(self) {
             self.prior_write = self.find_prior_write(self.pending, run.iteration());
             // Removes the checkpoints whose removal the power failure interrupted. The run may end before another save

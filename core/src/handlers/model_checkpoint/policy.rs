@@ -314,7 +314,8 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
     /// Returns the newest checkpoint that is kept.
     #[must_use]
     pub fn latest(&self) -> Option<RankedCheckpoint> {
-        // Only a later commit can evict the latest checkpoint. So the result is `None` only before the first commit.
+        // The filter removes a checkpoint only before the first commit: every commit that the ranking accepts becomes
+        // the latest checkpoint, and only such a commit can evict an older one.
         self.latest.filter(|latest| self.keep_all || self.is_kept(latest.step))
     }
 

@@ -23,6 +23,9 @@
 
 use heapless::Vec;
 
+/// The index of the worst checkpoint in a sorted table.
+const WORST: usize = 0;
+
 /// A checkpoint in the ranking.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -139,7 +142,8 @@ impl<const N: usize> Ranking<N> {
             if self.entries.push(checkpoint).is_err() {
                 return Some(checkpoint);
             }
-        } else if let Some(place) = self.entries.get_mut(same_step.unwrap_or(0)) {
+        } else if let Some(place) = self.entries.get_mut(same_step.unwrap_or(WORST)) {
+            // The new checkpoint replaces the entry with the same step number, or the worst entry of a full table.
             evicted = Some(core::mem::replace(place, checkpoint));
         }
         // Moves the new checkpoint up or down to its place in the sorted table. It comes after equal checkpoints, so

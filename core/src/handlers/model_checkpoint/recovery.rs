@@ -4,14 +4,14 @@
 use super::{CheckpointEvent, CheckpointHandler, CheckpointObserver, SaveDecision};
 use crate::store::{CheckpointMeta, Store};
 
-/// How much of a save the store already contains after a restart. A checkpoint contains the decision for its own save,
-/// because the run record is written before the save. So this decision is pending again after a restart.
+/// What the store already contains of a save that is pending after a restart. The engine writes the run record before
+/// the save, so the record of each checkpoint lists the save of this checkpoint as pending.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum PriorWrite {
     /// The checkpoint of this save is not in the store.
     None,
-    /// The checkpoint is complete but not durable, because its commit was interrupted. The handler saves it again with
-    /// the same sequence number.
+    /// The checkpoint is complete but not durable, because its commit was interrupted. The handler saves it again.
+    /// Unlike any other save, this one uses the sequence number of the first attempt.
     NotDurable,
     /// A committed checkpoint.
     Durable,

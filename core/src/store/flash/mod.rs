@@ -129,8 +129,7 @@ enum SlotState {
     /// The slot contains no valid checkpoint. Its content is unknown, so the slot is erased before it is used.
     Unknown,
     /// Since the store was opened, an erase or a save of this slot was started and not completed. The next opening
-    /// reads the slot again and finds it `Unknown`. The slot is erased before it is used, and used only if no other is
-    /// free.
+    /// reads the slot again. Until then, the slot is used only if no other is free, and it is erased first.
     Unfinished,
     /// This number of bytes at the start of the slot has been erased, and nothing has been written to them since then.
     Erased(u32),
@@ -263,9 +262,9 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         let free = slots.filter_map(|(index, slot)| Some((slot.allocation_order()?, slot.erases, index)));
         let (_, _, index) = free.min()?;
         if self.slots.get(index).is_some_and(|slot| slot.state == SlotState::Removed) {
-            // While an unsealed checkpoint exists, the removed checkpoint may be the only durable one. It must not be
-            // erased yet. The slot of the newest unsealed checkpoint is used instead, because no run relies on this
-            // checkpoint: a run that resumes from it first saves it again.
+            // While an unsealed checkpoint exists, the removed checkpoint may be the only durable one, so its slot is
+            // not erased yet. The slot of the newest unsealed checkpoint is used instead. Its loss does no harm: a run
+            // that resumes from this checkpoint has it in RAM and saves it again before the next iteration.
             let unsealed = self.slots.iter().enumerate().filter(|(_, slot)| slot.state == SlotState::Unsealed);
             let newest = unsealed.max_by_key(|(_, slot)| slot.meta.sequence);
             return newest.map(|(index, _)| index).or(Some(index));
