@@ -116,7 +116,7 @@ async fn train(chip: &mut Chip) -> Result<(Net, Outcome), Box<dyn core::error::E
     Ok((net.object, engine.outcome().ok_or("the run has not ended")?))
 }
 
-/// A second task of the same executor. It never ends.
+/// A second task of the same executor, which counts how often it runs. It never ends.
 async fn count_polls(polls: &Cell<u32>) {
     loop {
         polls.set(polls.get() + 1);

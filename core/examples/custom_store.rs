@@ -50,7 +50,7 @@ impl Nvram {
     }
 }
 
-/// Appends to the stream of a bank.
+/// A writer that appends bytes to the stream (the encoded checkpoint) of a bank.
 struct Writer<'a>(&'a mut Nvram);
 
 impl ErrorType for Writer<'_> {
@@ -71,7 +71,7 @@ impl Write for Writer<'_> {
     }
 }
 
-/// Reads a stream. A read after the last byte returns 0.
+/// A reader of a stream (the encoded checkpoint). A read after the last byte returns 0.
 struct Reader<'a>(&'a [u8]);
 
 impl ErrorType for Reader<'_> {

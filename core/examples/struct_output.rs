@@ -40,7 +40,7 @@ struct StepOutput {
     gradient_norm: f32,
 }
 
-/// Lets `TerminateOnNan` check the output.
+/// `TerminateOnNan` stops a run with a NaN in the output. This implementation defines which fields it checks.
 impl Finite for StepOutput {
     fn is_finite(&self) -> bool {
         (self.loss, self.gradient_norm).is_finite()

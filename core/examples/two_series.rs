@@ -54,7 +54,7 @@ impl NorFlash for Chip {
     }
     fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), NorFlashErrorKind> {
         self.operations_left = self.operations_left.checked_sub(1).ok_or(NorFlashErrorKind::Other)?;
-        // Programming changes ones to zeros and never zeros to ones.
+        // As on a real NOR flash, a write changes ones to zeros and never zeros to ones.
         self.bytes[offset as usize..].iter_mut().zip(bytes).for_each(|(cell, byte)| *cell &= byte);
         Ok(())
     }

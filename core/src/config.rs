@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-/// Why a setting is invalid. The constructor or method that receives the setting returns it.
+/// The reason why a setting is invalid. The constructor or method that receives the setting returns this error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]

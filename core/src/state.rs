@@ -14,13 +14,13 @@ pub const EVENT_QUEUE: usize = 3;
 pub(crate) mod flag {
     //! The bits of `State::flags`. Each bit is a request that the engine must handle before the next iteration.
 
-    /// Terminate the run.
+    /// The engine must terminate the run.
     pub const STOP: u8 = 1;
-    /// Terminate the epoch.
+    /// The engine must terminate the current epoch.
     pub const STOP_EPOCH: u8 = 2;
-    /// Dispatch the queued user-defined events.
+    /// The engine must pass the queued user-defined events to the handlers.
     pub const QUEUED: u8 = 4;
-    /// Call `Handler::perform`.
+    /// The engine must call `Handler::perform` of every handler, for example to save a checkpoint.
     pub const ACTION: u8 = 8;
 }
 
@@ -36,11 +36,11 @@ pub enum StopReason {
     EarlyStopping,
     /// The handler [`TerminateOnNan`](crate::TerminateOnNan) found a NaN or an infinity.
     NonFinite,
-    /// A save failed, and the handler's error policy is to stop.
+    /// A checkpoint could not be saved, and its handler is configured to stop the run in this case.
     SaveFailed,
     /// The step function returned an error.
     StepFailed,
-    /// A reason of the program. The program chooses the number.
+    /// A reason that the program defines. The program chooses the number.
     User(u8),
 }
 
@@ -49,11 +49,12 @@ pub enum StopReason {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Outcome {
-    /// The reason.
+    /// The reason why the run ended.
     pub reason: StopReason,
-    /// The last epoch.
+    /// The number of the last epoch of the run. The first epoch is 1.
     pub epoch: u32,
-    /// The last iteration.
+    /// The number of the last iteration of the run. The first iteration is 1, and a new epoch does not reset the
+    /// number.
     pub iteration: u32,
 }
 
@@ -63,7 +64,7 @@ pub struct State<O, X = ()> {
     pub(crate) counters: Counters,
     /// The number of completed iterations in the current epoch.
     pub(crate) offset: u32,
-    /// The number of batches fetched since the data last started.
+    /// The number of batches whose steps are complete, counted since the data last started with its first batch.
     pub(crate) data_offset: u32,
     /// The number of iterations per epoch; 0 while it is unknown.
     pub(crate) epoch_length: u32,
@@ -211,12 +212,12 @@ impl<O, X> State<O, X> {
         if self.epoch_length == 0 { u32::MAX } else { self.epoch_length }
     }
 
-    /// Recomputes `fast_until`, up to which the engine runs iterations without further checks. Call this only if
-    /// another iteration follows.
+    /// Recomputes `fast_until`. While `offset` is less than this value, the engine runs iterations without further
+    /// checks. Call this method only if another iteration follows.
     pub(crate) fn update_fast_until(&mut self) {
         if self.data_offset >= self.data_length {
-            // All batches were used, so the data restarts. The remainder matters if a resumed run has less data than
-            // the run that was saved.
+            // All batches were used, so the data restarts with its first batch. Only a resumed run with less data than
+            // the saved run can have `data_offset` greater than `data_length`. The remainder is then a valid position.
             self.data_offset = self.data_offset.checked_rem(self.data_length).unwrap_or(0);
         }
         let epoch_rest = self.epoch_length_or_max().saturating_sub(self.offset);

@@ -88,8 +88,8 @@ impl Checksum for Fast {
     }
 }
 
-/// A wrong checksum: the bitwise complement of CRC-32. A checkpoint that is written with one of these two checksums
-/// cannot be read with the other.
+/// A wrong checksum: the bitwise complement of CRC-32. A checkpoint with this checksum cannot be read with CRC-32. A
+/// checkpoint with CRC-32 cannot be read with this checksum.
 #[derive(Default)]
 struct Wrong(Crc32);
 

@@ -69,9 +69,9 @@ fn the_length_of_a_value_must_match_its_bytes() {
     for (len, bytes, expected) in [
         (1, &[0][..], Ok(false)),
         (1, &[1], Ok(true)),
-        // A `bool` must be 0 or 1.
+        // A `bool` is encoded as 0 or 1. The byte 2 is malformed.
         (1, &[2], Err(DecodeError::Malformed)),
-        // The length field is larger or smaller than the value.
+        // The length field is larger or smaller than the encoded value, so decoding fails.
         (2, &[1, 0], Err(DecodeError::Malformed)),
         (0, &[1], Err(DecodeError::Malformed)),
     ] {

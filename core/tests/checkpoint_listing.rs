@@ -100,7 +100,7 @@ fn numbers_arrays_slices_and_references_are_named_data_or_after_their_field() {
     fn check<D: StateDict>(mut object: D, shape: &[u32]) {
         assert_eq!(tensors_of(&mut object), [("data".to_string(), shape.to_vec())]);
         assert_eq!(tensors_of(Field(&mut object)), [("w".to_string(), shape.to_vec())]);
-        // The same content inside a second module.
+        // The content is inside two nested modules. Each of them contributes one `w` to the joined name.
         assert_eq!(names_of(Field(Field(object))), ["w.w"]);
     }
     check(1.5_f32, &[]);
@@ -154,7 +154,7 @@ fn a_nested_name_longer_than_32_bytes_is_rejected_and_not_truncated() {
         for (outer, inner, leaf) in [(outer + 1, inner, leaf), (outer, inner + 1, leaf), (outer, inner, leaf + 1)] {
             assert_eq!(measure(&long(outer), &long(inner), &long(leaf)), Err(EncodeError::Name));
         }
-        // The last character takes two bytes.
+        // The character `é` takes two bytes in UTF-8, so the joined name exceeds the limit of 32 bytes by one.
         assert_eq!(measure(&long(outer), &long(inner), &(long(leaf - 1) + "é")), Err(EncodeError::Name));
     }
     assert_eq!(measure(&long(500), "a", "b"), Err(EncodeError::Name));

@@ -75,7 +75,7 @@ fn a_load_into_a_read_only_tensor_is_an_error_and_changes_nothing() {
     // counted from 0.
     assert_eq!(checkpoint::load(&bytes, &mut model, None), Err(DecodeError::ReadOnly { item: 2 }));
     assert_eq!((model.rng, model.net.head, model.net.tail), (0, [0.0; 2], 0.0));
-    // A read-only tensor of another length gives the same error.
+    // A read-only tensor of another length also gives the error `ReadOnly`, not an error about the length.
     let mut model = blank(ReadOnly { shape: &[1], elements: &zeros[..1] });
     assert_eq!(checkpoint::load(&bytes, &mut model, None), Err(DecodeError::ReadOnly { item: 2 }));
     assert_eq!((model.rng, model.net.head, model.net.tail), (0, [0.0; 2], 0.0));
@@ -103,7 +103,7 @@ fn a_run_does_not_resume_into_a_model_with_a_read_only_tensor() {
     let mut model = training(PRETRAINED);
     let policy = || ModelCheckpoint::<1>::every(1).unwrap();
     let mut checkpoints = policy().attach(IterationCompleted, Ram::<2, 512>::new()).unwrap();
-    // A read-only tensor can be saved.
+    // Each save during the run succeeds, because a read-only tensor can be saved.
     Engine::<u32>::new(1).run(&mut model, 0..2, &mut checkpoints, |_, batch, _| batch).unwrap();
     assert_eq!(checkpoints.policy().latest().map(|latest| latest.step), Some(2));
     let mut model = blank(PRETRAINED);
@@ -120,7 +120,7 @@ impl PartialEq for Lent<'_> {
     }
 }
 
-/// A tensor that can be listed only a limited number of times. A later listing is an error.
+/// A tensor that can be listed (passed to the visitor) only a limited number of times. A later listing is an error.
 #[derive(Clone, Debug)]
 struct Lent<'a> {
     elements: [f32; 2],
@@ -175,7 +175,7 @@ fn a_failed_save_of_an_unavailable_tensor_leaves_the_store_unchanged() {
     assert_eq!(checkpoints.save(decision(2), 2, None, &mut model), Err(EncodeError::Unavailable));
     assert_eq!(list_checkpoints(checkpoints.store_mut()).unwrap(), before);
     assert_eq!(checkpoints.policy().latest().map(|latest| latest.step), Some(1));
-    // `run` returns `SaveFailed`. The handler keeps the cause of the failed save.
+    // `run` returns `SaveFailed`. The handler keeps the cause: one tensor is not available.
     let result = Engine::new(1).run(&mut model, 0..3, &mut checkpoints, |_, batch, _| batch);
     assert_eq!(result, Err(RunError::SaveFailed));
     assert_eq!(checkpoints.last_error(), Some(&EncodeError::Unavailable));

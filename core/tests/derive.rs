@@ -228,7 +228,7 @@ fn derived_objects_produce_the_bytes_of_a_hand_written_listing() {
     loaded.schedule = Schedule { warm: false, rates: [0.0; 2] };
     loaded.clock = Foreign(99);
     checkpoint::load(&bytes, &mut loaded, None).unwrap();
-    // The skipped field keeps its value.
+    // A checkpoint does not contain the skipped field `clock`, so the field keeps its value 99 when the rest is loaded.
     assert_eq!(loaded, Training { clock: Foreign(99), ..original });
 }
 

@@ -85,7 +85,7 @@ fn terminate_stops_the_run_directly_after_the_event() {
     assert_eq!(terminate(Event::IterationCompleted, 3), "S ES is f1 ic is f2 ic is f3 ic T C");
     assert_eq!(terminate(Event::EpochCompleted, 1), format!("{FIRST} T C"));
     assert_eq!(terminate(Event::EpochCompleted, 2), format!("{FIRST} ES is f4 ic is f5 ic is f6 ic EC T C"));
-    // A request at Completed changes only the stop reason.
+    // A request to stop at Completed, the last event, changes only the stop reason and no event.
     assert_eq!(terminate(Event::Completed, 2), format!("{FIRST} ES is f4 ic is f5 ic is f6 ic EC C"));
 }
 
@@ -98,7 +98,7 @@ fn terminate_in_the_step_function_completes_the_iteration() {
         step(log, batch, state)
     });
     assert_eq!(log.join(" "), "S ES is f1 ic T C");
-    // The first of the two stop reasons is kept.
+    // Two stop requests were made in one iteration. The outcome keeps the reason of the first request.
     assert_eq!(outcome, Ok(Outcome { reason: StopReason::User(1), epoch: 1, iteration: 1 }));
 }
 
@@ -236,7 +236,8 @@ fn an_iterator_that_ends_before_the_run_is_an_error() {
     let error = engine.run(&mut log, IterBatches(0..2_u32), &mut Recorder, step);
     assert_eq!(error, Err(RunError::DataExhausted { epoch: 2, iteration: 2 }));
     assert_eq!(log.join(" "), "S ES is f1 ic is f2 ic EC ES");
-    // The iterator has 4 batches, so it ends after the first of the 3 iterations of epoch 2. The error is the same.
+    // The iterator has 4 batches, so it ends after the first of the 3 iterations of epoch 2. The error is again
+    // `DataExhausted`.
     let error = Engine::new(2).with_epoch_length(3).run(&mut Log::new(), IterBatches(0..4_u32), &mut (), step);
     assert_eq!(error, Err(RunError::DataExhausted { epoch: 2, iteration: 4 }));
 }
@@ -269,7 +270,7 @@ fn an_error_of_the_step_function_stops_the_run_and_is_returned() {
     assert_eq!(log.join(" "), "S ES is f1 ic is f2 X");
     let outcome = Outcome { reason: StopReason::StepFailed, epoch: 1, iteration: 2 };
     assert_eq!((engine.outcome(), engine.state().output), (Some(outcome), None));
-    // The error does not affect a later run.
+    // After the failed run, the same engine performs a new run without an error.
     log.clear();
     assert!(engine.run(&mut log, 0..3, &mut Recorder, step).is_ok());
     assert_eq!(log.join(" "), "S ES is f3 ic is f4 ic is f5 ic EC C");
@@ -317,7 +318,7 @@ fn filters_compare_the_value_of_a_user_event() {
         engine.fire(UserEvent { id: 1, value }, &mut (), &mut handler);
         engine.fire(UserEvent { id: 2, value }, &mut (), &mut handler);
     }
-    // The values 0, 3, 6 and 9 match.
+    // The filter `every(3)` compares the value of event 1. The values 0, 3, 6 and 9 match, so the handler has 4 calls.
     assert_eq!(calls, 4);
 }
 

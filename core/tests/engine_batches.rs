@@ -72,7 +72,7 @@ fn a_data_offset_beyond_the_end_of_the_data_wraps() {
         engine.restore::<(), _>(&record, &mut ()).unwrap();
         engine.run(&mut (), 10..13, &mut (), |(), batch, _| (batches.push(batch), batch).1).unwrap();
         assert_eq!(batches, [12, 10, 11, 12, 10, 11, 12, 10], "{phase:?}");
-        // A second run over longer data uses all of the new data.
+        // A second run with the same engine gets more batches. It must use all of them.
         batches.clear();
         engine.run(&mut (), 10..16, &mut (), |(), batch, _| (batches.push(batch), batch).1).unwrap();
         assert_eq!(batches[..7], [10, 11, 12, 13, 14, 15, 10], "{phase:?}");

@@ -83,7 +83,8 @@ fn restore_clears_the_queue_of_user_events() {
     assert_eq!(engine.begin_iteration(&mut log, &mut ()), Ok(true));
     engine.state_mut().fire(USER).unwrap();
     engine.restore::<Log, _>(&record_fixture(Phase::BetweenIterations, 1, 1, 2), &mut ()).unwrap();
-    // `restore` has removed the first user event. The engine dispatches only the event that is fired here.
+    // `restore` has emptied the queue of user events. The engine therefore dispatches only the event 8 that is fired
+    // here.
     engine.state_mut().fire(UserEvent { id: 8, value: 0 }).unwrap();
     assert_eq!(engine.begin_iteration(&mut log, &mut Recorder), Ok(true));
     assert_eq!(log, [Event::User(UserEvent { id: 8, value: 0 }), Event::IterationStarted]);

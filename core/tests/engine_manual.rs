@@ -9,7 +9,7 @@ use training_monitor::{Engine, Event, Handler, State, StopReason, event::Any, on
 
 const SCRIPTS: u64 = 20_000;
 
-/// Runs the script with `Engine::run`.
+/// Runs the script (a random test program) with `Engine::run`. Returns the log of events and the engine.
 fn run(script: &Script) -> (Log, Engine<u32>) {
     let mut log = Log::new();
     let mut engine = Engine::new(script.max_epochs).with_epoch_length(script.epoch_length);
@@ -23,7 +23,7 @@ fn run(script: &Script) -> (Log, Engine<u32>) {
     (log, engine)
 }
 
-/// Runs the script with a manual loop.
+/// Runs the script (a random test program) with a loop of `begin_iteration` and `end_iteration`.
 fn run_manually(script: &Script) -> (Log, Engine<u32>) {
     let mut log = Log::new();
     let mut engine = Engine::new(script.max_epochs).with_epoch_length(script.epoch_length);
@@ -56,7 +56,7 @@ fn a_manual_loop_produces_the_log_of_run() {
         assert!(outcome.is_some(), "{seed}: {script:?}");
         stopped += u32::from(outcome.is_some_and(|outcome| outcome.reason == StopReason::User(1)));
     }
-    // Many scripts stop the run early, and many do not.
+    // Many scripts stop the run early, and many do not. The comparison therefore covers both cases.
     assert!(stopped > 1000 && u64::from(stopped) < SCRIPTS - 1000, "{stopped}");
 }
 
@@ -89,7 +89,7 @@ fn a_completed_run_stays_completed_until_restart() {
     assert_eq!((engine.outcome(), events), (outcome, 0));
     engine.restart();
     assert_eq!(engine.begin_iteration(&mut (), &mut count(&mut events)), Ok(true));
-    // The events are Started, EpochStarted and IterationStarted.
+    // The handler counted three events: Started, EpochStarted and IterationStarted.
     assert_eq!((engine.state().iteration(), events), (1, 3));
 }
 

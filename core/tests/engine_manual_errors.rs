@@ -83,7 +83,7 @@ fn a_run_resumed_inside_an_iteration_repeats_it_without_an_error() {
     assert_not_ended(&mut engine, &mut log);
     assert!(engine.end_iteration(0, &mut log, &mut Recorder));
     assert_eq!(log, [Event::IterationCompleted]);
-    // The same holds for the next iteration.
+    // In the next iteration, too, a second `begin_iteration` without `end_iteration` is an error.
     assert_eq!(engine.begin_iteration(&mut log, &mut Recorder), Ok(true));
     assert_not_ended(&mut engine, &mut log);
 }
@@ -156,12 +156,12 @@ fn begin_iteration_returns_save_failed_after_a_failed_save() {
     assert_eq!(engine.begin_iteration(&mut model, &mut handler), Ok(true));
     assert!(!engine.end_iteration(0, &mut model, &mut handler));
     let outcome = Outcome { reason: StopReason::SaveFailed, epoch: 1, iteration: 1 };
-    // The error is returned at every further call.
+    // A failed save ends the run. Every later call of `begin_iteration` returns the error again.
     for _ in 0..3 {
         assert_eq!(engine.begin_iteration(&mut model, &mut handler), Err(RunError::SaveFailed));
         assert_eq!(engine.outcome(), Some(outcome));
     }
-    // A new run starts without the error.
+    // `restart` begins a new run, which does not keep the error of the failed save.
     engine.restart();
     assert_eq!(engine.begin_iteration(&mut model, &mut handler), Ok(true));
 }
@@ -257,7 +257,7 @@ fn no_iteration_is_known_to_be_the_last_one_while_the_epoch_length_is_unknown() 
         })
         .unwrap();
     assert_eq!(flags, [false; 3]);
-    // `end_data` sets the epoch length.
+    // `end_data` ends the epoch and sets the epoch length (the number of iterations per epoch).
     let mut engine = Engine::<u32>::new(2);
     let iterate = |engine: &mut Engine<u32>| {
         assert_eq!(engine.begin_iteration(&mut (), &mut ()), Ok(true));

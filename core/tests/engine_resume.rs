@@ -15,7 +15,7 @@ const SCRIPTS: u64 = 600;
 /// A handler that keeps the run record of every event. A checkpoint at that event would contain the same record.
 #[derive(Default)]
 struct RecordTaker {
-    /// For each event: the length of the log, and the run record.
+    /// For each event: the length of the log, and the run record (the saved state of engine and handlers).
     records: Vec<(usize, RunRecord)>,
 }
 
@@ -30,7 +30,7 @@ impl Handler<Log, u32> for RecordTaker {
     }
 }
 
-/// Runs the script from the current state of `engine` to the end.
+/// Runs the script (a random test program) from the current state of `engine` to the end. Returns the log.
 fn run<H: Handler<Log, u32>>(script: &Script, engine: &mut Engine<u32>, handlers: &mut H) -> Log {
     let mut log = Log::new();
     let step = |log: &mut Log, batch, state: &mut State<u32>| {
@@ -71,7 +71,7 @@ fn a_run_resumed_after_any_event_produces_the_uninterrupted_log() {
     assert!(resumed > 10_000, "{resumed}");
 }
 
-/// Ticks that each call of the step function takes.
+/// The simulated time of each call of the step function, in clock ticks.
 const WORK: u64 = 7;
 
 /// The outcome of a run, and the state of its handlers at the end.

@@ -15,7 +15,7 @@ use training_monitor::state::EventQueueFull;
 use training_monitor::store::flash::{RegionError, SlotsError};
 use training_monitor::store::ram::RamError;
 
-/// The error of a medium.
+/// The error of a simulated storage medium. The tests use it as the cause of other errors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Cause;
 impl Display for Cause {

@@ -8,7 +8,7 @@ use training_monitor::event::{
 
 const LAST: u32 = 40;
 
-/// Returns the iterations at which the filter matches `IterationCompleted`.
+/// Returns the iterations from 0 to `LAST` in which the filter matches the event `IterationCompleted`.
 fn iterations(mut filter: impl EventFilter) -> Vec<u32> {
     let matches =
         |iteration: &u32| filter.matches(Event::IterationCompleted, &Counters { epoch: 1, iteration: *iteration });

@@ -18,7 +18,7 @@ impl Random {
     }
 }
 
-/// Finite numbers at the limits of their ranges.
+/// Finite f32 numbers at the limits of their ranges, for example the largest and the smallest ones.
 const FINITE: [f32; 10] = [
     0.0,
     -0.0,

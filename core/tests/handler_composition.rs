@@ -13,7 +13,8 @@ type Checkpoints = Ram<3, 512>;
 type Handlers = (EventCounter, CheckpointHandler<2, IterationCompleted, Checkpoints, NoScore>);
 type Composition<'a> = Box<dyn Handler<Model, u32> + 'a>;
 
-/// A handler that counts two kinds of events. The run record contains both counts.
+/// A handler that counts two kinds of events. The run record (the saved state of engine and handlers) contains both
+/// counts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct EventCounter {
     iterations: u32,
@@ -34,7 +35,7 @@ impl Persist for EventCounter {
     const KIND: HandlerKind = HandlerKind::user(72);
     type State = (u32, u32);
     fn save(&mut self) -> (u32, u32) {
-        // This record is part of a save that is not complete yet. The count includes this save, because a resumed run
+        // This state is part of a save that is not complete yet. The count includes this save, because a resumed run
         // does not fire SavedCheckpoint for it.
         (self.iterations, self.saves + 1)
     }
@@ -109,7 +110,8 @@ fn several_checkpoint_handlers_return_the_newest_checkpoint_of_all() {
         let (mut one, mut other) = (handlers(Ram::new()), handlers(Ram::new()));
         let mut model = Named::new("m", [1.0, 2.0]);
         let mut engine = Engine::<u32>::new(1).with_epoch_length(3);
-        // Both handlers save twice. Then one of them saves a third time.
+        // Both handlers save two checkpoints. Then only one handler saves a third one, so this handler has the newest
+        // checkpoint.
         train(&mut engine, &mut model, &mut (Box::new([&mut one, &mut other]) as Composition<'_>), 2);
         let (mut newer, older) = if first { (one, other) } else { (other, one) };
         train(&mut engine, &mut model, &mut (Box::new(&mut newer) as Composition<'_>), 3);

@@ -150,7 +150,8 @@ fn early_stopping_on_an_evaluator_stops_the_trainer() {
 fn terminate_on_nan_finds_a_nan_in_a_nested_output() {
     let mut calls = 0;
     let guard = TerminateOnNan::new().attach(IterationCompleted, |_, state| &state.output);
-    // The guard stops the run. The engine still dispatches this event to the handlers after the guard.
+    // The NaN guard stops the run at IterationCompleted. The engine still dispatches this event to the handlers after
+    // the guard.
     let counter = on(IterationCompleted, |_, _| calls += 1);
     let outcome = Engine::new(3)
         .run(&mut (), 0..4, &mut (guard, counter), |(), batch, state| {

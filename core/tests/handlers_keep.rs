@@ -14,7 +14,7 @@ type Log = Vec<(Event, u32, Option<f32>, Metrics)>;
 /// A handler that logs every event with the output and the metrics, and keeps the run record of every event.
 #[derive(Default)]
 struct RecordTaker {
-    /// For each event: the length of the log, and the run record.
+    /// For each event: the length of the log, and the run record (the saved state of engine and handlers).
     records: Vec<(usize, RunRecord)>,
 }
 
@@ -60,7 +60,7 @@ fn count_differences<K: Handler<Log, f32, Metrics>>(keep: impl Fn() -> K) -> usi
 #[test]
 fn a_run_resumed_after_any_event_has_the_same_output_and_metrics() {
     assert_eq!(count_differences(|| (KeepOutput, KeepMetrics)), 0);
-    // The order of the two handlers does not matter.
+    // With both handlers, no resumed run differs. Here their order in the tuple is reversed, which must not matter.
     assert_eq!(count_differences(|| (KeepMetrics, KeepOutput)), 0);
 }
 

@@ -64,8 +64,8 @@ fn states_in_checkpoint(mut handlers: impl Handler<Model, f32>) -> States {
     let mut saved = RunRecord::new();
     assert!(handlers.verify_checkpoint(5, &mut model, &mut saved), "a checkpoint of iteration 5");
     assert_eq!(saved.engine, current.engine);
-    // The comparison leaves out the checkpoint handler. Its saved state differs, because it was written while the save
-    // was pending.
+    // The comparison of saved and current states leaves out the checkpoint handler. Its saved state differs, because it
+    // was written while the save was pending.
     let others = |record| {
         states(record).into_iter().filter(|(id, _)| *id != HandlerKind::MODEL_CHECKPOINT.code()).collect::<States>()
     };

@@ -13,7 +13,7 @@ fn fixed_text(line: &str) -> String {
 fn the_log_lines_are_unique() {
     let lines: BTreeSet<&str> = log::LINES.iter().copied().collect();
     assert_eq!(lines.len(), log::LINES.len());
-    // The lines also differ without their placeholders.
+    // All lines differ, even without their placeholders. A log reader can therefore identify each line.
     let texts: BTreeSet<String> = log::LINES.iter().map(|line| fixed_text(line)).collect();
     assert_eq!(texts.len(), log::LINES.len(), "{texts:?}");
 }

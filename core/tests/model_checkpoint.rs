@@ -17,7 +17,7 @@ fn settings_out_of_range_are_rejected() {
     const LONG: &str = "a_name_of_thirty_three_bytes_long";
     assert_eq!(LONG.len(), MAX_NAME + 1);
     assert_eq!(score_name(LONG), Some(ConfigError::ScoreName));
-    // Settings inside their ranges are accepted.
+    // Settings inside their permitted ranges give no error.
     assert_eq!(score_name("loss"), None);
     assert!(ModelCheckpoint::<2>::every(7).is_ok());
 }
@@ -52,7 +52,7 @@ fn n_saved_limits_the_ranking() {
         policy.kept().iter().map(|kept| kept.step).collect::<Vec<_>>()
     };
     let policy = ModelCheckpoint::<3>::every(1).unwrap();
-    // Without `with_n_saved`, the table size decides.
+    // Without `with_n_saved`, the number of kept checkpoints is the table size, here 3.
     assert_eq!(kept(&mut policy.clone()), [3, 4, 5]);
     for (n_saved, expected) in [(1, &[5][..]), (2, &[4, 5]), (3, &[3, 4, 5])] {
         assert_eq!(kept(&mut policy.clone().with_n_saved(n_saved).unwrap()), expected);
@@ -66,7 +66,8 @@ fn a_nan_score_does_not_enter_the_ranking() {
     let nan = RankedCheckpoint::new(2, Some(f32::NAN));
     assert!(!ranking.accepts(&nan));
     assert_eq!(ranking.insert(nan).map(|evicted| evicted.step), Some(2));
-    // A NaN score does not replace the existing checkpoint of the same step either. The ranking rejects the new entry.
+    // The ranking (the table of kept checkpoints) contains step 1. A new entry of step 1 with a NaN score does not
+    // replace it.
     assert_eq!(ranking.insert(RankedCheckpoint::new(1, Some(f32::NAN))).map(|evicted| evicted.step), Some(1));
     assert_eq!(ranking.entries(), [RankedCheckpoint::new(1, Some(0.5))]);
 
@@ -74,7 +75,7 @@ fn a_nan_score_does_not_enter_the_ranking() {
     assert_eq!(policy.update(Some(f32::NAN)), None);
     assert_eq!(policy.update(None), None);
     assert_eq!((policy.kept(), policy.latest()), (&[][..], None));
-    // Each call counts as a step, even if it saves nothing.
+    // Each call of `update` increases the step number, even if it saves nothing. The third call therefore gets step 3.
     assert_eq!(policy.update(Some(0.0)).map(|decision| decision.step), Some(3));
 }
 

@@ -31,7 +31,7 @@ struct NonRemoving {
     ram: Ram<6, 512>,
     /// The step of each call of `remove`.
     removals: Vec<u32>,
-    /// Whether `remove` returns an error.
+    /// If true, each call of `remove` returns an error, as on a faulty medium.
     fails: bool,
 }
 

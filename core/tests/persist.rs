@@ -5,7 +5,7 @@ use training_monitor::event::IterationCompleted;
 use training_monitor::run_record::{HandlerKind, HandlerStates, Persist, RestoreError, RunRecord};
 use training_monitor::{EarlyStopping, Engine, Event, Handler, State};
 
-/// A handler that counts iterations. `N` is the number of its kind.
+/// A handler that counts iterations. `N` is its kind number, which identifies the handler type in a saved run.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
 struct Counter<const N: u8> {
     count: u32,
@@ -72,7 +72,7 @@ fn the_state_of_a_user_defined_handler_is_restored() {
     let mut engine = Engine::<f32>::new(2);
     let mut handlers = (Counter::<1>::default(), [Counter::<2>::default()], Some(Counter::<3>::default()));
     engine.restore::<(), _>(&record, &mut handlers).unwrap();
-    // `restore` was called once for each handler.
+    // Each handler has the saved count 5, and its function `restore` was called once.
     let (count, restores) = (5, 1);
     assert_eq!(handlers.0, Counter { count, restores });
     assert_eq!(handlers.1, [Counter { count, restores }]);
@@ -136,7 +136,8 @@ fn a_malformed_state_at_any_position_changes_no_handler() {
     assert_eq!(failed_restore!(Flag::<1>, counter::<2>(), counter::<3>()), malformed(1));
     assert_eq!(failed_restore!(counter::<1>(), Flag::<2>, counter::<3>()), malformed(2));
     assert_eq!(failed_restore!(counter::<1>(), counter::<2>(), Flag::<3>), malformed(3));
-    // The first of several errors is returned.
+    // The second and the third handler do not match the saved state. `restore` returns the error of the second one
+    // only.
     assert_eq!(failed_restore!(counter::<1>(), Flag::<2>, Flag::<3>), malformed(2));
 }
 
@@ -149,7 +150,7 @@ fn another_handler_at_any_position_changes_no_handler() {
     assert_eq!(failed_restore!(counter::<9>(), counter::<2>(), counter::<3>()), other(9, 1));
     assert_eq!(failed_restore!(counter::<1>(), counter::<9>(), counter::<3>()), other(9, 2));
     assert_eq!(failed_restore!(counter::<1>(), counter::<2>(), counter::<9>()), other(9, 3));
-    // The same handlers in another order.
+    // The handlers 2 and 3 have swapped places. The order must match, so this is an error.
     assert_eq!(failed_restore!(counter::<1>(), counter::<3>(), counter::<2>()), other(3, 2));
 }
 
@@ -181,13 +182,13 @@ fn a_failed_restore_changes_no_handler_of_this_crate_either() {
 
 #[test]
 fn visit_returns_true_only_when_the_handler_was_restored() {
-    /// Keeps the results of `visit`.
+    /// A handler that keeps each result of `visit`, which is true if the call restored the state.
     struct Visits(Vec<bool>);
     impl Handler<(), f32> for Visits {
         fn on_event(&mut self, _: Event, (): &mut (), _: &mut State<f32>) {}
         fn persist(&mut self, run: &mut State<f32>, states: &mut HandlerStates<'_>) {
             let restored = states.visit(&mut Counter::<7>::default());
-            // The counters of the run are already restored.
+            // The engine restores its own counters before the handlers, so a restored handler sees iteration 5.
             assert!(!restored || run.iteration() == 5);
             self.0.push(restored);
         }
@@ -218,7 +219,7 @@ fn a_handler_kind_is_displayed_with_the_name_of_its_handler() {
         (HandlerKind::user(0), 128, "user-defined handler 0"),
         (HandlerKind::user(3), 131, "user-defined handler 3"),
         (HandlerKind::user(127), 255, "user-defined handler 127"),
-        // Only the lowest seven bits are used.
+        // Only the lowest seven bits of the number are used, so 128 equals 0.
         (HandlerKind::user(128), 128, "user-defined handler 0"),
         (HandlerKind::user(255), 255, "user-defined handler 127"),
     ] {

@@ -71,7 +71,7 @@ impl<const SIZE: usize> Persist for FakeEarlyStopping<SIZE> {
     fn restore(&mut self, _: Vec<u8>) {}
 }
 
-/// A handler that only saves and restores its state.
+/// A handler that does nothing at events. It only saves and restores its state of type `P`.
 struct Stateful<P>(P);
 
 impl<P: Persist> Handler<(), f32> for Stateful<P> {
@@ -97,13 +97,14 @@ fn a_record_of_other_handlers_is_rejected() {
     let (early_stopping, terminate_on_nan) = (HandlerKind::EARLY_STOPPING, HandlerKind::TERMINATE_ON_NAN);
     assert_rejected(&record, (), RestoreError::Unclaimed { kind: early_stopping });
     assert_rejected(&record, stopping, RestoreError::Unclaimed { kind: terminate_on_nan });
-    // The first handler matches the record, but the second does not. Neither of them may be restored.
+    // The first handler is of the type in the record, but the second is of another type. Neither of them may be
+    // restored.
     let other_handler = RestoreError::OtherHandler { expected: USER, found: terminate_on_nan };
     assert_rejected(&record, (stopping, user::<1>(3)), other_handler);
     let other_order = RestoreError::OtherHandler { expected: terminate_on_nan, found: early_stopping };
     assert_rejected(&record, (guard, stopping), other_order);
     assert_rejected(&record, (stopping, guard, user::<1>(3)), RestoreError::Missing { kind: USER });
-    // The same handlers restore the record.
+    // Handlers of the types that wrote the record restore it without an error.
     let (mut resumed, mut handlers) = (Engine::<f32>::new(1), handlers());
     resumed.restore::<(), _>(&record, &mut handlers).expect("a record of these handlers");
     assert_eq!((resumed.engine_state(), handlers.0.early_stopping.counter()), (engine.engine_state(), 1));
@@ -145,7 +146,7 @@ fn states_above_the_capacity_of_the_record_are_an_error() {
     assert_eq!(engine.record::<(), _>(&mut user::<CAPACITY>(0)), Err(RunRecordFull));
 }
 
-/// A state whose serialization fails.
+/// A handler state whose serialization always fails, to test the error of a save.
 #[derive(serde::Deserialize)]
 struct FailingState;
 

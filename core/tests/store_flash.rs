@@ -102,7 +102,7 @@ fn a_stream_may_fill_the_slot_but_not_exceed_it() {
 
     let mut writer = store.create(&spec(max)).unwrap();
     embedded_io::Write::write_all(&mut writer, &bytes).unwrap();
-    // The checksum does not match the written bytes.
+    // The announced checksum is wrong on purpose. `commit` must detect that it does not match the written bytes.
     let wrong = Encoded { len: max, crc: !crc };
     assert_eq!(store.commit(&spec(max).header, &wrong), Err(SlotsError::VerifyFailed));
     let mut writer = store.create(&spec(max)).unwrap();
@@ -205,7 +205,8 @@ fn erases_are_distributed_evenly_and_counted_across_resets() {
     let actual: Vec<u32> = flash.block_erases.clone();
     assert_eq!(actual.iter().sum::<u32>(), 100);
     assert!(actual.iter().all(|erases| (18..=23).contains(erases)), "{actual:?}");
-    // Ten saves were interrupted. The store may miss their erases, but it must count all others.
+    // Ten saves were interrupted. The wear counts of the store may miss the erases of these saves. They must contain
+    // all others, and not exceed the actual numbers.
     assert!(reported.iter().zip(&actual).all(|(reported, actual)| reported <= actual), "{reported:?} {actual:?}");
     assert!(reported.iter().sum::<u32>() >= 90, "{reported:?}");
 }

@@ -10,7 +10,7 @@ use training_monitor::store::flash::{BlockingNorFlash, Slots};
 use training_monitor::{Engine, ModelCheckpoint};
 use training_monitor_std::test_support::flash::{ChipError, Flash, Interruption};
 
-/// An asynchronous flash driver. Each operation first yields to the executor once.
+/// An asynchronous driver of a simulated flash. Each operation first yields once, so the adapter must poll it again.
 struct Yielding<'a>(&'a mut Flash<8, 512>);
 
 impl driver::ErrorType for Yielding<'_> {

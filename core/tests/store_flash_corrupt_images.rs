@@ -159,13 +159,13 @@ fn records_with_an_invalid_length_or_version_are_ignored() {
 fn records_of_another_geometry_are_ignored() {
     let mut flash = Chip::with_image(vec![0x5A; SIZE], 0xFF);
     save(&mut flash, &[10, 20, 30]).unwrap();
-    // The flash is opened with smaller slots, and then with slots of the same size in a smaller region. Both times the
-    // store finds no checkpoint.
+    // The flash is opened with smaller slots, and then with slots of the same size in a smaller region. A record is
+    // bound to its slot size and position in the region, so the store finds no checkpoint in either case.
     let mut store = Slots::<_, 6>::open(&mut flash, 0..SIZE as u32).unwrap();
     assert_eq!(list_checkpoints(&mut store), Ok(vec![]));
     let mut store = Slots::<_, 2>::open(&mut flash, 512..SIZE as u32).unwrap();
     assert_eq!(list_checkpoints(&mut store), Ok(vec![]));
-    // A copy of slot 0 in slot 1 is not a valid checkpoint.
+    // The record of a slot (the flash area of one checkpoint) is bound to its position. A copy in slot 1 is not valid.
     let mut image = flash.image().to_vec();
     image.copy_within(0..2 * BLOCK, 2 * BLOCK);
     let mut flash = Chip::with_image(image, 0xFF);
@@ -183,7 +183,7 @@ fn records_of_another_geometry_are_ignored() {
 fn an_unreadable_flash_has_no_checkpoints() {
     let mut flash = Chip::with_image(vec![0x5A; SIZE], 0xFF);
     save(&mut flash, &[10, 20]).unwrap();
-    // After the power failure all reads fail.
+    // The erase below triggers a power failure. All later reads fail, so the opened store lists no checkpoints.
     flash.cut_power_at(0, Interruption::Nothing, 0);
     assert!(flash.erase(SIZE as u32 - 256, SIZE as u32).is_err());
     let mut store = Slots::<_, SLOTS>::open(&mut flash, 0..SIZE as u32).unwrap();

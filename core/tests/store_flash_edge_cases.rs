@@ -152,16 +152,16 @@ fn first_is_durable<S: Store>(mut store: S) -> bool {
 #[test]
 fn commit_detects_worn_out_cells_in_record_seal_and_stream() {
     for (worn, expected, is_listed, is_durable) in [
-        // No worn-out cell.
+        // No cell is worn out: the commit succeeds, and the checkpoint is listed and durable.
         (0..0, Ok(()), true, true),
-        // A byte of the record.
+        // A byte of the commit record is worn out: the record is invalid, so the checkpoint is not listed.
         (16..17, Err(SlotsError::VerifyFailed), false, true),
-        // The whole seal.
+        // The whole seal (the end mark of a save) is worn out: the checkpoint is listed but not durable.
         (64..72, Err(SlotsError::VerifyFailed), true, false),
         // One byte of the seal (the end mark of a save). `commit` requires all eight bytes, but a partial seal is
         // sufficient when the store is opened.
         (70..71, Err(SlotsError::VerifyFailed), true, true),
-        // A byte of the stream.
+        // A byte of the stream (the encoded checkpoint) is worn out: the checkpoint is not listed.
         (100..101, Err(SlotsError::VerifyFailed), false, true),
     ] {
         let mut flash = RecordingFlash::<1, 1, 256>::new(512);
@@ -175,7 +175,7 @@ fn commit_detects_worn_out_cells_in_record_seal_and_stream() {
         assert_eq!(store.commit(&Header::default(), &last), expected, "{worn:?}");
         let mut store: Slots<_, 2, Crc32> = Slots::open(store.into_inner(), 0..512).unwrap();
         assert_eq!(store.checkpoint(0).unwrap().is_some(), is_listed, "{worn:?}");
-        // A mutable reference to the store must give the same answer as the store itself.
+        // `&mut` to a store is a store, too. It must give the same answer as the store itself.
         assert_eq!((first_is_durable(&mut store), first_is_durable(store)), (is_durable, is_durable), "{worn:?}");
     }
 }

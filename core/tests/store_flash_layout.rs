@@ -14,7 +14,7 @@ use training_monitor::store::flash::{SharedError, SharedNorFlash, Slots, SlotsEr
 use training_monitor_std::test_support::flash::Flash;
 
 const SLOT: u32 = 512;
-/// The address of the region.
+/// The flash address at which the region (the flash area of the store) starts, in bytes.
 const START: u32 = 256;
 
 type Chip = Flash<4, 256>;
@@ -57,7 +57,7 @@ fn another_program_can_read_the_record_and_the_stream_of_a_slot() {
         assert_eq!((&again[..RECORD_LEN], &again[RECORD_LEN..]), (&bytes[..RECORD_LEN], &[0; 20][..]));
         assert_eq!((&bytes[..4], &bytes[RECORD_LEN..]), (&RECORD_MAGIC[..], &[0xFF; 20][..]));
     }
-    // The third slot is erased.
+    // The third slot (the flash area of one checkpoint) is erased, so it contains no valid record.
     assert_eq!(CommitRecord::from_bytes::<Crc32>(&slot(&flash, 2).0, 2 * SLOT, SLOT), None);
 }
 
@@ -96,7 +96,8 @@ fn the_state_of_a_seal_follows_from_its_bytes() {
         damaged[byte] ^= 1;
         assert_eq!(SealState::new(&damaged, &record), SealState::Partial, "byte {byte}");
     }
-    // The seal of another record is not complete.
+    // A seal (the end mark of a save) matches only its own record. With the record of another slot, its state is
+    // `Partial`.
     assert_eq!(SealState::new(&seal, &slot(&flash, 0).0), SealState::Partial);
 }
 

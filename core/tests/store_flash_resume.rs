@@ -27,7 +27,7 @@ struct Training {
     noise: u64,
 }
 
-/// Weights with their momentum.
+/// A network: its weights, and the momentum of each weight.
 #[derive(StateDict, Clone, PartialEq, Debug)]
 struct Net {
     weights: [[f32; 5]; 4],

@@ -95,8 +95,8 @@ fn a_slice_guard_restores_its_phase() {
         resumed.terminate_on_nan
     };
     assert_eq!(restored(3), original.terminate_on_nan);
-    // In the record, two of three calls are done. With a schedule of two calls, the position is limited to one, so the
-    // next call checks the second half.
+    // The saved run has done two of three calls of its schedule. With a schedule of two calls, the position is limited
+    // to one, so the next call checks the second half.
     assert!(restored(2).check_stripe(&[0.0, f32::NAN]));
     assert!(!restored(2).check_stripe(&[f32::NAN, 0.0]));
     assert!(restored(1).check_stripe(&[0.0, f32::NAN]));

@@ -64,7 +64,7 @@ pub struct Plan<const TABLE: usize = N_BEST> {
 }
 
 impl Plan {
-    /// The settings of the boards.
+    /// The settings of the training run on all boards.
     pub const DEFAULT: Self =
         Self { seed: 1, max_epochs: 60, patience: 5, n_best: N_BEST as u32, n_latest: 1, nan_at: None };
 }

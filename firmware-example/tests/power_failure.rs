@@ -57,8 +57,8 @@ impl<const W: usize, const E: usize> NorFlash for Shared<'_, W, E> {
     }
 }
 
-/// The checkpoints of one series: the step number and the stream of each one. Of several streams only the first is
-/// read.
+/// The checkpoints of one handler in a store: the step number and the stream (the encoded bytes) of each one. If a
+/// checkpoint has several streams, only the first is read.
 type Checkpoints = Vec<(u32, Vec<u8>)>;
 
 fn read_checkpoints<const N: usize, W, S: Store, F>(mut handler: CheckpointHandler<N, W, S, F>) -> Option<Checkpoints> {
@@ -76,7 +76,8 @@ fn read_checkpoints<const N: usize, W, S: Store, F>(mut handler: CheckpointHandl
     steps.into_iter().map(stream).collect()
 }
 
-/// The checkpoints in the two stores that a restarted program would keep.
+/// Returns the checkpoints in the two stores that a restarted program would keep: the latest one and the two best ones.
+/// Returns `None` if a store fails.
 fn stored_checkpoints(latest: impl Store, best: impl Store) -> Option<(Checkpoints, Checkpoints)> {
     let policy = ModelCheckpoint::<1>::every(1).unwrap();
     let latest = policy.attach(EpochCompleted, latest).ok()?;
@@ -132,8 +133,8 @@ fn a_run_interrupted_in_any_flash_operation_ends_with_the_same_bits() {
     let mut cases = 0;
     for (operation, erase) in operations.iter().enumerate() {
         let states = Interruption::all(*erase, 32);
-        // The test covers all states after an interrupted erase. Of the states after an interrupted write it covers one
-        // in five, and different ones for consecutive writes.
+        // The test tries all flash states that an interrupted erase can leave. For an interrupted write, it tries one
+        // of five states, and different ones for consecutive writes.
         let stride = if *erase { 1 } else { 5 };
         for state in states.iter().skip(operation % stride).step_by(stride) {
             let flash = RefCell::new(board.flash());

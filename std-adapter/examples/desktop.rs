@@ -93,7 +93,7 @@ impl Training {
     }
 }
 
-/// The end of a run.
+/// The results at the end of a run, which the program compares.
 #[derive(Clone, PartialEq, Debug)]
 struct Summary {
     training: Training,
@@ -128,7 +128,8 @@ fn train(dir: &Path, interrupt_after: Option<u32>) -> Result<Summary, Box<dyn Er
         on(IterationCompleted, |_, s| {
             history.record_iteration(s.iteration(), s.output.unwrap_or(f32::NAN), Some(step_seconds.get()));
         }),
-        // The validation precedes the handlers that read its result.
+        // This handler computes the validation loss. Handlers run in tuple order, so it precedes the handlers that read
+        // the loss.
         on(
             EpochCompleted,
             RUN.function(|training, state| {
@@ -143,7 +144,8 @@ fn train(dir: &Path, interrupt_after: Option<u32>) -> Result<Summary, Box<dyn Er
         ModelCheckpoint::<2>::best_by(score)
             .with_score_name("val_loss")?
             .attach(EpochCompleted, best)?
-            // A save synchronizes the files, which takes milliseconds. The loss falls in most epochs.
+            // The loss falls in most epochs, and each save takes milliseconds. A minimum interval limits the number of
+            // saves.
             .min_interval(5 * SAMPLES)
             .observe(history.observer("best")),
         ModelCheckpoint::<1>::every(100)?.attach(IterationCompleted, latest)?.observe(history.observer("latest")),

@@ -49,7 +49,7 @@ use run::{Lane, Run, Save};
 use std::fmt::{self, Write};
 use std::path::Path;
 
-/// The y-coordinate of the first panel.
+/// The y-coordinate of the top of the first panel, in pixels.
 const TOP: f64 = 88.0;
 const LOSS_HEIGHT: f64 = 210.0;
 const METRIC_HEIGHT: f64 = 120.0;
@@ -63,7 +63,7 @@ const RESUME: &str = "#8250df";
 const DURATION: &str = "#57606a";
 const METRICS: [&str; 4] = ["#009e73", "#cc4c8f", "#56789b", "#a05a00"];
 
-/// A run for a chart of several runs.
+/// A training run, with its name, for a chart that compares several runs.
 #[derive(Clone, Copy, Debug)]
 pub struct NamedRun<'a> {
     /// The name of the run in the legend.
@@ -195,7 +195,7 @@ impl<'a> Chart<'a> {
     fn draw_metric(&mut self, name: &str, values: &[(f64, f64)], color: &'static str) -> fmt::Result {
         let (_, axis) = self.draw_panel(&metric_title(name), METRIC_HEIGHT, values)?;
         self.canvas.draw_curve(values, &axis, Stroke { color, width: 1.8, opacity: 1.0 })?;
-        // More than 80 dots would overlap.
+        // Draw a dot for each value only if there are at most 80 values, because more dots would overlap.
         if values.len() <= 80 {
             for point in values {
                 self.canvas.draw_dot(*point, &axis, 2.4, color)?;
@@ -225,12 +225,12 @@ impl<'a> Chart<'a> {
         self.draw_curve(&smooth(&points, points.len()), &axis, Stroke { color: DURATION, width: 1.8, opacity: 1.0 })
     }
 
-    /// Draws a curve that can have more points than the image has pixels.
+    /// Draws a curve. If the curve has many more points than the image has pixels, the curve is reduced first.
     fn draw_curve(&mut self, points: &[(f64, f64)], axis: &Axis, stroke: Stroke) -> fmt::Result {
         self.canvas.draw_curve(&downsample(points, WIDTH), axis, stroke)
     }
 
-    /// Draws the legend of the two curves in the first panel.
+    /// Draws the legend of the two curves in the first panel: the loss and the smoothed loss.
     fn draw_legend(&mut self, y: f64) -> fmt::Result {
         for (x, text, width, opacity) in [(568.0, "each iteration", 1.2, 0.45), (688.0, "smoothed", 2.2, 1.0)] {
             let (to, text_x, line_y) = (x + 18.0, x + 23.0, y - 4.0);

@@ -22,7 +22,7 @@ pub struct StdClock {
 }
 
 impl StdClock {
-    /// Ticks per second.
+    /// The number of ticks of this clock per second. One tick is one nanosecond.
     pub const HERTZ: u32 = 1_000_000_000;
 
     /// Creates a clock that starts at 0 ticks.
@@ -31,7 +31,7 @@ impl StdClock {
         StdClock { start: Instant::now() }
     }
 
-    /// Converts ticks to seconds.
+    /// Converts a number of ticks (nanoseconds) to seconds.
     #[must_use]
     pub fn seconds(ticks: u64) -> f64 {
         ticks as f64 / f64::from(Self::HERTZ)
@@ -46,7 +46,7 @@ impl Default for StdClock {
 
 impl Clock for StdClock {
     fn now(&mut self) -> u64 {
-        // A u64 of nanoseconds overflows after 584 years.
+        // A `u64` counts nanoseconds for 584 years, so this conversion does not fail in practice.
         u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 }

@@ -108,7 +108,7 @@ impl History {
         let (events, len) = event::parse(&path, &text)?;
         let iteration = events.iter().filter_map(HistoryEvent::iteration).max().unwrap_or(0);
         let file = OpenOptions::new().append(true).open(&path).and_then(|file| {
-            // Remove an incomplete last line, so that the next event begins on a new line.
+            // Remove an incomplete last line, so that the next recorded event begins on its own line.
             file.set_len(len as u64)?;
             Ok(file)
         });

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use training_monitor::{Event, Handler, Outcome, State, StopReason};
 
-/// The minimum time between two redraws.
+/// The minimum time between two redraws of the progress line.
 const REDRAW_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A progress line in the terminal for one training run. The line shows the epoch, the batch, the loss, a score, the
@@ -127,7 +127,7 @@ impl Progress {
         self.bar.abandon_with_message(text);
     }
 
-    /// Returns the current text of the line, without times.
+    /// Returns the current text of the progress line, without the time per batch and the remaining time.
     #[must_use]
     pub fn text(&self) -> String {
         self.status.borrow().text()

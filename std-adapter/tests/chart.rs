@@ -80,7 +80,8 @@ fn chart_shows_all_parts_of_a_run() {
         "val loss",
         "accuracy",
         "time of an iteration, µs",
-        // The axis of the durations is scaled for iterations without a save.
+        // A label of the duration axis. The axis is scaled for iterations without a save, because the others are rare
+        // and long.
         ">450</text>",
         "resumed 2 times",
         "save failed",

@@ -49,7 +49,7 @@ fn the_text_of_a_score_equals_that_of_python() {
     for (bits, text) in PYTHON {
         let score = f32::from_bits(bits);
         assert_eq!(ScoreText(score).to_string(), text, "{bits:#010X}");
-        // File names contain the absolute value.
+        // The text contains the absolute value, so a negative score gives the text of the positive one.
         assert_eq!(ScoreText(-score).to_string(), text, "-{bits:#010X}");
     }
     assert_eq!(ScoreText(f32::NAN).to_string(), "nan");
@@ -72,7 +72,8 @@ fn the_text_of_a_score_has_seven_digits_and_the_right_format() {
         let digits = mantissa.replace('.', "").trim_start_matches('0').len();
         // An integer has a zero after the decimal point: "100.0".
         assert!(digits <= 7 || (digits == 8 && mantissa.ends_with(".0")), "{text}");
-        // Half a unit of the seventh digit is at most 5e-7 of the value.
+        // The text has seven significant digits. Its rounding error is half a unit of the last digit, so at most 5e-7
+        // of the value.
         assert!((written - exact).abs() <= 5.000_000_1e-7 * exact, "{text} for {exact:e}");
         let is_scientific = !exponent.is_empty();
         assert_eq!(is_scientific, score != 0.0 && !(1e-4..1e6).contains(&written), "{text}");

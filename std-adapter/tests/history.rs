@@ -15,7 +15,7 @@ fn train(history: &History, from: u32, to: u32) {
     }
 }
 
-/// The numbers of all `Iteration` events.
+/// Returns the iteration numbers of all `Iteration` events.
 fn iterations(events: &[HistoryEvent]) -> Vec<u32> {
     let number = |event: &HistoryEvent| match event {
         HistoryEvent::Iteration { iteration, .. } => Some(*iteration),
@@ -29,7 +29,7 @@ fn resumed_run_has_no_duplicate_events() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.jsonl");
     train(&History::open(&path).unwrap(), 1, 12);
-    // A power failure truncates the last line.
+    // The test appends an incomplete line, as a power failure during a write leaves it.
     let mut text = fs::read_to_string(&path).unwrap();
     text.push_str(r#"{"event":"iteration","iterat"#);
     fs::write(&path, &text).unwrap();

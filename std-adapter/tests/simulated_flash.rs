@@ -49,7 +49,7 @@ fn each_interruption_leaves_the_cells_as_its_name_says() {
     assert_eq!(image(Interruption::Nothing, false), [0xFF; 256]);
     assert_eq!(image(Interruption::Whole, false)[..9], [0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0xFF]);
     assert_eq!(image(Interruption::ButOne, false)[6..9], [0x11, 0xFF, 0xFF]);
-    // Only bits that the interrupted operation should change have changed.
+    // The interrupted write may change only the bits that it clears. The other bits (mask 0x11) are still ones.
     assert!(image(Interruption::Bits, false)[..8].iter().all(|byte| byte & 0x11 == 0x11));
     assert_ne!(image(Interruption::Bits, false)[..8], [0x11; 8]);
     assert_eq!(image(Interruption::Nothing, true), [0x11; 256]);

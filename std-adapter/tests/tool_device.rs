@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use tool::check_output;
 use tool::device::{FRAMES, SYMBOLS, program};
 
-/// A directory with the program as `train` and with `frames` as `log`.
+/// Creates a directory with two files: the device program `train`, and the log `log` with the bytes `frames`.
 fn device(frames: &[u8]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("train"), program(SYMBOLS)).unwrap();
@@ -26,7 +26,7 @@ fn watch(dir: &Path) -> String {
     check_output(dir, &["watch", "log", "--elf", "train", "--once"], 0)
 }
 
-/// The output of `watch` for the same log as text.
+/// Returns the output of `watch` for a text log with the same lines as the defmt log.
 fn watch_text_log() -> String {
     let dir = tempfile::tempdir().unwrap();
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware-example/golden/64-32-10.log");
@@ -65,7 +65,8 @@ fn frames_and_text_have_the_same_output() {
     assert!(shown.contains("\nepoch 1  loss 0.28987  accuracy"), "{shown}");
     let end = "\nlatest: saved step 12, 19572 bytes, evicted step 11\nstopped: EarlyStopping, after epoch 12";
     assert!(shown.contains(end), "{shown}");
-    // Lines without a meaning for the tool are shown with their level; the text log has no levels.
+    // The tool shows a line that it does not interpret with its log level. The text log has no levels, so the test
+    // removes them.
     assert_eq!(shown.replace("INFO  ", ""), watch_text_log());
 }
 
@@ -138,6 +139,6 @@ fn unsuitable_programs_and_logs_are_rejected() {
         assert!(error.contains(reason), "{log} {elf}: {error}");
     }
     assert_eq!(check_output(dir.path(), &["watch", "empty", "--elf", "train", "--once"], 0), "");
-    // Frames without --elf are reported with a hint.
+    // Without `--elf`, the tool cannot decode defmt frames. It prints a hint to use this option.
     assert!(check_output(dir.path(), &["watch", "log", "--once", "--plain"], 0).contains("use --elf PROGRAM"));
 }

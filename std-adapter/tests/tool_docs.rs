@@ -42,7 +42,7 @@ struct Block {
     text: String,
 }
 
-/// All blocks of a page.
+/// Returns all code blocks of a documentation page.
 fn blocks(page: &Path) -> Vec<Block> {
     let text = fs::read_to_string(page).unwrap();
     let mut blocks = Vec::new();
@@ -98,8 +98,8 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// The commands after a Python block can depend on the files that it writes, so this test stops at the first one. The
-/// test below runs such pages completely.
+/// Runs the commands of each page, without Python. Commands after a Python block can depend on its files, so the test
+/// stops at the first Python block of a page.
 #[test]
 fn commands_in_the_docs_work() {
     let pages = pages();

@@ -12,7 +12,7 @@ use training_monitor_std::Directory;
 use training_monitor_std::directory::OpenError;
 use training_monitor_std::test_support::disk::{Disk, Image};
 
-/// A directory with the run `run`, which has two series of checkpoints.
+/// Creates a directory with the run `run`, which has two series of checkpoints.
 fn create_run() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let open = |prefix: &str| Directory::builder(dir.path().join("run"), prefix).open().unwrap();
@@ -197,7 +197,8 @@ fn damage_of_any_byte_is_found() {
     assert_eq!(output.status.code(), Some(2));
     let verdicts = json_output(dir.path(), &["verify", "absent", "run", "--json"]);
     assert!(verdicts[0]["error"].is_string() && verdicts[1]["intact"] == false, "{verdicts}");
-    // A set of files without one of its files is damaged.
+    // A checkpoint consists of several files. Without one of them, the tool reports it as incomplete, and `verify`
+    // fails.
     fs::remove_file(&path).unwrap();
     assert!(check_output(dir.path(), &["inspect", "run"], 0).contains("incomplete: no file for model"));
     check_output(dir.path(), &["verify", "run"], 1);
@@ -219,14 +220,14 @@ fn export_and_import_preserve_all_bytes() {
         run(&back);
         assert!(fs::read(dir.path().join("back.ckpt")).unwrap() == original, "{format}");
     }
-    // Another notation of the same number yields the same bits.
+    // The test writes a number of the exported JSON in another notation. The import must yield the same bits.
     let text = fs::read_to_string(dir.path().join("run.json")).unwrap();
     let other = text.replace("0.30000001192092896", "3.0000001192092896E-01");
     assert_ne!(other, text);
     fs::write(dir.path().join("other.json"), other).unwrap();
     run(&["import", "other.json", "--to", "checkpoint", "-o", "back.ckpt"]);
     assert!(fs::read(dir.path().join("back.ckpt")).unwrap() == original);
-    // A single file of a set can be exported and imported as well.
+    // A checkpoint consists of several files. The tool can also export and import a single one of them.
     run(&["export", "run/latest_model_12.ckpt", "--to", "npz", "-o", "part.npz"]);
     run(&["import", "part.npz", "--to", "checkpoint", "-o", "part.ckpt"]);
     assert!(

@@ -13,19 +13,19 @@ use training_monitor::store::flash::Slots;
 use training_monitor::store::flash::layout::{CommitRecord, SEAL_OFFSET, STREAM_OFFSET, seal_bytes};
 use training_monitor::store::{CheckpointMeta, Store};
 
-/// The size of a slot in bytes.
+/// The size of a slot (the flash area of one checkpoint) in bytes.
 const SLOT: usize = 512;
 /// The start of the region for the best checkpoints, with three slots. Other data precedes it.
 const BEST: usize = 1024;
 /// The start of the region for the latest checkpoint, with two slots.
 const LATEST: usize = BEST + 3 * SLOT;
-/// The end of the second region. Other data follows it.
+/// The end of the region for the latest checkpoint. Other data follows it.
 const END: usize = LATEST + 2 * SLOT;
 
-/// The size of an erase block in bytes.
+/// The size of an erase block (the smallest area that the flash erases) in bytes.
 const BLOCK: usize = 256;
 
-/// A flash dump with two regions after a training.
+/// Returns a flash dump (a copy of the flash contents) with two regions, as a training run leaves it.
 fn create_dump() -> Vec<u8> {
     let mut bytes: Vec<u8> = (0..END + 700).map(|n| (n * 7) as u8).collect();
     bytes[BEST..END].fill(0xFF);
@@ -92,10 +92,12 @@ fn damage_and_interrupted_saves_are_distinguished() {
     // One bit of a stream, and one bit of a sealed record, is changed.
     assert_eq!(state(&|latest| latest[150] ^= 1), (Some(1), states(&["damaged"])));
     assert_eq!(state(&|latest| latest[21] ^= 1), (Some(1), states(&["damaged"])));
-    // Power fails while the record is written, or before it is written.
+    // The bytes of the commit record are partly or completely erased, as after a power failure during or before its
+    // write.
     assert_eq!(state(&|latest| latest[24..96].fill(0xFF)), (Some(0), states(&["interrupted"])));
     assert_eq!(state(&|latest| latest[..96].fill(0xFF)), (Some(0), states(&["interrupted"])));
-    // Power fails after the record and before the seal. The checkpoint counts as committed.
+    // Only the seal (the end mark of a save) is erased, as after a power failure before its write. The checkpoint is
+    // committed.
     assert_eq!(state(&|latest| latest[64..96].fill(0xFF)), (Some(0), states(&[])));
     let found = json_output(dir.path(), &["inspect", "dump.bin", "--json"]);
     let latest = found["series"][1]["checkpoints"].as_array().unwrap();

@@ -77,7 +77,7 @@ fn a_closed_pipe_ends_commands_without_an_error() {
         let error = String::from_utf8_lossy(&output.stderr);
         assert_eq!((output.status.code(), &*error), (Some(code), ""), "{line}");
     }
-    // The commands still write their files.
+    // A command that cannot print its result must still write its output file.
     for file in ["run.npz", "run.ckpt", "run.svg", "logs/run"] {
         assert!(dir.path().join(file).exists(), "{file}");
     }

@@ -50,7 +50,7 @@ const SLOT: usize = 24 * 1024;
 /// The size of the region for the latest checkpoint in bytes: two slots.
 const LATEST: usize = 2 * SLOT;
 
-/// Records the iteration at which a run resumed, and the number of checkpoint events.
+/// An observer that records the iteration at which a run resumed, and the number of checkpoint events.
 #[derive(Default)]
 struct ResumeObserver {
     resumed: Cell<Option<u32>>,

@@ -75,7 +75,7 @@ fn a_growing_history_is_followed_until_the_run_stops() {
     history.record_epoch(2, &[("accuracy", 0.75)]);
     history.record_stop(&Outcome { reason: StopReason::MaxEpochs, epoch: 2, iteration: 0 });
     history.flush().unwrap();
-    // The command ends soon after the run has stopped.
+    // `watch` exits by itself soon after the history contains the end of the run.
     let output = watch.wait_with_output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success());

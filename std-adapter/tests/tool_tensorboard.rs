@@ -53,7 +53,7 @@ fn masked_checksum(bytes: &[u8]) -> u32 {
     crc.rotate_right(15).wrapping_add(0xA282_EAD8)
 }
 
-/// The data of each record. Panics if a checksum is wrong.
+/// Returns the data of each record of an event file. Panics if a checksum is wrong.
 fn records(mut file: &[u8]) -> Vec<&[u8]> {
     let mut records = Vec::new();
     while !file.is_empty() {
@@ -122,7 +122,8 @@ fn each_record_and_field_has_the_expected_value() {
     let end = modified.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
     assert!((time(records[8]) - end).abs() < 1e-3 && (time(records[8]) - time(records[0]) - 0.75).abs() < 1e-3);
 
-    // A second call replaces the file instead of adding one. It also draws the requested picture.
+    // A second call of the tool replaces the event file and does not add a second file. It also draws the requested
+    // picture.
     fs::write(dir.path().join(FILE), b"an older file").unwrap();
     check_output(dir.path(), &["plot", "run", "--tensorboard", "logs", "-o", "run.svg"], 0);
     assert!(fs::read(dir.path().join(FILE)).unwrap() == file && dir.path().join("run.svg").exists());

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use training_monitor_tests::conformance::{self, Failure};
 
-/// All trace files, with their number of traces.
+/// The names of all trace files, each with the number of traces in it.
 const FILES: [(&str, usize); 10] = [
     ("early_stopping.newest", 60),
     ("engine.newest", 60),
@@ -65,7 +65,8 @@ fn the_list_contains_all_trace_files() {
     assert_eq!(found, FILES.map(|(name, _)| path(name)));
 }
 
-/// Replaces one value of a trace of each kind. The failure must contain the position and the name of the value.
+/// Tests that the replay detects one changed value in a trace of each kind. The failure must contain the position and
+/// the name of the value.
 #[test]
 fn a_changed_value_is_reported_as_the_first_difference() {
     let changes = [
@@ -98,7 +99,8 @@ fn a_changed_value_is_reported_as_the_first_difference() {
     }
 }
 
-/// A change of an input, such as a setting or a score, makes the results differ from the recorded ones.
+/// Tests that a changed input of a trace, such as a setting or a score, makes the results differ from the recorded
+/// ones.
 #[test]
 fn a_changed_setting_is_detected() {
     let changes = [
@@ -117,7 +119,7 @@ fn a_changed_setting_is_detected() {
     }
 }
 
-/// A log or a list of readings with a missing or an additional entry differs from that of the library.
+/// Tests that the replay detects a missing or an additional entry in a recorded log or list of readings.
 #[test]
 fn a_missing_or_additional_entry_is_detected() {
     for (name, list) in [("engine.newest", "log"), ("timer_attached.seed", "calls")] {

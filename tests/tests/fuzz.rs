@@ -29,7 +29,7 @@ fn all_targets_pass_their_corpus_and_seeded_inputs() {
     }
 }
 
-/// A target that fails for inputs of three or more bytes that contain a 7.
+/// A fuzz target for the tests of the runner. It fails for inputs of three or more bytes that contain a 7.
 const FAILING: Target = Target { name: "failing", body: |data| assert!(data.len() < 3 || !data.contains(&7)), len: 64 };
 
 #[test]

@@ -43,7 +43,8 @@ fn the_ranking_model_agrees_with_observed_results_of_ignite() {
     let or_equal = kept_steps(ranking(None, 2, true), &[1., 1., 1., 2., 2., 2.]);
     assert_eq!(or_equal, [vec![1], vec![1, 2], vec![2, 3], vec![3, 4], vec![4, 5], vec![5, 6]]);
     assert_eq!(kept_steps(ranking(None, 1, true), &[1., 1., 2., 2., 1.]), [[1], [2], [3], [4], [4]]);
-    // After a NaN, Ignite never saves again. This library ignores the NaN.
+    // If the first score is NaN, Ignite never saves again. This library ignores the NaN and saves the later
+    // checkpoints.
     assert_eq!(kept_steps(ranking(None, 1, false), &[f32::NAN, 1., 2.]), [vec![], vec![2], vec![3]]);
 }
 

@@ -20,11 +20,12 @@ fn every_acknowledged_checkpoint_survives_with_the_built_in_checksum() {
     assert_eq!(summary.failed_cases, []);
 }
 
-/// Seeds of long sequences. A store without seals loses a checkpoint in some of them.
+/// Seeds of long random sequences of saves and power failures. A store that writes no seal (the second mark of a
+/// committed checkpoint) loses a checkpoint in some of these sequences.
 const SEEDS: core::ops::Range<u64> = 120..150;
 
-/// Checks that the cases detect the mistake of a variant, that the reported line reproduces the error, and that the
-/// unmodified store passes the same line.
+/// Checks that the test cases detect the deliberate mistake of a store variant. The reported line must reproduce the
+/// error, and the unmodified store must pass the same line.
 fn assert_detected<V: StoreVariant>(long: bool) {
     let mut summary = Summary::default();
     if long {

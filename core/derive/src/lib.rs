@@ -7,7 +7,8 @@ use syn::{
     Attribute, Data, DeriveInput, Error, Field, Fields, Ident, Index, LitStr, Member, Result, parse_macro_input,
 };
 
-/// Implements `StateDict` for a struct. Every field is passed to the visitor with its name.
+/// Implements `StateDict` for a struct. The implementation passes every field and its name to the visitor, which saves
+/// or loads the field.
 ///
 /// A field that is an `f32` or an array of up to six dimensions is one tensor. The type of the field determines the
 /// shape. A field of any other type must implement `StateDict`, and is a nested module. The names of its tensors get
@@ -173,13 +174,14 @@ fn visit(index: usize, field: &Field, derive: Derive) -> Result<TokenStream> {
     };
     let name = options.rename.map_or_else(
         || match &field.ident {
-            // `r#type` is the field `type`.
+            // A raw identifier such as `r#type` gives the field name `type`, without the prefix `r#`.
             Some(ident) => ident.to_string().trim_start_matches("r#").to_owned(),
             None => index.to_string(),
         },
         |name| name.value(),
     );
-    // Errors about the type of a field point to the field.
+    // The span (source position) of the generated code is that of the field type. Compiler errors then point to the
+    // field.
     let span = field.ty.span();
     Ok(match derive {
         Derive::StateDict if options.flatten => quote_spanned! {span=>

@@ -44,7 +44,7 @@ impl Checksum for Crc32 {
     }
 }
 
-/// Returns the CRC register after `bits` bits. The register starts with the value `index`.
+/// Shifts the CRC register by `bits` bits and returns its new value. The register starts with the value `index`.
 const fn shifted(index: u32, bits: u32) -> u32 {
     let mut value = index;
     let mut bit = 0;

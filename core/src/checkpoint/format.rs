@@ -12,13 +12,13 @@ pub const VERSION: u8 = 1;
 /// The data that identifies and ranks a checkpoint.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Header<'a> {
-    /// The step number.
+    /// The step number, which identifies the checkpoint in its store.
     pub step: u32,
     /// The sequence number of the checkpoint. Each new checkpoint in a store gets a higher number.
     pub sequence: u32,
     /// The iteration of the engine; 0 if no engine is used.
     pub iteration: u32,
-    /// The signed score.
+    /// The score, which can be negative; `None` if there is no score.
     pub score: Option<f32>,
     /// The name of the score.
     pub score_name: Option<&'a str>,
@@ -27,7 +27,7 @@ pub struct Header<'a> {
 /// The contents of a checkpoint other than its objects.
 #[derive(Clone, Copy, Debug)]
 pub struct Contents<'a> {
-    /// Step, sequence and score.
+    /// The header, which contains for example the step number and the score.
     pub header: Header<'a>,
     /// The run record: the states of the engine and of the handlers. It allows a training run to resume from the
     /// checkpoint.
@@ -56,9 +56,9 @@ impl Contents<'_> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Encoded {
-    /// The bytes of the stream.
+    /// The length of the stream, in bytes.
     pub len: u32,
-    /// The CRC-32 in its last four bytes.
+    /// The CRC-32 that is stored in the last four bytes of the stream.
     pub crc: u32,
 }
 
@@ -66,13 +66,13 @@ pub struct Encoded {
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Info {
-    /// The step number.
+    /// The step number, which identifies the checkpoint in its store.
     pub step: u32,
     /// The sequence number of the checkpoint in its store.
     pub sequence: u32,
     /// The iteration of the engine; 0 if no engine is used.
     pub iteration: u32,
-    /// The signed score.
+    /// The score, which can be negative; `None` if there is no score.
     pub score: Option<f32>,
     /// The number of objects in the checkpoint, if each object has its own stream, such as a file. It is 0 if all
     /// objects are in one stream.
@@ -80,9 +80,9 @@ pub struct Info {
     /// Whether the stream contains a run record (the states of engine and handlers). A run can only resume from a
     /// checkpoint with a run record.
     pub has_run: bool,
-    /// The bytes of the stream.
+    /// The length of the stream, in bytes.
     pub len: u32,
-    /// The CRC-32 in its last four bytes.
+    /// The CRC-32 that is stored in the last four bytes of the stream.
     pub crc: u32,
 }
 

@@ -83,8 +83,8 @@ mod tests {
 
     #[test]
     fn utf8_validation_matches_core() {
-        // Tests all sequences of one and two bytes. Sequences of three and four bytes use only the bytes below, which
-        // include one byte of each class that UTF-8 distinguishes.
+        // Compares `is_utf8` with the standard library for all sequences of one and two bytes. Sequences of three and
+        // four bytes use only the bytes below, which include one byte of each class that UTF-8 distinguishes.
         let classes = [0x00, 0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0, 0xE1, 0xEC];
         let more = [0xED, 0xEE, 0xEF, 0xF0, 0xF1, 0xF3, 0xF4, 0xF5, 0xF8, 0xFC, 0xFE, 0xFF];
         let classes = || classes.iter().chain(&more).copied();

@@ -66,7 +66,7 @@ impl Batches for core::ops::Range<u32> {
 /// and returns the next item. To resume a run, pass an iterator that continues where the interrupted run stopped.
 #[derive(Clone, Debug)]
 pub struct IterBatches<I>(
-    /// The iterator.
+    /// The iterator that provides the batches.
     pub I,
 );
 

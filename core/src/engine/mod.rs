@@ -63,7 +63,7 @@ pub struct Engine<O, X = ()> {
     epoch_length: u32,
 }
 
-/// Where [`Engine::advance`] stops.
+/// The point at which [`Engine::advance`] stops firing events.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Until {
     /// Before the next iteration. Starts a new epoch if necessary.
@@ -183,8 +183,8 @@ impl<O, X> Engine<O, X> {
         self.state.flags & (flag::STOP | flag::STOP_EPOCH) == 0
     }
 
-    /// The slow path after a handler made a request. Dispatches the queued user-defined events first. Then performs
-    /// deferred actions, such as saves.
+    /// Performs the requests of the handlers, outside the fast path. Dispatches the queued user-defined events first.
+    /// Then performs deferred actions, such as saves.
     #[cold]
     #[inline(never)]
     fn run_deferred_actions<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H) {
@@ -268,7 +268,7 @@ impl<O, X> Engine<O, X> {
                 | Phase::IterationStarted => {
                     if stop_epoch {
                         state.flags &= !flag::STOP_EPOCH;
-                        // As in Ignite, the data restarts after a terminated epoch.
+                        // As in Ignite, the next epoch after a terminated one starts with the first batch of the data.
                         state.data_offset = 0;
                         self.phase = Phase::EpochTerminated;
                         self.dispatch(Event::TerminateSingleEpoch, model, handlers);
@@ -277,7 +277,8 @@ impl<O, X> Engine<O, X> {
                             state.update_fast_until();
                             return true;
                         }
-                        // The program queued an event between two iterations.
+                        // The program queued a user-defined event between two iterations. The handlers receive it
+                        // before the next iteration.
                         self.run_deferred_actions(model, handlers);
                     } else {
                         // An epoch of unknown length ends here after `u32::MAX` iterations, and its length is then
@@ -302,7 +303,8 @@ impl<O, X> Engine<O, X> {
     #[inline(always)]
     fn finish_iteration<T: ?Sized, H: Handler<T, O, X>>(&mut self, output: O, model: &mut T, handlers: &mut H) -> bool {
         self.state.output = Some(output);
-        // Cannot overflow: the offset was less than the epoch length.
+        // The addition cannot overflow: before this iteration, `offset` was less than the length of the epoch, which
+        // fits into a `u32`.
         self.state.offset = self.state.offset.wrapping_add(1);
         self.state.data_offset = self.state.data_offset.wrapping_add(1);
         handlers.on_event(Event::IterationCompleted, model, &mut self.state);

@@ -19,7 +19,7 @@ pub struct Resumed {
 }
 
 impl<O, X> Engine<O, X> {
-    /// Returns the engine's part of the run record.
+    /// Returns the engine's part of the run record (the saved state of the engine and the handlers).
     #[must_use]
     pub fn engine_state(&self) -> EngineState {
         let state = &self.state;
@@ -119,14 +119,16 @@ impl<O, X> Engine<O, X> {
         if skipped > 0 { Err(RestoreError::NoneLoadable { skipped }) } else { Ok(None) }
     }
 
-    /// Checks that the record is consistent and contains the states of these handlers. Changes nothing.
+    /// Checks that the run record (the saved state of a run) is consistent and contains the states of these handlers.
+    /// Changes nothing.
     fn check<T: ?Sized, H: Handler<T, O, X>>(
         &mut self,
         record: &RunRecord,
         handlers: &mut H,
     ) -> Result<(), RestoreError> {
         let engine = &record.engine;
-        // A started iteration is counted but not completed.
+        // If the saved run was inside an iteration, the iteration counter includes this iteration, but `offset` does
+        // not.
         let started = engine.offset.checked_add((engine.phase == Phase::IterationStarted).into());
         let consistent = started.is_some_and(|started| {
             started <= engine.iteration && (engine.epoch_length == 0 || started <= engine.epoch_length)

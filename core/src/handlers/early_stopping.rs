@@ -40,7 +40,8 @@ pub enum Mode {
     Min,
 }
 
-/// How the threshold is applied.
+/// Whether the threshold (the minimum gain of an improvement) is a difference of scores or a fraction of the best
+/// score.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -57,7 +58,7 @@ pub enum ThresholdMode {
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EarlyStopping {
-    /// Never 0.
+    /// The number of scores in a row without an improvement after which the run stops. It is never 0.
     patience: u32,
     threshold: f32,
     threshold_mode: ThresholdMode,
@@ -72,7 +73,7 @@ pub struct EarlyStopping {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Progress {
     counter: u32,
-    /// Never NaN.
+    /// The best score so far. It is never NaN.
     best: Option<f32>,
 }
 
@@ -135,7 +136,7 @@ impl EarlyStopping {
         self
     }
 
-    /// Adds a score. Returns true if the run should stop.
+    /// Compares `score` with the best score so far. Returns true if the run should stop.
     pub fn update(&mut self, score: f32) -> bool {
         let improved = match self.progress.best {
             _ if score.is_nan() => false,
@@ -180,7 +181,7 @@ impl EarlyStopping {
         self.progress.counter
     }
 
-    /// Returns the best score so far, or `None` if there was none. NaN scores do not count.
+    /// Returns the best score so far, or `None` if there was none. A NaN never becomes the best score.
     #[must_use]
     pub const fn best_score(&self) -> Option<f32> {
         self.progress.best
@@ -198,7 +199,7 @@ impl EarlyStopping {
         self.patience.saturating_sub(self.progress.counter)
     }
 
-    /// Removes all scores, for a new run with the same settings.
+    /// Sets the counter to 0 and removes the best score, for a new run with the same settings.
     pub const fn reset(&mut self) {
         self.progress = Progress { counter: 0, best: None };
     }
@@ -230,7 +231,7 @@ impl Persist for EarlyStopping {
 /// A handler that stops a run early. Created by [`EarlyStopping::attach`].
 #[derive(Clone, Copy, Debug)]
 pub struct EarlyStoppingHandler<W, F, B = ()> {
-    /// The state machine.
+    /// The state machine that decides when the run stops.
     pub early_stopping: EarlyStopping,
     filter: W,
     score: F,
@@ -249,7 +250,7 @@ impl<W, F> EarlyStoppingHandler<W, F> {
 /// A function that an [`EarlyStoppingHandler`] calls after each score. Closures `FnMut(&EarlyStopping, &State<O, X>)`
 /// implement this trait. The type `()` stands for no observer.
 pub trait EarlyStoppingObserver<O, X> {
-    /// Called after each score.
+    /// The handler calls this method after `early_stopping` has received a score.
     fn on_score(&mut self, early_stopping: &EarlyStopping, state: &State<O, X>);
 }
 

@@ -51,7 +51,7 @@ pub struct EveryCall;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EveryNthCall {
     n: NonZeroU32,
-    /// Calls since the last complete check; less than `n`.
+    /// The number of calls since the last complete check, from 0 to `n - 1`.
     calls: u32,
 }
 
@@ -67,9 +67,9 @@ mod schedule {
     use super::{EveryCall, EveryNthCall, NonZeroU32};
 
     pub trait Sealed {
-        /// Returns the number of calls that together check everything.
+        /// Returns the period: the number of calls that together check all values.
         fn period(&self) -> NonZeroU32;
-        /// Returns the index of the next call within the period. Checkpoints contain this index.
+        /// Returns the index of the next call within the period, starting at 0. Checkpoints contain this index.
         fn index(&self) -> u32;
         fn set_index(&mut self, index: u32);
         /// Counts a call. Returns true if it is the last call of its period.
@@ -98,7 +98,8 @@ mod schedule {
             self.calls
         }
         fn set_index(&mut self, index: u32) {
-            // The program may now have a shorter period than the program that saved the index.
+            // The program may now have a shorter period than the program that saved the index. In this case, the next
+            // call is the last one of the period.
             self.calls = index.min(self.n.get() - 1);
         }
         #[inline]
@@ -118,7 +119,7 @@ impl Default for TerminateOnNan {
 }
 
 impl TerminateOnNan {
-    /// Creates a guard that checks at every call.
+    /// Creates a guard that checks all values at every call.
     #[must_use]
     pub const fn new() -> Self {
         TerminateOnNan { schedule: EveryCall }
@@ -235,7 +236,7 @@ impl<S: CheckSchedule> Persist for TerminateOnNan<S> {
 /// by [`TerminateOnNan::attach`].
 #[derive(Clone, Copy, Debug)]
 pub struct NanGuard<W, F, S = EveryCall> {
-    /// The guard.
+    /// The guard, which checks values for NaN and infinity.
     pub terminate_on_nan: TerminateOnNan<S>,
     filter: W,
     output: F,
@@ -266,7 +267,7 @@ where
 /// A handler that checks slices of the model for NaN and infinity. Created by [`TerminateOnNan::attach_slices`].
 #[derive(Clone, Copy, Debug)]
 pub struct SliceNanGuard<W, F, S = EveryCall> {
-    /// The guard.
+    /// The guard, which checks values for NaN and infinity.
     pub terminate_on_nan: TerminateOnNan<S>,
     filter: W,
     slices: F,
@@ -307,7 +308,8 @@ where
         let guard = self.terminate_on_nan;
         let mut slice = 0u32;
         let mut found = None;
-        // All slices use the same stripe index.
+        // All slices use the same stripe index (the part of each slice that is checked now). The schedule advances only
+        // after the last slice.
         (self.slices)(model, &mut |values| {
             if found.is_none() {
                 let position = |index| NonFinite { slice, index: u32::try_from(index).unwrap_or(u32::MAX) };

@@ -55,7 +55,8 @@ impl<'a> StateEncoder<'a> {
     pub(super) fn finish(self) {
         let len = self.record.states.len().wrapping_sub(self.start);
         match self.record.states.get_mut(self.start.wrapping_sub(1)) {
-            // A length below 128 is a varint of one byte.
+            // The length is stored as a variable-length integer. A length below 128 takes one byte, so it fits into the
+            // reserved byte.
             Some(place) if len <= MAX_STATE && self.record.count < super::MAX_STATES => {
                 *place = len as u8;
                 self.record.count += 1;

@@ -1,4 +1,4 @@
-//! The engine's part of the run record.
+//! The engine's part of the run record (the saved state of the engine and the handlers).
 
 use crate::state::StopReason;
 
@@ -80,7 +80,7 @@ pub struct EngineState {
     pub iteration: u32,
     /// The number of completed iterations in the epoch.
     pub offset: u32,
-    /// The number of batches fetched since the data last started.
+    /// The number of batches whose steps are complete, counted since the data last started with its first batch.
     pub data_offset: u32,
     /// The number of iterations per epoch; 0 while it is unknown.
     pub epoch_length: u32,
@@ -93,7 +93,7 @@ pub struct EngineState {
 }
 
 impl EngineState {
-    /// The state before the first event.
+    /// The state of an engine that has not fired any event.
     pub(crate) const NEW: Self = EngineState {
         phase: Phase::NotStarted,
         epoch: 0,

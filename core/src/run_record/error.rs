@@ -35,7 +35,7 @@ pub enum RestoreError {
     OtherHandler {
         /// The kind of the program's handler.
         expected: HandlerKind,
-        /// The kind in the record.
+        /// The kind of the handler whose state the record contains.
         found: HandlerKind,
     },
     /// This version of the handler cannot decode the state.
@@ -45,10 +45,10 @@ pub enum RestoreError {
     },
     /// The record contains a state for which the program has no handler.
     Unclaimed {
-        /// The kind in the record.
+        /// The kind of the handler whose state the record contains.
         kind: HandlerKind,
     },
-    /// The engine's counters contradict each other.
+    /// The engine's counters in the record contradict each other, or the record is incomplete.
     Engine,
     /// The stores contain checkpoints, but none can be loaded. Each one is damaged, does not fit the model, or has no
     /// run record.

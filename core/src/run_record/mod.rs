@@ -42,8 +42,8 @@ pub const CAPACITY: usize = 128;
 /// which holds at most 127.
 const MAX_STATE: usize = 127;
 
-/// The maximum number of handler states. The number is stored as a variable-length integer of one byte, which holds at
-/// most 127.
+/// The maximum number of handler states in a run record. The number is stored as a variable-length integer of one byte,
+/// which holds at most 127.
 const MAX_STATES: u8 = 127;
 
 /// The kind of a handler. A checkpoint stores the kind of each handler state, so that no state is restored into another
@@ -96,7 +96,7 @@ impl fmt::Display for HandlerKind {
     }
 }
 
-/// The record of a run at one moment: the state of the engine and of the handlers.
+/// The saved state of a run at one moment. It consists of the state of the engine and the states of the handlers.
 #[derive(Clone, PartialEq, Debug)]
 pub struct RunRecord {
     /// The engine's state.

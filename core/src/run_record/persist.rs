@@ -75,18 +75,18 @@ enum Access<'a> {
 }
 
 impl<'a> HandlerStates<'a> {
-    /// Prepares to save handler states to `record`. Removes the states that `record` already contains.
+    /// Prepares to save handler states to the run record `record`. Removes the states that `record` already contains.
     pub(crate) fn save(record: &'a mut RunRecord) -> Self {
         record.start(0);
         HandlerStates(Access::Save(record))
     }
 
-    /// Prepares to decode the states of `record` without restoring them.
+    /// Prepares to decode the handler states in the run record `record`, to check them without restoring them.
     pub(crate) fn check(record: &'a RunRecord) -> Self {
         HandlerStates(Access::Read { rest: &record.states, restoring: false, error: None })
     }
 
-    /// Prepares to restore the states of `record`.
+    /// Prepares to restore the handlers from the states in the run record `record`.
     pub(crate) fn restore(record: &'a RunRecord) -> Self {
         HandlerStates(Access::Read { rest: &record.states, restoring: true, error: None })
     }
@@ -108,7 +108,8 @@ impl<'a> HandlerStates<'a> {
         state.map(|state| handler.restore(state)).is_some()
     }
 
-    /// Returns a decoder for the next state, which must be of `kind`.
+    /// Returns a decoder for the next handler state in the record. If there is none, or if it is not of `kind`, stores
+    /// an error and returns `None`.
     #[inline(never)] // One copy of the code for all handlers.
     fn next(&mut self, kind: HandlerKind) -> Option<StateDecoder<'a>> {
         let Access::Read { rest, error, .. } = &mut self.0 else { return None };

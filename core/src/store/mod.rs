@@ -28,9 +28,9 @@ pub struct CheckpointMeta {
     pub step: u32,
     /// The sequence number of the checkpoint. Each new checkpoint in a store gets a higher number.
     pub sequence: u32,
-    /// The iteration of the engine.
+    /// The engine's iteration in which the checkpoint was saved.
     pub iteration: u32,
-    /// The signed score.
+    /// The score, which can be negative; `None` if there is no score.
     pub score: Option<f32>,
 }
 
@@ -49,12 +49,12 @@ impl From<&Header<'_>> for CheckpointMeta {
 /// of a checkpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamSpec<'a> {
-    /// Step, sequence and score of the checkpoint.
+    /// The header of the checkpoint, which contains for example its step number and its score.
     pub header: Header<'a>,
     /// The name of the object in the stream, if the store uses [one stream per object](Store::STREAM_PER_OBJECT).
     /// `None` if all objects are in one stream.
     pub object: Option<&'a str>,
-    /// The index of the stream within the checkpoint.
+    /// The index of the stream within the checkpoint, starting at 0.
     pub stream_index: u32,
     /// The number of streams of the checkpoint.
     pub stream_count: u32,
@@ -66,11 +66,11 @@ pub struct StreamSpec<'a> {
 pub trait Store {
     /// The error type of the medium, for example of the flash driver.
     type Error: embedded_io::Error;
-    /// The writer for one stream.
+    /// The writer for one stream, which is a sequence of bytes such as a file.
     type Writer<'a>: Write<Error = Self::Error>
     where
         Self: 'a;
-    /// The reader for one stream.
+    /// The reader for one stream, which is a sequence of bytes such as a file.
     type Reader<'a>: Read<Error = Self::Error>
     where
         Self: 'a;

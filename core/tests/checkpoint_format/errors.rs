@@ -28,7 +28,7 @@ fn foreign_newer_and_mismatching_streams_have_specific_errors() {
     longer.net.bias.push(0.0);
     // The model lists weight, bias, schedule, momentum and seed. The bias is item 1, because items are counted from 0.
     assert_eq!(load(&bytes, &mut longer), DecodeError::Length { item: 1, expected: 101, found: 100 });
-    // This model lists seed, schedule, bias, weight and momentum. The bias is item 2.
+    // The reordered model lists seed, schedule, bias, weight and momentum. The bias is item 2, counted from 0.
     let error = checkpoint::load(&bytes, &mut Reordered(&mut longer), None);
     assert_eq!(error, Err(DecodeError::Length { item: 2, expected: 101, found: 100 }));
     let mut other = [0.0f32; 3];

@@ -136,7 +136,7 @@ fn a_saved_model_is_loaded_bit_for_bit() {
     let mut reordered = Model::blank();
     checkpoint::load(&bytes, &mut Reordered(&mut reordered), None).unwrap();
     assert_eq!(reordered, model);
-    // This model has only the object `momentum`. The decoder skips the other objects of the checkpoint.
+    // The loading model has only the object `momentum`. The decoder skips the other objects of the checkpoint.
     let mut momentum = [0.0f32; 7];
     checkpoint::load(&bytes, &mut Named::new("momentum", &mut momentum), None).unwrap();
     assert_eq!(momentum, model.momentum);

@@ -83,7 +83,7 @@ impl StateDict for ReorderedNet<'_> {
     }
 }
 
-/// A visitor that overwrites all tensors with 9.0.
+/// A visitor that overwrites all tensors with 9.0, so that a test can see which ones a load restores.
 pub struct Overwrite;
 
 impl ObjectVisitor for Overwrite {

@@ -1,4 +1,4 @@
-//! Hand-built run records for tests.
+//! Run records (saved states of engine and handlers) that tests build by hand, without a run.
 
 use training_monitor::engine::Phase;
 use training_monitor::run_record::RunRecord;

@@ -104,7 +104,8 @@ impl Script {
         Self::generate(seed, &EVENTS)
     }
 
-    /// Generates the script of this seed. The script can also make requests at batch events, which only `run` fires.
+    /// Generates the script of this seed. Unlike with `new`, the script can also make requests at batch events, which
+    /// only `run` fires.
     #[must_use]
     pub fn with_batch_events(seed: u64) -> Self {
         Self::generate(seed, &[&EVENTS[..], &BATCH_EVENTS].concat())
@@ -145,9 +146,9 @@ impl Script {
 pub struct Entry {
     /// The event, or `None` for a call of the step function.
     pub event: Option<Event>,
-    /// The batch of the step function; 0 for events.
+    /// The number of the batch that the step function received. It is 0 for an event.
     pub batch: u32,
-    /// Epoch, iteration and offset at that moment.
+    /// Epoch, iteration and offset (completed iterations in the epoch) when the entry was written.
     pub counters: (u32, u32, u32),
 }
 
@@ -165,7 +166,7 @@ impl Entry {
     }
 }
 
-/// All entries of a run, in order.
+/// All log entries of a run, in the order of their occurrence.
 pub type Log = Vec<Entry>;
 
 /// A handler that appends every event to the log.
@@ -178,7 +179,7 @@ impl Handler<Log, u32> for Recorder {
     }
 }
 
-/// A handler that makes the requests of a script at their events.
+/// A handler that makes the requests of a script (a random test program), each at its event.
 #[derive(Clone, Copy, Debug)]
 pub struct ScriptHandler<'a>(pub &'a Script);
 

@@ -20,7 +20,7 @@ pub fn list_checkpoints<S: Store>(store: &mut S) -> Result<Vec<CheckpointMeta>, 
     Ok(checkpoints)
 }
 
-/// Returns the first stream (encoded bytes) of the checkpoint with this step.
+/// Returns the first stream (encoded bytes) of the checkpoint with the step number `step`.
 pub fn read_stream<S: Store>(store: &mut S, step: u32) -> Result<Vec<u8>, S::Error> {
     let mut reader = store.open(step, 0)?;
     let (mut bytes, mut buffer) = (Vec::new(), [0; 512]);

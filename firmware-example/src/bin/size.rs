@@ -47,7 +47,7 @@ mod firmware {
         index == a.len() && index == b.len()
     }
 
-    /// A value that the compiler cannot predict.
+    /// Returns a value that the compiler cannot predict, so that the compiler cannot remove code for particular values.
     fn any<T: Default>() -> T {
         black_box(T::default())
     }

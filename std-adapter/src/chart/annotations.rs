@@ -11,7 +11,7 @@ const BEST_TEXT: &str = "#8a5f00";
 struct Annotation {
     x: f64,
     color: &'static str,
-    /// The value of the SVG attribute `stroke-dasharray`.
+    /// The dash pattern of the line, as the value of the SVG attribute `stroke-dasharray`.
     dash: &'static str,
     label: String,
 }
@@ -23,7 +23,7 @@ pub(super) fn draw_checkpoint(svg: &mut String, x: f64, y: f64, kept: bool) -> f
 }
 
 impl Chart<'_> {
-    /// Returns the annotations of the run, from left to right.
+    /// Returns the annotations (labeled vertical lines) of the run, from left to right.
     fn annotations(&self) -> Vec<Annotation> {
         let annotate = |iteration: f64, color, dash, label: String| {
             let x = self.canvas.x.to_pixel(iteration);

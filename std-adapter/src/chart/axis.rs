@@ -42,9 +42,9 @@ pub(super) struct Axis {
     low: f64,
     /// The highest value of the axis. If the axis is logarithmic, this is the natural logarithm of the highest value.
     high: f64,
-    /// The pixel of the lowest value.
+    /// The pixel coordinate to which the lowest value of the axis is mapped.
     low_pixel: f64,
-    /// The pixel of the highest value.
+    /// The pixel coordinate to which the highest value of the axis is mapped.
     high_pixel: f64,
     is_log: bool,
 }
@@ -74,8 +74,8 @@ impl Axis {
         self.is_log
     }
 
-    /// Returns the pixel of a value. A value outside the range of the axis gets the pixel of the nearest end of the
-    /// axis.
+    /// Returns the pixel coordinate of a value. A value outside the range of the axis gets the pixel of the nearest end
+    /// of the axis.
     pub fn to_pixel(self, value: f64) -> f64 {
         let value = if self.is_log { value.max(f64::MIN_POSITIVE).ln() } else { value };
         let fraction = ((value - self.low) / (self.high - self.low)).clamp(0.0, 1.0);

@@ -5,9 +5,9 @@ use std::fmt::{self, Write};
 
 /// The width of an image in pixels.
 pub(super) const WIDTH: f64 = 800.0;
-/// The x-coordinate of the left edge of all panels.
+/// The x-coordinate of the left edge of all panels, in pixels.
 pub(super) const LEFT: f64 = 74.0;
-/// The x-coordinate of the right edge of all panels.
+/// The x-coordinate of the right edge of all panels, in pixels.
 pub(super) const RIGHT: f64 = WIDTH - 24.0;
 /// The vertical space between two panels, in pixels. The title of the lower panel is in this space.
 pub(super) const GAP: f64 = 34.0;
@@ -20,11 +20,11 @@ pub(super) const GRID: &str = "#e7eaee";
 
 /// An SVG image that is written from top to bottom.
 pub(super) struct Canvas {
-    /// The text of the image.
+    /// The SVG text of the image, as far as it is already drawn.
     pub svg: String,
     /// The horizontal axis of all panels. It shows the iterations.
     pub x: Axis,
-    /// The y-coordinate of the top of the next panel.
+    /// The y-coordinate of the top of the next panel, in pixels.
     pub y: f64,
 }
 

@@ -7,7 +7,7 @@ use super::panel::{Panel, downsample, duration_panel, loss_and_metric_panels, me
 use super::run::Run;
 use std::fmt::{self, Write};
 
-/// The y-coordinate of the first line of the legend.
+/// The y-coordinate of the first line of the legend, in pixels.
 const LEGEND_TOP: f64 = 54.0;
 /// The height of a line of the legend, in pixels.
 const LEGEND_LINE: f64 = 20.0;

@@ -16,7 +16,7 @@ pub struct Panel {
 /// The curve of one run in a [`Panel`].
 #[derive(Clone, PartialEq, Debug)]
 pub struct Curve {
-    /// The index of the run in the list of runs.
+    /// The index of the run in the list of runs that the chart compares, from 0.
     pub run: usize,
     /// The points of the curve. Each point consists of an iteration and a value.
     pub points: Vec<(f64, f64)>,
@@ -148,7 +148,8 @@ pub(super) fn downsample(points: &[(f64, f64)], width: f64) -> Vec<(f64, f64)> {
     sampled
 }
 
-/// Returns the median of each `group` consecutive points. The iteration of a median is that of the point in the middle.
+/// Replaces each group of `group` consecutive points by one point with the median of their values. The iteration of the
+/// new point is that of the point in the middle of the group.
 fn medians(points: &[(f64, f64)], group: usize) -> Vec<(f64, f64)> {
     let median = |chunk: &[(f64, f64)]| {
         let mut values: Vec<f64> = chunk.iter().map(|(_, value)| *value).collect();

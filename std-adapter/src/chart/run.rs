@@ -13,7 +13,7 @@ pub(super) struct Run {
     /// The metrics, in the order of their first appearance. Each element consists of the name of a metric and a list of
     /// its values. Each value is stored with its iteration number.
     pub metrics: Vec<(String, Vec<(f64, f64)>)>,
-    /// One lane for each checkpoint handler.
+    /// One lane (a row of the chart that shows the saves) for each checkpoint handler.
     pub lanes: Vec<Lane>,
     /// The iterations from which the run resumed.
     pub resumes: Vec<f64>,
@@ -44,7 +44,7 @@ pub(super) struct Save {
     pub is_kept: bool,
 }
 
-/// The end of the run.
+/// The end of the run, which the chart marks with a vertical line.
 #[derive(Debug)]
 pub(super) struct Stop {
     pub reason: String,
@@ -89,8 +89,8 @@ impl Run {
             }
             HistoryEvent::Saved { store, step, iteration, score, removed, .. } => {
                 let saves = &mut self.lane(store).saves;
-                // A resumed run can save the same step again. In this case, the evicted checkpoint is the newest one of
-                // this step.
+                // A resumed run can save a checkpoint with the same step number again. In this case, the evicted
+                // (removed) checkpoint is the newest one with this step number.
                 if let Some(evicted) = saves.iter_mut().rev().find(|save| Some(save.step) == *removed) {
                     evicted.is_kept = false;
                 }

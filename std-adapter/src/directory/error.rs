@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use training_monitor::embedded_io;
 
-/// The file operation that failed.
+/// The file operation that failed in a checkpoint directory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Operation {
@@ -184,7 +184,7 @@ pub enum OpenError {
         path: PathBuf,
         /// The prefix.
         prefix: String,
-        /// The name of one such entry.
+        /// The name of one file or directory whose name begins with the prefix.
         found: String,
     },
     /// A file operation failed while the directory was created, listed or recovered.

@@ -14,9 +14,9 @@ pub(super) struct Location<F> {
     pub fs: F,
     pub dir: PathBuf,
     pub naming: Naming,
-    /// Whether a save writes temporary files first.
+    /// Whether a save first writes temporary files and then renames them, so that a failed save destroys no older file.
     pub atomic: bool,
-    /// Whether a save synchronizes files and the directory.
+    /// Whether a save synchronizes files and the directory (`fsync`), so that a checkpoint survives a power failure.
     pub durable: bool,
 }
 
@@ -70,7 +70,8 @@ impl<F: FileSystem> Location<F> {
         }
     }
 
-    /// Synchronizes the directory, unless the setting `durable` is `false`.
+    /// Synchronizes the directory, so that its file names survive a power failure. Does nothing if the setting
+    /// `durable` is `false`.
     pub fn sync_dir(&self) -> Result<(), DirectoryError> {
         if self.durable {
             self.fs.sync_dir(&self.dir).map_err(DirectoryError::io(Operation::SyncDir, &self.dir))

@@ -106,7 +106,7 @@ struct PendingRemoval {
     step: u32,
     /// The original name of the file that was renamed to a tombstone. The tombstone marks the removal as unfinished.
     tombstone_of: String,
-    /// The names of the other files.
+    /// The names of the other files of the checkpoint, which must be removed before the tombstone (the marker file).
     files: Vec<String>,
 }
 
@@ -163,7 +163,7 @@ impl<F: FileSystem> Directory<F> {
         Ok(())
     }
 
-    /// Finishes all pending removals of checkpoints with the step number `step`.
+    /// Finishes all pending removals (begun but not finished) of checkpoints with the step number `step`.
     fn finish_removals(&mut self, step: u32) -> Result<(), DirectoryError> {
         let is_of_step = |removal: &PendingRemoval| removal.step == step;
         while let Some(index) = self.pending_removals.iter().position(is_of_step) {

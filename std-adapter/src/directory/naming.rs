@@ -21,10 +21,10 @@ pub struct Naming {
     pub extension: String,
 }
 
-/// The role of a checkpoint file, according to its name.
+/// The role of a checkpoint file. Its name shows whether the file is committed, being written or being removed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum NameKind {
-    /// The normal name of a checkpoint file.
+    /// The normal name of a checkpoint file, which the file has after the commit.
     Final,
     /// The name of a file while it is being written. Such a file belongs to a save that is unfinished or was
     /// interrupted.
@@ -34,9 +34,9 @@ pub enum NameKind {
 }
 
 impl Naming {
-    /// Suffix of temporary names.
+    /// The suffix of temporary names. A file has a temporary name while it is being written.
     const TEMPORARY: &'static str = "tmp";
-    /// Suffix of tombstone names.
+    /// The suffix of tombstone names. A tombstone is a file that marks an unfinished removal.
     const TOMBSTONE: &'static str = "deleted";
 
     /// Finds the prefix and the extension in the name of a checkpoint file. The file is called `file_name`, has this
@@ -145,7 +145,8 @@ mod tests {
         let tombstone = ".a_b_model_1.ckpt.1.deleted";
         assert_eq!(short.classify(tombstone), Some((NameKind::Tombstone, "a_b_model_1.ckpt")));
         assert_eq!(short.tombstone_name("a_b_model_1.ckpt"), tombstone);
-        // A final name can fit both prefixes. Only the content of the file shows the right one.
+        // A final name (the name after the commit) can fit both prefixes `a` and `a_b`. Only the content of the file
+        // shows the right prefix.
         assert_eq!(short.classify("a_b_model_1.ckpt"), Some((NameKind::Final, "a_b_model_1.ckpt")));
         for foreign in ["ab_model_1.ckpt", "a", "a_", "a_m_1.pth", "a_m_1.ckpt.bak", "a_m_1ckpt", ".a_m_1.ckpt.tmp"] {
             assert_eq!(short.classify(foreign), None, "{foreign}");

@@ -25,7 +25,7 @@ pub struct FileEntry {
 pub struct Plan {
     /// The file operations, in the order in which they must be performed.
     pub actions: Vec<Action>,
-    /// The checkpoints that exist after the actions, from the oldest to the newest.
+    /// The checkpoints that exist after the file operations of the plan, from the oldest to the newest.
     pub checkpoints: Vec<CheckpointFiles>,
     /// The files that have names like checkpoint files, but belong to no checkpoint. The plan leaves these files
     /// unchanged. The list is sorted by name.
@@ -61,9 +61,9 @@ pub enum Action {
 /// Why a [`Plan`] removes a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RemoveReason {
-    /// The save was interrupted before its commit.
+    /// The save of the file was interrupted before its commit, so the checkpoint is not complete.
     InterruptedSave,
-    /// The removal of the checkpoint was interrupted.
+    /// The removal of the checkpoint was interrupted, so the plan finishes the removal.
     InterruptedRemoval,
     /// A newer checkpoint has the same step number, so the file is obsolete.
     Replaced,
@@ -143,8 +143,8 @@ impl IgnoreReason {
 /// 5. A save of the same step as a newer complete checkpoint was being replaced. The plan removes its files.
 /// 6. The plan ignores every other file and lists the file as an [`IgnoredFile`].
 ///
-/// After the actions, a new plan has no actions. If power fails during the actions, a new plan leads to the same
-/// checkpoints.
+/// After all actions (file operations) are performed, a new plan has no actions. If power fails during the actions, a
+/// new plan leads to the same checkpoints.
 ///
 /// ```
 /// use training_monitor_std::directory::{Action, FileEntry, Naming, StreamSummary, plan};

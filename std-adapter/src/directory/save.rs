@@ -10,7 +10,7 @@ use training_monitor::checkpoint::Header;
 use training_monitor::embedded_io::{ErrorType, Write};
 use training_monitor::store::{CheckpointMeta, StreamSpec};
 
-/// A save that has begun and is not committed yet.
+/// A save of a checkpoint that has begun and is not committed yet. The checkpoint becomes valid at the commit.
 pub(super) struct PendingSave<W: std::io::Write> {
     step: u32,
     sequence: u32,
@@ -175,7 +175,8 @@ impl<F: FileSystem> Directory<F> {
         }
     }
 
-    /// Commits the pending save: renames its files, and adds the checkpoint to the list.
+    /// Commits the pending save: renames its files to their final names, and adds the checkpoint to the list of
+    /// committed checkpoints.
     pub(super) fn commit_save(&mut self, header: &Header<'_>) -> Result<(), DirectoryError> {
         let is_complete = |save: &PendingSave<F::Writer>| {
             (save.step, save.sequence) == (header.step, header.sequence)
@@ -206,8 +207,8 @@ impl<F: FileSystem> Directory<F> {
         Ok(())
     }
 
-    /// Renames all temporary files to their final names. If this fails, undoes the renames. If a rename has already
-    /// replaced an older file, starts the recovery instead.
+    /// Renames all temporary files to their final names. If a rename fails, the earlier renames are undone. If an
+    /// earlier rename has already replaced an older file, the recovery is started instead.
     fn rename_all(&mut self, names: &[String]) -> Result<(), DirectoryError> {
         let replaces: Vec<bool> = names.iter().map(|name| self.is_replaceable(name)).collect();
         let mut renamed = 0;

@@ -14,13 +14,13 @@ use training_monitor::store::CheckpointMeta;
 pub struct StreamSummary {
     /// The step number of the checkpoint.
     pub step: u32,
-    /// The sequence number of the save. The newest checkpoint has the highest number.
+    /// The sequence number of the save that wrote the file. The newest checkpoint has the highest number.
     pub sequence: u32,
     /// The training iteration at which the checkpoint was saved.
     pub iteration: u32,
-    /// The signed score of the checkpoint.
+    /// The score of the checkpoint, which can be negative. `None` if the checkpoint has no score.
     pub score: Option<f32>,
-    /// The name of the score.
+    /// The name of the score, which is a part of the file name. `None` if the score has no name.
     pub score_name: Option<String>,
     /// The names of all objects of the checkpoint. Each object has its own file. The list is empty for a file that
     /// stores a whole checkpoint, which a [`Directory`](crate::Directory) never writes.

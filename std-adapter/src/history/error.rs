@@ -28,7 +28,8 @@ pub enum HistoryError {
         /// The version of the file.
         found: u32,
     },
-    /// A line of the file is no valid event. An invalid last line is no error, because a power failure can leave one.
+    /// A line of the file is no valid event. An invalid last line is no error, because a power failure can leave an
+    /// incomplete last line.
     Line {
         /// The path of the file.
         path: PathBuf,

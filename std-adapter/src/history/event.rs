@@ -14,7 +14,7 @@ use std::str::FromStr;
 pub(super) const SCHEMA: &str = "training-monitor-history";
 pub(super) const VERSION: u32 = 1;
 
-/// The first line of a history file.
+/// The first line of a history file. It contains the name and the version of the file format.
 #[derive(Serialize, Deserialize)]
 pub(super) struct FileHeader {
     schema: String,
@@ -22,7 +22,7 @@ pub(super) struct FileHeader {
 }
 
 impl FileHeader {
-    /// Returns the header that this version of the crate writes.
+    /// Returns the header (the first line of a history file) that this version of the crate writes.
     pub fn current() -> Self {
         FileHeader { schema: SCHEMA.to_owned(), version: VERSION }
     }
@@ -72,7 +72,8 @@ pub enum HistoryEvent {
         score: Option<f32>,
         /// The total size of the checkpoint in bytes.
         bytes: u32,
-        /// The step number of the checkpoint that was evicted after the save; `None` if no checkpoint was evicted.
+        /// The step number of the checkpoint that the handler evicted (removed) after the save; `None` if it evicted no
+        /// checkpoint.
         removed: Option<u32>,
     },
     /// A checkpoint handler failed to save a checkpoint.
@@ -88,8 +89,8 @@ pub enum HistoryEvent {
         /// Whether the handler immediately retried the save.
         retrying: bool,
     },
-    /// A checkpoint handler failed to remove an evicted checkpoint. In the history file, this event is called
-    /// `removal_failed`.
+    /// A checkpoint handler failed to remove an evicted checkpoint (a checkpoint that the handler no longer keeps). In
+    /// the history file, this event is called `removal_failed`.
     #[serde(rename = "removal_failed")]
     EvictionFailed {
         /// The name of the checkpoint handler.
@@ -151,7 +152,7 @@ impl HistoryEvent {
     }
 
     /// Returns whether the event remains in the history after a resume from a checkpoint of `iteration`. Later events
-    /// are removed. A stop event of the same iteration is also removed, because the resumed run continues.
+    /// are removed. A stop event of the iteration `iteration` is also removed, because the resumed run continues.
     pub(super) fn is_valid_after_resume(&self, iteration: u32) -> bool {
         match self {
             HistoryEvent::Stopped { iteration: stop, .. } => *stop < iteration,
@@ -191,7 +192,8 @@ impl FromStr for HistoryEvent {
 }
 
 fn parse_line(line: &[u8]) -> serde_json::Result<HistoryEvent> {
-    /// The metrics in the order of the line. A [`Value`] does not keep this order.
+    /// The metrics of an epoch event, in the order in which the line of the history file lists them. A [`Value`] of
+    /// `serde_json` does not keep this order.
     #[derive(Deserialize)]
     struct OrderedMetrics {
         #[serde(deserialize_with = "from_map")]
@@ -222,8 +224,8 @@ fn normalize_numbers(value: &mut Value) {
     }
 }
 
-/// Keeps only the last event of each iteration and of each epoch. A resumed run can record the iteration of its
-/// checkpoint a second time.
+/// Keeps only the last event of each iteration and of each epoch. Duplicates exist because a resumed run can record the
+/// iteration of its checkpoint a second time.
 pub(super) fn remove_duplicates(mut events: Vec<HistoryEvent>) -> Vec<HistoryEvent> {
     let mut seen = HashSet::new();
     events.reverse();
@@ -232,8 +234,8 @@ pub(super) fn remove_duplicates(mut events: Vec<HistoryEvent>) -> Vec<HistoryEve
     events
 }
 
-/// Parses `text`, the content of the history file at `path`. Returns the events, and the total length of the valid
-/// lines in bytes.
+/// Parses `text`, the content of the history file at `path`. Returns the events, and the total length in bytes of all
+/// lines that were parsed without an error.
 pub(super) fn parse(path: &Path, text: &[u8]) -> Result<(Vec<HistoryEvent>, usize), HistoryError> {
     let mut lines = text.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
     let not_a_history = || HistoryError::NotAHistory { path: path.to_owned() };

@@ -42,7 +42,7 @@ pub struct Chip {
     random: Random,
 }
 
-/// A planned power failure.
+/// A planned power failure: the flash operation that it interrupts, and its effect.
 #[derive(Clone, Copy, Debug)]
 struct PowerFailure {
     /// The number of the operation during which power fails.
@@ -88,11 +88,11 @@ pub enum Violation {
 /// Why a call failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ChipError {
-    /// The power is off.
+    /// The power is off, so the chip performs no call.
     PowerOff,
     /// An interrupted operation made the granule unreadable.
     Unreadable,
-    /// The call violates the driver contract.
+    /// The call violates the contract of the `NorFlash` trait, for example its alignment.
     Contract(NorFlashErrorKind),
 }
 

@@ -47,9 +47,9 @@ pub type Image = BTreeMap<String, Vec<u8>>;
 /// The content of a file, in RAM and on the medium.
 #[derive(Clone, Default)]
 struct Inode {
-    /// The content that programs see.
+    /// The content in RAM, which programs see when they read the file.
     current: Vec<u8>,
-    /// The content at the last synchronization of the file.
+    /// The content at the last synchronization of the file, which is on the medium.
     synced: Vec<u8>,
     /// Whether the file changed after its last synchronization.
     is_dirty: bool,
@@ -91,7 +91,7 @@ struct DiskState {
     inodes: Vec<Inode>,
     /// The current file names. Each name maps to the index of its inode (the content of the file).
     names: BTreeMap<String, usize>,
-    /// The names at the last synchronization of the directory.
+    /// The file names at the last synchronization of the directory. These names survive a power failure.
     synced_names: BTreeMap<String, usize>,
     /// All changes of file names after the last synchronization of the directory.
     changes: Vec<NameChange>,
@@ -193,7 +193,8 @@ impl Disk {
         self.0.borrow().operations
     }
 
-    /// Returns the files that programs see.
+    /// Returns the names and the contents of the files that programs see. Some of this data may not yet survive a power
+    /// failure.
     pub fn files(&self) -> Image {
         let state = self.0.borrow();
         state.names.iter().map(|(name, inode)| (name.clone(), state.inodes[*inode].current.clone())).collect()
@@ -253,7 +254,7 @@ fn possible_contents(inode: &Inode) -> Vec<Vec<u8>> {
 /// A file of a [`Disk`] that is open for writing.
 pub struct DiskWriter {
     disk: Disk,
-    /// The index of the inode.
+    /// The index of the inode (the content of the file).
     inode: usize,
 }
 

@@ -63,19 +63,19 @@ pub enum Access {
 /// The fault that a [`FaultyFlash`] injects into a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FlashFault {
-    /// The call succeeds.
+    /// No fault is injected: the wrapped driver performs the call normally.
     None,
     /// The call fails and has no effect. Later calls can succeed.
     Fail,
     /// The call fails after a part of its work: a write after `after` granules, and an erase after `after` blocks. A
     /// read fails without reading anything. Later calls can succeed.
     Short {
-        /// The number of granules or blocks.
+        /// The number of granules (the smallest units of a write) or erase blocks that are complete before the failure.
         after: usize,
     },
     /// Power fails during the call. The call has the same effect as with `Short`, and all later calls fail.
     PowerFailure {
-        /// The number of granules or blocks.
+        /// The number of granules (the smallest units of a write) or erase blocks that are complete before the failure.
         after: usize,
     },
 }

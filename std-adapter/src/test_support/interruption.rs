@@ -10,9 +10,9 @@ use core::str::FromStr;
 /// repeat the failure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Interruption {
-    /// The operation has changed nothing.
+    /// The power failure occurs before the first change, so the granule or the block is unchanged.
     Nothing,
-    /// The operation is complete, but the call returns an error.
+    /// The operation is complete. The call nevertheless returns an error, because the power is off.
     Whole,
     /// Only the first byte of the granule is programmed.
     First,

@@ -1,7 +1,7 @@
 //! The pseudorandom number generator xorshift64*. The same seed gives the same numbers on every platform, so that a
 //! test can report its seed and repeat a failure.
 
-/// A pseudorandom generator.
+/// A pseudorandom generator for tests. The same seed gives the same numbers.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 

@@ -53,11 +53,12 @@ pub enum StoreOperation {
 /// The fault that a [`FaultyStore`] injects into an operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StoreFault {
-    /// The operation succeeds.
+    /// No fault is injected: the wrapped store performs the operation normally.
     None,
-    /// The operation fails and has no effect.
+    /// The operation returns an error and has no effect, because the wrapped store is not called.
     Before,
-    /// The operation fails after its effect.
+    /// The operation fails after its effect. A read or a flush fails without reaching the wrapped store. Creating a
+    /// stream succeeds.
     After,
     /// A read or a write transfers only one byte and succeeds. Other operations succeed normally.
     Short,
@@ -101,7 +102,7 @@ impl<S: Store, D: FnMut(StoreOperation) -> StoreFault> FaultyStore<S, D> {
     }
 }
 
-/// A stream of a [`FaultyStore`].
+/// A stream (the data of a checkpoint) of a [`FaultyStore`]. Faults are also injected into its reads and writes.
 #[derive(Debug)]
 pub struct FaultyStream<'a, I, D> {
     inner: I,

@@ -42,7 +42,8 @@ fn run(saves: &[PlannedSave], fault: DiskFault) -> bool {
     let mut directory = open(&disk);
     disk.set_fault(Some(fault));
     let mut failed = false;
-    // Steps and sequences of the checkpoints that must exist, and sequences of those that can exist.
+    // `required`: step and sequence of each checkpoint that must exist. `allowed`: sequences of the checkpoints that
+    // can exist.
     let (mut required, mut allowed): (Vec<(u32, u32)>, Vec<u32>) = (Vec::new(), Vec::new());
     for (planned, sequence) in saves.iter().zip(1..) {
         let replaced = required.iter().position(|(step, _)| *step == planned.step);

@@ -7,7 +7,7 @@ use training_monitor_std::Directory;
 use training_monitor_std::directory::IgnoreReason;
 use training_monitor_std::test_support::disk::{Disk, Image};
 
-/// The files of a complete checkpoint of step 1 with the given number of objects.
+/// Returns the files of a complete checkpoint of step 1. Each of the `objects` objects has one file.
 fn complete(objects: usize, sequence: u32) -> Image {
     let disk = Disk::default();
     let mut directory = Directory::builder("dir", "p").open_on(disk.clone()).unwrap();
@@ -125,7 +125,7 @@ fn interrupted_commit_with_a_missing_file_is_not_completed() {
 }
 
 /// Two complete checkpoints have the same step and sequence. A directory never writes such files, so another program
-/// copied one of them. Recovery removes neither.
+/// copied one of them. Recovery (the repair when a directory is opened) removes neither.
 #[test]
 fn two_complete_checkpoints_of_the_same_age_are_kept() {
     let mut image = complete(1, 1);

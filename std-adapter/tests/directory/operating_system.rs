@@ -25,7 +25,7 @@ fn real_fs_detects_files_directories_and_links() {
     }
 }
 
-/// Synchronizing a pipe fails, which shows that `RealFs` calls the operating system.
+/// The operating system cannot synchronize a pipe. The error shows that `RealFs` calls the operating system.
 #[cfg(target_os = "linux")]
 #[test]
 fn real_fs_calls_the_operating_system_to_synchronize() {

@@ -101,7 +101,7 @@ fn check(image: &Image, expected: &Expected, saves: &[PlannedSave], context: &st
         }
         assert_eq!(loaded.objects, saved.objects, "{context}: wrong bits");
     }
-    // The directory contains no other files.
+    // The directory contains only the files of listed checkpoints and no leftover.
     let files: HashSet<String> = (found.iter().flat_map(|meta| directory.files(meta.step)))
         .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
         .collect();
@@ -114,7 +114,7 @@ fn check(image: &Image, expected: &Expected, saves: &[PlannedSave], context: &st
     let mut directory = open(&disk);
     assert_eq!(listed(&mut directory), found, "{context}");
     assert_eq!((disk.files(), disk.operations()), (files, operations_before + 1), "{context}");
-    // The next save has a step that can already exist.
+    // The next save has the step of the last save, which can already exist. It must succeed in both cases.
     let next = PlannedSave { remove: None, ..saves[saves.len() - 1] };
     save(&mut directory, next.objects, next.header(100)).unwrap();
     drop(directory);
@@ -127,13 +127,14 @@ fn check(image: &Image, expected: &Expected, saves: &[PlannedSave], context: &st
 /// The numbers of tested cases.
 #[derive(Default, Debug)]
 struct Statistics {
-    /// Operations of the run during which power failed.
+    /// The number of operations of the run during which power failed.
     power_failures: usize,
-    /// States of the medium after a power failure in the run.
+    /// The number of tested states of the medium after a power failure in the run.
     states: usize,
-    /// States of the medium after a second power failure in the opening.
+    /// The number of tested states of the medium after a second power failure, which occurs while the directory is
+    /// opened.
     second_states: usize,
-    /// Power failures with more than `CAP` states.
+    /// The number of power failures after which the medium has more than `CAP` possible states.
     capped: usize,
 }
 

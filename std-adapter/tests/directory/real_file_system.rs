@@ -81,7 +81,7 @@ fn opening_rejects_invalid_settings() {
     let missing = Directory::builder(&deep, "x").create_dir(false).open();
     assert!(matches!(missing, Err(OpenError::NotFound { path }) if path == deep));
     assert_eq!(open(&deep, "x").unwrap().path(), deep);
-    // A file has the path of the directory.
+    // A regular file exists at the path of the checkpoint directory, so opening the directory fails.
     let file = Directory::builder(dir.path().join("best_of_all.txt"), "x").open();
     let Err(OpenError::Directory(DirectoryError::Io { operation: Operation::CreateDir, .. })) = file else { panic!() };
 }
@@ -127,7 +127,7 @@ fn foreign_files_are_never_changed() {
         assert!(matches!(rejected, Err(DirectoryError::FileExists { .. })), "{step}");
     }
     assert_eq!(fs::read(dir.path().join("p_model_2.ckpt")).unwrap(), newer_version);
-    // A save replaces a damaged file of the series.
+    // A save replaces a damaged file that has the name of the new checkpoint file.
     save(&mut directory, 1, planned(5, 1).header(2)).unwrap();
     assert_eq!(steps(&mut reopen(dir.path(), "p")), [1, 5]);
     assert_eq!(names(dir.path()).len(), 5);
@@ -254,7 +254,7 @@ fn save_on_a_full_disk_fails() {
     let Some(dir) = small_disk("real_file_system::save_on_a_full_disk_fails") else { return };
     let mut directory = Directory::builder(&dir, "p").open().unwrap();
     save(&mut directory, 3, planned(1, 3).header(1)).unwrap();
-    // With 0 to 4 free pages, the first, the second, the third or none of the three files fails.
+    // A save writes three files. With 0 to 4 free pages on the disk, the first, second, third or no file fails.
     let mut failed = 0;
     for free_pages in 0..5 {
         let ballast = dir.join("ballast");

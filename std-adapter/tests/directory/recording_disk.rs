@@ -13,11 +13,11 @@ use training_monitor_std::test_support::disk::{Disk, DiskReader, DiskWriter};
 struct Recording {
     /// The operations, for example `rename a b`.
     operations: Vec<String>,
-    /// The operation that fails.
+    /// The operation that fails, in the form of the recording. `None` means that no operation fails.
     failing: Option<String>,
-    /// The errors of the next reads.
+    /// The errors of the next reads, in order. If the list is empty, a read succeeds.
     read_errors: VecDeque<ErrorKind>,
-    /// The errors of the next writes.
+    /// The errors of the next writes, in order. If the list is empty, a write succeeds.
     write_errors: VecDeque<ErrorKind>,
 }
 

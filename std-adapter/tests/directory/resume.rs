@@ -56,7 +56,7 @@ impl Learner {
 /// The result of a run: the outcome of the engine, the model, the counter of early stopping and the kept checkpoints.
 type RunResult = (Outcome, Learner, u32, Vec<u32>);
 
-/// Starts the program and runs to the end. Returns `None` if power fails.
+/// Opens the directory, resumes the training and runs it to the end. Returns `None` if power fails.
 fn run_program(disk: &Disk, epochs: u32, by_score: bool) -> Option<RunResult> {
     // A failed removal of a checkpoint does not stop the run, so the run can end normally although power has failed.
     resume_and_run(disk, epochs, by_score).filter(|_| !disk.is_off())

@@ -54,7 +54,7 @@ fn write_stream(
     directory.create(&spec)?.write(b"TMCK").map(drop)
 }
 
-/// The only stream of a checkpoint of step 1.
+/// Describes the only stream (encoded file) of a checkpoint of step 1, with `len` bytes.
 fn single_stream(len: u32) -> StreamSpec<'static> {
     StreamSpec { header: planned(1, 1).header(1), object: Some("model"), stream_index: 0, stream_count: 1, len }
 }
@@ -160,8 +160,8 @@ fn atomic_save_keeps_the_old_checkpoint_until_the_commit() {
     }
 }
 
-/// Two files are damaged. Two saves that overwrite one of them fail, and the third succeeds. The file is listed once
-/// until then.
+/// Two files are damaged. Two saves that overwrite one of these files fail, and the third save succeeds. Until then,
+/// the list of ignored files contains the file once.
 #[test]
 fn incomplete_file_is_listed_once() {
     let damaged =

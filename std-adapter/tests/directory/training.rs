@@ -60,7 +60,7 @@ pub fn save<S: Store<Error = DirectoryError>>(
     store.commit(&header, &last.unwrap())
 }
 
-/// One save of a test run.
+/// One planned save of a test run: the checkpoint to save, and the step to remove afterwards.
 #[derive(Clone, Copy)]
 pub struct PlannedSave {
     pub step: u32,

@@ -31,7 +31,7 @@ pub fn json_output(directory: &Path, arguments: &[&str]) -> serde_json::Value {
     serde_json::from_slice(&run_tool(directory, arguments).stdout).unwrap()
 }
 
-/// A model with two tensors and a serde value.
+/// A model with two tensors and one value that serde serializes.
 pub struct Model {
     pub weight: [f32; 6],
     pub bias: [f32; 2],
@@ -64,7 +64,7 @@ pub fn train<B: Store, L: Store>(best: B, latest: L) {
     assert!(try_train(best, latest), "a checkpoint was not saved");
 }
 
-/// Trains like [`train`]. Returns `false` if a checkpoint was not saved.
+/// Trains like [`train`], but with stores that can fail. Returns `false` if a checkpoint was not saved.
 pub fn try_train<B: Store, L: Store>(best: B, latest: L) -> bool {
     let score = |state: &State<f32>| [0.5, 0.25, 0.75][state.epoch() as usize - 1];
     let mut handlers = (

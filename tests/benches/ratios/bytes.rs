@@ -71,7 +71,7 @@ impl Write for OpaqueWriter<'_> {
     }
 }
 
-/// The same for the version of the trait that postcard supports.
+/// Implements the memory writer also for version 0.6 of the crate embedded-io, because postcard uses that version.
 impl embedded_io_06::ErrorType for OpaqueWriter<'_> {
     type Error = Infallible;
 }

@@ -17,7 +17,8 @@ struct Panel {
     lines: Vec<(&'static str, Vec<(f64, f64)>)>,
 }
 
-/// Measures one group for each x, and returns a panel with a line for each variant.
+/// Measures the run times for each value on the x axis, and returns a panel of the chart with a line for each variant
+/// (implementation).
 fn measure_panel(
     title: &'static str,
     x: &'static str,

@@ -47,7 +47,8 @@ impl Clock for Ticks {
 
 type Store = Ram<2, 2048>;
 
-/// The settings are opaque to the compiler, so that no variant can be optimised for them.
+/// Builds an early stopping rule. Its settings are opaque to the compiler, so that no variant can be optimised for
+/// them.
 fn stopping() -> EarlyStopping {
     black_box(EarlyStopping::new(u32::MAX).expect("a valid patience"))
 }
@@ -56,7 +57,8 @@ fn policy() -> ModelCheckpoint<2> {
     black_box(ModelCheckpoint::every(u32::MAX).and_then(|policy| policy.with_n_saved(1)).expect("valid settings"))
 }
 
-/// The four handlers. Early stopping and checkpoints are attached to `filter`, which is usually the end of an epoch.
+/// Builds the four handlers of the benchmark. Early stopping and checkpoints are attached to `filter`, which is usually
+/// the end of an epoch.
 fn four_handlers<const N: usize, W: EventFilter + Copy>(filter: W) -> impl Handler<Neuron<N>, f32> {
     (
         TerminateOnNan::new().attach(IterationCompleted, |_, state| &state.output),
@@ -74,7 +76,7 @@ fn run<const N: usize, H: Handler<Neuron<N>, f32>>(epochs: u32, mut handlers: H)
     black_box((outcome.is_ok(), neuron.weights, handlers.newest_checkpoint(None)));
 }
 
-/// A manual loop that only calls the step function.
+/// A training loop without the engine that only calls the step function. It shows the cost of the step alone.
 #[inline(never)]
 fn bare_loop<const N: usize>(epochs: u32) {
     let mut neuron = Neuron::<N> { weights: [0.5; N] };
@@ -87,7 +89,8 @@ fn bare_loop<const N: usize>(epochs: u32) {
     black_box((output, neuron.weights));
 }
 
-/// A manual loop with the checks of the four handlers.
+/// A training loop without the engine that makes the same checks as the four handlers: NaN, timer, early stopping and
+/// checkpoints.
 #[inline(never)]
 fn manual_loop<const N: usize, const EVERY_ITERATION: bool>(epochs: u32) {
     let mut neuron = Neuron::<N> { weights: [0.5; N] };
@@ -159,13 +162,14 @@ pub const PROGRAMS: [Program; 18] = [
     ("engine, 16 guards", |epochs| run::<8, _>(epochs, (guards(), guards(), guards(), guards()))),
 ];
 
-/// Four guards that check the output of every iteration.
+/// Four NaN guards (handlers that stop the run at a NaN). Each one checks the output of every iteration.
 fn guards() -> impl Handler<Neuron<8>, f32> {
     let guard = || TerminateOnNan::new().attach(IterationCompleted, |_, state| &state.output);
     (guard(), guard(), guard(), guard())
 }
 
-/// Four handlers that are attached to events outside the iterations.
+/// Four handlers that do nothing in an iteration, because they are attached to other events. They show the cost of
+/// inactive handlers.
 fn inactive() -> impl Handler<Neuron<8>, f32> {
     (
         TerminateOnNan::new().attach(Completed, |_, state| &state.output),

@@ -20,7 +20,7 @@ use std::path::Path;
 const ROUNDS: usize = 41;
 const SIZES: [(usize, &str); 3] = [(1 << 20, "1 M"), (1 << 16, "64 k"), (1 << 10, "1 k")];
 
-/// An upper limit of the ratio of two variants.
+/// A budget: the upper limit for the run time of one variant, divided by the run time of another variant.
 struct Budget {
     variant: &'static str,
     other: &'static str,
@@ -116,7 +116,8 @@ fn instructions() {
 }
 
 fn saves() {
-    // In the build directory: the directory for temporary files may be in memory.
+    // The files are in the build directory, because the directory for temporary files may be in memory. A save to
+    // memory would not measure the disk.
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ratios");
     let _ = std::fs::remove_dir_all(&dir);
     for (elements, name) in [(1 << 20, "4 MiB"), (1 << 10, "4 KiB")] {

@@ -7,10 +7,10 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-/// The run time of one variant in one round.
+/// The approximate run time of one variant (implementation) in one round. It determines the number of calls per round.
 const SAMPLE: Duration = Duration::from_micros(400);
 
-/// One variant of a function.
+/// One of several implementations whose run times the benchmark compares.
 pub struct Variant<'a> {
     pub name: &'static str,
     run: Box<dyn FnMut() + 'a>,
@@ -20,7 +20,7 @@ pub struct Variant<'a> {
     times: Vec<f64>,
 }
 
-/// Several variants of one function.
+/// Several implementations (variants) of one function, whose run times the benchmark compares.
 pub struct Group<'a> {
     pub title: String,
     /// The divisor of the nanoseconds of a call. It converts them to `unit`.
@@ -30,7 +30,7 @@ pub struct Group<'a> {
     variants: Vec<Variant<'a>>,
 }
 
-/// A median and the two quartiles.
+/// The median and the two quartiles of the values of all rounds.
 #[derive(Clone, Copy)]
 pub struct Spread {
     pub low: f64,
@@ -60,7 +60,8 @@ impl<'a> Group<'a> {
         self
     }
 
-    /// Runs all variants for the given number of rounds.
+    /// Runs all variants in turn for the given number of rounds, and records the time per call of each variant in each
+    /// round.
     pub fn measure(mut self, rounds: usize) -> Self {
         for variant in &mut self.variants {
             (variant.run)();

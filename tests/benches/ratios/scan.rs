@@ -27,7 +27,8 @@ pub fn sum(values: &[f32]) -> f32 {
     sums.iter().chain(rest).sum()
 }
 
-/// An exact scan that uses integers: it checks in blocks of 32 that no exponent has all bits set.
+/// Returns true if all numbers are finite. The scan is exact (correct for every input) and uses integers: it checks in
+/// blocks of 32 numbers that no exponent has all bits set.
 #[inline(never)]
 pub fn exponents(values: &[f32]) -> bool {
     let overflow = |value: &f32| (value.to_bits() & 0x7FFF_FFFF).wrapping_add(0x0080_0000);

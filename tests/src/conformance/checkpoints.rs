@@ -70,7 +70,8 @@ fn replay_retention<F>(
         }
         let expected: BTreeSet<u32> = call.kept_steps.iter().copied().collect();
         expect_equal(index, "kept_steps", &expected, &medium)?;
-        // If all checkpoints are kept, the table of the policy contains only the best of them.
+        // The table of the policy has at most `TABLE_SIZE` entries. If all checkpoints are kept and they do not fit, it
+        // contains only the best ones, so the replay does not compare it then.
         if n_saved.is_some() || medium.len() <= TABLE_SIZE {
             let table: BTreeSet<u32> = policy.kept().iter().map(|kept| kept.step).collect();
             expect_equal(index, "kept_steps of the policy", &expected, &table)?;
@@ -103,7 +104,8 @@ pub struct FilesCall {
 }
 
 impl FilesConfig {
-    /// Adds the settings of the trace to a policy that ranks by score.
+    /// Adds the settings of the trace to a policy (the rule that decides which checkpoints are kept) that ranks by
+    /// score.
     fn configure<F: Scored>(
         &self,
         policy: ModelCheckpoint<TABLE_SIZE, F>,
@@ -125,7 +127,8 @@ impl FilesConfig {
     }
 }
 
-/// Leaks each score name once. The library takes the name as a static string, but the trace contains it as text.
+/// Returns the score name of a trace as a static string, which the library requires. The function leaks the memory of
+/// each name once.
 fn static_name(name: &str) -> &'static str {
     static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
     // A panic of another thread leaves the set valid, so a poisoned lock can be used.
@@ -154,7 +157,8 @@ pub fn model_checkpoint(trace: &FilesTrace) -> Result<(), Failure> {
             replay_files(trace, policy.clone())?;
             directory::replay(trace, policy)
         }
-        // The interface of the library cannot express these settings.
+        // The library saves either by interval or by score, and only a score has a name. Its interface cannot express
+        // the settings below.
         (Some(_), true, _) => Err(rejected("both a save interval and a score")),
         (None, false, _) => Err(rejected("neither a save interval nor a score")),
         (Some(_), false, Some(_)) => Err(rejected("a score name without a score")),

@@ -16,7 +16,8 @@ use training_monitor::handlers::model_checkpoint::GetScore;
 use training_monitor::{Engine, ModelCheckpoint, Objects};
 use training_monitor_std::Directory;
 
-/// The objects of a trace. A trace contains only their names, so each object is one number.
+/// The objects that the checkpoints of a trace contain. A trace contains only the names of the objects, so the replay
+/// saves one number for each object.
 struct NamedObjects<'a> {
     names: &'a [String],
     contents: [f32; 1],
@@ -28,8 +29,8 @@ impl Objects for NamedObjects<'_> {
     }
 }
 
-/// Replays a trace with a policy for an attached handler. The score of a policy that uses one is the output of the
-/// iteration.
+/// Replays a trace in a temporary directory. The policy decides which checkpoints are kept. If the policy ranks by
+/// score, the score is the output of the iteration.
 pub fn replay<F: GetScore<f32, ()>>(trace: &FilesTrace, policy: ModelCheckpoint<TABLE_SIZE, F>) -> Result<(), Failure> {
     let config = &trace.config;
     let directory = TempDir::new().map_err(rejected)?;

@@ -65,7 +65,7 @@ struct Filter {
 }
 
 impl Filter {
-    /// Builds the filter with the library.
+    /// Builds the event filter of the library that corresponds to the filter in the trace.
     fn build(&self) -> Result<Box<dyn EventFilter>, ConfigError> {
         let NamedEvent(event) = self.event;
         if let Some(once) = self.once {
@@ -83,7 +83,7 @@ impl Filter {
     }
 }
 
-/// The name of a handler, event or step, the epoch and the iteration.
+/// A log entry: the name of a handler, event or step, the epoch, and the iteration.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 struct Entry(String, u32, u32);
 
@@ -95,7 +95,7 @@ impl Entry {
 
 type Log = Vec<Entry>;
 
-/// Logs the events that the traces contain.
+/// A handler that adds the event, the epoch and the iteration to the log. It logs only events that the traces contain.
 struct Recorder {
     all_events: bool,
 }
@@ -158,7 +158,7 @@ pub fn replay(trace: &Trace) -> Result<(), Failure> {
     for (index, (expected, found)) in trace.log.iter().zip(&log).enumerate() {
         expect_equal(index, "log entry", expected, found)?;
     }
-    // If one log is longer, its next entry is the difference.
+    // If one log is longer than the other, the first additional entry is the difference.
     let shorter = trace.log.len().min(log.len());
     expect_equal(shorter, "log entry", &trace.log.get(shorter), &log.get(shorter))
 }

@@ -43,7 +43,7 @@ pub enum Failure {
     Differs {
         /// The index of the call or log entry.
         index: usize,
-        /// The name of the value.
+        /// The name of the trace field whose recorded value differs.
         field: &'static str,
         /// The recorded value.
         expected: String,
@@ -114,7 +114,7 @@ fn malformed(error: &serde_json::Error) -> Failure {
     Failure::Malformed(one_line(&error.to_string()))
 }
 
-/// The failure for an error that the library or its store returned.
+/// Builds the failure that reports an error of the library or of its store.
 fn rejected<E: fmt::Display>(error: E) -> Failure {
     Failure::Rejected(one_line(&error.to_string()))
 }

@@ -31,7 +31,8 @@ enum Tree {
 impl Finite for Tree {
     fn is_finite(&self) -> bool {
         match self {
-            // The trait method of the library, not the method of `f64`.
+            // This calls the trait method of the library, because the replay tests the library and not the method of
+            // `f64`.
             Tree::Number(number) => Finite::is_finite(&number.0),
             // The scan that the library uses for slices, over the f32 values that a device would store.
             Tree::Tensor(numbers) => {

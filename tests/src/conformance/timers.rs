@@ -78,7 +78,7 @@ fn expect_near(index: usize, field: &'static str, expected: Number, found: Numbe
     if is_near { Ok(()) } else { expect_equal(index, field, &expected.0, &found.0) }
 }
 
-/// Builds a timer that starts at tick `now`.
+/// Builds a timer that starts at tick `now`. If `average` is set, the value of the timer is the time per step.
 fn build(average: bool, now: u64) -> Timer {
     let timer = Timer::new(now);
     if average { timer } else { timer.without_average() }
@@ -122,7 +122,8 @@ struct AttachedConfig {
     step: Option<NamedEvent>,
 }
 
-/// A timer, followed by the handlers of the recording program: they read the timer and advance the clock.
+/// A timer together with the actions of the recording program. After an event, these actions read the timer and advance
+/// the clock.
 struct RecordedTimer<'a, C> {
     timer: TimerHandler<C, Event, Event, OptionalEvent, OptionalEvent>,
     clock: &'a Cell<u64>,

@@ -66,7 +66,7 @@ impl<'de> Deserialize<'de> for NamedEvent {
     }
 }
 
-/// An optional event as a filter. `None` matches no event.
+/// An event filter that matches one event. `None` matches no event.
 #[derive(Clone, Copy, Debug)]
 pub struct OptionalEvent(pub Option<NamedEvent>);
 

@@ -43,7 +43,7 @@ impl Inspect for Content {
     }
 }
 
-/// The objects that the target loads hostile streams into.
+/// The objects into which the fuzz target loads hostile streams (checkpoint bytes that may be invalid).
 #[derive(Objects)]
 struct Model {
     #[objects(rename = "m")]
@@ -83,7 +83,7 @@ impl Model {
     }
 }
 
-/// Returns a valid stream of the model, which the target modifies.
+/// Returns a valid checkpoint stream of the object type `Model`. The fuzz target modifies it to get invalid streams.
 pub fn sample() -> Vec<u8> {
     let header =
         checkpoint::Header { step: 3, sequence: 2, iteration: 700, score: Some(-0.5), score_name: Some("acc") };
@@ -96,7 +96,7 @@ pub fn sample() -> Vec<u8> {
     bytes
 }
 
-/// Checks that the library and the second reader found the same content.
+/// Checks that the library and the second reader (a simple reader for this test) found the same content in a stream.
 fn assert_same_content(info: &Info, content: Content, expected: &Checkpoint) {
     assert_eq!([info.step, info.sequence, info.iteration], expected.numbers);
     assert_eq!(info.score.map(f32::to_bits), expected.score);
@@ -109,7 +109,8 @@ fn assert_same_content(info: &Info, content: Content, expected: &Checkpoint) {
     assert_eq!(content.items, expected.items);
     assert_eq!((info.has_run, content.record.is_some()), (expected.run.is_some(), expected.run.is_some()));
     let len: usize = expected.run.iter().flatten().map(|(_, state)| 2 + state.len()).sum();
-    // A run record with more than 128 bytes of states is incomplete, so only shorter ones can be compared.
+    // The library stores at most 128 bytes of handler states in a run record (the saved state of the engine and the
+    // handlers). A record with more bytes is incomplete, so the test compares only shorter ones.
     if let (Some(record), Some(states), true) = (&content.record, &expected.run, len <= 128) {
         assert!(
             record
@@ -120,9 +121,9 @@ fn assert_same_content(info: &Info, content: Content, expected: &Checkpoint) {
     }
 }
 
-/// The target for streams. The first byte selects how the stream is built: from the bytes alone, with a valid
-/// beginning, or by modifying a valid stream. It also selects whether the stream gets a correct checksum, without which
-/// the decoder would reject almost every stream early.
+/// The fuzz target for checkpoint streams. The first byte selects how the stream is built: from the bytes alone, with a
+/// valid beginning, or by modifying a valid stream. It also selects whether the stream gets a correct checksum. Without
+/// one, the decoder would reject almost every stream early.
 pub fn checkpoint_bytes(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
     let mut bytes = match kind % 4 {
@@ -152,7 +153,8 @@ pub fn checkpoint_bytes(data: &[u8]) {
     check(&bytes, usize::from(kind / 16) + 1);
 }
 
-/// Compares `inspect` and `load` with the second reader. `inspect` gets a buffer of `scratch` bytes.
+/// Compares the library functions `inspect` and `load` with the second reader (a simple reader for this test).
+/// `inspect` gets a buffer of `scratch` bytes.
 fn check(bytes: &[u8], scratch: usize) {
     let expected = read(bytes);
     let mut content = Content::default();
@@ -162,7 +164,7 @@ fn check(bytes: &[u8], scratch: usize) {
         (Err(_), None) => (),
         (actual, expected) => panic!("{actual:?}, expected {expected:?}"),
     }
-    // `load` changes all objects or none.
+    // The library function `load` must change all objects, or none of them if the stream is invalid.
     let mut model = Model::blank();
     match checkpoint::load(bytes, &mut model, None) {
         Err(error) => {
@@ -196,7 +198,7 @@ struct NameInput<'a> {
     score_name: &'a str,
 }
 
-/// The target for file names and the text of scores.
+/// The fuzz target for the names of checkpoint files and for the text of scores in these names.
 pub fn names(data: &[u8]) {
     let Some(input) = decode::<NameInput<'_>>(data) else { return };
     let NameInput { prefix, object, score_name, .. } = input;

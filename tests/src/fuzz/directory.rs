@@ -129,7 +129,7 @@ const PREFIXES: [&str; 4] = ["p", "", "p_q", "p.q"];
 const PIECES: [&str; 16] =
     ["p", "_", "p_q", "a", "b", "1", "2", ".ckpt", ".", "tmp", "deleted", ".1", "ckpt", "é", "s=0.5", "-1"];
 
-/// Two objects of one tensor each.
+/// Two objects of one tensor each, as a test model for checkpoints with several files.
 #[derive(Objects)]
 struct TwoObjects {
     a: [f32; 2],
@@ -211,7 +211,7 @@ fn listed<S: Store>(store: &mut S) -> Vec<CheckpointMeta> {
     all
 }
 
-/// The target for directories.
+/// The fuzz target that opens `Directory` (the store of checkpoint files) on a directory with forged files.
 pub fn directory(data: &[u8]) {
     let Some(input) = decode::<Input<'_>>(data) else { return };
     let prefix = PREFIXES[usize::from(input.prefix) % PREFIXES.len()];
@@ -259,7 +259,7 @@ pub fn directory(data: &[u8]) {
     assert_eq!(is_stored, result.is_ok(), "{result:?}: {input:?}");
 }
 
-/// Checks that every listed checkpoint has intact files.
+/// Checks that each checkpoint that the store lists has files with valid content.
 fn check(store: &Directory<Memory>, listed: &[CheckpointMeta], files: &Files, input: &Input<'_>) {
     assert!(listed.windows(2).all(|pair| pair[0].sequence <= pair[1].sequence), "{input:?}");
     for meta in listed {

@@ -49,7 +49,7 @@ const EVENTS: [Event; 12] = [
     Event::Terminate,
     Event::Completed,
     Event::ExceptionRaised,
-    // A user event that scripts fire.
+    // An event that the user defines. The random scripts of the test fire it.
     Event::User(UserEvent { id: 3, value: 1 }),
 ];
 
@@ -66,7 +66,8 @@ fn build_script(input: &Input) -> Script {
             RequestInput::MaxEpochs(epochs) => Request::MaxEpochs(u32::from(epochs % 6)),
         };
         let event = EVENTS.get(usize::from(action.event) % (EVENTS.len() + 1)).copied();
-        // A user event that fires itself would never end.
+        // A script action that fires the user event at the user event would never end, so the test removes such
+        // actions.
         let is_endless = matches!((event, request), (Some(Event::User(_)), Request::Fire(_)));
         // The queue holds three events. It can contain user events of the step function and of the following event
         // together, so a script fires at most two.
@@ -76,12 +77,12 @@ fn build_script(input: &Input) -> Script {
     Script { max_epochs: u32::from(input.max_epochs % 5), epoch_length: 0, batches: 0, actions: actions.collect() }
 }
 
-/// Takes the run record after one event.
+/// Takes the run record (the saved state of the engine and the handlers) after one event of the run.
 struct RecordTaker {
-    /// The number of events before that event.
+    /// The number of events that remain before the event at which the record is taken.
     events_left: Option<u8>,
     is_pending: bool,
-    /// The length of the log at that event, and the record.
+    /// The length of the event log when the record was taken, and the record itself.
     record: Option<(usize, RunRecord)>,
 }
 
@@ -146,7 +147,7 @@ fn limit(data: Data) -> Data {
     }
 }
 
-/// The target for the engine.
+/// The fuzz target for the engine: runs a random script with the engine and with its model, and compares the logs.
 pub fn engine(data: &[u8]) {
     let Some(input) = decode::<Input>(data) else { return };
     let script = build_script(&input);
@@ -177,7 +178,8 @@ pub fn engine(data: &[u8]) {
         assert_eq!(counters, (model.epoch, model.iteration), "run {number} in {input:?}");
         // An iterator cannot be rewound, so only runs over a range can be resumed.
         if let (0, Data::Range(_), Some((length, record))) = (number, data, record_taker.record.take()) {
-            // The run is complete after its last event, so `run` would start another one.
+            // A run is complete after its last event. From a record of that moment, `run` would start a new run, so the
+            // test does not resume from it.
             if length < log.len() {
                 check_resumed_run(&record, &input, &script, data, &log[start + length..], engine.outcome());
             }
@@ -185,7 +187,8 @@ pub fn engine(data: &[u8]) {
     }
 }
 
-/// Checks that the run resumed from `record` produces the rest of the log and the same outcome.
+/// Checks that a run resumed from `record` (the saved state of the engine and the handlers) produces the rest of the
+/// log and the same outcome as the uninterrupted run.
 fn check_resumed_run(
     record: &RunRecord,
     input: &Input,
@@ -251,7 +254,8 @@ pub fn hostile_record(data: &[u8]) {
     for _ in 0..input.iterations {
         match engine.begin_iteration(&mut model, &mut ()) {
             Ok(true) => (),
-            // The record can contain any reason for the end of the run.
+            // The forged record can contain any reason for the end of the run, so the engine may report that the run
+            // has ended or that a save failed.
             Ok(false) | Err(RunError::SaveFailed) => {
                 assert!(engine.outcome().is_some(), "{input:?}");
                 break;

@@ -35,7 +35,7 @@ fn build(event: Event, filter: &Filter) -> Option<Box<dyn EventFilter>> {
     })
 }
 
-/// A boxed filter as a filter.
+/// A wrapper that implements the filter trait for a boxed filter.
 struct Boxed(Box<dyn EventFilter>);
 
 impl EventFilter for Boxed {
@@ -44,7 +44,7 @@ impl EventFilter for Boxed {
     }
 }
 
-/// The target for event filters.
+/// The fuzz target that compares the event filters of the library with a simple model.
 pub fn filters(data: &[u8]) {
     let Some(input) = decode::<FilterInput>(data) else { return };
     let event =

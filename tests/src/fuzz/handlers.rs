@@ -53,13 +53,13 @@ struct EarlyStoppingInput {
 #[derive(Arbitrary, Debug)]
 enum EarlyStoppingOperation {
     Update(Number),
-    /// Several updates with the same score, through the attached handler.
+    /// Several updates with the same score. The test makes them through a handler that is attached to an engine.
     RepeatedUpdate(Number, u8),
     Reset,
     Restart,
 }
 
-/// The target for `EarlyStopping`.
+/// The fuzz target that compares the handler `EarlyStopping` with a simple model.
 pub fn early_stopping(data: &[u8]) {
     let Some(input) = decode::<EarlyStoppingInput>(data) else { return };
     let EarlyStoppingInput { patience: Counter(patience), threshold: Number(threshold), .. } = input;
@@ -202,7 +202,7 @@ enum GuardOperation {
     Restart,
 }
 
-/// The target for `TerminateOnNan` and for the scan of slices.
+/// The fuzz target for the handler `TerminateOnNan` and for the function that scans slices for NaN and infinite values.
 pub fn guard(data: &[u8]) {
     let Some(input) = decode::<GuardInput>(data) else { return };
     let Counter(every) = input.every;
@@ -271,10 +271,10 @@ enum RankingOperation {
     Reset,
 }
 
-/// The table size.
+/// The maximum number of checkpoints in the ranking (the table of kept checkpoints).
 const TABLE: usize = 4;
 
-/// The target for the decisions of `ModelCheckpoint`.
+/// The fuzz target for the decisions of `ModelCheckpoint`: which checkpoints are saved, kept and evicted.
 pub fn model_checkpoint(data: &[u8]) {
     let Some(input) = decode::<RankingInput>(data) else { return };
     let interval = input.interval.map(|interval| interval.0);
@@ -313,7 +313,8 @@ fn run_operations<F>(mut policy: ModelCheckpoint<TABLE, F>, input: &RankingInput
         interval: input.interval.map(|interval| interval.0),
         n_saved: input.n_saved.map(usize::from),
         capacity: TABLE,
-        // Only a policy that ranks by score has this setting.
+        // Only a policy that ranks checkpoints by score has the setting `or_equal` (equal scores may enter the
+        // ranking).
         or_equal: input.or_equal && input.interval.is_none(),
         step_source: input.step_source,
         calls: 0,

@@ -25,7 +25,7 @@ use arbitrary::{Arbitrary, Unstructured};
 /// A fuzz target.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// The name of the target and of the directory of its corpus.
+    /// The name of the target. The directory of its corpus (the committed test inputs) has this name too.
     pub name: &'static str,
     /// Runs one input, and panics if it detects an error.
     pub body: fn(&[u8]),
@@ -33,7 +33,7 @@ pub struct Target {
     pub len: usize,
 }
 
-/// All targets.
+/// All fuzz targets of the project, with their names and maximum input lengths.
 pub const TARGETS: [Target; 13] = [
     Target { name: "checkpoint-bytes", body: bytes::checkpoint_bytes, len: 160 },
     Target { name: "names", body: bytes::names, len: 48 },

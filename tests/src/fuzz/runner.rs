@@ -1,5 +1,6 @@
-//! Runs targets without coverage, on stable Rust. Inputs are random, or mutations of the corpus. Each input is
-//! generated from a seed and a number, so it can be generated again. A failing input is minimized and saved to a file.
+//! Runs fuzz targets on stable Rust, without measuring which code an input reaches. Inputs are random, or mutations of
+//! the corpus (the committed inputs). Each input is generated from a seed and a number, so it can be generated again. A
+//! failing input is minimized and saved to a file.
 
 use super::Target;
 use crate::random::Random;
@@ -20,7 +21,7 @@ thread_local! {
     static CATCHES_PANICS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The directory of all corpora.
+/// The directory with the corpora (the committed test inputs) of all fuzz targets.
 #[must_use]
 pub fn corpus_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join("corpus")

@@ -60,16 +60,17 @@ enum Action {
     Restart { resume: bool },
 }
 
-/// The table size. The store has one slot more.
+/// The maximum number of kept checkpoints. The store has one slot more, for the checkpoint that is being saved.
 const TABLE: usize = 3;
 
 type Medium = Ram<{ TABLE + 1 }, 192>;
 
-/// The faults of the store, in reverse order.
+/// The planned faults of the store. The list is in reverse order, because the next fault is taken from the end.
 #[derive(Default)]
 struct FaultPlan {
     faults: RefCell<Vec<(u8, StoreFault)>>,
-    /// Whether listing may fail. After `attach`, the stores of the library list their checkpoints from memory.
+    /// Whether an operation that lists the checkpoints may fail. It may fail only during `attach`, because the stores
+    /// of the library later list their checkpoints from memory.
     is_attaching: Cell<bool>,
 }
 
@@ -94,19 +95,19 @@ impl FaultPlan {
 /// saves since.
 type PossibleWeights = BTreeMap<u32, Vec<[f32; 3]>>;
 
-/// A notification of the observer.
+/// A report about a save that the handler sends to the observer of the test.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Notification {
     Saved(SaveDecision),
     Failed(SaveDecision),
 }
 
-/// Returns weights that are different for each save.
+/// Returns weights that are different for each save, so that the test recognizes which save wrote a stored checkpoint.
 fn weights(iteration: u32, number: u32) -> [f32; 3] {
     [iteration as f32, number as f32, -0.0]
 }
 
-/// The target for failing saves.
+/// The fuzz target for `ModelCheckpoint` with a store whose operations fail at random.
 pub fn saving(data: &[u8]) {
     let Some(input) = decode::<Input>(data) else { return };
     match input.interval % 4 {
@@ -143,7 +144,8 @@ fn run_operations<F: GetScore<f32, ()> + Clone>(input: &Input, policy: ModelChec
         interval,
         n_saved: Some(n_saved),
         capacity: TABLE,
-        // Only a policy that ranks by score has this setting.
+        // Only a policy that ranks checkpoints by score has the setting `or_equal` (equal scores may enter the
+        // ranking).
         or_equal: input.or_equal && interval.is_none(),
         step_source: StepSource::Calls,
         calls: 0,
@@ -204,7 +206,7 @@ fn run_operations<F: GetScore<f32, ()> + Clone>(input: &Input, policy: ModelChec
             assert!(is_saved || decision.is_none() || !is_fault_free, "a save failed without a fault in {input:?}");
             check(&mut handler, &model, &possible, is_fault_free && is_saved, input);
         }
-        // The session ends, and only the medium remains.
+        // The session ends. Only the medium (the storage in memory) remains, as after a restart of a device.
         medium = handler.into_store().into_inner();
     }
 }
@@ -243,7 +245,8 @@ fn apply_notifications(
     matches!(notifications.last(), Some(Notification::Saved(_)))
 }
 
-/// Compares the ranking and the medium with the model. `is_exact` says that the last save succeeded without a fault.
+/// Compares the ranking (the table of kept checkpoints) and the stored checkpoints with the model. If `is_exact` is
+/// set, the last save succeeded without a fault, so the store must contain exactly the kept checkpoints.
 fn check<F, D: FnMut(StoreOperation) -> StoreFault, B>(
     handler: &mut Handler<F, D, B>,
     model: &Model,

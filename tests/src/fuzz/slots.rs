@@ -47,10 +47,11 @@ enum SlotInput {
         score: Number,
         erases: [Counter; 2],
         stream: u8,
-        /// The length in the record, if it differs from that of the stream.
+        /// The stream length that the commit record states, if it differs from the actual length of the stream.
         len: Option<Counter>,
         has_seal: bool,
-        /// Whether the record belongs to the place of the next slot.
+        /// Whether the record (the metadata before the stream) was written for the next slot. The store must reject
+        /// such a record.
         is_moved: bool,
     },
 }
@@ -136,7 +137,7 @@ fn load<S: Store>(store: &mut S, step: u32) -> Option<Vec<u8>> {
     }
 }
 
-/// The target for hostile images.
+/// The fuzz target that opens the store on hostile flash images: random, damaged or forged flash contents.
 pub fn flash_image(data: &[u8]) {
     let Some(input) = decode::<ImageInput>(data) else { return };
     let erased = if input.erased { 0 } else { 0xFF };
@@ -161,7 +162,7 @@ pub fn flash_image(data: &[u8]) {
         let bytes = load(&mut store, meta.step).expect("a listed checkpoint can be read");
         assert_eq!(crc32(&bytes[..bytes.len() - 4]).to_le_bytes(), bytes[bytes.len() - 4..], "{input:?}");
     }
-    // Every checkpoint on the flash is listed, unless another one replaces it.
+    // Every valid checkpoint on the flash must be listed, unless another checkpoint replaces it.
     for (slot, (meta, is_sealed)) in readable.iter().enumerate() {
         let is_replaced = readable.iter().enumerate().any(|(other_slot, (other, other_is_sealed))| {
             let is_later = (other.sequence, other_slot) > (meta.sequence, slot);
@@ -228,7 +229,8 @@ enum Operation {
         weights: u8,
         write_size: u8,
         score: Option<i8>,
-        /// The index of a stored checkpoint whose step is used again.
+        /// The index of a stored checkpoint. The new checkpoint uses the step number of that checkpoint and replaces
+        /// it.
         replaced: Option<u8>,
         failure: Option<FailureInput>,
     },
@@ -240,7 +242,7 @@ enum Operation {
 /// A power failure: the number of operations before it, the index of the interruption, and a seed.
 type FailureInput = (u8, u8, u8);
 
-/// The target for sequences of operations, power failures and restarts.
+/// The fuzz target that runs random sequences of saves, power failures and restarts on flash slots.
 pub fn slot_operations(data: &[u8]) {
     let Some(input) = decode::<SequenceInput>(data) else { return };
     match input.granule % 4 {
@@ -251,7 +253,7 @@ pub fn slot_operations(data: &[u8]) {
     }
 }
 
-/// The saves of a sequence.
+/// The saves of one test sequence: all that were started, and those whose checkpoints must be stored.
 #[derive(Default)]
 struct Saves {
     /// Every checkpoint whose save was started, with its stream.
@@ -288,7 +290,7 @@ fn run_sequence<const WRITE: usize>(input: &SequenceInput) {
         }
     }
     assert_eq!(flash.violations(), [], "{input:?}");
-    // After all failures, the next save succeeds.
+    // A save must succeed after all power failures of the sequence.
     flash.power_on();
     let mut store = Slots::<_, SLOTS>::open(&mut flash, 0..(SLOTS * SLOT) as u32).expect("a valid region");
     let all = listed(&mut store);
@@ -304,7 +306,8 @@ fn run_sequence<const WRITE: usize>(input: &SequenceInput) {
     assert!(load(&mut store, last.step).is_some(), "{input:?}");
 }
 
-/// Performs an operation. Returns false if the session ends, because of a power failure or of a `Reopen` operation.
+/// Performs one operation on the store. Returns false if the session ends. A session ends by a power failure or by a
+/// `Reopen` operation.
 fn apply<const WRITE: usize>(
     operation: &Operation,
     store: &mut Slots<&mut Flash<WRITE, SLOT>, SLOTS>,

@@ -1,7 +1,8 @@
 //! A model of early stopping that remembers every score since the last reset. It follows Ignite 0.5.5, except that a
 //! NaN is never an improvement.
 
-/// The model. It computes in f64 and rounds to f32 where a device computes in f32.
+/// The model of early stopping: a second, simple implementation for the tests. It computes in f64 and rounds to f32
+/// where a device computes in f32.
 #[derive(Clone, Debug, Default)]
 pub struct EarlyStopping {
     /// The number of scores in a row without improvement that stops the run.

@@ -23,11 +23,11 @@ pub enum RunResult {
     StepFailed,
     /// The data was empty.
     NoData,
-    /// The data ended before the run.
+    /// The data ended before the run had executed all its iterations.
     DataExhausted,
 }
 
-/// The model.
+/// The model of the engine: a second, simple implementation that the tests compare with the engine.
 #[derive(Clone, Debug)]
 pub struct Engine<'a> {
     /// The requests of handlers and step function.
@@ -40,9 +40,9 @@ pub struct Engine<'a> {
     pub configured_length: u32,
     /// The current epoch length; 0 if it is unknown.
     pub epoch_length: u32,
-    /// The last epoch.
+    /// The number of the current or last epoch; 0 before the first epoch.
     pub epoch: u32,
-    /// The last iteration.
+    /// The number of the current or last iteration, counted over all epochs; 0 before the first iteration.
     pub iteration: u32,
     /// The number of completed iterations of the epoch.
     pub offset: u32,
@@ -87,8 +87,8 @@ impl<'a> Engine<'a> {
         if data == Data::Range(0) {
             return RunResult::NoData;
         }
-        // The run after a completed run starts with the first epoch. The run after a stopped run starts with the next
-        // one.
+        // After a completed run, the next run starts with the first epoch. After a stopped run, the next run starts
+        // with the epoch that follows the stopped one.
         if self.has_run {
             if self.epoch >= self.max_epochs {
                 (self.epoch, self.iteration, self.epoch_length) = (0, 0, self.configured_length);
@@ -106,7 +106,8 @@ impl<'a> Engine<'a> {
             Err(None) => drop(self.fire(Event::Terminate)),
             Err(Some(result)) => return result,
         }
-        // A request at Completed can change only the stop reason.
+        // A handler can request a stop at the event Completed. The run has already ended, so this changes only the stop
+        // reason.
         let _ = self.fire(Event::Completed);
         RunResult::Done(self.stop.unwrap_or(StopReason::MaxEpochs))
     }

@@ -1,6 +1,6 @@
 //! A model of the NaN guard that checks each number separately, according to the schedule.
 
-/// The model.
+/// The model of the NaN guard: a second, simple implementation that the tests compare with the library.
 #[derive(Clone, Debug)]
 pub struct Guard {
     /// The period of the schedule, in calls. `check` examines all numbers in every `every`th call. `check_stripe`

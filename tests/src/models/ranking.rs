@@ -24,7 +24,7 @@ pub struct Entry {
     pub score: Option<f32>,
 }
 
-/// The model.
+/// The model of the checkpoint ranking: a second, simple implementation that the tests compare with the library.
 #[derive(Clone, Debug)]
 pub struct ModelCheckpoint {
     /// Save at every `n`th call; `None` to save by score.
@@ -81,7 +81,8 @@ impl ModelCheckpoint {
             || worst.is_some_and(|worst| worst < new.priority || (self.or_equal && worst == new.priority))
     }
 
-    /// Records the commit of `new`. Returns the step to evict, which can be that of `new`.
+    /// Adds the saved checkpoint `new` to the kept checkpoints, if the ranking accepts it. Returns the step of the
+    /// checkpoint to evict, which can be `new` itself.
     pub fn record_commit(&mut self, new: Entry) -> Option<u32> {
         self.committed.push(new.step);
         let same_step = self.kept.iter().position(|entry| entry.step == new.step);

@@ -29,7 +29,7 @@ pub struct Item {
     pub object: String,
     /// The name and the shape of the tensor; `None` for a value.
     pub tensor: Option<(String, Vec<u32>)>,
-    /// The payload.
+    /// The bytes of the tensor elements or of the value.
     pub data: Vec<u8>,
 }
 

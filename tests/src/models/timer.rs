@@ -1,6 +1,6 @@
 //! A model of the timer that remembers every interval, with a clock that does not wrap.
 
-/// The model. All times are in ticks.
+/// The model of the timer: a second, simple implementation for the tests. All times are in ticks.
 #[derive(Clone, Debug)]
 pub struct Timer {
     /// Whether `value` divides the time by the number of steps.
@@ -52,7 +52,7 @@ impl Timer {
         self.total() + self.since.map_or(0, |since| now - since)
     }
 
-    /// The value that Ignite's timer returns.
+    /// The value that Ignite's timer returns, in ticks: the elapsed time, or the time per step if `average` is set.
     pub fn value(&self, now: u64) -> f64 {
         let steps = if self.average { f64::from(self.steps) } else { 1.0 };
         self.elapsed(now) as f64 / steps.max(1.0)

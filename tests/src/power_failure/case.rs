@@ -1,4 +1,5 @@
-//! A test case as one line of text, from which the case can be replayed.
+//! A test case of the power-failure check, written as one line of text. The check can run the case again from this
+//! line.
 //!
 //! ```
 //! use training_monitor_tests::power_failure::Case;
@@ -26,7 +27,7 @@ pub enum Start {
 /// One save of a checkpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Save {
-    /// Whether the checkpoint takes two erase blocks instead of one.
+    /// Whether the checkpoint is so long that it takes two erase blocks of the flash instead of one.
     pub long: bool,
     /// The score, if scores rank the checkpoints.
     pub score: u8,
@@ -56,7 +57,7 @@ pub struct Workload {
     pub slots: usize,
     /// The initial content of the flash.
     pub start: Start,
-    /// The ranking of the checkpoints.
+    /// The value that ranks the checkpoints: the step or the score.
     pub order: Order,
     /// The saves. The first power failure interrupts the last of them.
     pub saves: Vec<Save>,
@@ -66,7 +67,7 @@ pub struct Workload {
 /// failure interrupts the save that follows the recovery from the failure before.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Case {
-    /// A workload with a given list of power failures.
+    /// A workload (a list of saves on one flash) with a given list of power failures.
     Bounded {
         /// The saves and the flash.
         workload: Workload,

@@ -23,9 +23,10 @@ pub enum Mistake {
     None,
     /// The driver does not erase a block whose bytes are all equal.
     SkipsBlankBlocks,
-    /// A read of a seal always returns the correct seal.
+    /// A read of a seal (a second mark after the commit record of a checkpoint) always returns the correct seal, even
+    /// if the flash contains none.
     FakesSeals,
-    /// The driver erases only the first block of each slot.
+    /// The driver erases only the first block of each slot (the flash area of one checkpoint).
     ErasesOneBlock,
 }
 

@@ -1,4 +1,5 @@
-//! Runs the cases of a workload: all of them, one of them, or a long random sequence.
+//! Runs the test cases of a workload (a list of saves on one flash): all cases, or one case. Also runs long random
+//! sequences of saves and power failures.
 
 use super::case::{Case, PowerFailure, Save, Start, Workload};
 use super::device::GEOMETRIES;
@@ -9,13 +10,14 @@ use crate::flash::Interruption;
 use crate::random::Random;
 use training_monitor::store::CheckpointMeta;
 
-/// Returns the save that follows the given number of power failures.
+/// Returns the save that the test makes after the given number of power failures.
 pub fn next_save(workload: &Workload, power_failures: usize) -> Save {
     let long = workload.saves.last().is_some_and(|last| last.long) != (power_failures % 2 == 1);
     Save { long, score: 100 + power_failures as u8 }
 }
 
-/// Runs one case.
+/// Runs one test case: makes the saves, interrupts some of them by power failures, and checks the store after each
+/// failure.
 pub fn run_case<V: StoreVariant>(workload: &Workload, failures: &[PowerFailure]) -> Result<(), String> {
     let mut simulation = Simulation::<V>::new(workload)?;
     let Some((last, earlier)) = workload.saves.split_last() else { return Ok(()) };
@@ -37,21 +39,21 @@ pub fn run_case<V: StoreVariant>(workload: &Workload, failures: &[PowerFailure])
 /// for failed cases.
 pub type Report<'a> = dyn FnMut(&dyn Fn() -> Case, Result<(), String>) + 'a;
 
-/// Runs all cases of one workload.
+/// Runs all test cases of one workload (a list of saves on one flash).
 pub struct Explorer<'a> {
     /// The workload.
     pub workload: &'a Workload,
-    /// The number of power failures in a row.
+    /// The maximum number of power failures in one test case. Each failure after the first interrupts the next save.
     pub depth: usize,
     /// The maximum number of interrupted operations in the last save of the workload, and in each save after a power
     /// failure. These are the first and the last operations of the save, and one or two between them.
     pub max_operations: [usize; 2],
-    /// Called with each case and its result.
+    /// The function that the explorer calls with each test case and its result.
     pub report: &'a mut Report<'a>,
 }
 
 impl Explorer<'_> {
-    /// Runs the cases.
+    /// Makes the earlier saves of the workload, and then runs one test case for each power failure in the last save.
     pub fn explore<V: StoreVariant>(&mut self) {
         let Some((last, earlier)) = self.workload.saves.split_last() else { return };
         let prepared = Simulation::<V>::new(self.workload).and_then(|mut simulation| {
@@ -131,7 +133,8 @@ pub fn run_sequence<V: StoreVariant>(random: &mut Random, sessions: usize) -> Re
             if random.once_in(4) {
                 actions.push(Action::EraseAhead { long });
             }
-            // The scores increase slowly, so that new checkpoints continue to enter the ranking.
+            // The highest score increases slowly, so that new checkpoints continue to enter the ranking (the table of
+            // kept checkpoints).
             highest_score = highest_score.saturating_add(u8::from(random.once_in(3)));
             let score = highest_score.saturating_sub(random.below(4) as u8);
             actions.push(Action::Save(Save { long, score }));
@@ -147,7 +150,8 @@ pub fn run_sequence<V: StoreVariant>(random: &mut Random, sessions: usize) -> Re
             .and_then(|has_failed| simulation.check().map(|()| has_failed))
             .map_err(|error| (power_failures, error))?;
         power_failures += u64::from(result);
-        // Attempts that are too old to be stored any more are removed, so that the model stays small.
+        // Removes the saves that are too old for their checkpoints to be stored, so that the list in the model stays
+        // small.
         let step = simulation.model.step;
         let acknowledged = simulation.model.acknowledged.clone();
         let can_be_stored = |meta: &CheckpointMeta| meta.step + 200 > step || acknowledged.entries.contains(meta);

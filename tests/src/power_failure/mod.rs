@@ -81,7 +81,7 @@ pub enum Extent {
 /// Returns the bounded workloads on one geometry.
 fn workloads(geometry: &Geometry) -> Vec<Workload> {
     let (write, erase, erased) = *geometry;
-    // All weak orders of one, two and three scores.
+    // All possible orders of one, two and three scores, including equal scores. The digits are the scores of the saves.
     let orders: [&[u8]; 17] = [
         &[9],
         &[8, 9],
@@ -144,7 +144,7 @@ fn coverage(extent: Extent, index: usize, workload: &Workload) -> (usize, [usize
     const ALL: usize = usize::MAX;
     let Workload { write, erase, start, .. } = *workload;
     let saves = workload.saves.len();
-    // 1 for each `n`th workload, otherwise 0.
+    // Returns 1 for each `n`th workload and 0 for the others, so that a run covers only a part of the workloads.
     let one_in = |n: usize| usize::from(index.is_multiple_of(n));
     match (extent, erase, saves) {
         (Extent::Thorough, 256, 1) => (2, [ALL; 2]),
@@ -168,8 +168,8 @@ fn coverage(extent: Extent, index: usize, workload: &Workload) -> (usize, [usize
     }
 }
 
-/// Runs the long sequences of these seeds and adds the results to `summary`. Stops after the first sequence that ends
-/// after `deadline`.
+/// Runs one long random sequence of sessions for each seed, and adds the results to `summary`. Stops after the first
+/// sequence that ends after `deadline`.
 pub fn run_long<V: StoreVariant>(
     seeds: impl IntoIterator<Item = u64>,
     deadline: Option<Instant>,
@@ -193,7 +193,7 @@ fn run_sequence<V: StoreVariant>(seed: u64) -> Result<u64, (u64, String)> {
     explore::run_sequence::<V>(&mut Random::new(seed), SESSIONS)
 }
 
-/// Runs the case that `line` describes.
+/// Runs the test case that `line` describes, in the text form that a report of a failed case contains.
 ///
 /// # Errors
 /// An error in the line, or the guarantee that the store does not keep.

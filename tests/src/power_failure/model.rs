@@ -8,9 +8,9 @@ use training_monitor::store::CheckpointMeta;
 /// The value that ranks checkpoints.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Order {
-    /// The step: the latest checkpoints are kept.
+    /// The step number ranks the checkpoints, so the latest checkpoints are kept.
     Interval,
-    /// The score: the best checkpoints are kept.
+    /// The score ranks the checkpoints, so the checkpoints with the best scores are kept.
     Score,
 }
 
@@ -19,14 +19,14 @@ pub enum Order {
 pub struct Attempt {
     /// The entry that the store should list for the checkpoint.
     pub meta: CheckpointMeta,
-    /// The bytes of the stream.
+    /// The encoded bytes of the checkpoint, as the store must contain them.
     pub bytes: Rc<[u8]>,
-    /// Whether the save returned Ok.
+    /// Whether the save returned Ok. The store must keep such a checkpoint after a power failure.
     pub is_acknowledged: bool,
 }
 
-/// A ranking. A checkpoint that equals the worst entry does not enter. Of several equal entries, the oldest is evicted
-/// first.
+/// A ranking: the table of the checkpoints that are kept. A checkpoint that equals the worst entry does not enter. Of
+/// several equal entries, the oldest is evicted first.
 #[derive(Clone, Debug)]
 pub struct Table {
     /// The value that ranks the entries.
@@ -38,7 +38,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// Whether `new` would enter the table.
+    /// Whether the checkpoint `new` would enter the table of kept checkpoints.
     pub fn accepts(&self, new: &CheckpointMeta) -> bool {
         self.entries.len() < self.capacity || self.worst().is_none_or(|worst| self.key(new) > self.key(&worst))
     }
@@ -79,19 +79,19 @@ impl Table {
     }
 }
 
-/// The expected state of the store.
+/// The model: the state that the store should have after all saves until now. The test compares the store with it.
 #[derive(Clone, Debug)]
 pub struct Model {
     /// All saves that were started, by step.
     pub attempts: Vec<Attempt>,
     /// The ranking of the acknowledged saves. These checkpoints must be stored.
     pub acknowledged: Table,
-    /// The last step that was used.
+    /// The step number of the last save that was started. Each save increases it by 1.
     pub step: u32,
 }
 
 impl Model {
-    /// A model without checkpoints.
+    /// Creates the model (the expected state of the store) for a store without checkpoints.
     pub fn new(order: Order, capacity: usize) -> Self {
         Model { attempts: Vec::new(), acknowledged: Table { order, capacity, entries: Vec::new() }, step: 0 }
     }
@@ -112,7 +112,7 @@ impl Model {
         (meta, weights)
     }
 
-    /// Marks the last attempt as acknowledged.
+    /// Marks the last started save as acknowledged, because the store returned Ok for it.
     pub fn acknowledge_save(&mut self) {
         if let Some(last) = self.attempts.last_mut() {
             last.is_acknowledged = true;
@@ -120,13 +120,13 @@ impl Model {
         }
     }
 
-    /// The attempt with the entry `stored`.
+    /// The started save whose checkpoint has the metadata `meta`, or `None` if no such save was started.
     pub fn attempt(&self, meta: &CheckpointMeta) -> Option<&Attempt> {
         self.attempts.iter().rev().find(|attempt| attempt.meta == *meta)
     }
 }
 
-/// The stream that the store must contain for a checkpoint.
+/// Returns the stream (the encoded bytes) that the store must contain for the checkpoint with the metadata `meta`.
 pub fn encode<C: Checksum>(meta: &CheckpointMeta, weights: &mut [f32]) -> Vec<u8> {
     let CheckpointMeta { step, sequence, iteration, score } = *meta;
     let header = Header { step, sequence, iteration, score, score_name: None };

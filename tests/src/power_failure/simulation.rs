@@ -1,4 +1,5 @@
-//! A simulated flash with the store on it, and the model of what the store must contain.
+//! A simulated flash that contains a store of checkpoints, and the model (the list of checkpoints that the store must
+//! contain).
 
 use super::case::{PowerFailure, Save, Start, Workload};
 use super::device::{Device, GEOMETRIES, open};
@@ -18,21 +19,23 @@ use training_monitor::{ConfigError, ModelCheckpoint};
 /// An action in a session. A session starts with opening the store and ends with its actions or with a power failure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action {
-    /// Saves a checkpoint, if it ranks.
+    /// Saves a checkpoint if the ranking accepts it: the ranking has free space, or the checkpoint is better than the
+    /// worst entry.
     Save(Save),
-    /// Erases a slot ahead of the next save.
+    /// Erases a free slot (the flash area of one checkpoint) before the next save, so that this save takes less time.
     EraseAhead {
         /// Whether the next checkpoint takes two erase blocks.
         long: bool,
     },
 }
 
-/// A flash with slots of two erase blocks each. The first block of the flash is outside the region of the store.
+/// A flash with slots of two erase blocks each. A slot is the flash area of one checkpoint. The first block of the
+/// flash is outside the region of the store, so that a check detects writes outside the region.
 #[derive(Debug)]
 pub struct Simulation<V> {
-    /// The flash.
+    /// The simulated flash chip, which can lose power during an operation.
     pub chip: Chip,
-    /// The expected state of the store.
+    /// The model: the saves that were started, and the checkpoints that the store must contain.
     pub model: Model,
     slots: usize,
     variant: PhantomData<V>,
@@ -44,14 +47,15 @@ impl<V> Clone for Simulation<V> {
     }
 }
 
-/// The policy of a session. [`attach`] sets the number of kept checkpoints.
+/// The policy of a session (the rule that decides which checkpoints are kept). [`attach`] sets the number of kept
+/// checkpoints.
 type Policy<F> = Result<ModelCheckpoint<4, F>, ConfigError>;
 
-/// The content of the block outside the region.
+/// The value of every byte in the flash block outside the region of the store. A check detects a change of these bytes.
 const FOREIGN: u8 = 0x3C;
 
 impl<V: StoreVariant> Simulation<V> {
-    /// The state before the first save of a workload.
+    /// Builds the flash and the model as they are before the first save of a workload (a list of saves).
     pub fn new(workload: &Workload) -> Result<Self, String> {
         let Workload { write, erase, erased, slots, start, order, .. } = *workload;
         let is_known = GEOMETRIES.iter().any(|geometry| (geometry.0, geometry.1) == (write, erase));
@@ -77,7 +81,8 @@ impl<V: StoreVariant> Simulation<V> {
         Ok(simulation)
     }
 
-    /// Runs a session. Returns whether the power failed. Every other failure is an error.
+    /// Runs a session: opens the store and performs the actions. Returns true if the simulated power failed during the
+    /// session. Every other failure is an error.
     pub fn run(&mut self, actions: &[Action], failure: Option<PowerFailure>) -> Result<bool, String> {
         if let Some(PowerFailure { after, interruption, seed }) = failure {
             self.chip.cut_power_at(after, interruption, seed);
@@ -128,7 +133,8 @@ impl<V: StoreVariant> Simulation<V> {
         Ok(())
     }
 
-    /// Opens the store twice, and compares its content with the model.
+    /// Opens the store twice, and compares the listed checkpoints with the model (the expected state). Also checks that
+    /// opening writes nothing to the flash.
     pub fn check(&mut self) -> Result<(), String> {
         let before = self.chip.counts;
         let first = match self.model.acknowledged.order {
@@ -148,14 +154,16 @@ impl<V: StoreVariant> Simulation<V> {
             return Err(format!("the store violated the driver contract: {:?}", self.chip.violations()));
         }
         let (_, erase, _) = self.chip.geometry();
-        // The loop has no branch per byte, because it runs millions of times.
+        // Each byte outside the region must still have its initial value. The loop has no branch per byte, because it
+        // runs millions of times.
         if self.chip.image()[..erase].iter().fold(0, |changed, byte| changed | byte ^ FOREIGN) != 0 {
             return Err("the store wrote outside its region".into());
         }
         Ok(())
     }
 
-    /// Opens the store and returns the listed checkpoints.
+    /// Opens the store, compares its checkpoints with the model (the expected state), and returns the listed
+    /// checkpoints.
     fn check_content<F>(&mut self, policy: Policy<F>) -> Result<Vec<CheckpointMeta>, String> {
         let Simulation { chip, model, slots, .. } = self;
         check_opening::<V>(chip, *slots)?;
@@ -174,7 +182,8 @@ impl<V: StoreVariant> Simulation<V> {
                 _ => (),
             }
         }
-        // An interrupted save that is stored completely takes part in the ranking while it is readable.
+        // A power failure can interrupt a save after its checkpoint is stored completely. Such a checkpoint takes part
+        // in the ranking while it is readable.
         let required = with_acknowledged(model, &intact);
         if let Some(lost) = required.entries.iter().find(|entry| !intact.contains(entry)) {
             return Err(format!("lost: {lost:?}; intact checkpoints: {intact:?}"));
@@ -203,7 +212,8 @@ impl<V: StoreVariant> Simulation<V> {
     }
 }
 
-/// Opens the store, and checks the number of reads and the erase counts.
+/// Opens the store. Checks that this takes a limited number of reads, and that no reported erase count exceeds the
+/// actual number of erases.
 fn check_opening<V: StoreVariant>(chip: &mut Chip, slots: usize) -> Result<(), String> {
     let (_, erase, _) = chip.geometry();
     let reads = chip.counts.reads;
@@ -253,14 +263,15 @@ fn has_valid_checksum<C: Checksum>(bytes: &[u8]) -> bool {
     })
 }
 
-/// The ranking of the given checkpoints alone.
+/// Returns the ranking (the table of kept checkpoints) that results from the given checkpoints alone.
 fn rank(model: &Model, checkpoints: &[CheckpointMeta]) -> Table {
     let mut table = Table { entries: Vec::new(), ..model.acknowledged.clone() };
     checkpoints.iter().for_each(|meta| table.insert(*meta));
     table
 }
 
-/// The ranking of the given checkpoints together with the acknowledged ones.
+/// Returns the ranking (the table of kept checkpoints) that results from the given checkpoints and from the
+/// acknowledged ones, whose save returned Ok.
 fn with_acknowledged(model: &Model, checkpoints: &[CheckpointMeta]) -> Table {
     let mut all: Vec<CheckpointMeta> = checkpoints.iter().chain(&model.acknowledged.entries).copied().collect();
     all.sort_by_key(|meta| (meta.sequence, meta.step));
@@ -268,7 +279,8 @@ fn with_acknowledged(model: &Model, checkpoints: &[CheckpointMeta]) -> Table {
     rank(model, &all)
 }
 
-/// The entries of a ranking of the library as entries of a store.
+/// Converts the ranking entries of the library to the entry type of a store. The sequence and the iteration are 0,
+/// because a ranking does not contain them.
 fn ranked(kept: &[RankedCheckpoint]) -> Vec<CheckpointMeta> {
     let meta =
         |entry: &RankedCheckpoint| CheckpointMeta { step: entry.step, sequence: 0, iteration: 0, score: entry.score() };

@@ -6,9 +6,9 @@ use training_monitor::checkpoint::{Checksum, Crc32};
 /// A variant of [`Slots`](training_monitor::store::flash::Slots): its checksum, its number of kept checkpoints, and the
 /// mistake between the store and the flash.
 pub trait StoreVariant {
-    /// The checksum of the streams.
+    /// The checksum at the end of each stream (the encoded bytes of a checkpoint).
     type Sum: Checksum + 'static;
-    /// The mistake between the store and the flash.
+    /// The deliberate mistake of the flash driver, or `None` for a correct driver.
     const MISTAKE: Mistake = Mistake::None;
     /// Returns the number of checkpoints that the ranking keeps if the store has `slots` slots.
     fn n_saved(slots: usize) -> usize {
@@ -45,7 +45,8 @@ impl StoreVariant for UnmodifiedBuiltInSum {
     type Sum = Crc32;
 }
 
-/// A store that accepts a stream with any checksum.
+/// A store with a deliberate mistake: it accepts a checkpoint stream with any checksum, so it does not detect damaged
+/// data.
 #[derive(Debug)]
 pub struct NoChecksum;
 
@@ -75,7 +76,8 @@ impl StoreVariant for NoSpareSlot {
     }
 }
 
-/// A store that does not erase a block whose bytes all have the erased value.
+/// A store with a deliberate mistake: it does not erase a block whose bytes all have the erased value. After an
+/// interrupted erase, such a block can still have unstable cells.
 #[derive(Debug)]
 pub struct SkipsBlankBlocks;
 
@@ -84,7 +86,8 @@ impl StoreVariant for SkipsBlankBlocks {
     const MISTAKE: Mistake = Mistake::SkipsBlankBlocks;
 }
 
-/// A store that commits a checkpoint with its record alone, without a seal.
+/// A store with a deliberate mistake: it commits a checkpoint with the commit record alone. The correct store also
+/// writes a seal (a second mark after the commit record).
 #[derive(Debug)]
 pub struct NoSeal;
 
@@ -93,7 +96,8 @@ impl StoreVariant for NoSeal {
     const MISTAKE: Mistake = Mistake::FakesSeals;
 }
 
-/// A store that erases only the first block of a slot, even if the checkpoint is longer.
+/// A store with a deliberate mistake: it erases only the first block of a slot (the flash area of one checkpoint), even
+/// if the checkpoint takes two blocks.
 #[derive(Debug)]
 pub struct ErasesOneBlock;
 

@@ -143,7 +143,8 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
     fn match_item(&mut self, input: &mut Input<'_>, target: Target<'_>, loading: bool) -> bool {
         let Some(item) = matching::find(self.objects, target, input, loading) else { return false };
         if self.has_seen(item) {
-            // The encoder writes every tensor and value only once.
+            // The checkpoint contains this tensor or value a second time. The encoder writes each one only once, so the
+            // checkpoint is invalid.
             input.fail_malformed();
         }
         if let Some(bits) = self.seen.get_mut((item / 32) as usize) {
@@ -164,7 +165,7 @@ pub(super) trait Sink {
     fn object_name(&mut self, name: &Name) {
         let _ = name;
     }
-    /// Reads the run record.
+    /// Reads the run record (the saved state of the engine and the handlers) from `input`.
     fn run(&mut self, input: &mut Input<'_>);
     /// Reads exactly `bytes` bytes, the payload of a tensor.
     fn tensor(&mut self, input: &mut Input<'_>, object: &Name, name: &Name, shape: &[u32], bytes: u32);
@@ -252,7 +253,8 @@ fn decode(input: &mut Input<'_>, sink: &mut dyn Sink, info: &mut Info) {
     while objects > 0 && !input.has_failed() {
         objects -= 1;
         input.read_name(&mut object);
-        // 1 means a value, 0 means a state dict.
+        // In the stream, 1 stands for a value (an object that is saved as a whole), and 0 stands for a state dict (a
+        // list of tensors).
         let is_value = input.read_bool();
         let mut count = input.read_u32();
         if is_value {

@@ -105,7 +105,7 @@ pub(super) struct Input<'a> {
     source: &'a mut dyn ChecksummedSource,
     /// The number of bytes that have been read.
     pub position: u32,
-    /// The first error.
+    /// The first error; `None` if there was no error. After an error, all reads return zero.
     pub failure: Option<DecodeError<()>>,
 }
 
@@ -244,7 +244,7 @@ struct PostcardSource<'b, 'a> {
     /// The free part of a buffer. Strings and byte arrays of the value are copied into the buffer while they are
     /// deserialized.
     arena: &'b mut [u8],
-    /// A buffer for numbers.
+    /// A buffer for the bytes of one number, which the deserializer takes temporarily.
     temporary: [u8; 16],
 }
 

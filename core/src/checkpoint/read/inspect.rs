@@ -31,7 +31,7 @@ pub trait Inspect {
     fn object_name(&mut self, name: &str) {
         let _ = name;
     }
-    /// Receives the run record.
+    /// Receives the run record (the saved state of the engine and the handlers).
     fn run(&mut self, record: &RunRecord) {
         let _ = record;
     }

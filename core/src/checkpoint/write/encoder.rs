@@ -119,7 +119,7 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// Runs all passes.
+    /// Checks all objects, and then writes the whole checkpoint. Returns the checksum.
     fn encode<T: Objects + ?Sized>(&mut self, objects: &mut T) -> u32 {
         self.visit(EncodePass::Check, objects);
         if self.selected_count == 0 {
@@ -180,7 +180,8 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// Starts the object `name`. Returns true if the caller must write the content of this object.
+    /// Handles the start of the object `name` in the current pass. Returns true if the caller must write the content of
+    /// this object.
     fn start_object(&mut self, name: &str) -> bool {
         let selected = self.contents.single_object.is_none_or(|single| single == name);
         match self.pass {
@@ -201,7 +202,7 @@ impl<'a> Encoder<'a> {
         false
     }
 
-    /// Counts one tensor or value.
+    /// Counts one tensor or value. Fails in the checking pass if a checkpoint cannot contain that many.
     fn count_item(&mut self) {
         self.item_count = self.item_count.saturating_add(1);
         if self.pass == EncodePass::Check && self.item_count > MAX_ITEMS as u32 {

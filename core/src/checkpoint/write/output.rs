@@ -93,7 +93,7 @@ pub(super) struct Output<'a> {
     used: usize,
     /// The current length of the stream, in bytes.
     pub len: u32,
-    /// The first error.
+    /// The first error; `None` if there was no error. After an error, nothing more is written.
     pub failure: Option<EncodeError<()>>,
 }
 
@@ -168,12 +168,12 @@ impl<'a> Output<'a> {
         self.write_u8(u8::from(value));
     }
 
-    /// Appends a varint.
+    /// Appends `value` to the stream as a variable-length integer.
     pub fn write_u32(&mut self, value: u32) {
         varint::write_u32(value, |byte| self.write_u8(byte));
     }
 
-    /// Appends a length and the bytes of `text`.
+    /// Appends `text` to the stream: first its length in bytes, and then its bytes.
     pub fn write_text(&mut self, text: &str) {
         self.write_u32(u32::try_from(text.len()).unwrap_or(u32::MAX));
         self.write_bytes(text.as_bytes());

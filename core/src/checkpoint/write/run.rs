@@ -9,7 +9,7 @@ use crate::state::StopReason;
 /// program chose for its reason.
 pub(in crate::checkpoint) const STOP_REASON_USER: u32 = 5;
 
-/// The other stop reasons. The code of a reason is its index in this array.
+/// All stop reasons except [`StopReason::User`]. The code of a reason in a checkpoint is its index in this array.
 pub(in crate::checkpoint) const STOP_REASONS: [StopReason; STOP_REASON_USER as usize] = [
     StopReason::MaxEpochs,
     StopReason::EarlyStopping,

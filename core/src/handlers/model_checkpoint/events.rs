@@ -9,7 +9,7 @@ use core::fmt;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum CheckpointEvent<'a, E> {
-    /// A checkpoint was committed.
+    /// A checkpoint was committed: the store contains the complete checkpoint.
     Saved {
         /// The step number and the score of the checkpoint.
         decision: SaveDecision,
@@ -22,23 +22,24 @@ pub enum CheckpointEvent<'a, E> {
     SaveFailed {
         /// The step number and the score of the checkpoint.
         decision: SaveDecision,
-        /// The cause.
+        /// The error that made the operation fail.
         error: &'a EncodeError<E>,
-        /// Whether the save is retried now.
+        /// Whether the handler now tries again to save this checkpoint.
         retrying: bool,
     },
-    /// An evicted checkpoint could not be removed from the store. The next save tries to remove it again.
+    /// An evicted checkpoint (one that lost its place in the ranking) could not be removed from the store. The next
+    /// save tries to remove it again.
     EvictionFailed {
         /// The step number of the checkpoint.
         step: u32,
-        /// The cause.
+        /// The error that made the operation fail.
         error: &'a E,
     },
     /// A checkpoint could not be loaded. Another one is tried next.
     LoadFailed {
         /// The step number of the checkpoint.
         step: u32,
-        /// The cause.
+        /// The error that made the operation fail.
         error: &'a DecodeError<E>,
     },
 }

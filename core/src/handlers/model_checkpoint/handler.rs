@@ -37,7 +37,8 @@ where
     }
 
     fn persist(&mut self, run: &mut State<O, X>, states: &mut HandlerStates<'_>) {
-        // `visit` returns true if it has restored the state from a run record.
+        // `visit` returns true if it has restored the handler from a run record (the saved state of the engine and the
+        // handlers).
         if states.visit(self) {
             self.prior_write = self.find_prior_write(self.pending, run.iteration());
             // Removes the checkpoints whose removal the power failure interrupted. The run may end before another save
@@ -50,7 +51,8 @@ where
         let Some(decision) = self.pending.take() else { return false };
         match core::mem::replace(&mut self.prior_write, PriorWrite::None) {
             PriorWrite::None => (),
-            // The method `write` adds 1 to the number, so the second save has the sequence number of the first.
+            // The method `write` adds 1 to the sequence number. Therefore, 1 is subtracted here, so that the repeated
+            // save has the sequence number of its interrupted first attempt.
             PriorWrite::NotDurable => self.sequence = self.sequence.wrapping_sub(1),
             PriorWrite::Durable => return false,
         }
@@ -80,7 +82,8 @@ where
         let meta = self.at_iteration(iteration);
         let loaded = meta.is_some_and(|meta| read(&mut self.store, meta.step, model, ReadPass::Load).is_ok());
         if loaded {
-            // The run continues from this checkpoint, even if the store also contains checkpoints of later iterations.
+            // The run continues from this checkpoint, so the minimum interval to the next save starts at its iteration.
+            // The store may also contain checkpoints of later iterations.
             self.last_saved = Some(iteration);
         }
         loaded

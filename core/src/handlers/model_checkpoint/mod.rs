@@ -72,16 +72,16 @@ pub struct CheckpointHandler<const N: usize, W, S: Store, F, B = ()> {
     filter: W,
     store: S,
     observer: B,
-    /// The save that is decided but not yet performed.
+    /// The step number and the score of a save that is decided but not yet performed.
     pending: Option<SaveDecision>,
-    /// Whether the store already contained the pending save after a restart.
+    /// How much of the pending save the store already contained when the run was resumed after a restart.
     prior_write: PriorWrite,
-    /// The highest sequence number that a stored checkpoint can have. Failed saves count, because they may have reached
-    /// the medium.
+    /// The highest sequence number that a stored checkpoint can have. Each attempt to save takes the next number.
+    /// Failed attempts count, because they may have reached the medium.
     sequence: u32,
     /// The minimum number of iterations between two saves.
     min_interval: u32,
-    /// The iteration of the newest commit.
+    /// The engine's iteration of the newest committed checkpoint, or of the checkpoint from which the run was resumed.
     last_saved: Option<u32>,
     last_error: Option<EncodeError<S::Error>>,
 }
@@ -148,7 +148,8 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         self
     }
 
-    /// Returns the state machine, which knows the kept checkpoints, the best one and the latest one.
+    /// Returns the policy, which is the state machine that decides when to save. It knows the kept checkpoints, the
+    /// best one and the latest one.
     pub const fn policy(&self) -> &ModelCheckpoint<N, F> {
         &self.policy
     }
@@ -210,8 +211,9 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         last
     }
 
-    /// Saves `objects` now, even if the policy would not. Use this method at the end of a run or before a planned
-    /// shutdown. The checkpoint is ranked like any other, so a checkpoint with a low score can be evicted at once.
+    /// Saves `objects` now, even if the policy (the rules that decide when to save) would not. Use this method at the
+    /// end of a run or before a planned shutdown. The checkpoint is ranked like any other, so a checkpoint with a low
+    /// score can be evicted at once.
     ///
     /// # Errors
     /// Returns an [`EncodeError`] if the save failed. The ranking and the stored checkpoints are then unchanged, but
@@ -226,8 +228,8 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
     where
         B: CheckpointObserver<S::Error>,
     {
-        // Frees places in the store by removing checkpoints that are no longer ranked. Such checkpoints exist if an
-        // earlier removal failed.
+        // Frees places in the store by removing checkpoints that are not in the ranking (the table of kept
+        // checkpoints). Such checkpoints exist if an earlier removal failed.
         self.evict_unranked();
         let written = self.write(decision, iteration, record, objects);
         self.reconcile(written.is_ok().then_some(decision.step));

@@ -33,7 +33,7 @@ pub struct SaveDecision {
     pub score: Option<f32>,
 }
 
-/// The reaction of a handler to a failed save.
+/// What a checkpoint handler does after a failed save.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -80,11 +80,12 @@ pub struct ModelCheckpoint<const N: usize, F = NoScore> {
     keep_all: bool,
     calls: u32,
     ranking: Ranking<N>,
-    /// The checkpoint of the newest commit. With `keep_all`, the ranking need not contain it.
+    /// The newest checkpoint that the ranking (the table of kept checkpoints) has accepted. With `keep_all`, it is the
+    /// newest of all checkpoints.
     latest: Option<RankedCheckpoint>,
 }
 
-/// Settings that only the attached handler uses.
+/// Settings for the saves of a checkpoint handler, such as its reaction to a failed save.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
     pub step_source: StepSource,
@@ -244,8 +245,8 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
         self
     }
 
-    /// Counts a call and decides whether to save a checkpoint. Returns `None` if there is nothing to save. A policy
-    /// with an interval ignores `score`.
+    /// Counts a call and decides whether to save a checkpoint. Returns the step number and the score of the save, or
+    /// `None` if there is nothing to save. A policy with an interval ignores `score`.
     pub fn update(&mut self, score: Option<f32>) -> Option<SaveDecision> {
         self.update_at(&Counters::default(), score)
     }
@@ -282,17 +283,18 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
             return None;
         }
         if !self.is_kept(decision.step) {
-            // The ranking did not accept the new checkpoint, so `evicted` is the new checkpoint and `latest` stays the
-            // same.
+            // The ranking (the table of kept checkpoints) did not accept the new checkpoint. So `evicted` is the new
+            // checkpoint itself, and `latest` stays unchanged.
             return evicted;
         }
         self.latest = Some(checkpoint);
-        // The new checkpoint has replaced a stored one with the same step number. So there is nothing to remove.
+        // An evicted entry with the step number of the new checkpoint needs no removal, because the new checkpoint has
+        // already replaced it in the store.
         evicted.filter(|evicted| evicted.step != decision.step)
     }
 
-    /// Adds a stored checkpoint to the ranking. Call this method for all checkpoints in the store, the oldest first.
-    /// Returns the checkpoint that is evicted from the ranking, if any.
+    /// Adds a stored checkpoint to the ranking (the table of kept checkpoints). Call this method for all checkpoints in
+    /// the store, the oldest first. Returns the checkpoint that is evicted from the ranking, if any.
     pub fn restore_entry(&mut self, decision: SaveDecision) -> Option<RankedCheckpoint> {
         if self.settings.step_source == StepSource::Calls {
             self.calls = self.calls.max(decision.step);
@@ -326,13 +328,13 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
         self.ranking.entries()
     }
 
-    /// Returns the number of calls.
+    /// Returns the number of calls so far. Each call asks the policy whether to save a checkpoint.
     #[must_use]
     pub const fn calls(&self) -> u32 {
         self.calls
     }
 
-    /// Returns whether nothing is ever evicted.
+    /// Returns whether the policy keeps all checkpoints. In this case, none is ever removed from the store.
     pub(super) const fn keeps_all(&self) -> bool {
         self.keep_all
     }

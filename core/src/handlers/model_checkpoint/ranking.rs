@@ -23,17 +23,17 @@
 
 use heapless::Vec;
 
-/// The index of the worst checkpoint in a sorted table.
+/// The index of the worst checkpoint in the table, which is sorted from the worst to the best.
 const WORST: usize = 0;
 
-/// A checkpoint in the ranking.
+/// A checkpoint in the ranking (the table of kept checkpoints).
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RankedCheckpoint {
     /// The step number, which identifies the checkpoint.
     pub step: u32,
-    /// The score, or NaN if there is no score. This is unambiguous, because a checkpoint with a NaN score is never
-    /// ranked.
+    /// The score, or NaN if there is no score. NaN cannot be confused with a real score, because a checkpoint with a
+    /// NaN score is never ranked.
     score: f32,
 }
 
@@ -57,7 +57,7 @@ impl RankedCheckpoint {
     }
 }
 
-/// The order of the ranking.
+/// The property by which checkpoints are ranked from the worst to the best.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Order {
@@ -97,7 +97,7 @@ impl<const N: usize> Ranking<N> {
         self.entries.last().copied()
     }
 
-    /// Returns whether all places are taken.
+    /// Returns whether the table has no free place. A new checkpoint must then replace another one.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.entries.len() >= usize::from(self.places)
@@ -138,7 +138,8 @@ impl<const N: usize> Ranking<N> {
         let order = self.order;
         let mut evicted = None;
         if same_step.is_none() && !self.is_full() {
-            // The push succeeds because a place is free.
+            // The push succeeds, because the table has a free place. If it failed, the checkpoint would not be in the
+            // table.
             if self.entries.push(checkpoint).is_err() {
                 return Some(checkpoint);
             }
@@ -162,7 +163,7 @@ impl<const N: usize> Ranking<N> {
         evicted
     }
 
-    /// Removes all checkpoints.
+    /// Removes all entries from the table. The stored checkpoints are unchanged.
     pub fn clear(&mut self) {
         self.entries.clear();
     }
@@ -172,13 +173,14 @@ impl<const N: usize> Ranking<N> {
     }
 }
 
-/// Returns an integer that sorts in the same order as the checkpoints. It is computed from the step number or from the
-/// bits of the score.
+/// Returns an integer that is higher for a better checkpoint. It is computed from the step number or from the bits of
+/// the score.
 #[inline(never)] // Used in four places; inlining takes more code in total.
 fn key(order: Order, checkpoint: &RankedCheckpoint) -> u32 {
     match order {
         Order::Step => checkpoint.step,
-        // The scores 0.0 and -0.0 are equal, but their bits differ. A NaN is never in the table.
+        // The scores 0.0 and -0.0 are equal, but their bits differ. Therefore, both get this integer. A NaN is never in
+        // the table.
         Order::Score if checkpoint.score == 0.0 => 1 << 31,
         Order::Score => {
             let bits = checkpoint.score.to_bits();

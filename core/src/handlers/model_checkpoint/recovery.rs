@@ -4,8 +4,9 @@
 use super::{CheckpointEvent, CheckpointHandler, CheckpointObserver, SaveDecision};
 use crate::store::{CheckpointMeta, Store};
 
-/// What the store already contains of a save that is pending after a restart. The engine writes the run record before
-/// the save, so the record of each checkpoint lists the save of this checkpoint as pending.
+/// How much of a pending save the store already contains after a restart. A checkpoint contains a run record (the saved
+/// state of the engine and the handlers) from before its own save. So each record lists the save of its own checkpoint
+/// as pending.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum PriorWrite {
     /// The checkpoint of this save is not in the store.
@@ -13,13 +14,14 @@ pub(super) enum PriorWrite {
     /// The checkpoint is complete but not durable, because its commit was interrupted. The handler saves it again.
     /// Unlike any other save, this one uses the sequence number of the first attempt.
     NotDurable,
-    /// A committed checkpoint.
+    /// The checkpoint is committed and durable, so the handler does not save it again.
     Durable,
 }
 
 impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
-    /// Removes each stored checkpoint that the ranking does not contain. Every save does this, too. Call this method
-    /// before an operation that needs a free place in the store, such as erasing flash ahead of a save.
+    /// Removes each stored checkpoint that is not in the ranking (the table of kept checkpoints). Every save does this,
+    /// too. Call this method before an operation that needs a free place in the store, such as erasing flash ahead of a
+    /// save.
     pub fn evict_unranked(&mut self)
     where
         B: CheckpointObserver<S::Error>,
@@ -35,7 +37,8 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
                 self.observer.on_checkpoint_event(&CheckpointEvent::EvictionFailed { step, error: &error });
                 index += 1;
             } else if self.store.checkpoint(index).is_ok_and(|next| next.is_some_and(|next| next.step == step)) {
-                // The store still lists the checkpoint that it removed.
+                // The store reported a successful removal but still lists the checkpoint. The loop skips it, because it
+                // would otherwise never end.
                 index += 1;
             }
         }
@@ -65,7 +68,8 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         self.policy.set_calls(calls);
     }
 
-    /// Returns the newest stored checkpoint of an iteration before `below`.
+    /// Returns the stored checkpoint with the highest iteration before `below`. If `below` is `None`, all iterations
+    /// are allowed.
     pub(super) fn newest_before(&mut self, below: Option<u32>) -> Option<CheckpointMeta> {
         let mut newest: Option<CheckpointMeta> = None;
         let mut index = 0;
@@ -79,7 +83,7 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         newest
     }
 
-    /// Returns the newest stored checkpoint of `iteration`.
+    /// Returns the newest stored checkpoint that was saved in the engine's iteration `iteration`.
     pub(super) fn at_iteration(&mut self, iteration: u32) -> Option<CheckpointMeta> {
         self.newest_before(iteration.checked_add(1)).filter(|meta| meta.iteration == iteration)
     }

@@ -53,7 +53,8 @@ fn read_with<S: Store, T: Objects + ?Sized>(
             ReadPass::Load => None,
         };
         let next = loader.read::<S::Checksum, _>(&mut reader, record, loading)?;
-        // Streams of two different saves are not one checkpoint.
+        // All streams of a checkpoint have the same step number and the same sequence number. Streams with different
+        // numbers are from two saves, so they are rejected.
         if *first.get_or_insert((next.step, next.sequence)) != (next.step, next.sequence) {
             return Err(DecodeError::Malformed);
         }
@@ -101,7 +102,8 @@ pub(super) fn write_stream_per_object<S: Store, T: Objects + ?Sized>(
 
 /// Returns the number of objects.
 fn count_objects<T: Objects + ?Sized>(objects: &mut T) -> u32 {
-    // No object has this index, so the visitor copies no name.
+    // The second argument selects the object whose name is copied. No object has the index `u32::MAX`, so the visitor
+    // only counts the objects.
     ObjectName::of(objects, u32::MAX).next_index
 }
 

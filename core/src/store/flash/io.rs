@@ -16,7 +16,7 @@ pub(super) struct Aligned<const N: usize>(pub [u8; N]);
 /// The progress of a stream that is being written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StreamProgress {
-    /// The index of the slot.
+    /// The index of the slot (the part of the flash that contains one checkpoint).
     pub slot: usize,
     /// The announced length of the stream, in bytes.
     pub len: u32,

@@ -36,18 +36,18 @@ use crate::store::CheckpointMeta;
 
 /// The largest supported write granule, in bytes.
 pub const MAX_GRANULE: usize = 32;
-/// The offset of the seal in a slot.
+/// The offset of the seal (the mark of a complete commit) from the start of a slot, in bytes.
 pub const SEAL_OFFSET: u32 = 64;
-/// The offset of the stream in a slot.
+/// The offset of the stream (the bytes of the checkpoint) from the start of a slot, in bytes.
 pub const STREAM_OFFSET: u32 = 96;
-/// The length of the record, in bytes.
+/// The length of a commit record (the description of a checkpoint), in bytes.
 pub const RECORD_LEN: usize = 44;
 /// The length of the seal, in bytes.
 pub const SEAL_LEN: usize = 8;
-/// The first four bytes of a record.
+/// The first four bytes of every commit record, which identify it.
 pub const RECORD_MAGIC: [u8; 4] = *b"TMSR";
 
-/// The version of the record.
+/// The version of the record layout, which every commit record contains.
 const VERSION: u32 = 1;
 const SEAL_MAGIC: u32 = u32::from_le_bytes(*b"TMSK");
 /// The position of the CRC in a record, counted in 32-bit words from the start of the record.
@@ -63,7 +63,7 @@ pub struct CommitRecord {
     pub meta: CheckpointMeta,
     /// The length of the stream, in bytes.
     pub len: u32,
-    /// The CRC-32 at the end of the stream.
+    /// The CRC-32 that is stored in the last four bytes of the checkpoint's stream.
     pub crc: u32,
     /// The number of erases of the slot.
     pub erases: u32,
@@ -141,7 +141,7 @@ pub enum SealState {
     /// Only a part of the seal was written. The checkpoint is durable nevertheless, because its record was completely
     /// written before the seal.
     Partial,
-    /// The seal is complete.
+    /// All bytes of the seal were written, so the commit is complete.
     Complete,
 }
 

@@ -101,7 +101,7 @@ use region::to_u32;
 #[derive(Debug)]
 pub struct Slots<F, const SLOTS: usize, C = Crc32> {
     flash: F,
-    /// The address of slot 0.
+    /// The address of slot 0 in the flash, in bytes.
     start: u32,
     /// The size of a slot in bytes, a multiple of the erase block.
     size: u32,
@@ -114,10 +114,11 @@ pub struct Slots<F, const SLOTS: usize, C = Crc32> {
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     state: SlotState,
-    /// The metadata of the checkpoint in the slot. It has no meaning if `state` says that the slot contains no
-    /// checkpoint.
+    /// The metadata of the checkpoint in the slot. The value is only meaningful if `state` says that the slot contains
+    /// a checkpoint.
     meta: CheckpointMeta,
-    /// The length of the checkpoint in bytes. It has no meaning if `state` says that the slot contains no checkpoint.
+    /// The length of the checkpoint in bytes. The value is only meaningful if `state` says that the slot contains a
+    /// checkpoint.
     len: u32,
     /// The number of erases of the slot.
     erases: u32,
@@ -133,7 +134,7 @@ enum SlotState {
     Unfinished,
     /// This number of bytes at the start of the slot has been erased, and nothing has been written to them since then.
     Erased(u32),
-    /// The slot contains a sealed checkpoint.
+    /// The slot contains a checkpoint with a seal, so its commit is complete.
     Committed,
     /// The slot contains a complete checkpoint without a seal, because power failed at the end of the commit.
     Unsealed,
@@ -158,8 +159,8 @@ impl Slot {
     fn allocation_order(&self) -> Option<u8> {
         match self.state {
             SlotState::Erased(_) => Some(0),
-            // An invalid slot is used before a slot with a removed checkpoint. Therefore, an interrupted save is
-            // repeated in the same slot, and the remains of the interrupted save are erased.
+            // A slot without a valid checkpoint is used before a slot with a removed checkpoint. Therefore, an
+            // interrupted save is repeated in the same slot, and the remains of the interrupted save are erased.
             SlotState::Unknown => Some(1),
             SlotState::Removed => Some(2),
             SlotState::Unfinished => Some(3),

@@ -9,7 +9,8 @@ use super::{Slot, SlotState, Slots};
 use crate::checkpoint::Checksum;
 use embedded_storage::nor_flash::NorFlash;
 
-/// The CRC-32 of any data followed by the data's own CRC-32. This value does not depend on the data.
+/// The CRC-32 of any data followed by the data's own CRC-32. This value does not depend on the data, so a stream that
+/// ends with its CRC-32 is intact if its checksum is this value.
 const RESIDUE: u32 = 0x2144_DF1C;
 
 impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {

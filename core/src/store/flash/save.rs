@@ -1,5 +1,5 @@
-//! The implementation of [`Store`] for [`Slots`]. A save first writes the checkpoint, then its commit record, and
-//! finally the seal.
+//! The implementation of [`Store`] for [`Slots`]. A save first writes the checkpoint, then its commit record (the
+//! description of the checkpoint), and finally the seal (the mark of a complete commit).
 
 use super::io::{Aligned, Reader, StreamProgress, Writer};
 use super::layout::{CommitRecord, RECORD_LEN, SEAL_LEN, SEAL_OFFSET, STREAM_OFFSET, SealState, seal_bytes};
@@ -99,7 +99,8 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
 }
 
 impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
-    /// Writes the commit record of a slot, and then its seal.
+    /// Writes the commit record (the description of the checkpoint) to a slot, and then the seal, which marks the
+    /// commit as complete.
     #[inline(never)] // Its buffer is not on the stack when the slot is verified.
     fn write_record_and_seal(&mut self, index: usize, record: CommitRecord) -> Result<(), SlotsError<F::Error>> {
         let address = self.slot_address(index);

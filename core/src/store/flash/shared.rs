@@ -50,7 +50,7 @@ use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashError, NorFlashEr
 /// ```
 #[derive(Debug)]
 pub struct SharedNorFlash<'a, F>(
-    /// The driver.
+    /// The flash driver that the stores share.
     pub &'a RefCell<F>,
 );
 
@@ -67,7 +67,7 @@ impl<F> Copy for SharedNorFlash<'_, F> {}
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum SharedError<E> {
-    /// The error of the driver.
+    /// The error that the flash driver returned.
     Flash(E),
     /// Other code is using the driver. This can happen if an interrupt handler accesses the flash while the main
     /// program accesses it.

@@ -142,7 +142,7 @@ fn train_full<const BLOCK: usize, const GRANULE: usize>(board: Board, image: &mu
     train::<BLOCK, GRANULE, 32>(board, image)
 }
 
-/// The host version of the firmware's `train`.
+/// Runs the same training on the host as the firmware program `train`, on a flash image in memory.
 fn train<const BLOCK: usize, const GRANULE: usize, const HIDDEN: usize>(board: Board, image: &mut [u8]) -> CheckResult {
     let mut trainee = Box::new(Trainee::<HIDDEN, 16>::new());
     let (latest, best) = image.split_at_mut(board.range(Region::Best).start as usize);

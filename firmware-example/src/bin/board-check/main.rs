@@ -155,5 +155,5 @@ fn main() -> ExitCode {
     }
 }
 
-/// The result of a command.
+/// The result of a command of this program: nothing, or the error to report.
 type CheckResult = Result<(), Box<dyn Error>>;

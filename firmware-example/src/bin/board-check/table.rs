@@ -8,10 +8,10 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Allowed ratio between a new number and the committed number.
+/// Maximum ratio of a new number to the committed number. A larger ratio is a failure.
 const TOLERANCE: f64 = 1.02;
 
-/// Numbers by their names.
+/// A table of measured numbers. The key is the name of a number, such as `board/name`.
 type Table = BTreeMap<String, f64>;
 
 /// Prints one line per number, with one column per board. Numbers that are 0 on all boards are only counted.

@@ -7,7 +7,7 @@ pub const BLOCK: usize = 512;
 /// Size of the flash in bytes: two slots of three erase blocks each.
 pub const BYTES: usize = 2 * 3 * BLOCK;
 
-/// The content of the flash.
+/// A flash in RAM. The array is the content of the flash.
 pub struct Chip(pub [u8; BYTES]);
 
 impl ErrorType for Chip {

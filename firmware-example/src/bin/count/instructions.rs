@@ -94,8 +94,8 @@ fn print_share(batch: &str, name: &str, part: u32, step: u32) {
     let _ = writeln!(Console, "{}/share-{batch}-{name} {}.{:04}", board::BOARD.name, share / 10_000, share % 10_000);
 }
 
-/// A writer that discards all bytes. `black_box` hides this fact from the compiler, so that the compiler does not
-/// remove the encoder.
+/// A writer that discards all bytes, so that only the encoder is measured. `black_box` hides this fact from the
+/// compiler, so that the compiler does not remove the encoder.
 pub struct NullWriter;
 
 impl embedded_io::ErrorType for NullWriter {

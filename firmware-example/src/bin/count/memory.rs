@@ -28,7 +28,8 @@ fn print(name: &str, value: usize) {
     let _ = writeln!(Console, "{}/{name} {value}", board::BOARD.name);
 }
 
-/// Measures and prints all numbers of this module.
+/// Measures and prints the cost of a save, the stack usage of the deepest calls, and the RAM of the engine and the
+/// handlers.
 pub fn measure(trainee: &mut Trainee<HIDDEN, 16>) {
     let Some(weights) = trainee.net.parameters.w1.as_flattened_mut().get_mut(..256) else { return };
     let mut model: Model<'_> = Named::new("model", weights);

@@ -17,12 +17,14 @@ use training_monitor::{
     Timer, UserEvent, on,
 };
 
-/// A value that the compiler cannot predict.
+/// Returns a value that the compiler cannot predict, so that the compiler cannot remove a panic because of a known
+/// input.
 pub fn any<T: Default>() -> T {
     black_box(T::default())
 }
 
-/// Calls all functions of this group.
+/// Calls all public functions of the policies, the engine, the events and the NaN scan, so that the linker checks them
+/// for panics.
 pub fn call_all() {
     early_stopping();
     timer();

@@ -29,7 +29,8 @@ use training_monitor::{Engine, Event, Handler, ModelCheckpoint, State};
 /// A model with two tensors.
 type Model<'a> = Named<'a, &'a mut [f32; 40]>;
 
-/// Calls all functions of this group.
+/// Calls all public functions of the encoder, the decoder, the stores and the checkpoint handler, so that the linker
+/// checks them for panics.
 pub fn call_all() {
     let mut weights = black_box([0.0_f32; 40]);
     let mut model: Model<'_> = Named::new("model", &mut weights);
@@ -269,7 +270,7 @@ fn format_event<E: core::error::Error + defmt::Format + 'static>(event: &Checkpo
     }
 }
 
-/// A user-defined handler with a saved state.
+/// A handler as a user can define it, with a state that a checkpoint saves.
 struct UserHandler(u32);
 
 impl<T: ?Sized> Handler<T, f32> for UserHandler {

@@ -1,4 +1,4 @@
-//! Copies of the state of burn's AdamW.
+//! Copies of the state of burn's optimizer AdamW, which a checkpoint can contain.
 //!
 //! The state of an optimizer is private. Its only public form is burn's record, whose bytes the crate `burn-pack` reads
 //! and writes. In a record, the name of a tensor starts with the identifier of its parameter. burn chooses identifiers
@@ -80,7 +80,7 @@ impl AdamWState {
         Ok(copy)
     }
 
-    /// Returns `optimizer` with the state of the copies. Its settings do not change.
+    /// Returns `optimizer` with the state of the copies. The settings of the optimizer do not change.
     pub(crate) fn copy_to(&self, optimizer: &ModuleOptimizer) -> Result<ModuleOptimizer, RecordError> {
         let mut tensors = Vec::new();
         let mut scalars = Vec::new();
@@ -119,12 +119,13 @@ impl Objects for AdamWState {
     }
 }
 
-/// The name of a part of a parameter's state in a record.
+/// Returns the name that a part of the optimizer state of one parameter has in burn's record.
 fn join(id: u64, state: &str) -> String {
     format!("{id}.{state}")
 }
 
-/// The identifier of the parameter and the part of its state that the name in a record refers to.
+/// Splits a name in burn's record. Returns the identifier of the parameter, and the name of the part of its optimizer
+/// state.
 fn split(name: &str) -> Option<(u64, &str)> {
     let (id, state) = name.split_once('.')?;
     Some((id.parse().ok()?, state))

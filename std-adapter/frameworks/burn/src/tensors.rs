@@ -12,15 +12,16 @@ pub struct NamedTensor {
     pub name: String,
     /// burn's identifier of the parameter. It is random, so it differs after a restart.
     pub id: u64,
-    /// The dimensions.
+    /// The dimensions of the tensor.
     pub shape: Vec<u32>,
-    /// The elements in row-major order.
+    /// The elements of the tensor in row-major order.
     pub elements: Vec<f32>,
 }
 
 /// Copies of the tensors of a module, sorted by name.
 ///
-/// burn does not lend the elements of a tensor. Therefore a checkpoint is written from copies and loaded into copies.
+/// burn does not give access to the elements of a tensor by reference. Therefore a checkpoint is written from copies
+/// and loaded into copies.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct NamedTensors(pub Vec<NamedTensor>);
 
@@ -31,7 +32,8 @@ impl NamedTensors {
     /// [`Unavailable`] if a checkpoint cannot contain a tensor of the module.
     pub fn copy_from<M: Module>(module: &M) -> Result<Self, Unavailable> {
         // burn keeps the newest update of running statistics (batch normalization) outside of the visible tensors until
-        // the next forward pass. `valid` applies it. Its result, a module for inference, is not needed.
+        // the next forward pass. The method `valid` applies this update. The result of `valid`, a module for inference,
+        // is not needed.
         drop(module.valid());
         let mut copier = TensorCopier { path: Vec::new(), tensors: Vec::new(), unavailable: None };
         module.visit(&mut copier);
@@ -53,12 +55,12 @@ impl NamedTensors {
         module.map(&mut TensorReplacer { tensors: self })
     }
 
-    /// The copy of the parameter with the identifier `id`.
+    /// Returns the copy of the parameter with burn's identifier `id`.
     pub fn by_id_mut(&mut self, id: u64) -> Option<&mut NamedTensor> {
         self.0.iter_mut().find(|tensor| tensor.id == id)
     }
 
-    /// The same names, identifiers and shapes, with all elements 0.
+    /// Returns tensors with the names, identifiers and shapes of these copies. All elements are 0.
     #[must_use]
     pub fn zeros_like(&self) -> Self {
         let mut zeros = self.clone();

@@ -37,7 +37,8 @@ pub struct Net {
 }
 
 impl Net {
-    /// Creates the network with initial weights that depend on `seed`. burn's own seed belongs to the whole process.
+    /// Creates the network with initial weights that depend on `seed`. burn's own seed is not used, because it applies
+    /// to the whole process.
     #[must_use]
     pub fn new(seed: u32, device: &Device) -> Self {
         let net = Net {
@@ -55,7 +56,7 @@ impl Net {
         tensors.copy_to(net)
     }
 
-    /// The outputs for a batch of inputs.
+    /// Returns the outputs of the network for a batch of inputs.
     #[must_use]
     pub fn forward(&self, inputs: Tensor<2>) -> Tensor<2> {
         self.output.forward(self.norm.forward(self.hidden.forward(inputs)).tanh())
@@ -89,13 +90,15 @@ impl Training {
         Ok(loss.into_scalar())
     }
 
-    /// Why the last save or load returned `TensorUnavailable`.
+    /// Returns why the last save or load returned `TensorUnavailable`, which means that a checkpoint cannot contain a
+    /// tensor.
     #[must_use]
     pub const fn unavailable(&self) -> Option<&Unavailable> {
         self.state.unavailable()
     }
 
-    /// The bits of all weights, running statistics and moments, and the numbers of steps, by name.
+    /// Returns the bits of all weights, running statistics and moments (the state of the optimizer), and the numbers of
+    /// steps, by name.
     ///
     /// # Errors
     /// burn's error if it rejects the state of the optimizer.
@@ -106,8 +109,8 @@ impl Training {
             tensors.0.iter().map(|tensor| (tensor.id.to_string(), tensor.name.clone())).collect();
         let mut all: BTreeMap<_, _> =
             tensors.0.into_iter().map(|tensor| (tensor.name, bits(tensor.elements))).collect();
-        // The moments come from burn's record and not from `AdamWState`, because the tests must find errors of that
-        // type.
+        // The moments come from burn's record and not from `AdamWState`, because the tests must find errors in the code
+        // of `AdamWState`.
         let record = burn_pack::Reader::from_bytes(self.state.optimizer()?.to_record().into_bytes()?)?;
         let full_name = |name: &str| {
             let (id, state) = name.split_once('.').unwrap_or((name, ""));
@@ -131,7 +134,7 @@ impl Objects for Training {
     }
 }
 
-/// The mean squared error of one batch.
+/// Returns the loss of one batch, which is the mean squared error.
 #[must_use]
 pub fn loss(net: &Net, batch: u32, device: &Device) -> Tensor<1> {
     let examples = || (0..BATCH).map(|index| example(batch * BATCH + index));
@@ -143,13 +146,13 @@ pub fn loss(net: &Net, batch: u32, device: &Device) -> Tensor<1> {
     (error.clone() * error).mean()
 }
 
-/// The input and the target of one example.
+/// Returns the input (two numbers) and the target of the training example with the number `index`.
 fn example(index: u32) -> ([f32; 2], f32) {
     let (x, y) = ((index % 4) as f32 / 3.0, (index / 4 % 4) as f32 / 3.0);
     ([x, y], x * y - 0.5 * x)
 }
 
-/// The simulated power failure: it occurs when the iteration starts.
+/// A simulated power failure. It occurs at the start of the iteration with the number `iteration`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PowerFailure {
     /// The iteration that is interrupted.
@@ -161,7 +164,8 @@ pub struct PowerFailure {
 pub struct Report {
     /// The checkpoint that the run resumed from; `None` if the store contained no checkpoint.
     pub resumed: Option<Resumed>,
-    /// The bits of the weights and the moments; `None` if the power failed, because only the store survives.
+    /// The bits of the weights and of the moments (the state of the optimizer). `None` if the power failed, because
+    /// only the checkpoints in the store survive.
     pub bits: Option<BTreeMap<String, Vec<u32>>>,
 }
 
@@ -196,7 +200,7 @@ where
 pub enum StepError {
     /// The simulated power failure.
     PowerFailure,
-    /// burn's error.
+    /// A step of the optimizer or the access to its state failed with this error of burn.
     Burn(RecordError),
 }
 

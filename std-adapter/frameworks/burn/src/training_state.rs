@@ -18,7 +18,8 @@ use training_monitor::checkpoint::{ObjectVisitor, Objects, TensorUnavailable};
 pub struct TrainingState<M> {
     module: M,
     optimizer: ModuleOptimizer,
-    /// The copies that a save or a load used. `None` after they were written back.
+    /// The copies of all tensors that the last save or load used. `None` after they were written back to the module and
+    /// the optimizer.
     copies: Option<Copies>,
     unavailable: Option<Unavailable>,
 }
@@ -29,15 +30,15 @@ struct Copies {
 }
 
 impl<M: Module> TrainingState<M> {
-    /// Combines `module` and `optimizer`.
+    /// Combines `module` and `optimizer`, so that one checkpoint contains the state of both.
     pub const fn new(module: M, optimizer: ModuleOptimizer) -> Self {
         TrainingState { module, optimizer, copies: None, unavailable: None }
     }
 
-    /// The module, after a checkpoint was loaded with the weights of the checkpoint.
+    /// Returns the module. If a checkpoint was loaded, the module has the weights of the checkpoint.
     ///
     /// # Errors
-    /// burn's error if it rejects the state of the optimizer.
+    /// Returns burn's error if burn rejects the state of the optimizer.
     pub fn module(&mut self) -> Result<&M, RecordError> {
         self.write_back()?;
         Ok(&self.module)
@@ -46,23 +47,24 @@ impl<M: Module> TrainingState<M> {
     /// Updates the module with the gradients that [`module`](Self::module) has computed.
     ///
     /// # Errors
-    /// As for [`module`](Self::module).
+    /// Returns burn's error if burn rejects the state of the optimizer.
     pub fn step(&mut self, learning_rate: f64, gradients: GradientsParams) -> Result<(), RecordError> {
         self.write_back()?;
         self.module = self.optimizer.step(learning_rate, self.module.clone(), gradients);
         Ok(())
     }
 
-    /// The optimizer, after a checkpoint was loaded with the moments of the checkpoint.
+    /// Returns the optimizer. If a checkpoint was loaded, the optimizer has the moments (the averages of the gradients
+    /// and of their squares) of the checkpoint.
     ///
     /// # Errors
-    /// As for [`module`](Self::module).
+    /// Returns burn's error if burn rejects the state of the optimizer.
     pub fn optimizer(&mut self) -> Result<&ModuleOptimizer, RecordError> {
         self.write_back()?;
         Ok(&self.optimizer)
     }
 
-    /// Why the last save or load returned `TensorUnavailable`. `None` if all tensors were available.
+    /// Returns why the last save or load returned `TensorUnavailable`. Returns `None` if all tensors were available.
     #[must_use]
     pub const fn unavailable(&self) -> Option<&Unavailable> {
         self.unavailable.as_ref()

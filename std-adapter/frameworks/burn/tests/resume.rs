@@ -24,7 +24,8 @@ fn store() -> Ram<3, 4096> {
 #[test]
 fn run_interrupted_at_any_iteration_ends_with_the_same_bits() -> TestResult {
     let expected = train(&mut store(), SEED, None)?.bits;
-    // The network has 6 weights and 2 running statistics. For each weight, the optimizer has 2 moments and 2 numbers.
+    // The network has 6 weights and 2 running statistics. For each weight, the record of the optimizer contains 2
+    // moments and 2 numbers (the number of steps and the rank).
     assert_eq!(expected.as_ref().map(|bits| bits.len()), Some(6 + 2 + 6 * 4));
     for iteration in SAVE_INTERVAL + 1..=ITERATIONS {
         let mut store = store();

@@ -1,4 +1,4 @@
-//! AdamW with accessible moments.
+//! The optimizer AdamW with public access to its moments (the averages of the gradients and of their squares).
 
 use crate::var_map_state::{Unavailable, VarMapState};
 use candle_core::{Result, Tensor};
@@ -53,7 +53,8 @@ impl AdamW {
             let (Some(first), Some(second)) = (first_moments.get(name), second_moments.get(name)) else {
                 candle_core::bail!("variable `{name}` was created after the optimizer");
             };
-            // The same operations in the same order as in candle, so that the bits are the same.
+            // These are the same operations in the same order as in `candle_nn::AdamW`, so that the results have the
+            // same bits.
             let next_first = ((first.as_tensor() * beta1)? + (gradient * (1.0 - beta1))?)?;
             let next_second = ((second.as_tensor() * beta2)? + (gradient.sqr()? * (1.0 - beta2))?)?;
             let first_estimate = (&next_first * first_scale)?;
@@ -68,13 +69,13 @@ impl AdamW {
         Ok(())
     }
 
-    /// The first moments, with the names of the variables.
+    /// Returns the first moments (the averages of the gradients), with the names of the variables.
     #[must_use]
     pub const fn first_moment(&self) -> &VarMap {
         self.first_moment.variables()
     }
 
-    /// The second moments, with the names of the variables.
+    /// Returns the second moments (the averages of the squared gradients), with the names of the variables.
     #[must_use]
     pub const fn second_moment(&self) -> &VarMap {
         self.second_moment.variables()
@@ -86,7 +87,7 @@ impl AdamW {
         self.steps
     }
 
-    /// Why the last save or load could not access a moment.
+    /// Returns why the last save or load could not access a moment. `None` if all moments were available.
     #[must_use]
     pub fn unavailable(&self) -> Option<&Unavailable> {
         self.first_moment.unavailable().or(self.second_moment.unavailable())
@@ -101,7 +102,7 @@ impl Objects for AdamW {
     }
 }
 
-/// Variables with the names, shapes, types and devices of `variables`, and all elements 0.
+/// Returns variables with the names, shapes, types and devices of `variables`, and all elements 0.
 fn zeros_like(variables: &VarMap) -> Result<VarMap> {
     let zeros = VarMap::new();
     for (name, variable) in variables.data().lock().unwrap_or_else(PoisonError::into_inner).iter() {

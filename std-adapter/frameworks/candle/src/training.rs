@@ -57,7 +57,7 @@ impl Training {
         loss.to_scalar()
     }
 
-    /// The mean squared error of one batch.
+    /// Returns the loss of one batch, which is the mean squared error.
     ///
     /// # Errors
     /// candle's error.
@@ -77,13 +77,15 @@ impl Training {
         self.weights.variables()
     }
 
-    /// Why the last save or load returned `TensorUnavailable`.
+    /// Returns why the last save or load returned `TensorUnavailable`, which means that a checkpoint cannot contain a
+    /// tensor.
     #[must_use]
     pub fn unavailable(&self) -> Option<&Unavailable> {
         self.weights.unavailable().or(self.optimizer.unavailable())
     }
 
-    /// The bits of all weights and all moments, and the number of steps, by name.
+    /// Returns the bits of all weights and of all moments (the state of the optimizer), and the number of steps, by
+    /// name.
     ///
     /// # Errors
     /// candle's error.
@@ -111,13 +113,14 @@ impl Objects for Training {
     }
 }
 
-/// The input and the target of one example.
+/// Returns the input (two numbers) and the target of the training example with the number `index`.
 fn example(index: u32) -> ([f32; 2], f32) {
     let (x, y) = ((index % 4) as f32 / 3.0, (index / 4 % 4) as f32 / 3.0);
     ([x, y], x * y - 0.5 * x)
 }
 
-/// Sets all variables to numbers between -0.5 and 0.5. candle's initialization on the CPU cannot be seeded.
+/// Sets all variables to numbers between -0.5 and 0.5. candle's own initialization is not used, because it accepts no
+/// seed on the CPU.
 fn initialize(variables: &VarMap, seed: u32) -> candle_core::Result<()> {
     let variables = variables.data().lock().expect("no thread panicked");
     let sorted: BTreeMap<_, _> = variables.iter().collect();
@@ -133,7 +136,7 @@ fn initialize(variables: &VarMap, seed: u32) -> candle_core::Result<()> {
     Ok(())
 }
 
-/// The simulated power failure: it occurs when the iteration starts.
+/// A simulated power failure. It occurs at the start of the iteration with the number `iteration`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PowerFailure {
     /// The iteration that is interrupted.
@@ -145,7 +148,8 @@ pub struct PowerFailure {
 pub struct Report {
     /// The checkpoint that the run resumed from; `None` if the store contained no checkpoint.
     pub resumed: Option<Resumed>,
-    /// The bits of the weights and the moments; `None` if the power failed, because only the store survives.
+    /// The bits of the weights and of the moments (the state of the optimizer). `None` if the power failed, because
+    /// only the checkpoints in the store survive.
     pub bits: Option<BTreeMap<String, Vec<u32>>>,
 }
 

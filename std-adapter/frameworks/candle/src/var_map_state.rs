@@ -21,19 +21,19 @@ pub struct VarMapState {
 }
 
 impl VarMapState {
-    /// Wraps `variables`. A clone of a `VarMap` refers to the same variables, so the program can keep one.
+    /// Wraps `variables`. A clone of a `VarMap` refers to the same variables, so the program can keep a clone.
     #[must_use]
     pub const fn new(variables: VarMap) -> Self {
         VarMapState { variables, unavailable: None }
     }
 
-    /// The variables.
+    /// Returns the `VarMap` with the variables of the model.
     #[must_use]
     pub const fn variables(&self) -> &VarMap {
         &self.variables
     }
 
-    /// Why the last save or load returned `TensorUnavailable`. `None` if all tensors were available.
+    /// Returns why the last save or load returned `TensorUnavailable`. Returns `None` if all tensors were available.
     #[must_use]
     pub const fn unavailable(&self) -> Option<&Unavailable> {
         self.unavailable.as_ref()
@@ -65,8 +65,8 @@ impl StateDict for VarMapState {
     }
 }
 
-/// Passes one variable to `visitor`. The outer result is the reason why that is impossible; the inner result is the
-/// visitor's.
+/// Passes one variable to `visitor`. The outer result contains the reason if the visitor cannot access the variable.
+/// The inner result is the result of the visitor.
 fn lend<V: TensorVisitor>(name: &str, variable: &Var, visitor: &mut V) -> Result<Result<(), V::Error>, Reason> {
     if name.is_empty() || name.len() > MAX_NAME {
         return Err(Reason::NameLength(name.len()));

@@ -74,7 +74,7 @@ impl Error for CliError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             CliError::Other(error) => error.source(),
-            // `Display` already includes the cause of an I/O error.
+            // No source is returned here, because the message (`Display`) already includes the cause of an I/O error.
             _ => None,
         }
     }

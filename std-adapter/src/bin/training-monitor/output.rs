@@ -11,25 +11,25 @@ pub fn print_line(text: impl fmt::Display) -> Result<()> {
     check_write(writeln!(anstream::stdout().lock(), "{text}"))
 }
 
-/// Writes bytes unchanged.
+/// Writes bytes unchanged to standard output, for example an exported file.
 pub fn write_bytes(bytes: &[u8]) -> Result<()> {
     let mut out = io::stdout().lock();
     check_write(out.write_all(bytes).and_then(|()| out.flush()))
 }
 
-/// Prints JSON with indentation.
+/// Prints a JSON value with indentation to standard output.
 pub fn print_json(value: &serde_json::Value) -> Result<()> {
     print_line(serde_json::to_string_pretty(value).map_err(CliError::other)?)
 }
 
-/// Converts the result of a write to standard output to the result type of the tool. Some commands write to standard
-/// output directly.
+/// Adds the operation and the place "standard output" to a write error. Commands that write to standard output directly
+/// call this function.
 pub fn check_write(result: io::Result<()>) -> Result<()> {
     result.map_err(CliError::io("write", "standard output".as_ref()))
 }
 
-/// Returns the exit code of `verify` or `diff`. If the pipe was closed during the output, the exit code is still the
-/// answer of the command.
+/// Returns the exit code of `verify` or `diff`. If another program closed the pipe during the output, the exit code
+/// still states the result of the command.
 pub fn exit_code(printed: Result<()>, is_positive: bool) -> Result<ExitCode> {
     match printed {
         Err(error) if !error.is_broken_pipe() => Err(error),

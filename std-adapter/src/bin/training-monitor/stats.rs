@@ -42,7 +42,7 @@ impl TensorStats {
         stats
     }
 
-    /// Returns the number of elements that are NaN or infinite.
+    /// Returns the number of elements of the tensor that are NaN or infinite.
     pub const fn non_finite(&self) -> usize {
         self.nan + self.infinite
     }
@@ -65,7 +65,7 @@ pub struct TensorDifference {
 }
 
 impl TensorDifference {
-    /// Compares two slices of the same length.
+    /// Compares the elements of two tensors. The slices `a` and `b` must have the same length.
     pub fn new(a: &[f32], b: &[f32]) -> TensorDifference {
         let mut difference =
             TensorDifference { changed: 0, elements: a.len(), max_abs: None, l2: None, relative: None };

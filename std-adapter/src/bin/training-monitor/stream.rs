@@ -47,7 +47,7 @@ pub struct Object {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content {
     Tensors(Vec<Tensor>),
-    /// A serde value, as the bytes of its postcard encoding.
+    /// An object that is a single serde value. The bytes are its postcard encoding.
     Value(Vec<u8>),
 }
 
@@ -128,7 +128,7 @@ impl Stream {
     }
 
     /// Returns a copy in which each tensor has the shape `[0]` and no elements. The copy contains everything that a
-    /// file of tensors lacks: the run, the handlers, the values, and the order of the objects.
+    /// file of tensors lacks: the state of the run and of the handlers, the serde values, and the order of the objects.
     pub fn template(&self) -> Stream {
         let mut template = self.clone();
         for object in &mut template.objects {

@@ -1,4 +1,5 @@
-//! The rules of the function [`plan`](super::plan), with one method for each rule.
+//! The rules of the function [`plan`](super::plan), with one method for each rule. The function creates a recovery plan
+//! for a checkpoint directory.
 
 use super::{Action, CheckpointFiles, FileEntry, IgnoreReason, IgnoredFile, Plan, RemoveReason};
 use crate::directory::naming::{NameKind, Naming};
@@ -45,7 +46,7 @@ impl SaveFiles {
         (0..count).all(|object| self.has(object, NameKind::Final))
     }
 
-    /// Returns the final names of all files of the given kind.
+    /// Returns the final names (the names after the commit) of all files whose current name is of the given kind.
     fn names(&self, kind: NameKind) -> impl Iterator<Item = &String> {
         self.by_object.values().flatten().filter(move |(found, _)| *found == kind).map(|(_, name)| name)
     }
@@ -62,7 +63,7 @@ impl SaveFiles {
         Some(files.map(|(_, name)| name.clone()).collect())
     }
 
-    /// Records that the plan renames a temporary file to its final name `name`.
+    /// Marks a temporary file as renamed to its final name `name`, because the plan contains this rename.
     fn set_final(&mut self, name: &str) {
         for (kind, file) in self.by_object.values_mut().flatten() {
             if file == name && *kind == NameKind::Temporary {
@@ -72,7 +73,8 @@ impl SaveFiles {
     }
 }
 
-/// Builds a plan by applying the rules in order.
+/// Builds a recovery plan for a checkpoint directory. The planner applies the rules 1 to 6 of the function
+/// [`plan`](super::plan) in this order.
 pub(super) struct Planner<'a> {
     naming: &'a Naming,
     saves: BTreeMap<SaveId, SaveFiles>,
@@ -114,7 +116,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Applies the rules in their order.
+    /// Applies the recovery rules 1 to 6 in this order, and returns the plan.
     pub fn run(mut self) -> Plan {
         self.finish_removals();
         self.complete_commits();

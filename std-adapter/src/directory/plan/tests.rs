@@ -23,7 +23,7 @@ fn rename(from: &str, to: &str) -> Action {
     Action::Rename { from: from.to_owned(), to: to.to_owned(), step: 1 }
 }
 
-/// Returns the sequence number and the file names of each planned checkpoint.
+/// Returns the sequence number and the file names of each checkpoint that exists after the plan is performed.
 fn checkpoints(plan: &Plan) -> Vec<(u32, Vec<&str>)> {
     let listed = plan.checkpoints.iter();
     listed.map(|found| (found.meta.sequence, found.files.iter().map(String::as_str).collect())).collect()

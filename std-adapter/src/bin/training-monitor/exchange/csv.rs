@@ -1,14 +1,14 @@
 //! Reads and writes tensors as CSV. Each element has one line: `tensor,shape,index,value`. A shape has the form
 //! `32x64`. The index counts the elements in row-major order.
 //!
-//! CSV has no place for the state of the run. A tensor without elements has no line.
+//! A CSV file does not contain the state of the run. A tensor without elements has no line.
 
 use super::{NamedTensor, TensorFile};
 use crate::error::{CliError, Result};
 use crate::numbers::{exact, join, parse_f32};
 use std::path::Path;
 
-/// The first line of the file.
+/// The first line of a CSV file of tensors. It names the columns.
 pub const HEADER: &str = "tensor,shape,index,value";
 
 pub fn write(file: &TensorFile) -> Result<Vec<u8>> {

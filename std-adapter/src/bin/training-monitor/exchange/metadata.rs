@@ -18,7 +18,7 @@ pub const NAME: &str = "training_monitor";
 pub struct RunMetadata {
     step: u32,
     iteration: u32,
-    /// The score in the form of `json_f32`.
+    /// The score of the checkpoint, as a JSON number, or as a string if the score is NaN or infinite.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     score: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

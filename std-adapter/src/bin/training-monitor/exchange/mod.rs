@@ -46,7 +46,7 @@ impl Format {
     }
 }
 
-/// The content of a file of tensors.
+/// The content of a file of tensors: the tensors and, in all formats except CSV, optional metadata.
 struct TensorFile {
     tensors: Vec<NamedTensor>,
     metadata: Option<RunMetadata>,

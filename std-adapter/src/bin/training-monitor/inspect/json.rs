@@ -31,7 +31,7 @@ fn leftover(item: &Leftover) -> Value {
     json!({ "place": item.place, "state": item.verdict.label(), "reason": item.reason })
 }
 
-/// Converts a whole inventory.
+/// Converts a whole inventory (all checkpoints and unusable files or slots at a path) to JSON.
 pub fn inventory(inventory: &Inventory) -> Value {
     let kind = match inventory.medium {
         Medium::File => "checkpoint",

@@ -15,7 +15,7 @@ use owo_colors::OwoColorize;
 use std::path::Path;
 use training_monitor::store::flash::layout::SealState;
 
-/// The maximum number of bytes of a value that are shown.
+/// The maximum number of bytes that the tables show of one stored value.
 const MAX_VALUE_BYTES: usize = 32;
 
 /// Prints all checkpoints and all unusable files or slots, and then the selected checkpoint in detail.

@@ -1,8 +1,8 @@
 //! The commit records in a flash dump. A commit record describes the checkpoint in one slot of the flash. The module
 //! `store::flash::layout` of the package `training-monitor` defines the bytes of a record.
 //!
-//! The checksum of a record includes the position of its slot and the size of a slot. If both are unknown,
-//! `DumpRecord::find_slot` tries values until the checksum matches.
+//! The checksum of a record includes the position of its slot and the size of a slot. If the position and the size are
+//! unknown, `DumpRecord::find_slot` tries values until the checksum matches.
 
 use training_monitor::checkpoint::Checksum;
 use training_monitor::store::flash::layout::{self, CommitRecord, RecordBytes, SEAL_LEN, SealState};
@@ -20,7 +20,7 @@ pub struct DumpRecord {
     /// The state of the seal. The store writes the seal after the record, so a complete seal shows that the commit was
     /// completed.
     pub seal: SealState,
-    /// The bytes of the record.
+    /// The bytes of the commit record, as the dump contains them.
     bytes: RecordBytes,
 }
 
@@ -35,8 +35,8 @@ impl DumpRecord {
         Some(DumpRecord { offset, fields, seal, bytes: *bytes })
     }
 
-    /// Returns whether the checksum is correct for a slot of `slot_size` bytes. `slot_offset` is the number of bytes
-    /// from the start of the region to the slot.
+    /// Returns whether the checksum of the commit record is correct for a slot of `slot_size` bytes. `slot_offset` is
+    /// the number of bytes from the start of the region to the slot.
     pub fn matches_slot(&self, slot_offset: usize, slot_size: usize) -> bool {
         let (Ok(offset), Ok(size)) = (u32::try_from(slot_offset), u32::try_from(slot_size)) else { return false };
         CommitRecord::from_bytes::<Crc32Fast>(&self.bytes, offset, size).is_some()

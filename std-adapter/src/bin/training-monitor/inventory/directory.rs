@@ -32,7 +32,7 @@ struct FileContent {
 /// All files of a directory, by their names.
 type Files = BTreeMap<String, FileContent>;
 
-/// Takes the inventory of the directory `path`.
+/// Takes the inventory of the directory `path`: lists all checkpoints and all unusable checkpoint files.
 pub fn read(path: &Path) -> Result<Inventory> {
     let files = read_files(path)?;
     let mut inventory =

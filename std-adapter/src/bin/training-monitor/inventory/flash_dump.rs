@@ -61,7 +61,7 @@ fn parse_range(text: &str) -> std::result::Result<Range<usize>, String> {
     Ok(parse_byte_count(start)?..parse_byte_count(end)?)
 }
 
-/// Takes the inventory of a flash dump.
+/// Takes the inventory of a flash dump: lists all checkpoints and all slots without a usable checkpoint.
 pub fn read(path: &Path, dump: &[u8], geometry: &Geometry) -> Result<Inventory> {
     let mut inventory = Inventory { path: path.to_owned(), medium: Medium::Flash, series: vec![], leftovers: vec![] };
     match geometry.region(dump.len())? {

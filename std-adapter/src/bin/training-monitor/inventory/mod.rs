@@ -45,7 +45,7 @@ pub enum Medium {
 pub struct Series {
     /// The prefix of the file names, or the start address of the flash region as text.
     pub name: String,
-    /// The flash region; `None` for files.
+    /// The flash region that contains the checkpoints; `None` if they are files.
     pub region: Option<Region>,
     /// The checkpoints, from the oldest to the newest.
     pub checkpoints: Vec<Checkpoint>,
@@ -69,7 +69,7 @@ pub struct Checkpoint {
     pub header: StreamHeader,
     /// The checkpoint data. It is stored as one stream with all objects, or as one stream (one file) for each object.
     pub streams: Vec<StoredStream>,
-    /// The flash slot; `None` for files.
+    /// The flash slot (the flash area of one checkpoint) that contains the checkpoint; `None` if it is stored in files.
     pub slot: Option<Slot>,
 }
 
@@ -78,7 +78,7 @@ pub struct Checkpoint {
 pub struct StoredStream {
     /// The file name, or the flash slot and its address.
     pub place: String,
-    /// The size in bytes.
+    /// The size of the stream in bytes.
     pub len: usize,
     /// The CRC-32 at the end of the stream.
     pub crc: u32,
@@ -90,9 +90,10 @@ pub struct StoredStream {
 pub struct Slot {
     /// The index of the slot in its region, from 0.
     pub index: usize,
-    /// The erase count of the slot.
+    /// The number of times that the slot has been erased.
     pub erases: u32,
-    /// The state of the seal, which is the last write of a commit.
+    /// The state of the seal (the last bytes that a commit writes). A complete seal shows that the commit was
+    /// completed.
     pub seal: SealState,
 }
 
@@ -103,7 +104,7 @@ impl Slot {
         self.seal != SealState::Absent
     }
 
-    /// Returns the name of the state of the seal in JSON.
+    /// Returns the name that the JSON output uses for the state of the seal (the last bytes that a commit writes).
     pub const fn seal_label(&self) -> &'static str {
         match self.seal {
             SealState::Absent => "absent",
@@ -139,7 +140,7 @@ pub enum Verdict {
     Foreign,
     /// The checkpoint has a newer format version, which this tool cannot read.
     Newer,
-    /// The slot is free.
+    /// The slot (the flash area of one checkpoint) contains no checkpoint, so it is free for the next save.
     Free,
 }
 
@@ -217,7 +218,7 @@ pub struct Selection {
 }
 
 impl Inventory {
-    /// Takes the inventory of `path`.
+    /// Takes the inventory of `path`: lists all checkpoints and all unusable files or slots.
     pub fn new(path: &Path, geometry: &flash_dump::Geometry) -> Result<Inventory> {
         if path.is_dir() {
             return directory::read(path);

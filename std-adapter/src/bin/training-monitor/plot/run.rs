@@ -1,4 +1,4 @@
-//! A run as its history records it.
+//! A training run, as its history file records it.
 
 use crate::error::{CliError, Result};
 use crate::files;

@@ -15,7 +15,7 @@ use std::fmt::Write as _;
 use std::io::Write;
 use training_monitor_std::chart::{self, NamedRun, Panel};
 
-/// The colors of the runs.
+/// The colors of the curves. Each run has its own color.
 const COLORS: [Color; 6] = [Color::Cyan, Color::Yellow, Color::Green, Color::Magenta, Color::Red, Color::Blue];
 /// The height of a chart in lines.
 const HEIGHT: u16 = 14;

@@ -17,7 +17,7 @@ pub struct CheckpointWatcher {
     last_read: Option<(usize, Instant)>,
 }
 
-/// The values from the checkpoints.
+/// The values that only the checkpoints contain: handler states, erase counts and damage.
 #[derive(Default)]
 pub struct CheckpointStatus {
     /// The handler states in the newest checkpoint.

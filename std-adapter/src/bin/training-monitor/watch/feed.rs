@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-/// An event of a feed.
+/// An event of a feed (the stream of lines from a file, a pipe or a serial port).
 #[derive(Debug, PartialEq)]
 pub enum FeedEvent {
     Line(String),
@@ -25,7 +25,7 @@ pub enum FeedEvent {
 /// The sending end of a feed, in the thread that reads.
 type EventSender = Sender<io::Result<FeedEvent>>;
 
-/// The receiving end of a feed.
+/// The receiving end of a feed. A separate thread reads the lines and sends them to this end.
 pub struct Feed {
     path: PathBuf,
     events: Receiver<io::Result<FeedEvent>>,
@@ -229,8 +229,8 @@ mod tests {
         assert_eq!(next(), FeedEvent::Line("one".to_owned()));
         File::options().append(true).open(&path).unwrap().write_all(b"o\r\n").unwrap();
         assert_eq!(next(), FeedEvent::Line("two".to_owned()));
-        // The new file is longer than the old one. Therefore the length does not show the replacement, and only the
-        // identity of the file does.
+        // The new file is longer than the old one. Therefore the length does not show that the file was replaced. Only
+        // the identity of the file shows it.
         let other = dir.path().join("other");
         std::fs::write(&other, "three and a half\n").unwrap();
         std::fs::rename(&other, &path).unwrap();

@@ -3,7 +3,7 @@
 
 use training_monitor::log;
 
-/// A log line.
+/// A kind of log line that `watch` understands.
 pub struct LogLine {
     pub kind: LineKind,
     /// The defmt format string.
@@ -19,7 +19,7 @@ pub enum LineKind {
     Started,
     /// The run resumes from a checkpoint.
     Resumed,
-    /// The erase counts of a store's slots when the device starts.
+    /// The device has started and reports how often it has erased each slot (flash area) of a store.
     SlotErases,
     /// An epoch is completed.
     Epoch,
@@ -37,7 +37,7 @@ pub enum LineKind {
     Stopped,
 }
 
-/// The meaning of a placeholder.
+/// The meaning of the value that stands for a placeholder of a format string.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Field {
     /// The name of the checkpoint handler.
@@ -46,7 +46,7 @@ pub enum Field {
     Step,
     /// The size of the checkpoint in bytes.
     Bytes,
-    /// The step number of the evicted checkpoint.
+    /// The step number of the evicted checkpoint, which the handler removed after a save.
     EvictedStep,
     /// The number of the epoch.
     Epoch,

@@ -19,12 +19,12 @@ pub const PATIENCE: &str = "patience";
 /// The cause of a failure in an event. A log line does not contain the cause, so this text refers the user to the log.
 const UNKNOWN_CAUSE: &str = "see the log of the device";
 
-/// The meaning of a log line.
+/// The meaning of a log line that the device prints.
 #[derive(PartialEq, Debug)]
 pub enum LogEvent {
     /// A run starts without a checkpoint.
     Started,
-    /// The number of erases of all slots of a store, when the device has started.
+    /// The total number of erases of all slots (flash areas) of a store. The device logs this number when it starts.
     SlotErases { store: String, erases: u32 },
     /// An event that can also occur in a history.
     History(HistoryEvent),

@@ -4,7 +4,7 @@
 //! the fixed text unchanged. A placeholder matches the text before the next fixed text. The sequences `{{` and `}}`
 //! stand for single braces.
 
-/// A parsed format string.
+/// A parsed defmt format string, which log lines are compared with.
 pub struct Pattern {
     segments: Vec<Segment>,
 }
@@ -20,7 +20,7 @@ enum Segment {
 enum ValueType {
     /// An integer. Its placeholders are `{=u8}` to `{=u128}`, `{=i8}` to `{=i128}`, `{=usize}` and `{=isize}`.
     Integer,
-    /// `{=f32}`, `{=f64}`.
+    /// A floating-point number. Its placeholders are `{=f32}` and `{=f64}`.
     Float,
     /// Any text: all other types, and all types with a display hint. A hint can change the notation of a number, for
     /// example to hexadecimal.
@@ -59,9 +59,9 @@ impl ValueType {
 /// The part of a line that may follow the match of a pattern.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Suffix {
-    /// Only white space.
+    /// Only white space may follow, so the pattern must match up to the end of the line.
     None,
-    /// Any text.
+    /// Any text may follow, because a logger can print other text after the message.
     Any,
 }
 

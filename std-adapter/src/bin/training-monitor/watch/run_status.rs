@@ -7,14 +7,15 @@ use std::collections::VecDeque;
 use std::path::Path;
 use training_monitor_std::history::HistoryEvent;
 
-/// The number of messages that are kept for the live view.
+/// The maximum number of messages that are kept for the live view.
 const MAX_MESSAGES: usize = 100;
-/// The number of iterations whose durations are kept.
+/// The maximum number of durations that are kept. The median of these durations is the time per iteration.
 const MAX_DURATIONS: usize = 100;
 
 pub struct RunStatus {
     pub name: String,
-    /// The patience of `EarlyStopping` in this run, if the user passed it.
+    /// The patience of `EarlyStopping` (the number of epochs without improvement before the stop). `None` if the user
+    /// did not pass it.
     pub patience: Option<u32>,
     /// The number of epochs without improvement that `EarlyStopping` still allows. `None` if the log does not contain
     /// it.
@@ -32,13 +33,13 @@ pub struct RunStatus {
     pub resumes: usize,
     pub stop_reason: Option<String>,
     pub saves: usize,
-    /// The last messages.
+    /// The last messages about the run, from the oldest to the newest.
     pub messages: VecDeque<String>,
     /// The durations of the last iterations in seconds.
     durations: VecDeque<f64>,
 }
 
-/// The checkpoints of one handler.
+/// The checkpoints that one checkpoint handler saved.
 pub struct StoreStatus {
     pub name: String,
     /// The step and the score of each kept checkpoint.
@@ -46,7 +47,8 @@ pub struct StoreStatus {
     /// The total size of all saves in bytes.
     pub bytes: u64,
     pub saves: usize,
-    /// The number of erases of all slots. This is the number in the log, plus one for each save after it.
+    /// The number of erases of all slots (the flash areas of the checkpoints). This is the number in the log, plus one
+    /// for each save after that log line.
     pub erases: Option<u32>,
 }
 

@@ -24,13 +24,13 @@ use training_monitor_std::chart::{Panel, smooth};
 /// The minimum time between two redraws.
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The data that a frame shows.
+/// The data that one frame (one redraw) of the live view shows.
 struct View<'a> {
     status: &'a RunStatus,
     checkpoints: &'a CheckpointStatus,
     /// `true` if the chart of the loss has a logarithmic axis.
     is_log: bool,
-    /// `true` if no more lines follow.
+    /// `true` if the history or the log has ended, so that no more lines follow.
     has_ended: bool,
 }
 
@@ -170,8 +170,8 @@ impl View<'_> {
         lines
     }
 
-    /// Returns the text for the remaining patience. The log is newer than the checkpoints, so the number in the log is
-    /// preferred.
+    /// Returns the text for the remaining patience (the number of epochs without improvement that `EarlyStopping` still
+    /// allows). The number in the log is preferred, because the log is newer than the checkpoints.
     fn patience(&self) -> Option<String> {
         let patience = self.status.patience;
         if let Some(left) = self.status.patience_left {
@@ -189,8 +189,8 @@ impl View<'_> {
         })
     }
 
-    /// Returns the lines about flash wear. The checkpoints contain exact erase counts. The less exact counts of the log
-    /// are used only if there are no checkpoints.
+    /// Returns the lines about flash wear. The checkpoints in flash contain the exact erase counts. The estimated
+    /// counts from the log are used only if there are no checkpoints.
     fn wear(&self) -> Vec<Line<'_>> {
         let erases = |number: u32| count(number as usize, "erase");
         if self.checkpoints.erases.is_empty() {

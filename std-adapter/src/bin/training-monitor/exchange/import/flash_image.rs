@@ -16,7 +16,7 @@ use training_monitor::store::flash::Slots;
 use training_monitor::store::{Store, StreamSpec};
 use training_monitor_std::Crc32Fast;
 
-/// The value of an erased byte in a new image. The store on the device accepts any value.
+/// The value of an erased byte in a new flash image. The store on the device accepts any value for erased bytes.
 const ERASED: u8 = 0xFF;
 
 /// Builds the flash image. Returns the bytes of the image, and a text that describes the checkpoint and its slot.
@@ -70,8 +70,8 @@ fn choose_region<'a>(inventory: &'a Inventory, arguments: &Import) -> Result<&'a
 }
 
 /// Returns the step of the checkpoint that must be evicted to make room for the new checkpoint. Returns `None` if a
-/// slot is free. A checkpoint with the same step is evicted first, and otherwise the checkpoint with the lowest rank.
-/// The device would choose the same checkpoint.
+/// slot is free. A checkpoint with the same step is evicted. If there is none, the checkpoint with the lowest rank is
+/// evicted. The device would choose the same checkpoint.
 fn step_to_evict(series: &Series, region: Region, step: u32) -> Option<u32> {
     let is_full = series.checkpoints.len() >= region.slot_count;
     let ranked = series.checkpoints.iter().zip(series.ranks());
@@ -134,7 +134,7 @@ fn save<const SLOTS: usize>(region: &mut [u8], mut stream: &Stream, evicted: Opt
 /// the tool need not know the size of an erase block of the device.
 struct RegionImage<'a> {
     bytes: &'a mut [u8],
-    /// The size of a slot in bytes.
+    /// The size of a slot (the flash area of one checkpoint) in bytes.
     slot_size: usize,
 }
 
