@@ -14,13 +14,13 @@ pub const EVENT_QUEUE: usize = 3;
 pub(crate) mod flag {
     //! The bits of `State::flags`. Each bit is a request that the engine must handle before the next iteration.
 
-    /// The engine must terminate the run.
+    /// If this bit is set, the engine must terminate the run.
     pub const STOP: u8 = 1;
-    /// The engine must terminate the current epoch.
+    /// If this bit is set, the engine must terminate the current epoch.
     pub const STOP_EPOCH: u8 = 2;
-    /// The engine must pass the queued user-defined events to the handlers.
+    /// If this bit is set, the engine must pass the queued user-defined events to the handlers.
     pub const QUEUED: u8 = 4;
-    /// The engine must call `Handler::perform` of every handler, for example to save a checkpoint.
+    /// If this bit is set, the engine must call `Handler::perform` of every handler, for example to save a checkpoint.
     pub const ACTION: u8 = 8;
 }
 

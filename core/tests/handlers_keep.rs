@@ -67,7 +67,8 @@ fn a_run_resumed_after_any_event_has_the_same_output_and_metrics() {
 #[test]
 fn a_run_resumed_without_keep_handlers_differs() {
     assert!(count_differences(|| ()) > 0);
-    // Without `KeepOutput`, a resumed run has no output until its next step.
+    // Without `KeepOutput`, a resumed run has no output until its next step. So at least one resumed run per epoch
+    // differs, and the test has four epochs.
     assert!(count_differences(|| KeepMetrics) >= 4);
     // Without `KeepMetrics`, the metrics of the first epoch are lost when a run is resumed. So each of the more than 30
     // events after the first epoch at which the test interrupts a run gives a difference.

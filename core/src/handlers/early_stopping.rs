@@ -193,7 +193,7 @@ impl EarlyStopping {
         self.patience
     }
 
-    /// Returns the number of further scores in a row without an improvement after which the run stops.
+    /// Returns the remaining patience. The run stops after this number of further scores in a row without improvement.
     #[must_use]
     pub const fn remaining_patience(&self) -> u32 {
         self.patience.saturating_sub(self.progress.counter)
