@@ -35,8 +35,8 @@ const BLOCK: usize = 2048;
 /// the call itself.
 const CALL: usize = 8;
 
-/// The minimum length of a slice for which sums are worthwhile. For a shorter slice, it is faster to check each
-/// element.
+/// The minimum length of a slice that is checked with sums. In a shorter slice, it is faster to check each element for
+/// NaN and infinity.
 const SHORT: usize = 32;
 
 /// Returns whether all elements are finite. The result for an empty slice is true.

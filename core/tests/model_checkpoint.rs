@@ -66,8 +66,8 @@ fn a_nan_score_does_not_enter_the_ranking() {
     let nan = RankedCheckpoint::new(2, Some(f32::NAN));
     assert!(!ranking.accepts(&nan));
     assert_eq!(ranking.insert(nan).map(|evicted| evicted.step), Some(2));
-    // The ranking (the table of kept checkpoints) contains step 1. A new entry of step 1 with a NaN score does not
-    // replace it.
+    // The ranking (the table of kept checkpoints) contains step 1 with the score 0.5. A second checkpoint of step 1 has
+    // a NaN score, so the ranking rejects it, returns it, and keeps the first one.
     assert_eq!(ranking.insert(RankedCheckpoint::new(1, Some(f32::NAN))).map(|evicted| evicted.step), Some(1));
     assert_eq!(ranking.entries(), [RankedCheckpoint::new(1, Some(0.5))]);
 
@@ -127,8 +127,8 @@ fn a_restored_entry_that_does_not_rank_is_evicted() {
     assert_eq!(policy.restore_entry(entry(1, 5.0)), None);
     assert_eq!(policy.restore_entry(entry(2, 1.0)).map(|evicted| evicted.step), Some(2));
     assert_eq!(policy.latest().map(|latest| latest.step), Some(1));
-    // Each call after the restart gets the next step number, starting after the highest one in the store. This number
-    // is 2 here, although checkpoint 2 was evicted.
+    // The number of calls continues at the highest step number in the store, which is 2. Checkpoint 2 was evicted, but
+    // its step number must not be used again.
     assert_eq!(policy.calls(), 2);
     let mut policy = ModelCheckpoint::<1>::by_score().keep_all();
     policy.restore_entry(entry(1, 5.0));

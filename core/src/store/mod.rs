@@ -112,8 +112,8 @@ pub trait Store {
     /// Returns the error of the medium, for example of the flash driver.
     fn stream_count(&mut self, step: u32) -> Result<u32, Self::Error>;
 
-    /// Returns whether the checkpoint with the step number `step` will stay in the store until it is removed. The
-    /// result is false if the commit was interrupted, but the checkpoint is readable. The next save may overwrite such
+    /// Returns whether the commit of the checkpoint with the step number `step` is complete. The result is false if a
+    /// power failure interrupted the commit but the checkpoint is readable. The next save may overwrite such
     /// a checkpoint, so a run that resumes from it must save it again.
     fn is_durable(&mut self, step: u32) -> bool {
         let _ = step;

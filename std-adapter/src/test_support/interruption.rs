@@ -32,9 +32,9 @@ pub enum Interruption {
     /// One bit is unstable: it has a random value in each read. During programming, all other bits are programmed.
     /// During an erase, all other bits are unchanged.
     OneUnstable,
-    /// Reading the granule or the block fails.
+    /// Reading the granule (the smallest unit that the flash can write) or the block fails.
     Unreadable,
-    /// The block is unchanged, but reading one of its granules fails.
+    /// The interrupted erase has changed nothing, but one granule (write unit) of the block can no longer be read.
     OneUnreadable,
     /// All bits of the block are 0.
     Zero,

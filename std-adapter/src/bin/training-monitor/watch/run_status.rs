@@ -1,4 +1,5 @@
-//! The status of the run that `watch` follows. It is updated with each line of the history or of the log.
+//! The status of a training run for the command `watch`, which displays a run while it is executed. Each new line of
+//! the history file or of the device log updates the status.
 
 use super::log::{self, LogEvent};
 use crate::numbers::{count, exact, rounded};
