@@ -88,7 +88,7 @@ from! {
     Run(RunError),
 }
 
-/// The store keeps two checkpoints, so it has three places.
+/// The store keeps two checkpoints. A third place receives the next checkpoint. Each place has 256 bytes.
 type Store = Ram<3, 256>;
 
 /// Simulates a 32-bit hardware counter. It starts near its maximum, so that it soon wraps around.

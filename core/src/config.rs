@@ -1,4 +1,4 @@
-//! The error of all settings.
+//! The error type for invalid settings, for example of handlers and event filters.
 
 use core::fmt;
 

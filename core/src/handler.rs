@@ -120,7 +120,7 @@ pub trait Handler<T: ?Sized, O, X = ()> {
     }
 }
 
-/// A handler that does nothing.
+/// A handler that does nothing, for a run without handlers.
 impl<T: ?Sized, O, X> Handler<T, O, X> for () {
     #[inline(always)]
     fn on_event(&mut self, _: Event, _: &mut T, _: &mut State<O, X>) {}

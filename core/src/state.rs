@@ -58,13 +58,14 @@ pub struct Outcome {
     pub iteration: u32,
 }
 
-/// The state of a run.
+/// The state of a run: its counters, the last output of the step function, and the user's metrics.
 #[derive(Clone, Debug)]
 pub struct State<O, X = ()> {
     pub(crate) counters: Counters,
     /// The number of completed iterations in the current epoch.
     pub(crate) offset: u32,
-    /// The number of batches whose steps are complete, counted since the data last started with its first batch.
+    /// The position in the data: the number of batches that are complete since the data last started with its first
+    /// batch.
     pub(crate) data_offset: u32,
     /// The number of iterations per epoch; 0 while it is unknown.
     pub(crate) epoch_length: u32,
@@ -250,7 +251,7 @@ impl<O, X> State<O, X> {
         self.queue.clear();
     }
 
-    /// Requests a call of [`Handler::perform`](crate::Handler::perform). The engine calls this method of every handler
+    /// Requests a call of [`Handler::perform`](crate::Handler::perform). The engine calls `perform` of every handler
     /// after all handlers have seen the current event.
     #[inline]
     pub fn request_action(&mut self) {

@@ -16,7 +16,7 @@
 
 /// A monotonic clock: its readings never decrease.
 pub trait Clock {
-    /// Ticks since an arbitrary fixed moment.
+    /// Returns the number of ticks since an arbitrary fixed moment. A tick is the unit of the clock.
     fn now(&mut self) -> u64;
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Checkpoints and run records contain such integers.
 
-/// Returns the number of bytes that `value` takes.
+/// Returns the number of bytes that `value` takes as a variable-length integer.
 pub(crate) const fn len(value: u32) -> u32 {
     let mut len = 1;
     let mut rest = value >> 7;

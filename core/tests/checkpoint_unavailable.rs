@@ -194,7 +194,8 @@ fn a_tensor_that_is_unavailable_while_a_checkpoint_is_verified_is_an_error_and_n
         assert_eq!(model, blank(Lent { elements: [0.0; 2], loans }));
         result
     });
-    // The tensor is listed five times: once for each of the four items, and once by `check_complete`.
+    // The check lists the tensor five times: once for each of the four items, and once in `check_complete`.
+    // `with_loans` lets one more listing succeed in each attempt, so five attempts fail.
     assert_eq!(errors, vec![DecodeError::Unavailable; 5]);
 }
 

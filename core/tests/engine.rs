@@ -85,7 +85,8 @@ fn terminate_stops_the_run_directly_after_the_event() {
     assert_eq!(terminate(Event::IterationCompleted, 3), "S ES is f1 ic is f2 ic is f3 ic T C");
     assert_eq!(terminate(Event::EpochCompleted, 1), format!("{FIRST} T C"));
     assert_eq!(terminate(Event::EpochCompleted, 2), format!("{FIRST} ES is f4 ic is f5 ic is f6 ic EC T C"));
-    // A request to stop at Completed, the last event, changes only the stop reason and no event.
+    // Completed is the last event. A request to stop at this event changes the stop reason, but the engine fires no
+    // other events than without the request.
     assert_eq!(terminate(Event::Completed, 2), format!("{FIRST} ES is f4 ic is f5 ic is f6 ic EC C"));
 }
 
@@ -362,7 +363,8 @@ fn a_full_event_queue_is_an_error_and_leaves_the_state_unchanged() {
     assert_eq!(format!("{:?}", engine.state()), before);
     let mut handler = on(Any, |_, _| events += 1);
     assert_eq!(engine.begin_iteration(&mut (), &mut handler), Ok(true));
-    // The handler receives the queued user events, and also Started, EpochStarted and IterationStarted.
+    // The handler receives all `EVENT_QUEUE` queued user events. It also receives three events of the engine: Started,
+    // EpochStarted and IterationStarted.
     assert_eq!(events, 3 + EVENT_QUEUE);
 }
 

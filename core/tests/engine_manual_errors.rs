@@ -79,7 +79,8 @@ fn a_run_resumed_inside_an_iteration_repeats_it_without_an_error() {
     let mut engine = restored(&record_fixture(Phase::IterationStarted, 1, 2, 3));
     assert_eq!(engine.begin_iteration(&mut log, &mut Recorder), Ok(true));
     assert_eq!((engine.state().iteration(), engine.state().offset(), log.len()), (2, 1, 0));
-    // The program must call `end_iteration` for the repeated iteration, too.
+    // The resumed run repeats iteration 2. The program must call `end_iteration` for this iteration before it calls
+    // `begin_iteration` again.
     assert_not_ended(&mut engine, &mut log);
     assert!(engine.end_iteration(0, &mut log, &mut Recorder));
     assert_eq!(log, [Event::IterationCompleted]);

@@ -33,7 +33,8 @@ fn assert_near(actual: f32, expected: f32) {
     assert!((actual - expected).abs() < 1e-6, "{actual} instead of {expected}");
 }
 
-/// Ignite's example "Measuring total time of the epoch". With a real clock, Ignite's page shows 2.003073937026784 s.
+/// Repeats Ignite's example "Measuring total time of the epoch" with a simulated clock. With a real clock, Ignite's
+/// page shows 2.003073937026784 s.
 #[test]
 fn timer_measures_the_total_time() {
     let clock = ScriptedClock::default();
@@ -45,7 +46,8 @@ fn timer_measures_the_total_time() {
     assert_near(timer.seconds(clock.now(), HERTZ), 2.0);
 }
 
-/// Ignite's example "Measuring average time of the epoch". With a real clock, Ignite's page shows 0.2003182829997968 s.
+/// Repeats Ignite's example "Measuring average time of the epoch" with a simulated clock. With a real clock, Ignite's
+/// page shows 0.2003182829997968 s.
 #[test]
 fn timer_measures_the_average_time() {
     let clock = ScriptedClock::default();
@@ -58,8 +60,8 @@ fn timer_measures_the_average_time() {
     assert_near(timer.seconds(clock.now(), HERTZ), 0.2);
 }
 
-/// Ignite's example "Measuring average time it takes to execute a single work() call". With a real clock, Ignite's page
-/// shows 0.10016545779653825 s.
+/// Repeats Ignite's example "Measuring average time it takes to execute a single work() call" with a simulated clock.
+/// With a real clock, Ignite's page shows 0.10016545779653825 s.
 #[test]
 fn timer_measures_the_average_time_of_one_call() {
     let clock = ScriptedClock::default();
@@ -74,8 +76,8 @@ fn timer_measures_the_average_time_of_one_call() {
     assert_near(timer.seconds(clock.now(), HERTZ), 0.1);
 }
 
-/// Ignite's example "Using the Timer to measure average time it takes to process a single batch of examples". The timer
-/// pauses from IterationCompleted to the next IterationStarted, so it does not measure a slow handler.
+/// Repeats Ignite's example "Using the Timer to measure average time it takes to process a single batch of examples".
+/// The timer pauses from IterationCompleted to the next IterationStarted, so it does not measure a slow handler.
 #[test]
 fn timer_measures_the_average_time_of_a_batch() {
     let clock = ScriptedClock::default();
@@ -110,7 +112,8 @@ fn timer_measures_the_last_epoch() {
     assert_eq!((handlers.0.timer.total(), handlers.0.timer.step_count()), (1200, 4));
 }
 
-/// With Ignite's default events the timer measures a whole run.
+/// With Ignite's default events, the timer starts at the beginning of the run and stops at the end. The time before and
+/// after the run is not measured.
 #[test]
 fn timer_measures_a_run() {
     let clock = ScriptedClock::default();
@@ -144,8 +147,8 @@ fn early_stopping_on_an_evaluator_stops_the_trainer() {
     assert_eq!(evaluator.handlers.early_stopping.counter(), 10);
 }
 
-/// Ignite's example `trainer.add_event_handler(Events.ITERATION_COMPLETED, TerminateOnNan())`. The output of the step
-/// function is nested, and one of its numbers is NaN.
+/// Repeats Ignite's example `trainer.add_event_handler(Events.ITERATION_COMPLETED, TerminateOnNan())`. The step
+/// function returns a nested output. In iteration 6, one number of the output is NaN, so the run must stop there.
 #[test]
 fn terminate_on_nan_finds_a_nan_in_a_nested_output() {
     let mut calls = 0;
@@ -163,8 +166,9 @@ fn terminate_on_nan_finds_a_nan_in_a_nested_output() {
     assert_eq!(calls, 6);
 }
 
-/// Ignite's example `ModelCheckpoint('/tmp/models', 'myprefix', save_interval=2, n_saved=2, create_dir=True)`. After
-/// six epochs, Ignite's page shows two files: `myprefix_mymodel_4.pth` and `myprefix_mymodel_6.pth`.
+/// Repeats Ignite's example `ModelCheckpoint('/tmp/models', 'myprefix', save_interval=2, n_saved=2, create_dir=True)`.
+/// After six epochs, Ignite's page shows two files: `myprefix_mymodel_4.pth` and `myprefix_mymodel_6.pth`. The handler
+/// must keep the same two steps.
 #[test]
 fn model_checkpoint_keeps_the_last_two() {
     let mut weights = [0.0_f32; 4];
@@ -175,7 +179,7 @@ fn model_checkpoint_keeps_the_last_two() {
     let kept = handler.policy().kept().iter();
     let names: Vec<_> = kept.map(|kept| format!("myprefix_mymodel_{}.pth", kept.step)).collect();
     assert_eq!(names, ["myprefix_mymodel_4.pth", "myprefix_mymodel_6.pth"]);
-    // The checkpoint contains the weights at the time of its save.
+    // The best checkpoint is from epoch 6. It contains the weights at the time of its save, so the first weight is 6.
     let info = handler.load_best(&mut model).expect("whole").expect("there is one");
     assert_eq!((info.step, weights[0]), (6, 6.0));
 }

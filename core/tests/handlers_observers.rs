@@ -57,7 +57,8 @@ fn the_observer_of_early_stopping_is_called_only_at_its_filter() {
     let mut engine = Engine::new(5);
     engine.run(&mut (), 0..3, &mut original, |(), batch, _| batch).unwrap();
     assert_eq!((calls.get(), original.early_stopping.counter()), (2, 1));
-    // Saving and restoring the handler state must not call the observer (the callback of the handler).
+    // Saving and restoring the handler state must not call the observer (the callback of the handler). So the number of
+    // calls stays 2.
     let record = engine.record::<(), _>(&mut original).unwrap();
     let mut resumed = stopping();
     engine.restore::<(), _>(&record, &mut resumed).unwrap();

@@ -54,7 +54,7 @@ fn states(record: &RunRecord) -> States {
 fn states_in_checkpoint(mut handlers: impl Handler<Model, f32>) -> States {
     let mut model = Named::new("model", [0.0; 2]);
     let mut engine = Engine::new(1).with_epoch_length(10);
-    // The last iteration saves a checkpoint, so this checkpoint describes the end of the run.
+    // The last of these iterations saves a checkpoint. The newest checkpoint therefore describes the end of the run.
     for score in SCORES {
         assert_eq!(engine.begin_iteration(&mut model, &mut handlers), Ok(true));
         model[0] += 1.0;

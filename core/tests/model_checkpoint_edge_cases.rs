@@ -102,7 +102,7 @@ fn a_ram_store_accepts_streams_up_to_its_capacity() {
     assert!(ram.create(&spec(100)).is_ok());
     assert_eq!(ram.create(&spec(101)).err(), Some(RamError::TooLong));
     assert_eq!((ram.stream_count(0), ram.open(0, 0).err()), (Ok(0), Some(RamError::NotFound)));
-    // A writer accepts more bytes than announced, but not more than the capacity of 100 bytes.
+    // The announced length is 1 byte. The writer accepts more bytes than that, up to the capacity of 100 bytes.
     let mut writer = ram.create(&spec(1)).unwrap();
     let mut write = |len| embedded_io::Write::write(&mut writer, &[7; 100][..len]);
     assert_eq!(

@@ -77,7 +77,8 @@ fn the_state_of_a_user_defined_handler_is_restored() {
     assert_eq!(handlers.0, Counter { count, restores });
     assert_eq!(handlers.1, [Counter { count, restores }]);
     assert_eq!(handlers.2, Some(Counter { count, restores }));
-    // The run continues with the second epoch.
+    // The record is from the end of epoch 1. The run therefore performs the five iterations of epoch 2, and the count
+    // rises from 5 to 10.
     engine.run(&mut (), 0..5, &mut handlers, |(), _, _| 0.0).unwrap();
     assert_eq!(handlers.0.count, 10);
 }
@@ -132,7 +133,7 @@ fn counter<const N: u8>() -> Counter<N> {
 #[test]
 fn a_malformed_state_at_any_position_changes_no_handler() {
     let malformed = |number| RestoreError::Malformed { kind: HandlerKind::user(number) };
-    // The saved state is 5, which is not a `bool`.
+    // The saved state is the number 5. A `Flag` expects a `bool`, so its state is malformed.
     assert_eq!(failed_restore!(Flag::<1>, counter::<2>(), counter::<3>()), malformed(1));
     assert_eq!(failed_restore!(counter::<1>(), Flag::<2>, counter::<3>()), malformed(2));
     assert_eq!(failed_restore!(counter::<1>(), counter::<2>(), Flag::<3>), malformed(3));
@@ -150,7 +151,7 @@ fn another_handler_at_any_position_changes_no_handler() {
     assert_eq!(failed_restore!(counter::<9>(), counter::<2>(), counter::<3>()), other(9, 1));
     assert_eq!(failed_restore!(counter::<1>(), counter::<9>(), counter::<3>()), other(9, 2));
     assert_eq!(failed_restore!(counter::<1>(), counter::<2>(), counter::<9>()), other(9, 3));
-    // The handlers 2 and 3 have swapped places. The order must match, so this is an error.
+    // The handlers 2 and 3 have swapped places. `restore` requires the order of the record, so it returns an error.
     assert_eq!(failed_restore!(counter::<1>(), counter::<3>(), counter::<2>()), other(3, 2));
 }
 
@@ -219,7 +220,7 @@ fn a_handler_kind_is_displayed_with_the_name_of_its_handler() {
         (HandlerKind::user(0), 128, "user-defined handler 0"),
         (HandlerKind::user(3), 131, "user-defined handler 3"),
         (HandlerKind::user(127), 255, "user-defined handler 127"),
-        // Only the lowest seven bits of the number are used, so 128 equals 0.
+        // Only the lowest seven bits of the number are used, so the number 128 gives the same kind as the number 0.
         (HandlerKind::user(128), 128, "user-defined handler 0"),
         (HandlerKind::user(255), 255, "user-defined handler 127"),
     ] {

@@ -102,7 +102,8 @@ fn a_stream_may_fill_the_slot_but_not_exceed_it() {
 
     let mut writer = store.create(&spec(max)).unwrap();
     embedded_io::Write::write_all(&mut writer, &bytes).unwrap();
-    // The announced checksum is wrong on purpose. `commit` must detect that it does not match the written bytes.
+    // The announced checksum is wrong on purpose. `commit` must detect that this checksum does not match the written
+    // bytes.
     let wrong = Encoded { len: max, crc: !crc };
     assert_eq!(store.commit(&spec(max).header, &wrong), Err(SlotsError::VerifyFailed));
     let mut writer = store.create(&spec(max)).unwrap();

@@ -52,7 +52,8 @@ fn another_program_can_read_the_record_and_the_stream_of_a_slot() {
         let mut model = Named::new("m", [0.0; 5]);
         let info = checkpoint::load(stream, &mut model, None).unwrap();
         assert_eq!((info.step, model.object), (step, [step as f32; 5]));
-        // `to_bytes` returns the same record. On the flash, the bytes after the record are erased (0xFF).
+        // `to_bytes` encodes the record to the same bytes as on the flash. After these bytes, `to_bytes` returns zeros,
+        // but the flash is erased (0xFF).
         let again = record.to_bytes::<Crc32>(index * SLOT, SLOT);
         assert_eq!((&again[..RECORD_LEN], &again[RECORD_LEN..]), (&bytes[..RECORD_LEN], &[0; 20][..]));
         assert_eq!((&bytes[..4], &bytes[RECORD_LEN..]), (&RECORD_MAGIC[..], &[0xFF; 20][..]));
@@ -68,13 +69,15 @@ fn a_record_is_valid_only_in_its_slot() {
     for (offset, size) in [(0, SLOT), (2 * SLOT, SLOT), (SLOT, 2 * SLOT), (SLOT, 0)] {
         assert_eq!(CommitRecord::from_bytes::<Crc32>(&bytes, offset, size), None, "{offset} {size}");
     }
-    // A program that searches a flash for slots does not know their offsets, so it cannot verify the record.
+    // `from_bytes_unverified` needs no slot offset. A program that searches a flash for slots does not know their
+    // offsets, so it uses this function and does not verify the record.
     assert_eq!(CommitRecord::from_bytes_unverified(&bytes), Some(expected));
     for byte in 0..RECORD_LEN {
         let mut damaged = bytes;
         damaged[byte] ^= 1;
         assert_eq!(CommitRecord::from_bytes::<Crc32>(&damaged, SLOT, SLOT), None, "byte {byte}");
-        // Without the checksum, only the first eight bytes (magic number and version) are checked.
+        // `from_bytes_unverified` checks only the first eight bytes (magic number and version). So it accepts a record
+        // that is damaged after these bytes.
         assert_eq!(CommitRecord::from_bytes_unverified(&damaged).is_some(), byte >= 8, "byte {byte}");
     }
 }

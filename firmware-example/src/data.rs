@@ -99,7 +99,7 @@ pub enum Split {
 }
 
 impl Split {
-    /// The three parts.
+    /// All three parts, in the order training, validation, test.
     pub const ALL: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
 
     /// The permutation of all images. Its first 360 images are the test part, then the validation and training parts

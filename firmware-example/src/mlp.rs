@@ -67,12 +67,12 @@ impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Parameters<IN, HIDD
     pub const ZERO: Self =
         Self { w1: [[0.0; IN]; HIDDEN], b1: [0.0; HIDDEN], w2: [[0.0; HIDDEN]; OUT], b2: [0.0; OUT] };
 
-    /// The tensors as flat slices.
+    /// Returns the weights and biases of both layers as flat slices, in the order `fc1`, `fc2`.
     pub fn slices(&self) -> [&[f32]; 4] {
         [self.w1.as_flattened(), &self.b1, self.w2.as_flattened(), &self.b2]
     }
 
-    /// The tensors as flat mutable slices.
+    /// Returns the weights and biases of both layers as flat mutable slices, in the order `fc1`, `fc2`.
     pub fn slices_mut(&mut self) -> [&mut [f32]; 4] {
         [self.w1.as_flattened_mut(), &mut self.b1, self.w2.as_flattened_mut(), &mut self.b2]
     }
@@ -193,12 +193,12 @@ impl<const IN: usize, const HIDDEN: usize, const OUT: usize> Mlp<IN, HIDDEN, OUT
     }
 }
 
-/// `bias + row · x`, summed from left to right.
+/// Computes `bias + row · x`: the input of one unit. The products are added from left to right.
 fn affine<const N: usize>(row: &[f32; N], x: &[f32; N], bias: f32) -> f32 {
     row.iter().zip(x).fold(bias, |sum, (weight, value)| sum + weight * value)
 }
 
-/// `sums += scale * values`.
+/// Adds `scale * values` to `sums`, element by element.
 fn add_scaled<const N: usize>(sums: &mut [f32; N], values: &[f32; N], scale: f32) {
     for (sum, value) in sums.iter_mut().zip(values) {
         *sum += scale * value;

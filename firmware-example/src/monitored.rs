@@ -53,7 +53,7 @@ pub struct Plan<const TABLE: usize = N_BEST> {
     pub seed: u32,
     /// Maximum number of epochs.
     pub max_epochs: u32,
-    /// Number of consecutive epochs without a lower validation loss after which the run stops.
+    /// The run stops after this number of consecutive epochs without a lower validation loss.
     pub patience: u32,
     /// Number of best checkpoints that are kept, at most `TABLE`.
     pub n_best: u32,
@@ -94,8 +94,7 @@ pub trait RunObserver<E> {
     fn on_iteration(&self, counters: &Counters, loss: f32) {
         let _ = (counters, loss);
     }
-    /// An epoch is complete. `patience` is the number of further epochs without a lower validation loss that early
-    /// stopping allows.
+    /// An epoch is complete. Early stopping allows `patience` further epochs without a lower validation loss.
     fn on_epoch(&self, epoch: u32, validation: Metrics, patience: u32) {
         let _ = (epoch, validation, patience);
     }

@@ -80,9 +80,9 @@ pub struct Sgd<const IN: usize, const HIDDEN: usize, const OUT: usize> {
     pub velocity: Parameters<IN, HIDDEN, OUT>,
     /// Current learning rate. It starts at [`Hyper::learning_rate`] and decays after each epoch.
     pub learning_rate: f32,
-    /// [`Hyper::momentum`].
+    /// Factor for the previous velocity, copied from [`Hyper::momentum`].
     pub momentum: f32,
-    /// [`Hyper::decay`].
+    /// Factor for the learning rate after each epoch, copied from [`Hyper::decay`].
     pub decay: f32,
 }
 

@@ -78,8 +78,8 @@ fn a_run_that_is_killed_at_random_moments_ends_with_the_same_bits() {
         let directory = home.path().join(format!("killed-{run}"));
         loop {
             let mut child = start(&directory);
-            // The delay is between 0.2 ms, which interrupts the program start, and half of the run time, which lets the
-            // run make progress.
+            // The delay is between 0.2 ms and half of the run time. A short delay interrupts the program start. A long
+            // delay lets the run make progress.
             sleep(duration.mul_f64(f64::from(random.next_u32() % 1000) / 2000.0) + Duration::from_micros(200));
             if kills < KILLS && child.try_wait().unwrap().is_none() {
                 child.kill().unwrap();

@@ -29,13 +29,13 @@ fn read_sources(directory: &str) -> Vec<(PathBuf, String)> {
     files
 }
 
-/// The identifier at the start of `text`.
+/// Returns the identifier at the start of `text`.
 fn identifier(text: &str) -> &str {
     let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
     &text[..end]
 }
 
-/// `text` without the generic parameters at its start. `None` if they do not end in this line.
+/// Returns `text` without the generic parameters at its start, or `None` if the parameters do not end in this line.
 fn skip_generics(text: &str) -> Option<&str> {
     if !text.starts_with('<') {
         return Some(text);
@@ -48,8 +48,8 @@ fn skip_generics(text: &str) -> Option<&str> {
     Some(&text[end?.0 + 1..])
 }
 
-/// The type of an `impl` block that starts with `line`: the first identifier after `for`, or after the generic
-/// parameters if there is no `for`.
+/// Returns the type of an `impl` block that starts with `line`. The type is the identifier after `for`. Without `for`,
+/// it is the identifier after the generic parameters.
 fn impl_type(line: &str) -> Option<&str> {
     let rest = skip_generics(line.strip_prefix("impl")?)?;
     let rest = rest.split_once(" for ").map_or(rest, |(_, type_name)| type_name);

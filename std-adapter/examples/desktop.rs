@@ -180,7 +180,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let interrupted = train(&run, Some(350)).expect_err("the run is interrupted");
     println!("interrupted: {interrupted}");
     let resumed = train(&run, None)?;
-    // The newest of all checkpoints is the third one of the series "latest".
+    // The newest of all checkpoints is the third one of the series "latest". It is from iteration 300, so the run
+    // resumes there.
     assert_eq!(resumed, Summary { resumed_at: Some(300), ..expected });
     assert_eq!(resumed.outcome.reason, StopReason::EarlyStopping);
 

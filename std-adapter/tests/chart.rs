@@ -80,8 +80,8 @@ fn chart_shows_all_parts_of_a_run() {
         "val loss",
         "accuracy",
         "time of an iteration, µs",
-        // A label of the duration axis. The axis is scaled for iterations without a save, because the others are rare
-        // and long.
+        // A label of the duration axis, in µs. Iterations with a save are rare and long, so the axis is scaled for the
+        // other iterations.
         ">450</text>",
         "resumed 2 times",
         "save failed",

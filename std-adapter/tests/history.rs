@@ -55,7 +55,7 @@ fn resumed_run_has_no_duplicate_events() {
     assert!(matches!(History::read(&path).unwrap().last(), Some(HistoryEvent::Resumed { iteration: 20, .. })));
     history.record_resume(None).unwrap();
     assert_eq!(History::read(&path).unwrap(), []);
-    // The directory contains no temporary file.
+    // The directory contains only the history file, so no temporary file remains.
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 

@@ -10,7 +10,8 @@ fn a_violation_of_the_driver_contract_is_an_error_or_is_recorded() {
     assert_eq!(flash.write(0, &[0; 3]), Err(ChipError::Contract(NorFlashErrorKind::NotAligned)));
     assert_eq!(flash.erase(0, 1280), Err(ChipError::Contract(NorFlashErrorKind::OutOfBounds)));
     assert_eq!(flash.violations().len(), 3);
-    // A new flash counts as not erased, even though all its bytes have the erased value.
+    // All bytes of a new flash have the erased value, but the flash treats them as not erased. A write before the first
+    // erase is therefore a violation.
     flash.write(8, &[0; 4]).unwrap();
     assert_eq!(flash.violations()[3], Violation::Reprogrammed { at: 8 });
     flash.erase(0, 256).unwrap();

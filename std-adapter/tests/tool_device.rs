@@ -65,8 +65,8 @@ fn frames_and_text_have_the_same_output() {
     assert!(shown.contains("\nepoch 1  loss 0.28987  accuracy"), "{shown}");
     let end = "\nlatest: saved step 12, 19572 bytes, evicted step 11\nstopped: EarlyStopping, after epoch 12";
     assert!(shown.contains(end), "{shown}");
-    // The tool shows a line that it does not interpret with its log level. The text log has no levels, so the test
-    // removes them.
+    // The tool interprets only some lines. It shows every other line with its log level. The text log has no levels, so
+    // the test removes the levels before the comparison.
     assert_eq!(shown.replace("INFO  ", ""), watch_text_log());
 }
 

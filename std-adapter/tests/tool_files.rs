@@ -190,7 +190,7 @@ fn damage_of_any_byte_is_found() {
     let text = check_output(dir.path(), &["verify", "run/latest_model_12.ckpt"], 1);
     assert!(text.contains("4 bytes follow"), "{text}");
     assert_eq!(text.matches("latest_model_12.ckpt").count(), 1, "{text}");
-    // An unreadable path does not stop the others from being checked, and makes the exit code 2.
+    // The tool cannot read the paths `absent` and `missing`. It still checks `run`, and exits with 2.
     let output = run_tool(dir.path(), &["verify", "absent", "run", "missing"]);
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(out.contains("damaged run") && err.contains("read absent") && err.contains("read missing"), "{out}{err}");

@@ -63,10 +63,12 @@ fn regions_and_slots_are_found() {
     };
     assert_eq!(steps(0), checkpoints_of_store::<3>(&mut bytes[BEST..LATEST]));
     assert_eq!(steps(1), checkpoints_of_store::<2>(&mut bytes[LATEST..END]));
-    // The store keeps the removal of a checkpoint in RAM only, so the dump still contains the evicted one.
+    // The store removes a checkpoint from its list in RAM, but not from the flash. So the dump still contains step 1,
+    // which the store evicted.
     assert_eq!(steps(0), [(1, 1), (2, 2), (3, 3)]);
     assert_eq!((found["leftovers"].as_array().unwrap().len(), found["intact"].as_bool()), (0, Some(true)));
-    // The correct geometry as an argument yields the same result; a wrong geometry yields no checkpoint.
+    // The correct geometry (the region and its number of slots) as an argument yields the same checkpoints. A wrong
+    // number of slots yields no checkpoint.
     let region = format!("{BEST}..{LATEST:#x}");
     let given = json_output(dir.path(), &["inspect", "dump.bin", "--json", "--region", &region, "--slots", "3"]);
     assert_eq!(given["series"][0]["checkpoints"], series[0]["checkpoints"]);
@@ -89,7 +91,8 @@ fn damage_and_interrupted_saves_are_distinguished() {
         (code, states.into_iter().filter(|state| state != "free").collect::<Vec<_>>())
     };
     let states = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-    // One bit of a stream, and one bit of a sealed record, is changed.
+    // The first change is one bit of a stream (an encoded checkpoint). The second change is one bit of a sealed record.
+    // In both cases, the tool reports damage.
     assert_eq!(state(&|latest| latest[150] ^= 1), (Some(1), states(&["damaged"])));
     assert_eq!(state(&|latest| latest[21] ^= 1), (Some(1), states(&["damaged"])));
     // The bytes of the commit record are partly or completely erased, as after a power failure during or before its

@@ -105,7 +105,7 @@ fn the_firmware_resumes_from_weights_that_python_trained() {
     let changed = check_output(dir.path(), &["diff", "dump.bin", "new.bin"], 1);
     assert!(changed.contains("4 of 12 differ"), "{changed}");
 
-    // The device loads exactly the weights that Python wrote.
+    // The device loads exactly the weights that Python wrote, so both sums of the bits are equal.
     let mut new = fs::read(path("new.bin")).unwrap();
     let mut loaded = Trainee::<32, 16>::new();
     let slots = Slots::<_, 2>::open(MemoryFlash::<BLOCK>(&mut new[..LATEST]), 0..LATEST as u32).unwrap();
@@ -116,7 +116,7 @@ fn the_firmware_resumes_from_weights_that_python_trained() {
     assert_eq!(sum, python_sum);
     drop(latest);
 
-    // The device resumes both from its own weights and from those of Python, with different results.
+    // One device resumes from its own weights, the other from the weights that Python trained. The results must differ.
     let epoch = Trainee::<32, 16>::BATCHES;
     let (unchanged, observer) = run_firmware(&mut flash, 4);
     assert_eq!(observer.resumed.get(), Some(3 * epoch));

@@ -87,7 +87,7 @@ fn a_growing_history_is_followed_until_the_run_stops() {
 fn a_device_log_is_read_from_standard_input() {
     let mut watch = Command::new(env!("CARGO_BIN_EXE_training-monitor"));
     let mut watch = watch.args(["watch", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    // A logger for terminals adds colours to its lines.
+    // A logger for terminals adds escape sequences for colours to its lines. The tool must ignore these sequences.
     let log = b"\x1b[32mINFO\x1b[39m  started a new run\r\n\
         \x1b[32mINFO\x1b[39m  epoch 1: loss 0.3, accuracy 0.9\r\n\
         \x1b[32mINFO\x1b[0m  best: saved step 1, 19580 bytes\r\n\

@@ -44,7 +44,7 @@ fn the_runner_finds_and_minimizes_a_failing_input() {
     assert_ne!(generate(&FAILING, &[], 5, 9), generate(&FAILING, &[], 6, 9));
 }
 
-/// Saves a checkpoint with one weight and the numbers of `stored`.
+/// Saves a checkpoint with one weight and with the numbers (step, sequence, iteration, score) of `meta`.
 fn save<S: Store>(store: &mut S, meta: CheckpointMeta) -> Result<(), S::Error> {
     use embedded_io::Write;
     use training_monitor::checkpoint::{Contents, Header, encode};

@@ -44,7 +44,8 @@ impl Checksum for Crc32 {
     }
 }
 
-/// Shifts the CRC register by `bits` bits and returns its new value. The register starts with the value `index`.
+/// Computes one entry of a CRC lookup table. Starts with a CRC register of the value `index`, shifts the register by
+/// `bits` bits, and returns its new value.
 const fn shifted(index: u32, bits: u32) -> u32 {
     let mut value = index;
     let mut bit = 0;
@@ -106,8 +107,8 @@ mod imp {
         table
     }
 
-    // There are four separate tables instead of one array of tables, because this is faster on Arm. Each table has its
-    // own base register, so a lookup takes one instruction instead of two.
+    // Four separate tables, one for each byte of a 4-byte word, are faster on Arm than one array of tables. Each table
+    // has its own base register, so a lookup takes one instruction instead of two.
     static LAST: [u32; 256] = table(0);
     static THIRD: [u32; 256] = table(1);
     static SECOND: [u32; 256] = table(2);

@@ -8,7 +8,7 @@ use core::fmt;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum EncodeError<E> {
-    /// The error of the writer or the store.
+    /// The writer or the store returned this error.
     Io(E),
     /// The writer accepted no bytes and reported no error.
     WriteZero,
@@ -92,7 +92,7 @@ impl<E: core::error::Error + 'static> core::error::Error for EncodeError<E> {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum DecodeError<E> {
-    /// The error of the reader or the store.
+    /// The reader or the store returned this error.
     Io(E),
     /// The data ends before the checkpoint is complete.
     Truncated,

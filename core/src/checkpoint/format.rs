@@ -16,15 +16,15 @@ pub struct Header<'a> {
     pub step: u32,
     /// The sequence number of the checkpoint. Each new checkpoint in a store gets a higher number.
     pub sequence: u32,
-    /// The iteration of the engine; 0 if no engine is used.
+    /// The engine's iteration in which the checkpoint is saved; 0 if no engine is used.
     pub iteration: u32,
     /// The score, which can be negative; `None` if there is no score.
     pub score: Option<f32>,
-    /// The name of the score.
+    /// The name of the score, for example "accuracy". `None` if the score has no name.
     pub score_name: Option<&'a str>,
 }
 
-/// The contents of a checkpoint other than its objects.
+/// The contents of a checkpoint except its objects (such as the model), and the settings for writing it.
 #[derive(Clone, Copy, Debug)]
 pub struct Contents<'a> {
     /// The header, which contains for example the step number and the score.
@@ -52,7 +52,8 @@ impl Contents<'_> {
     }
 }
 
-/// The result of writing a checkpoint stream.
+/// The length and the checksum of a checkpoint stream that was written. A stream is a sequence of bytes, such as a
+/// file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Encoded {
@@ -62,7 +63,8 @@ pub struct Encoded {
     pub crc: u32,
 }
 
-/// The result of reading a checkpoint stream.
+/// The properties of a checkpoint stream that was read, such as its step number and its length. A stream is a sequence
+/// of bytes, such as a file.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Info {
@@ -70,7 +72,7 @@ pub struct Info {
     pub step: u32,
     /// The sequence number of the checkpoint in its store.
     pub sequence: u32,
-    /// The iteration of the engine; 0 if no engine is used.
+    /// The engine's iteration in which the checkpoint was saved; 0 if no engine is used.
     pub iteration: u32,
     /// The score, which can be negative; `None` if there is no score.
     pub score: Option<f32>,

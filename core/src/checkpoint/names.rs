@@ -19,7 +19,8 @@ impl NameBuffer {
     /// Creates a name from `parts`, without separators.
     pub fn concat(parts: &[&str]) -> Self {
         let mut name = NameBuffer::default();
-        // An inner module passes an empty name if its own name is too long, so an empty part makes the name invalid.
+        // An empty part makes the whole name invalid, because an inner module passes an empty name if its own name is
+        // too long.
         name.too_long |= parts.iter().any(|part| part.is_empty());
         // Pushes the bytes one by one. Copying a whole slice with `heapless` would add code that can panic at opt-level
         // "s".

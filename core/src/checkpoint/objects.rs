@@ -48,7 +48,8 @@ pub trait StateDict {
     /// Passes every tensor of this object to `visitor`. Every call must pass the same names in the same order.
     ///
     /// # Errors
-    /// Returns the error of the visitor, or [`TensorUnavailable`] if a tensor cannot be accessed.
+    /// Returns the error of `visitor`, for example after a failed write. If a tensor cannot be accessed, returns
+    /// [`TensorUnavailable`].
     fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error>;
 
     /// Passes this object to `visitor` as the field `name` of a larger object. An array is passed as one tensor with
@@ -56,7 +57,8 @@ pub trait StateDict {
     /// `#[derive(StateDict)]` calls this method for every field.
     ///
     /// # Errors
-    /// Returns the error of the visitor, or [`TensorUnavailable`] if a tensor cannot be accessed.
+    /// Returns the error of `visitor`, for example after a failed write. If a tensor cannot be accessed, returns
+    /// [`TensorUnavailable`].
     fn visit_as_field<V: TensorVisitor>(&mut self, name: &str, visitor: &mut V) -> Result<(), V::Error> {
         self.tensors(&mut Prefixed { visitor, prefix: name })
     }
@@ -71,11 +73,12 @@ pub trait Objects {
     /// Passes every object to `visitor`. Every call must pass the same names in the same order.
     ///
     /// # Errors
-    /// Returns the error of the visitor, or [`TensorUnavailable`] if a tensor cannot be accessed.
+    /// Returns the error of `visitor`, for example after a failed write. If a tensor cannot be accessed, returns
+    /// [`TensorUnavailable`].
     fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error>;
 }
 
-/// A visitor that receives the tensors of a state dict.
+/// A visitor that receives the tensors of a state dict (a list of named tensors), for example to save or load them.
 pub trait TensorVisitor {
     /// The error type of the visitor. A state dict can return [`TensorUnavailable`] with the operator `?`, which
     /// converts the error to this type.
@@ -97,7 +100,7 @@ pub trait TensorVisitor {
     /// is a `&mut` reference to a nested array.
     ///
     /// # Errors
-    /// Returns the error of the method that receives the tensor.
+    /// Returns the error of [`visit_tensor`](Self::visit_tensor), for example after a failed write.
     #[inline]
     fn tensor<'t>(&mut self, name: &str, tensor: impl Into<TensorView<'t>>) -> Result<(), Self::Error> {
         self.visit_tensor(name, tensor.into())
@@ -107,7 +110,7 @@ pub trait TensorVisitor {
     /// as in PyTorch. An array is one tensor with the name `name`.
     ///
     /// # Errors
-    /// Returns the error of the method that receives the tensor.
+    /// Returns the first error of this visitor or of the nested module, for example after a failed write.
     fn module<D: StateDict + ?Sized>(&mut self, name: &str, module: &mut D) -> Result<(), Self::Error>
     where
         Self: Sized,
@@ -163,7 +166,7 @@ impl StateDict for ReadOnly<'_> {
     }
 }
 
-/// A visitor that receives the objects of a checkpoint.
+/// A visitor that receives the objects of a checkpoint, for example to save or load them.
 pub trait ObjectVisitor {
     /// The error type of the visitor. An [`Objects`] implementation can return [`TensorUnavailable`] with the operator
     /// `?`, which converts the error to this type.

@@ -36,7 +36,7 @@ pub trait Batches {
     fn get(&mut self, position: Position) -> Option<Self::Batch>;
 }
 
-/// Each element of the slice is one batch. The slice restarts when it ends.
+/// Each element of the slice is one batch. After the last element, the data restarts with the first one.
 impl<'a, B> Batches for &'a [B] {
     type Batch = &'a B;
 
@@ -49,7 +49,7 @@ impl<'a, B> Batches for &'a [B] {
     }
 }
 
-/// Each number in the range is one batch. The range restarts when it ends.
+/// Each number in the range is one batch. After the last number, the data restarts with the first one.
 impl Batches for core::ops::Range<u32> {
     type Batch = u32;
 

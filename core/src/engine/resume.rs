@@ -10,9 +10,9 @@ use crate::state::flag;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Resumed {
-    /// The epoch of the checkpoint.
+    /// The epoch in which the checkpoint was saved.
     pub epoch: u32,
-    /// The iteration of the checkpoint, after which the run continues.
+    /// The iteration in which the checkpoint was saved. The run continues after this iteration.
     pub iteration: u32,
     /// The number of newer checkpoints that the engine skipped because it could not load them.
     pub skipped: u32,

@@ -7,8 +7,8 @@ use crate::state::{Outcome, State, StopReason};
 use core::convert::Infallible;
 use core::fmt;
 
-/// Tells a resumed run which events of its first iteration have already fired: the named event and all events before
-/// it. The variants are in the order in which the events fire.
+/// The events that a resumed run does not fire again in its first iteration. A variant stands for the named event and
+/// all earlier ones. The variants are in the order in which the events fire.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
 enum BatchEvents {
     None,
@@ -83,8 +83,8 @@ impl<O, X> Engine<O, X> {
             let mut resumed_offset = u32::MAX;
             if already_fired == BatchEvents::IterationStarted {
                 resumed_offset = self.state.offset;
-                // The loop below counts each iteration, but the resumed one is already counted. So it is subtracted
-                // here.
+                // The iteration counter already includes the resumed iteration, and the loop below counts this
+                // iteration again. Therefore, 1 is subtracted here.
                 self.state.counters.iteration = self.state.counters.iteration.saturating_sub(1);
             }
             // The fast path: one comparison per iteration is enough while no handler makes a request. `phase` is only
@@ -161,8 +161,9 @@ impl<O, X> Engine<O, X> {
         Position { epoch: self.state.counters.epoch, offset: self.state.offset, data_offset: self.state.data_offset }
     }
 
-    /// Ends the epoch if the data has ended and the length of the epoch was unknown. Otherwise returns false, and the
-    /// run must end. `resumed` is true if the missing batch belongs to a resumed iteration.
+    /// Tries to end the epoch after the data has ended. This is possible only if the length of the epoch was unknown.
+    /// Otherwise returns false, and the run must end. `resumed` is true if the missing batch belongs to a resumed
+    /// iteration.
     #[cold]
     fn try_end_epoch(&mut self, resumed: bool) -> bool {
         if resumed {

@@ -58,7 +58,7 @@ pub enum ThresholdMode {
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EarlyStopping {
-    /// The number of scores in a row without an improvement after which the run stops. It is never 0.
+    /// The patience: the run stops after this number of scores in a row without an improvement. It is never 0.
     patience: u32,
     threshold: f32,
     threshold_mode: ThresholdMode,
@@ -254,7 +254,7 @@ pub trait EarlyStoppingObserver<O, X> {
     fn on_score(&mut self, early_stopping: &EarlyStopping, state: &State<O, X>);
 }
 
-/// The observer that does nothing.
+/// An observer that does nothing. A handler uses it unless the program adds another observer.
 impl<O, X> EarlyStoppingObserver<O, X> for () {
     #[inline(always)]
     fn on_score(&mut self, _: &EarlyStopping, _: &State<O, X>) {}

@@ -80,7 +80,8 @@ pub struct EngineState {
     pub iteration: u32,
     /// The number of completed iterations in the epoch.
     pub offset: u32,
-    /// The number of batches whose steps are complete, counted since the data last started with its first batch.
+    /// The position in the data: the number of batches that are complete since the data last started with its first
+    /// batch.
     pub data_offset: u32,
     /// The number of iterations per epoch; 0 while it is unknown.
     pub epoch_length: u32,

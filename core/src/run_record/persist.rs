@@ -49,14 +49,14 @@ pub trait Persist {
     const KIND: HandlerKind;
     /// The type of the state. Any `serde` type is suitable if its postcard encoding has at most 127 bytes.
     type State: StateCodec;
-    /// Returns the current state.
+    /// Returns the current state of the handler, which a checkpoint then stores.
     fn save(&mut self) -> Self::State;
-    /// Replaces the current state.
+    /// Replaces the current state of the handler with `state`, which was read from a checkpoint.
     fn restore(&mut self, state: Self::State);
 }
 
-/// Saves, checks or restores the states of all handlers of a run. The
-/// method [`Handler::persist`](crate::Handler::persist) receives it as an argument.
+/// Saves, checks or restores the states of all handlers of a run. The engine passes a value of this type to the method
+/// [`Handler::persist`](crate::Handler::persist).
 #[derive(Debug)]
 pub struct HandlerStates<'a>(Access<'a>);
 
@@ -64,7 +64,7 @@ pub struct HandlerStates<'a>(Access<'a>);
 enum Access<'a> {
     Save(&'a mut RunRecord),
     Read {
-        /// The states that no handler has claimed yet.
+        /// The encoded states that no handler has read yet.
         rest: &'a [u8],
         /// False in a first pass, which only checks that all states can be decoded. True in a second pass, which
         /// restores them.
@@ -108,8 +108,8 @@ impl<'a> HandlerStates<'a> {
         state.map(|state| handler.restore(state)).is_some()
     }
 
-    /// Returns a decoder for the next handler state in the record. If there is none, or if it is not of `kind`, stores
-    /// an error and returns `None`.
+    /// Returns a decoder for the next handler state in the record. Stores an error and returns `None` if the record has
+    /// no further state, or if the state is not of `kind`.
     #[inline(never)] // One copy of the code for all handlers.
     fn next(&mut self, kind: HandlerKind) -> Option<StateDecoder<'a>> {
         let Access::Read { rest, error, .. } = &mut self.0 else { return None };

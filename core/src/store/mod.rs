@@ -133,7 +133,7 @@ pub trait Store {
     fn remove(&mut self, step: u32) -> Result<(), Self::Error>;
 }
 
-/// A borrowed store can be used as a store.
+/// A `&mut` reference to a store is a store, too. A handler can therefore borrow a store instead of owning it.
 impl<S: Store> Store for &mut S {
     type Error = S::Error;
     type Writer<'a>

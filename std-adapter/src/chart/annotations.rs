@@ -54,8 +54,8 @@ impl Chart<'_> {
     /// or at the bottom if the loss curve or another label covers the top. A label is omitted if both places are
     /// occupied.
     pub(super) fn draw_annotation_labels(&mut self) -> fmt::Result {
-        // Labels at the top of the panel end at the x-coordinate `free_from[0]`, and labels at the bottom end at
-        // `free_from[1]`.
+        // The x-coordinates at which the labels so far end: `free_from[0]` for labels at the top of the panel, and
+        // `free_from[1]` for labels at the bottom.
         let mut free_from = [0.0; 2];
         for Annotation { x, color, label, .. } in self.annotations() {
             // The yellow of the line is too light for text, so the label has a darker color.

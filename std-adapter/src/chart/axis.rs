@@ -131,7 +131,8 @@ mod tests {
         assert_eq!(ticks, ["0.6", "0.8", "1"]);
         let log = Axis::for_range(ValueRange::of([0.002, 3.0]), 0.0, 1.0);
         assert_eq!(log.ticks(4).into_iter().map(format_number).collect::<Vec<_>>(), ["0.01", "0.1", "1"]);
-        // An axis for no values and an axis for a single value also have a usable range.
+        // An axis without values must still have tick marks. An axis with a single value must map this value to a
+        // finite pixel.
         assert!(!Axis::for_range(ValueRange::of([]), 0.0, 1.0).ticks(4).is_empty());
         assert!(Axis::for_range(ValueRange::of([2.0]), 0.0, 1.0).to_pixel(2.0).is_finite());
     }

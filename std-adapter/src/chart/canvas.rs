@@ -123,8 +123,8 @@ impl Canvas {
     }
 }
 
-/// Returns the height of an image whose panels have these heights. The first panel has its top at the y-coordinate
-/// `top`.
+/// Returns the height of an image. `heights` are the heights of its panels, and `top` is the y-coordinate of the top of
+/// the first panel.
 fn image_height(top: f64, heights: &[f64]) -> f64 {
     let gaps = GAP * heights.len().saturating_sub(1) as f64;
     top + heights.iter().sum::<f64>() + gaps + BOTTOM

@@ -97,8 +97,8 @@ pub(super) fn metric_title(name: &str) -> String {
     name.replace('_', " ")
 }
 
-/// Returns the unit in which a chart shows durations of about this many seconds, and the number of these units in a
-/// second.
+/// Returns the unit for durations of about `seconds` seconds, and the number of these units in one second. For example,
+/// the unit is µs for durations below 1 ms.
 pub(super) const fn time_unit(seconds: f64) -> (&'static str, f64) {
     match seconds {
         seconds if seconds < 1e-3 => ("µs", 1e6),

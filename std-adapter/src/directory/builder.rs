@@ -111,8 +111,8 @@ impl Builder {
     }
 }
 
-/// Returns an error if a name in the directory begins with the prefix, as Ignite does. Temporary files are allowed,
-/// because an interrupted first save leaves them and recovery removes them.
+/// Returns an error if a name in the directory begins with the prefix. Ignite performs the same check. Temporary files
+/// are allowed: an interrupted first save leaves such files, and recovery removes them.
 fn check_empty<F: FileSystem>(location: &Location<F>) -> Result<(), OpenError> {
     let Location { fs, dir, naming, .. } = location;
     let names = fs.names(dir).map_err(DirectoryError::io(Operation::List, dir)).map_err(OpenError::Directory)?;

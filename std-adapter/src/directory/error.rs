@@ -48,8 +48,8 @@ impl fmt::Display for Operation {
     }
 }
 
-/// Why a checkpoint could not be saved, read or removed. No error destroys a committed checkpoint, with one exception:
-/// a save with `atomic(false)` destroys the files that it overwrites.
+/// The reason why a checkpoint could not be saved, read or removed. No error destroys a committed checkpoint, with one
+/// exception: a save with `atomic(false)` destroys the files that it overwrites.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DirectoryError {
@@ -57,13 +57,13 @@ pub enum DirectoryError {
     Io {
         /// The operation that failed.
         operation: Operation,
-        /// The file or the directory that the operation was for.
+        /// The path of the file or the directory on which the operation failed.
         path: PathBuf,
         /// The error of the operating system.
         cause: io::Error,
     },
-    /// A save must create a file, but a file of the same name already exists and belongs to another prefix or to
-    /// another program. Such a file is never overwritten.
+    /// A save must create a file, but a file with this name already exists. The existing file belongs to another prefix
+    /// or to another program, so the save does not overwrite the file.
     FileExists {
         /// The path of the existing file.
         path: PathBuf,

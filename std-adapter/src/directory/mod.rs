@@ -1,4 +1,5 @@
-//! Checkpoints as files, with Ignite's file names, one file for each object, and guarantees after a power failure.
+//! Checkpoints as files. Each object has its own file with the file name that Ignite would use. Committed checkpoints
+//! survive a power failure.
 //!
 //! A [`Directory`] guarantees, also after a power failure at any time:
 //!
@@ -168,9 +169,9 @@ impl<F: FileSystem> Directory<F> {
         let is_of_step = |removal: &PendingRemoval| removal.step == step;
         while let Some(index) = self.pending_removals.iter().position(is_of_step) {
             let Some(PendingRemoval { tombstone_of, files, .. }) = self.pending_removals.get(index) else { break };
-            // The tombstone is a renamed file that marks the unfinished removal. Synchronize the tombstone before
-            // removing the first of the other files, and remove it only after their removal is synchronized. Otherwise
-            // a power failure could leave some files without a tombstone.
+            // The tombstone is a renamed file that marks the unfinished removal. Synchronize the tombstone before the
+            // first of the other files is removed. Remove the tombstone only after the removal of the other files is
+            // synchronized. Otherwise a power failure could leave some files without a tombstone.
             self.location.sync_dir()?;
             files.iter().try_for_each(|name| self.location.remove(name))?;
             self.location.sync_dir()?;

@@ -58,8 +58,8 @@ impl<F: FileSystem> Write for Writer<'_, F> {
 }
 
 impl<F: FileSystem> Directory<F> {
-    /// Creates a file for the next object of a checkpoint. Continues the pending save if `spec` describes the next file
-    /// of that save. Otherwise cancels the pending save and begins a new one.
+    /// Creates a file for the next object of a checkpoint. If `spec` describes the next file of the pending save, the
+    /// new file belongs to that save. Otherwise the function cancels the pending save and begins a new one.
     pub(super) fn create_stream(&mut self, spec: &StreamSpec<'_>) -> Result<Writer<'_, F>, DirectoryError> {
         if self.needs_recovery {
             self.recover()?;
@@ -207,8 +207,8 @@ impl<F: FileSystem> Directory<F> {
         Ok(())
     }
 
-    /// Renames all temporary files to their final names. If a rename fails, the earlier renames are undone. If an
-    /// earlier rename has already replaced an older file, the recovery is started instead.
+    /// Renames all temporary files to their final names. If a rename fails, the function undoes the earlier renames. If
+    /// an earlier rename has already replaced an older file, the function starts the recovery instead.
     fn rename_all(&mut self, names: &[String]) -> Result<(), DirectoryError> {
         let replaces: Vec<bool> = names.iter().map(|name| self.is_replaceable(name)).collect();
         let mut renamed = 0;

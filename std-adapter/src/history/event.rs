@@ -151,8 +151,8 @@ impl HistoryEvent {
         }
     }
 
-    /// Returns whether the event remains in the history after a resume from a checkpoint of `iteration`. Later events
-    /// are removed. A stop event of the iteration `iteration` is also removed, because the resumed run continues.
+    /// Returns whether the event remains in the history after a resume from the checkpoint of `iteration`. The resume
+    /// removes all later events. It also removes a stop event at `iteration`, because the resumed run continues.
     pub(super) fn is_valid_after_resume(&self, iteration: u32) -> bool {
         match self {
             HistoryEvent::Stopped { iteration: stop, .. } => *stop < iteration,
@@ -209,8 +209,8 @@ fn parse_line(line: &[u8]) -> serde_json::Result<HistoryEvent> {
     Ok(event)
 }
 
-/// Rounds each fractional number to the nearest `f64`. `serde_json` can deserialize an `f64` regardless of its enabled
-/// features.
+/// Replaces each fractional number in `value` by the nearest `f64`. `serde_json` can deserialize an `f64` with any
+/// combination of its features.
 fn normalize_numbers(value: &mut Value) {
     match value {
         Value::Number(number) if !number.is_u64() && !number.is_i64() => {
@@ -224,8 +224,8 @@ fn normalize_numbers(value: &mut Value) {
     }
 }
 
-/// Keeps only the last event of each iteration and of each epoch. Duplicates exist because a resumed run can record the
-/// iteration of its checkpoint a second time.
+/// Keeps only the last event of each iteration and of each epoch. A resumed run can record the iteration of its
+/// checkpoint a second time, so the history can contain duplicates.
 pub(super) fn remove_duplicates(mut events: Vec<HistoryEvent>) -> Vec<HistoryEvent> {
     let mut seen = HashSet::new();
     events.reverse();

@@ -90,7 +90,7 @@ pub enum Violation {
 pub enum ChipError {
     /// The power is off, so the chip performs no call.
     PowerOff,
-    /// An interrupted operation made the granule unreadable.
+    /// The call reads a granule (the smallest unit of a write) that an interrupted operation made unreadable.
     Unreadable,
     /// The call violates the contract of the `NorFlash` trait, for example its alignment.
     Contract(NorFlashErrorKind),
@@ -305,7 +305,8 @@ impl Chip {
             _ => (),
         }
         match interruption {
-            // The block is erased, but many of the bits that were programmed before have a random value in each read.
+            // The block is erased, but the interruption makes many of the previously programmed bits unstable: each
+            // read returns a random value for them.
             Interruption::Unstable => {
                 let masks = old.iter().enumerate().map(|(byte, old)| (at + byte, (old ^ erased) & random.byte()));
                 self.unstable.extend(masks.filter(|(_, mask)| *mask != 0));

@@ -69,8 +69,8 @@ impl NameChange {
         if matches!(self, NameChange::Rename(..)) { 3 } else { 2 }
     }
 
-    /// Applies one of the possible effects to `names`. Effect 0 changes nothing, and effect 1 is the complete change.
-    /// Effect 2 exists only for a rename and leaves both names.
+    /// Applies one of the possible effects of the change to `names`, the file names on the medium. Effect 0 changes
+    /// nothing, and effect 1 is the complete change. Effect 2 exists only for a rename and leaves both names.
     fn apply(&self, effect: usize, names: &mut BTreeMap<String, usize>) {
         match self {
             _ if effect == 0 => (),
@@ -147,8 +147,8 @@ fn power_off_error() -> io::Error {
     io::Error::other("the power is off")
 }
 
-/// Converts the power state after an operation to the result of the operation: an error if power failed during the
-/// operation.
+/// Returns the result of an operation: success if the power is on after the operation, and an error if power failed
+/// during the operation.
 fn check_power(is_on: bool) -> io::Result<()> {
     if is_on { Ok(()) } else { Err(power_off_error()) }
 }

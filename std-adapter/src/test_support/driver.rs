@@ -114,8 +114,8 @@ impl<F, D: FnMut(Access) -> FlashFault> FaultyFlash<F, D> {
         self.inner
     }
 
-    /// Performs a call on the wrapped driver. The closure `perform` gets the number of bytes to process: `len`, or a
-    /// smaller multiple of `unit` if the injected fault interrupts the call.
+    /// Performs a call on the wrapped driver. The closure `perform` receives the number of bytes that it must process.
+    /// This number is `len`, or a smaller multiple of `unit` if the injected fault interrupts the call.
     fn call<E>(
         &mut self,
         access: Access,

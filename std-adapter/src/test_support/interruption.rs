@@ -34,7 +34,8 @@ pub enum Interruption {
     OneUnstable,
     /// Reading the granule (the smallest unit that the flash can write) or the block fails.
     Unreadable,
-    /// The interrupted erase has changed nothing, but one granule (write unit) of the block can no longer be read.
+    /// The block has the same content as before the erase, but one granule (write unit) of the block can no longer be
+    /// read.
     OneUnreadable,
     /// All bits of the block are 0.
     Zero,

@@ -57,8 +57,9 @@ pub enum StoreFault {
     None,
     /// The operation returns an error and has no effect, because the wrapped store is not called.
     Before,
-    /// The operation fails after its effect. A read or a flush fails without reaching the wrapped store. Creating a
-    /// stream succeeds.
+    /// The wrapped store performs the operation, and the operation then returns an error. There are two exceptions: a
+    /// read or a flush returns the error without a call of the wrapped store, and creating or opening a stream
+    /// succeeds.
     After,
     /// A read or a write transfers only one byte and succeeds. Other operations succeed normally.
     Short,

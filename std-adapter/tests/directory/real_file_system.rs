@@ -93,7 +93,8 @@ fn two_prefixes_can_share_a_directory() {
     save(&mut short, 2, planned(1, 2).header(1)).unwrap();
     let mut long = Directory::builder(dir.path(), "a_b").open().unwrap();
     save(&mut long, 2, planned(7, 2).header(1)).unwrap();
-    // Opening the prefix `a_b` removes the temporary file of an interrupted save; opening the prefix `a` does not.
+    // The temporary file belongs to an interrupted save with the prefix `a_b`. Opening the prefix `a` must keep the
+    // file, and opening the prefix `a_b` must remove it.
     let temporary = dir.path().join(".a_b_model_9.ckpt.3.tmp");
     fs::write(&temporary, "TMCK").unwrap();
     assert_eq!(steps(&mut reopen(dir.path(), "a")), [1]);
@@ -216,9 +217,10 @@ fn save_into_a_read_only_directory_fails() {
     assert_eq!(steps(&mut reopen(dir.path(), "p")), [1, 3]);
 }
 
-/// Provides a file system of 64 KiB. The function runs the test `test` a second time in a new mount namespace, where
-/// the process can mount a file system. The second run gets the path of that file system; the first run gets `None` and
-/// has only to return. If the system does not allow mounting, the test checks nothing.
+/// Provides a file system of 64 KiB, so that a test can fill the disk. The function runs the test `test` a second time
+/// in a new mount namespace, where the process can mount a file system. In the second run, the function returns the
+/// path of that file system. In the first run, it returns `None`, and the test must return without a check. If the
+/// system does not allow mounting, there is no second run of the test.
 #[cfg(target_os = "linux")]
 fn small_disk(test: &str) -> Option<std::path::PathBuf> {
     use std::process::Command;

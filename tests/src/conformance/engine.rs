@@ -71,7 +71,7 @@ impl Filter {
         if let Some(once) = self.once {
             return Ok(Box::new(event.once(once)?));
         }
-        // `every(1)` matches every event.
+        // A filter without the setting `every` uses `every(1)`, which matches every event.
         let mut filter = event.every(self.every.unwrap_or(1))?;
         if let Some(after) = self.after {
             filter = filter.after(after);

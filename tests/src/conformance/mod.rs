@@ -33,13 +33,13 @@ pub struct TraceResult {
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum Failure {
-    /// The line is not a trace.
+    /// The line of the trace file is not a valid trace.
     Malformed(String),
     /// There is no replay function for this kind.
     UnknownKind(String),
     /// The library or its store returned an error for an action of the recorded program.
     Rejected(String),
-    /// The library returns another value.
+    /// The library returns a value that differs from the recorded value.
     Differs {
         /// The index of the call or log entry.
         index: usize,

@@ -11,7 +11,7 @@ use training_monitor::run_record::RunRecord;
 use training_monitor::{Objects, StateDict};
 use training_monitor_std::directory::{FileName, ScoreText};
 
-/// Collects the content of a stream.
+/// Collects the parts of a checkpoint stream that the library function `inspect` reports.
 #[derive(Default)]
 struct Content {
     score_name: Option<String>,
@@ -145,7 +145,7 @@ pub fn checkpoint_bytes(data: &[u8]) {
             bytes
         }
     };
-    // A correct checksum makes the decoder check the rest of the stream.
+    // Appends a correct checksum to most inputs. Without it, the decoder would not check the rest of the stream.
     if kind / 4 % 4 != 0 {
         let crc = crc32(&bytes);
         bytes.extend(crc.to_le_bytes());
@@ -169,7 +169,8 @@ fn check(bytes: &[u8], scratch: usize) {
     match checkpoint::load(bytes, &mut model, None) {
         Err(error) => {
             assert_eq!(model.bits(), Model::blank().bits(), "a failed load changed the objects");
-            // A valid stream can contain other objects, or a value of another type that ends early.
+            // A load may fail although the stream is valid: the stream can contain other objects or a value of another
+            // type. Such a mismatch must not be reported as a format, version or checksum error.
             let is_mismatch =
                 !matches!(error, DecodeError::NotACheckpoint | DecodeError::Version { .. } | DecodeError::Checksum);
             assert!(is_mismatch || expected.is_none(), "{error} for {expected:?}");

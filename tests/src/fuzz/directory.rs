@@ -97,7 +97,7 @@ struct Entry<'a> {
 
 #[derive(Arbitrary, Debug)]
 enum Name<'a> {
-    /// The name that the library gives the content.
+    /// The file name that the library uses for this content.
     Matching,
     /// The name of a temporary file.
     Temporary,
@@ -105,7 +105,7 @@ enum Name<'a> {
     Tombstone,
     /// Any text.
     Any(&'a str),
-    /// A sequence of [`PIECES`].
+    /// A name that consists of six [`PIECES`] (parts of file names). Each number selects one piece.
     Pieces([u8; 6]),
 }
 
@@ -182,7 +182,7 @@ fn files(input: &Input<'_>, prefix: &str) -> Files {
             Name::Any(name) => name.into(),
             Name::Pieces(pieces) => pieces.iter().map(|piece| PIECES[usize::from(piece % 16)]).collect(),
         };
-        // A directory cannot contain these names.
+        // Adds the file only if a directory can contain its name.
         if !name.is_empty() && !name.contains(['/', '\0']) && name != "." && name != ".." {
             files.insert(name, bytes);
         }

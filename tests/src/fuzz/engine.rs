@@ -66,11 +66,11 @@ fn build_script(input: &Input) -> Script {
             RequestInput::MaxEpochs(epochs) => Request::MaxEpochs(u32::from(epochs % 6)),
         };
         let event = EVENTS.get(usize::from(action.event) % (EVENTS.len() + 1)).copied();
-        // A script action that fires the user event at the user event would never end, so the test removes such
-        // actions.
+        // Whether the action fires a user event in response to a user event. Such a script would never end, so the test
+        // removes the action.
         let is_endless = matches!((event, request), (Some(Event::User(_)), Request::Fire(_)));
-        // The queue holds three events. It can contain user events of the step function and of the following event
-        // together, so a script fires at most two.
+        // Whether the script fires more than two user events, which can exceed the event queue of three entries. The
+        // queue can contain events of the step function and of the following event together.
         let exceeds_queue = fires > 2 && matches!(request, Request::Fire(_));
         (!is_endless && !exceeds_queue).then_some(Action { event, value: u32::from(action.value % 14), request })
     });
@@ -139,7 +139,7 @@ fn new_engine(input: &Input, script: &Script) -> Engine<u32> {
     }
 }
 
-/// Limits the number of batches.
+/// Limits the number of batches in `data`, so that a run is short.
 fn limit(data: Data) -> Data {
     match data {
         Data::Range(batches) => Data::Range(batches % 8),
@@ -178,8 +178,8 @@ pub fn engine(data: &[u8]) {
         assert_eq!(counters, (model.epoch, model.iteration), "run {number} in {input:?}");
         // An iterator cannot be rewound, so only runs over a range can be resumed.
         if let (0, Data::Range(_), Some((length, record))) = (number, data, record_taker.record.take()) {
-            // A run is complete after its last event. From a record of that moment, `run` would start a new run, so the
-            // test does not resume from it.
+            // Resumes only from a record that was taken before the last event. A later record belongs to a complete
+            // run, from which `run` would start a new run.
             if length < log.len() {
                 check_resumed_run(&record, &input, &script, data, &log[start + length..], engine.outcome());
             }

@@ -249,8 +249,8 @@ pub fn guard(data: &[u8]) {
 #[derive(Arbitrary, Debug)]
 struct RankingInput {
     interval: Option<Counter>,
-    /// Whether the caller passes the score to the policy, if there is no interval. Otherwise, the policy has a score
-    /// function.
+    /// The source of the score for a policy without an interval. True: the caller passes the score to the policy.
+    /// False: the policy has a score function.
     passes_score: bool,
     n_saved: Option<u8>,
     or_equal: bool,
@@ -286,7 +286,8 @@ pub fn model_checkpoint(data: &[u8]) {
         }
         (None, true) => configure(ModelCheckpoint::by_score().with_greater_or_equal(input.or_equal), &input),
         (None, false) => {
-            // Only an attached handler calls the score function.
+            // The score function returns NaN, because it is never called: only a handler that is attached to an engine
+            // calls it.
             let policy = ModelCheckpoint::best_by(|_: &State<f32>| f32::NAN);
             configure(policy.with_greater_or_equal(input.or_equal), &input);
         }
@@ -343,7 +344,8 @@ fn run_operations<F>(mut policy: ModelCheckpoint<TABLE, F>, input: &RankingInput
             }
             RankingOperation::RestoreEntry(Counter(step), score) => {
                 let score = score.map(|score| score.0);
-                // A store lists at most one checkpoint of each step.
+                // Skips a step that the ranking already contains, because a store lists at most one checkpoint of each
+                // step.
                 if model.kept.iter().any(|kept| kept.step == *step) {
                     continue;
                 }

@@ -22,7 +22,7 @@ pub mod slots;
 
 use arbitrary::{Arbitrary, Unstructured};
 
-/// A fuzz target.
+/// A fuzz target: a function that tests a part of the library with arbitrary input bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
     /// The name of the target. The directory of its corpus (the committed test inputs) has this name too.

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 const TIME_LIMIT: Duration = Duration::from_secs(20);
 
 thread_local! {
-    /// Whether the runner catches panics of this thread, so that the panic hook must not print them.
+    /// Whether the runner catches the panics of this thread. If true, the panic hook prints no message.
     static CATCHES_PANICS: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -101,7 +101,7 @@ pub fn generate(target: &Target, corpus: &[Vec<u8>], seed: u64, index: u64) -> V
 /// A minimized failing input.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// The input.
+    /// The bytes of the failing input.
     pub data: Vec<u8>,
     /// The message of the panic.
     pub message: String,
@@ -112,9 +112,9 @@ pub struct Failure {
 pub struct Summary {
     /// The number of executed inputs.
     pub executions: u64,
-    /// The run time.
+    /// The total run time of all inputs.
     pub time: Duration,
-    /// The first failure. The run ends with it.
+    /// The first failing input. The run stops after this input.
     pub failure: Option<Failure>,
 }
 
@@ -166,7 +166,7 @@ pub fn run(target: &Target, seed: u64, limit: u64, time: Duration) -> io::Result
     Ok(summary)
 }
 
-/// Returns a smaller input that fails too.
+/// Minimizes a failing input: removes bytes, or sets bytes to 0, as long as the target still fails.
 #[must_use]
 pub fn minimize(target: &Target, data: &[u8]) -> Vec<u8> {
     let mut best = data.to_vec();

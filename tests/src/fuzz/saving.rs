@@ -24,7 +24,7 @@ use training_monitor_std::test_support::store::{FaultyStore, FaultyStoreError, S
 
 #[derive(Arbitrary, Debug)]
 struct Input {
-    /// The save interval; 0 to save by score.
+    /// The number of calls from one save to the next. 0 selects saves by score.
     interval: u8,
     n_saved: u8,
     or_equal: bool,
@@ -163,7 +163,8 @@ fn run_operations<F: GetScore<f32, ()> + Clone>(input: &Input, policy: ModelChec
         let attached = policy.clone().attach(IterationCompleted, FaultyStore::new(medium, decide));
         plan.is_attaching.set(false);
         let Ok(handler) = attached else {
-            // The store could not be listed, and is unchanged. The next turn of the loop tries again.
+            // The store failed to list its checkpoints, and its content is unchanged. The next turn of the loop
+            // attaches again.
             medium = backup;
             continue;
         };
@@ -191,7 +192,7 @@ fn run_operations<F: GetScore<f32, ()> + Clone>(input: &Input, policy: ModelChec
             engine.restart();
             match engine.begin_iteration(&mut objects, &mut handler) {
                 Ok(true) => (),
-                // The save that the resumed run repeated failed, so the run has ended.
+                // A resumed run can repeat a save. If the repeated save fails, the run ends.
                 Ok(false) | Err(RunError::SaveFailed) => continue,
                 Err(error) => panic!("{error:?} in {input:?}"),
             }

@@ -39,7 +39,7 @@ struct ImageInput {
 #[derive(Arbitrary, Debug)]
 enum SlotInput {
     Blank,
-    /// Random bytes from a seed.
+    /// Random bytes, generated from this seed.
     Random(u32),
     /// A valid commit record, an optional seal, and a stream that may be invalid.
     CommitRecord {
@@ -109,7 +109,8 @@ fn read_slot(bytes: &[u8], index: usize) -> Option<(CheckpointMeta, bool)> {
     }
     let score = Some(f32::from_bits(word(28))).filter(|score| !score.is_nan());
     let meta = CheckpointMeta { step: word(20), sequence: word(8), iteration: word(24), score };
-    // A partial seal counts as a seal too. Eight equal bytes are erased flash.
+    // The seal is the second mark of a committed checkpoint. Eight equal bytes are erased flash. All other bytes are a
+    // complete or partial seal, and a partial seal is accepted too.
     let seal = &bytes[64..72];
     let is_complete = &seal[..4] == b"TMSK" && word(68) == !crc;
     Some((meta, is_complete || seal.iter().any(|byte| *byte != seal[0])))
@@ -334,7 +335,8 @@ fn apply<const WRITE: usize>(
         }
         Operation::EraseAhead(len, failure) => {
             set_failure(store, failure);
-            // If every slot holds a checkpoint, no slot can be erased.
+            // Tries to erase a free slot for the next save. If every slot holds a checkpoint, the store has no such
+            // slot.
             let result = store.erase_ahead(u32::from(*len));
             assert!(result.is_ok() || all.len() == SLOTS || store.flash().is_off() || *len > 160, "{input:?}");
         }
@@ -360,7 +362,8 @@ fn apply<const WRITE: usize>(
             }
         }
     }
-    // A power failure that did not happen in this operation must not happen in a later one.
+    // Cancels a planned power failure that this operation did not reach, so that it does not interrupt a later
+    // operation.
     if !store.flash().is_off() {
         store.flash_mut().power_on();
     }

@@ -5,7 +5,7 @@
 /// where a device computes in f32.
 #[derive(Clone, Debug, Default)]
 pub struct EarlyStopping {
-    /// The number of scores in a row without improvement that stops the run.
+    /// The run stops after this number of consecutive scores without an improvement.
     pub patience: u32,
     /// The minimum difference between an improvement and the best score.
     pub threshold: f32,

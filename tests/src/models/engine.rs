@@ -55,14 +55,14 @@ pub struct Engine<'a> {
     has_run: bool,
 }
 
-/// Returned by a function after which the run stops.
+/// The error value of a function, if the run must stop.
 struct RunStopped;
 
-/// Returned by a function after which the epoch ends early.
+/// The error value of a function, if the current epoch must end early.
 struct EpochTerminated;
 
 impl<'a> Engine<'a> {
-    /// An engine before its first run.
+    /// Creates the model of an engine that has not run yet.
     pub fn new(script: &'a Script, configured_length: u32, fails_at: Option<u32>) -> Self {
         Engine {
             script,
@@ -82,7 +82,7 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Runs over `data`.
+    /// Runs the model of the engine over `data`.
     pub fn run(&mut self, data: Data) -> RunResult {
         if data == Data::Range(0) {
             return RunResult::NoData;
@@ -112,7 +112,8 @@ impl<'a> Engine<'a> {
         RunResult::Done(self.stop.unwrap_or(StopReason::MaxEpochs))
     }
 
-    /// Returns `Err(None)` if a request stopped the run.
+    /// Runs the remaining epochs. Returns `Err(None)` if a request stopped the run, and `Err` with a result if the run
+    /// failed.
     fn run_epochs(&mut self, data: Data, iterator: &mut u32) -> Result<(), Option<RunResult>> {
         self.fire_between_epochs(Event::Started)?;
         while self.epoch < self.max_epochs {

@@ -2,10 +2,10 @@
 //! list after each change. The order of calls follows Ignite 0.2.0, repeated saves of one name follow Ignite 0.5.5, and
 //! the rules for NaN and for failed saves follow the documentation of the library.
 
-/// The source of the step numbers.
+/// The number that a checkpoint uses as its step number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, arbitrary::Arbitrary)]
 pub enum StepSource {
-    /// The number of calls.
+    /// The number of calls of the checkpoint policy.
     Calls,
     /// The iteration of the engine.
     Iteration,
@@ -18,9 +18,9 @@ pub enum StepSource {
 pub struct Entry {
     /// The value that ranks the checkpoint.
     pub priority: f64,
-    /// The step.
+    /// The step number of the checkpoint.
     pub step: u32,
-    /// The score.
+    /// The score of the checkpoint, if it has one.
     pub score: Option<f32>,
 }
 
@@ -37,11 +37,11 @@ pub struct ModelCheckpoint {
     pub or_equal: bool,
     /// The source of the step numbers.
     pub step_source: StepSource,
-    /// The number of calls.
+    /// The number of calls of `update`.
     pub calls: u32,
     /// The kept checkpoints from the worst to the best. Of several equal entries, the oldest is first.
     pub kept: Vec<Entry>,
-    /// The committed steps, in order.
+    /// The step numbers of all committed checkpoints, in the order of the commits.
     pub committed: Vec<u32>,
 }
 

@@ -33,7 +33,7 @@ pub struct Item {
     pub data: Vec<u8>,
 }
 
-/// Computes CRC-32/ISO-HDLC.
+/// Computes the checksum CRC-32/ISO-HDLC of `bytes`, one bit at a time.
 pub fn crc32(bytes: &[u8]) -> u32 {
     let bit = |crc: u32, _| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 };
     !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), bit))

@@ -14,7 +14,7 @@ pub struct Timer {
 }
 
 impl Timer {
-    /// A timer that runs since `now`.
+    /// Creates a timer that starts at the tick `now`.
     pub fn new(now: u64, average: bool) -> Self {
         Timer { average, intervals: Vec::new(), since: Some(now), steps: 0 }
     }
@@ -34,8 +34,8 @@ impl Timer {
         self.since = self.since.or(Some(now));
     }
 
-    /// Restores the timer from a record. An interval that was running at `saved` is completed there, and a new one
-    /// starts at `now`.
+    /// Restores the timer from a record of the tick `saved`. If an interval was running at `saved`, it ends there, and
+    /// a new interval starts at the tick `now`.
     pub fn restart(&mut self, saved: u64, now: u64) {
         let is_running = self.since.is_some();
         self.pause(saved);

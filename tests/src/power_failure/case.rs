@@ -29,7 +29,7 @@ pub enum Start {
 pub struct Save {
     /// Whether the checkpoint is so long that it takes two erase blocks of the flash instead of one.
     pub long: bool,
-    /// The score, if scores rank the checkpoints.
+    /// The score of the checkpoint. A ranking by step ignores it.
     pub score: u8,
 }
 
@@ -38,33 +38,33 @@ pub struct Save {
 pub struct PowerFailure {
     /// The number of flash operations that succeed before the interrupted one.
     pub after: u64,
-    /// The effect of the power failure on the cells.
+    /// The effect of the power failure on the flash cells of the interrupted operation.
     pub interruption: Interruption,
-    /// The seed of random effects.
+    /// The seed of the random numbers that some effects on the cells use.
     pub seed: u64,
 }
 
 /// The saves of a test case, and the flash and the ranking that they use.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Workload {
-    /// Bytes of a write granule.
+    /// The size of a write granule (the smallest writable unit) in bytes.
     pub write: usize,
-    /// Bytes of an erase block.
+    /// The size of an erase block (the smallest erasable unit) in bytes.
     pub erase: usize,
     /// The value of an erased byte.
     pub erased: u8,
-    /// The number of slots.
+    /// The number of slots (flash areas of one checkpoint each) in the store.
     pub slots: usize,
     /// The initial content of the flash.
     pub start: Start,
     /// The value that ranks the checkpoints: the step or the score.
     pub order: Order,
-    /// The saves. The first power failure interrupts the last of them.
+    /// The saves in order. The first power failure interrupts the last of these saves.
     pub saves: Vec<Save>,
 }
 
-/// A test case. The first power failure of a bounded case interrupts the last save of the workload. Each further
-/// failure interrupts the save that follows the recovery from the failure before.
+/// A test case. A bounded case has a short list of saves: its first power failure interrupts the last of them. Each
+/// further failure interrupts the save that follows the recovery from the previous failure.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Case {
     /// A workload (a list of saves on one flash) with a given list of power failures.
@@ -76,7 +76,7 @@ pub enum Case {
     },
     /// A long random sequence of saves and power failures.
     Long {
-        /// The seed of the sequence.
+        /// The seed from which the test generates the sequence.
         seed: u64,
     },
 }

@@ -64,7 +64,8 @@ impl<const W: usize, const E: usize> NorFlash for Driver<'_, W, E> {
 fn read(chip: &mut Chip, mistake: Mistake, offset: u32, buffer: &mut [u8]) -> Result<(), ChipError> {
     chip.read(offset, buffer)?;
     let (_, block, _) = chip.geometry();
-    // The store reads 32 bytes at offset 64 of a block only to check a seal.
+    // A seal (the second mark of a checkpoint) is the only data that the store reads as 32 bytes at offset 64 of a
+    // block.
     if mistake == Mistake::FakesSeals && buffer.len() == 32 && offset as usize % block == 64 {
         let mut record = [0; 64];
         chip.read(offset - 64, &mut record)?;
@@ -137,12 +138,12 @@ impl<const W: usize, const E: usize, const SLOTS: usize, C: Checksum> AnySlots f
 pub struct Device<'a, C>(Box<dyn AnySlots + 'a>, PhantomData<C>);
 
 impl<C> Device<'_, C> {
-    /// Returns [`Slots::erases`].
+    /// Returns the erase count of each slot: see [`Slots::erases`].
     pub fn erases(&self) -> Vec<u32> {
         self.0.erases()
     }
 
-    /// Calls [`Slots::erase_ahead`].
+    /// Erases a free slot before the next save: see [`Slots::erase_ahead`].
     pub fn erase_ahead(&mut self, len: u32) -> Result<bool, Error> {
         self.0.erase_ahead(len)
     }

@@ -35,18 +35,19 @@ pub fn run_case<V: StoreVariant>(workload: &Workload, failures: &[PowerFailure])
     simulation.check().map_err(|error| format!("after the next save: {error}"))
 }
 
-/// Receives a function that builds the case, and the result of the case. Building the case is slow, so it is done only
-/// for failed cases.
+/// A function that the explorer calls with each test case. The first argument builds the case, and the second argument
+/// is the result of the case. Building a case is slow, so only failed cases are built.
 pub type Report<'a> = dyn FnMut(&dyn Fn() -> Case, Result<(), String>) + 'a;
 
 /// Runs all test cases of one workload (a list of saves on one flash).
 pub struct Explorer<'a> {
-    /// The workload.
+    /// The saves, the flash and the ranking that all test cases of this explorer use.
     pub workload: &'a Workload,
     /// The maximum number of power failures in one test case. Each failure after the first interrupts the next save.
     pub depth: usize,
-    /// The maximum number of interrupted operations in the last save of the workload, and in each save after a power
-    /// failure. These are the first and the last operations of the save, and one or two between them.
+    /// The maximum numbers of operations that the explorer interrupts in one save: first for the last save of the
+    /// workload, second for each save after a power failure. It selects the first and the last operations of the save,
+    /// and one or two operations between them.
     pub max_operations: [usize; 2],
     /// The function that the explorer calls with each test case and its result.
     pub report: &'a mut Report<'a>,
@@ -74,8 +75,8 @@ impl Explorer<'_> {
         (self.report)(&case, result);
     }
 
-    /// Makes `save` without a power failure, then with a failure in each of its operations. After each failure it calls
-    /// itself for the next save. Returns the error of the uninterrupted save, if any.
+    /// Makes `save` once without a power failure, and then once for each interruption of its operations. After each
+    /// interruption, the function calls itself with the next save. Returns the error of the uninterrupted save, if any.
     fn interrupt<V: StoreVariant>(
         &mut self,
         simulation: &Simulation<V>,
@@ -150,8 +151,8 @@ pub fn run_sequence<V: StoreVariant>(random: &mut Random, sessions: usize) -> Re
             .and_then(|has_failed| simulation.check().map(|()| has_failed))
             .map_err(|error| (power_failures, error))?;
         power_failures += u64::from(result);
-        // Removes the saves that are too old for their checkpoints to be stored, so that the list in the model stays
-        // small.
+        // Removes old saves from the model, so that its list stays small. The store no longer contains their
+        // checkpoints.
         let step = simulation.model.step;
         let acknowledged = simulation.model.acknowledged.clone();
         let can_be_stored = |meta: &CheckpointMeta| meta.step + 200 > step || acknowledged.entries.contains(meta);

@@ -39,7 +39,7 @@ use crate::random::Random;
 use explore::Explorer;
 use std::time::{Duration, Instant};
 
-/// Number of sessions of a long sequence.
+/// The number of sessions in one long random sequence of saves and power failures.
 const SESSIONS: usize = 200;
 
 /// The number of passed and failed cases.
@@ -62,7 +62,7 @@ impl Summary {
     }
 }
 
-/// The part of the bounded workloads and power failures that a run covers.
+/// The selection of workloads (lists of up to three saves) and of power failures that a run covers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Extent {
     /// For `cargo test`: workloads of one save, some workloads of two saves, and few second power failures.
@@ -78,7 +78,7 @@ pub enum Extent {
     Thorough,
 }
 
-/// Returns the bounded workloads on one geometry.
+/// Returns all workloads (lists of up to three saves) for a flash with the given block sizes and erased value.
 fn workloads(geometry: &Geometry) -> Vec<Workload> {
     let (write, erase, erased) = *geometry;
     // All possible orders of one, two and three scores, including equal scores. The digits are the scores of the saves.
@@ -108,7 +108,8 @@ fn workloads(geometry: &Geometry) -> Vec<Workload> {
                 for lengths in 0..1usize << scores.len() {
                     let save = |(index, score): (usize, &u8)| Save { long: lengths >> index & 1 == 1, score: *score };
                     let saves: Vec<Save> = scores.iter().enumerate().map(save).collect();
-                    // A ranking by interval ignores the scores, so one order of scores is enough for it.
+                    // A ranking by interval ignores the scores, so it is combined only with the ascending orders of
+                    // scores.
                     let is_ascending = scores.windows(2).all(|pair| pair[0] < pair[1]);
                     let orders = [is_ascending.then_some(Order::Interval), Some(Order::Score)];
                     for order in orders.into_iter().flatten() {
@@ -121,7 +122,7 @@ fn workloads(geometry: &Geometry) -> Vec<Workload> {
     all
 }
 
-/// Runs the bounded workloads and adds the results to `summary`.
+/// Runs the test cases of all workloads (lists of up to three saves), and adds their results to `summary`.
 pub fn run_bounded<V: StoreVariant>(extent: Extent, geometries: &[Geometry], summary: &mut Summary) {
     for geometry in geometries {
         for (index, workload) in workloads(geometry).iter().enumerate() {
@@ -138,8 +139,8 @@ pub fn run_bounded<V: StoreVariant>(extent: Extent, geometries: &[Geometry], sum
     }
 }
 
-/// Returns the number of power failures in a row for a workload, and the maximum number of operations that are
-/// interrupted in its last save and in each save after a failure.
+/// Returns how much of a workload a run covers. The first number is the maximum number of power failures in a row. The
+/// array contains the maximum numbers of interrupted operations: in the last save, and in each save after a failure.
 fn coverage(extent: Extent, index: usize, workload: &Workload) -> (usize, [usize; 2]) {
     const ALL: usize = usize::MAX;
     let Workload { write, erase, start, .. } = *workload;

@@ -14,7 +14,7 @@ pub enum Order {
     Score,
 }
 
-/// A save that was started.
+/// A save that the test started. A power failure may interrupt it.
 #[derive(Clone, Debug)]
 pub struct Attempt {
     /// The entry that the store should list for the checkpoint.
@@ -33,7 +33,7 @@ pub struct Table {
     pub order: Order,
     /// The maximum number of entries.
     pub capacity: usize,
-    /// The entries, unordered.
+    /// The kept checkpoints, in no particular order.
     pub entries: Vec<CheckpointMeta>,
 }
 

@@ -178,12 +178,13 @@ impl<V: StoreVariant> Simulation<V> {
                 Ok(bytes) if has_valid_checksum::<V::Sum>(&bytes) => {
                     return Err(format!("{meta:?}: wrong data with a valid checksum"));
                 }
-                // An unstable cell: the stream was intact when the store was opened, but a later read gives other bits.
+                // Accepts a stream that an unstable cell damages: it was intact at opening, but this read gives other
+                // bits.
                 _ => (),
             }
         }
-        // A power failure can interrupt a save after its checkpoint is stored completely. Such a checkpoint takes part
-        // in the ranking while it is readable.
+        // The ranking that the store must contain. It includes a checkpoint whose save was interrupted, if the
+        // checkpoint is stored completely and is readable.
         let required = with_acknowledged(model, &intact);
         if let Some(lost) = required.entries.iter().find(|entry| !intact.contains(entry)) {
             return Err(format!("lost: {lost:?}; intact checkpoints: {intact:?}"));

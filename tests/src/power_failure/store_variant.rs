@@ -4,7 +4,7 @@ use super::device::Mistake;
 use training_monitor::checkpoint::{Checksum, Crc32};
 
 /// A variant of [`Slots`](training_monitor::store::flash::Slots): its checksum, its number of kept checkpoints, and the
-/// mistake between the store and the flash.
+/// deliberate mistake of its flash driver.
 pub trait StoreVariant {
     /// The checksum at the end of each stream (the encoded bytes of a checkpoint).
     type Sum: Checksum + 'static;
@@ -50,7 +50,7 @@ impl StoreVariant for UnmodifiedBuiltInSum {
 #[derive(Debug)]
 pub struct NoChecksum;
 
-/// A checksum with a constant value: the CRC-32 of every stream that ends with its own CRC-32.
+/// A checksum that is always the same number. Every stream that ends with its own CRC-32 has this number as its CRC-32.
 #[derive(Default, Debug)]
 pub struct ConstantSum;
 

@@ -154,7 +154,7 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
     }
 }
 
-/// A receiver for the parts of a stream.
+/// A receiver for the parts of a checkpoint stream, such as its run record and its tensors.
 pub(super) trait Sink {
     /// Receives the name of the score.
     fn score_name(&mut self, name: &Name) {

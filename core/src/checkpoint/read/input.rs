@@ -114,7 +114,7 @@ impl<'a> Input<'a> {
         Input { source, position: 0, failure: None }
     }
 
-    /// Records an error, unless an earlier one is recorded.
+    /// Stores `error` in `failure`. If `failure` already contains an earlier error, keeps the earlier one.
     pub fn fail(&mut self, error: DecodeError<()>) {
         self.failure.get_or_insert(error);
     }
@@ -215,7 +215,8 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Reads the elements of a tensor directly into the model.
+    /// Reads the elements of a tensor directly into the slice `into` of the model, so no second copy of the tensor is
+    /// needed.
     pub fn read_elements(&mut self, into: &mut [f32]) {
         if cfg!(target_endian = "little") {
             // Reads blocks of 8 KiB. Each block is still in the cache when its checksum is computed.
@@ -238,18 +239,18 @@ impl<'a> Input<'a> {
     }
 }
 
-/// The input as a source of the `postcard` deserializer.
+/// Lets the `postcard` deserializer read the bytes of a value from the input.
 struct PostcardSource<'b, 'a> {
     input: &'b mut Input<'a>,
     /// The free part of a buffer. Strings and byte arrays of the value are copied into the buffer while they are
     /// deserialized.
     arena: &'b mut [u8],
-    /// A buffer for the bytes of one number, which the deserializer takes temporarily.
+    /// A buffer for the bytes of one number. The deserializer borrows these bytes until it has converted the number.
     temporary: [u8; 16],
 }
 
 impl PostcardSource<'_, '_> {
-    /// Returns an error if the input has failed. The actual error is stored in the input.
+    /// Returns an error to the `postcard` deserializer if the input has failed. The input itself stores the cause.
     fn status(&self) -> postcard::Result<()> {
         if self.input.has_failed() { Err(postcard::Error::DeserializeUnexpectedEnd) } else { Ok(()) }
     }

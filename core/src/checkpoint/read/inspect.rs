@@ -50,7 +50,7 @@ pub trait Inspect {
     }
 }
 
-/// A visitor that ignores all contents.
+/// A visitor that ignores all contents, for a caller that only verifies a checkpoint.
 impl Inspect for () {}
 
 /// Reads a checkpoint, passes its contents to `visitor`, and verifies the checksum with [`Crc32`]. Tensors and values

@@ -20,7 +20,8 @@ pub(super) struct Target<'a> {
 
 /// A visitor that searches the user's objects for a tensor or value, and loads it from the stream.
 struct Search<'b, 'a> {
-    /// The tensor or value to search for. `None` only counts all tensors and values.
+    /// The tensor or value to search for, and the input that contains it. With `None`, the visitor only counts all
+    /// tensors and values.
     target: Option<(Target<'b>, &'b mut Input<'a>)>,
     loading: bool,
     /// The index of the next tensor or value that is listed.
@@ -44,8 +45,8 @@ pub(super) fn find<T: Objects + ?Sized>(
     let result = objects.objects(&mut search);
     let matched_index = search.matched_index;
     if result.is_err() {
-        // An unavailable tensor is the only failure that is not recorded yet. If another error is already recorded,
-        // `fail` does not change it.
+        // If no other error is recorded, the objects stopped the search because they cannot access a tensor. An error
+        // that is already recorded stays unchanged.
         input.fail(DecodeError::Unavailable);
     }
     matched_index

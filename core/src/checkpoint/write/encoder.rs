@@ -143,8 +143,8 @@ impl<'a> Encoder<'a> {
     fn visit<T: Objects + ?Sized>(&mut self, pass: EncodePass, objects: &mut T) {
         self.pass = pass;
         if self.output.failure.is_none() {
-            // An unavailable tensor is the only failure that is not recorded yet. If another error is already recorded,
-            // `fail` does not change it.
+            // If no other error is recorded, the objects stopped the listing because they cannot access a tensor. An
+            // error that is already recorded stays unchanged.
             if objects.objects(self).is_err() {
                 self.output.fail(EncodeError::Unavailable);
             }
@@ -202,7 +202,8 @@ impl<'a> Encoder<'a> {
         false
     }
 
-    /// Counts one tensor or value. Fails in the checking pass if a checkpoint cannot contain that many.
+    /// Counts one tensor or value. In the checking pass, reports an error if there are more than a checkpoint can
+    /// contain.
     fn count_item(&mut self) {
         self.item_count = self.item_count.saturating_add(1);
         if self.pass == EncodePass::Check && self.item_count > MAX_ITEMS as u32 {
@@ -212,7 +213,8 @@ impl<'a> Encoder<'a> {
 
     fn write_tensor(&mut self, name: &str, shape: &[u32], elements: &[f32]) {
         let output = &mut self.output;
-        // The elements are checked once, in the pass that measures the length. The pass that writes does not repeat it.
+        // The pass that measures the length checks the elements for NaN and infinity. The pass that writes does not
+        // repeat this check.
         if output.is_measuring() && !self.contents.allow_non_finite && !crate::finite::all_finite(elements) {
             return output.fail(EncodeError::NonFinite);
         }
@@ -233,7 +235,7 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// The output as a destination of the `postcard` serializer.
+/// Lets the `postcard` serializer write the bytes of a value to the output.
 struct PostcardSink<'b, 'a>(&'b mut Output<'a>);
 
 impl postcard::ser_flavors::Flavor for PostcardSink<'_, '_> {

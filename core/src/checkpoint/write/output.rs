@@ -33,7 +33,7 @@ pub(super) trait ChecksummedSink {
     fn flush(&mut self) -> bool;
 }
 
-/// The only implementation of [`ChecksummedSink`].
+/// A writer of type `W` and a checksum of type `C`. This struct is the only implementation of [`ChecksummedSink`].
 pub(super) struct ChecksummedWriter<'a, C, W: Write> {
     pub writer: &'a mut W,
     pub crc: C,
@@ -84,7 +84,8 @@ fn write_summed(sink: &mut Option<&mut dyn ChecksummedSink>, bytes: &[u8]) -> bo
     })
 }
 
-/// The output of the encoder.
+/// The output of the encoder. It collects small fields in a buffer, and passes full buffers and large slices to the
+/// writer.
 pub(super) struct Output<'a> {
     /// The writer; `None` if the stream is only measured.
     sink: Option<&'a mut dyn ChecksummedSink>,
@@ -102,12 +103,12 @@ impl<'a> Output<'a> {
         Output { sink, buffer: [0; BUFFER + CHECKSUM], used: 0, len: 0, failure: None }
     }
 
-    /// Whether the output only measures the stream.
+    /// Returns whether the output only measures the length of the stream and writes nothing.
     pub fn is_measuring(&self) -> bool {
         self.sink.is_none()
     }
 
-    /// Records an error, unless an earlier one is recorded.
+    /// Stores `error` in `failure`. If `failure` already contains an earlier error, keeps the earlier one.
     pub fn fail(&mut self, error: EncodeError<()>) {
         self.failure.get_or_insert(error);
     }

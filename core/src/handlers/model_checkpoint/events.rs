@@ -15,14 +15,15 @@ pub enum CheckpointEvent<'a, E> {
         decision: SaveDecision,
         /// The size of the checkpoint in bytes.
         bytes: u32,
-        /// The step number of the checkpoint that the save evicted, if any.
+        /// The step number of the evicted checkpoint, which lost its place in the ranking. `None` if no checkpoint was
+        /// evicted.
         evicted: Option<u32>,
     },
     /// A checkpoint could not be saved.
     SaveFailed {
         /// The step number and the score of the checkpoint.
         decision: SaveDecision,
-        /// The error that made the operation fail.
+        /// The cause of the failed save.
         error: &'a EncodeError<E>,
         /// Whether the handler now tries again to save this checkpoint.
         retrying: bool,
@@ -32,14 +33,14 @@ pub enum CheckpointEvent<'a, E> {
     EvictionFailed {
         /// The step number of the checkpoint.
         step: u32,
-        /// The error that made the operation fail.
+        /// The cause of the failed removal.
         error: &'a E,
     },
     /// A checkpoint could not be loaded. Another one is tried next.
     LoadFailed {
         /// The step number of the checkpoint.
         step: u32,
-        /// The error that made the operation fail.
+        /// The cause of the failed load.
         error: &'a DecodeError<E>,
     },
 }
@@ -47,11 +48,11 @@ pub enum CheckpointEvent<'a, E> {
 /// A function that a [`CheckpointHandler`](super::CheckpointHandler) calls for each event. Closures
 /// `FnMut(&CheckpointEvent<E>)` implement this trait. The type `()` stands for no observer.
 pub trait CheckpointObserver<E> {
-    /// Handles one event.
+    /// Receives one event of a checkpoint handler, for example to print it.
     fn on_checkpoint_event(&mut self, event: &CheckpointEvent<'_, E>);
 }
 
-/// The observer that does nothing.
+/// An observer that does nothing. A handler uses it unless the program adds another observer.
 impl<E> CheckpointObserver<E> for () {
     #[inline]
     fn on_checkpoint_event(&mut self, _: &CheckpointEvent<'_, E>) {}

@@ -76,8 +76,8 @@ pub struct CheckpointHandler<const N: usize, W, S: Store, F, B = ()> {
     pending: Option<SaveDecision>,
     /// How much of the pending save the store already contained when the run was resumed after a restart.
     prior_write: PriorWrite,
-    /// The highest sequence number that a stored checkpoint can have. Each attempt to save takes the next number.
-    /// Failed attempts count, because they may have reached the medium.
+    /// The highest sequence number that a stored checkpoint can have. Each attempt to save takes the next number. A
+    /// failed attempt also uses its number, because a part of its checkpoint may be on the medium.
     sequence: u32,
     /// The minimum number of iterations between two saves.
     min_interval: u32,

@@ -316,8 +316,9 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
     /// Returns the newest checkpoint that is kept.
     #[must_use]
     pub fn latest(&self) -> Option<RankedCheckpoint> {
-        // The filter removes a checkpoint only before the first commit: every commit that the ranking accepts becomes
-        // the latest checkpoint, and only such a commit can evict an older one.
+        // The filter has an effect only before the first commit, if `latest` is not in the ranking. Each commit that
+        // the ranking accepts sets `latest` to the new checkpoint. Therefore, `latest` is in the ranking after such a
+        // commit.
         self.latest.filter(|latest| self.keep_all || self.is_kept(latest.step))
     }
 

@@ -88,8 +88,8 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         self.newest_before(iteration.checked_add(1)).filter(|meta| meta.iteration == iteration)
     }
 
-    /// Returns the part of the save `pending` that the store already contains. `iteration` is the iteration in which
-    /// the save was decided.
+    /// Returns how much of the save `pending` the store already contains. `iteration` is the iteration in which the
+    /// handler decided to save.
     #[inline(never)] // Keeps its copies of checkpoint metadata off the stack of its callers.
     pub(super) fn find_prior_write(&mut self, pending: Option<SaveDecision>, iteration: u32) -> PriorWrite {
         match (pending, self.at_iteration(iteration)) {

@@ -1,4 +1,4 @@
-//! A blocking flash driver over an async one.
+//! A blocking flash driver that wraps an async flash driver.
 
 use core::future::Future;
 use core::hint::spin_loop;
@@ -105,7 +105,7 @@ impl<F> BlockingNorFlash<F> {
         BlockingNorFlash { flash }
     }
 
-    /// Returns the async driver.
+    /// Returns a reference to the async flash driver.
     pub const fn inner(&self) -> &F {
         &self.flash
     }
@@ -116,7 +116,7 @@ impl<F> BlockingNorFlash<F> {
         &mut self.flash
     }
 
-    /// Returns the async driver.
+    /// Discards the wrapper and returns the async flash driver.
     pub fn into_inner(self) -> F {
         self.flash
     }

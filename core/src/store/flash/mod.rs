@@ -219,7 +219,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         Ok(self.erase_block(index, required)? >= required)
     }
 
-    /// Returns the flash driver.
+    /// Returns a reference to the flash driver of the store.
     pub const fn flash(&self) -> &F {
         &self.flash
     }
@@ -230,7 +230,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         &mut self.flash
     }
 
-    /// Returns the flash driver.
+    /// Discards the store and returns its flash driver.
     pub fn into_inner(self) -> F {
         self.flash
     }
@@ -240,7 +240,8 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         self.start.wrapping_add(to_u32(index).wrapping_mul(self.size))
     }
 
-    /// Returns how many bytes of a slot are used by a checkpoint of `len` bytes.
+    /// Returns the number of bytes of a slot that a checkpoint of `len` bytes needs, including the commit record and
+    /// the seal before the checkpoint.
     fn bytes_required(&self, len: u32) -> Result<u32, SlotsError<F::Error>> {
         let max = self.max_stream_len();
         if len > max { Err(SlotsError::TooLong { len, max }) } else { Ok(STREAM_OFFSET.saturating_add(len)) }

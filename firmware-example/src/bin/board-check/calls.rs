@@ -36,7 +36,7 @@ fn may_call(caller: &str, callee: &str) -> bool {
 pub enum Call {
     /// The address of a function, or of an instruction in the same function.
     To(u64),
-    /// The address in a register.
+    /// An address in a register. The machine code does not show which function it is.
     Pointer,
 }
 
@@ -241,12 +241,12 @@ impl<'a> Code<'a> {
 pub fn pushed(thumb: bool, word: u32) -> u64 {
     let bit = |from: u32, to: u32| (word >> from & 1) << to;
     let size = match word {
-        // push, push.w, sub sp
+        // The Thumb instructions that allocate stack: push, push.w and sub sp.
         0xB400..=0xB5FF if thumb => (word & 0x1FF).count_ones() * 4,
         0xE92D_0000..=0xE92D_FFFF if thumb => (word & 0xFFFF).count_ones() * 4,
         0xB080..=0xB0FF if thumb => (word & 0x7F) * 4,
         _ if thumb => 0,
-        // c.addi16sp, c.addi sp, addi sp, each with a negative immediate
+        // The RISC-V instructions that allocate stack: c.addi16sp, c.addi sp and addi sp. Their operand is negative.
         _ if word & 0xFFFF_FF83 == 0x7101 => 512 - (bit(4, 8) | bit(3, 7) | bit(5, 6) | bit(2, 5) | bit(6, 4)),
         _ if word & 0xFFFF_FF83 == 0x1101 => 32 - (word >> 2 & 31),
         _ if word & 0x800F_FFFF == 0x8001_0113 => 4096 - (word >> 20),
@@ -267,12 +267,12 @@ fn relative(address: u64, offset: i64) -> Option<Call> {
 /// The target of the Thumb instruction `word` at `address`, if it is a call or an unconditional jump.
 pub fn thumb_call(address: u64, word: u32) -> Option<Call> {
     match word {
-        // blx register, and bx register except bx lr, which is a return
+        // Calls and jumps through a register: blx and bx. The instruction bx lr is a return and is not included.
         0x4780..=0x47FF => Some(Call::Pointer),
         0x4700..=0x477F if word >> 3 & 15 != 14 => Some(Call::Pointer),
-        // b, short
+        // The short (16-bit) jump instruction b.
         0xE000..=0xE7FF => relative(address + 4, signed(word & 0x7FF, 11) * 2),
-        // bl and b.w
+        // The call instruction bl and the long (32-bit) jump instruction b.w.
         _ if word & 0xF800_8000 == 0xF000_8000 && word & 0x1000 != 0 => {
             let sign = word >> 26 & 1;
             let bit = |index: u32| !(word >> index ^ sign) & 1;
@@ -288,23 +288,24 @@ pub fn thumb_call(address: u64, word: u32) -> Option<Call> {
 pub fn riscv_call(address: u64, word: u32, previous: u32) -> Option<Call> {
     let rd = word >> 7 & 31;
     match word & 0x7F {
-        // jal, which is also used as a jump
+        // The instruction jal, which is a call or a jump.
         0x6F => {
             let offset =
                 (word >> 31) << 20 | (word >> 12 & 0xFF) << 12 | (word >> 20 & 1) << 11 | (word >> 21 & 0x3FF) << 1;
             relative(address, signed(offset, 21))
         }
-        // jalr; a preceding auipc with the same register determines the target address
+        // The instruction jalr, which jumps through a register. A preceding auipc with the same register determines the
+        // target.
         0x67 => {
             let register = word >> 15 & 31;
             if previous & 0x7F == 0x17 && previous >> 7 & 31 == register {
                 let offset = i64::from((previous & 0xFFFF_F000).cast_signed()) + signed(word >> 20, 12);
                 return address.checked_sub(4).and_then(|auipc| relative(auipc, offset));
             }
-            // jalr zero, ra is a return.
+            // The instruction jalr zero, ra is a return, so it has no target.
             (rd != 0 || register != 1).then_some(Call::Pointer)
         }
-        // c.jal and c.j, whose 11 immediate bits are permuted
+        // The call c.jal and the jump c.j. The 11 bits of their offset are permuted.
         _ if word >> 16 == 0 && matches!(word & 0xE003, 0x2001 | 0xA001) => {
             let bit = |from: u32, to: u32| (word >> from & 1) << to;
             let offset = bit(12, 11)
@@ -317,7 +318,8 @@ pub fn riscv_call(address: u64, word: u32, previous: u32) -> Option<Call> {
                 | bit(2, 5);
             relative(address, signed(offset, 12))
         }
-        // c.jalr, and c.jr except c.jr ra, which is a return
+        // Calls and jumps through a register: c.jalr and c.jr. The instruction c.jr ra is a return, so it has no
+        // target.
         _ if word >> 16 == 0 && matches!(word & 0xF07F, 0x8002 | 0x9002) && rd > 0 => {
             (word & 0x1000 != 0 || rd != 1).then_some(Call::Pointer)
         }

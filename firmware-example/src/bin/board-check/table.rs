@@ -90,7 +90,7 @@ fn percent_change(before: f64, value: f64) -> String {
     if before > 0.0 { format!(" by {:.1} %", (value / before - 1.0).abs() * 100.0) } else { String::new() }
 }
 
-/// One line of the budget file.
+/// One line of the budget file: a name of a measured number and its limit.
 struct Budget {
     name: String,
     limit: f64,

@@ -108,7 +108,7 @@ impl Read for Buffer {
     }
 }
 
-/// Receives all parts of a checkpoint stream.
+/// Receives all parts of a checkpoint stream from the function `inspect`.
 struct Inspector;
 
 impl Inspect for Inspector {

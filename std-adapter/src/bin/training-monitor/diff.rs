@@ -36,7 +36,7 @@ pub struct Diff {
     pub geometry: Geometry,
 }
 
-/// The result of the comparison of one tensor or value.
+/// The result of the comparison of one tensor or one value in the two checkpoints.
 enum Comparison<'a> {
     /// Both checkpoints have a tensor of this name and shape.
     Tensors { name: String, difference: TensorDifference },

@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why a command failed.
+/// The reason why a command of the tool failed.
 #[derive(Debug)]
 pub enum CliError {
     /// The operating system reported an error.
@@ -18,7 +18,7 @@ pub enum CliError {
         path: PathBuf,
         cause: io::Error,
     },
-    /// The file has another kind than the command expects.
+    /// The kind of the file is not the kind that the command expects. For example, the file is no checkpoint.
     WrongFile { path: PathBuf, expected: &'static str, found: String },
     /// The file has the expected kind, but the command cannot use its content.
     Content { path: PathBuf, reason: String },
@@ -74,7 +74,8 @@ impl Error for CliError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             CliError::Other(error) => error.source(),
-            // No source is returned here, because the message (`Display`) already includes the cause of an I/O error.
+            // Return no source. The message (`Display`) already includes the cause of an I/O error, so a source would
+            // repeat the cause.
             _ => None,
         }
     }

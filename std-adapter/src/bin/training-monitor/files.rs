@@ -16,15 +16,15 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let temp = PathBuf::from(temp);
     let written = std::fs::write(&temp, bytes).and_then(|()| std::fs::rename(&temp, path));
     written.map_err(|cause| {
-        // The write has failed, and this error is returned to the user. An error of removing the temporary file is
-        // ignored, because it would not help the user.
+        // The write has failed, and the function returns the error of the write. An error while removing the temporary
+        // file is ignored, because it would not help the user.
         let _ = std::fs::remove_file(&temp);
         CliError::Io { action: "write", path: path.to_owned(), cause }
     })
 }
 
-/// Returns whether a file begins like a checkpoint, a zip archive, a NumPy array or an ELF program. Such a file is not
-/// the log of a device.
+/// Returns whether a file begins like a checkpoint, a zip archive, a NumPy array or an ELF program. `watch` rejects
+/// such a file, because it is not the log of a device.
 pub fn is_known_binary(bytes: &[u8]) -> bool {
     [&b"TMCK"[..], b"PK\x03\x04", b"\x93NUMPY", b"\x7fELF"].iter().any(|magic| bytes.starts_with(magic))
 }

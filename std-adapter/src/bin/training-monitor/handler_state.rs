@@ -8,7 +8,7 @@ use crate::numbers::{count, exact, hex, serialize_f32};
 use serde::{Deserialize, Serialize, Serializer};
 use training_monitor::run_record::{HandlerKind, RunRecord};
 
-/// The state of a handler.
+/// The state of one handler, decoded from the run record of a checkpoint.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[serde(tag = "handler")]
 pub enum HandlerState {

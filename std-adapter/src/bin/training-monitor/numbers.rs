@@ -59,8 +59,8 @@ pub fn parse_json_f32(value: &Value) -> Option<f32> {
     }
 }
 
-/// Serializes an optional f32 with [`json_f32`], or as `null` if there is no value. The attribute
-/// `serde(serialize_with)` uses this function.
+/// Serializes an optional f32 with [`json_f32`]. A missing value becomes `null`. Fields use this function in the
+/// attribute `serde(serialize_with)`.
 pub fn serialize_f32<S: serde::Serializer>(value: &Option<f32>, serializer: S) -> Result<S::Ok, S::Error> {
     serde::Serialize::serialize(&value.map(json_f32), serializer)
 }

@@ -22,14 +22,14 @@ pub fn print_json(value: &serde_json::Value) -> Result<()> {
     print_line(serde_json::to_string_pretty(value).map_err(CliError::other)?)
 }
 
-/// Adds the operation and the place "standard output" to a write error. Commands that write to standard output directly
-/// call this function.
+/// Adds the failed operation ("write") and the place ("standard output") to a write error. Commands that write to
+/// standard output directly call this function.
 pub fn check_write(result: io::Result<()>) -> Result<()> {
     result.map_err(CliError::io("write", "standard output".as_ref()))
 }
 
-/// Returns the exit code of `verify` or `diff`. If another program closed the pipe during the output, the exit code
-/// still states the result of the command.
+/// Returns the exit code of `verify` or `diff`. `is_positive` is the result of the command. If another program closed
+/// the pipe during the output, the exit code still states this result.
 pub fn exit_code(printed: Result<()>, is_positive: bool) -> Result<ExitCode> {
     match printed {
         Err(error) if !error.is_broken_pipe() => Err(error),

@@ -15,7 +15,8 @@ use training_monitor::checkpoint::{
 use training_monitor::run_record::RunRecord;
 use training_monitor_std::Crc32Fast;
 
-/// The content of a complete checkpoint stream. It was read from bytes with a correct checksum, or it will be written.
+/// The content of a complete checkpoint stream (the bytes of a checkpoint). The tool read it from bytes with a correct
+/// checksum, or will write it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stream {
     pub header: StreamHeader,
@@ -245,12 +246,12 @@ impl Inspect for StreamCollector {
     }
 }
 
-/// Passes the objects to the encoder. Loading is not supported, because `Stream::read` creates a new stream from the
-/// bytes.
+/// Passes the objects of the stream to the encoder. Loading is not supported. To read a checkpoint, `Stream::read`
+/// creates a new stream from the bytes.
 impl Objects for &Stream {
     fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
-        // Each stream lists the names of all objects of its checkpoint, even if it contains only one object. Therefore
-        // the encoder visits the other objects as empty state dicts.
+        // If each object has its own stream, each stream must list the names of all objects. Therefore the encoder
+        // visits the objects of the other streams as empty state dicts.
         if !self.object_names.is_empty() {
             for name in &self.object_names {
                 match self.objects.iter().find(|object| object.name == *name) {

@@ -51,8 +51,8 @@ impl SaveFiles {
         self.by_object.values().flatten().filter(move |(found, _)| *found == kind).map(|(_, name)| name)
     }
 
-    /// Returns the final names of the files that an interrupted commit has not yet renamed. `count` is the number of
-    /// objects. Returns `None` if there is no interrupted commit: no file has its final name, or an object has no file.
+    /// Returns the final names of the files that an interrupted commit has not renamed yet. `count` is the number of
+    /// objects. Returns `None` if no commit was interrupted: no file has its final name, or an object has no file.
     fn names_to_complete(&self, count: usize) -> Option<Vec<String>> {
         let has_file = |object| self.has(object, NameKind::Final) || self.has(object, NameKind::Temporary);
         if !(0..count).any(|object| self.has(object, NameKind::Final)) || !(0..count).all(has_file) {
@@ -109,8 +109,8 @@ impl<'a> Planner<'a> {
                 save.by_object.entry(object).or_default().push((kind, final_name.to_owned()));
             }
             (Err(reason), NameKind::Final) => self.plan.ignored.push(IgnoredFile { name: file.name, reason }),
-            // Only this crate creates files with temporary or tombstone names. A file without valid content is left
-            // over from an interrupted save or removal, so the plan removes the file.
+            // Only this crate creates files with temporary or tombstone names. An interrupted save or removal leaves
+            // such a file without valid content, so the plan removes the file.
             (Err(_), NameKind::Temporary) => self.unusable.push((file.name, RemoveReason::InterruptedSave)),
             (Err(_), NameKind::Tombstone) => self.unusable.push((file.name, RemoveReason::InterruptedRemoval)),
         }
@@ -146,8 +146,8 @@ impl<'a> Planner<'a> {
         self.saves.retain(|_, save| !is_being_removed(save));
     }
 
-    /// Rule 2: completes every interrupted commit. Skips a commit if another program has since created a file with one
-    /// of the final names.
+    /// Rule 2: completes every interrupted commit. Skips a commit if one of the final names belongs to a file that the
+    /// commit must not replace, for example a file of another program.
     fn complete_commits(&mut self) {
         let mut owners = BTreeMap::new();
         for (id, save) in &self.saves {
@@ -179,8 +179,9 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Removes overwritten files from the list of files. A file is overwritten if a newer save has renamed a file to
-    /// the same name. `renamed` contains the age of each newer save and the new file name.
+    /// Removes overwritten files from the lists of the saves. A file is overwritten if a newer save has renamed another
+    /// file to the same name. Each element of `renamed` is the age of a newer save and the name of a file that the save
+    /// has renamed.
     fn forget_overwritten(&mut self, renamed: &[((u32, u32), String)]) {
         for (id, save) in &mut self.saves {
             for files in save.by_object.values_mut() {
@@ -238,8 +239,8 @@ impl<'a> Planner<'a> {
             objects.filter(|(object, _)| !save.has(*object, NameKind::Final)).map(|(_, name)| name).collect();
         let reason = match missing.is_empty() {
             false => IgnoreReason::Incomplete { step: id.step, missing },
-            // Two saves of the same step never have the same sequence number, so another program has copied these
-            // files.
+            // The save is complete, but another complete save has the same step and the same sequence number. Regular
+            // saves never agree in both, so another program has copied these files.
             true => IgnoreReason::Foreign,
         };
         self.plan.ignored.extend(files.into_iter().map(|name| IgnoredFile { name, reason: reason.clone() }));

@@ -97,8 +97,8 @@ pub fn import(arguments: &Import) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Converts a file of tensors to a checkpoint. If there is a template, the template is used instead of the metadata in
-/// the file.
+/// Converts a file of tensors to a checkpoint stream. The function uses the template if there is one, and otherwise the
+/// metadata in the file. `object` is the object name for tensors whose names have no dot.
 pub(super) fn to_stream(path: &Path, file: TensorFile, template: Option<Stream>, object: &str) -> Result<Stream> {
     let TensorFile { tensors, metadata } = file;
     match (template, metadata) {
@@ -108,8 +108,8 @@ pub(super) fn to_stream(path: &Path, file: TensorFile, template: Option<Stream>,
     }
 }
 
-/// Copies the tensors of a file into the template. If `has_elements` is true, the template is a complete checkpoint. In
-/// this case, a tensor that the file lacks keeps the elements of the template, and the shapes must be equal.
+/// Copies the tensors of a file into the template. If `has_elements` is true, the template is a complete checkpoint: a
+/// tensor that is missing in the file keeps the elements of the template, and the shapes must be equal.
 fn fill_template(
     path: &Path,
     mut template: Stream,

@@ -23,9 +23,9 @@ struct File {
 #[derive(Serialize, Deserialize)]
 struct Array {
     shape: Vec<usize>,
-    /// The elements. Each element is a number, or a string for a special value such as NaN. The type is `Value`,
-    /// because an untagged enum of serde rejects numbers if a dependency enables the feature `arbitrary_precision` of
-    /// `serde_json`.
+    /// The elements. Each element is a number, or a string for a special value such as NaN. The type is `Value` and not
+    /// an untagged enum. In an untagged enum, serde rejects numbers if a dependency enables the feature
+    /// `arbitrary_precision` of `serde_json`.
     data: Vec<Value>,
 }
 

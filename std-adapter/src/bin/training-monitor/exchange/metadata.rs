@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
 
-/// The name under which each file format stores the metadata.
+/// The name of the metadata entry in an exported file, for example the key of a JSON object.
 pub const NAME: &str = "training_monitor";
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ impl RunMetadata {
         })
     }
 
-    /// Returns the checkpoint with empty tensors.
+    /// Decodes the template, which is the checkpoint with empty tensors. The error message contains `path`.
     pub fn template(&self, path: &Path) -> Result<Stream> {
         let damaged =
             || CliError::content(path, "the run metadata is damaged; use --template to replace it with a checkpoint");

@@ -22,7 +22,7 @@ struct FileContent {
     /// The checkpoint in the file. If the file contains no valid checkpoint, the error contains a verdict (for example
     /// "damaged") and a reason.
     stream: std::result::Result<StoredStream, (Verdict, String)>,
-    /// The content in the form that the function `plan` needs.
+    /// The header and the object names of the checkpoint. The function `plan` needs these values.
     summary: std::result::Result<StreamSummary, IgnoreReason>,
     /// `true` if the file begins like a checkpoint or has the extension `ckpt`. The inventory omits all other files,
     /// except those that the store would rename or remove.
@@ -38,9 +38,9 @@ pub fn read(path: &Path) -> Result<Inventory> {
     let mut inventory =
         Inventory { path: path.to_owned(), medium: Medium::Directory, series: vec![], leftovers: vec![] };
     let mut leftovers = BTreeMap::new();
-    // A file name can fit several series: `a_b_1.ckpt` fits the prefix `a` and the empty prefix. The plan of one series
-    // then ignores a file that is a checkpoint of another series. Therefore the ignored files are classified after all
-    // plans are known.
+    // A file name can fit several series: `a_b_1.ckpt` fits the prefix `a` and the empty prefix. If the file belongs to
+    // one of these series, the plan of the other series ignores the file. Therefore the ignored files are classified
+    // after all plans are known.
     let mut ignored = BTreeMap::new();
     for naming in infer_series(&files) {
         let entries = files.iter().map(|(name, file)| FileEntry { name: name.clone(), content: file.summary.clone() });
@@ -78,7 +78,7 @@ fn read_files(path: &Path) -> Result<Files> {
     let mut files = Files::new();
     for entry in std::fs::read_dir(path).map_err(CliError::io("list", path))? {
         let entry = entry.map_err(CliError::io("list", path))?;
-        // The names of checkpoint files are always UTF-8.
+        // Skip names that are not UTF-8, because the store writes only UTF-8 names.
         let Some(name) = entry.file_name().into_string().ok().filter(|_| entry.path().is_file()) else { continue };
         let bytes = files::read(&entry.path())?;
         let final_name = parse_hidden_name(&name).map_or(name.as_str(), |(final_name, _)| final_name);
@@ -155,8 +155,8 @@ fn parse_hidden_name(name: &str) -> Option<(&str, usize)> {
     Some((final_name, prefix_len.parse().ok()?))
 }
 
-/// Reads the files of one checkpoint. `names` are the final names of the files. If the plan renames a file, the file
-/// still has its temporary name.
+/// Reads the files of one checkpoint. `names` are the final names of the files. A file that the plan renames still has
+/// its temporary name, so the function reads the file under this name.
 fn checkpoint(plan: &Plan, names: &[String], files: &Files) -> Option<Checkpoint> {
     let stored = |name: &String| files.get(plan.current_name(name))?.stream.as_ref().ok().cloned();
     let streams: Vec<StoredStream> = names.iter().filter_map(stored).collect();
@@ -164,7 +164,7 @@ fn checkpoint(plan: &Plan, names: &[String], files: &Files) -> Option<Checkpoint
     Some(Checkpoint { header, streams, slot: None })
 }
 
-/// Returns the names of all files of a series.
+/// Returns the names of all files that contain the checkpoints of a series.
 fn places(series: &Series) -> impl Iterator<Item = String> {
     let streams = series.checkpoints.iter().flat_map(|checkpoint| &checkpoint.streams);
     streams.map(|stored| stored.place.clone())
@@ -202,8 +202,8 @@ fn describe_action(action: &Action, files: &Files) -> Vec<(String, (Verdict, Str
     }
 }
 
-/// Returns the verdict about a file that belongs to no checkpoint and that no action changes, with the reason for the
-/// verdict. `ignored` is the reason that the plan of a series gives.
+/// Returns a verdict about a file and the reason for the verdict. The file belongs to no checkpoint, and no action
+/// changes the file. `ignored` is the reason why the plan of a series ignores the file.
 fn describe_ignored(name: &str, file: &FileContent, ignored: Option<IgnoreReason>) -> (Verdict, String) {
     let stream = match &file.stream {
         Ok(stored) => &stored.stream,

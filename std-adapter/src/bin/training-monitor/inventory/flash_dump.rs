@@ -78,8 +78,8 @@ pub fn read(path: &Path, dump: &[u8], geometry: &Geometry) -> Result<Inventory> 
     Ok(inventory)
 }
 
-/// Finds the regions of a dump. Two commit records belong to the same region if they agree about the start of the
-/// region and about the size of a slot.
+/// Finds the regions of a dump. Two commit records belong to the same region if both yield the same start of the region
+/// and the same size of a slot.
 fn find_regions(dump: &[u8], inventory: &mut Inventory) {
     let mut regions = BTreeMap::<(usize, usize), Vec<DumpRecord>>::new();
     let mut damaged = Vec::new();
@@ -102,8 +102,8 @@ fn find_regions(dump: &[u8], inventory: &mut Inventory) {
     for (((start, slot_size), records), end) in regions.iter().zip(ends) {
         let (start, slot_size) = (*start, *slot_size);
         let used = records.iter().map(|record| (record.offset - start) / slot_size + 1).max().unwrap_or(0);
-        // No record contains the number of slots of a region. Therefore the content decides whether a slot after the
-        // last record belongs to the region.
+        // No record contains the number of slots of a region. Therefore the function examines the content of each slot
+        // after the last record to decide whether the slot belongs to the region.
         let slots_before_end = (end.max(start) - start) / slot_size;
         let unused = (used..slots_before_end)
             .take_while(|index| is_unused_slot(dump, start + index * slot_size, slot_size))
@@ -157,9 +157,8 @@ fn read_region(dump: &[u8], mut region: Region, records: &[DumpRecord], inventor
     inventory.series.push(Series { name: address(region.start), region: Some(region), checkpoints });
 }
 
-/// Finds the slots whose valid checkpoints the store hides. The store hides a checkpoint if another slot contains a
-/// checkpoint with the same step or the same sequence number. Returns a verdict and a reason for each hidden slot, by
-/// the index of the slot.
+/// Finds the valid checkpoints that the store hides because of another slot with the same step or the same sequence
+/// number. The result maps the index of each hidden slot to a verdict and a reason.
 fn find_hidden_slots(dump: &[u8], region: &Region, records: &[DumpRecord]) -> BTreeMap<usize, (Verdict, String)> {
     let mut hidden = BTreeMap::new();
     let accepted = records.iter().filter(|record| record.matches_stream(dump, region.slot_size));

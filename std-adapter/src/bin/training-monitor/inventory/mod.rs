@@ -114,8 +114,8 @@ impl Slot {
     }
 }
 
-/// A file or a flash slot that the store does not list as a checkpoint, or a temporary file that the store would
-/// rename.
+/// A file or a flash slot that is not a usable checkpoint. A temporary file that the store would rename is also a
+/// leftover.
 #[derive(Debug, PartialEq)]
 pub struct Leftover {
     /// The file name, or the flash slot and its address.
@@ -124,7 +124,7 @@ pub struct Leftover {
     pub reason: String,
 }
 
-/// Why a file or a flash slot does not count as a checkpoint.
+/// The reason why a file or a flash slot is not a usable checkpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
     /// The checkpoint was committed, and its bytes are damaged.
@@ -251,7 +251,7 @@ impl Inventory {
             scored
                 .reduce(|best, checkpoint| if checkpoint.header.score > best.header.score { checkpoint } else { best })
         } else {
-            // The iteration is compared first, because the sequence numbers of different series are independent of each
+            // Compare the iterations first, because the sequence numbers of different series are independent of each
             // other.
             candidates.max_by_key(|checkpoint| {
                 (checkpoint.header.iteration, checkpoint.header.sequence, checkpoint.header.step)
@@ -260,8 +260,8 @@ impl Inventory {
         selected.ok_or_else(|| CliError::content(&self.path, format!("no such checkpoint: {}", self.available())))
     }
 
-    /// Returns a text with all checkpoints that the user can select. The error message of a selection without a match
-    /// contains this text.
+    /// Returns a text that lists all checkpoints that the user can select. If no checkpoint matches the selection, the
+    /// error message contains this text.
     fn available(&self) -> String {
         let describe = |series: &Series| {
             let steps: Vec<u32> = series.checkpoints.iter().map(|checkpoint| checkpoint.header.step).collect();

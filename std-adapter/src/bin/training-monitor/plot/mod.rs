@@ -57,8 +57,8 @@ pub struct Plot {
 pub fn plot(arguments: &Plot) -> Result<ExitCode> {
     let mut runs = paths(arguments).map(Run::read).collect::<Result<Vec<_>>>()?;
     make_names_unique(&mut runs, arguments);
-    // The messages are printed after all files are written. A closed pipe makes printing fail, but the files are then
-    // complete.
+    // The messages are printed after all files are written. Printing fails if the pipe is closed, but then the files
+    // are already complete.
     let mut messages = Vec::new();
     if let Some(directory) = &arguments.tensorboard {
         let paths: Vec<&Path> = paths(arguments).collect();

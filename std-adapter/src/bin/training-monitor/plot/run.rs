@@ -34,8 +34,8 @@ pub fn history_file(path: &Path) -> PathBuf {
     if path.is_dir() { path.join("history.jsonl") } else { path.to_owned() }
 }
 
-/// Converts an error of reading the history file `file`. The message of the new error mentions the path that the user
-/// passed.
+/// Converts an error of reading the history file `file` to an error of the tool. The message of the new error mentions
+/// `path`, the path that the user passed.
 fn history_error(path: &Path, file: &Path, error: HistoryError) -> CliError {
     match error {
         HistoryError::Io { cause, .. } if cause.kind() == io::ErrorKind::NotFound && path.is_dir() => {

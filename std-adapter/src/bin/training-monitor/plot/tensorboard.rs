@@ -158,7 +158,7 @@ impl Message {
 mod tests {
     use super::*;
 
-    /// TensorBoard's own Python code wrote the expected bytes for the same event.
+    /// Compares an encoded event with bytes that TensorBoard's own Python code wrote for the same event.
     #[test]
     fn records_match_those_of_tensorboard() {
         let mut file = Vec::new();

@@ -1,4 +1,5 @@
-//! Reads the checkpoints of the run that `watch` follows. The checkpoints contain values that the log lacks.
+//! Reads the checkpoints of the run that the command `watch` displays. The checkpoints contain values that the log
+//! lacks.
 
 use crate::handler_state::HandlerState;
 use crate::inventory::flash_dump::Geometry;

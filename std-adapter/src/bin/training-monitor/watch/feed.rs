@@ -73,8 +73,8 @@ impl Feed {
         match self.events.recv_timeout(timeout) {
             Ok(event) => Some(event),
             Err(RecvTimeoutError::Timeout) => None,
-            // The thread always sends `End` before it exits. The channel is closed without `End`, so the thread has
-            // panicked in the defmt decoder.
+            // The thread sends `End` before every normal exit. Here, the channel is closed without `End`, so the thread
+            // has panicked in the defmt decoder.
             Err(RecvTimeoutError::Disconnected) => Some(Err(io::Error::other("the log cannot be decoded"))),
         }
     }
@@ -100,7 +100,7 @@ fn open_serial_port(path: &Path, baud: u32) -> Result<Option<impl Read + Send + 
         return Ok(None);
     }
     let name = path.to_string_lossy();
-    // The default timeout is zero. A read would then fail immediately if there is no data.
+    // Set a timeout of one second. With the default timeout of zero, a read would fail immediately if there is no data.
     match serialport::new(name, baud).timeout(Duration::from_secs(1)).open() {
         Ok(port) => Ok(Some(BlockingPort(port))),
         // The path is a character device but not a serial port, for example `/dev/null`. It is read like a pipe.
@@ -129,8 +129,8 @@ impl Read for BlockingPort {
         loop {
             match self.0.read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => continue,
-                // Another program has closed its side of a pseudo terminal. The operating system reports an error in
-                // this case, but it is the end of the log.
+                // Another program has closed its side of a pseudo terminal. The operating system reports this as an
+                // error, but it is a normal end of the log.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(0),
                 read => return read,
             }
@@ -138,8 +138,8 @@ impl Read for BlockingPort {
     }
 }
 
-/// Sends the end of the log, or the error that ended it. If the receiver no longer exists, sending fails. The failure
-/// is ignored.
+/// Sends the end of the log, or the error that ended the log. Sending fails if the receiver no longer exists. This
+/// failure is ignored.
 fn send_end(sender: &EventSender, result: io::Result<()>) {
     let _ = sender.send(result.map(|()| FeedEvent::End));
 }
@@ -187,8 +187,8 @@ fn read_file(mut file: File, path: &Path, follow: bool, format: &LogFormat, send
             continue;
         }
         if !follow {
-            // The last line may be incomplete, because it has no line end. It is not shown. The call of `finish` is
-            // still needed: it returns an error if the log contained no complete frame.
+            // The last line may be incomplete, because it has no line end. Therefore the line is not shown. The call of
+            // `finish` is still needed, because it returns an error if the log contained no complete frame.
             return decoder.finish().map(drop);
         }
         std::thread::sleep(super::POLL_INTERVAL);

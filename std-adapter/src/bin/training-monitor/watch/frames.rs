@@ -136,8 +136,8 @@ fn decode_text(bytes: &[u8]) -> String {
     remove_controls(String::from_utf8_lossy(bytes).trim_end())
 }
 
-/// Removes color codes and replaces control characters. A log can contain color codes, and a truncated line can contain
-/// any bytes. Neither may change the state of the user's terminal.
+/// Removes color codes and replaces control characters, so that they cannot change the state of the user's terminal. A
+/// log can contain color codes, and a truncated line can contain any bytes.
 fn remove_controls(line: &str) -> String {
     let plain = anstream::adapter::strip_str(line).to_string();
     plain.chars().map(|c| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }).collect()

@@ -37,7 +37,7 @@ pub enum LineKind {
     Stopped,
 }
 
-/// The meaning of the value that stands for a placeholder of a format string.
+/// The meaning of a placeholder in a format string, for example the step number of a checkpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Field {
     /// The name of the checkpoint handler.

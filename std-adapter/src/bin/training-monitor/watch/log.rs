@@ -16,7 +16,8 @@ const STOP_REASONS: [&str; 6] = ["MaxEpochs", "EarlyStopping", "NonFinite", "Sav
 /// without improvement that `EarlyStopping` still allows.
 pub const PATIENCE: &str = "patience";
 
-/// The cause of a failure in an event. A log line does not contain the cause, so this text refers the user to the log.
+/// The text that an event contains as the cause of a failure. A log line does not contain the cause, so this text
+/// refers the user to the log.
 const UNKNOWN_CAUSE: &str = "see the log of the device";
 
 /// The meaning of a log line that the device prints.
@@ -39,12 +40,12 @@ pub fn parse(line: &str, iteration: u32) -> Option<LogEvent> {
     if line.starts_with('{') {
         return line.parse().ok().map(LogEvent::History);
     }
-    // First, only format strings that match the whole line are tried. Otherwise a short format string could match the
-    // start of a line that belongs to a longer one.
+    // Try the format strings twice. The first pass accepts only matches of the whole line. Otherwise a short format
+    // string could match the start of a line that belongs to a longer format string.
     [Suffix::None, Suffix::Any].into_iter().find_map(|suffix| {
         PATTERNS.iter().find_map(|(pattern, line_format)| {
-            // The line of a new run discards the state of the previous run. Therefore it must match the whole line, so
-            // that no other line has this effect.
+            // A line that reports a new run discards the state of the previous run. Therefore the format string must
+            // match the whole line, so that no other line has this effect.
             if line_format.kind == LineKind::Started && suffix == Suffix::Any {
                 return None;
             }

@@ -46,8 +46,8 @@ impl ValueType {
         }
     }
 
-    /// Returns the part of `text` that a placeholder at the end of a format string matches. Other text can follow in
-    /// the same line.
+    /// Returns the start of `text` that has this type. The function is used for a placeholder at the end of a format
+    /// string, because other text can follow in the same line.
     fn leading_value(self, text: &str) -> &str {
         match self {
             ValueType::Text => text,
@@ -120,7 +120,8 @@ impl Pattern {
     }
 }
 
-/// Compares `segments` with the start of `text`. Appends the text that each placeholder matches to `captures`.
+/// Compares `segments` (fixed texts and placeholders) with the start of `text`. Returns whether all segments match.
+/// Appends the text that each placeholder matches to `captures`.
 fn match_segments<'l>(segments: &[Segment], text: &'l str, suffix: Suffix, captures: &mut Vec<&'l str>) -> bool {
     let mut capture = |value_type: &ValueType, text: &'l str| {
         captures.push(text.trim());

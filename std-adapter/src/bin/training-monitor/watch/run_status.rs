@@ -48,8 +48,8 @@ pub struct StoreStatus {
     /// The total size of all saves in bytes.
     pub bytes: u64,
     pub saves: usize,
-    /// The number of erases of all slots (the flash areas of the checkpoints). This is the number in the log, plus one
-    /// for each save after that log line.
+    /// The total number of erases of all slots (the flash areas of the checkpoints). The number comes from a log line,
+    /// and each later save adds one.
     pub erases: Option<u32>,
 }
 
@@ -87,7 +87,8 @@ impl RunStatus {
         *self = RunStatus { name: std::mem::take(&mut self.name), saves: self.saves, ..fresh };
     }
 
-    /// Updates the status with a line. Returns a message if there is something to show.
+    /// Updates the status with a line of the history or of the log. Returns the message that the user sees, or `None`
+    /// if the line needs no message.
     pub fn apply_line(&mut self, line: &str) -> Option<String> {
         self.has_iterations |= line.starts_with('{');
         let iteration = if self.has_iterations { self.iteration } else { 0 };
@@ -262,8 +263,8 @@ mod tests {
             "best: saved step 1, 9 bytes",
             "epoch 2: loss 0.4, patience 1",
         ]);
-        // The device lost power before it saved epoch 2, so it repeats epoch 2. The positions in the charts are epochs.
-        // The iteration of the resume must not become a position.
+        // The device lost power before it saved epoch 2, so it repeats epoch 2. The horizontal positions in the charts
+        // are epochs, so the iteration in the line about the resume must not become a position.
         apply(&[
             "resumed in epoch 1 after iteration 75, skipped 0 checkpoints",
             "epoch 2: loss 0.25, patience 2",

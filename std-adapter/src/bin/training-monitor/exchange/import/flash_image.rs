@@ -52,7 +52,7 @@ pub fn build(arguments: &Import, mut stream: Stream) -> Result<(Vec<u8>, String)
     Ok((image, summary))
 }
 
-/// Returns the region of the dump in which the checkpoint will be saved.
+/// Returns the region (the flash area of all slots) in which the command saves the imported checkpoint.
 fn choose_region<'a>(inventory: &'a Inventory, arguments: &Import) -> Result<&'a Series> {
     // If the user passes `--template`, the option `--series` selects a checkpoint of the template. It does not select
     // the region of the dump.
@@ -69,9 +69,9 @@ fn choose_region<'a>(inventory: &'a Inventory, arguments: &Import) -> Result<&'a
     }
 }
 
-/// Returns the step of the checkpoint that must be evicted to make room for the new checkpoint. Returns `None` if a
-/// slot is free. A checkpoint with the same step is evicted. If there is none, the checkpoint with the lowest rank is
-/// evicted. The device would choose the same checkpoint.
+/// Returns the step of the checkpoint that the command evicts (removes) to make room for the new checkpoint. This is a
+/// checkpoint with the same step, or otherwise the checkpoint with the lowest rank. The device would choose the same
+/// checkpoint. Returns `None` if a slot is free.
 fn step_to_evict(series: &Series, region: Region, step: u32) -> Option<u32> {
     let is_full = series.checkpoints.len() >= region.slot_count;
     let ranked = series.checkpoints.iter().zip(series.ranks());
@@ -79,8 +79,8 @@ fn step_to_evict(series: &Series, region: Region, step: u32) -> Option<u32> {
     worst.filter(|_| is_full).map(|(checkpoint, _)| checkpoint.header.step)
 }
 
-/// Makes the checkpoint the newest of the dump. The checkpoint gets the highest sequence number and the highest
-/// iteration, so that the device resumes from this checkpoint.
+/// Makes the imported checkpoint in `stream` the newest checkpoint of the dump. The checkpoint gets the highest
+/// sequence number and the highest iteration, so that the device resumes from this checkpoint.
 fn make_newest(inventory: &Inventory, stream: &mut Stream) {
     let all = || inventory.series.iter().flat_map(|series| &series.checkpoints);
     stream.header.sequence = all().map(|checkpoint| checkpoint.header.sequence).max().unwrap_or(0).saturating_add(1);
