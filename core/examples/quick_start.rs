@@ -124,7 +124,8 @@ fn run_until_reset(training: &mut Training, store: &mut Store, reset_at: u32) ->
         let loss = training.step();
         engine.end_iteration(loss, training, &mut handlers);
     }
-    // A checkpoint contains the states of the timer and of early stopping. So both include the time before a reset.
+    // A checkpoint contains the states of the timer and of early stopping. After a reset, the timer continues to count
+    // from the saved time, and early stopping continues with the saved patience.
     let (stopping, timer) = (&handlers.1.early_stopping, &handlers.2.timer);
     assert_eq!(timer.step_count(), engine.state().iteration());
     println!("best score {:?}, {} ticks per step", stopping.best_score(), timer.value(0));

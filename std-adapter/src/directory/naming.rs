@@ -39,9 +39,9 @@ impl Naming {
     /// The suffix of tombstone names. A tombstone is a file that marks an unfinished removal.
     const TOMBSTONE: &'static str = "deleted";
 
-    /// Finds the prefix and the extension in the name of a checkpoint file. The file is called `file_name`, has this
-    /// `header` and stores the object called `object`. Returns `None` if a file with this content cannot have this
-    /// name.
+    /// Splits the file name `file_name` of a checkpoint into its parts, and returns the prefix and the extension. The
+    /// other parts are known from the content of the file: the step or the score in its `header`, and the name `object`
+    /// of its object. Returns `None` if the file name does not contain these other parts.
     ///
     /// ```
     /// use training_monitor::checkpoint::Header;
