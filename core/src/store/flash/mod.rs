@@ -13,8 +13,8 @@
 //! because of such a record, both checkpoints could be lost. Therefore, eight more bytes, the seal, are written after
 //! the record. If the seal was at least started (its bytes are not all equal), the record was completely written
 //! before, and the checkpoint is durable. A checkpoint without a seal is listed and can be loaded. As long as it
-//! exists, the store erases no durable checkpoint. The next save may use its slot. Therefore, a run that resumes from it
-//! saves it again.
+//! exists, the store erases no durable checkpoint. The next save may use its slot. Therefore, a run that resumes from
+//! it saves it again.
 //!
 //! **Cost.** A save erases ceil((96 + length) / erase block) blocks. It writes the checkpoint, 52 more bytes, and zeros
 //! that fill up to three write granules. A removal writes nothing. Therefore, the next [`Slots::open`] lists the
