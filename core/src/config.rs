@@ -19,6 +19,8 @@ pub enum ConfigError {
     SaveInterval,
     /// The score name of a [`ModelCheckpoint`](crate::ModelCheckpoint) is empty or has more than 32 bytes.
     ScoreName,
+    /// The series name of a [`ModelCheckpoint`](crate::ModelCheckpoint) has more than 32 bytes.
+    SeriesName,
     /// `n_saved` of a [`ModelCheckpoint`](crate::ModelCheckpoint) is 0 or greater than the size of its table.
     NSaved {
         /// The requested number of checkpoints.
@@ -37,6 +39,7 @@ impl fmt::Display for ConfigError {
             ConfigError::CheckSchedule => "NaN guard: the argument of `with_schedule` is 0; it must be at least 1",
             ConfigError::SaveInterval => "model checkpoint: the interval of `every` is 0; it must be at least 1",
             ConfigError::ScoreName => "model checkpoint: the score name must have 1 to 32 bytes",
+            ConfigError::SeriesName => "model checkpoint: the series name must have at most 32 bytes",
             ConfigError::NSaved { n_saved, table } => {
                 return write!(
                     f,

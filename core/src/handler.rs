@@ -57,8 +57,10 @@
 //! ```
 
 use crate::event::{Event, EventFilter};
-use crate::run_record::{HandlerStates, RunRecord};
+use crate::checkpoint::EncodeError;
+use crate::run_record::{HandlerStates, RestoreError, ResumePoint, RunRecord, RunRecordFull};
 use crate::state::State;
+use embedded_io::ErrorKind;
 use core::marker::PhantomData;
 
 /// Reacts to the events of a training run. The type parameters are the model `T`, the output `O` of the step function,
@@ -84,39 +86,106 @@ pub trait Handler<T: ?Sized, O, X = ()> {
         let _ = (run, states);
     }
 
+    /// Checks the limits of the handler before the first event of a run, and before a run resumes. A handler that saves
+    /// checkpoints checks that its store has room for `model`.
+    #[inline(always)]
+    fn check_start(&mut self, model: &mut T, start: &mut StartCheck<'_>) {
+        let _ = (model, start);
+    }
+
     /// Performs an action that the handler deferred, such as a save. The engine calls this method after all handlers
     /// have seen an event, but only if a handler called [`State::request_action`]. `record` contains the states of the
     /// engine and of the handlers. Returns true if a checkpoint was saved.
     #[inline(always)]
-    fn perform(&mut self, model: &mut T, state: &mut State<O, X>, record: &RunRecord) -> bool {
+    fn perform(&mut self, model: &mut T, state: &mut State<O, X>, record: &RunRecord<[u8]>) -> bool {
         let _ = (model, state, record);
         false
     }
 
-    /// Returns the iteration of the newest stored checkpoint from which a run can resume. If `below` is given, the
-    /// method ignores checkpoints of that iteration and of later ones.
+    /// Returns why the last save of this handler failed, or `None` if it succeeded.
     #[inline(always)]
-    fn newest_checkpoint(&mut self, below: Option<u32>) -> Option<u32> {
-        let _ = below;
+    fn save_error(&self) -> Option<EncodeError<ErrorKind>> {
         None
     }
 
-    /// Checks that the checkpoint of `iteration` is intact and fits `model`, without changing `model`. Copies the run
+    /// Returns the point of the newest stored checkpoint from which a run can resume. If `below` is given, the method
+    /// ignores checkpoints of that point and of later ones.
+    ///
+    /// # Errors
+    /// Returns [`RestoreError::ListFailed`] if a store cannot list its checkpoints.
+    #[inline(always)]
+    fn newest_checkpoint(&mut self, below: Option<ResumePoint>) -> Result<Option<ResumePoint>, RestoreError> {
+        let _ = below;
+        Ok(None)
+    }
+
+    /// Returns the number of checkpoints that the stores could not list because they are damaged or unreadable.
+    #[inline(always)]
+    fn damaged_checkpoints(&mut self) -> u32 {
+        0
+    }
+
+    /// Checks that the checkpoint of `point` is intact and fits `model`, without changing `model`. Copies the run
     /// record of the checkpoint (the states of the engine and of the handlers) to `record`. Returns false if the
     /// checkpoint is damaged, does not fit the model or has no run record.
     #[inline(always)]
-    fn verify_checkpoint(&mut self, iteration: u32, model: &mut T, record: &mut RunRecord) -> bool {
-        let _ = (iteration, model, record);
+    fn verify_checkpoint(&mut self, point: ResumePoint, model: &mut T, record: &mut RunRecord<[u8]>) -> bool {
+        let _ = (point, model, record);
         false
     }
 
-    /// Loads the checkpoint of `iteration` into `model`. The engine calls this method
+    /// Loads the checkpoint of `point` into `model`. The engine calls this method
     /// after [`verify_checkpoint`](Self::verify_checkpoint) has returned true. Returns false if the checkpoint can no
     /// longer be read.
     #[inline(always)]
-    fn load_checkpoint(&mut self, iteration: u32, model: &mut T) -> bool {
-        let _ = (iteration, model);
+    fn load_checkpoint(&mut self, point: ResumePoint, model: &mut T) -> bool {
+        let _ = (point, model);
         false
+    }
+}
+
+/// The checks before the start of a run. The engine passes a value of this type to the method
+/// [`Handler::check_start`].
+#[derive(Debug)]
+pub struct StartCheck<'a> {
+    record: &'a RunRecord<[u8]>,
+    max_record_len: usize,
+    newest_run: u32,
+    error: Option<EncodeError<ErrorKind>>,
+}
+
+impl<'a> StartCheck<'a> {
+    pub(crate) const fn new(record: &'a RunRecord<[u8]>, max_record_len: usize) -> Self {
+        StartCheck { record, max_record_len, newest_run: 0, error: None }
+    }
+
+    /// Returns the run record at the start of the run. A handler can measure the size of a checkpoint with it.
+    #[must_use]
+    pub const fn record(&self) -> &'a RunRecord<[u8]> {
+        self.record
+    }
+
+    /// Fails if the states of all handlers can become longer than the run record of the engine. A handler that saves the
+    /// run record calls this method.
+    pub fn check_record(&mut self) {
+        let full = RunRecordFull { required: self.max_record_len, capacity: self.record.capacity() };
+        if full.required > full.capacity {
+            self.fail(EncodeError::RunRecordFull(full));
+        }
+    }
+
+    /// Reports the number of a run that has saved a checkpoint. A new run gets a higher number.
+    pub fn add_run(&mut self, run: u32) {
+        self.newest_run = self.newest_run.max(run);
+    }
+
+    /// Reports that a limit is exceeded, so the run does not start. The first error is kept.
+    pub fn fail(&mut self, error: EncodeError<ErrorKind>) {
+        self.error.get_or_insert(error);
+    }
+
+    pub(crate) fn finish(self) -> Result<u32, EncodeError<ErrorKind>> {
+        self.error.map_or(Ok(self.newest_run), Err)
     }
 }
 
@@ -127,9 +196,9 @@ impl<T: ?Sized, O, X> Handler<T, O, X> for () {
 }
 
 /// Implements every method of [`Handler`]: each method calls the same method of all handlers in the iterator
-/// `$handlers`.
+/// `$handlers`. `$shared` is the same iterator over shared references.
 macro_rules! forward {
-    ($self:ident, $handlers:expr) => {
+    ($self:ident, $handlers:expr, $shared:expr) => {
         #[inline(always)]
         fn on_event(&mut $self, event: Event, model: &mut T, state: &mut State<O, X>) {
             $handlers.for_each(|handler| handler.on_event(event, model, state));
@@ -139,34 +208,46 @@ macro_rules! forward {
             $handlers.for_each(|handler| handler.persist(run, states));
         }
         #[inline(always)]
-        fn perform(&mut $self, model: &mut T, state: &mut State<O, X>, record: &RunRecord) -> bool {
+        fn check_start(&mut $self, model: &mut T, start: &mut StartCheck<'_>) {
+            $handlers.for_each(|handler| handler.check_start(model, start));
+        }
+        #[inline(always)]
+        fn perform(&mut $self, model: &mut T, state: &mut State<O, X>, record: &RunRecord<[u8]>) -> bool {
             $handlers.fold(false, |saved, handler| handler.perform(model, state, record) | saved)
         }
         #[inline(always)]
-        fn newest_checkpoint(&mut $self, below: Option<u32>) -> Option<u32> {
-            $handlers.filter_map(|handler| handler.newest_checkpoint(below)).max()
+        fn save_error(&$self) -> Option<EncodeError<ErrorKind>> {
+            $shared.find_map(|handler| handler.save_error())
         }
         #[inline(always)]
-        fn verify_checkpoint(&mut $self, iteration: u32, model: &mut T, record: &mut RunRecord) -> bool {
-            $handlers.any(|handler| handler.verify_checkpoint(iteration, model, record))
+        fn newest_checkpoint(&mut $self, below: Option<ResumePoint>) -> Result<Option<ResumePoint>, RestoreError> {
+            $handlers.try_fold(None, |newest, handler| Ok(handler.newest_checkpoint(below)?.max(newest)))
         }
         #[inline(always)]
-        fn load_checkpoint(&mut $self, iteration: u32, model: &mut T) -> bool {
-            $handlers.any(|handler| handler.load_checkpoint(iteration, model))
+        fn damaged_checkpoints(&mut $self) -> u32 {
+            $handlers.fold(0, |damaged, handler| handler.damaged_checkpoints().saturating_add(damaged))
+        }
+        #[inline(always)]
+        fn verify_checkpoint(&mut $self, point: ResumePoint, model: &mut T, record: &mut RunRecord<[u8]>) -> bool {
+            $handlers.any(|handler| handler.verify_checkpoint(point, model, record))
+        }
+        #[inline(always)]
+        fn load_checkpoint(&mut $self, point: ResumePoint, model: &mut T) -> bool {
+            $handlers.any(|handler| handler.load_checkpoint(point, model))
         }
     };
 }
 
 impl<T: ?Sized, O, X, H: Handler<T, O, X> + ?Sized> Handler<T, O, X> for &mut H {
-    forward!(self, core::iter::once(&mut **self));
+    forward!(self, core::iter::once(&mut **self), core::iter::once(&**self));
 }
 
 impl<T: ?Sized, O, X, H: Handler<T, O, X>> Handler<T, O, X> for Option<H> {
-    forward!(self, self.iter_mut());
+    forward!(self, self.iter_mut(), self.iter());
 }
 
 impl<T: ?Sized, O, X, H: Handler<T, O, X>, const N: usize> Handler<T, O, X> for [H; N] {
-    forward!(self, self.iter_mut());
+    forward!(self, self.iter_mut(), self.iter());
 }
 
 macro_rules! tuples {
@@ -181,24 +262,40 @@ macro_rules! tuples {
                 $(self.$index.persist(run, states);)+
             }
             #[inline(always)]
-            fn perform(&mut self, model: &mut T, state: &mut State<O, X>, record: &RunRecord) -> bool {
+            fn check_start(&mut self, model: &mut T, start: &mut StartCheck<'_>) {
+                $(self.$index.check_start(model, start);)+
+            }
+            #[inline(always)]
+            fn perform(&mut self, model: &mut T, state: &mut State<O, X>, record: &RunRecord<[u8]>) -> bool {
                 let mut saved = false;
                 $(saved |= self.$index.perform(model, state, record);)+
                 saved
             }
             #[inline(always)]
-            fn newest_checkpoint(&mut self, below: Option<u32>) -> Option<u32> {
+            fn save_error(&self) -> Option<EncodeError<ErrorKind>> {
+                let mut error = None;
+                $(error = error.or_else(|| self.$index.save_error());)+
+                error
+            }
+            #[inline(always)]
+            fn newest_checkpoint(&mut self, below: Option<ResumePoint>) -> Result<Option<ResumePoint>, RestoreError> {
                 let mut newest = None;
-                $(newest = newest.max(self.$index.newest_checkpoint(below));)+
-                newest
+                $(newest = newest.max(self.$index.newest_checkpoint(below)?);)+
+                Ok(newest)
             }
             #[inline(always)]
-            fn verify_checkpoint(&mut self, iteration: u32, model: &mut T, record: &mut RunRecord) -> bool {
-                $(self.$index.verify_checkpoint(iteration, model, record))||+
+            fn damaged_checkpoints(&mut self) -> u32 {
+                let mut damaged = 0_u32;
+                $(damaged = damaged.saturating_add(self.$index.damaged_checkpoints());)+
+                damaged
             }
             #[inline(always)]
-            fn load_checkpoint(&mut self, iteration: u32, model: &mut T) -> bool {
-                $(self.$index.load_checkpoint(iteration, model))||+
+            fn verify_checkpoint(&mut self, point: ResumePoint, model: &mut T, record: &mut RunRecord<[u8]>) -> bool {
+                $(self.$index.verify_checkpoint(point, model, record))||+
+            }
+            #[inline(always)]
+            fn load_checkpoint(&mut self, point: ResumePoint, model: &mut T) -> bool {
+                $(self.$index.load_checkpoint(point, model))||+
             }
         }
     };

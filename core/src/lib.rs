@@ -58,6 +58,7 @@ pub mod event;
 pub mod finite;
 pub mod handler;
 pub mod handlers;
+mod hash;
 pub mod log;
 pub mod run_record;
 pub mod state;

@@ -74,6 +74,13 @@ pub struct State<O, X = ()> {
     pub(crate) data_length: u32,
     pub(crate) max_epochs: u32,
     pub(crate) stop: Option<StopReason>,
+    /// The number of the run; 0 before the run starts.
+    pub(crate) run: u32,
+    /// `None` for a training run. An evaluator inside a training run defers its actions, such as saves, to the training
+    /// run; the value is then true if an action is deferred.
+    pub(crate) deferred: Option<bool>,
+    /// Whether the run was finished and resumes with more epochs. Only true while the handlers are restored.
+    pub(crate) extended: bool,
     /// The pending requests. The module [`flag`] defines the meaning of each bit.
     pub(crate) flags: u8,
     /// While `offset` is less than this value, the engine runs iterations without further checks. The value is the end
@@ -106,6 +113,9 @@ impl<O, X> State<O, X> {
             data_length: u32::MAX,
             max_epochs,
             stop: None,
+            run: 0,
+            deferred: None,
+            extended: false,
             flags: 0,
             fast_until: 0,
             queue: heapless::Vec::new(),
@@ -135,6 +145,13 @@ impl<O, X> State<O, X> {
     #[must_use]
     pub const fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Returns the number of the run, which orders the runs whose checkpoints are in the same stores. The first run is
+    /// 1; before a run starts, the number is 0. A resumed run keeps its number.
+    #[must_use]
+    pub const fn run(&self) -> u32 {
+        self.run
     }
 
     /// Returns the number of completed iterations in the current epoch. Inside the step function, this is the index of

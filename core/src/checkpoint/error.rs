@@ -1,6 +1,8 @@
 //! The errors of writing and reading a checkpoint.
 
 use super::format::VERSION;
+use super::names::{ItemName, MAX_NAME};
+use crate::run_record::RunRecordFull;
 use core::fmt;
 
 /// Why a checkpoint could not be written.
@@ -14,46 +16,69 @@ pub enum EncodeError<E> {
     WriteZero,
     /// The checkpoint has no object.
     NoObjects,
-    /// The name of an object or a tensor is not valid. A name has 1 to [`MAX_NAME`](super::MAX_NAME) bytes, and
-    /// contains no slash, backslash or control character. The full name of a tensor in a nested module, such as
-    /// `hidden.weight`, must follow this rule.
-    Name,
+    /// The name of an object, a tensor, a score or a series is not valid. A name has 1
+    /// to [`MAX_NAME`](super::MAX_NAME) bytes, and contains no slash, backslash or control character. The full name of a
+    /// tensor in a nested module, such as `hidden.weight`, must follow this rule.
+    Name {
+        /// The beginning of the name. It is empty if the full name of a tensor is too long.
+        name: ItemName,
+    },
+    /// Two objects, or two tensors of an object, have the same name.
+    Duplicate {
+        /// The name.
+        name: ItemName,
+    },
     /// The shape of a tensor is not valid. It has more than [`MAX_RANK`](super::MAX_RANK) dimensions, or the product of
     /// the dimensions is not the number of elements.
-    Shape,
+    Shape {
+        /// The name of the tensor.
+        name: ItemName,
+    },
     /// The checkpoint contains more than [`MAX_ITEMS`](super::MAX_ITEMS) tensors and values. A value is an object that
     /// is saved as a whole.
     TooManyItems,
     /// The checkpoint would be longer than 4 GiB.
     TooLong,
     /// A tensor contains a NaN or an infinity.
-    NonFinite,
-    /// The `postcard` crate cannot serialize an object, for example because the object contains a sequence of unknown
-    /// length.
-    Value,
+    NonFinite {
+        /// The name of the tensor.
+        name: ItemName,
+    },
+    /// A value could not be loaded again. The `postcard` crate cannot serialize it, or what it serializes does not
+    /// deserialize to the same value. This happens if the value contains a sequence of unknown length, more than 64
+    /// bytes of strings and byte arrays, or serde attributes such as `untagged`, `tag` or `skip_serializing_if`.
+    Value {
+        /// The name of the object.
+        name: ItemName,
+    },
     /// The model could not access the elements of a tensor, and
     /// returned [`TensorUnavailable`](super::TensorUnavailable).
     Unavailable,
-    /// The states of all handlers together do not fit into the run record, which has room for 128 bytes.
-    RunRecordFull,
+    /// The states of all handlers do not fit into the run record. Choose a larger capacity
+    /// with [`Engine::with_record_capacity`](crate::Engine::with_record_capacity).
+    RunRecordFull(RunRecordFull),
+    /// The series contains a better checkpoint with the same step number. A worse checkpoint never replaces it.
+    BetterExists,
 }
 
-impl EncodeError<()> {
-    /// Replaces `Io(())` with the actual error of the writer. If `io` is `None`, the writer accepted no bytes and
-    /// returned no error. The result is `WriteZero` in this case.
-    pub(super) fn with_io<E>(self, io: Option<E>) -> EncodeError<E> {
+impl<E> EncodeError<E> {
+    /// Replaces the error of the writer or the store with `map(error)`. The result is `WriteZero` if `map` returns
+    /// `None`: the writer accepted no bytes and returned no error.
+    pub(crate) fn map_io<F>(&self, map: impl FnOnce(&E) -> Option<F>) -> EncodeError<F> {
         match self {
-            EncodeError::Io(()) => io.map_or(EncodeError::WriteZero, EncodeError::Io),
+            EncodeError::Io(error) => map(error).map_or(EncodeError::WriteZero, EncodeError::Io),
             EncodeError::WriteZero => EncodeError::WriteZero,
             EncodeError::NoObjects => EncodeError::NoObjects,
-            EncodeError::Name => EncodeError::Name,
-            EncodeError::Shape => EncodeError::Shape,
+            EncodeError::Name { name } => EncodeError::Name { name: *name },
+            EncodeError::Duplicate { name } => EncodeError::Duplicate { name: *name },
+            EncodeError::Shape { name } => EncodeError::Shape { name: *name },
             EncodeError::TooManyItems => EncodeError::TooManyItems,
             EncodeError::TooLong => EncodeError::TooLong,
-            EncodeError::NonFinite => EncodeError::NonFinite,
-            EncodeError::Value => EncodeError::Value,
+            EncodeError::NonFinite { name } => EncodeError::NonFinite { name: *name },
+            EncodeError::Value { name } => EncodeError::Value { name: *name },
             EncodeError::Unavailable => EncodeError::Unavailable,
-            EncodeError::RunRecordFull => EncodeError::RunRecordFull,
+            EncodeError::RunRecordFull(full) => EncodeError::RunRecordFull(*full),
+            EncodeError::BetterExists => EncodeError::BetterExists,
         }
     }
 }
@@ -64,16 +89,30 @@ impl<E: fmt::Display> fmt::Display for EncodeError<E> {
             EncodeError::Io(error) => return write!(f, "the checkpoint could not be written: {error}"),
             EncodeError::WriteZero => "the writer accepted no bytes of the checkpoint",
             EncodeError::NoObjects => "the checkpoint contains no object",
-            EncodeError::Name => {
-                "the name of an object or a tensor must have 1 to 32 bytes, without path separators and control characters"
+            EncodeError::Name { name } => {
+                return write!(
+                    f,
+                    "the name `{name}` is not valid: a name must have 1 to {MAX_NAME} bytes, without path separators \
+                     and control characters"
+                );
             }
-            EncodeError::Shape => "the shape of a tensor does not match its number of elements",
+            EncodeError::Duplicate { name } => return write!(f, "the checkpoint contains the name `{name}` twice"),
+            EncodeError::Shape { name } => {
+                return write!(f, "the shape of tensor `{name}` does not match its number of elements");
+            }
             EncodeError::TooManyItems => "the checkpoint contains more than 256 tensors and values",
             EncodeError::TooLong => "the checkpoint would be longer than 4 GiB",
-            EncodeError::NonFinite => "a tensor contains a NaN or an infinity",
-            EncodeError::Value => "postcard cannot serialise a value of the checkpoint",
+            EncodeError::NonFinite { name } => return write!(f, "tensor `{name}` contains a NaN or an infinity"),
+            EncodeError::Value { name } => {
+                return write!(
+                    f,
+                    "value `{name}` could not be loaded again: it contains more than 64 bytes of strings and byte \
+                     arrays, a sequence of unknown length, or serde attributes that postcard does not support"
+                );
+            }
             EncodeError::Unavailable => "the elements of a tensor are not available",
-            EncodeError::RunRecordFull => "the states of the handlers do not fit into the run record",
+            EncodeError::RunRecordFull(full) => return full.fmt(f),
+            EncodeError::BetterExists => "the series contains a better checkpoint with the same step number",
         })
     }
 }
@@ -107,33 +146,47 @@ pub enum DecodeError<E> {
     Malformed,
     /// The checksum of the checkpoint does not match its bytes.
     Checksum,
-    /// A tensor has a different number of elements in the checkpoint than in the model.
-    Length {
-        /// The number of the tensor. The tensors and values of the model are numbered from 0, in the order in which the
-        /// model lists them.
-        item: u32,
-        /// The number of elements in the model.
+    /// A tensor has a different number of dimensions in the checkpoint than in the model.
+    Rank {
+        /// The name of the tensor.
+        name: ItemName,
+        /// The number of dimensions in the model.
         expected: u32,
-        /// The number of elements in the checkpoint.
+        /// The number of dimensions in the checkpoint.
+        found: u32,
+    },
+    /// A dimension of a tensor is different in the checkpoint than in the model.
+    Shape {
+        /// The name of the tensor.
+        name: ItemName,
+        /// The number of the dimension, starting at 0.
+        dimension: u32,
+        /// The size of the dimension in the model.
+        expected: u32,
+        /// The size of the dimension in the checkpoint.
         found: u32,
     },
     /// A tensor or value of the model is missing in the checkpoint.
     Missing {
-        /// The number of the tensor or value. The tensors and values of the model are numbered from 0, in the order in
-        /// which the model lists them.
-        item: u32,
+        /// The name of the tensor or value.
+        name: ItemName,
     },
     /// A value cannot be loaded, because its strings and byte arrays have more than 64 bytes in total.
-    ValueTooLarge,
+    ValueTooLarge {
+        /// The name of the value.
+        name: ItemName,
+    },
     /// A tensor of the model is read-only.
     ReadOnly {
-        /// The number of the tensor. The tensors and values of the model are numbered from 0, in the order in which the
-        /// model lists them.
-        item: u32,
+        /// The name of the tensor.
+        name: ItemName,
     },
     /// The model could not access the elements of a tensor, and
     /// returned [`TensorUnavailable`](super::TensorUnavailable).
     Unavailable,
+    /// The checkpoint requires a feature that this version of the crate does not have. It was written by a newer
+    /// version.
+    Newer,
 }
 
 impl DecodeError<()> {
@@ -147,11 +200,15 @@ impl DecodeError<()> {
             DecodeError::Version { found } => DecodeError::Version { found },
             DecodeError::Malformed => DecodeError::Malformed,
             DecodeError::Checksum => DecodeError::Checksum,
-            DecodeError::Length { item, expected, found } => DecodeError::Length { item, expected, found },
-            DecodeError::Missing { item } => DecodeError::Missing { item },
-            DecodeError::ValueTooLarge => DecodeError::ValueTooLarge,
-            DecodeError::ReadOnly { item } => DecodeError::ReadOnly { item },
+            DecodeError::Rank { name, expected, found } => DecodeError::Rank { name, expected, found },
+            DecodeError::Shape { name, dimension, expected, found } => {
+                DecodeError::Shape { name, dimension, expected, found }
+            }
+            DecodeError::Missing { name } => DecodeError::Missing { name },
+            DecodeError::ValueTooLarge { name } => DecodeError::ValueTooLarge { name },
+            DecodeError::ReadOnly { name } => DecodeError::ReadOnly { name },
             DecodeError::Unavailable => DecodeError::Unavailable,
+            DecodeError::Newer => DecodeError::Newer,
         }
     }
 }
@@ -167,19 +224,23 @@ impl<E: fmt::Display> fmt::Display for DecodeError<E> {
             }
             DecodeError::Malformed => f.write_str("the checkpoint is malformed"),
             DecodeError::Checksum => f.write_str("the checksum of the checkpoint does not match its bytes"),
-            DecodeError::Length { item, expected, found } => write!(
+            DecodeError::Rank { name, expected, found } => write!(
                 f,
-                "tensor number {item} of the model has {expected} elements, but the checkpoint contains {found}"
+                "tensor `{name}` has {expected} dimensions in the model, but {found} dimensions in the checkpoint"
             ),
-            DecodeError::Missing { item } => {
-                write!(f, "the checkpoint does not contain tensor or value number {item} of the model")
+            DecodeError::Shape { name, dimension, expected, found } => write!(
+                f,
+                "dimension {dimension} of tensor `{name}` has the size {expected} in the model, but {found} in the \
+                 checkpoint"
+            ),
+            DecodeError::Missing { name } => write!(f, "the checkpoint does not contain `{name}` of the model"),
+            DecodeError::ValueTooLarge { name } => {
+                write!(f, "the strings and byte arrays of value `{name}` have more than 64 bytes in total")
             }
-            DecodeError::ValueTooLarge => {
-                f.write_str("the strings and byte arrays of a value have more than 64 bytes in total")
+            DecodeError::ReadOnly { name } => {
+                write!(f, "tensor `{name}` of the model is read-only, so the checkpoint cannot be loaded into it")
             }
-            DecodeError::ReadOnly { item } => {
-                write!(f, "tensor number {item} of the model is read-only, so the checkpoint cannot be loaded into it")
-            }
+            DecodeError::Newer => f.write_str("the checkpoint was written by a newer version of training-monitor"),
             DecodeError::Unavailable => f.write_str("the elements of a tensor of the model are not available"),
         }
     }

@@ -1,5 +1,6 @@
 //! Types and constants that are used both to write and to read a checkpoint, such as its header and the format version.
 
+use crate::hash::Hash;
 use crate::run_record::RunRecord;
 use crate::varint;
 
@@ -7,21 +8,86 @@ use crate::varint;
 pub const MAGIC: [u8; 4] = *b"TMCK";
 
 /// The version of the checkpoint format that this crate writes and reads. It is the fifth byte of every checkpoint.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// The data that identifies and ranks a checkpoint.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Header<'a> {
-    /// The step number, which identifies the checkpoint in its store.
+    /// The step number, which identifies the checkpoint in its series.
     pub step: u32,
-    /// The sequence number of the checkpoint. Each new checkpoint in a store gets a higher number.
+    /// The sequence number, which identifies the checkpoint in its store. Each new checkpoint in a store gets a higher
+    /// number.
     pub sequence: u32,
     /// The engine's iteration in which the checkpoint is saved; 0 if no engine is used.
     pub iteration: u32,
-    /// The score, which can be negative; `None` if there is no score.
+    /// The score, which can be negative; `None` if there is no score. NaN is treated as no score.
     pub score: Option<f32>,
     /// The name of the score, for example "accuracy". `None` if the score has no name.
     pub score_name: Option<&'a str>,
+    /// The number of the run that saves the checkpoint. A newer run has a higher number. The number is 0 if no engine
+    /// is used.
+    pub run: u32,
+    /// The series of the checkpoint.
+    pub series: Series<'a>,
+    /// The identity of the save, if the checkpoint consists of several streams. All streams of a checkpoint have the
+    /// same identity; streams of different saves have different ones. It is 0 if the checkpoint has one stream.
+    pub save_id: u32,
+}
+
+/// How a series ranks its checkpoints.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum RankingRule {
+    /// The latest checkpoints are kept. Stored as 0.
+    #[default]
+    Latest,
+    /// The checkpoints with the highest scores are kept. Stored as 1.
+    Best,
+}
+
+/// The series of a checkpoint: the checkpoints that one handler ranks together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Series<'a> {
+    /// The name that the program chose; empty by default.
+    pub name: &'a str,
+    /// How the series ranks its checkpoints.
+    pub rule: RankingRule,
+    /// The [signature](super::model_signature) of the model; 0 if it is unknown.
+    pub model: u32,
+}
+
+impl Header<'_> {
+    /// Returns the identity of the series as a pair of numbers. A store compares these numbers instead of the names.
+    #[must_use]
+    pub fn series_id(&self) -> SeriesId {
+        SeriesId { rule: rule_id(self.series.name, self.series.rule, self.score_name), model: self.series.model }
+    }
+}
+
+/// Identifies a series by numbers. Checkpoints of a series have the same rule and the same model.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct SeriesId {
+    /// The hash of the name of the series, its ranking rule and its score name.
+    pub rule: u32,
+    /// The [signature](super::model_signature) of the model.
+    pub model: u32,
+}
+
+/// Returns the hash of the name of a series, its ranking rule and its score name. FORMAT.md specifies the bytes.
+pub(crate) fn rule_id(name: &str, rule: RankingRule, score_name: Option<&str>) -> u32 {
+    let score_name = score_name.unwrap_or_default().as_bytes();
+    Hash::NEW.bytes(name.as_bytes()).bytes(&[0, rule as u8]).bytes(score_name).value()
+}
+
+/// The identifiers of the extension fields of a stream.
+pub(super) mod extension {
+    /// The number of the run.
+    pub const RUN: u32 = 1;
+    /// The name, the ranking rule and the model of the series.
+    pub const SERIES: u32 = 2;
+    /// The identity of the save.
+    pub const SAVE_ID: u32 = 3;
 }
 
 /// The contents of a checkpoint except its objects (such as the model), and the settings for writing it.
@@ -31,7 +97,7 @@ pub struct Contents<'a> {
     pub header: Header<'a>,
     /// The run record: the states of the engine and of the handlers. It allows a training run to resume from the
     /// checkpoint.
-    pub record: Option<&'a RunRecord>,
+    pub record: Option<&'a RunRecord<[u8]>>,
     /// The name of the only object to write, if each object is written to its own file. `None` writes all objects.
     pub single_object: Option<&'a str>,
     /// Whether tensors may contain NaN and infinities.
@@ -44,7 +110,16 @@ impl Contents<'_> {
     #[must_use]
     pub const fn new(step: u32) -> Self {
         Contents {
-            header: Header { step, sequence: 0, iteration: 0, score: None, score_name: None },
+            header: Header {
+                step,
+                sequence: 0,
+                iteration: 0,
+                score: None,
+                score_name: None,
+                run: 0,
+                series: Series { name: "", rule: RankingRule::Latest, model: 0 },
+                save_id: 0,
+            },
             record: None,
             single_object: None,
             allow_non_finite: false,
@@ -76,6 +151,12 @@ pub struct Info {
     pub iteration: u32,
     /// The score, which can be negative; `None` if there is no score.
     pub score: Option<f32>,
+    /// The number of the run that saved the checkpoint; 0 if no engine was used.
+    pub run: u32,
+    /// The series of the checkpoint.
+    pub series: SeriesId,
+    /// The identity of the save; 0 if the checkpoint has one stream.
+    pub save_id: u32,
     /// The number of objects in the checkpoint, if each object has its own stream, such as a file. It is 0 if all
     /// objects are in one stream.
     pub object_count: u32,

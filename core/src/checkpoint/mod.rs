@@ -2,7 +2,7 @@
 //! `FORMAT.md` beside this file specifies them.
 //!
 //! ```text
-//! "TMCK" | 1 | header | object names | run record | objects … | CRC-32 of all bytes before it
+//! "TMCK" | 2 | header | object names | extensions | run record | objects … | CRC-32 of all bytes before it
 //!                                                    └ tensor: name | shape | pad | elements   (at a multiple of 4)
 //! ```
 //!
@@ -37,17 +37,20 @@ mod format;
 mod names;
 mod objects;
 mod read;
+mod signature;
 mod tensor;
 mod write;
 
 pub use crc::{Checksum, Crc32};
 pub use error::{DecodeError, EncodeError};
-pub use format::{Contents, Encoded, Header, Info, MAGIC, VERSION};
-pub use names::MAX_NAME;
+pub(crate) use format::rule_id;
+pub use format::{Contents, Encoded, Header, Info, MAGIC, RankingRule, Series, SeriesId, VERSION};
+pub use names::{ItemName, MAX_NAME};
 pub(crate) use names::NameBuffer;
 pub use objects::{MAX_ITEMS, Named, ObjectVisitor, Objects, ReadOnly, StateDict, TensorVisitor};
 pub(crate) use read::SliceReader;
 pub use read::{Inspect, Loader, Tensor, inspect, inspect_with, load, load_with};
+pub use signature::model_signature;
 pub use tensor::{MAX_RANK, NestedArray, TensorUnavailable, TensorView};
 #[cfg(feature = "derive")]
 #[cfg_attr(docsrs, doc(cfg(feature = "derive")))]

@@ -2,6 +2,7 @@
 //! written.
 
 use super::tensor::MAX_RANK;
+use core::fmt;
 use heapless::Vec;
 
 /// The maximum length of the name of an object or a tensor, in bytes.
@@ -35,10 +36,58 @@ impl NameBuffer {
     }
 }
 
-/// Returns whether `name` has a valid length and can be part of a file name.
-pub(super) fn is_valid_name(name: &str) -> bool {
-    let is_forbidden = |byte: u8| byte == b'/' || byte == b'\\' || byte < 0x20;
-    !name.is_empty() && name.len() <= MAX_NAME && !name.bytes().any(is_forbidden)
+/// The name of a tensor or of a value, as a part of an error. At most [`MAX_NAME`] bytes of the name are kept. `Display`
+/// shows the name; a control character is shown as a question mark.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ItemName {
+    bytes: [u8; MAX_NAME],
+    len: u8,
+}
+
+impl ItemName {
+    pub(crate) fn new(name: &str) -> Self {
+        let mut item = ItemName { bytes: [0; MAX_NAME], len: 0 };
+        // A name that is too long is truncated at the end of a character.
+        let len = (0..=MAX_NAME).rev().find(|len| name.is_char_boundary(*len)).unwrap_or(0).min(name.len());
+        for (place, byte) in item.bytes.iter_mut().zip(name.bytes()).take(len) {
+            *place = if byte < 0x20 || byte == 0x7F { b'?' } else { byte };
+            item.len += 1;
+        }
+        item
+    }
+
+    /// Returns the name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.bytes.get(..usize::from(self.len)).and_then(|name| core::str::from_utf8(name).ok()).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for ItemName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.as_str())
+    }
+}
+
+impl fmt::Display for ItemName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for ItemName {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "{=str}", self.as_str());
+    }
+}
+
+/// Returns whether `name` has a valid length, can be part of a file name, and contains no control character.
+pub(super) fn is_valid_name(name: &[u8]) -> bool {
+    // The UTF-8 encodings of the control characters U+0080 to U+009F begin with C2.
+    let is_control = |pair: &[u8]| matches!(pair, [0xC2, 0x80..=0x9F]);
+    let is_forbidden = |byte: &u8| matches!(byte, b'/' | b'\\' | 0..0x20 | 0x7F);
+    !name.is_empty() && name.len() <= MAX_NAME && !name.iter().any(is_forbidden) && !name.windows(2).any(is_control)
 }
 
 /// Returns whether `shape` has at most [`MAX_RANK`] dimensions, and their product is `len`, the number of elements.

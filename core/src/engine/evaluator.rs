@@ -1,15 +1,20 @@
 //! An evaluator is a second engine that runs inside a handler of the training run, for example to validate the model.
 
 use super::Engine;
+use crate::checkpoint::EncodeError;
 use crate::event::{Event, EventFilter};
-use crate::handler::Handler;
-use crate::run_record::HandlerStates;
-use crate::state::State;
+use crate::handler::{Handler, StartCheck};
+use crate::run_record::{HandlerStates, RestoreError, ResumePoint, RunRecord};
+use crate::state::{State, StopReason};
+use embedded_io::ErrorKind;
 
 /// A second engine with its own handlers, for evaluation during a training run.
 ///
 /// A checkpoint of the training run also contains the states of the evaluator's handlers. Early stopping that is
-/// attached to an evaluator therefore survives a restart. To terminate the training run as well, pass the outcome of
+/// attached to an evaluator therefore survives a restart. A [`ModelCheckpoint`](crate::ModelCheckpoint) on an evaluator
+/// decides during the evaluation. It saves after the evaluation, together with the state of the training run. So a
+/// training run can resume from its checkpoints. If it decides several times during one evaluation, it saves once, because
+/// the model does not change. To terminate the training run as well, pass the outcome of
 /// the evaluation to [`State::terminate_if_stopped`].
 ///
 /// ```
@@ -39,7 +44,8 @@ pub struct Evaluator<O, X, H> {
 
 impl<O, X, H> Evaluator<O, X, H> {
     /// Creates an evaluator from its engine and the handlers of that engine.
-    pub const fn new(engine: Engine<O, X>, handlers: H) -> Self {
+    pub fn new(mut engine: Engine<O, X>, handlers: H) -> Self {
+        engine.state_mut().deferred = Some(false);
         Evaluator { engine, handlers }
     }
 
@@ -78,9 +84,50 @@ where
     fn on_event(&mut self, event: Event, model: &mut T, state: &mut State<O, X>) {
         if self.filter.matches(event, state.counters()) {
             (self.call)(model, state, &mut self.engine, &mut self.handlers);
+            if self.engine.state().deferred == Some(true) {
+                state.request_action();
+            }
         }
     }
-    fn persist(&mut self, _: &mut State<O, X>, states: &mut HandlerStates<'_>) {
-        self.handlers.persist(self.engine.state_mut(), states);
+    fn persist(&mut self, run: &mut State<O, X>, states: &mut HandlerStates<'_>) {
+        // The checkpoint handlers of the evaluator compare their checkpoints with the training run.
+        let evaluation = self.engine.state_mut();
+        let counters = evaluation.counters;
+        (evaluation.run, evaluation.counters, evaluation.extended) = (run.run, run.counters, run.extended);
+        self.handlers.persist(evaluation, states);
+        evaluation.counters = counters;
+    }
+    fn check_start(&mut self, model: &mut T, start: &mut StartCheck<'_>) {
+        self.handlers.check_start(model, start);
+    }
+    fn perform(&mut self, model: &mut T, state: &mut State<O, X>, record: &RunRecord<[u8]>) -> bool {
+        let evaluation = self.engine.state_mut();
+        evaluation.deferred = Some(false);
+        let counters = evaluation.counters;
+        (evaluation.run, evaluation.counters) = (state.run, state.counters);
+        let saved = self.handlers.perform(model, evaluation, record);
+        evaluation.counters = counters;
+        if evaluation.stop_reason() == Some(StopReason::SaveFailed) {
+            state.terminate(StopReason::SaveFailed);
+        }
+        if saved {
+            self.handlers.on_event(Event::SavedCheckpoint, model, evaluation);
+        }
+        saved
+    }
+    fn save_error(&self) -> Option<EncodeError<ErrorKind>> {
+        self.handlers.save_error()
+    }
+    fn newest_checkpoint(&mut self, below: Option<ResumePoint>) -> Result<Option<ResumePoint>, RestoreError> {
+        self.handlers.newest_checkpoint(below)
+    }
+    fn damaged_checkpoints(&mut self) -> u32 {
+        self.handlers.damaged_checkpoints()
+    }
+    fn verify_checkpoint(&mut self, point: ResumePoint, model: &mut T, record: &mut RunRecord<[u8]>) -> bool {
+        self.handlers.verify_checkpoint(point, model, record)
+    }
+    fn load_checkpoint(&mut self, point: ResumePoint, model: &mut T) -> bool {
+        self.handlers.load_checkpoint(point, model)
     }
 }

@@ -6,7 +6,7 @@ use crate::event::Event;
 use crate::handler::Handler;
 use crate::state::{StopReason, flag};
 
-impl<O, X> Engine<O, X> {
+impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
     /// Starts the next iteration. Fires all events up to `IterationStarted` and increments the iteration counter.
     /// Returns `Ok(false)` when the run is over. Further calls then return `Ok(false)` as well,
     /// until [`restart`](Self::restart) is called.
@@ -14,8 +14,8 @@ impl<O, X> Engine<O, X> {
     /// # Errors
     /// * [`RunError::IterationNotEnded`] if [`end_iteration`](Self::end_iteration) was not called for the last
     ///   iteration. Nothing has changed; the iteration can still be ended.
-    /// * [`RunError::SaveFailed`] if the run ended because a checkpoint could not be saved. The handler's `last_error`
-    ///   returns the cause.
+    /// * [`RunError::Start`] if no checkpoint of the model can be saved. No event was fired.
+    /// * [`RunError::SaveFailed`] if the run ended because a checkpoint could not be saved.
     #[inline]
     pub fn begin_iteration<T: ?Sized, H: Handler<T, O, X>>(
         &mut self,
@@ -49,10 +49,11 @@ impl<O, X> Engine<O, X> {
         if self.phase == Phase::IterationStarted && !self.resumed_in_iteration && !stopping {
             return Err(RunError::IterationNotEnded);
         }
+        self.check_start(model, handlers).map_err(RunError::Start)?;
         let running = self.advance(model, handlers, Until::NextIteration);
         self.resumed_in_iteration &= self.phase == Phase::IterationStarted;
         if !running && self.state.stop == Some(StopReason::SaveFailed) {
-            return Err(RunError::SaveFailed);
+            return Err(RunError::save_failed(handlers.save_error()));
         }
         Ok(running)
     }

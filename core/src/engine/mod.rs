@@ -40,14 +40,17 @@ pub use resume::Resumed;
 pub use run::RunError;
 
 use crate::event::{Counters, Event, UserEvent};
-use crate::handler::Handler;
-use crate::run_record::RunRecord;
+use crate::checkpoint::EncodeError;
+use crate::handler::{Handler, StartCheck};
+use crate::run_record::{CAPACITY, HandlerStates, RunRecord};
 use crate::state::{Outcome, State, StopReason, flag};
+use embedded_io::ErrorKind;
 
 /// The engine of a training run: it runs the step function and fires the events. `O` is the output type of the step
-/// function. `X` is the type of the metrics.
+/// function. `X` is the type of the metrics. `RECORD` is the capacity of the run record in bytes: the room in a checkpoint
+/// for the states of all handlers.
 #[derive(Clone, Debug)]
-pub struct Engine<O, X = ()> {
+pub struct Engine<O, X = (), const RECORD: usize = CAPACITY> {
     state: State<O, X>,
     /// The last event that the engine fired. Together with `state`, it determines what the engine does next.
     phase: Phase,
@@ -55,6 +58,12 @@ pub struct Engine<O, X = ()> {
     /// the iteration, and the iteration is repeated. If false, the program forgot to call `end_iteration`, which is an
     /// error.
     resumed_in_iteration: bool,
+    /// Whether the handlers have checked their limits for this run.
+    checked: bool,
+    /// Whether the next data determines the number of iterations per epoch, although a record contains a number.
+    adopts_data_length: bool,
+    /// Whether the engine resumed a finished run. The run stays finished until the program restarts it.
+    resumed_finished: bool,
     /// The maximum number of epochs that the program configured. A resumed run uses this number, unless a handler had
     /// changed the number before the checkpoint was saved.
     max_epochs: u32,
@@ -85,10 +94,22 @@ impl<O, X> Engine<O, X> {
     /// of [`State::metrics`].
     #[must_use]
     pub const fn with_metrics(max_epochs: u32, metrics: X) -> Self {
+        Engine::with_record_capacity(max_epochs, metrics)
+    }
+}
+
+impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
+    /// Creates the same engine as [`with_metrics`](Engine::with_metrics), with room for `RECORD` bytes of handler
+    /// states in a checkpoint. The default is [`CAPACITY`](crate::run_record::CAPACITY).
+    #[must_use]
+    pub const fn with_record_capacity(max_epochs: u32, metrics: X) -> Self {
         Engine {
             state: State::new(max_epochs, metrics),
             phase: Phase::NotStarted,
             resumed_in_iteration: false,
+            checked: false,
+            adopts_data_length: false,
+            resumed_finished: false,
             max_epochs,
             epoch_length: 0,
         }
@@ -138,12 +159,15 @@ impl<O, X> Engine<O, X> {
         self.dispatch(Event::User(event), model, handlers);
     }
 
-    /// Prepares a finished engine for a new run. [`run`](Self::run) calls this method, too. If the last run reached its
-    /// last epoch, the new run starts with epoch 1. Otherwise it starts with the next epoch, as in Ignite. A run that
-    /// has not ended is unchanged.
+    /// Prepares a finished engine for a new run. [`run`](Self::run) calls this method, too, unless the engine has
+    /// resumed a finished run. If the last run reached its last epoch, the new run starts with epoch 1. Otherwise it
+    /// starts with the next epoch, as in Ignite. A run that has not ended is unchanged.
     pub fn restart(&mut self) {
         if self.phase.is_final() {
             self.phase = Phase::NotStarted;
+            self.resumed_finished = false;
+            self.checked = false;
+            self.state.run = 0;
             if self.state.counters.epoch >= self.state.max_epochs {
                 self.state.counters = Counters::default();
                 self.state.epoch_length = self.epoch_length;
@@ -196,7 +220,13 @@ impl<O, X> Engine<O, X> {
             return;
         }
         self.state.flags &= !flag::ACTION;
-        let mut record = RunRecord::new();
+        if let Some(deferred) = &mut self.state.deferred {
+            // A checkpoint must contain the state of the training run. The engine of the training run therefore
+            // performs the action, after the evaluation.
+            *deferred = true;
+            return;
+        }
+        let mut record = RunRecord::<[u8; RECORD]>::with_capacity();
         self.write_record(&mut record, handlers);
         if handlers.perform(model, &mut self.state, &record) {
             handlers.on_event(Event::SavedCheckpoint, model, &mut self.state);
@@ -282,14 +312,42 @@ impl<O, X> Engine<O, X> {
                         self.run_deferred_actions(model, handlers);
                     } else {
                         // An epoch of unknown length ends here after `u32::MAX` iterations, and its length is then
-                        // known. For other epochs, this line changes nothing.
-                        state.epoch_length = state.offset;
+                        // known.
+                        if state.epoch_length == 0 {
+                            state.epoch_length = state.offset;
+                        }
                         self.phase = Phase::EpochCompleted;
                         self.dispatch(Event::EpochCompleted, model, handlers);
                     }
                 }
             }
         }
+    }
+
+    /// Lets the handlers check their limits before the first event of a run, and numbers a new run. Does nothing if
+    /// this was already done for this run.
+    #[inline(never)]
+    fn check_start<T: ?Sized, H: Handler<T, O, X>>(
+        &mut self,
+        model: &mut T,
+        handlers: &mut H,
+    ) -> Result<(), EncodeError<ErrorKind>> {
+        // The engine of the training run checks the handlers of an evaluator, too.
+        if self.checked || self.state.deferred.is_some() {
+            return Ok(());
+        }
+        let mut states = HandlerStates::measure();
+        self.visit_states(handlers, &mut states);
+        let mut record = RunRecord::<[u8; RECORD]>::with_capacity();
+        self.write_record(&mut record, handlers);
+        let mut start = StartCheck::new(&record, states.max_len());
+        handlers.check_start(model, &mut start);
+        let newest_run = start.finish()?;
+        if self.state.run == 0 {
+            self.state.run = newest_run.saturating_add(1);
+        }
+        self.checked = true;
+        Ok(())
     }
 
     #[inline(always)]

@@ -3,7 +3,7 @@
 use super::{Engine, EngineState, Phase};
 use crate::event::Counters;
 use crate::handler::Handler;
-use crate::run_record::{HandlerStates, RestoreError, RunRecord, RunRecordFull};
+use crate::run_record::{HandlerKind, HandlerStates, RestoreError, RunRecord, RunRecordFull};
 use crate::state::flag;
 
 /// Where a resumed run continues.
@@ -14,16 +14,24 @@ pub struct Resumed {
     pub epoch: u32,
     /// The iteration in which the checkpoint was saved. The run continues after this iteration.
     pub iteration: u32,
-    /// The number of newer checkpoints that the engine skipped because it could not load them.
+    /// The number of checkpoints that the engine skipped: newer ones that do not fit the model or have no run record, and
+    /// all that are damaged or unreadable. The observers of the handlers receive the reasons.
     pub skipped: u32,
+    /// The number of iterations per epoch in the checkpoint, if the program has another setting. The setting of the
+    /// program applies.
+    pub changed_epoch_length: Option<u32>,
+    /// The kind of a handler whose settings differ from those in the checkpoint, for example its patience. If several
+    /// handlers differ, this is the first one. The settings of the program apply to the restored state.
+    pub changed_settings: Option<HandlerKind>,
 }
 
-impl<O, X> Engine<O, X> {
+impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
     /// Returns the engine's part of the run record (the saved state of the engine and the handlers).
     #[must_use]
     pub fn engine_state(&self) -> EngineState {
         let state = &self.state;
         EngineState {
+            run: state.run,
             phase: self.phase,
             epoch: state.counters.epoch,
             iteration: state.counters.iteration,
@@ -51,14 +59,19 @@ impl<O, X> Engine<O, X> {
     ///
     /// # Errors
     /// Returns [`RunRecordFull`] if the states of the handlers do not fit into the record.
-    pub fn record<T: ?Sized, H: Handler<T, O, X>>(&mut self, handlers: &mut H) -> Result<RunRecord, RunRecordFull> {
-        let mut record = RunRecord::new();
+    pub fn record<T: ?Sized, H: Handler<T, O, X>>(
+        &mut self,
+        handlers: &mut H,
+    ) -> Result<RunRecord<[u8; RECORD]>, RunRecordFull> {
+        let mut record = RunRecord::with_capacity();
         self.write_record(&mut record, handlers);
-        if record.complete { Ok(record) } else { Err(RunRecordFull) }
+        let written: &RunRecord<[u8]> = &record;
+        written.check_complete()?;
+        Ok(record)
     }
 
     #[inline(never)] // The code exists once, and its variables are not on the stack during a save.
-    pub(super) fn write_record<T: ?Sized, H: Handler<T, O, X>>(&mut self, record: &mut RunRecord, handlers: &mut H) {
+    pub(super) fn write_record<T: ?Sized, H: Handler<T, O, X>>(&mut self, record: &mut RunRecord<[u8]>, handlers: &mut H) {
         self.visit_states(handlers, &mut HandlerStates::save(record));
         record.engine = self.engine_state();
     }
@@ -67,31 +80,35 @@ impl<O, X> Engine<O, X> {
     /// the last event of the recorded run. `Started` and `EpochStarted` do not fire again, because the states of the
     /// handlers already include their effect.
     ///
-    /// A completed run continues if this engine has a larger `max_epochs` than the recorded run.
+    /// A completed run continues if this engine has a larger `max_epochs` than the recorded run. Otherwise it stays
+    /// finished: [`run`](Self::run) returns the recorded outcome, until the program calls [`restart`](Self::restart).
     ///
     /// # Errors
     /// Returns a [`RestoreError`] if the record does not match these handlers. Nothing has changed in this case.
     pub fn restore<T: ?Sized, H: Handler<T, O, X>>(
         &mut self,
-        record: &RunRecord,
+        record: &RunRecord<[u8]>,
         handlers: &mut H,
     ) -> Result<(), RestoreError> {
-        self.check(record, handlers)?;
-        self.apply(record, handlers);
+        let states = self.check(record, handlers)?;
+        self.apply(record, handlers, states);
         Ok(())
     }
 
-    /// Resumes from the newest checkpoint that can be loaded. Loads that checkpoint from the store of a handler into
-    /// `model`, and restores the engine and the handlers. Returns `Ok(None)` if there is no checkpoint; the run then
-    /// starts at its beginning.
+    /// Resumes from the newest checkpoint that can be loaded: the newest one of the newest run. Loads that checkpoint
+    /// from the store of a handler into `model`, and restores the engine and the handlers. Returns `Ok(None)` if there
+    /// is no checkpoint; the run then starts at its beginning. No checkpoint is removed.
     ///
     /// Several handlers can save at the same event, and the power can fail between these saves. If so, this method now
     /// performs the missing saves. Nothing else is repeated: the run continues after the iteration of the checkpoint.
     ///
     /// # Errors
-    /// * [`RestoreError::NoneLoadable`] if there are checkpoints, but none can be loaded. The caller decides whether to
-    ///   start over.
-    /// * Another [`RestoreError`] if the newest loadable checkpoint was saved with other handlers.
+    /// * [`RestoreError::NoneLoadable`] if there are checkpoints, but none can be loaded. To start over, call
+    ///   [`run`](Self::run).
+    /// * [`RestoreError::ListFailed`] if a store could not list its checkpoints.
+    /// * Another [`RestoreError`] if the newest loadable checkpoint was saved with other handlers. To keep its weights
+    ///   only, load them
+    ///   with [`load_best`](crate::handlers::model_checkpoint::CheckpointHandler::load_best) and call `run`.
     ///
     /// Nothing has changed in these cases, except after [`RestoreError::BecameUnreadable`].
     pub fn resume<T: ?Sized, H: Handler<T, O, X>>(
@@ -99,56 +116,73 @@ impl<O, X> Engine<O, X> {
         model: &mut T,
         handlers: &mut H,
     ) -> Result<Option<Resumed>, RestoreError> {
-        let mut record = RunRecord::new();
+        // The handlers learn the signature of the model. `run` reports an error of this check.
+        let _ = self.check_start(model, handlers);
+        let mut record = RunRecord::<[u8; RECORD]>::with_capacity();
         let mut below = None;
-        let mut skipped = 0u32;
-        while let Some(iteration) = handlers.newest_checkpoint(below) {
-            if handlers.verify_checkpoint(iteration, model, &mut record) {
-                self.check(&record, handlers)?;
-                if !handlers.load_checkpoint(iteration, model) {
-                    return Err(RestoreError::BecameUnreadable { iteration });
+        let mut skipped = handlers.damaged_checkpoints();
+        while let Some(point) = handlers.newest_checkpoint(below)? {
+            if handlers.verify_checkpoint(point, model, &mut record) {
+                let states = self.check(&record, handlers)?;
+                if !handlers.load_checkpoint(point, model) {
+                    return Err(RestoreError::BecameUnreadable { iteration: point.iteration });
                 }
-                self.apply(&record, handlers);
+                let EngineState { epoch, iteration, epoch_length, .. } = record.engine;
+                let changed_settings = self.apply(&record, handlers, states);
                 self.state.flags |= flag::ACTION;
                 self.run_deferred_actions(model, handlers);
-                return Ok(Some(Resumed { epoch: record.engine.epoch, iteration, skipped }));
+                let changed = self.epoch_length != 0 && epoch_length != 0 && self.epoch_length != epoch_length;
+                let changed_epoch_length = changed.then_some(epoch_length);
+                return Ok(Some(Resumed { epoch, iteration, skipped, changed_epoch_length, changed_settings }));
             }
             skipped = skipped.saturating_add(1);
-            below = Some(iteration);
+            below = Some(point);
         }
         if skipped > 0 { Err(RestoreError::NoneLoadable { skipped }) } else { Ok(None) }
     }
 
     /// Checks that the run record (the saved state of a run) is consistent and contains the states of these handlers.
-    /// Changes nothing.
-    fn check<T: ?Sized, H: Handler<T, O, X>>(
+    /// Changes nothing. Returns the states, which can then be restored.
+    fn check<'a, T: ?Sized, H: Handler<T, O, X>>(
         &mut self,
-        record: &RunRecord,
+        record: &'a RunRecord<[u8]>,
         handlers: &mut H,
-    ) -> Result<(), RestoreError> {
+    ) -> Result<HandlerStates<'a>, RestoreError> {
         let engine = &record.engine;
         // If the saved run was inside an iteration, the iteration counter includes this iteration, but `offset` does
         // not.
         let started = engine.offset.checked_add((engine.phase == Phase::IterationStarted).into());
-        let consistent = started.is_some_and(|started| {
-            started <= engine.iteration && (engine.epoch_length == 0 || started <= engine.epoch_length)
-        });
-        if !consistent || !record.complete {
+        // The epoch can be shorter than its completed iterations, because its length can change when a run resumes.
+        if started.is_none_or(|started| started > engine.iteration) {
             return Err(RestoreError::Engine);
         }
-        let mut states = HandlerStates::check(record);
+        if !record.complete {
+            return Err(RestoreError::RecordTooLong { capacity: record.capacity() });
+        }
+        let mut states = HandlerStates::read(record);
         self.visit_states(handlers, &mut states);
-        states.finish()
+        states.next_pass();
+        self.visit_states(handlers, &mut states);
+        states.finish()?;
+        states.next_pass();
+        Ok(states)
     }
 
-    /// Restores the engine and the handlers from `record`, which `check` has accepted.
-    fn apply<T: ?Sized, H: Handler<T, O, X>>(&mut self, record: &RunRecord, handlers: &mut H) {
+    /// Restores the engine and the handlers from `record` and `states`, which `check` has accepted. Returns the kind of
+    /// the first handler whose settings differ from those in the record.
+    fn apply<T: ?Sized, H: Handler<T, O, X>>(
+        &mut self,
+        record: &RunRecord<[u8]>,
+        handlers: &mut H,
+        mut states: HandlerStates<'_>,
+    ) -> Option<HandlerKind> {
         let engine = &record.engine;
         let state = &mut self.state;
+        state.run = engine.run;
         state.counters = Counters { epoch: engine.epoch, iteration: engine.iteration };
         state.offset = engine.offset;
         state.data_offset = engine.data_offset;
-        state.epoch_length = engine.epoch_length;
+        state.epoch_length = if self.epoch_length == 0 { engine.epoch_length } else { self.epoch_length };
         state.max_epochs = engine.max_epochs.unwrap_or(self.max_epochs);
         state.stop = engine.stop;
         state.clear_events();
@@ -158,14 +192,19 @@ impl<O, X> Engine<O, X> {
         if engine.stop_epoch {
             state.flags |= flag::STOP_EPOCH;
         }
-        let extended = engine.phase == Phase::Completed && engine.stop.is_none() && engine.epoch < state.max_epochs;
-        self.phase = if extended { Phase::EpochCompleted } else { engine.phase };
+        let finished = engine.phase == Phase::Completed;
+        state.extended = finished && engine.stop.is_none() && engine.epoch < state.max_epochs;
+        self.phase = if state.extended { Phase::EpochCompleted } else { engine.phase };
         self.resumed_in_iteration = self.phase == Phase::IterationStarted;
-        self.visit_states(handlers, &mut HandlerStates::restore(record));
+        self.resumed_finished = finished && !state.extended;
+        self.adopts_data_length = self.epoch_length == 0;
+        self.visit_states(handlers, &mut states);
+        self.state.extended = false;
+        states.changed()
     }
 
     #[inline(never)] // One copy of the code for saving, checking and restoring.
-    fn visit_states<T: ?Sized, H: Handler<T, O, X>>(&mut self, handlers: &mut H, states: &mut HandlerStates<'_>) {
+    pub(super) fn visit_states<T: ?Sized, H: Handler<T, O, X>>(&mut self, handlers: &mut H, states: &mut HandlerStates<'_>) {
         handlers.persist(&mut self.state, states);
     }
 }

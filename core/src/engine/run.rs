@@ -1,11 +1,13 @@
 //! The methods [`Engine::run`] and [`Engine::try_run`], which iterate over batches.
 
 use super::{Batches, Engine, Phase, Position, Until};
+use crate::checkpoint::EncodeError;
 use crate::event::Event;
 use crate::handler::Handler;
 use crate::state::{Outcome, State, StopReason};
 use core::convert::Infallible;
 use core::fmt;
+use embedded_io::ErrorKind;
 
 /// The events that a resumed run does not fire again in its first iteration. A variant stands for the named event and
 /// all earlier ones. The variants are in the order in which the events fire.
@@ -17,11 +19,12 @@ enum BatchEvents {
     IterationStarted,
 }
 
-impl<O, X> Engine<O, X> {
+impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
     /// Calls `step` for each batch of `data` until all epochs are complete or the run is terminated. `step` receives
     /// the model, the batch and the state of the run. It returns its output, for example the loss.
     ///
-    /// A [resumed](Self::resume) run continues at its checkpoint. A finished engine starts a new run.
+    /// A [resumed](Self::resume) run continues at its checkpoint. If that run was finished, this method fires no event and
+    /// returns the outcome of the finished run. An engine that finished a run in this program starts a new run.
     ///
     /// # Errors
     /// Returns the errors of [`try_run`](Self::try_run), except [`RunError::Step`].
@@ -47,8 +50,10 @@ impl<O, X> Engine<O, X> {
     /// * [`RunError::Step`]: the error of the step function. `ExceptionRaised` was the last event.
     /// * [`RunError::NoData`]: the data has no batch. If the data knows its length, no event was fired.
     /// * [`RunError::DataExhausted`]: data of unknown length ended before the run.
+    /// * [`RunError::Start`]: a checkpoint of the model cannot be saved, for example because it is too long for the store.
+    ///   No event was fired.
     /// * [`RunError::SaveFailed`]: a checkpoint could not be saved, and its handler's error policy is to stop. The run
-    ///   ended with `Terminate` and `Completed`. The handler's `last_error` returns the cause.
+    ///   ended with `Terminate` and `Completed`.
     pub fn try_run<T, D, H, F, E>(
         &mut self,
         model: &mut T,
@@ -62,13 +67,18 @@ impl<O, X> Engine<O, X> {
         H: Handler<T, O, X>,
         F: FnMut(&mut T, D::Batch, &mut State<O, X>) -> Result<O, E>,
     {
+        if self.resumed_finished {
+            return self.result(handlers);
+        }
         if data.is_empty() {
             return Err(RunError::NoData);
         }
         self.restart();
-        if self.state.epoch_length == 0 {
-            self.state.epoch_length = data.len().unwrap_or(0);
+        self.check_start(model, handlers).map_err(RunError::Start)?;
+        if self.state.epoch_length == 0 || self.adopts_data_length {
+            self.state.epoch_length = data.len().unwrap_or(self.state.epoch_length);
         }
+        self.adopts_data_length = false;
         self.state.data_length = data.len().unwrap_or(u32::MAX);
         'run: while self.advance(model, handlers, Until::NextIteration) {
             // Events that fired before the interruption do not fire again in a resumed run. Only the batch is fetched
@@ -131,8 +141,13 @@ impl<O, X> Engine<O, X> {
                 }
             }
         }
+        self.result(handlers)
+    }
+
+    /// Returns the outcome of a finished run, or an error if the run ended because a save failed.
+    fn result<T: ?Sized, H: Handler<T, O, X>, E>(&self, handlers: &H) -> Result<Outcome, RunError<E>> {
         match self.current_outcome() {
-            Outcome { reason: StopReason::SaveFailed, .. } => Err(RunError::SaveFailed),
+            Outcome { reason: StopReason::SaveFailed, .. } => Err(RunError::save_failed(handlers.save_error())),
             outcome => Ok(outcome),
         }
     }
@@ -207,10 +222,20 @@ pub enum RunError<E = Infallible> {
         /// The last iteration that was completed.
         iteration: u32,
     },
-    /// A checkpoint could not be saved. The checkpoint handler's method `last_error` returns the cause.
-    SaveFailed,
+    /// The run did not start, because no checkpoint of the model can be saved.
+    Start(EncodeError<ErrorKind>),
+    /// A checkpoint could not be saved. The checkpoint handler's method `last_error` returns the same error with the
+    /// original error of the store.
+    SaveFailed(EncodeError<ErrorKind>),
     /// A custom loop called `begin_iteration` twice without a call of `end_iteration` in between.
     IterationNotEnded,
+}
+
+impl<E> RunError<E> {
+    /// Creates the error of a failed save. If the handler does not know the cause, the store's error is unknown.
+    pub(super) fn save_failed(cause: Option<EncodeError<ErrorKind>>) -> Self {
+        RunError::SaveFailed(cause.unwrap_or(EncodeError::Io(ErrorKind::Other)))
+    }
 }
 
 impl<E: fmt::Display> fmt::Display for RunError<E> {
@@ -221,9 +246,8 @@ impl<E: fmt::Display> fmt::Display for RunError<E> {
             RunError::DataExhausted { epoch, iteration } => {
                 write!(f, "the data ended in epoch {epoch} after iteration {iteration}, before the run was complete")
             }
-            RunError::SaveFailed => {
-                f.write_str("a checkpoint could not be saved; `last_error` of the checkpoint handler returns the cause")
-            }
+            RunError::Start(error) => write!(f, "the run did not start: {error}"),
+            RunError::SaveFailed(error) => write!(f, "a checkpoint could not be saved: {error}"),
             RunError::IterationNotEnded => {
                 f.write_str("`begin_iteration` was called before `end_iteration` of the previous iteration")
             }

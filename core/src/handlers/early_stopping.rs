@@ -25,6 +25,7 @@
 use crate::config::ConfigError;
 use crate::event::{Event, EventFilter};
 use crate::handler::Handler;
+use crate::hash::{Hash, fold};
 use crate::run_record::{HandlerKind, HandlerStates, Persist, StateCodec, StateDecoder, StateEncoder};
 use crate::state::{State, StopReason};
 
@@ -64,6 +65,8 @@ pub struct EarlyStopping {
     threshold_mode: ThresholdMode,
     mode: Mode,
     cumulative: bool,
+    /// The hash of the name; 0 without a name.
+    name: u16,
     progress: Progress,
 }
 
@@ -103,6 +106,7 @@ impl EarlyStopping {
             threshold_mode: ThresholdMode::Abs,
             mode: Mode::Max,
             cumulative: false,
+            name: 0,
             progress: Progress { counter: 0, best: None },
         })
     }
@@ -133,6 +137,14 @@ impl EarlyStopping {
     #[must_use]
     pub const fn with_cumulative(mut self, cumulative: bool) -> Self {
         self.cumulative = cumulative;
+        self
+    }
+
+    /// Sets a name. A program with two handlers of the same settings gives them names, so that a checkpoint distinguishes
+    /// their states. Otherwise it distinguishes them by their settings, and then by their order.
+    #[must_use]
+    pub const fn with_name(mut self, name: &'static str) -> Self {
+        self.name = fold(Hash::NEW.bytes(name.as_bytes()).value());
         self
     }
 
@@ -220,6 +232,12 @@ impl EarlyStopping {
 impl Persist for EarlyStopping {
     const KIND: HandlerKind = HandlerKind::EARLY_STOPPING;
     type State = Progress;
+    const MAX_LEN: usize = 10;
+    fn tag(&self) -> u16 {
+        let modes = [self.mode as u8, self.threshold_mode as u8, u8::from(self.cumulative)];
+        let settings = Hash::NEW.number(self.patience).number(self.threshold.to_bits()).bytes(&modes);
+        fold(settings.value()) ^ self.name
+    }
     fn save(&mut self) -> Progress {
         self.progress
     }

@@ -224,6 +224,7 @@ impl StateCodec for ScheduleIndex {
 impl<S: CheckSchedule> Persist for TerminateOnNan<S> {
     const KIND: HandlerKind = HandlerKind::TERMINATE_ON_NAN;
     type State = ScheduleIndex;
+    const MAX_LEN: usize = 5;
     fn save(&mut self) -> ScheduleIndex {
         ScheduleIndex(self.schedule.index())
     }

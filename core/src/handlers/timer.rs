@@ -308,8 +308,12 @@ where
             self.observer.on_reading(&self.timer, self.clock.now());
         }
     }
-    fn persist(&mut self, _: &mut State<O, X>, states: &mut HandlerStates<'_>) {
-        states.visit(self);
+    fn persist(&mut self, run: &mut State<O, X>, states: &mut HandlerStates<'_>) {
+        // The run had ended and continues now, so the timer continues, too.
+        let resumes = states.visit(self) && run.extended && self.pause.matches(Event::Completed, run.counters());
+        if resumes {
+            self.timer.resume(self.clock.now());
+        }
     }
 }
 
@@ -338,6 +342,7 @@ impl StateCodec for TimerState {
 impl<C: Clock, S, P, R, T, V, B> Persist for TimerHandler<C, S, P, R, T, V, B> {
     const KIND: HandlerKind = HandlerKind::TIMER;
     type State = TimerState;
+    const MAX_LEN: usize = 16;
     fn save(&mut self) -> TimerState {
         let running = self.timer.is_running();
         let now = if running { self.clock.now() } else { 0 };

@@ -3,7 +3,7 @@
 //! States of user-defined handlers are `serde` types, which the crate postcard encodes. The handlers of this crate
 //! encode their fields one by one. The bytes are the same, but the code is much smaller than a generic serializer.
 
-use super::{MAX_STATE, RunRecord};
+use super::{MAX_STATE, MAX_STATES, RunRecord};
 use crate::varint;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -33,19 +33,19 @@ impl<S: Serialize + DeserializeOwned> StateCodec for S {
 /// Appends the fields of one handler state to a run record.
 #[derive(Debug)]
 pub struct StateEncoder<'a> {
-    record: &'a mut RunRecord,
+    record: &'a mut RunRecord<[u8]>,
     /// The index of the state's first byte in the record.
     start: usize,
 }
 
 impl<'a> StateEncoder<'a> {
-    /// Starts a handler state: appends the kind of the handler, and one byte that `finish` later replaces with the
-    /// length.
+    /// Starts a handler state: appends the kind and the tag of the handler, and one byte that `finish` later replaces
+    /// with the length.
     #[inline(never)] // One copy of the code for all handlers.
-    pub(super) fn start(record: &'a mut RunRecord, kind: u8) -> Self {
-        record.append(kind);
-        record.append(0);
-        let start = record.states.len();
+    pub(super) fn start(record: &'a mut RunRecord<[u8]>, kind: u8, tag: u16) -> Self {
+        let [low, high] = tag.to_le_bytes();
+        [kind, low, high, 0].into_iter().for_each(|byte| record.append(byte));
+        let start = record.len;
         StateEncoder { record, start }
     }
 
@@ -53,11 +53,11 @@ impl<'a> StateEncoder<'a> {
     /// is marked as incomplete.
     #[inline(never)] // One copy of the code for all handlers.
     pub(super) fn finish(self) {
-        let len = self.record.states.len().wrapping_sub(self.start);
+        let len = self.record.len.wrapping_sub(self.start);
         match self.record.states.get_mut(self.start.wrapping_sub(1)) {
             // The length is stored as a variable-length integer. A length below 128 takes one byte, so it fits into the
             // reserved byte.
-            Some(place) if len <= MAX_STATE && self.record.count < super::MAX_STATES => {
+            Some(place) if len <= MAX_STATE && self.record.count < MAX_STATES => {
                 *place = len as u8;
                 self.record.count += 1;
             }

@@ -72,6 +72,8 @@ impl Phase {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct EngineState {
+    /// The number of the run. A newer run has a higher number. It is 0 before a run starts.
+    pub run: u32,
     /// The last event that the engine fired.
     pub phase: Phase,
     /// The number of the epoch, starting at 1; 0 before the first epoch.
@@ -96,6 +98,7 @@ pub struct EngineState {
 impl EngineState {
     /// The state of an engine that has not fired any event.
     pub(crate) const NEW: Self = EngineState {
+        run: 0,
         phase: Phase::NotStarted,
         epoch: 0,
         iteration: 0,
@@ -106,4 +109,15 @@ impl EngineState {
         stop: None,
         stop_epoch: false,
     };
+}
+
+/// The point in training at which a checkpoint was saved. The points are ordered: a point of a newer run is greater, and
+/// within a run, a point of a later iteration is greater.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct ResumePoint {
+    /// The number of the run.
+    pub run: u32,
+    /// The engine's iteration.
+    pub iteration: u32,
 }

@@ -1,19 +1,25 @@
 //! Errors of saving and restoring a run record.
 
-use super::{CAPACITY, HandlerKind};
+use super::HandlerKind;
 use core::fmt;
 
-/// The handler states do not fit into a run record. All states together have at most [`CAPACITY`] bytes, and each state
-/// has at most 127 bytes.
+/// The handler states do not fit into a run record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct RunRecordFull;
+pub struct RunRecordFull {
+    /// The maximum size of all handler states together, in bytes.
+    pub required: usize,
+    /// The capacity of the record, in bytes. It is the third type parameter of [`Engine`](crate::Engine).
+    pub capacity: usize,
+}
 
 impl fmt::Display for RunRecordFull {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RunRecordFull { required, capacity } = self;
         write!(
             f,
-            "the states of the handlers do not fit into the run record ({CAPACITY} bytes for all, 127 bytes for each)"
+            "the states of the handlers can have {required} bytes, but the run record has room for {capacity}; give the \
+             engine a larger record capacity"
         )
     }
 }
@@ -31,13 +37,6 @@ pub enum RestoreError {
         /// The kind of the program's handler.
         kind: HandlerKind,
     },
-    /// The record contains the state of another kind of handler at this position.
-    OtherHandler {
-        /// The kind of the program's handler.
-        expected: HandlerKind,
-        /// The kind of the handler whose state the record contains.
-        found: HandlerKind,
-    },
     /// This version of the handler cannot decode the state.
     Malformed {
         /// The kind of the handler.
@@ -48,12 +47,20 @@ pub enum RestoreError {
         /// The kind of the handler whose state the record contains.
         kind: HandlerKind,
     },
-    /// The engine's counters in the record contradict each other, or the record is incomplete.
+    /// The engine's counters in the record contradict each other.
     Engine,
+    /// The handler states of the checkpoint do not fit into the run record of this engine.
+    RecordTooLong {
+        /// The capacity of the engine's run record, in bytes.
+        capacity: usize,
+    },
+    /// A store could not list its checkpoints. The observer of its handler receives the cause. The program can try
+    /// again.
+    ListFailed,
     /// The stores contain checkpoints, but none can be loaded. Each one is damaged, does not fit the model, or has no
-    /// run record.
+    /// run record. The observer of a handler receives the reason for each one.
     NoneLoadable {
-        /// The number of checkpoints that were tried.
+        /// The number of checkpoints that were skipped.
         skipped: u32,
     },
     /// The checkpoint was verified, but could not be read a second time to load it. Some tensors of the model may
@@ -68,21 +75,29 @@ impl fmt::Display for RestoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RestoreError::Missing { kind } => {
-                write!(f, "the checkpoint contains no state for {kind}, which is a handler of this program")
-            }
-            RestoreError::OtherHandler { expected, found } => {
-                write!(f, "the checkpoint contains state for {found}, but this program has {expected} at that position")
+                write!(
+                    f,
+                    "the checkpoint contains no state for a {kind} of this program; to keep its weights only, call \
+                     `load_best`"
+                )
             }
             RestoreError::Malformed { kind } => write!(f, "the checkpoint's state for {kind} cannot be decoded"),
             RestoreError::Unclaimed { kind } => write!(
                 f,
-                "the checkpoint contains state for {kind}, but this program has no such handler at that position"
+                "the checkpoint contains the state of a {kind}, which this program does not have; to keep its weights \
+                 only, call `load_best`"
             ),
+            RestoreError::RecordTooLong { capacity } => write!(
+                f,
+                "the handler states of the checkpoint do not fit into the run record, which has room for {capacity} \
+                 bytes; give the engine a larger record capacity"
+            ),
+            RestoreError::ListFailed => f.write_str("a store could not list its checkpoints"),
             RestoreError::Engine => f.write_str("the engine's counters in the checkpoint contradict each other"),
             RestoreError::NoneLoadable { skipped } => write!(
                 f,
-                "the stores contain checkpoints of {skipped} iterations, but each of them is damaged, has no run record \
-                 or does not match the model"
+                "the stores contain {skipped} checkpoints, but each of them is damaged, has no run record or does not \
+                 match the model; to start over, call `run`"
             ),
             RestoreError::BecameUnreadable { iteration } => write!(
                 f,

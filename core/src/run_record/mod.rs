@@ -2,8 +2,9 @@
 //!
 //! The record contains the state of the engine and the state of each handler. Each checkpoint of a run contains a
 //! record, so that one commit saves the model and the run together. Handlers append their states in tuple order, each
-//! as its kind, its length and its postcard bytes. They read their states in the same order. A record of other handlers
-//! is refused before anything changes. This module performs no I/O.
+//! as its kind, its tag, its length and its postcard bytes. The tag is a hash of the settings of the handler, so a
+//! handler finds its own state even if the program lists its handlers in another order. A record of other handlers is
+//! refused before anything changes. This module performs no I/O.
 //!
 //! ```
 //! use training_monitor::{EarlyStopping, Engine, event::IterationCompleted};
@@ -27,24 +28,25 @@ mod error;
 mod persist;
 
 pub use codec::{StateCodec, StateDecoder, StateEncoder};
-pub use engine_state::{EngineState, Phase};
+pub use engine_state::{EngineState, Phase, ResumePoint};
 pub use error::{RestoreError, RunRecordFull};
 pub use persist::{HandlerStates, Persist};
 
 use core::fmt;
-use heapless::Vec;
 
-/// The maximum size in bytes of all handler states of a record together. Each state takes its own bytes, one byte for
-/// its kind and one byte for its length. The four handlers of this crate take at most 60 bytes.
+/// The default capacity of a run record in bytes: the maximum size of all handler states together. Each state takes its
+/// own bytes and four more. The four handlers of this crate take at most 68 bytes.
 pub const CAPACITY: usize = 128;
 
 /// The maximum length of one handler state in bytes. The length is stored as a variable-length integer of one byte,
 /// which holds at most 127.
 const MAX_STATE: usize = 127;
 
-/// The maximum number of handler states in a run record. The number is stored as a variable-length integer of one byte,
-/// which holds at most 127.
-const MAX_STATES: u8 = 127;
+/// The maximum number of handler states in a run record.
+const MAX_STATES: u8 = 32;
+
+/// The number of bytes before each handler state: its kind, its tag and its length.
+const STATE_PREFIX: usize = 4;
 
 /// The kind of a handler. A checkpoint stores the kind of each handler state, so that no state is restored into another
 /// kind of handler.
@@ -97,17 +99,22 @@ impl fmt::Display for HandlerKind {
 }
 
 /// The saved state of a run at one moment. It consists of the state of the engine and the states of the handlers.
-#[derive(Clone, PartialEq, Debug)]
-pub struct RunRecord {
+///
+/// `B` is the buffer for the handler states, an array of bytes. A `&RunRecord` of any capacity converts to
+/// `&RunRecord<[u8]>`, which the methods of a [`Handler`](crate::Handler) receive.
+#[derive(Debug)]
+pub struct RunRecord<B: ?Sized = [u8; CAPACITY]> {
     /// The engine's state.
     pub engine: EngineState,
     /// The number of handler states in `states`.
     pub(crate) count: u8,
-    /// The encoded handler states. Each state consists of its kind (one byte), its length (one byte) and its postcard
-    /// bytes.
-    pub(crate) states: Vec<u8, CAPACITY, u8>,
     /// False if a handler state did not fit into the record. An incomplete record is never saved.
     pub(crate) complete: bool,
+    /// The number of used bytes of `states`. It is greater than the capacity if a state did not fit.
+    len: usize,
+    /// The encoded handler states. Each state consists of its kind (one byte), its tag (two bytes), its length (one
+    /// byte) and its postcard bytes.
+    states: B,
 }
 
 impl RunRecord {
@@ -115,31 +122,76 @@ impl RunRecord {
     /// another record is read.
     #[must_use]
     pub const fn new() -> Self {
-        RunRecord { engine: EngineState::NEW, count: 0, states: Vec::new(), complete: true }
+        Self::with_capacity()
+    }
+}
+
+impl<const N: usize> RunRecord<[u8; N]> {
+    /// Creates the same record as [`new`](RunRecord::new), with room for `N` bytes of handler states.
+    #[must_use]
+    pub const fn with_capacity() -> Self {
+        RunRecord { engine: EngineState::NEW, count: 0, complete: true, len: 0, states: [0; N] }
+    }
+}
+
+impl RunRecord<[u8]> {
+    /// Returns the handler states in tuple order. Each item is the kind of a handler, its
+    /// [tag](Persist::tag), and the postcard bytes of its state.
+    pub fn handlers(&self) -> impl Iterator<Item = (HandlerKind, u16, &[u8])> {
+        let mut rest = self.states();
+        core::iter::from_fn(move || {
+            let (state, tail) = split_state(rest)?;
+            rest = tail;
+            Some((state.kind, state.tag, state.bytes))
+        })
     }
 
-    /// Returns the handler states in tuple order. Each item is the kind of a handler and the postcard bytes of its
-    /// state.
-    pub fn handlers(&self) -> impl Iterator<Item = (HandlerKind, &[u8])> {
-        let mut rest = self.states.as_slice();
-        core::iter::from_fn(move || {
-            let (kind, state, tail) = split_state(rest)?;
-            rest = tail;
-            Some((kind, state))
-        })
+    /// Returns how many bytes of handler states the record can contain.
+    #[must_use]
+    pub const fn capacity(&self) -> usize {
+        self.states.len()
+    }
+
+    /// Returns the encoded handler states.
+    pub(crate) fn states(&self) -> &[u8] {
+        self.states.get(..self.len).unwrap_or(&self.states)
     }
 
     /// Removes all handler states and sets the number of expected states to `count`.
     pub(crate) fn start(&mut self, count: u8) {
         self.count = count;
-        self.states.clear();
+        self.len = 0;
         self.complete = true;
     }
 
     /// Appends one byte to the handler states. If there is no space for it, the record is marked as incomplete, and no
     /// run can resume from it.
     pub(crate) fn append(&mut self, byte: u8) {
-        self.complete &= self.states.push(byte).is_ok();
+        match self.states.get_mut(self.len) {
+            Some(place) => *place = byte,
+            None => self.complete = false,
+        }
+        self.len = self.len.saturating_add(1);
+    }
+
+    /// Returns an error if the handler states did not fit into the record.
+    pub(crate) fn check_complete(&self) -> Result<(), RunRecordFull> {
+        let full = RunRecordFull { required: self.len, capacity: self.capacity() };
+        if self.complete { Ok(()) } else { Err(full) }
+    }
+}
+
+impl<const N: usize> Clone for RunRecord<[u8; N]> {
+    fn clone(&self) -> Self {
+        let RunRecord { engine, count, complete, len, states } = *self;
+        RunRecord { engine, count, complete, len, states }
+    }
+}
+
+impl<const N: usize, const M: usize> PartialEq<RunRecord<[u8; M]>> for RunRecord<[u8; N]> {
+    fn eq(&self, other: &RunRecord<[u8; M]>) -> bool {
+        let (a, b): (&RunRecord<[u8]>, &RunRecord<[u8]>) = (self, other);
+        (a.engine, a.count, a.complete, a.states()) == (b.engine, b.count, b.complete, b.states())
     }
 }
 
@@ -149,10 +201,17 @@ impl Default for RunRecord {
     }
 }
 
-/// Splits the first handler state off `bytes`. Returns its kind, its postcard bytes, and the remaining bytes.
-fn split_state(bytes: &[u8]) -> Option<(HandlerKind, &[u8], &[u8])> {
-    let (&kind, rest) = bytes.split_first()?;
-    let (&len, rest) = rest.split_first()?;
-    let (state, rest) = rest.split_at_checked(usize::from(len))?;
-    Some((HandlerKind(kind), state, rest))
+/// One handler state of a run record.
+#[derive(Clone, Copy)]
+struct StoredState<'a> {
+    kind: HandlerKind,
+    tag: u16,
+    bytes: &'a [u8],
+}
+
+/// Splits the first handler state off `bytes`. Returns the state and the remaining bytes.
+fn split_state(bytes: &[u8]) -> Option<(StoredState<'_>, &[u8])> {
+    let ([kind, low, high, len], rest) = bytes.split_first_chunk::<STATE_PREFIX>()?;
+    let (bytes, rest) = rest.split_at_checked(usize::from(*len))?;
+    Some((StoredState { kind: HandlerKind(*kind), tag: u16::from_le_bytes([*low, *high]), bytes }, rest))
 }

@@ -1,7 +1,8 @@
 //! Handlers whose state is saved with the run.
 
 use super::codec::{StateCodec, StateDecoder, StateEncoder};
-use super::{HandlerKind, RestoreError, RunRecord, split_state};
+use super::{HandlerKind, RestoreError, RunRecord, STATE_PREFIX, StoredState, split_state};
+use core::mem::size_of;
 
 /// A handler whose state survives a restart.
 ///
@@ -47,8 +48,20 @@ use super::{HandlerKind, RestoreError, RunRecord, split_state};
 pub trait Persist {
     /// Identifies this kind of handler in a checkpoint, so that a state is never restored into another kind of handler.
     const KIND: HandlerKind;
+    /// The maximum length of the state's postcard encoding, in bytes. At the start of a run, the engine checks that the
+    /// states of all handlers fit into its run record. The default is right for numbers of 32 bits, and for arrays and
+    /// structs of them. Override it if the encoding can be longer.
+    const MAX_LEN: usize = size_of::<Self::State>() + size_of::<Self::State>() / 4;
     /// The type of the state. Any `serde` type is suitable if its postcard encoding has at most 127 bytes.
     type State: StateCodec;
+
+    /// Distinguishes handlers of the same kind: a hash of the settings and of the name of the handler. The state of a
+    /// handler is restored into the handler with the same tag, whatever its position. If there is none, the settings of
+    /// the program have changed. The state is then restored by position, and
+    /// [`Resumed::changed_settings`](crate::engine::Resumed::changed_settings) reports it.
+    fn tag(&self) -> u16 {
+        0
+    }
     /// Returns the current state of the handler, which a checkpoint then stores.
     fn save(&mut self) -> Self::State;
     /// Replaces the current state of the handler with `state`, which was read from a checkpoint.
@@ -62,88 +75,180 @@ pub struct HandlerStates<'a>(Access<'a>);
 
 #[derive(Debug)]
 enum Access<'a> {
-    Save(&'a mut RunRecord),
-    Read {
-        /// The encoded states that no handler has read yet.
-        rest: &'a [u8],
-        /// False in a first pass, which only checks that all states can be decoded. True in a second pass, which
-        /// restores them.
-        restoring: bool,
-        /// The first error. No state is read after it.
-        error: Option<RestoreError>,
-    },
+    /// Adds up the maximum lengths of all states.
+    Measure(usize),
+    Save(&'a mut RunRecord<[u8]>),
+    Read(Reading<'a>),
+}
+
+/// Reads the states of a record.
+#[derive(Debug)]
+struct Reading<'a> {
+    states: &'a [u8],
+    pass: ReadPass,
+    /// The states that a handler with the same tag reads. Bit n stands for the n-th state of the record.
+    claimed: u32,
+    /// The states that a handler has read in this pass.
+    taken: u32,
+    /// The first handler that read a state with another tag.
+    changed: Option<HandlerKind>,
+    /// Whether the last handler read a state with another tag.
+    last_changed: bool,
+    /// The first error. No state is read after it.
+    error: Option<RestoreError>,
+}
+
+/// What one pass over all handlers does with their states. The passes run in this order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum ReadPass {
+    /// Finds the states that belong to a handler with the same tag.
+    Claim,
+    /// Checks that every handler can decode its state.
+    Check,
+    /// Restores the states.
+    Restore,
 }
 
 impl<'a> HandlerStates<'a> {
+    /// Prepares to add up the maximum lengths of all states.
+    pub(crate) const fn measure() -> Self {
+        HandlerStates(Access::Measure(0))
+    }
+
+    /// Returns the sum of the maximum lengths of all states.
+    pub(crate) const fn max_len(&self) -> usize {
+        if let Access::Measure(len) = self.0 { len } else { 0 }
+    }
+
     /// Prepares to save handler states to the run record `record`. Removes the states that `record` already contains.
-    pub(crate) fn save(record: &'a mut RunRecord) -> Self {
+    pub(crate) fn save(record: &'a mut RunRecord<[u8]>) -> Self {
         record.start(0);
         HandlerStates(Access::Save(record))
     }
 
-    /// Prepares to decode the handler states in the run record `record`, to check them without restoring them.
-    pub(crate) fn check(record: &'a RunRecord) -> Self {
-        HandlerStates(Access::Read { rest: &record.states, restoring: false, error: None })
+    /// Prepares to read the handler states in the run record `record`. The first of three passes follows.
+    pub(crate) fn read(record: &'a RunRecord<[u8]>) -> Self {
+        let states = record.states();
+        HandlerStates(Access::Read(Reading {
+            states,
+            pass: ReadPass::Claim,
+            claimed: 0,
+            taken: 0,
+            changed: None,
+            last_changed: false,
+            error: None,
+        }))
     }
 
-    /// Prepares to restore the handlers from the states in the run record `record`.
-    pub(crate) fn restore(record: &'a RunRecord) -> Self {
-        HandlerStates(Access::Read { rest: &record.states, restoring: true, error: None })
+    /// Starts the next pass over all handlers: after the first pass, a check of all states; then their restoration.
+    pub(crate) fn next_pass(&mut self) {
+        if let Access::Read(reading) = &mut self.0 {
+            reading.pass = if reading.pass == ReadPass::Claim { ReadPass::Check } else { ReadPass::Restore };
+            reading.taken = 0;
+        }
     }
 
     /// Saves, checks or restores the state of `handler`. Returns true only if the state was restored.
     pub fn visit<P: Persist + ?Sized>(&mut self, handler: &mut P) -> bool {
-        if let Access::Save(record) = &mut self.0 {
-            let state = handler.save();
-            let mut encoder = StateEncoder::start(record, P::KIND.code());
-            state.encode(&mut encoder);
-            encoder.finish();
-            return false;
-        }
-        let Some(mut decoder) = self.next(P::KIND) else { return false };
-        let state = P::State::decode(&mut decoder);
-        if !self.accept(P::KIND, state.is_some() && decoder.rest.is_empty()) {
-            return false;
-        }
-        state.map(|state| handler.restore(state)).is_some()
-    }
-
-    /// Returns a decoder for the next handler state in the record. Stores an error and returns `None` if the record has
-    /// no further state, or if the state is not of `kind`.
-    #[inline(never)] // One copy of the code for all handlers.
-    fn next(&mut self, kind: HandlerKind) -> Option<StateDecoder<'a>> {
-        let Access::Read { rest, error, .. } = &mut self.0 else { return None };
-        let found = match split_state(rest) {
-            _ if error.is_some() => return None,
-            None => RestoreError::Missing { kind },
-            Some((found, ..)) if found != kind => RestoreError::OtherHandler { expected: kind, found },
-            Some((_, state, tail)) => {
-                *rest = tail;
-                return Some(StateDecoder { rest: state });
+        match &mut self.0 {
+            Access::Measure(len) => {
+                *len = len.saturating_add(P::MAX_LEN + STATE_PREFIX);
+                false
             }
-        };
-        *error = Some(found);
-        None
+            Access::Save(record) => {
+                let state = handler.save();
+                let mut encoder = StateEncoder::start(record, P::KIND.code(), handler.tag());
+                state.encode(&mut encoder);
+                encoder.finish();
+                false
+            }
+            Access::Read(reading) => {
+                let Some(mut decoder) = reading.next(P::KIND, handler.tag()) else { return false };
+                let state = P::State::decode(&mut decoder);
+                if !reading.accept(P::KIND, state.is_some() && decoder.rest.is_empty()) {
+                    return false;
+                }
+                state.map(|state| handler.restore(state)).is_some()
+            }
+        }
     }
 
-    /// Stores an error if `decoded` is false. Returns whether the decoded state may be restored into its handler.
-    #[inline(never)] // One copy of the code for all handlers.
-    fn accept(&mut self, kind: HandlerKind, decoded: bool) -> bool {
-        let Access::Read { restoring, error, .. } = &mut self.0 else { return false };
-        if !decoded {
-            *error = Some(RestoreError::Malformed { kind });
-        }
-        decoded && *restoring
+    /// Returns whether the settings of the handler that was visited last differ from those in the record.
+    pub(crate) const fn settings_changed(&self) -> bool {
+        matches!(&self.0, Access::Read(Reading { last_changed: true, .. }))
     }
 
     /// Returns the first error. If all handlers succeeded but a state is left over,
     /// returns [`RestoreError::Unclaimed`].
     pub(crate) fn finish(&self) -> Result<(), RestoreError> {
-        let Access::Read { rest, error, .. } = &self.0 else { return Ok(()) };
-        match (*error, split_state(rest)) {
+        let Access::Read(reading) = &self.0 else { return Ok(()) };
+        match (reading.error, reading.find(|index, _| reading.taken & bit(index) == 0)) {
             (Some(error), _) => Err(error),
             (None, None) => Ok(()),
-            (None, Some((kind, ..))) => Err(RestoreError::Unclaimed { kind }),
+            (None, Some((_, state))) => Err(RestoreError::Unclaimed { kind: state.kind }),
         }
+    }
+
+    /// Returns the kind of the first handler whose settings differ from those in the record.
+    pub(crate) const fn changed(&self) -> Option<HandlerKind> {
+        if let Access::Read(reading) = &self.0 { reading.changed } else { None }
+    }
+}
+
+/// Returns a number with one bit that stands for the state with this index. A record has at most 32 states.
+fn bit(index: u32) -> u32 {
+    1u32.checked_shl(index).unwrap_or(0)
+}
+
+impl<'a> Reading<'a> {
+    /// Returns the first state that `select` accepts, and its index.
+    fn find(&self, mut select: impl FnMut(u32, &StoredState<'a>) -> bool) -> Option<(u32, StoredState<'a>)> {
+        let mut rest = self.states;
+        let mut index = 0;
+        while let Some((state, tail)) = split_state(rest) {
+            if select(index, &state) {
+                return Some((index, state));
+            }
+            rest = tail;
+            index += 1;
+        }
+        None
+    }
+
+    /// Returns a decoder for the state of the next handler. Stores an error and returns `None` if the record has no
+    /// state for the handler.
+    #[inline(never)] // One copy of the code for all handlers.
+    fn next(&mut self, kind: HandlerKind, tag: u16) -> Option<StateDecoder<'a>> {
+        let taken = self.taken;
+        let is_free = |index, state: &StoredState<'_>| taken & bit(index) == 0 && state.kind == kind;
+        let same = self.find(|index, state| is_free(index, state) && state.tag == tag);
+        if self.pass == ReadPass::Claim {
+            let claimed = same.map_or(0, |(index, _)| bit(index));
+            self.claimed |= claimed;
+            self.taken |= claimed;
+            return None;
+        }
+        // No state has the tag of this handler, so its settings have changed. It receives the first state of its kind
+        // that no other handler claims.
+        let found = same.or_else(|| self.find(|index, state| is_free(index, state) && self.claimed & bit(index) == 0));
+        self.last_changed = same.is_none();
+        if self.last_changed && self.changed.is_none() {
+            self.changed = found.map(|_| kind);
+        }
+        if found.is_none() && self.error.is_none() {
+            self.error = Some(RestoreError::Missing { kind });
+        }
+        let (index, state) = found.filter(|_| self.error.is_none())?;
+        self.taken |= bit(index);
+        Some(StateDecoder { rest: state.bytes })
+    }
+
+    /// Stores an error if `decoded` is false. Returns whether the decoded state may be restored into its handler.
+    #[inline(never)] // One copy of the code for all handlers.
+    fn accept(&mut self, kind: HandlerKind, decoded: bool) -> bool {
+        if !decoded {
+            self.error = Some(RestoreError::Malformed { kind });
+        }
+        decoded && self.pass == ReadPass::Restore
     }
 }

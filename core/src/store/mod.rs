@@ -5,6 +5,9 @@
 //! which checkpoint is removed. It removes an old checkpoint only after the commit of the new one. Therefore, a store
 //! for `n_saved` checkpoints needs room for `n_saved + 1` checkpoints.
 //!
+//! A store can contain checkpoints of several [series](crate::checkpoint::Series), for example after the program has changed. The
+//! sequence number identifies a checkpoint within its store. Step numbers are unique only within a series.
+//!
 //! Every store guarantees: *if [`Store::commit`] returned `Ok`, the checkpoint is listed and readable after any power
 //! failure, until it is removed. If the commit did not return `Ok`, the checkpoint is either not listed, or it is
 //! listed and complete.*
@@ -17,6 +20,7 @@
 pub mod flash;
 pub mod ram;
 
+pub use crate::checkpoint::SeriesId;
 use crate::checkpoint::{Checksum, Encoded, Header};
 use embedded_io::{Read, Write};
 
@@ -24,23 +28,40 @@ use embedded_io::{Read, Write};
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CheckpointMeta {
-    /// The step number. It identifies the checkpoint within its store.
-    pub step: u32,
-    /// The sequence number of the checkpoint. Each new checkpoint in a store gets a higher number.
+    /// The sequence number. It identifies the checkpoint within its store. Each new checkpoint in a store gets a higher
+    /// number.
     pub sequence: u32,
+    /// The step number. It identifies the checkpoint within its series.
+    pub step: u32,
+    /// The number of the run that saved the checkpoint. A newer run has a higher number. The number is 0 if the
+    /// checkpoint was saved without an engine.
+    pub run: u32,
     /// The engine's iteration in which the checkpoint was saved.
     pub iteration: u32,
     /// The score, which can be negative; `None` if there is no score.
     pub score: Option<f32>,
+    /// The series to which the checkpoint belongs.
+    pub series: SeriesId,
+}
+
+impl CheckpointMeta {
+    /// Returns whether a save of the checkpoint `newer` replaces this checkpoint. This is the case if both have the
+    /// same step number in the same series.
+    #[must_use]
+    pub fn is_replaced_by(&self, newer: &CheckpointMeta) -> bool {
+        self.step == newer.step && self.series == newer.series && self.sequence != newer.sequence
+    }
 }
 
 impl From<&Header<'_>> for CheckpointMeta {
     fn from(header: &Header<'_>) -> Self {
         CheckpointMeta {
-            step: header.step,
             sequence: header.sequence,
+            step: header.step,
+            run: header.run,
             iteration: header.iteration,
             score: header.score,
+            series: header.series_id(),
         }
     }
 }
@@ -83,6 +104,28 @@ pub trait Store {
     /// Whether a read may use 16 KiB of stack to be faster.
     const LARGE_BUFFER: bool = false;
 
+    /// Whether checkpoints can disappear while the store is open, for example because another program removes files. If
+    /// true, a handler that ranks checkpoints calls [`stream_count`](Self::stream_count) before it rejects a score.
+    const SHARED: bool = false;
+
+    /// Returns how many checkpoints the store can contain at the same time, including one that is being written. The
+    /// default is unlimited.
+    ///
+    /// A store returns a lower number after a part of its medium has failed. The handler then keeps fewer checkpoints.
+    fn capacity(&mut self) -> u32 {
+        u32::MAX
+    }
+
+    /// Checks whether the store could write the stream `spec`. Changes nothing. The engine calls this method before a
+    /// run starts, so that a limit is reported at once and not at the first save.
+    ///
+    /// # Errors
+    /// Returns the error that [`create`](Self::create) would return, for example if the stream is too long.
+    fn check(&mut self, spec: &StreamSpec<'_>) -> Result<(), Self::Error> {
+        let _ = spec;
+        Ok(())
+    }
+
     /// Starts a stream of a checkpoint, and returns a writer for it. If another checkpoint was started before and not
     /// committed, the store discards that checkpoint.
     ///
@@ -91,46 +134,71 @@ pub trait Store {
     /// this case.
     fn create(&mut self, spec: &StreamSpec<'_>) -> Result<Self::Writer<'_>, Self::Error>;
 
-    /// Commits the checkpoint that was written last, as one atomic operation. If a checkpoint with the same step number
-    /// exists, the new one replaces it. `last` contains the length and the checksum of the last stream.
+    /// Handles a failed save: the caller has received an error from [`create`](Self::create), from the writer or
+    /// from [`commit`](Self::commit). Returns true if the store can write the same checkpoint to another place. The
+    /// caller then repeats the save.
+    ///
+    /// A store with several places excludes the failed place from further saves. The default returns false.
+    fn abandon_place(&mut self) -> bool {
+        false
+    }
+
+    /// Commits the checkpoint that was written last, as one atomic operation. The new checkpoint replaces a checkpoint
+    /// of the same series with the same step number. `last` contains the length and the checksum of the last stream.
     ///
     /// # Errors
     /// Returns the error of the medium. It is then unknown whether the checkpoint is committed. Open the store again to
     /// find out.
     fn commit(&mut self, header: &Header<'_>, last: &Encoded) -> Result<(), Self::Error>;
 
-    /// Returns the metadata of a committed checkpoint, or `None` if `index` is too high. The oldest checkpoint has the
-    /// index 0, and the newest one has the highest index.
+    /// Returns the metadata of a committed checkpoint, or `None` if `index` is too high. The checkpoints are sorted by
+    /// sequence number: the oldest checkpoint has the index 0.
     ///
     /// # Errors
     /// Returns the error of the medium, for example of the flash driver.
     fn checkpoint(&mut self, index: u32) -> Result<Option<CheckpointMeta>, Self::Error>;
 
-    /// Returns the number of streams of the checkpoint with the step number `step`, or 0 if it is not committed.
+    /// Returns the number of streams of the checkpoint with this sequence number, or 0 if it does not exist (any more).
     ///
     /// # Errors
     /// Returns the error of the medium, for example of the flash driver.
-    fn stream_count(&mut self, step: u32) -> Result<u32, Self::Error>;
+    fn stream_count(&mut self, sequence: u32) -> Result<u32, Self::Error>;
 
-    /// Returns whether the commit of the checkpoint with the step number `step` is complete. The result is false if a
+    /// Returns the number of checkpoints that opening could not list because they are damaged or unreadable. A store
+    /// need not count a damaged checkpoint that is older than the newest listed one.
+    fn damaged(&mut self) -> u32 {
+        0
+    }
+
+    /// Returns whether the commit of the checkpoint with this sequence number is complete. The result is false if a
     /// power failure interrupted the commit but the checkpoint is readable. The next save may overwrite such
     /// a checkpoint, so a run that resumes from it must save it again.
-    fn is_durable(&mut self, step: u32) -> bool {
-        let _ = step;
+    fn is_durable(&mut self, sequence: u32) -> bool {
+        let _ = sequence;
         true
     }
 
-    /// Opens a stream of the checkpoint with the step number `step`. The returned reader starts at the first byte.
+    /// Opens a stream of the checkpoint with this sequence number. The returned reader starts at the first byte.
     ///
     /// # Errors
     /// Returns the error of the medium. The error has the kind `NotFound` if the checkpoint is not committed.
-    fn open(&mut self, step: u32, stream_index: u32) -> Result<Self::Reader<'_>, Self::Error>;
+    fn open(&mut self, sequence: u32, stream_index: u32) -> Result<Self::Reader<'_>, Self::Error>;
 
-    /// Removes the checkpoint with the step number `step`. Returns `Ok` if there is no such checkpoint.
+    /// Removes the checkpoint with this sequence number. Returns `Ok` if there is no such checkpoint. A store may list
+    /// the checkpoint again after it is opened the next time.
     ///
     /// # Errors
     /// Returns the error of the medium. The caller may try again.
-    fn remove(&mut self, step: u32) -> Result<(), Self::Error>;
+    fn remove(&mut self, sequence: u32) -> Result<(), Self::Error>;
+
+    /// Removes the checkpoint with this sequence number permanently: the store does not list it after it is opened the
+    /// next time. Returns `Ok` if there is no such checkpoint. The default calls [`remove`](Self::remove).
+    ///
+    /// # Errors
+    /// Returns the error of the medium. The caller may try again.
+    fn erase(&mut self, sequence: u32) -> Result<(), Self::Error> {
+        self.remove(sequence)
+    }
 }
 
 /// A `&mut` reference to a store is a store, too. A handler can therefore borrow a store instead of owning it.
@@ -148,9 +216,19 @@ impl<S: Store> Store for &mut S {
 
     const STREAM_PER_OBJECT: bool = S::STREAM_PER_OBJECT;
     const LARGE_BUFFER: bool = S::LARGE_BUFFER;
+    const SHARED: bool = S::SHARED;
 
+    fn capacity(&mut self) -> u32 {
+        (**self).capacity()
+    }
+    fn check(&mut self, spec: &StreamSpec<'_>) -> Result<(), Self::Error> {
+        (**self).check(spec)
+    }
     fn create(&mut self, spec: &StreamSpec<'_>) -> Result<Self::Writer<'_>, Self::Error> {
         (**self).create(spec)
+    }
+    fn abandon_place(&mut self) -> bool {
+        (**self).abandon_place()
     }
     fn commit(&mut self, header: &Header<'_>, last: &Encoded) -> Result<(), Self::Error> {
         (**self).commit(header, last)
@@ -158,16 +236,22 @@ impl<S: Store> Store for &mut S {
     fn checkpoint(&mut self, index: u32) -> Result<Option<CheckpointMeta>, Self::Error> {
         (**self).checkpoint(index)
     }
-    fn stream_count(&mut self, step: u32) -> Result<u32, Self::Error> {
-        (**self).stream_count(step)
+    fn stream_count(&mut self, sequence: u32) -> Result<u32, Self::Error> {
+        (**self).stream_count(sequence)
     }
-    fn is_durable(&mut self, step: u32) -> bool {
-        (**self).is_durable(step)
+    fn damaged(&mut self) -> u32 {
+        (**self).damaged()
     }
-    fn open(&mut self, step: u32, stream_index: u32) -> Result<Self::Reader<'_>, Self::Error> {
-        (**self).open(step, stream_index)
+    fn is_durable(&mut self, sequence: u32) -> bool {
+        (**self).is_durable(sequence)
     }
-    fn remove(&mut self, step: u32) -> Result<(), Self::Error> {
-        (**self).remove(step)
+    fn open(&mut self, sequence: u32, stream_index: u32) -> Result<Self::Reader<'_>, Self::Error> {
+        (**self).open(sequence, stream_index)
+    }
+    fn remove(&mut self, sequence: u32) -> Result<(), Self::Error> {
+        (**self).remove(sequence)
+    }
+    fn erase(&mut self, sequence: u32) -> Result<(), Self::Error> {
+        (**self).erase(sequence)
     }
 }

@@ -39,8 +39,8 @@ impl<const SLOTS: usize, const SIZE: usize> Ram<SLOTS, SIZE> {
         Ram { slots: [Slot::FREE; SLOTS] }
     }
 
-    fn slot(&self, step: u32) -> Option<&Slot<SIZE>> {
-        self.slots.iter().find(|slot| slot.meta.is_some_and(|meta| meta.step == step))
+    fn slot(&self, sequence: u32) -> Option<&Slot<SIZE>> {
+        self.slots.iter().find(|slot| slot.meta.is_some_and(|meta| meta.sequence == sequence))
     }
 }
 
@@ -91,10 +91,16 @@ impl<const SLOTS: usize, const SIZE: usize> Store for Ram<SLOTS, SIZE> {
     type Reader<'a> = Reader<'a>;
     type Checksum = Crc32;
 
+    fn capacity(&mut self) -> u32 {
+        u32::try_from(SLOTS).unwrap_or(u32::MAX)
+    }
+
+    fn check(&mut self, spec: &StreamSpec<'_>) -> Result<(), RamError> {
+        if spec.len as usize > SIZE { Err(RamError::TooLong) } else { Ok(()) }
+    }
+
     fn create(&mut self, spec: &StreamSpec<'_>) -> Result<Writer<'_, SIZE>, RamError> {
-        if spec.len as usize > SIZE {
-            return Err(RamError::TooLong);
-        }
+        self.check(spec)?;
         self.slots.iter_mut().for_each(|slot| slot.writing = false);
         let slot = self.slots.iter_mut().find(|slot| slot.meta.is_none()).ok_or(RamError::Full)?;
         slot.bytes.clear();
@@ -105,12 +111,10 @@ impl<const SLOTS: usize, const SIZE: usize> Store for Ram<SLOTS, SIZE> {
     fn commit(&mut self, header: &Header<'_>, _: &Encoded) -> Result<(), RamError> {
         let slot = self.slots.iter_mut().find(|slot| slot.writing).ok_or(RamError::NotFound)?;
         slot.writing = false;
-        slot.meta = Some(CheckpointMeta::from(header));
-        let is_replaced = |meta: CheckpointMeta| meta.step == header.step && meta.sequence != header.sequence;
+        let new = CheckpointMeta::from(header);
+        slot.meta = Some(new);
         for slot in &mut self.slots {
-            if slot.meta.is_some_and(is_replaced) {
-                slot.meta = None;
-            }
+            slot.meta = slot.meta.filter(|meta| !meta.is_replaced_by(&new));
         }
         Ok(())
     }
@@ -124,19 +128,17 @@ impl<const SLOTS: usize, const SIZE: usize> Store for Ram<SLOTS, SIZE> {
         Ok(committed.find(|meta| count_older(meta.sequence) == index as usize))
     }
 
-    fn stream_count(&mut self, step: u32) -> Result<u32, RamError> {
-        Ok(u32::from(self.slot(step).is_some()))
+    fn stream_count(&mut self, sequence: u32) -> Result<u32, RamError> {
+        Ok(u32::from(self.slot(sequence).is_some()))
     }
 
-    fn open(&mut self, step: u32, _: u32) -> Result<Reader<'_>, RamError> {
-        self.slot(step).map(|slot| Reader(SliceReader(&slot.bytes))).ok_or(RamError::NotFound)
+    fn open(&mut self, sequence: u32, _: u32) -> Result<Reader<'_>, RamError> {
+        self.slot(sequence).map(|slot| Reader(SliceReader(&slot.bytes))).ok_or(RamError::NotFound)
     }
 
-    fn remove(&mut self, step: u32) -> Result<(), RamError> {
+    fn remove(&mut self, sequence: u32) -> Result<(), RamError> {
         for slot in &mut self.slots {
-            if slot.meta.is_some_and(|meta| meta.step == step) {
-                slot.meta = None;
-            }
+            slot.meta = slot.meta.filter(|meta| meta.sequence != sequence);
         }
         Ok(())
     }

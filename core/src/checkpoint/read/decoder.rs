@@ -10,7 +10,7 @@ use super::input::{ChecksummedReader, Input, Name, SliceReader, VerifiedSlice};
 use super::matching::{self, Target};
 use super::run;
 use crate::checkpoint::error::DecodeError;
-use crate::checkpoint::format::{Info, MAGIC, VERSION};
+use crate::checkpoint::format::{Info, MAGIC, RankingRule, SeriesId, VERSION, extension, rule_id};
 use crate::checkpoint::objects::{MAX_ITEMS, Objects};
 use crate::checkpoint::{Checksum, Crc32, MAX_RANK};
 use crate::run_record::RunRecord;
@@ -35,7 +35,7 @@ const SCRATCH: usize = if HOST { 4096 } else { 64 };
 pub fn load<T: Objects + ?Sized>(
     bytes: &[u8],
     objects: &mut T,
-    record: Option<&mut RunRecord>,
+    record: Option<&mut RunRecord<[u8]>>,
 ) -> Result<Info, DecodeError<Infallible>> {
     load_with::<Crc32, T>(bytes, objects, record)
 }
@@ -47,7 +47,7 @@ pub fn load<T: Objects + ?Sized>(
 pub fn load_with<C: Checksum, T: Objects + ?Sized>(
     bytes: &[u8],
     objects: &mut T,
-    record: Option<&mut RunRecord>,
+    record: Option<&mut RunRecord<[u8]>>,
 ) -> Result<Info, DecodeError<Infallible>> {
     let mut scratch = [0; SCRATCH];
     let mut loader = Loader::new(objects, &mut scratch);
@@ -94,7 +94,7 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
     pub fn verify<C: Checksum, R: Read>(
         &mut self,
         reader: &mut R,
-        record: Option<&mut RunRecord>,
+        record: Option<&mut RunRecord<[u8]>>,
     ) -> Result<Info, DecodeError<R::Error>> {
         self.read::<C, R>(reader, record, false)
     }
@@ -110,7 +110,7 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
         let missing = (0..count).find(|item| !self.has_seen(*item));
         self.seen = [0; MAX_ITEMS / 32];
         match missing {
-            Some(item) => Err(DecodeError::Missing { item }),
+            Some(item) => Err(DecodeError::Missing { name: matching::name_of(self.objects, item) }),
             None => Ok(()),
         }
     }
@@ -128,7 +128,7 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
     pub(crate) fn read<C: Checksum, R: Read>(
         &mut self,
         reader: &mut R,
-        record: Option<&mut RunRecord>,
+        record: Option<&mut RunRecord<[u8]>>,
         loading: bool,
     ) -> Result<Info, DecodeError<R::Error>> {
         decode_from::<C, R>(reader, &mut LoadSink { loader: self, record, loading })
@@ -165,8 +165,13 @@ pub(super) trait Sink {
     fn object_name(&mut self, name: &Name) {
         let _ = name;
     }
-    /// Reads the run record (the saved state of the engine and the handlers) from `input`.
-    fn run(&mut self, input: &mut Input<'_>);
+    /// Receives the name and the ranking rule of the series.
+    fn series(&mut self, name: &Name, rule: RankingRule) {
+        let _ = (name, rule);
+    }
+    /// Reads the run record (the saved state of the engine and the handlers) from `input`. `number` is the number of
+    /// the run.
+    fn run(&mut self, input: &mut Input<'_>, number: u32);
     /// Reads exactly `bytes` bytes, the payload of a tensor.
     fn tensor(&mut self, input: &mut Input<'_>, object: &Name, name: &Name, shape: &[u32], bytes: u32);
     /// Reads exactly `len` bytes, the payload of a value.
@@ -176,23 +181,26 @@ pub(super) trait Sink {
 /// A receiver that compares the parts of a stream with the user's objects. If `loading` is true, it also loads them.
 struct LoadSink<'b, 'a, T: ?Sized> {
     loader: &'b mut Loader<'a, T>,
-    record: Option<&'b mut RunRecord>,
+    record: Option<&'b mut RunRecord<[u8]>>,
     loading: bool,
 }
 
 impl<T: Objects + ?Sized> Sink for LoadSink<'_, '_, T> {
-    fn run(&mut self, input: &mut Input<'_>) {
+    fn run(&mut self, input: &mut Input<'_>, number: u32) {
         run::read(input, self.record.as_deref_mut());
+        if let Some(record) = self.record.as_deref_mut() {
+            record.engine.run = number;
+        }
     }
-    fn tensor(&mut self, input: &mut Input<'_>, object: &Name, name: &Name, _: &[u32], bytes: u32) {
-        let target = Target { object: object.bytes(), tensor: Some(name.bytes()), bytes };
+    fn tensor(&mut self, input: &mut Input<'_>, object: &Name, name: &Name, shape: &[u32], bytes: u32) {
+        let target = Target { object: object.bytes(), tensor: Some(name.bytes()), shape, bytes };
         let matched = self.loader.match_item(input, target, self.loading);
         if !(matched && self.loading) {
             input.read_chunks(bytes, self.loader.scratch, &mut |_| ());
         }
     }
     fn value(&mut self, input: &mut Input<'_>, object: &Name, bytes: u32) {
-        let target = Target { object: object.bytes(), tensor: None, bytes };
+        let target = Target { object: object.bytes(), tensor: None, shape: &[], bytes };
         if !self.loader.match_item(input, target, self.loading) {
             input.read_chunks(bytes, self.loader.scratch, &mut |_| ());
         }
@@ -230,10 +238,14 @@ fn decode(input: &mut Input<'_>, sink: &mut dyn Sink, info: &mut Info) {
     info.sequence = input.read_u32();
     info.iteration = input.read_u32();
     info.score = if input.read_bool() { Some(input.read_f32()) } else { None };
+    if info.score.is_some_and(f32::is_nan) {
+        input.fail_malformed();
+    }
+    let mut score_name = Name::default();
     if input.read_bool() {
-        input.read_name(&mut name);
+        input.read_name(&mut score_name);
         if !input.has_failed() {
-            sink.score_name(&name);
+            sink.score_name(&score_name);
         }
     }
     info.object_count = input.read_u32();
@@ -245,9 +257,10 @@ fn decode(input: &mut Input<'_>, sink: &mut dyn Sink, info: &mut Info) {
         }
         names -= 1;
     }
+    decode_extensions(input, sink, info, &mut name, &score_name);
     info.has_run = input.read_bool();
     if info.has_run {
-        sink.run(input);
+        sink.run(input, info.run);
     }
     let mut objects = input.read_u32();
     while objects > 0 && !input.has_failed() {
@@ -281,6 +294,57 @@ fn decode(input: &mut Input<'_>, sink: &mut dyn Sink, info: &mut Info) {
     }
 }
 
+/// Decodes the list of extension fields. Skips the fields that this version does not know.
+fn decode_extensions(
+    input: &mut Input<'_>,
+    sink: &mut dyn Sink,
+    info: &mut Info,
+    name: &mut Name,
+    score_name: &Name,
+) {
+    info.series.rule = rule_id("", RankingRule::Latest, Some(score_name.as_str()));
+    let mut count = input.read_u32();
+    let mut previous = 0;
+    while count > 0 && !input.has_failed() {
+        count -= 1;
+        let id = input.read_u32();
+        let required = input.read_bool();
+        let len = input.read_u32();
+        let start = input.position;
+        if id <= previous {
+            input.fail_malformed(); // the identifiers are in ascending order, so none occurs twice
+        }
+        previous = id;
+        match id {
+            extension::RUN => info.run = input.read_u32(),
+            extension::SERIES => {
+                input.read_text(name);
+                let rule = match input.read_u8() {
+                    0 => RankingRule::Latest,
+                    1 => RankingRule::Best,
+                    _ => {
+                        input.fail(DecodeError::Newer);
+                        RankingRule::Latest
+                    }
+                };
+                info.series = SeriesId {
+                    rule: rule_id(name.as_str(), rule, Some(score_name.as_str())),
+                    model: input.read_u32(),
+                };
+                if !input.has_failed() {
+                    sink.series(name, rule);
+                }
+            }
+            extension::SAVE_ID => info.save_id = input.read_u32(),
+            _ if required => input.fail(DecodeError::Newer),
+            _ => input.skip(len),
+        }
+        if input.position.wrapping_sub(start) != len {
+            input.fail_malformed();
+        }
+    }
+}
+
 fn decode_tensor(input: &mut Input<'_>, sink: &mut dyn Sink, object: &Name, name: &mut Name) {
     input.read_name(name);
     let rank = input.read_u32() as usize;
@@ -293,7 +357,12 @@ fn decode_tensor(input: &mut Input<'_>, sink: &mut dyn Sink, object: &Name, name
     }
     let pad = usize::from(input.read_u8());
     match [0; 3].get_mut(..pad) {
-        Some(pad) => input.read_exact(pad),
+        Some(pad) => {
+            input.read_exact(pad);
+            if pad.iter().any(|byte| *byte != 0) {
+                input.fail_malformed();
+            }
+        }
         None => input.fail_malformed(),
     }
     let bytes = input.read_u32();

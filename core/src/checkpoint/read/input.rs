@@ -7,15 +7,15 @@
 
 use crate::checkpoint::Checksum;
 use crate::checkpoint::error::DecodeError;
-use crate::checkpoint::names::{MAX_NAME, is_utf8};
+use crate::checkpoint::names::{ItemName, MAX_NAME, is_utf8, is_valid_name};
 use crate::varint;
-use embedded_io::{ErrorType, Read};
+use embedded_io::{Error, ErrorKind, ErrorType, Read};
 use postcard::de_flavors::Flavor;
 use serde::de::DeserializeOwned;
 
 /// A reader with a checksum. The decoder uses it as a trait object, so that the decoder is compiled only once for all
 /// types of readers and checksums.
-pub(super) trait ChecksummedSource {
+pub(in crate::checkpoint) trait ChecksummedSource {
     /// Fills `into` with the next bytes of the stream.
     fn read(&mut self, into: &mut [u8]) -> Result<(), ReadFailure>;
     /// Adds `bytes` to the checksum.
@@ -25,7 +25,7 @@ pub(super) trait ChecksummedSource {
 }
 
 /// The reason why a source returned fewer bytes than requested.
-pub(super) enum ReadFailure {
+pub(in crate::checkpoint) enum ReadFailure {
     /// The source has no more bytes.
     EndOfStream,
     /// The reader returned an error. The source keeps this error.
@@ -45,6 +45,7 @@ impl<C: Checksum, R: Read> ChecksummedSource for ChecksummedReader<'_, C, R> {
             let count = match self.reader.read(into) {
                 Ok(0) => return Err(ReadFailure::EndOfStream),
                 Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => {
                     self.error = Some(error);
                     return Err(ReadFailure::Error);
@@ -84,7 +85,7 @@ impl ChecksummedSource for VerifiedSlice<'_> {
 
 /// A name that was read from a stream.
 #[derive(Default)]
-pub(super) struct Name {
+pub(in crate::checkpoint) struct Name {
     bytes: [u8; MAX_NAME],
     len: usize,
 }
@@ -101,7 +102,7 @@ impl Name {
 }
 
 /// The input of the decoder.
-pub(super) struct Input<'a> {
+pub(in crate::checkpoint) struct Input<'a> {
     source: &'a mut dyn ChecksummedSource,
     /// The number of bytes that have been read.
     pub position: u32,
@@ -189,14 +190,27 @@ impl<'a> Input<'a> {
 
     /// Reads a name into `name`.
     pub fn read_name(&mut self, name: &mut Name) {
-        name.len = self.read_u32() as usize;
-        match name.bytes.get_mut(..name.len) {
+        self.read_text(name);
+        if !is_valid_name(name.bytes()) {
+            self.fail_malformed();
+        }
+    }
+
+    /// Reads a name or an empty text into `text`.
+    pub fn read_text(&mut self, text: &mut Name) {
+        text.len = self.read_u32() as usize;
+        match text.bytes.get_mut(..text.len) {
             Some(bytes) => self.read_exact(bytes),
             None => self.fail_malformed(),
         }
-        if !is_utf8(name.bytes()) {
+        if !is_utf8(text.bytes()) || (text.len > 0 && !is_valid_name(text.bytes())) {
             self.fail_malformed();
         }
+    }
+
+    /// Reads and ignores the next `len` bytes.
+    pub fn skip(&mut self, len: u32) {
+        self.read_chunks(len, &mut [0; 16], &mut |_| ());
     }
 
     /// Reads the next `len` bytes in chunks, and passes each chunk to `show`. A chunk is at most as long as the buffer
@@ -226,11 +240,11 @@ impl<'a> Input<'a> {
         into.iter_mut().for_each(|element| *element = self.read_f32());
     }
 
-    /// Reads a value of `len` bytes in the `postcard` format. All strings and byte arrays of the value must fit into
-    /// the buffer `arena`. Returns `None` if the value is invalid.
-    pub fn read_value<S: DeserializeOwned>(&mut self, len: u32, arena: &mut [u8]) -> Option<S> {
+    /// Reads the value `name` of `len` bytes in the `postcard` format. All strings and byte arrays of the value together
+    /// can have at most [`ARENA`] bytes. Returns `None` if the value is invalid.
+    pub fn read_value<S: DeserializeOwned>(&mut self, name: &str, len: u32) -> Option<S> {
         let start = self.position;
-        let flavor = PostcardSource { input: &mut *self, arena, temporary: [0; 16] };
+        let flavor = PostcardSource { input: &mut *self, arena: &mut [0; ARENA], temporary: [0; 16], name };
         let value = S::deserialize(&mut postcard::Deserializer::from_flavor(flavor)).ok();
         if value.is_none() || self.position.wrapping_sub(start) != len {
             self.fail_malformed();
@@ -238,6 +252,9 @@ impl<'a> Input<'a> {
         value.filter(|_| !self.has_failed())
     }
 }
+
+/// The maximum total size of all strings and byte arrays in one value, in bytes.
+const ARENA: usize = 64;
 
 /// Lets the `postcard` deserializer read the bytes of a value from the input.
 struct PostcardSource<'b, 'a> {
@@ -247,6 +264,8 @@ struct PostcardSource<'b, 'a> {
     arena: &'b mut [u8],
     /// A buffer for the bytes of one number. The deserializer borrows these bytes until it has converted the number.
     temporary: [u8; 16],
+    /// The name of the value.
+    name: &'b str,
 }
 
 impl PostcardSource<'_, '_> {
@@ -268,7 +287,7 @@ impl<'de, 'b: 'de, 'a: 'de> Flavor<'de> for PostcardSource<'b, 'a> {
 
     fn try_take_n(&mut self, count: usize) -> postcard::Result<&'de [u8]> {
         let Some((taken, rest)) = core::mem::take(&mut self.arena).split_at_mut_checked(count) else {
-            self.input.fail(DecodeError::ValueTooLarge);
+            self.input.fail(DecodeError::ValueTooLarge { name: ItemName::new(self.name) });
             return Err(postcard::Error::DeserializeUnexpectedEnd);
         };
         self.arena = rest;

@@ -4,8 +4,8 @@ use super::decoder::{Sink, decode_from};
 use super::input::{Input, Name};
 use super::run;
 use crate::checkpoint::error::DecodeError;
-use crate::checkpoint::{Checksum, Crc32, Info};
-use crate::run_record::RunRecord;
+use crate::checkpoint::{Checksum, Crc32, Info, RankingRule};
+use crate::run_record::{CAPACITY, RunRecord};
 use embedded_io::Read;
 
 /// The description of a tensor in a checkpoint.
@@ -31,8 +31,12 @@ pub trait Inspect {
     fn object_name(&mut self, name: &str) {
         let _ = name;
     }
+    /// Receives the name and the ranking rule of the series.
+    fn series(&mut self, name: &str, rule: RankingRule) {
+        let _ = (name, rule);
+    }
     /// Receives the run record (the saved state of the engine and the handlers).
-    fn run(&mut self, record: &RunRecord) {
+    fn run(&mut self, record: &RunRecord<[u8]>) {
         let _ = record;
     }
     /// Receives the description of a tensor. Its elements follow in calls of [`payload`](Self::payload).
@@ -75,13 +79,16 @@ pub fn inspect_with<C: Checksum, R: Read, I: Inspect>(
     scratch: &mut [u8],
     visitor: &mut I,
 ) -> Result<Info, DecodeError<R::Error>> {
-    decode_from::<C, R>(reader, &mut InspectSink { visitor, scratch, record: RunRecord::new() })
+    decode_from::<C, R>(reader, &mut InspectSink { visitor, scratch, record: RunRecord::with_capacity() })
 }
+
+/// The capacity of the buffer for the run record, in bytes. Larger records are shown incompletely on a microcontroller.
+const RECORD: usize = if cfg!(target_pointer_width = "64") { 127 * 131 } else { CAPACITY };
 
 struct InspectSink<'a, I> {
     visitor: &'a mut I,
     scratch: &'a mut [u8],
-    record: RunRecord,
+    record: RunRecord<[u8; RECORD]>,
 }
 
 impl<I: Inspect> Sink for InspectSink<'_, I> {
@@ -91,8 +98,12 @@ impl<I: Inspect> Sink for InspectSink<'_, I> {
     fn object_name(&mut self, name: &Name) {
         self.visitor.object_name(name.as_str());
     }
-    fn run(&mut self, input: &mut Input<'_>) {
+    fn series(&mut self, name: &Name, rule: RankingRule) {
+        self.visitor.series(name.as_str(), rule);
+    }
+    fn run(&mut self, input: &mut Input<'_>, number: u32) {
         run::read(input, Some(&mut self.record));
+        self.record.engine.run = number;
         if !input.has_failed() {
             self.visitor.run(&self.record);
         }

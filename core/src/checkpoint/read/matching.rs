@@ -2,12 +2,10 @@
 
 use super::input::Input;
 use crate::checkpoint::error::DecodeError;
+use crate::checkpoint::names::ItemName;
 use crate::checkpoint::objects::{ObjectVisitor, Objects, StateDict, TensorVisitor};
 use crate::checkpoint::{TensorUnavailable, TensorView};
 use serde::{Serialize, de::DeserializeOwned};
-
-/// The maximum total size of all strings and byte arrays in one [value](ObjectVisitor::value), in bytes.
-const ARENA: usize = 64;
 
 /// A tensor or value of the stream. The user's objects are searched for a tensor or value of the same name.
 #[derive(Clone, Copy)]
@@ -15,6 +13,8 @@ pub(super) struct Target<'a> {
     pub object: &'a [u8],
     /// The name of the tensor; `None` for a value.
     pub tensor: Option<&'a [u8]>,
+    /// The shape of the tensor in the stream.
+    pub shape: &'a [u32],
     pub bytes: u32,
 }
 
@@ -106,7 +106,7 @@ impl ObjectVisitor for Search<'_, '_> {
             return Ok(());
         }
         self.matched_index = Some(item);
-        let value = input.read_value(target.bytes, &mut [0; ARENA]).ok_or(Stop)?;
+        let value = input.read_value(name, target.bytes).ok_or(Stop)?;
         if self.loading {
             *object = value;
         }
@@ -118,22 +118,85 @@ impl TensorVisitor for Search<'_, '_> {
     type Error = Stop;
 
     fn visit_tensor(&mut self, name: &str, tensor: TensorView<'_>) -> Result<(), Stop> {
-        let Some(item) = self.match_tensor(name) else { return Ok(()) };
+        if self.match_tensor(name).is_none() {
+            return Ok(());
+        }
         let Some((target, input)) = &mut self.target else { return Ok(()) };
-        let found = target.bytes / 4;
-        if found as usize != tensor.elements.len() {
-            let expected = u32::try_from(tensor.elements.len()).unwrap_or(u32::MAX);
-            input.fail(DecodeError::Length { item, expected, found });
-        } else if self.loading {
+        compare_shapes(input, name, tensor.shape, target.shape);
+        if self.loading && !input.has_failed() {
             input.read_elements(tensor.elements);
         }
         if input.has_failed() { Err(Stop) } else { Ok(()) }
     }
 
     fn visit_read_only(&mut self, name: &str, _: &[u32], _: &[f32]) -> Result<(), Stop> {
-        let Some(item) = self.match_tensor(name) else { return Ok(()) };
+        if self.match_tensor(name).is_none() {
+            return Ok(());
+        }
         let Some((_, input)) = &mut self.target else { return Ok(()) };
-        input.fail(DecodeError::ReadOnly { item });
+        input.fail(DecodeError::ReadOnly { name: ItemName::new(name) });
         Err(Stop)
+    }
+}
+
+/// Fails if the shape `expected` of a tensor in the model is not the shape `found` in the checkpoint.
+fn compare_shapes(input: &mut Input<'_>, name: &str, expected: &[u32], found: &[u32]) {
+    let name = ItemName::new(name);
+    if expected.len() != found.len() {
+        let len = |shape: &[u32]| u32::try_from(shape.len()).unwrap_or(u32::MAX);
+        return input.fail(DecodeError::Rank { name, expected: len(expected), found: len(found) });
+    }
+    for (dimension, (expected, found)) in (0..).zip(expected.iter().copied().zip(found.iter().copied())) {
+        if expected != found {
+            input.fail(DecodeError::Shape { name, dimension, expected, found });
+        }
+    }
+}
+
+/// Returns the name of the tensor or value with the index `item` among all tensors and values of `objects`.
+pub(super) fn name_of<T: Objects + ?Sized>(objects: &mut T, item: u32) -> ItemName {
+    let mut visitor = NameOf { next: Some(item), name: ItemName::new("") };
+    // Only a tensor that is not available causes an error. Its caller has already listed all tensors without an error.
+    let _ = objects.objects(&mut visitor);
+    visitor.name
+}
+
+/// A visitor that stores the name of the tensor or value after `next` others. `next` is `None` after that item.
+struct NameOf {
+    next: Option<u32>,
+    name: ItemName,
+}
+
+impl NameOf {
+    fn visit(&mut self, name: &str) {
+        if self.next == Some(0) {
+            self.name = ItemName::new(name);
+        }
+        self.next = self.next.and_then(|next| next.checked_sub(1));
+    }
+}
+
+impl ObjectVisitor for NameOf {
+    type Error = TensorUnavailable;
+
+    fn state_dict<D: StateDict + ?Sized>(&mut self, _: &str, object: &mut D) -> Result<(), TensorUnavailable> {
+        object.tensors(self)
+    }
+    fn value<S: Serialize + DeserializeOwned>(&mut self, name: &str, _: &mut S) -> Result<(), TensorUnavailable> {
+        self.visit(name);
+        Ok(())
+    }
+}
+
+impl TensorVisitor for NameOf {
+    type Error = TensorUnavailable;
+
+    fn visit_tensor(&mut self, name: &str, _: TensorView<'_>) -> Result<(), TensorUnavailable> {
+        self.visit(name);
+        Ok(())
+    }
+    fn visit_read_only(&mut self, name: &str, _: &[u32], _: &[f32]) -> Result<(), TensorUnavailable> {
+        self.visit(name);
+        Ok(())
     }
 }

@@ -8,4 +8,5 @@ mod run;
 
 pub use decoder::{Loader, load, load_with};
 pub(crate) use input::SliceReader;
+pub(super) use input::{ChecksummedSource, Input, ReadFailure};
 pub use inspect::{Inspect, Tensor, inspect, inspect_with};

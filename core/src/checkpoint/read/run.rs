@@ -1,13 +1,14 @@
 //! Reads the run record of a checkpoint: the states of the engine and of the handlers. FORMAT.md specifies its fields.
 
 use super::input::Input;
+use crate::checkpoint::error::DecodeError;
 use crate::checkpoint::write::{STOP_REASON_USER, STOP_REASONS};
 use crate::run_record::{EngineState, Phase, RunRecord};
 use crate::state::StopReason;
 
 /// Reads a run record from `input`. If `record` is given, the run record is copied to it. Otherwise, it is only
 /// verified.
-pub(super) fn read(input: &mut Input<'_>, mut record: Option<&mut RunRecord>) {
+pub(super) fn read(input: &mut Input<'_>, mut record: Option<&mut RunRecord<[u8]>>) {
     let phase = Phase::from_code(input.read_u32());
     let epoch = input.read_u32();
     let iteration = input.read_u32();
@@ -21,7 +22,7 @@ pub(super) fn read(input: &mut Input<'_>, mut record: Option<&mut RunRecord>) {
             code => {
                 let reason = STOP_REASONS.get(code as usize).copied();
                 if reason.is_none() {
-                    input.fail_malformed();
+                    input.fail(DecodeError::Newer);
                 }
                 reason
             }
@@ -31,13 +32,16 @@ pub(super) fn read(input: &mut Input<'_>, mut record: Option<&mut RunRecord>) {
     };
     let stop_epoch = input.read_bool();
     let count = input.read_u8();
-    if phase.is_none() || count > 127 {
+    if phase.is_none() {
+        input.fail(DecodeError::Newer);
+    }
+    if count > 127 {
         input.fail_malformed();
     }
     if let Some(record) = record.as_deref_mut() {
         let phase = phase.unwrap_or(Phase::NotStarted);
         record.engine =
-            EngineState { phase, epoch, iteration, offset, data_offset, epoch_length, max_epochs, stop, stop_epoch };
+            EngineState { run: 0, phase, epoch, iteration, offset, data_offset, epoch_length, max_epochs, stop, stop_epoch };
         record.start(count);
     }
     let mut copy = |byte| {
@@ -47,7 +51,8 @@ pub(super) fn read(input: &mut Input<'_>, mut record: Option<&mut RunRecord>) {
         byte
     };
     for _ in 0..count {
-        copy(input.read_u8());
+        // The kind of the handler and its tag.
+        (0..3).for_each(|_| _ = copy(input.read_u8()));
         let len = copy(input.read_u8());
         if len > 127 {
             input.fail_malformed();

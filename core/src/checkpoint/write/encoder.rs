@@ -9,11 +9,13 @@
 
 use super::output::{ChecksummedSink, ChecksummedWriter, Output};
 use super::run;
+use super::value::loads_again;
 use crate::checkpoint::error::EncodeError;
-use crate::checkpoint::format::{Contents, Encoded, Header, MAGIC, VERSION, padding};
-use crate::checkpoint::names::{is_valid_name, shape_matches_len};
+use crate::checkpoint::format::{Contents, Encoded, Header, MAGIC, Series, VERSION, extension, padding};
+use crate::checkpoint::names::{ItemName, NameBuffer, is_valid_name, shape_matches_len};
 use crate::checkpoint::objects::{MAX_ITEMS, ObjectVisitor, Objects, StateDict, TensorVisitor};
 use crate::checkpoint::{Checksum, Crc32, TensorUnavailable, TensorView};
+use crate::varint;
 use core::convert::Infallible;
 use embedded_io::Write;
 use serde::{Serialize, de::DeserializeOwned};
@@ -45,7 +47,7 @@ pub fn encode_with<C: Checksum, W: Write, T: Objects + ?Sized>(
     let crc = encoder.encode(objects);
     match encoder.output.failure {
         None => Ok(Encoded { len: encoder.output.len, crc }),
-        Some(failure) => Err(failure.with_io(sink.error)),
+        Some(failure) => Err(failure.map_io(|()| sink.error)),
     }
 }
 
@@ -68,7 +70,7 @@ pub(crate) fn measure_for<E, T: Objects + ?Sized>(
     encoder.encode(objects);
     match encoder.output.failure {
         None => Ok(encoder.output.len),
-        Some(failure) => Err(failure.with_io(None)),
+        Some(failure) => Err(failure.map_io(|()| None)),
     }
 }
 
@@ -83,6 +85,8 @@ enum EncodePass {
     Objects,
     /// Counts the tensors of one object.
     CountTensors,
+    /// Compares the names of all objects, tensors and values with the name of the entry with this index.
+    CompareNames(u32),
 }
 
 struct Encoder<'a> {
@@ -94,8 +98,12 @@ struct Encoder<'a> {
     /// The number of objects that are written.
     selected_count: u32,
     /// The number of tensors and values that were listed so far. During [`EncodePass::CountTensors`], it counts only
-    /// the tensors of one object.
+    /// the tensors of one object. During [`EncodePass::CompareNames`], it counts objects and tensors.
     item_count: u32,
+    /// The name to which [`EncodePass::CompareNames`] compares later names. `None` before that name.
+    compared: Option<NameBuffer>,
+    /// Whether `compared` is the name of an object.
+    compares_objects: bool,
 }
 
 /// The error that makes a state dict stop listing its tensors. The actual error is stored in [`Output::failure`].
@@ -116,6 +124,8 @@ impl<'a> Encoder<'a> {
             object_count: 0,
             selected_count: 0,
             item_count: 0,
+            compared: None,
+            compares_objects: false,
         }
     }
 
@@ -124,6 +134,11 @@ impl<'a> Encoder<'a> {
         self.visit(EncodePass::Check, objects);
         if self.selected_count == 0 {
             self.output.fail(EncodeError::NoObjects);
+        }
+        // A name is compared with all later ones, so the last name needs no pass.
+        for index in 1..self.object_count.saturating_add(self.item_count) {
+            (self.item_count, self.compared) = (0, None);
+            self.visit(EncodePass::CompareNames(index - 1), objects);
         }
         self.write_header();
         // If a checkpoint has one stream per object, each stream lists the names of all objects. A stream with all
@@ -134,6 +149,7 @@ impl<'a> Encoder<'a> {
         } else {
             self.output.write_u8(0);
         }
+        self.write_extensions();
         run::write(&mut self.output, self.contents.record);
         self.output.write_u32(self.selected_count);
         self.visit(EncodePass::Objects, objects);
@@ -152,8 +168,12 @@ impl<'a> Encoder<'a> {
     }
 
     fn write_header(&mut self) {
-        let Header { step, sequence, iteration, score, score_name } = self.contents.header;
+        let Header { step, sequence, iteration, score, score_name, series, .. } = self.contents.header;
+        let score = score.filter(|score| !score.is_nan());
         let output = &mut self.output;
+        for name in score_name.into_iter().chain(Some(series.name).filter(|name| !name.is_empty())) {
+            check_name(output, name);
+        }
         output.write_bytes(&MAGIC);
         output.write_u8(VERSION);
         output.write_u32(step);
@@ -169,14 +189,46 @@ impl<'a> Encoder<'a> {
         }
     }
 
+    /// Writes the extension fields: a list of pairs of an identifier and the bytes of a field. A reader skips a field
+    /// that it does not know, unless the field is marked as required.
+    fn write_extensions(&mut self) {
+        let Header { run, series: Series { name, rule, model }, save_id, .. } = self.contents.header;
+        let fields = [
+            (extension::RUN, run != 0, varint::len(run)),
+            // The default series of an unknown model is not written.
+            (
+                extension::SERIES,
+                self.contents.header.series != Series::default(),
+                varint::len(name.len() as u32) + name.len() as u32 + 1 + varint::len(model),
+            ),
+            (extension::SAVE_ID, save_id != 0, varint::len(save_id)),
+        ];
+        let output = &mut self.output;
+        output.write_u8(fields.iter().filter(|(_, present, _)| *present).count() as u8);
+        for (id, _, len) in fields.into_iter().filter(|(_, present, _)| *present) {
+            output.write_u32(id);
+            output.write_u8(0); // optional
+            output.write_u32(len);
+            match id {
+                extension::RUN => output.write_u32(run),
+                extension::SERIES => {
+                    output.write_text(name);
+                    output.write_u8(rule as u8);
+                    output.write_u32(model);
+                }
+                _ => output.write_u32(save_id),
+            }
+        }
+    }
+
     /// Returns an error if the encoder has failed. The error makes the state dict stop listing its tensors.
     fn status(&self) -> Result<(), Stop> {
         if self.output.failure.is_none() { Ok(()) } else { Err(Stop) }
     }
 
-    fn serialize<S: Serialize + ?Sized>(output: &mut Output<'_>, value: &S) {
+    fn serialize<S: Serialize + ?Sized>(output: &mut Output<'_>, name: &str, value: &S) {
         if postcard::serialize_with_flavor(value, PostcardSink(output)).is_err() {
-            output.fail(EncodeError::Value);
+            output.fail(EncodeError::Value { name: ItemName::new(name) });
         }
     }
 
@@ -188,8 +240,13 @@ impl<'a> Encoder<'a> {
             EncodePass::Check => {
                 self.object_count = self.object_count.saturating_add(1);
                 self.selected_count = self.selected_count.saturating_add(u32::from(selected));
-                if !is_valid_name(name) {
-                    self.output.fail(EncodeError::Name);
+                check_name(&mut self.output, name);
+            }
+            EncodePass::CompareNames(_) => {
+                self.compare_name(name, true);
+                // The names of tensors are unique within their object.
+                if !self.compares_objects {
+                    self.compared = None;
                 }
             }
             EncodePass::ObjectNames => self.output.write_text(name),
@@ -211,12 +268,23 @@ impl<'a> Encoder<'a> {
         }
     }
 
+    /// Compares a name with the name to which this pass compares all later ones.
+    fn compare_name(&mut self, name: &str, is_object: bool) {
+        let EncodePass::CompareNames(index) = self.pass else { return };
+        if self.item_count == index {
+            (self.compared, self.compares_objects) = (Some(NameBuffer::concat(&[name])), is_object);
+        } else if self.compares_objects == is_object && self.compared.as_ref().is_some_and(|other| other.as_str() == name) {
+            self.output.fail(EncodeError::Duplicate { name: ItemName::new(name) });
+        }
+        self.item_count = self.item_count.saturating_add(1);
+    }
+
     fn write_tensor(&mut self, name: &str, shape: &[u32], elements: &[f32]) {
         let output = &mut self.output;
         // The pass that measures the length checks the elements for NaN and infinity. The pass that writes does not
         // repeat this check.
         if output.is_measuring() && !self.contents.allow_non_finite && !crate::finite::all_finite(elements) {
-            return output.fail(EncodeError::NonFinite);
+            return output.fail(EncodeError::NonFinite { name: ItemName::new(name) });
         }
         output.write_text(name);
         output.write_u32(u32::try_from(shape.len()).unwrap_or(u32::MAX));
@@ -232,6 +300,13 @@ impl<'a> Encoder<'a> {
             return output.write_bytes(bytemuck::cast_slice(elements));
         }
         elements.iter().for_each(|element| output.write_bytes(&element.to_le_bytes()));
+    }
+}
+
+/// Checks a name before the first byte of the checkpoint is written.
+fn check_name(output: &mut Output<'_>, name: &str) {
+    if !is_valid_name(name.as_bytes()) {
+        output.fail(EncodeError::Name { name: ItemName::new(name) });
     }
 }
 
@@ -265,7 +340,7 @@ impl ObjectVisitor for Encoder<'_> {
             self.pass = EncodePass::Objects;
             self.output.write_u32(self.item_count);
             object.tensors(self)?;
-        } else if self.pass == EncodePass::Check {
+        } else if matches!(self.pass, EncodePass::Check | EncodePass::CompareNames(_)) {
             object.tensors(self)?;
         }
         self.status()
@@ -276,11 +351,16 @@ impl ObjectVisitor for Encoder<'_> {
             self.output.write_u8(1); // the object is a serde value
             // The length must be written before the value. Therefore, the value is first serialized without writing it,
             // to measure its length.
-            let len = self.output.measure(|output| Self::serialize(output, object));
+            let len = self.output.measure(|output| Self::serialize(output, name, object));
+            if self.output.is_measuring() && !loads_again(object, len) {
+                self.output.fail(EncodeError::Value { name: ItemName::new(name) });
+            }
             self.output.write_u32(len);
-            Self::serialize(&mut self.output, object);
+            Self::serialize(&mut self.output, name, object);
         }
-        self.count_item();
+        if !matches!(self.pass, EncodePass::CompareNames(_)) {
+            self.count_item();
+        }
         self.status()
     }
 }
@@ -293,12 +373,20 @@ impl TensorVisitor for Encoder<'_> {
     }
 
     fn visit_read_only(&mut self, name: &str, shape: &[u32], elements: &[f32]) -> Result<(), Stop> {
+        if matches!(self.pass, EncodePass::CompareNames(_)) {
+            self.compare_name(name, false);
+            return self.status();
+        }
         self.count_item();
         match self.pass {
             EncodePass::Objects => self.write_tensor(name, shape, elements),
-            EncodePass::Check if !is_valid_name(name) => self.output.fail(EncodeError::Name),
-            EncodePass::Check if !shape_matches_len(shape, elements.len()) => self.output.fail(EncodeError::Shape),
-            EncodePass::Check | EncodePass::ObjectNames | EncodePass::CountTensors => (),
+            EncodePass::Check => {
+                check_name(&mut self.output, name);
+                if !shape_matches_len(shape, elements.len()) {
+                    self.output.fail(EncodeError::Shape { name: ItemName::new(name) });
+                }
+            }
+            EncodePass::ObjectNames | EncodePass::CountTensors | EncodePass::CompareNames(_) => (),
         }
         self.status()
     }

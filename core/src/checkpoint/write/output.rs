@@ -7,7 +7,7 @@
 use crate::checkpoint::Checksum;
 use crate::checkpoint::error::EncodeError;
 use crate::varint;
-use embedded_io::Write;
+use embedded_io::{Error, ErrorKind, Write};
 
 /// The size of the encoder's buffer, in bytes.
 pub const BUFFER: usize = 64;
@@ -51,6 +51,7 @@ impl<C: Checksum, W: Write> ChecksummedSink for ChecksummedWriter<'_, C, W> {
     fn write(&mut self, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
             match self.writer.write(bytes) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => (),
                 Err(error) => {
                     self.error = Some(error);
                     return false;
@@ -66,11 +67,14 @@ impl<C: Checksum, W: Write> ChecksummedSink for ChecksummedWriter<'_, C, W> {
         true
     }
     fn flush(&mut self) -> bool {
-        match self.writer.flush() {
-            Ok(()) => true,
-            Err(error) => {
-                self.error = Some(error);
-                false
+        loop {
+            match self.writer.flush() {
+                Ok(()) => return true,
+                Err(error) if error.kind() == ErrorKind::Interrupted => (),
+                Err(error) => {
+                    self.error = Some(error);
+                    return false;
+                }
             }
         }
     }

@@ -18,7 +18,7 @@ pub(in crate::checkpoint) const STOP_REASONS: [StopReason; STOP_REASON_USER as u
     StopReason::StepFailed,
 ];
 
-pub(super) fn write(output: &mut Output<'_>, record: Option<&RunRecord>) {
+pub(super) fn write(output: &mut Output<'_>, record: Option<&RunRecord<[u8]>>) {
     output.write_bool(record.is_some());
     let Some(record) = record else { return };
     let engine = &record.engine;
@@ -41,5 +41,5 @@ pub(super) fn write(output: &mut Output<'_>, record: Option<&RunRecord>) {
     }
     output.write_bool(engine.stop_epoch);
     output.write_u8(record.count);
-    output.write_bytes(&record.states);
+    output.write_bytes(record.states());
 }

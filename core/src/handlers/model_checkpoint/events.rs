@@ -36,6 +36,31 @@ pub enum CheckpointEvent<'a, E> {
         /// The cause of the failed removal.
         error: &'a E,
     },
+    /// The store had no free place. A checkpoint of another series was removed for a new checkpoint.
+    OtherSeriesEvicted {
+        /// The step number of the removed checkpoint.
+        step: u32,
+    },
+    /// A checkpoint that this handler had saved has disappeared from the store. It no longer ranks.
+    Disappeared {
+        /// The step number of the checkpoint.
+        step: u32,
+    },
+    /// The store has too few places. The handler keeps fewer checkpoints than configured.
+    FewerPlaces {
+        /// The number of checkpoints that the handler keeps now.
+        places: u8,
+    },
+    /// The store could not list its checkpoints.
+    ListFailed {
+        /// The cause.
+        error: &'a E,
+    },
+    /// A run could not resume from a checkpoint, because it contains no run record.
+    NoRunRecord {
+        /// The step number of the checkpoint.
+        step: u32,
+    },
     /// A checkpoint could not be loaded. Another one is tried next.
     LoadFailed {
         /// The step number of the checkpoint.
@@ -79,6 +104,17 @@ impl<E: fmt::Display> fmt::Display for CheckpointEvent<'_, E> {
                 write!(f, "step {} was not saved: {error}{next}", decision.step)
             }
             CheckpointEvent::EvictionFailed { step, error } => write!(f, "step {step} was not evicted: {error}"),
+            CheckpointEvent::OtherSeriesEvicted { step } => {
+                write!(f, "evicted step {step} of another series, because the store is full")
+            }
+            CheckpointEvent::Disappeared { step } => write!(f, "step {step} has disappeared from the store"),
+            CheckpointEvent::FewerPlaces { places } => {
+                write!(f, "the store has too few places; {places} checkpoints are kept")
+            }
+            CheckpointEvent::ListFailed { error } => write!(f, "the checkpoints could not be listed: {error}"),
+            CheckpointEvent::NoRunRecord { step } => {
+                write!(f, "the run cannot resume from step {step}, which contains no run record")
+            }
             CheckpointEvent::LoadFailed { step, error } => write!(f, "step {step} could not be loaded: {error}"),
         }
     }

@@ -1,15 +1,19 @@
 //! The [`Handler`] implementation of [`CheckpointHandler`]. It decides at the selected events, and saves after all
 //! handlers have seen the event. It also finds and loads the checkpoint from which a run resumes.
 
-use super::recovery::PriorWrite;
+use super::recovery::{PriorWrite, point_of};
 use super::streams::{ReadPass, read};
 use super::{CheckpointEvent, CheckpointHandler, CheckpointObserver, GetScore, OnError, SaveDecision};
-use crate::checkpoint::Objects;
+use crate::checkpoint::{EncodeError, Objects};
 use crate::event::{Event, EventFilter};
-use crate::handler::Handler;
-use crate::run_record::{HandlerKind, HandlerStates, Persist, RunRecord, StateCodec, StateDecoder, StateEncoder};
+use crate::handler::{Handler, StartCheck};
+use crate::hash::fold;
+use crate::run_record::{
+    HandlerKind, HandlerStates, Persist, RestoreError, ResumePoint, RunRecord, StateCodec, StateDecoder, StateEncoder,
+};
 use crate::state::{State, StopReason};
 use crate::store::{CheckpointMeta, Store};
+use embedded_io::{Error as _, ErrorKind};
 
 impl<T, O, X, const N: usize, W, S, F, B> Handler<T, O, X> for CheckpointHandler<N, W, S, F, B>
 where
@@ -25,7 +29,11 @@ where
             return;
         }
         let score = self.policy.score_function.score(state);
-        let decision = self.policy.update_at(state.counters(), score);
+        let mut decision = self.policy.update_at(state.counters(), score);
+        if S::SHARED && decision.is_none() && self.reconcile(None) {
+            // A checkpoint with a better score has disappeared, so this one may be saved after all.
+            decision = self.policy.decide(state.counters(), score);
+        }
         let interval_elapsed = |last: u32| state.iteration().wrapping_sub(last) >= self.min_interval;
         if let Some(decision) = decision.filter(|_| self.last_saved.is_none_or(interval_elapsed)) {
             self.pending = Some(decision);
@@ -40,14 +48,28 @@ where
         // `visit` returns true if it has restored the handler from a run record (the saved state of the engine and the
         // handlers).
         if states.visit(self) {
-            self.prior_write = self.find_prior_write(self.pending, run.iteration());
-            // Removes the checkpoints whose removal the power failure interrupted. The run may end before another save
-            // removes them.
-            self.evict_unranked();
+            if states.settings_changed() {
+                // The pending save was decided by another rule. The step numbers continue after those of its series.
+                self.pending = None;
+                let mut last_step = 0;
+                let _ = self.list(|meta| last_step = meta.step.max(last_step));
+                self.policy.continue_after(last_step);
+            }
+            let point = ResumePoint { run: run.run(), iteration: run.iteration() };
+            self.prior_write = self.find_prior_write(self.pending, point);
         }
     }
 
-    fn perform(&mut self, model: &mut T, state: &mut State<O, X>, record: &RunRecord) -> bool {
+    fn check_start(&mut self, model: &mut T, start: &mut StartCheck<'_>) {
+        start.check_record();
+        let listed = self.list(|meta| start.add_run(meta.run)).map_err(EncodeError::Io);
+        if let Err(error) = listed.and_then(|()| self.check_save(start.record(), model)) {
+            start.fail(error.map_io(|error| Some(error.kind())));
+            self.last_error = Some(error);
+        }
+    }
+
+    fn perform(&mut self, model: &mut T, state: &mut State<O, X>, record: &RunRecord<[u8]>) -> bool {
         let Some(decision) = self.pending.take() else { return false };
         match core::mem::replace(&mut self.prior_write, PriorWrite::None) {
             PriorWrite::None => (),
@@ -63,14 +85,33 @@ where
         saved
     }
 
-    fn newest_checkpoint(&mut self, below: Option<u32>) -> Option<u32> {
-        self.newest_before(below).map(|meta| meta.iteration)
+    fn save_error(&self) -> Option<EncodeError<ErrorKind>> {
+        self.last_error.as_ref().map(|error| error.map_io(|error| Some(error.kind())))
     }
 
-    fn verify_checkpoint(&mut self, iteration: u32, model: &mut T, record: &mut RunRecord) -> bool {
-        let Some(CheckpointMeta { step, .. }) = self.at_iteration(iteration) else { return false };
-        match read(&mut self.store, step, model, ReadPass::Verify(Some(record))) {
-            Ok(info) => info.has_run,
+    fn newest_checkpoint(&mut self, below: Option<ResumePoint>) -> Result<Option<ResumePoint>, RestoreError> {
+        match self.newest_before(below) {
+            Ok(newest) => Ok(newest.as_ref().map(point_of)),
+            Err(error) => {
+                self.observer.on_checkpoint_event(&CheckpointEvent::ListFailed { error: &error });
+                Err(RestoreError::ListFailed)
+            }
+        }
+    }
+
+    fn damaged_checkpoints(&mut self) -> u32 {
+        self.store.damaged()
+    }
+
+    fn verify_checkpoint(&mut self, point: ResumePoint, model: &mut T, record: &mut RunRecord<[u8]>) -> bool {
+        let Some(CheckpointMeta { step, sequence, .. }) = self.at_point(point) else { return false };
+        match read(&mut self.store, sequence, model, ReadPass::Verify(Some(record))) {
+            Ok(info) => {
+                if !info.has_run {
+                    self.observer.on_checkpoint_event(&CheckpointEvent::NoRunRecord { step });
+                }
+                info.has_run
+            }
             Err(error) => {
                 self.observer.on_checkpoint_event(&CheckpointEvent::LoadFailed { step, error: &error });
                 false
@@ -78,13 +119,13 @@ where
         }
     }
 
-    fn load_checkpoint(&mut self, iteration: u32, model: &mut T) -> bool {
-        let meta = self.at_iteration(iteration);
-        let loaded = meta.is_some_and(|meta| read(&mut self.store, meta.step, model, ReadPass::Load).is_ok());
+    fn load_checkpoint(&mut self, point: ResumePoint, model: &mut T) -> bool {
+        let meta = self.at_point(point);
+        let loaded = meta.is_some_and(|meta| read(&mut self.store, meta.sequence, model, ReadPass::Load).is_ok());
         if loaded {
             // The run continues from this checkpoint, so the minimum interval to the next save starts at its iteration.
             // The store may also contain checkpoints of later iterations.
-            self.last_saved = Some(iteration);
+            self.last_saved = Some(point.iteration);
         }
         loaded
     }
@@ -97,7 +138,7 @@ impl<const N: usize, W, S: Store, F, B: CheckpointObserver<S::Error>> Checkpoint
         &mut self,
         decision: SaveDecision,
         iteration: u32,
-        record: &RunRecord,
+        record: &RunRecord<[u8]>,
         objects: &mut T,
     ) -> bool {
         let mut retries = match self.policy.settings.on_error {
@@ -155,10 +196,15 @@ impl StateCodec for CheckpointHandlerState {
 impl<const N: usize, W, S: Store, F, B> Persist for CheckpointHandler<N, W, S, F, B> {
     const KIND: HandlerKind = HandlerKind::MODEL_CHECKPOINT;
     type State = CheckpointHandlerState;
+    const MAX_LEN: usize = 16;
+    fn tag(&self) -> u16 {
+        fold(self.series.rule)
+    }
     fn save(&mut self) -> CheckpointHandlerState {
         CheckpointHandlerState { calls: self.policy.calls(), pending: self.pending }
     }
     fn restore(&mut self, state: CheckpointHandlerState) {
+        // The step numbers continue after those in the store, which can be of a newer run or of another series.
         self.policy.set_calls(state.calls);
         self.pending = state.pending;
     }

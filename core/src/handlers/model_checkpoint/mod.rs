@@ -58,12 +58,12 @@ pub use policy::{
     GetScore, ModelCheckpoint, NoScore, OnError, SaveDecision, ScoreArgument, ScoreFunction, Scored, StepSource,
 };
 
-use crate::checkpoint::{self, Contents, DecodeError, EncodeError, Header, Info, Objects};
+use crate::checkpoint::{self, Contents, DecodeError, EncodeError, Header, Info, Objects, Series, SeriesId};
 use crate::event::EventFilter;
 use crate::run_record::RunRecord;
 use crate::store::{CheckpointMeta, Store};
 use recovery::PriorWrite;
-use streams::{ReadPass, read, write_single_stream, write_stream_per_object};
+use streams::{ReadPass, check_streams, read, write_single_stream, write_stream_per_object};
 
 /// A handler that saves checkpoints to a store at selected events. Created by [`ModelCheckpoint::attach`].
 #[derive(Debug)]
@@ -74,6 +74,9 @@ pub struct CheckpointHandler<const N: usize, W, S: Store, F, B = ()> {
     observer: B,
     /// The step number and the score of a save that is decided but not yet performed.
     pending: Option<SaveDecision>,
+    /// The series of the checkpoints. Until the handler sees the model, this is the series of the newest stored
+    /// checkpoint with the rule of the handler.
+    series: SeriesId,
     /// How much of the pending save the store already contained when the run was resumed after a restart.
     prior_write: PriorWrite,
     /// The highest sequence number that a stored checkpoint can have. Each attempt to save takes the next number. A
@@ -88,37 +91,48 @@ pub struct CheckpointHandler<const N: usize, W, S: Store, F, B = ()> {
 
 impl<const N: usize, F> ModelCheckpoint<N, F> {
     /// Attaches the state machine to a run and to a store. At each event that `filter` selects, the handler decides
-    /// whether to save the [`Objects`] of the model to `store`. The ranking continues from the checkpoints in the
-    /// store. With [`StepSource::Calls`], the step numbers continue, too. If the store contains more than `n_saved`
-    /// checkpoints, the next save removes the surplus.
+    /// whether to save the [`Objects`] of the model to `store`. Nothing is removed from the store.
+    ///
+    /// The handler continues a series: the ranking contains the stored checkpoints with the same series name, ranking
+    /// rule, score name and model. All other checkpoints can be loaded, but do not rank. With [`StepSource::Calls`], the
+    /// step numbers continue after the highest one in the store.
     ///
     /// # Errors
     /// Returns the error of the store if it cannot list its checkpoints.
     pub fn attach<W: EventFilter, S: Store>(
         mut self,
         filter: W,
-        mut store: S,
+        store: S,
     ) -> Result<CheckpointHandler<N, W, S, F>, S::Error> {
         self.reset();
-        let mut newest: Option<CheckpointMeta> = None;
-        let mut index = 0;
-        while let Some(meta) = store.checkpoint(index)? {
-            self.restore_entry(SaveDecision { step: meta.step, score: meta.score });
-            newest = Some(meta);
-            index += 1;
-        }
-        Ok(CheckpointHandler {
+        let rule = self.rule_id();
+        let mut handler = CheckpointHandler {
             policy: self,
             filter,
             store,
             observer: (),
             pending: None,
+            series: SeriesId { rule, model: 0 },
             prior_write: PriorWrite::None,
-            sequence: newest.map_or(0, |newest| newest.sequence),
+            sequence: 0,
             min_interval: 0,
-            last_saved: newest.map(|newest| newest.iteration),
+            last_saved: None,
             last_error: None,
-        })
+        };
+        let (mut newest, mut model, mut last_step) = (None, 0, 0);
+        handler.list(|meta| {
+            newest = Some(*meta);
+            last_step = meta.step.max(last_step);
+            if meta.series.rule == rule {
+                model = meta.series.model;
+            }
+        })?;
+        handler.series.model = model;
+        handler.sequence = newest.map_or(0, |newest| newest.sequence);
+        handler.last_saved = newest.map(|newest| newest.iteration);
+        handler.policy.continue_after(last_step);
+        handler.rank_stored(None)?;
+        Ok(handler)
     }
 }
 
@@ -131,6 +145,7 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
             store: self.store,
             observer,
             pending: self.pending,
+            series: self.series,
             prior_write: self.prior_write,
             sequence: self.sequence,
             min_interval: self.min_interval,
@@ -174,7 +189,45 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         self.last_error.as_ref()
     }
 
-    /// Verifies the checkpoint with the step number `step`, then loads it into `objects`.
+    /// Returns the series of the checkpoints. The model is known after the start of a run, a save or a load. Before, it is
+    /// the model of the newest stored checkpoint with the rule of this handler.
+    pub const fn series(&self) -> SeriesId {
+        self.series
+    }
+
+    /// Erases all checkpoints of this series from the store, permanently. Use this method to start over.
+    ///
+    /// # Errors
+    /// Returns the error of the store. Some checkpoints may already be erased.
+    pub fn erase_series<T: Objects + ?Sized>(&mut self, objects: &mut T) -> Result<(), S::Error> {
+        self.bind(objects)?;
+        self.erase_where(|handler, meta| meta.series == handler.series)
+    }
+
+    /// Erases all checkpoints of the store, of every series, permanently.
+    ///
+    /// # Errors
+    /// Returns the error of the store. Some checkpoints may already be erased.
+    pub fn erase_all(&mut self) -> Result<(), S::Error> {
+        self.erase_where(|_, _| true)
+    }
+
+    fn erase_where(&mut self, select: impl Fn(&Self, &CheckpointMeta) -> bool) -> Result<(), S::Error> {
+        let mut index = 0;
+        while let Some(meta) = self.store.checkpoint(index)? {
+            if select(self, &meta) {
+                self.store.erase(meta.sequence)?;
+            }
+            // After an erase, the next checkpoint has the same index.
+            let is_listed = self.store.stream_count(meta.sequence)? > 0;
+            index += u32::from(is_listed);
+        }
+        self.pending = None;
+        self.rank_stored(None)
+    }
+
+    /// Verifies the checkpoint with the step number `step`, then loads it into `objects`. If several series have such a
+    /// checkpoint, the one of this handler's series is loaded, or else the newest one.
     ///
     /// # Errors
     /// Returns a [`DecodeError`] if the checkpoint cannot be loaded. `objects` is then unchanged, unless the medium
@@ -184,12 +237,27 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         step: u32,
         objects: &mut T,
     ) -> Result<Info, DecodeError<S::Error>> {
-        read(&mut self.store, step, objects, ReadPass::Verify(None))?;
-        read(&mut self.store, step, objects, ReadPass::Load)
+        self.bind(objects).map_err(DecodeError::Io)?;
+        let mut newest = None;
+        self.list(|meta| newest = if meta.step == step { Some(*meta) } else { newest }).map_err(DecodeError::Io)?;
+        let found = self.find(step).map_err(DecodeError::Io)?.or(newest);
+        // A store reports an unknown sequence number as not found.
+        let sequence = found.map_or(u32::MAX, |found| found.sequence);
+        self.load_sequence(sequence, objects)
     }
 
-    /// Loads the best checkpoint into `objects`. If that checkpoint is damaged, loads the next best one. Returns
-    /// `Ok(None)` if there is no checkpoint.
+    fn load_sequence<T: Objects + ?Sized>(
+        &mut self,
+        sequence: u32,
+        objects: &mut T,
+    ) -> Result<Info, DecodeError<S::Error>> {
+        read(&mut self.store, sequence, objects, ReadPass::Verify(None))?;
+        read(&mut self.store, sequence, objects, ReadPass::Load)
+    }
+
+    /// Loads the best checkpoint of the series into `objects`. If that checkpoint is damaged, loads the next best one. If
+    /// the series has no checkpoint that can be loaded, loads the newest checkpoint of another series that fits the
+    /// model. Returns `Ok(None)` if the store contains no checkpoint.
     ///
     /// # Errors
     /// If no checkpoint can be loaded, returns the error of the last attempt.
@@ -197,18 +265,51 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
     where
         B: CheckpointObserver<S::Error>,
     {
+        self.bind(objects).map_err(DecodeError::Io)?;
         let mut last = Ok(None);
         for index in (0..self.policy.kept().len()).rev() {
             let Some(step) = self.policy.kept().get(index).map(|kept| kept.step) else { break };
-            match self.load_step(step, objects) {
-                Ok(info) => return Ok(Some(info)),
-                Err(error) => {
-                    self.observer.on_checkpoint_event(&CheckpointEvent::LoadFailed { step, error: &error });
-                    last = Err(error);
+            if let Some(meta) = self.find(step).map_err(DecodeError::Io)? {
+                match self.try_load(&meta, objects) {
+                    Ok(info) => return Ok(Some(info)),
+                    Err(error) => last = Err(error),
                 }
             }
         }
-        last
+        let mut below = u32::MAX;
+        loop {
+            let mut newest = None;
+            let is_ranked = |handler: &Self, meta: &CheckpointMeta| {
+                meta.series == handler.series && handler.policy.is_kept(meta.step)
+            };
+            let mut index = 0;
+            while let Some(meta) = self.store.checkpoint(index).map_err(DecodeError::Io)? {
+                newest = if meta.sequence < below && !is_ranked(self, &meta) { Some(meta) } else { newest };
+                index += 1;
+            }
+            let Some(meta) = newest else { return last };
+            match self.try_load(&meta, objects) {
+                Ok(info) => return Ok(Some(info)),
+                Err(error) => last = Err(error),
+            }
+            below = meta.sequence;
+        }
+    }
+
+    /// Loads a checkpoint. Reports a failure to the observer.
+    fn try_load<T: Objects + ?Sized>(
+        &mut self,
+        meta: &CheckpointMeta,
+        objects: &mut T,
+    ) -> Result<Info, DecodeError<S::Error>>
+    where
+        B: CheckpointObserver<S::Error>,
+    {
+        let loaded = self.load_sequence(meta.sequence, objects);
+        if let Err(error) = &loaded {
+            self.observer.on_checkpoint_event(&CheckpointEvent::LoadFailed { step: meta.step, error });
+        }
+        loaded
     }
 
     /// Saves `objects` now, even if the policy (the rules that decide when to save) would not. Use this method at the
@@ -222,16 +323,25 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         &mut self,
         decision: SaveDecision,
         iteration: u32,
-        record: Option<&RunRecord>,
+        record: Option<&RunRecord<[u8]>>,
         objects: &mut T,
     ) -> Result<(), EncodeError<S::Error>>
     where
         B: CheckpointObserver<S::Error>,
     {
-        // Frees places in the store by removing checkpoints that are not in the ranking (the table of kept
-        // checkpoints). Such checkpoints exist if an earlier removal failed.
-        self.evict_unranked();
-        let written = self.write(decision, iteration, record, objects);
+        self.bind(objects).map_err(EncodeError::Io)?;
+        if self.policy.has_better(decision) {
+            return Err(EncodeError::BetterExists);
+        }
+        let written = loop {
+            let written = self.make_room().map_err(EncodeError::Io).and_then(|()| {
+                // A failed save changes nothing that an older checkpoint needs, so it can be repeated in another place.
+                self.write(decision, iteration, record, objects)
+            });
+            if !(matches!(written, Err(EncodeError::Io(_))) && self.store.abandon_place()) {
+                break written;
+            }
+        };
         self.reconcile(written.is_ok().then_some(decision.step));
         let bytes = written?;
         self.last_saved = Some(iteration);
@@ -250,24 +360,14 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         &mut self,
         decision: SaveDecision,
         iteration: u32,
-        record: Option<&RunRecord>,
+        record: Option<&RunRecord<[u8]>>,
         objects: &mut T,
     ) -> Result<u32, EncodeError<S::Error>> {
-        if record.is_some_and(|record| !record.complete) {
-            return Err(EncodeError::RunRecordFull);
-        }
+        record.map_or(Ok(()), RunRecord::check_complete).map_err(EncodeError::RunRecordFull)?;
         // Each attempt has its own sequence number, because a failed save may have left a part of its checkpoint on the
         // medium.
         self.sequence = self.sequence.wrapping_add(1);
-        let header = Header {
-            step: decision.step,
-            sequence: self.sequence,
-            iteration,
-            score: decision.score,
-            score_name: self.policy.settings.score_name,
-        };
-        let contents =
-            Contents { header, record, single_object: None, allow_non_finite: self.policy.settings.allow_non_finite };
+        let contents = self.contents(decision, iteration, record);
         // Measuring the size also checks the objects. An error in them is thus found before the store is changed.
         let total = checkpoint::measure_for(&contents, objects)?;
         let (bytes, last) = if S::STREAM_PER_OBJECT {
@@ -275,7 +375,43 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         } else {
             (total, write_single_stream(&mut self.store, &contents, objects, total)?)
         };
-        self.store.commit(&header, &last).map_err(EncodeError::Io)?;
+        self.store.commit(&contents.header, &last).map_err(EncodeError::Io)?;
         Ok(bytes)
+    }
+
+    fn contents<'a>(
+        &self,
+        decision: SaveDecision,
+        iteration: u32,
+        record: Option<&'a RunRecord<[u8]>>,
+    ) -> Contents<'a> {
+        let settings = &self.policy.settings;
+        let header = Header {
+            step: decision.step,
+            sequence: self.sequence,
+            iteration,
+            score: decision.score,
+            score_name: settings.score_name,
+            run: record.map_or(0, |record| record.engine.run),
+            series: Series { name: settings.name, rule: self.policy.rule(), model: self.series.model },
+            save_id: 0,
+        };
+        Contents { header, record, single_object: None, allow_non_finite: settings.allow_non_finite }
+    }
+
+    /// Checks that the model, the run record and the store allow a save.
+    fn check_save<T: Objects + ?Sized>(
+        &mut self,
+        record: &RunRecord<[u8]>,
+        objects: &mut T,
+    ) -> Result<(), EncodeError<S::Error>> {
+        self.bind(objects).map_err(EncodeError::Io)?;
+        // The step number and the score can take more bytes at a later save, so the check uses the greatest lengths.
+        let decision = SaveDecision { step: u32::MAX, score: self.policy.score_is_saved().then_some(f32::MIN) };
+        let mut contents = self.contents(decision, u32::MAX, Some(record));
+        contents.header.sequence = u32::MAX;
+        contents.allow_non_finite = true;
+        let len = checkpoint::measure_for(&contents, objects)?;
+        check_streams(&mut self.store, &contents, objects, len)
     }
 }

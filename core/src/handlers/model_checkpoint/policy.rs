@@ -2,6 +2,7 @@
 //! This module performs no I/O.
 
 use super::ranking::{Order, RankedCheckpoint, Ranking};
+use crate::checkpoint::{RankingRule, rule_id};
 use crate::config::ConfigError;
 use crate::event::Counters;
 use crate::state::State;
@@ -78,6 +79,8 @@ pub struct ModelCheckpoint<const N: usize, F = NoScore> {
     interval: Option<NonZeroU32>,
     /// If true, no checkpoint is removed from the store, and the ranking contains only the best `N` of them.
     keep_all: bool,
+    /// The number of checkpoints to keep. The ranking has fewer places if the store has too few.
+    n_saved: u8,
     calls: u32,
     ranking: Ranking<N>,
     /// The newest checkpoint that the ranking (the table of kept checkpoints) has accepted. With `keep_all`, it is the
@@ -89,6 +92,7 @@ pub struct ModelCheckpoint<const N: usize, F = NoScore> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
     pub step_source: StepSource,
+    pub name: &'static str,
     pub score_name: Option<&'static str>,
     pub on_error: OnError,
     pub allow_non_finite: bool,
@@ -147,7 +151,7 @@ impl<const N: usize> ModelCheckpoint<N> {
     /// Returns [`ConfigError::SaveInterval`] if `calls` is 0.
     pub fn every(calls: u32) -> Result<Self, ConfigError> {
         let interval = NonZeroU32::new(calls).ok_or(ConfigError::SaveInterval)?;
-        Ok(Self::new(Some(interval), Order::Step, NoScore))
+        Ok(Self::new(Some(interval), Order::Latest, NoScore))
     }
 
     /// Creates a policy that saves the best `N` checkpoints by score. The closure `score` computes the score. A higher
@@ -193,16 +197,31 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
             score_function,
             settings: Settings {
                 step_source: StepSource::Calls,
+                name: "",
                 score_name: None,
                 on_error: OnError::Stop,
                 allow_non_finite: false,
             },
             interval,
             keep_all: false,
+            n_saved: N as u8,
             calls: 0,
             ranking: Ranking::new(N, order, false),
             latest: None,
         }
+    }
+
+    /// Sets the name of the series. Two handlers that save to the same place need different names if they have the same
+    /// rule and the same score name. The default is the empty name.
+    ///
+    /// # Errors
+    /// Returns [`ConfigError::SeriesName`] if `name` is longer than [`MAX_NAME`](crate::checkpoint::MAX_NAME) bytes.
+    pub fn with_series_name(mut self, name: &'static str) -> Result<Self, ConfigError> {
+        if name.len() > crate::checkpoint::MAX_NAME {
+            return Err(ConfigError::SeriesName);
+        }
+        self.settings.name = name;
+        Ok(self)
     }
 
     /// Sets the number of checkpoints that are kept. The default is `N`, the table size.
@@ -211,7 +230,10 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
     /// Returns [`ConfigError::NSaved`] if `n_saved` is 0 or greater than `N`.
     pub fn with_n_saved(mut self, n_saved: u32) -> Result<Self, ConfigError> {
         match u8::try_from(n_saved) {
-            Ok(places) if places > 0 && usize::from(places) <= N => self.ranking.set_places(places),
+            Ok(places) if places > 0 && usize::from(places) <= N => {
+                self.n_saved = places;
+                self.ranking.set_places(places);
+            }
             _ => return Err(ConfigError::NSaved { n_saved, table: N }),
         }
         Ok(self)
@@ -255,6 +277,11 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
     /// for [`StepSource::Iteration`] and [`StepSource::Epoch`].
     pub fn update_at(&mut self, counters: &Counters, score: Option<f32>) -> Option<SaveDecision> {
         self.calls = self.calls.saturating_add(1);
+        self.decide(counters, score)
+    }
+
+    /// Decides again about the current call. The ranking has changed since the first decision.
+    pub(super) fn decide(&self, counters: &Counters, score: Option<f32>) -> Option<SaveDecision> {
         if self.interval.is_some_and(|interval| self.calls % interval != 0) {
             return None;
         }
@@ -271,6 +298,64 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
             self.ranking.accepts(&checkpoint)
         };
         save.then_some(SaveDecision { step, score: checkpoint.score() })
+    }
+
+    /// Returns whether a checkpoint of this policy contains a score.
+    pub(super) const fn score_is_saved(&self) -> bool {
+        self.interval.is_none()
+    }
+
+    /// Returns the rule of the series.
+    pub(super) const fn rule(&self) -> RankingRule {
+        if self.interval.is_some() { RankingRule::Latest } else { RankingRule::Best }
+    }
+
+    /// Returns the hash of the name of the series, its rule and its score name.
+    pub(super) fn rule_id(&self) -> u32 {
+        rule_id(self.settings.name, self.rule(), self.settings.score_name)
+    }
+
+    /// Returns how many checkpoints are kept. The number is less than `n_saved` if the store has too few places.
+    #[must_use]
+    pub const fn places(&self) -> u8 {
+        self.ranking.places()
+    }
+
+    /// Limits the ranking to the places of a store with this capacity, which includes the place of the next save. At
+    /// least one checkpoint is kept. Returns whether the number of places has changed.
+    pub(super) fn limit_places(&mut self, capacity: u32) -> bool {
+        let places = u8::try_from(capacity.saturating_sub(1)).unwrap_or(u8::MAX).clamp(1, self.n_saved);
+        let changed = places != self.ranking.places();
+        self.ranking.set_places(places);
+        while self.ranking.entries().len() > usize::from(places) {
+            self.ranking.remove_worst();
+        }
+        changed
+    }
+
+    /// Returns whether the ranking has no free place.
+    pub(super) fn is_full(&self) -> bool {
+        self.ranking.is_full()
+    }
+
+    /// Returns whether the ranking contains a better checkpoint with the same step number.
+    pub(super) fn has_better(&self, decision: SaveDecision) -> bool {
+        let new = RankedCheckpoint::new(decision.step, decision.score);
+        let same_step = self.ranking.entries().iter().find(|kept| kept.step == decision.step);
+        same_step.is_some_and(|kept| *kept != new && !self.ranking.accepts(&new))
+    }
+
+    /// Clears the ranking. The calls continue.
+    pub(super) fn clear_ranking(&mut self) {
+        self.ranking.clear();
+        self.latest = None;
+    }
+
+    /// Continues the step numbers after `step`, if the calls of the handler count them.
+    pub(super) fn continue_after(&mut self, step: u32) {
+        if self.settings.step_source == StepSource::Calls {
+            self.calls = self.calls.max(step);
+        }
     }
 
     /// Adds a checkpoint to the ranking after its commit. Returns the checkpoint that the ranking evicted, if any. A
@@ -296,9 +381,7 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
     /// Adds a stored checkpoint to the ranking (the table of kept checkpoints). Call this method for all checkpoints in
     /// the store, the oldest first. Returns the checkpoint that is evicted from the ranking, if any.
     pub fn restore_entry(&mut self, decision: SaveDecision) -> Option<RankedCheckpoint> {
-        if self.settings.step_source == StepSource::Calls {
-            self.calls = self.calls.max(decision.step);
-        }
+        self.continue_after(decision.step);
         self.record_commit(decision)
     }
 
@@ -348,7 +431,6 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
     /// checkpoints remain.
     pub fn reset(&mut self) {
         self.calls = 0;
-        self.ranking.clear();
-        self.latest = None;
+        self.clear_ranking();
     }
 }

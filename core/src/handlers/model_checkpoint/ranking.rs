@@ -1,9 +1,10 @@
 //! A table of the checkpoints that are kept. It decides which checkpoint is evicted.
 //!
-//! Checkpoints are ranked by score, or by step number if there is no score. The rules are Ignite's. A new checkpoint
+//! Checkpoints are ranked by score, or by age if there is no score. The rules for scores are Ignite's. A new checkpoint
 //! enters the table if a place is free or if it is better than the worst one. An equal checkpoint does not enter,
-//! unless `greater_or_equal` is set. Of several equal checkpoints, the oldest is evicted first. Unlike in Ignite, a NaN
-//! score never enters, so it cannot block the table.
+//! unless `greater_or_equal` is set. Of several equal checkpoints, the oldest is evicted first. Two rules differ from
+//! Ignite: a NaN score never enters, so it cannot block the table, and a checkpoint never replaces a better one of the
+//! same step.
 //!
 //! ```
 //! use training_monitor::handlers::model_checkpoint::ranking::{Order, RankedCheckpoint, Ranking};
@@ -63,8 +64,8 @@ impl RankedCheckpoint {
 pub enum Order {
     /// A higher score is better.
     Score,
-    /// A later step is better.
-    Step,
+    /// A later insertion is better.
+    Latest,
 }
 
 /// A table of at most `N` checkpoints, sorted from the worst to the best.
@@ -91,7 +92,7 @@ impl<const N: usize> Ranking<N> {
         &self.entries
     }
 
-    /// Returns the best checkpoint. With [`Order::Step`], this is the latest checkpoint.
+    /// Returns the best checkpoint. With [`Order::Latest`], this is the latest checkpoint.
     #[must_use]
     pub fn best(&self) -> Option<RankedCheckpoint> {
         self.entries.last().copied()
@@ -103,28 +104,39 @@ impl<const N: usize> Ranking<N> {
         self.entries.len() >= usize::from(self.places)
     }
 
+    pub(super) const fn places(&self) -> u8 {
+        self.places
+    }
+
+    /// Sets the number of places. Returns the number of entries that the table then has too many.
     pub(super) fn set_places(&mut self, places: u8) {
         self.places = places;
+    }
+
+    /// Removes the worst entry.
+    pub(super) fn remove_worst(&mut self) {
+        if !self.entries.is_empty() {
+            self.entries.remove(WORST);
+        }
     }
 
     pub(super) fn set_greater_or_equal(&mut self, or_equal: bool) {
         self.or_equal = or_equal;
     }
 
-    /// Returns whether `checkpoint` would enter the table: either a place is free, or the worst checkpoint would be
-    /// evicted.
+    /// Returns whether `checkpoint` would enter the table: it is better than the entry with the same step, or a place is
+    /// free, or it is better than the worst entry.
     #[must_use]
     pub fn accepts(&self, checkpoint: &RankedCheckpoint) -> bool {
         if self.is_nan(checkpoint) {
             return false;
         }
-        match self.entries.first() {
-            Some(worst) if self.is_full() => {
-                let (new, worst) = (key(self.order, checkpoint), key(self.order, worst));
-                new > worst || (new == worst && self.or_equal)
-            }
-            _ => true,
-        }
+        let same_step = self.entries.iter().find(|kept| kept.step == checkpoint.step);
+        let rival = same_step.or(self.entries.first().filter(|_| self.is_full()));
+        rival.is_none_or(|rival| {
+            let (new, old) = (key(self.order, checkpoint), key(self.order, rival));
+            new > old || (new == old && (self.or_equal || self.order == Order::Latest))
+        })
     }
 
     /// Inserts `checkpoint`. If an entry has the same step number, `checkpoint` replaces it. Otherwise a full table
@@ -132,7 +144,7 @@ impl<const N: usize> Ranking<N> {
     /// `checkpoint`, returns `checkpoint` itself. A NaN score is never accepted.
     pub fn insert(&mut self, checkpoint: RankedCheckpoint) -> Option<RankedCheckpoint> {
         let same_step = self.entries.iter().position(|kept| kept.step == checkpoint.step);
-        if self.is_nan(&checkpoint) || (same_step.is_none() && !self.accepts(&checkpoint)) {
+        if !self.accepts(&checkpoint) {
             return Some(checkpoint);
         }
         let order = self.order;
@@ -173,12 +185,12 @@ impl<const N: usize> Ranking<N> {
     }
 }
 
-/// Returns an integer that is higher for a better checkpoint. It is computed from the step number or from the bits of
-/// the score.
+/// Returns an integer that is higher for a better checkpoint. It is computed from the bits of the score. Without scores,
+/// all checkpoints are equal, so the oldest is evicted first.
 #[inline(never)] // Used in four places; inlining takes more code in total.
 fn key(order: Order, checkpoint: &RankedCheckpoint) -> u32 {
     match order {
-        Order::Step => checkpoint.step,
+        Order::Latest => 0,
         // The scores 0.0 and -0.0 are equal, but their bits differ. Therefore, both get this integer. A NaN is never in
         // the table.
         Order::Score if checkpoint.score == 0.0 => 1 << 31,

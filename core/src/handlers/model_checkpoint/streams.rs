@@ -7,6 +7,8 @@ use crate::checkpoint::{
 };
 use crate::run_record::RunRecord;
 use crate::store::{Store, StreamSpec};
+use core::convert::Infallible;
+use embedded_io::{ErrorType, Write};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The size in bytes of the read buffer on the stack, for a store that allows a large buffer.
@@ -18,44 +20,44 @@ const SMALL_SCRATCH: usize = 64;
 pub(super) enum ReadPass<'a> {
     /// Verifies that the streams are intact and fit the objects. If a buffer for the run record (the state of the run)
     /// is given, copies the record to it.
-    Verify(Option<&'a mut RunRecord>),
+    Verify(Option<&'a mut RunRecord<[u8]>>),
     /// Loads streams that were verified before.
     Load,
 }
 
-/// Reads all streams of the checkpoint with the step number `step`.
+/// Reads all streams of the checkpoint with the sequence number `sequence`.
 pub(super) fn read<S: Store, T: Objects + ?Sized>(
     store: &mut S,
-    step: u32,
+    sequence: u32,
     objects: &mut T,
     pass: ReadPass<'_>,
 ) -> Result<Info, DecodeError<S::Error>> {
     if S::LARGE_BUFFER {
-        read_with(store, step, Loader::new(objects, &mut [0; LARGE_SCRATCH]), pass)
+        read_with(store, sequence, Loader::new(objects, &mut [0; LARGE_SCRATCH]), pass)
     } else {
-        read_with(store, step, Loader::new(objects, &mut [0; SMALL_SCRATCH]), pass)
+        read_with(store, sequence, Loader::new(objects, &mut [0; SMALL_SCRATCH]), pass)
     }
 }
 
 fn read_with<S: Store, T: Objects + ?Sized>(
     store: &mut S,
-    step: u32,
+    sequence: u32,
     mut loader: Loader<'_, T>,
     mut pass: ReadPass<'_>,
 ) -> Result<Info, DecodeError<S::Error>> {
     let mut first = None;
     let mut info = Err(DecodeError::Truncated);
     let loading = matches!(pass, ReadPass::Load);
-    for stream in 0..store.stream_count(step).map_err(DecodeError::Io)? {
-        let mut reader = store.open(step, stream).map_err(DecodeError::Io)?;
+    for stream in 0..store.stream_count(sequence).map_err(DecodeError::Io)? {
+        let mut reader = store.open(sequence, stream).map_err(DecodeError::Io)?;
         let record = match &mut pass {
             ReadPass::Verify(record) => record.as_deref_mut(),
             ReadPass::Load => None,
         };
         let next = loader.read::<S::Checksum, _>(&mut reader, record, loading)?;
-        // All streams of a checkpoint have the same step number and the same sequence number. Streams with different
-        // numbers are from two saves, so they are rejected.
-        if *first.get_or_insert((next.step, next.sequence)) != (next.step, next.sequence) {
+        // Streams with different identities are from two saves, so they are rejected.
+        let identity = (next.step, next.sequence, next.save_id);
+        if *first.get_or_insert(identity) != identity {
             return Err(DecodeError::Malformed);
         }
         info = Ok(next);
@@ -78,6 +80,29 @@ pub(super) fn write_single_stream<S: Store, T: Objects + ?Sized>(
     checkpoint::encode_with::<S::Checksum, _, T>(&mut writer, contents, objects)
 }
 
+/// Checks whether the store has room for each stream of a checkpoint. `len` is the length of a stream with all objects.
+pub(super) fn check_streams<S: Store, T: Objects + ?Sized>(
+    store: &mut S,
+    contents: &Contents<'_>,
+    objects: &mut T,
+    len: u32,
+) -> Result<(), EncodeError<S::Error>> {
+    let header = contents.header;
+    if !S::STREAM_PER_OBJECT {
+        let spec = StreamSpec { header, object: None, stream_index: 0, stream_count: 1, len };
+        return store.check(&spec).map_err(EncodeError::Io);
+    }
+    let stream_count = count_objects(objects);
+    for stream_index in 0..stream_count {
+        let name = ObjectName::of(objects, stream_index);
+        let contents = Contents { single_object: Some(name.as_str()), ..*contents };
+        let len = checkpoint::measure_for(&contents, objects)?;
+        let spec = StreamSpec { header, object: Some(name.as_str()), stream_index, stream_count, len };
+        store.check(&spec).map_err(EncodeError::Io)?;
+    }
+    Ok(())
+}
+
 /// Writes each object to its own stream. Returns the total number of bytes and the result of the last stream.
 pub(super) fn write_stream_per_object<S: Store, T: Objects + ?Sized>(
     store: &mut S,
@@ -85,6 +110,14 @@ pub(super) fn write_stream_per_object<S: Store, T: Objects + ?Sized>(
     objects: &mut T,
 ) -> Result<(u32, Encoded), EncodeError<S::Error>> {
     let stream_count = count_objects(objects);
+    let mut header = contents.header;
+    if stream_count > 1 {
+        // The checksum of a stream with all objects identifies the save: if two saves differ in anything, their files
+        // are never taken for one checkpoint.
+        let whole = checkpoint::encode_with::<S::Checksum, _, T>(&mut NullWriter, contents, objects);
+        header.save_id = whole.map_err(|error| error.map_io(|never| match *never {}))?.crc;
+    }
+    let contents = &Contents { header, ..*contents };
     let mut bytes = 0u32;
     let mut last = Err(EncodeError::NoObjects);
     for stream_index in 0..stream_count {
@@ -98,6 +131,22 @@ pub(super) fn write_stream_per_object<S: Store, T: Objects + ?Sized>(
         last = Ok(encoded);
     }
     Ok((bytes, last?))
+}
+
+/// A writer that discards all bytes.
+struct NullWriter;
+
+impl ErrorType for NullWriter {
+    type Error = Infallible;
+}
+
+impl Write for NullWriter {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
 }
 
 /// Returns the number of objects.

@@ -8,20 +8,24 @@
 //!           │ record │ seal │ the checkpoint's stream │ unused      │
 //!  written    second   last   first
 //!
-//!  record   0  "TMSR"        4 bytes
-//!           4  version       u32, 1
+//!  record   0  "TMS"         3 bytes
+//!           3  version       u8, 2
+//!           4  slot size     u24, bytes
+//!           7  slot index    u8
 //!           8  sequence      u32, the number of the save; the highest is the newest
-//!          12  length        u32, bytes of the stream
-//!          16  stream CRC    u32, the last four bytes of the stream
-//!          20  step          u32
-//!          24  iteration     u32
-//!          28  score         f32; NaN if there is no score
-//!          32  erases        u32, erases of this slot
-//!          36  total erases  u32, erases of all slots, as far as they were known
-//!          40  record CRC    u32, over the 40 bytes before it, the offset of the slot in the region (u32, bytes)
-//!                            and the size of a slot (u32, bytes)
-//!  seal     0  "TMSK"        4 bytes
-//!           4  !record CRC   u32
+//!          12  run           u32, the number of the run
+//!          16  rule          u32, the hash of the name and the rule of the series
+//!          20  model         u32, the signature of the model
+//!          24  length        u32, bytes of the stream
+//!          28  step          u32
+//!          32  iteration     u32
+//!          36  score         f32; NaN if there is no score
+//!          40  erases        u32, erases of this slot
+//!          44  total erases  u32, erases of all slots, as far as they were known
+//!          48  durable       u16, one bit for each of the first 16 slots: it contained a durable checkpoint
+//!          50  failed        u16, one bit for each of the first 16 slots: an erase or a write of it failed
+//!          52  record CRC    u32, over the 52 bytes before it
+//!  seal     0  !record CRC   u32
 //! ```
 //!
 //! All numbers are little-endian, and all CRCs are CRC-32/ISO-HDLC. The offsets are the same for every flash. If a part
@@ -41,17 +45,14 @@ pub const SEAL_OFFSET: u32 = 64;
 /// The offset of the stream (the bytes of the checkpoint) from the start of a slot, in bytes.
 pub const STREAM_OFFSET: u32 = 96;
 /// The length of a commit record (the description of a checkpoint), in bytes.
-pub const RECORD_LEN: usize = 44;
+pub const RECORD_LEN: usize = 56;
 /// The length of the seal, in bytes.
-pub const SEAL_LEN: usize = 8;
-/// The first four bytes of every commit record, which identify it.
-pub const RECORD_MAGIC: [u8; 4] = *b"TMSR";
+pub const SEAL_LEN: usize = 4;
+/// The first four bytes of every commit record, which identify it. The last one is the version of the layout.
+pub const RECORD_MAGIC: [u8; 4] = *b"TMS\x02";
 
-/// The version of the record layout, which every commit record contains.
-const VERSION: u32 = 1;
-const SEAL_MAGIC: u32 = u32::from_le_bytes(*b"TMSK");
 /// The position of the CRC in a record, counted in 32-bit words from the start of the record.
-const CRC_WORD: usize = 10;
+const CRC_WORD: usize = 13;
 
 /// The bytes at the start of a slot, before its seal. They contain the commit record, followed by zeros.
 pub type RecordBytes = [u8; SEAL_OFFSET as usize];

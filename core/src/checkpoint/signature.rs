@@ -1,0 +1,64 @@
+//! The signature of a model: a hash of the names of its objects and of the names and shapes of its tensors. Two models
+//! with the same signature can load each other's checkpoints.
+//!
+//! ```
+//! use training_monitor::checkpoint::{Named, model_signature};
+//!
+//! let signature = |shape: &mut [[f32; 3]; 2]| model_signature(&mut Named::new("model", shape));
+//! assert_eq!(signature(&mut [[0.0; 3]; 2]), signature(&mut [[1.0; 3]; 2]));
+//! assert_ne!(signature(&mut [[0.0; 3]; 2]), model_signature(&mut Named::new("model", [[0.0_f32; 2]; 3])));
+//! ```
+
+use super::objects::{ObjectVisitor, Objects, StateDict, TensorVisitor};
+use super::tensor::{TensorUnavailable, TensorView};
+use crate::hash::Hash;
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Returns the signature of a model. FORMAT.md specifies the hashed bytes. If the model cannot access a tensor, the
+/// signature covers only the tensors before it.
+pub fn model_signature<T: Objects + ?Sized>(objects: &mut T) -> u32 {
+    let mut visitor = Signature(Hash::NEW);
+    // A tensor that is not available makes every save fail, so the incomplete signature is never stored.
+    let _ = objects.objects(&mut visitor);
+    visitor.0.value()
+}
+
+struct Signature(Hash);
+
+impl Signature {
+    /// Adds a name. The byte 0 separates it from the next field, because no valid name contains this byte.
+    fn add(&mut self, name: &str, kind: u8) {
+        self.0 = self.0.bytes(name.as_bytes()).bytes(&[0, kind]);
+    }
+}
+
+/// The bytes that distinguish the three kinds of names in a signature.
+const STATE_DICT: u8 = 0;
+const VALUE: u8 = 1;
+const TENSOR: u8 = 2;
+
+impl ObjectVisitor for Signature {
+    type Error = TensorUnavailable;
+
+    fn state_dict<D: StateDict + ?Sized>(&mut self, name: &str, object: &mut D) -> Result<(), TensorUnavailable> {
+        self.add(name, STATE_DICT);
+        object.tensors(self)
+    }
+    fn value<S: Serialize + DeserializeOwned>(&mut self, name: &str, _: &mut S) -> Result<(), TensorUnavailable> {
+        self.add(name, VALUE);
+        Ok(())
+    }
+}
+
+impl TensorVisitor for Signature {
+    type Error = TensorUnavailable;
+
+    fn visit_tensor(&mut self, name: &str, tensor: TensorView<'_>) -> Result<(), TensorUnavailable> {
+        self.visit_read_only(name, tensor.shape, &[])
+    }
+    fn visit_read_only(&mut self, name: &str, shape: &[u32], _: &[f32]) -> Result<(), TensorUnavailable> {
+        self.add(name, TENSOR);
+        self.0 = shape.iter().fold(self.0, |hash, side| hash.number(*side));
+        Ok(())
+    }
+}
