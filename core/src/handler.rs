@@ -56,12 +56,12 @@
 //! # assert!(stopping().is_ok() && best().is_ok());
 //! ```
 
-use crate::event::{Event, EventFilter};
 use crate::checkpoint::EncodeError;
+use crate::event::{Event, EventFilter};
 use crate::run_record::{HandlerStates, RestoreError, ResumePoint, RunRecord, RunRecordFull};
 use crate::state::State;
-use embedded_io::ErrorKind;
 use core::marker::PhantomData;
+use embedded_io::ErrorKind;
 
 /// Reacts to the events of a training run. The type parameters are the model `T`, the output `O` of the step function,
 /// and the metrics `X`. The model can have any type.

@@ -39,8 +39,8 @@ pub use evaluator::{Evaluator, EvaluatorHandler};
 pub use resume::Resumed;
 pub use run::RunError;
 
-use crate::event::{Counters, Event, UserEvent};
 use crate::checkpoint::EncodeError;
+use crate::event::{Counters, Event, UserEvent};
 use crate::handler::{Handler, StartCheck};
 use crate::run_record::{CAPACITY, HandlerStates, RunRecord};
 use crate::state::{Outcome, State, StopReason, flag};

@@ -71,7 +71,11 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
     }
 
     #[inline(never)] // The code exists once, and its variables are not on the stack during a save.
-    pub(super) fn write_record<T: ?Sized, H: Handler<T, O, X>>(&mut self, record: &mut RunRecord<[u8]>, handlers: &mut H) {
+    pub(super) fn write_record<T: ?Sized, H: Handler<T, O, X>>(
+        &mut self,
+        record: &mut RunRecord<[u8]>,
+        handlers: &mut H,
+    ) {
         self.visit_states(handlers, &mut HandlerStates::save(record));
         record.engine = self.engine_state();
     }
@@ -204,7 +208,11 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
     }
 
     #[inline(never)] // One copy of the code for saving, checking and restoring.
-    pub(super) fn visit_states<T: ?Sized, H: Handler<T, O, X>>(&mut self, handlers: &mut H, states: &mut HandlerStates<'_>) {
+    pub(super) fn visit_states<T: ?Sized, H: Handler<T, O, X>>(
+        &mut self,
+        handlers: &mut H,
+        states: &mut HandlerStates<'_>,
+    ) {
         handlers.persist(&mut self.state, states);
     }
 }
