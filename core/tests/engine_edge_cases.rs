@@ -129,7 +129,7 @@ impl Handler<Log, u32> for ActionCounter {
             state.request_action();
         }
     }
-    fn perform(&mut self, _: &mut Log, _: &mut State<u32>, _: &RunRecord) -> bool {
+    fn perform(&mut self, _: &mut Log, _: &mut State<u32>, _: &RunRecord<[u8]>) -> bool {
         self.actions += 1;
         false
     }
