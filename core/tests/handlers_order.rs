@@ -79,13 +79,13 @@ fn a_checkpoint_contains_the_state_of_handlers_after_it() {
     let first = states_in_checkpoint((checkpoint(), stopping(), guard(), timer()));
     assert_eq!(first, states_in_checkpoint((timer(), stopping(), guard(), checkpoint())));
     assert_eq!(first, states_in_checkpoint((guard(), (checkpoint(), Some(timer())), [stopping()])));
-    let kinds: Vec<u8> = first.iter().map(|(kind, _)| *kind).collect();
+    let kinds: Vec<u8> = first.iter().map(|(kind, ..)| *kind).collect();
     let (stopping, timer) = (HandlerKind::EARLY_STOPPING, HandlerKind::TIMER);
     let (checkpoint, guard) = (HandlerKind::MODEL_CHECKPOINT, HandlerKind::TERMINATE_ON_NAN);
     assert_eq!(kinds, [stopping, timer, checkpoint, guard].map(HandlerKind::code));
     // The last two scores are no improvement, so the counter is 2. If the engine saved before it dispatched the event
     // to early stopping, the counter would be 1.
-    assert_eq!(first[0].1[0], 2);
+    assert_eq!(first[0].2[0], 2);
 }
 
 /// The run record of the trainer contains the state of the evaluator's early stopping. A resumed trainer therefore
