@@ -126,9 +126,9 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
         let mut below = None;
         let mut skipped = handlers.damaged_checkpoints();
         while let Some(point) = handlers.newest_checkpoint(below)? {
-            if handlers.verify_checkpoint(point, model, &mut record) {
+            if handlers.verify_checkpoint(point, model, &mut record)? {
                 let states = self.check(&record, handlers)?;
-                if !handlers.load_checkpoint(point, model) {
+                if !handlers.load_checkpoint(point, model)? {
                     return Err(RestoreError::BecameUnreadable { iteration: point.iteration });
                 }
                 let EngineState { epoch, iteration, .. } = record.engine;

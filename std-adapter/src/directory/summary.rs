@@ -37,6 +37,7 @@ impl StreamSummary {
             iteration: self.iteration,
             score: self.score,
             score_name: self.score_name.as_deref(),
+            ..Header::default()
         }
     }
 

@@ -17,8 +17,8 @@ const RESIDUE: u32 = 0x2144_DF1C;
 
 /// The content of a slot.
 pub(super) enum Content {
-    /// A checkpoint whose record and stream are valid.
-    Valid(CommitRecord, SealState),
+    /// A checkpoint whose record and stream are valid, and the checksum of the stream.
+    Valid(CommitRecord, SealState, u32),
     /// A committed checkpoint whose record or stream was damaged later. The sequence number is only known if the record
     /// is valid.
     Damaged(Option<u32>),
@@ -39,7 +39,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
             let content = self.read_slot(index);
             let Some(slot) = self.slots.get_mut(index) else { break };
             match content {
-                Content::Valid(record, seal) => {
+                Content::Valid(record, seal, _) => {
                     let is_newer = |other: CommitRecord| other.meta.sequence < record.meta.sequence;
                     if seal == SealState::Complete && newest.is_none_or(is_newer) {
                         newest = Some(record);
@@ -164,24 +164,32 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
             return if is_damaged { Content::Damaged(None) } else { Content::None };
         };
         let state = seal.map_or(SealState::Incomplete, |seal| SealState::new(seal, &bytes.0));
-        if self.verify_stream(address.wrapping_add(STREAM_OFFSET), record.len, &mut bytes.0).is_some() {
-            return Content::Valid(record, state);
+        if let Some(crc) = self.verify_stream(address.wrapping_add(STREAM_OFFSET), record.len, &mut bytes.0) {
+            return Content::Valid(record, state, crc);
         }
         if state == SealState::Complete { Content::Damaged(Some(record.meta.sequence)) } else { Content::None }
     }
 
-    /// Verifies the checksum of a stream. `buffer` is used for reading. Returns `None` if it is wrong or if a read fails.
-    fn verify_stream(&mut self, from: u32, len: u32, buffer: &mut RecordBytes) -> Option<()> {
-        if len > self.max_stream_len() {
-            return None;
-        }
+    /// Verifies the checksum at the end of a stream, and returns it. `buffer` is used for reading. Returns `None` if the
+    /// checksum is wrong or if a read fails.
+    fn verify_stream(&mut self, from: u32, len: u32, buffer: &mut RecordBytes) -> Option<u32> {
+        let body = len.checked_sub(4).filter(|_| len <= self.max_stream_len())?;
         let mut crc = C::default();
+        self.add_to_crc(from, body, &mut crc, buffer)?;
+        let value = crc.value();
+        self.add_to_crc(from.wrapping_add(body), 4, &mut crc, buffer)?;
+        (crc.value() == RESIDUE).then_some(value)
+    }
+
+    /// Reads `len` bytes of the flash, starting at the address `from`, and adds them to `crc`. `buffer` is used for
+    /// reading. Returns `None` if a read fails.
+    fn add_to_crc(&mut self, from: u32, len: u32, crc: &mut C, buffer: &mut RecordBytes) -> Option<()> {
         let mut reader = Reader::new(&mut self.flash, from, len);
         loop {
             let count = reader.read_some(buffer).ok()?;
             match buffer.get(..count) {
                 Some(bytes) if !bytes.is_empty() => crc.update(bytes),
-                _ => return (len > 4 && crc.value() == RESIDUE).then_some(()),
+                _ => return Some(()),
             }
         }
     }

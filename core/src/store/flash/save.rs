@@ -22,6 +22,8 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
         Self: 'a;
     type Checksum = C;
 
+    const PLACES: u32 = SLOTS as u32;
+
     fn capacity(&mut self) -> u32 {
         let usable = self.slots.iter().filter(|slot| !slot.failed || slot.is_listed()).count();
         to_u32(usable)
@@ -78,7 +80,11 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
         // Reads the checkpoint back before the commit returns `Ok`, because a write to worn-out flash can fail without
         // an error.
         match self.read_slot(index) {
-            Content::Valid(found, SealState::Complete) if found == record => (),
+            Content::Valid(found, SealState::Complete, crc)
+                if found.meta.sequence == meta.sequence && crc == last.crc =>
+            {
+                ()
+            }
             _ => return Err(SlotsError::VerifyFailed),
         }
         for slot in &mut self.slots {
