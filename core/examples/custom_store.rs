@@ -91,10 +91,8 @@ impl Store for Nvram {
     type Reader<'a> = Reader<'a>;
     type Checksum = Crc32;
 
-    // `capacity` returns the number of places. If the store is full, the handler removes a checkpoint before a save.
-    fn capacity(&mut self) -> u32 {
-        2
-    }
+    // The number of places. A handler that keeps one checkpoint needs two places.
+    const PLACES: u32 = 2;
 
     // `check` returns the error that `create` would return, but changes nothing. The engine calls it before a run
     // starts.

@@ -183,7 +183,8 @@ fn the_provided_methods_of_a_handler_save_and_load_nothing() {
     assert_eq!(engine.record::<Log, _>(&mut Minimal).unwrap().handlers().count(), 0);
     let (minimal, mut record): (&mut dyn Handler<Log, u32>, _) = (&mut Minimal, RunRecord::new());
     let point = ResumePoint { run: 1, iteration: 1 };
-    assert!(!minimal.load_checkpoint(point, &mut log) && !minimal.verify_checkpoint(point, &mut log, &mut record));
+    assert_eq!(minimal.load_checkpoint(point, &mut log), Ok(false));
+    assert_eq!(minimal.verify_checkpoint(point, &mut log, &mut record), Ok(false));
     assert_eq!(minimal.newest_checkpoint(None), Ok(None));
     assert_eq!((minimal.damaged_checkpoints(), minimal.save_error()), (0, None));
 }
@@ -209,12 +210,17 @@ fn resume_takes_the_newest_readable_checkpoint_and_counts_the_skipped_ones() {
             let points = [9, 6, 3].map(|iteration| ResumePoint { run: 0, iteration });
             Ok(points.into_iter().find(|point| below.is_none_or(|below| *point < below)))
         }
-        fn verify_checkpoint(&mut self, point: ResumePoint, _: &mut Log, record: &mut RunRecord<[u8]>) -> bool {
+        fn verify_checkpoint(
+            &mut self,
+            point: ResumePoint,
+            _: &mut Log,
+            record: &mut RunRecord<[u8]>,
+        ) -> Result<bool, RestoreError> {
             record.engine = record_fixture(Phase::BetweenIterations, 3, point.iteration, 3).engine;
-            point.iteration <= self.0
+            Ok(point.iteration <= self.0)
         }
-        fn load_checkpoint(&mut self, _: ResumePoint, _: &mut Log) -> bool {
-            true
+        fn load_checkpoint(&mut self, _: ResumePoint, _: &mut Log) -> Result<bool, RestoreError> {
+            Ok(true)
         }
     }
     let resume = |newest_readable| Engine::<u32>::new(2).resume(&mut Log::new(), &mut Medium(newest_readable));

@@ -72,6 +72,7 @@ fn all_error_texts_differ() {
         Encode::Value { name },
         Encode::Unavailable,
         Encode::RunRecordFull(RunRecordFull { required: 129, capacity: 128 }),
+        Encode::TooFewPlaces { n_saved: 3, places: 3 },
         Encode::BetterExists,
     ];
     assert_distinct_texts(&encode);
@@ -177,6 +178,7 @@ fn an_error_text_contains_the_numbers_of_the_error() {
     assert_text_contains(RegionError::OtherLayout { address: 0x1000, slot: 512, index: 3 }, &["0x1000", "512", "slot 3"]);
     assert_text_contains(SlotsError::Flash(Cause), &["Cause"]);
     assert_text_contains(SlotsError::<Cause>::TooLong { len: 61, max: 62 }, &["61", "62"]);
+    assert_text_contains(EncodeError::<Cause>::TooFewPlaces { n_saved: 15, places: 14 }, &["15", "14"]);
     let full = RunRecordFull { required: 139, capacity: 138 };
     assert_text_contains(full, &["139", "138"]);
     assert_text_contains(EncodeError::<Cause>::RunRecordFull(full), &["139", "138"]);

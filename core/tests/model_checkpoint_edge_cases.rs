@@ -256,7 +256,7 @@ fn run_once(store: Ram<4, 512>) -> (Ram<4, 512>, RunRecord) {
     assert!(engine.end_iteration(0, &mut model, &mut handler));
     let mut record = RunRecord::new();
     let point = ResumePoint { run: 1, iteration: 1 };
-    assert!(Handler::<Model, u32>::verify_checkpoint(&mut handler, point, &mut model, &mut record));
+    assert_eq!(Handler::<Model, u32>::verify_checkpoint(&mut handler, point, &mut model, &mut record), Ok(true));
     (handler.into_store(), record)
 }
 
