@@ -56,12 +56,12 @@
 //! # assert!(stopping().is_ok() && best().is_ok());
 //! ```
 
-use crate::event::{Event, EventFilter};
 use crate::checkpoint::EncodeError;
+use crate::event::{Event, EventFilter};
 use crate::run_record::{HandlerStates, RestoreError, ResumePoint, RunRecord, RunRecordFull};
 use crate::state::State;
-use embedded_io::ErrorKind;
 use core::marker::PhantomData;
+use embedded_io::ErrorKind;
 
 /// Reacts to the events of a training run. The type parameters are the model `T`, the output `O` of the step function,
 /// and the metrics `X`. The model can have any type.
@@ -128,19 +128,30 @@ pub trait Handler<T: ?Sized, O, X = ()> {
     /// Checks that the checkpoint of `point` is intact and fits `model`, without changing `model`. Copies the run
     /// record of the checkpoint (the states of the engine and of the handlers) to `record`. Returns false if the
     /// checkpoint is damaged, does not fit the model or has no run record.
+    ///
+    /// # Errors
+    /// Returns [`RestoreError::ListFailed`] if a store cannot list its checkpoints.
     #[inline(always)]
-    fn verify_checkpoint(&mut self, point: ResumePoint, model: &mut T, record: &mut RunRecord<[u8]>) -> bool {
+    fn verify_checkpoint(
+        &mut self,
+        point: ResumePoint,
+        model: &mut T,
+        record: &mut RunRecord<[u8]>,
+    ) -> Result<bool, RestoreError> {
         let _ = (point, model, record);
-        false
+        Ok(false)
     }
 
     /// Loads the checkpoint of `point` into `model`. The engine calls this method
     /// after [`verify_checkpoint`](Self::verify_checkpoint) has returned true. Returns false if the checkpoint can no
     /// longer be read.
+    ///
+    /// # Errors
+    /// Returns [`RestoreError::ListFailed`] if a store cannot list its checkpoints.
     #[inline(always)]
-    fn load_checkpoint(&mut self, point: ResumePoint, model: &mut T) -> bool {
+    fn load_checkpoint(&mut self, point: ResumePoint, model: &mut T) -> Result<bool, RestoreError> {
         let _ = (point, model);
-        false
+        Ok(false)
     }
 }
 
@@ -228,12 +239,17 @@ macro_rules! forward {
             $handlers.fold(0, |damaged, handler| handler.damaged_checkpoints().saturating_add(damaged))
         }
         #[inline(always)]
-        fn verify_checkpoint(&mut $self, point: ResumePoint, model: &mut T, record: &mut RunRecord<[u8]>) -> bool {
-            $handlers.any(|handler| handler.verify_checkpoint(point, model, record))
+        fn verify_checkpoint(
+            &mut $self,
+            point: ResumePoint,
+            model: &mut T,
+            record: &mut RunRecord<[u8]>,
+        ) -> Result<bool, RestoreError> {
+            $handlers.try_fold(false, |found, handler| Ok(found || handler.verify_checkpoint(point, model, record)?))
         }
         #[inline(always)]
-        fn load_checkpoint(&mut $self, point: ResumePoint, model: &mut T) -> bool {
-            $handlers.any(|handler| handler.load_checkpoint(point, model))
+        fn load_checkpoint(&mut $self, point: ResumePoint, model: &mut T) -> Result<bool, RestoreError> {
+            $handlers.try_fold(false, |loaded, handler| Ok(loaded || handler.load_checkpoint(point, model)?))
         }
     };
 }
@@ -290,12 +306,17 @@ macro_rules! tuples {
                 damaged
             }
             #[inline(always)]
-            fn verify_checkpoint(&mut self, point: ResumePoint, model: &mut T, record: &mut RunRecord<[u8]>) -> bool {
-                $(self.$index.verify_checkpoint(point, model, record))||+
+            fn verify_checkpoint(
+                &mut self,
+                point: ResumePoint,
+                model: &mut T,
+                record: &mut RunRecord<[u8]>,
+            ) -> Result<bool, RestoreError> {
+                Ok($(self.$index.verify_checkpoint(point, model, record)?)||+)
             }
             #[inline(always)]
-            fn load_checkpoint(&mut self, point: ResumePoint, model: &mut T) -> bool {
-                $(self.$index.load_checkpoint(point, model))||+
+            fn load_checkpoint(&mut self, point: ResumePoint, model: &mut T) -> Result<bool, RestoreError> {
+                Ok($(self.$index.load_checkpoint(point, model)?)||+)
             }
         }
     };

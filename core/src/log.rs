@@ -53,6 +53,17 @@ lines! {
     /// The log line of a checkpoint that could not be loaded. Its values are the name of the handler and the step
     /// number.
     warn LOAD_FAILED load_failed = "{=str}: step {=u32} could not be loaded" (series: &str, step: u32);
+    /// The log line for a checkpoint that could not be used to resume or that has disappeared. Its values are the name of
+    /// the handler and the step number.
+    warn UNUSABLE unusable = "{=str}: step {=u32} was not used: removed, or without a run record" (series: &str, step: u32);
+    /// The log line for a checkpoint of another series that was removed, because the store was full. Its values are the
+    /// name of the handler and the step number.
+    warn OTHER_EVICTED other_evicted = "{=str}: evicted step {=u32} of another series" (series: &str, step: u32);
+    /// The log line for a store with too few places. Its values are the name of the handler and the number of checkpoints
+    /// that it keeps now.
+    warn FEWER_PLACES fewer_places = "{=str}: keeps {=u32} checkpoints, because the store has too few places" (series: &str, places: u32);
+    /// The log line for a store that could not list its checkpoints. Its value is the name of the handler.
+    error LIST_FAILED list_failed = "{=str}: the checkpoints could not be listed" (series: &str);
     /// The log line for the wear of a flash store. Its values are the name of the handler and the erase count of each
     /// slot.
     info ERASES erases = "{=str}: slots erased {} times" (series: &str, counts: &[u32]);
@@ -80,6 +91,12 @@ impl<E> crate::handlers::model_checkpoint::CheckpointObserver<E> for DefmtObserv
             CheckpointEvent::SaveFailed { decision, .. } => save_failed(self.series, decision.step),
             CheckpointEvent::EvictionFailed { step, .. } => eviction_failed(self.series, step),
             CheckpointEvent::LoadFailed { step, .. } => load_failed(self.series, step),
+            CheckpointEvent::NoRunRecord { step } | CheckpointEvent::Disappeared { step } => {
+                unusable(self.series, step)
+            }
+            CheckpointEvent::OtherSeriesEvicted { step } => other_evicted(self.series, step),
+            CheckpointEvent::FewerPlaces { places } => fewer_places(self.series, u32::from(places)),
+            CheckpointEvent::ListFailed { .. } => list_failed(self.series),
         }
     }
 }

@@ -34,14 +34,18 @@ use core::cell::Cell;
 use core::fmt;
 use training_monitor::checkpoint::DecodeError;
 use training_monitor::engine::Resumed;
-use training_monitor::event::{Counters, EpochCompleted, IterationCompleted, IterationStarted};
+use training_monitor::event::{Counters, EpochCompleted, IterationCompleted, IterationStarted, User};
 use training_monitor::handler::RunTypes;
 use training_monitor::handlers::model_checkpoint::CheckpointEvent;
 use training_monitor::run_record::RestoreError;
 use training_monitor::store::Store;
 use training_monitor::{
-    ConfigError, EarlyStopping, Engine, ModelCheckpoint, Outcome, RunError, TerminateOnNan, Timer, on,
+    ConfigError, EarlyStopping, Engine, EventFilter, ModelCheckpoint, Outcome, RunError, State, TerminateOnNan, Timer,
+    UserEvent, on,
 };
+
+/// The user-defined event at which the run saves its state before it stops.
+const SAVE: UserEvent = UserEvent { id: 0, value: 0 };
 
 /// Number of best checkpoints that the boards keep.
 pub const N_BEST: usize = 2;
@@ -98,6 +102,11 @@ pub trait RunObserver<E> {
     fn on_epoch(&self, epoch: u32, validation: Metrics, patience: u32) {
         let _ = (epoch, validation, patience);
     }
+    /// Returns whether the run must stop now, for example because the user pressed Ctrl-C. The run then saves its state,
+    /// and ends with [`Error::Stopped`]. By default, the run never stops.
+    fn stop_requested(&self) -> bool {
+        false
+    }
     /// A checkpoint handler saved a checkpoint, evicted one, or failed to save, evict or load one.
     fn on_checkpoint(&self, series: Series, event: &CheckpointEvent<'_, E>) {
         let _ = (series, event);
@@ -145,8 +154,10 @@ where
 {
     trainee.init(plan.seed, Hyper::default());
     let steps = Cell::new(0_u64);
+    let stopping = Cell::new(false);
     let types = RunTypes::<Trainee<HIDDEN, BATCH>, f32, Metrics>::new();
-    let latest = ModelCheckpoint::<2>::every(1)?.with_n_saved(plan.n_latest)?.attach(EpochCompleted, latest);
+    let latest =
+        ModelCheckpoint::<2>::every(1)?.with_n_saved(plan.n_latest)?.attach(EpochCompleted.or(User(SAVE.id)), latest);
     // `ModelCheckpoint` keeps the highest scores, so the score is the negated loss.
     let best = ModelCheckpoint::<TABLE>::best_by(types.score(|state| -state.metrics.loss))
         .with_score_name("val_loss")?
@@ -155,8 +166,12 @@ where
     let check_weights = types.slices(|trainee, check| trainee.net.parameters.slices().into_iter().for_each(check));
     let steps_per_check = Trainee::<HIDDEN, BATCH>::BATCHES;
     let mut handlers = (
-        on(IterationCompleted, |_, state| {
+        on(IterationCompleted, |_, state: &mut State<f32, Metrics>| {
             observer.on_iteration(state.counters(), state.output.unwrap_or(f32::NAN));
+            if observer.stop_requested() {
+                // The handler of the latest checkpoints saves at this event, before the next step.
+                stopping.set(state.fire(SAVE).is_ok());
+            }
         }),
         TerminateOnNan::new().attach(IterationCompleted, |_, state| &state.output),
         TerminateOnNan::new().with_schedule(steps_per_check)?.attach_slices(IterationCompleted, check_weights),
@@ -178,16 +193,27 @@ where
 
     let mut engine = Engine::with_metrics(plan.max_epochs, Metrics { loss: f32::INFINITY, accuracy: 0.0 });
     let resumed = match engine.resume(trainee, &mut handlers) {
-        // No stored checkpoint can be loaded. A device has no operator who could decide, so the run starts from the
+        Ok(resumed) => resumed,
+        // No stored checkpoint fits this program. A device has no operator who could decide, so the run starts from the
         // beginning. The observer has received one load error per checkpoint.
         Err(RestoreError::NoneLoadable { .. }) => None,
-        resumed => resumed?,
+        Err(error @ (RestoreError::ListFailed | RestoreError::BecameUnreadable { .. })) => return Err(error.into()),
+        // The newest checkpoint was saved by a program with other handlers. The new run starts with its weights.
+        Err(_) => {
+            let (.., latest) = &mut handlers;
+            let _ = latest.load_best(trainee);
+            None
+        }
     };
     observer.on_start(resumed);
-    let outcome = engine.run(trainee, 0..Trainee::<HIDDEN, BATCH>::BATCHES, &mut handlers, |trainee, _, state| {
+    let batches = 0..Trainee::<HIDDEN, BATCH>::BATCHES;
+    let outcome = engine.try_run(trainee, batches, &mut handlers, |trainee, _, state| {
+        if stopping.get() {
+            return Err(Stopped);
+        }
         let loss = trainee.step(state.epoch(), state.offset());
         steps.set(steps.get().wrapping_add(1));
-        if plan.nan_at == Some(state.iteration()) { f32::NAN } else { loss }
+        Ok(if plan.nan_at == Some(state.iteration()) { f32::NAN } else { loss })
     })?;
     let checksum = trainee.checksum();
 
@@ -208,10 +234,24 @@ pub enum Error<E> {
     /// The stores contain checkpoints of a program with other handlers.
     Resume(RestoreError),
     /// A checkpoint could not be saved. The [`RunObserver`] has received the cause.
-    Run(RunError),
+    Run(RunError<Stopped>),
+    /// [`RunObserver::stop_requested`] returned true. The newest checkpoint contains the state of the run.
+    Stopped,
     /// The best checkpoint cannot be loaded.
     Load(DecodeError<E>),
 }
+
+/// The error of a training step that was not executed, because the run must stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped;
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the run was stopped")
+    }
+}
+
+impl core::error::Error for Stopped {}
 
 impl<E> From<ConfigError> for Error<E> {
     fn from(error: ConfigError) -> Self {
@@ -225,9 +265,12 @@ impl<E> From<RestoreError> for Error<E> {
     }
 }
 
-impl<E> From<RunError> for Error<E> {
-    fn from(error: RunError) -> Self {
-        Error::Run(error)
+impl<E> From<RunError<Stopped>> for Error<E> {
+    fn from(error: RunError<Stopped>) -> Self {
+        match error {
+            RunError::Step(Stopped) => Error::Stopped,
+            error => Error::Run(error),
+        }
     }
 }
 
@@ -244,6 +287,7 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
             Error::Store(error) => write!(f, "cannot list the checkpoints of a store: {error}"),
             Error::Resume(error) => write!(f, "cannot resume the run: {error}"),
             Error::Run(error) => error.fmt(f),
+            Error::Stopped => Stopped.fmt(f),
             Error::Load(error) => write!(f, "cannot load the best checkpoint: {error}"),
         }
     }

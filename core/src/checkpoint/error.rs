@@ -57,6 +57,13 @@ pub enum EncodeError<E> {
     /// The states of all handlers do not fit into the run record. Choose a larger capacity
     /// with [`Engine::with_record_capacity`](crate::Engine::with_record_capacity).
     RunRecordFull(RunRecordFull),
+    /// The store has too few places: to keep `n_saved` checkpoints, it needs one more.
+    TooFewPlaces {
+        /// The number of checkpoints to keep.
+        n_saved: u32,
+        /// The number of places in the store.
+        places: u32,
+    },
     /// The series contains a better checkpoint with the same step number. A worse checkpoint never replaces it.
     BetterExists,
 }
@@ -78,6 +85,9 @@ impl<E> EncodeError<E> {
             EncodeError::Value { name } => EncodeError::Value { name: *name },
             EncodeError::Unavailable => EncodeError::Unavailable,
             EncodeError::RunRecordFull(full) => EncodeError::RunRecordFull(*full),
+            EncodeError::TooFewPlaces { n_saved, places } => {
+                EncodeError::TooFewPlaces { n_saved: *n_saved, places: *places }
+            }
             EncodeError::BetterExists => EncodeError::BetterExists,
         }
     }
@@ -112,6 +122,12 @@ impl<E: fmt::Display> fmt::Display for EncodeError<E> {
             }
             EncodeError::Unavailable => "the elements of a tensor are not available",
             EncodeError::RunRecordFull(full) => return full.fmt(f),
+            EncodeError::TooFewPlaces { n_saved, places } => {
+                return write!(
+                    f,
+                    "the store has {places} places; to keep {n_saved} checkpoints, it needs one more than that number"
+                );
+            }
             EncodeError::BetterExists => "the series contains a better checkpoint with the same step number",
         })
     }

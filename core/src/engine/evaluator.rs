@@ -124,10 +124,15 @@ where
     fn damaged_checkpoints(&mut self) -> u32 {
         self.handlers.damaged_checkpoints()
     }
-    fn verify_checkpoint(&mut self, point: ResumePoint, model: &mut T, record: &mut RunRecord<[u8]>) -> bool {
+    fn verify_checkpoint(
+        &mut self,
+        point: ResumePoint,
+        model: &mut T,
+        record: &mut RunRecord<[u8]>,
+    ) -> Result<bool, RestoreError> {
         self.handlers.verify_checkpoint(point, model, record)
     }
-    fn load_checkpoint(&mut self, point: ResumePoint, model: &mut T) -> bool {
+    fn load_checkpoint(&mut self, point: ResumePoint, model: &mut T) -> Result<bool, RestoreError> {
         self.handlers.load_checkpoint(point, model)
     }
 }

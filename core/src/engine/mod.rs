@@ -39,8 +39,8 @@ pub use evaluator::{Evaluator, EvaluatorHandler};
 pub use resume::Resumed;
 pub use run::RunError;
 
-use crate::event::{Counters, Event, UserEvent};
 use crate::checkpoint::EncodeError;
+use crate::event::{Counters, Event, UserEvent};
 use crate::handler::{Handler, StartCheck};
 use crate::run_record::{CAPACITY, HandlerStates, RunRecord};
 use crate::state::{Outcome, State, StopReason, flag};
@@ -60,8 +60,8 @@ pub struct Engine<O, X = (), const RECORD: usize = CAPACITY> {
     resumed_in_iteration: bool,
     /// Whether the handlers have checked their limits for this run.
     checked: bool,
-    /// Whether the next data determines the number of iterations per epoch, although a record contains a number.
-    adopts_data_length: bool,
+    /// The number of iterations per epoch in the record from which the run was resumed; 0 if it was not resumed.
+    recorded_epoch_length: u32,
     /// Whether the engine resumed a finished run. The run stays finished until the program restarts it.
     resumed_finished: bool,
     /// The maximum number of epochs that the program configured. A resumed run uses this number, unless a handler had
@@ -108,7 +108,7 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
             phase: Phase::NotStarted,
             resumed_in_iteration: false,
             checked: false,
-            adopts_data_length: false,
+            recorded_epoch_length: 0,
             resumed_finished: false,
             max_epochs,
             epoch_length: 0,
@@ -153,6 +153,25 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
         }
     }
 
+    /// Returns the number of iterations per epoch in the checkpoint from which the run was resumed, if the program now
+    /// has another number. The number of the program applies: the setting of the engine, or else the number of batches in
+    /// the data of [`run`](Self::run).
+    #[must_use]
+    pub fn changed_epoch_length(&self) -> Option<u32> {
+        let recorded = Some(self.recorded_epoch_length).filter(|length| *length != 0);
+        recorded.filter(|length| *length != self.state.epoch_length)
+    }
+
+    /// Sets the number of iterations per epoch of a resumed run. If the epoch already has more iterations, it ends after
+    /// the current one.
+    fn change_epoch_length(&mut self, length: u32) {
+        self.state.epoch_length = length;
+        if length != 0 {
+            let in_iteration = u32::from(self.phase == Phase::IterationStarted);
+            self.state.offset = self.state.offset.min(length.saturating_sub(in_iteration));
+        }
+    }
+
     /// Passes a user-defined event to the handlers immediately. Call this method between the iterations of a custom
     /// loop. Inside a step function or a handler, call [`State::fire`] instead.
     pub fn fire<T: ?Sized, H: Handler<T, O, X>>(&mut self, event: UserEvent, model: &mut T, handlers: &mut H) {
@@ -168,6 +187,7 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
             self.resumed_finished = false;
             self.checked = false;
             self.state.run = 0;
+            self.recorded_epoch_length = 0;
             if self.state.counters.epoch >= self.state.max_epochs {
                 self.state.counters = Counters::default();
                 self.state.epoch_length = self.epoch_length;

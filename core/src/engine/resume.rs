@@ -17,8 +17,8 @@ pub struct Resumed {
     /// The number of checkpoints that the engine skipped: newer ones that do not fit the model or have no run record, and
     /// all that are damaged or unreadable. The observers of the handlers receive the reasons.
     pub skipped: u32,
-    /// The number of iterations per epoch in the checkpoint, if the program has another setting. The setting of the
-    /// program applies.
+    /// The number of iterations per epoch in the checkpoint, if the engine has another setting. The setting of the engine
+    /// applies. [`Engine::changed_epoch_length`] also reports a change of the data.
     pub changed_epoch_length: Option<u32>,
     /// The kind of a handler whose settings differ from those in the checkpoint, for example its patience. If several
     /// handlers differ, this is the first one. The settings of the program apply to the restored state.
@@ -71,7 +71,11 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
     }
 
     #[inline(never)] // The code exists once, and its variables are not on the stack during a save.
-    pub(super) fn write_record<T: ?Sized, H: Handler<T, O, X>>(&mut self, record: &mut RunRecord<[u8]>, handlers: &mut H) {
+    pub(super) fn write_record<T: ?Sized, H: Handler<T, O, X>>(
+        &mut self,
+        record: &mut RunRecord<[u8]>,
+        handlers: &mut H,
+    ) {
         self.visit_states(handlers, &mut HandlerStates::save(record));
         record.engine = self.engine_state();
     }
@@ -122,17 +126,16 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
         let mut below = None;
         let mut skipped = handlers.damaged_checkpoints();
         while let Some(point) = handlers.newest_checkpoint(below)? {
-            if handlers.verify_checkpoint(point, model, &mut record) {
+            if handlers.verify_checkpoint(point, model, &mut record)? {
                 let states = self.check(&record, handlers)?;
-                if !handlers.load_checkpoint(point, model) {
+                if !handlers.load_checkpoint(point, model)? {
                     return Err(RestoreError::BecameUnreadable { iteration: point.iteration });
                 }
-                let EngineState { epoch, iteration, epoch_length, .. } = record.engine;
+                let EngineState { epoch, iteration, .. } = record.engine;
                 let changed_settings = self.apply(&record, handlers, states);
                 self.state.flags |= flag::ACTION;
                 self.run_deferred_actions(model, handlers);
-                let changed = self.epoch_length != 0 && epoch_length != 0 && self.epoch_length != epoch_length;
-                let changed_epoch_length = changed.then_some(epoch_length);
+                let changed_epoch_length = self.changed_epoch_length();
                 return Ok(Some(Resumed { epoch, iteration, skipped, changed_epoch_length, changed_settings }));
             }
             skipped = skipped.saturating_add(1);
@@ -152,8 +155,10 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
         // If the saved run was inside an iteration, the iteration counter includes this iteration, but `offset` does
         // not.
         let started = engine.offset.checked_add((engine.phase == Phase::IterationStarted).into());
-        // The epoch can be shorter than its completed iterations, because its length can change when a run resumes.
-        if started.is_none_or(|started| started > engine.iteration) {
+        let consistent = started.is_some_and(|started| {
+            started <= engine.iteration && (engine.epoch_length == 0 || started <= engine.epoch_length)
+        });
+        if !consistent {
             return Err(RestoreError::Engine);
         }
         if !record.complete {
@@ -182,7 +187,6 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
         state.counters = Counters { epoch: engine.epoch, iteration: engine.iteration };
         state.offset = engine.offset;
         state.data_offset = engine.data_offset;
-        state.epoch_length = if self.epoch_length == 0 { engine.epoch_length } else { self.epoch_length };
         state.max_epochs = engine.max_epochs.unwrap_or(self.max_epochs);
         state.stop = engine.stop;
         state.clear_events();
@@ -197,14 +201,19 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
         self.phase = if state.extended { Phase::EpochCompleted } else { engine.phase };
         self.resumed_in_iteration = self.phase == Phase::IterationStarted;
         self.resumed_finished = finished && !state.extended;
-        self.adopts_data_length = self.epoch_length == 0;
+        self.recorded_epoch_length = engine.epoch_length;
+        self.change_epoch_length(if self.epoch_length == 0 { engine.epoch_length } else { self.epoch_length });
         self.visit_states(handlers, &mut states);
         self.state.extended = false;
         states.changed()
     }
 
     #[inline(never)] // One copy of the code for saving, checking and restoring.
-    pub(super) fn visit_states<T: ?Sized, H: Handler<T, O, X>>(&mut self, handlers: &mut H, states: &mut HandlerStates<'_>) {
+    pub(super) fn visit_states<T: ?Sized, H: Handler<T, O, X>>(
+        &mut self,
+        handlers: &mut H,
+        states: &mut HandlerStates<'_>,
+    ) {
         handlers.persist(&mut self.state, states);
     }
 }

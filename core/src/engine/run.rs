@@ -75,10 +75,10 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
         }
         self.restart();
         self.check_start(model, handlers).map_err(RunError::Start)?;
-        if self.state.epoch_length == 0 || self.adopts_data_length {
-            self.state.epoch_length = data.len().unwrap_or(self.state.epoch_length);
+        let resumed_without_setting = self.epoch_length == 0 && self.recorded_epoch_length != 0;
+        if self.state.epoch_length == 0 || resumed_without_setting {
+            self.change_epoch_length(data.len().unwrap_or(self.state.epoch_length));
         }
-        self.adopts_data_length = false;
         self.state.data_length = data.len().unwrap_or(u32::MAX);
         'run: while self.advance(model, handlers, Until::NextIteration) {
             // Events that fired before the interruption do not fire again in a resumed run. Only the batch is fetched

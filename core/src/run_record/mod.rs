@@ -134,7 +134,7 @@ impl<const N: usize> RunRecord<[u8; N]> {
     }
 }
 
-impl RunRecord<[u8]> {
+impl<B: AsRef<[u8]> + ?Sized> RunRecord<B> {
     /// Returns the handler states in tuple order. Each item is the kind of a handler, its
     /// [tag](Persist::tag), and the postcard bytes of its state.
     pub fn handlers(&self) -> impl Iterator<Item = (HandlerKind, u16, &[u8])> {
@@ -148,15 +148,18 @@ impl RunRecord<[u8]> {
 
     /// Returns how many bytes of handler states the record can contain.
     #[must_use]
-    pub const fn capacity(&self) -> usize {
-        self.states.len()
+    pub fn capacity(&self) -> usize {
+        self.states.as_ref().len()
     }
 
     /// Returns the encoded handler states.
     pub(crate) fn states(&self) -> &[u8] {
-        self.states.get(..self.len).unwrap_or(&self.states)
+        let states = self.states.as_ref();
+        states.get(..self.len).unwrap_or(states)
     }
+}
 
+impl RunRecord<[u8]> {
     /// Removes all handler states and sets the number of expected states to `count`.
     pub(crate) fn start(&mut self, count: u8) {
         self.count = count;
@@ -190,7 +193,7 @@ impl<const N: usize> Clone for RunRecord<[u8; N]> {
 
 impl<const N: usize, const M: usize> PartialEq<RunRecord<[u8; M]>> for RunRecord<[u8; N]> {
     fn eq(&self, other: &RunRecord<[u8; M]>) -> bool {
-        let (a, b): (&RunRecord<[u8]>, &RunRecord<[u8]>) = (self, other);
+        let (a, b) = (self, other);
         (a.engine, a.count, a.complete, a.states()) == (b.engine, b.count, b.complete, b.states())
     }
 }

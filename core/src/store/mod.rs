@@ -104,16 +104,17 @@ pub trait Store {
     /// Whether a read may use 16 KiB of stack to be faster.
     const LARGE_BUFFER: bool = false;
 
+    /// How many checkpoints the store can contain at the same time, including one that is being written. The default is
+    /// unlimited. A handler that keeps `n_saved` checkpoints needs `n_saved + 1` places.
+    const PLACES: u32 = u32::MAX;
     /// Whether checkpoints can disappear while the store is open, for example because another program removes files. If
     /// true, a handler that ranks checkpoints calls [`stream_count`](Self::stream_count) before it rejects a score.
     const SHARED: bool = false;
 
-    /// Returns how many checkpoints the store can contain at the same time, including one that is being written. The
-    /// default is unlimited.
-    ///
-    /// A store returns a lower number after a part of its medium has failed. The handler then keeps fewer checkpoints.
+    /// Returns how many of the [`PLACES`](Self::PLACES) can be used. The number is lower after a part of the medium has
+    /// failed. A handler then keeps fewer checkpoints, but at least one.
     fn capacity(&mut self) -> u32 {
-        u32::MAX
+        Self::PLACES
     }
 
     /// Checks whether the store could write the stream `spec`. Changes nothing. The engine calls this method before a
@@ -216,6 +217,7 @@ impl<S: Store> Store for &mut S {
 
     const STREAM_PER_OBJECT: bool = S::STREAM_PER_OBJECT;
     const LARGE_BUFFER: bool = S::LARGE_BUFFER;
+    const PLACES: u32 = S::PLACES;
     const SHARED: bool = S::SHARED;
 
     fn capacity(&mut self) -> u32 {

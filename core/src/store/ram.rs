@@ -91,9 +91,7 @@ impl<const SLOTS: usize, const SIZE: usize> Store for Ram<SLOTS, SIZE> {
     type Reader<'a> = Reader<'a>;
     type Checksum = Crc32;
 
-    fn capacity(&mut self) -> u32 {
-        u32::try_from(SLOTS).unwrap_or(u32::MAX)
-    }
+    const PLACES: u32 = SLOTS as u32;
 
     fn check(&mut self, spec: &StreamSpec<'_>) -> Result<(), RamError> {
         if spec.len as usize > SIZE { Err(RamError::TooLong) } else { Ok(()) }

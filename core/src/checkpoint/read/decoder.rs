@@ -295,13 +295,7 @@ fn decode(input: &mut Input<'_>, sink: &mut dyn Sink, info: &mut Info) {
 }
 
 /// Decodes the list of extension fields. Skips the fields that this version does not know.
-fn decode_extensions(
-    input: &mut Input<'_>,
-    sink: &mut dyn Sink,
-    info: &mut Info,
-    name: &mut Name,
-    score_name: &Name,
-) {
+fn decode_extensions(input: &mut Input<'_>, sink: &mut dyn Sink, info: &mut Info, name: &mut Name, score_name: &Name) {
     info.series.rule = rule_id("", RankingRule::Latest, Some(score_name.as_str()));
     let mut count = input.read_u32();
     let mut previous = 0;
@@ -327,10 +321,8 @@ fn decode_extensions(
                         RankingRule::Latest
                     }
                 };
-                info.series = SeriesId {
-                    rule: rule_id(name.as_str(), rule, Some(score_name.as_str())),
-                    model: input.read_u32(),
-                };
+                info.series =
+                    SeriesId { rule: rule_id(name.as_str(), rule, Some(score_name.as_str())), model: input.read_u32() };
                 if !input.has_failed() {
                     sink.series(name, rule);
                 }

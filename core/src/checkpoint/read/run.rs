@@ -40,8 +40,18 @@ pub(super) fn read(input: &mut Input<'_>, mut record: Option<&mut RunRecord<[u8]
     }
     if let Some(record) = record.as_deref_mut() {
         let phase = phase.unwrap_or(Phase::NotStarted);
-        record.engine =
-            EngineState { run: 0, phase, epoch, iteration, offset, data_offset, epoch_length, max_epochs, stop, stop_epoch };
+        record.engine = EngineState {
+            run: 0,
+            phase,
+            epoch,
+            iteration,
+            offset,
+            data_offset,
+            epoch_length,
+            max_epochs,
+            stop,
+            stop_epoch,
+        };
         record.start(count);
     }
     let mut copy = |byte| {

@@ -273,7 +273,9 @@ impl<'a> Encoder<'a> {
         let EncodePass::CompareNames(index) = self.pass else { return };
         if self.item_count == index {
             (self.compared, self.compares_objects) = (Some(NameBuffer::concat(&[name])), is_object);
-        } else if self.compares_objects == is_object && self.compared.as_ref().is_some_and(|other| other.as_str() == name) {
+        } else if self.compares_objects == is_object
+            && self.compared.as_ref().is_some_and(|other| other.as_str() == name)
+        {
             self.output.fail(EncodeError::Duplicate { name: ItemName::new(name) });
         }
         self.item_count = self.item_count.saturating_add(1);

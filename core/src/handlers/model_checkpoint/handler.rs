@@ -103,35 +103,49 @@ where
         self.store.damaged()
     }
 
-    fn verify_checkpoint(&mut self, point: ResumePoint, model: &mut T, record: &mut RunRecord<[u8]>) -> bool {
-        let Some(CheckpointMeta { step, sequence, .. }) = self.at_point(point) else { return false };
+    fn verify_checkpoint(
+        &mut self,
+        point: ResumePoint,
+        model: &mut T,
+        record: &mut RunRecord<[u8]>,
+    ) -> Result<bool, RestoreError> {
+        let found = self.find_point(point)?;
+        let Some(CheckpointMeta { step, sequence, .. }) = found else { return Ok(false) };
         match read(&mut self.store, sequence, model, ReadPass::Verify(Some(record))) {
             Ok(info) => {
                 if !info.has_run {
                     self.observer.on_checkpoint_event(&CheckpointEvent::NoRunRecord { step });
                 }
-                info.has_run
+                Ok(info.has_run)
             }
             Err(error) => {
                 self.observer.on_checkpoint_event(&CheckpointEvent::LoadFailed { step, error: &error });
-                false
+                Ok(false)
             }
         }
     }
 
-    fn load_checkpoint(&mut self, point: ResumePoint, model: &mut T) -> bool {
-        let meta = self.at_point(point);
-        let loaded = meta.is_some_and(|meta| read(&mut self.store, meta.sequence, model, ReadPass::Load).is_ok());
+    fn load_checkpoint(&mut self, point: ResumePoint, model: &mut T) -> Result<bool, RestoreError> {
+        let Some(CheckpointMeta { sequence, .. }) = self.find_point(point)? else { return Ok(false) };
+        let loaded = read(&mut self.store, sequence, model, ReadPass::Load).is_ok();
         if loaded {
             // The run continues from this checkpoint, so the minimum interval to the next save starts at its iteration.
             // The store may also contain checkpoints of later iterations.
             self.last_saved = Some(point.iteration);
         }
-        loaded
+        Ok(loaded)
     }
 }
 
 impl<const N: usize, W, S: Store, F, B: CheckpointObserver<S::Error>> CheckpointHandler<N, W, S, F, B> {
+    /// Returns the newest stored checkpoint that was saved at `point`. Reports a failure of the store.
+    fn find_point(&mut self, point: ResumePoint) -> Result<Option<CheckpointMeta>, RestoreError> {
+        self.at_point(point).map_err(|error| {
+            self.observer.on_checkpoint_event(&CheckpointEvent::ListFailed { error: &error });
+            RestoreError::ListFailed
+        })
+    }
+
     /// Saves a checkpoint, and repeats a failed save as often as the error policy allows. Returns true if the
     /// checkpoint was committed.
     fn save_with_retries<T: Objects + ?Sized>(

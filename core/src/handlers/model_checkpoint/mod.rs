@@ -330,6 +330,7 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         B: CheckpointObserver<S::Error>,
     {
         self.bind(objects).map_err(EncodeError::Io)?;
+        self.check_places()?;
         if self.policy.has_better(decision) {
             return Err(EncodeError::BetterExists);
         }
@@ -379,6 +380,13 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         Ok(bytes)
     }
 
+    /// Checks that the store has a place for each kept checkpoint, and one more.
+    fn check_places(&self) -> Result<(), EncodeError<S::Error>> {
+        let n_saved = self.policy.n_saved();
+        let fits = n_saved < S::PLACES || self.policy.keeps_all();
+        if fits { Ok(()) } else { Err(EncodeError::TooFewPlaces { n_saved, places: S::PLACES }) }
+    }
+
     fn contents<'a>(
         &self,
         decision: SaveDecision,
@@ -406,6 +414,7 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         objects: &mut T,
     ) -> Result<(), EncodeError<S::Error>> {
         self.bind(objects).map_err(EncodeError::Io)?;
+        self.check_places()?;
         // The step number and the score can take more bytes at a later save, so the check uses the greatest lengths.
         let decision = SaveDecision { step: u32::MAX, score: self.policy.score_is_saved().then_some(f32::MIN) };
         let mut contents = self.contents(decision, u32::MAX, Some(record));

@@ -321,10 +321,15 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
         self.ranking.places()
     }
 
+    /// Returns the configured number of checkpoints to keep.
+    pub(super) fn n_saved(&self) -> u32 {
+        u32::from(self.n_saved)
+    }
+
     /// Limits the ranking to the places of a store with this capacity, which includes the place of the next save. At
     /// least one checkpoint is kept. Returns whether the number of places has changed.
     pub(super) fn limit_places(&mut self, capacity: u32) -> bool {
-        let places = u8::try_from(capacity.saturating_sub(1)).unwrap_or(u8::MAX).clamp(1, self.n_saved);
+        let places = u8::try_from(capacity.saturating_sub(1)).unwrap_or(u8::MAX).min(self.n_saved).max(1);
         let changed = places != self.ranking.places();
         self.ranking.set_places(places);
         while self.ranking.entries().len() > usize::from(places) {

@@ -108,16 +108,21 @@ impl<const N: usize> Ranking<N> {
         self.places
     }
 
-    /// Sets the number of places. Returns the number of entries that the table then has too many.
+    /// Sets the number of places. The table keeps its entries.
     pub(super) fn set_places(&mut self, places: u8) {
         self.places = places;
     }
 
     /// Removes the worst entry.
     pub(super) fn remove_worst(&mut self) {
-        if !self.entries.is_empty() {
-            self.entries.remove(WORST);
+        // `Vec::remove` contains a panic. Moving the worst entry to the end and removing the last entry does not.
+        let mut rest = self.entries.iter_mut();
+        let Some(mut below) = rest.next() else { return };
+        for above in rest {
+            core::mem::swap(below, above);
+            below = above;
         }
+        self.entries.pop();
     }
 
     pub(super) fn set_greater_or_equal(&mut self, or_equal: bool) {

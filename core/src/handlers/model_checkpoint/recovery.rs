@@ -214,21 +214,21 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
     }
 
     /// Returns the newest stored checkpoint that was saved at `point`.
-    pub(super) fn at_point(&mut self, point: ResumePoint) -> Option<CheckpointMeta> {
+    pub(super) fn at_point(&mut self, point: ResumePoint) -> Result<Option<CheckpointMeta>, S::Error> {
         let mut found = None;
-        let listed = self.list(|meta| {
+        self.list(|meta| {
             if point_of(meta) == point {
                 found = Some(*meta);
             }
-        });
-        found.filter(|_| listed.is_ok())
+        })?;
+        Ok(found)
     }
 
     /// Returns how much of the save `pending` the store already contains. `point` is the point at which the handler
     /// decided to save.
     #[inline(never)] // Keeps its copies of checkpoint metadata off the stack of its callers.
     pub(super) fn find_prior_write(&mut self, pending: Option<SaveDecision>, point: ResumePoint) -> PriorWrite {
-        match (pending, self.at_point(point)) {
+        match (pending, self.at_point(point).ok().flatten()) {
             (Some(decision), Some(found)) if decision.step == found.step && found.series == self.series => {
                 if self.store.is_durable(found.sequence) {
                     PriorWrite::Durable

@@ -1,5 +1,6 @@
 //! The error type of saving and reading checkpoints in flash.
 
+use super::RegionError;
 use core::fmt;
 use embedded_io::ErrorKind;
 use embedded_storage::nor_flash::{NorFlashError, NorFlashErrorKind};
@@ -49,6 +50,28 @@ impl<E: fmt::Debug> fmt::Display for SlotsError<E> {
 }
 
 impl<E: fmt::Debug> core::error::Error for SlotsError<E> {}
+
+/// Why a region could not be erased.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum EraseError<E> {
+    /// The region cannot be divided into the slots of the store.
+    Region(RegionError),
+    /// The error of the flash driver.
+    Flash(E),
+}
+
+impl<E: fmt::Debug> fmt::Display for EraseError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EraseError::Region(error) => error.fmt(f),
+            EraseError::Flash(error) => write!(f, "the flash driver failed: {error:?}"),
+        }
+    }
+}
+
+impl<E: fmt::Debug> core::error::Error for EraseError<E> {}
 
 impl<E: NorFlashError> embedded_io::Error for SlotsError<E> {
     fn kind(&self) -> ErrorKind {

@@ -62,10 +62,10 @@ impl<F: NorFlash> Write for Writer<'_, F> {
         if bytes.len() > remaining {
             return Err(SlotsError::TooLong { len: written.saturating_add(to_u32(bytes.len())), max: len });
         }
-        let granule = F::WRITE_SIZE.max(1);
+        let granule = unit::<F>();
         let used = written as usize % granule;
         let whole = bytes.len() - bytes.len() % granule;
-        let aligned = granule % 4 != 0 || bytes.as_ptr().cast::<u32>().is_aligned();
+        let aligned = F::WRITE_SIZE % 4 != 0 || bytes.as_ptr().cast::<u32>().is_aligned();
         // `programmed` contains the bytes to write to the flash now. `accepted` is the number of bytes that this call
         // takes from `bytes`.
         let (programmed, accepted) = if used == 0 && whole > 0 && aligned {
@@ -118,17 +118,19 @@ impl<'a, F: ReadNorFlash> Reader<'a, F> {
         let into = into.get_mut(..wanted).unwrap_or_default();
         let before = self.address as usize % unit;
         let whole = wanted - wanted % unit;
-        let count = if before == 0 && whole > 0 {
-            self.flash.read(self.address, into.get_mut(..whole).unwrap_or_default())?;
+        let is_aligned = into.as_ptr().cast::<u32>().is_aligned();
+        let count = if before == 0 && whole > 0 && is_aligned {
+            read_flash(self.flash, self.address, into.get_mut(..whole).unwrap_or_default())?;
             whole
         } else if wanted == 0 {
             0
         } else {
-            // Only a part of a read unit is needed, but the driver can read only whole units. The whole unit is inside
-            // the slot, because the size of a slot is a multiple of the unit.
-            let mut unit_bytes = Aligned([0; MAX_GRANULE]);
-            let bytes = unit_bytes.0.get_mut(..unit).unwrap_or_default();
-            self.flash.read(self.address.wrapping_sub(to_u32(before)), bytes)?;
+            // The driver reads only whole units, and some drivers require an aligned buffer. The whole unit is inside
+            // the slot, and all its bytes were written, because the writer fills the last unit.
+            let mut buffer = Aligned([0; MAX_GRANULE]);
+            let len = (before + wanted).next_multiple_of(unit).min(MAX_GRANULE);
+            let bytes = buffer.0.get_mut(..len).unwrap_or_default();
+            read_flash(self.flash, self.address.wrapping_sub(to_u32(before)), bytes)?;
             let bytes = bytes.get(before..).unwrap_or_default();
             for (place, byte) in into.iter_mut().zip(bytes) {
                 *place = *byte;
@@ -139,6 +141,28 @@ impl<'a, F: ReadNorFlash> Reader<'a, F> {
         self.remaining = self.remaining.saturating_sub(to_u32(count));
         Ok(count)
     }
+}
+
+/// How often a failed read is tried in total.
+const READ_ATTEMPTS: u8 = 3;
+
+/// Reads from the flash, and repeats a failed read. A failed read does not mean that the flash is empty.
+#[inline(never)] // One copy of the code.
+pub(super) fn read_flash<F: ReadNorFlash>(flash: &mut F, address: u32, into: &mut [u8]) -> Result<(), F::Error> {
+    let mut attempt = 1;
+    loop {
+        match flash.read(address, into) {
+            Err(_) if attempt < READ_ATTEMPTS => attempt += 1,
+            result => return result,
+        }
+    }
+}
+
+/// Returns the unit of all writes: the larger one of the write granule and the read unit. A part that does not fill its
+/// last unit is filled with zeros. Therefore every read unit with data was written completely. Some flashes return an
+/// error for a read of an erased unit.
+pub(super) fn unit<F: NorFlash>() -> usize {
+    F::WRITE_SIZE.max(F::READ_SIZE).max(1)
 }
 
 impl<F> fmt::Debug for Reader<'_, F> {

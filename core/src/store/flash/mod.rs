@@ -10,13 +10,18 @@
 //!
 //! **The seal.** If power fails during a write, the written cells may read differently at different times. A commit
 //! record that was interrupted in this way may be valid now and invalid later. If an older checkpoint were erased
-//! because of such a record, both checkpoints could be lost. Therefore, eight more bytes, the seal, are written after
-//! the record. If the seal was at least started (its bytes are not all equal), the record was completely written
-//! before, and the checkpoint is durable. A checkpoint without a seal is listed and can be loaded. As long as it
-//! exists, the store erases no durable checkpoint. The next save may use its slot. Therefore, a run that resumes from
-//! it saves it again.
+//! because of such a record, both checkpoints could be lost. Therefore, four more bytes, the seal, are written after
+//! the record. If the seal is complete, the record was completely written before, and the checkpoint is durable. A
+//! checkpoint without a complete seal is listed and can be loaded. As long as it exists, the store erases no durable
+//! checkpoint. The next save may use its slot. Therefore, a run that resumes from it saves it again. A seal whose write
+//! was interrupted can also read as complete at one start and as incomplete at the next. Therefore, each commit record
+//! contains which slots were durable when it was written.
 //!
-//! **Cost.** A save erases ceil((96 + length) / erase block) blocks. It writes the checkpoint, 52 more bytes, and zeros
+//! **Failing flash.** A failed read is repeated. A slot that stays unreadable is erased only if no other slot is free. If
+//! an erase or a write fails twice in a slot, the save uses another slot, and the next commit record remembers the
+//! failed one. The store then has fewer places, and the handler keeps fewer checkpoints.
+//!
+//! **Cost.** A save erases ceil((96 + length) / erase block) blocks. It writes the checkpoint, 60 more bytes, and zeros
 //! that fill up to three write granules. A removal writes nothing. Therefore, the next [`Slots::open`] lists the
 //! removed checkpoint again, and [`ModelCheckpoint`](crate::ModelCheckpoint) removes it again. Opening reads each
 //! committed checkpoint once, in pieces of 64 bytes.
@@ -83,12 +88,12 @@ mod shared;
 #[cfg(feature = "nor-flash-async")]
 #[cfg_attr(docsrs, doc(cfg(feature = "nor-flash-async")))]
 pub use blocking::BlockingNorFlash;
-pub use error::SlotsError;
+pub use error::{EraseError, SlotsError};
 pub use io::{Reader, Writer};
 pub use region::RegionError;
 pub use shared::{SharedError, SharedNorFlash};
 
-use super::CheckpointMeta;
+use super::{CheckpointMeta, SeriesId};
 use crate::checkpoint::{Checksum, Crc32};
 use core::marker::PhantomData;
 use core::ops::Range;
@@ -108,6 +113,10 @@ pub struct Slots<F, const SLOTS: usize, C = Crc32> {
     slots: [Slot; SLOTS],
     /// The stream that is being written, until it is committed.
     writing: Option<StreamProgress>,
+    /// The slot that the current or failed save has selected.
+    selected: Option<usize>,
+    /// The number of checkpoints that opening found damaged or unreadable.
+    damaged: u32,
     checksum: PhantomData<fn() -> C>,
 }
 
@@ -122,6 +131,10 @@ struct Slot {
     len: u32,
     /// The number of erases of the slot.
     erases: u32,
+    /// Whether an erase or a write of the slot has failed since the last commit in it.
+    has_failed_once: bool,
+    /// Whether erases or writes of the slot have failed repeatedly. The slot is used only if no other is free.
+    failed: bool,
 }
 
 /// The state of a slot. The store lists only the checkpoints in `Committed` and `Unsealed` slots.
@@ -129,6 +142,9 @@ struct Slot {
 enum SlotState {
     /// The slot contains no valid checkpoint. Its content is unknown, so the slot is erased before it is used.
     Unknown,
+    /// The flash driver returned an error for the commit record. The slot can contain a checkpoint, so the slot is used
+    /// only after the others.
+    Unreadable,
     /// Since the store was opened, an erase or a save of this slot was started and not completed. The next opening
     /// reads the slot again. Until then, the slot is used only if no other is free, and it is erased first.
     Unfinished,
@@ -145,9 +161,18 @@ enum SlotState {
 impl Slot {
     const UNKNOWN: Self = Slot {
         state: SlotState::Unknown,
-        meta: CheckpointMeta { step: 0, sequence: 0, iteration: 0, score: None },
+        meta: CheckpointMeta {
+            sequence: 0,
+            step: 0,
+            run: 0,
+            iteration: 0,
+            score: None,
+            series: SeriesId { rule: 0, model: 0 },
+        },
         len: 0,
         erases: 0,
+        has_failed_once: false,
+        failed: false,
     };
 
     fn is_listed(&self) -> bool {
@@ -158,13 +183,15 @@ impl Slot {
     /// lowest rank.
     fn allocation_order(&self) -> Option<u8> {
         match self.state {
+            SlotState::Committed | SlotState::Unsealed => None,
+            _ if self.failed => Some(5),
             SlotState::Erased(_) => Some(0),
             // A slot without a valid checkpoint is used before a slot with a removed checkpoint. Therefore, an
             // interrupted save is repeated in the same slot, and the remains of the interrupted save are erased.
             SlotState::Unknown => Some(1),
             SlotState::Removed => Some(2),
-            SlotState::Unfinished => Some(3),
-            SlotState::Committed | SlotState::Unsealed => None,
+            SlotState::Unreadable => Some(3),
+            SlotState::Unfinished => Some(4),
         }
     }
 }
@@ -173,18 +200,48 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
     /// Opens the store in the bytes `region` of `flash`, and finds the committed checkpoints. The region is divided
     /// into `SLOTS` slots of equal size. Other content of the region is treated as free space. Opening writes nothing.
     ///
-    /// Opening performs at most 4 + size / 64 reads per slot, where size is the size of a slot in bytes. A slot that
-    /// cannot be read is treated as free space.
+    /// Opening performs at most 4 + size / 64 reads per slot, where size is the size of a slot in bytes, and one read for
+    /// each erase block. A failed read is repeated twice.
     ///
     /// # Errors
-    /// Returns a [`RegionError`] if the region cannot be divided into `SLOTS` slots, or if the flash is not supported.
-    /// Pass `&mut flash` to keep the flash in this case.
+    /// Returns a [`RegionError`] if the region cannot be divided into `SLOTS` slots, if the flash is not supported, or if
+    /// the region contains a checkpoint of another division into slots. Pass `&mut flash` to keep the flash in this case.
     pub fn open(flash: F, region: Range<u32>) -> Result<Self, RegionError> {
         let size = region::slot_size::<F>(flash.capacity(), &region, SLOTS)?;
         let slots = [Slot::UNKNOWN; SLOTS];
-        let mut open = Slots { flash, start: region.start, size, slots, writing: None, checksum: PhantomData };
-        open.mount();
+        let mut open = Slots {
+            flash,
+            start: region.start,
+            size,
+            slots,
+            writing: None,
+            selected: None,
+            damaged: 0,
+            checksum: PhantomData,
+        };
+        open.mount()?;
         Ok(open)
+    }
+
+    /// Erases the whole region, with all its checkpoints. Call this function before [`open`](Self::open) to divide a
+    /// region into other slots, or to start over.
+    ///
+    /// # Errors
+    /// Returns a [`RegionError`] if the region cannot be divided into `SLOTS` slots, or the error of the flash driver.
+    pub fn erase_region(mut flash: F, region: Range<u32>) -> Result<(), EraseError<F::Error>> {
+        region::slot_size::<F>(flash.capacity(), &region, SLOTS).map_err(EraseError::Region)?;
+        flash.erase(region.start, region.end).map_err(EraseError::Flash)
+    }
+
+    /// Returns how many slots can be used for checkpoints. A slot whose erases or writes fail repeatedly is not counted.
+    pub fn usable_slots(&self) -> usize {
+        self.slots.iter().filter(|slot| !slot.failed || slot.is_listed()).count()
+    }
+
+    /// Returns how many slots could not be read when the store was opened, although the read was repeated. Such a slot
+    /// can contain a checkpoint. It is erased only if no other slot is free.
+    pub fn unreadable_slots(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.state == SlotState::Unreadable).count()
     }
 
     /// Returns how many times each slot was erased by saves and by [`erase_ahead`](Self::erase_ahead).

@@ -1,11 +1,13 @@
 //! Finds the committed checkpoints when a store is opened. It reads every slot, verifies all checksums, and resolves
 //! conflicts between slots. Nothing is written, so a power failure has no effect.
 
-use super::io::{Aligned, Reader};
+use super::io::{Aligned, Reader, read_flash, unit};
 use super::layout::{
-    CommitRecord, MAX_GRANULE, SEAL_OFFSET, STREAM_OFFSET, SealState, hides_older, hides_unsealed, seal_bytes,
+    CommitRecord, MAX_GRANULE, RECORD_LEN, RecordBytes, SEAL_LEN, SEAL_OFFSET, STREAM_OFFSET, SealState, hides_older,
+    hides_unsealed, is_damaged_commit,
 };
-use super::{Slot, SlotState, Slots};
+use super::region::to_u32;
+use super::{RegionError, Slot, SlotState, Slots};
 use crate::checkpoint::Checksum;
 use embedded_storage::nor_flash::NorFlash;
 
@@ -13,21 +15,83 @@ use embedded_storage::nor_flash::NorFlash;
 /// ends with its CRC-32 is intact if its checksum is this value.
 const RESIDUE: u32 = 0x2144_DF1C;
 
+/// The content of a slot.
+pub(super) enum Content {
+    /// A checkpoint whose record and stream are valid, and the checksum of the stream.
+    Valid(CommitRecord, SealState, u32),
+    /// A committed checkpoint whose record or stream was damaged later. The sequence number is only known if the record
+    /// is valid.
+    Damaged(Option<u32>),
+    /// No checkpoint, or one whose save was interrupted.
+    None,
+    /// The flash driver returns an error for the record. The slot can contain a checkpoint.
+    Unreadable,
+}
+
 impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
     /// Determines the states of all slots from the content of the flash.
-    pub(super) fn mount(&mut self) {
-        let mut newest = None;
+    pub(super) fn mount(&mut self) -> Result<(), RegionError> {
+        self.check_layout()?;
+        // The sealed record with the highest sequence number.
+        let mut newest: Option<CommitRecord> = None;
+        let mut newest_damaged = None;
         for index in 0..SLOTS {
-            if let Some((record, seal)) = self.verify_slot(index) {
-                newest = newest.max(Some((record.meta.sequence, record.total_erases)));
-                if let Some(slot) = self.slots.get_mut(index) {
-                    let state = if seal == SealState::Absent { SlotState::Unsealed } else { SlotState::Committed };
-                    *slot = Slot { state, meta: record.meta, len: record.len, erases: record.erases };
+            let content = self.read_slot(index);
+            let Some(slot) = self.slots.get_mut(index) else { break };
+            match content {
+                Content::Valid(record, seal, _) => {
+                    let is_newer = |other: CommitRecord| other.meta.sequence < record.meta.sequence;
+                    if seal == SealState::Complete && newest.is_none_or(is_newer) {
+                        newest = Some(record);
+                    }
+                    let state = if seal == SealState::Complete { SlotState::Committed } else { SlotState::Unsealed };
+                    *slot = Slot { state, meta: record.meta, len: record.len, erases: record.erases, ..Slot::UNKNOWN };
                 }
+                Content::Damaged(sequence) => newest_damaged = newest_damaged.max(Some(sequence.unwrap_or(u32::MAX))),
+                Content::None => (),
+                Content::Unreadable => slot.state = SlotState::Unreadable,
             }
         }
-        // A checkpoint is unsealed if its commit was interrupted. It is ignored if a completely committed checkpoint
-        // has the same sequence number or the same step number.
+        self.hide_unsealed();
+        if let Some(newest) = newest {
+            self.apply_flags(&newest);
+        }
+        self.hide_older();
+        self.estimate_erases(newest.map_or(0, |newest| newest.total_erases));
+        // A damaged checkpoint that is older than a listed one may have been removed, and its erase interrupted.
+        let last = self.slots.iter().filter(|slot| slot.is_listed()).map(|slot| slot.meta.sequence).max();
+        self.damaged = u32::from(newest_damaged > last);
+        let unreadable = self.slots.iter().filter(|slot| slot.state == SlotState::Unreadable).count();
+        // If no slot can be read, the flash is probably blank and of a kind that returns errors for blank units.
+        if unreadable < SLOTS {
+            self.damaged = self.damaged.saturating_add(to_u32(unreadable));
+        }
+        Ok(())
+    }
+
+    /// Searches the region for checkpoints that were saved with another division into slots.
+    fn check_layout(&mut self) -> Result<(), RegionError> {
+        let len = self.size.saturating_mul(to_u32(SLOTS));
+        let mut offset = 0;
+        while offset < len {
+            let address = self.start.wrapping_add(offset);
+            let mut bytes = Aligned([0; SEAL_OFFSET as usize]);
+            let read = bytes.0.get_mut(..RECORD_LEN.next_multiple_of(unit::<F>())).unwrap_or_default();
+            let readable = self.flash.read(address, read).is_ok();
+            if let Some(record) = CommitRecord::from_bytes::<C>(&bytes.0).filter(|_| readable) {
+                let CommitRecord { size, index, .. } = record;
+                if size != self.size || u32::from(index).checked_mul(size) != Some(offset) {
+                    return Err(RegionError::OtherLayout { address, slot: size, index });
+                }
+            }
+            offset = offset.saturating_add(to_u32(F::ERASE_SIZE).max(1));
+        }
+        Ok(())
+    }
+
+    /// Ignores the unsealed checkpoints, whose commit was interrupted, if a completely committed checkpoint has the same
+    /// sequence number or the same step number.
+    fn hide_unsealed(&mut self) {
         for index in 0..SLOTS {
             let Some(slot) = self.slots.get(index).copied() else { break };
             let hides_slot =
@@ -36,8 +100,11 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
                 self.set_state(index, SlotState::Unknown);
             }
         }
-        // If two checkpoints have the same step number, only the newer one is listed. If their sequence numbers are the
-        // same, too, both are equally valid, and the one in the later slot is listed.
+    }
+
+    /// If two checkpoints have the same step number in the same series, lists only the newer one. If their sequence
+    /// numbers are the same, too, both are equally valid, and the one in the later slot is listed.
+    fn hide_older(&mut self) {
         for index in 0..SLOTS {
             let Some(slot) = self.slots.get(index).copied() else { break };
             let hides_slot = |(other_index, other): (usize, &Slot)| {
@@ -47,47 +114,76 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
                 self.set_state(index, SlotState::Removed);
             }
         }
-        // The erase count of a slot without a valid record is lost. The newest record contains the total of all slots,
-        // so the missing erases are divided evenly among the slots without a valid record.
-        let known = self.total_erases();
-        let unaccounted = newest.map_or(0, |(_, total)| total).saturating_sub(known);
-        let unknown_slots = self.slots.iter().filter(|slot| slot.state == SlotState::Unknown).count();
-        let share = u32::try_from(unknown_slots).ok().and_then(|slots| unaccounted.checked_div(slots)).unwrap_or(0);
-        for slot in self.slots.iter_mut().filter(|slot| slot.state == SlotState::Unknown) {
+    }
+
+    /// Applies what the newest sealed record knows of the other slots.
+    ///
+    /// A seal whose write was interrupted can read as complete at one start and as incomplete at a later one. If a start
+    /// has read it as complete, its next record says so. The checkpoint then stays durable.
+    fn apply_flags(&mut self, newest: &CommitRecord) {
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            let Some(bit) = u32::try_from(index).ok().and_then(|index| 1u16.checked_shl(index)) else { break };
+            let is_older = slot.meta.sequence < newest.meta.sequence;
+            if slot.state == SlotState::Unsealed && is_older && newest.durable & bit != 0 {
+                slot.state = SlotState::Committed;
+            }
+            slot.failed = newest.failed & bit != 0 && !slot.is_listed();
+        }
+    }
+
+    /// Estimates the erases of the slots without a valid record, whose numbers are lost. The newest record contains the
+    /// total of all slots, so the missing erases are divided evenly among these slots.
+    fn estimate_erases(&mut self, total: u32) {
+        let unaccounted = total.saturating_sub(self.total_erases());
+        let is_unknown = |slot: &Slot| matches!(slot.state, SlotState::Unknown | SlotState::Unreadable);
+        let unknown_slots = self.slots.iter().filter(|slot| is_unknown(slot)).count();
+        let share = unaccounted.checked_div(to_u32(unknown_slots)).unwrap_or(0);
+        for slot in self.slots.iter_mut().filter(|slot| is_unknown(slot)) {
             slot.erases = share;
         }
     }
 
-    /// Verifies the commit record and the checkpoint in a slot. Returns the record and the state of the seal, or `None`
-    /// if the slot contains no valid checkpoint.
+    /// Reads the commit record and the checkpoint in a slot, and verifies both.
     #[inline(never)] // Its buffer is not on the stack during a save.
-    pub(super) fn verify_slot(&mut self, index: usize) -> Option<(CommitRecord, SealState)> {
+    pub(super) fn read_slot(&mut self, index: usize) -> Content {
         let address = self.slot_address(index);
-        let mut bytes = Aligned([0; SEAL_OFFSET as usize]);
-        self.flash.read(address, &mut bytes.0).ok()?;
-        let record = CommitRecord::from_bytes::<C>(&bytes.0, address.wrapping_sub(self.start), self.size)?;
-        let seal = seal_bytes(&bytes.0);
-        let body = record.len.checked_sub(4).filter(|_| record.len <= self.max_stream_len())?;
+        let mut bytes: Aligned<{ SEAL_OFFSET as usize }> = Aligned([0; SEAL_OFFSET as usize]);
+        // Only units that a save writes are read, because some flashes return an error for an erased unit.
+        let record_bytes = bytes.0.get_mut(..RECORD_LEN.next_multiple_of(unit::<F>())).unwrap_or_default();
+        if read_flash(&mut self.flash, address, record_bytes).is_err() {
+            return Content::Unreadable;
+        }
+        let mut seal = Aligned([0; MAX_GRANULE]);
+        let seal_units = seal.0.get_mut(..SEAL_LEN.next_multiple_of(unit::<F>())).unwrap_or_default();
+        let seal_address = address.wrapping_add(SEAL_OFFSET);
+        let has_seal = read_flash(&mut self.flash, seal_address, seal_units).is_ok();
+        let seal = seal.0.first_chunk::<SEAL_LEN>().filter(|_| has_seal);
 
-        let stream = address.wrapping_add(STREAM_OFFSET);
+        let Some(record) = CommitRecord::from_bytes::<C>(&bytes.0) else {
+            let is_damaged = seal.is_some_and(|seal| is_damaged_commit::<C>(&bytes.0, seal));
+            return if is_damaged { Content::Damaged(None) } else { Content::None };
+        };
+        let state = seal.map_or(SealState::Incomplete, |seal| SealState::new(seal, &bytes.0));
+        if let Some(crc) = self.verify_stream(address.wrapping_add(STREAM_OFFSET), record.len, &mut bytes.0) {
+            return Content::Valid(record, state, crc);
+        }
+        if state == SealState::Complete { Content::Damaged(Some(record.meta.sequence)) } else { Content::None }
+    }
+
+    /// Verifies the checksum at the end of a stream, and returns it. `buffer` is used for reading. Returns `None` if the
+    /// checksum is wrong or if a read fails.
+    fn verify_stream(&mut self, from: u32, len: u32, buffer: &mut RecordBytes) -> Option<u32> {
+        let body = len.checked_sub(4).filter(|_| len <= self.max_stream_len())?;
         let mut crc = C::default();
-        self.add_to_crc(stream, body, &mut crc, &mut bytes.0)?;
-        if crc.value() != record.crc {
-            return None;
-        }
-        self.add_to_crc(stream.wrapping_add(body), 4, &mut crc, &mut bytes.0)?;
-        if crc.value() != RESIDUE {
-            return None;
-        }
-        let found = bytes.0.first_chunk_mut::<MAX_GRANULE>()?;
-        let read = self.flash.read(address.wrapping_add(SEAL_OFFSET), found);
-        let state = if read.is_ok() { SealState::compare(found.first_chunk()?, &seal) } else { SealState::Absent };
-        Some((record, state))
+        self.add_to_crc(from, body, &mut crc, buffer)?;
+        let value = crc.value();
+        self.add_to_crc(from.wrapping_add(body), 4, &mut crc, buffer)?;
+        (crc.value() == RESIDUE).then_some(value)
     }
 
     /// Reads `len` bytes of the flash, starting at the address `from`, and adds them to `crc`. `buffer` is used for
     /// reading. Returns `None` if a read fails.
-    fn add_to_crc(&mut self, from: u32, len: u32, crc: &mut C, buffer: &mut [u8]) -> Option<()> {
+    fn add_to_crc(&mut self, from: u32, len: u32, crc: &mut C, buffer: &mut RecordBytes) -> Option<()> {
         let mut reader = Reader::new(&mut self.flash, from, len);
         loop {
             let count = reader.read_some(buffer).ok()?;

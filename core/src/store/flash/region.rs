@@ -1,6 +1,6 @@
 //! Checks whether a region of a flash can be divided into slots of equal size.
 
-use super::layout::{MAX_GRANULE, STREAM_OFFSET};
+use super::layout::{MAX_GRANULE, MAX_SLOT, MAX_SLOTS, STREAM_OFFSET};
 use core::fmt;
 use core::ops::Range;
 use embedded_storage::nor_flash::NorFlash;
@@ -33,6 +33,9 @@ pub(super) fn slot_size<F: NorFlash>(capacity: usize, region: &Range<u32>, slots
     let aligned = region.start.is_multiple_of(erase) && slot.is_multiple_of(erase);
     if !aligned || slot.checked_mul(to_u32(slots)) != Some(len) {
         return Err(RegionError::NotAligned { erase, slots });
+    }
+    if slot > MAX_SLOT || slots > MAX_SLOTS {
+        return Err(RegionError::TooLarge { slot, slots });
     }
     if slot < STREAM_OFFSET + MIN_STREAM_LEN {
         return Err(RegionError::TooSmall { slot });
@@ -71,6 +74,24 @@ pub enum RegionError {
         /// The number of slots.
         slots: usize,
     },
+    /// A slot has 16 MiB or more, or the region has more than 256 slots.
+    TooLarge {
+        /// The size of a slot, in bytes.
+        slot: u32,
+        /// The number of slots.
+        slots: usize,
+    },
+    /// The region contains a checkpoint that was saved with another division into slots: with another start of the region
+    /// or another number of slots. The store cannot see such checkpoints and would overwrite them. Open the region as
+    /// before, or erase it with [`Slots::erase_region`](super::Slots::erase_region).
+    OtherLayout {
+        /// The address of the checkpoint in the flash.
+        address: u32,
+        /// The size of a slot when the checkpoint was saved, in bytes.
+        slot: u32,
+        /// The index of its slot when the checkpoint was saved.
+        index: u8,
+    },
     /// A slot is too small for a checkpoint.
     TooSmall {
         /// The size of a slot, in bytes.
@@ -93,6 +114,17 @@ impl fmt::Display for RegionError {
             RegionError::NotAligned { erase, slots } => {
                 write!(f, "the region cannot be divided into {slots} slots of whole erase blocks of {erase} bytes")
             }
+            RegionError::TooLarge { slot, slots } => {
+                write!(
+                    f,
+                    "{slots} slots of {slot} bytes are too many or too large: at most 256 slots below 16 MiB each"
+                )
+            }
+            RegionError::OtherLayout { address, slot, index } => write!(
+                f,
+                "the region contains a checkpoint of another division into slots: at address {address:#x}, saved as slot \
+                 {index} of {slot} bytes; open the region as before, or erase it with `Slots::erase_region`"
+            ),
             RegionError::TooSmall { slot } => write!(f, "a slot of {slot} bytes is too small for a checkpoint"),
         }
     }

@@ -1,8 +1,10 @@
 //! The implementation of [`Store`] for [`Slots`]. A save first writes the checkpoint, then its commit record (the
 //! description of the checkpoint), and finally the seal (the mark of a complete commit).
 
-use super::io::{Aligned, Reader, StreamProgress, Writer};
+use super::io::{Aligned, Reader, StreamProgress, Writer, unit};
 use super::layout::{CommitRecord, RECORD_LEN, SEAL_LEN, SEAL_OFFSET, STREAM_OFFSET, SealState, seal_bytes};
+use super::mount::Content;
+use super::region::to_u32;
 use super::{Slot, SlotState, Slots, SlotsError};
 use crate::checkpoint::{Checksum, Encoded, Header};
 use crate::store::{CheckpointMeta, Store, StreamSpec};
@@ -20,15 +22,40 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
         Self: 'a;
     type Checksum = C;
 
+    const PLACES: u32 = SLOTS as u32;
+
+    fn capacity(&mut self) -> u32 {
+        let usable = self.slots.iter().filter(|slot| !slot.failed || slot.is_listed()).count();
+        to_u32(usable)
+    }
+
+    fn check(&mut self, spec: &StreamSpec<'_>) -> Result<(), Self::Error> {
+        self.bytes_required(spec.len).map(|_| ())
+    }
+
     fn create(&mut self, spec: &StreamSpec<'_>) -> Result<Writer<'_, F>, Self::Error> {
         self.writing = None;
+        self.selected = None;
         let required = self.bytes_required(spec.len)?;
         let index = self.select_slot().ok_or(SlotsError::Full)?;
+        self.selected = Some(index);
         while self.erase_block(index, required)? < required {}
         self.set_state(index, SlotState::Unfinished);
         let address = self.slot_address(index).wrapping_add(STREAM_OFFSET);
         let progress = self.writing.insert(StreamProgress { slot: index, len: spec.len, written: 0 });
         Ok(Writer::new(&mut self.flash, progress, address))
+    }
+
+    fn abandon_place(&mut self) -> bool {
+        self.writing = None;
+        let Some(slot) = self.selected.take().and_then(|index| self.slots.get_mut(index)) else { return false };
+        // The first failure can have a passing cause, so the slot gets a second chance.
+        slot.failed |= slot.has_failed_once;
+        slot.has_failed_once = true;
+        let is_free = |slot: &Slot| !slot.failed && slot.allocation_order().is_some();
+        // If no slot is free, the caller can remove a checkpoint, but never the last one.
+        let listed = self.slots.iter().filter(|slot| slot.is_listed()).count();
+        self.slots.iter().any(is_free) || listed > 1
     }
 
     #[inline(never)] // Keeps its variables off the stack of the encoder.
@@ -39,23 +66,36 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
         }
         let meta = CheckpointMeta::from(header);
         let erases = self.slots.get(index).map_or(0, |slot| slot.erases);
-        let total_erases = self.total_erases();
-        self.write_record_and_seal(index, CommitRecord { meta, len, crc: last.crc, erases, total_erases })?;
+        let record = CommitRecord {
+            meta,
+            index: u8::try_from(index).unwrap_or(u8::MAX),
+            size: self.size,
+            len,
+            erases,
+            total_erases: self.total_erases(),
+            durable: self.flags(|slot| slot.state == SlotState::Committed),
+            failed: self.flags(|slot| slot.failed) & !bit(index),
+        };
+        self.write_record_and_seal(index, record)?;
         // Reads the checkpoint back before the commit returns `Ok`, because a write to worn-out flash can fail without
         // an error.
-        let valid = |(record, seal): (CommitRecord, SealState)| seal == SealState::Complete && record.crc == last.crc;
-        if !self.verify_slot(index).is_some_and(valid) {
-            return Err(SlotsError::VerifyFailed);
+        match self.read_slot(index) {
+            Content::Valid(found, SealState::Complete, crc)
+                if found.meta.sequence == meta.sequence && crc == last.crc =>
+            {
+                ()
+            }
+            _ => return Err(SlotsError::VerifyFailed),
         }
-
         for slot in &mut self.slots {
-            if slot.is_listed() && slot.meta.step == meta.step {
+            if slot.is_listed() && (slot.meta.is_replaced_by(&meta) || slot.meta.sequence == meta.sequence) {
                 slot.state = SlotState::Removed;
             }
         }
         if let Some(slot) = self.slots.get_mut(index) {
-            *slot = Slot { state: SlotState::Committed, meta, len, erases };
+            *slot = Slot { state: SlotState::Committed, meta, len, erases, ..Slot::UNKNOWN };
         }
+        self.selected = None;
         Ok(())
     }
 
@@ -72,39 +112,64 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
         Ok(None)
     }
 
-    fn stream_count(&mut self, step: u32) -> Result<u32, Self::Error> {
-        Ok(u32::from(self.slots.iter().any(|slot| slot.is_listed() && slot.meta.step == step)))
+    fn stream_count(&mut self, sequence: u32) -> Result<u32, Self::Error> {
+        Ok(u32::from(self.find(sequence).is_some()))
     }
 
-    fn is_durable(&mut self, step: u32) -> bool {
-        !self.slots.iter().any(|slot| slot.state == SlotState::Unsealed && slot.meta.step == step)
+    fn damaged(&mut self) -> u32 {
+        self.damaged
     }
 
-    fn open(&mut self, step: u32, _: u32) -> Result<Reader<'_, F>, Self::Error> {
-        let mut slots = self.slots.iter().enumerate();
-        let (index, slot) =
-            slots.find(|(_, slot)| slot.is_listed() && slot.meta.step == step).ok_or(SlotsError::NotFound)?;
+    fn is_durable(&mut self, sequence: u32) -> bool {
+        self.find(sequence).is_none_or(|(_, slot)| slot.state != SlotState::Unsealed)
+    }
+
+    fn open(&mut self, sequence: u32, _: u32) -> Result<Reader<'_, F>, Self::Error> {
+        let (index, slot) = self.find(sequence).ok_or(SlotsError::NotFound)?;
         let address = self.slot_address(index).wrapping_add(STREAM_OFFSET);
         Ok(Reader::new(&mut self.flash, address, slot.len))
     }
 
-    fn remove(&mut self, step: u32) -> Result<(), Self::Error> {
-        for slot in &mut self.slots {
-            if slot.is_listed() && slot.meta.step == step {
-                slot.state = SlotState::Removed;
-            }
+    fn remove(&mut self, sequence: u32) -> Result<(), Self::Error> {
+        if let Some((index, _)) = self.find(sequence) {
+            self.set_state(index, SlotState::Removed);
         }
         Ok(())
     }
+
+    fn erase(&mut self, sequence: u32) -> Result<(), Self::Error> {
+        match self.find(sequence) {
+            // The first block contains the commit record.
+            Some((index, _)) => self.erase_block(index, to_u32(F::ERASE_SIZE)).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Returns the bit of a slot in the flags of a commit record. Only the first 16 slots have a bit.
+fn bit(index: usize) -> u16 {
+    u32::try_from(index).ok().and_then(|index| 1u16.checked_shl(index)).unwrap_or(0)
 }
 
 impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
+    /// Returns the listed slot with the checkpoint `sequence`, and its index.
+    fn find(&self, sequence: u32) -> Option<(usize, Slot)> {
+        let mut slots = self.slots.iter().copied().enumerate();
+        slots.find(|(_, slot)| slot.is_listed() && slot.meta.sequence == sequence)
+    }
+
+    /// Returns one bit for each of the first 16 slots that `select` accepts.
+    fn flags(&self, select: impl Fn(&Slot) -> bool) -> u16 {
+        let slots = self.slots.iter().enumerate().filter(|(_, slot)| select(slot));
+        slots.fold(0, |flags, (index, _)| flags | bit(index))
+    }
+
     /// Writes the commit record (the description of the checkpoint) to a slot, and then the seal, which marks the
     /// commit as complete.
     #[inline(never)] // Its buffer is not on the stack when the slot is verified.
     fn write_record_and_seal(&mut self, index: usize, record: CommitRecord) -> Result<(), SlotsError<F::Error>> {
         let address = self.slot_address(index);
-        let mut bytes = Aligned(record.to_bytes::<C>(address.wrapping_sub(self.start), self.size));
+        let mut bytes = Aligned(record.to_bytes::<C>());
         self.program(address, &bytes.0, RECORD_LEN)?;
         let seal = seal_bytes(&bytes.0);
         bytes.0 = [0; SEAL_OFFSET as usize];
@@ -114,9 +179,9 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         self.program(address.wrapping_add(SEAL_OFFSET), &bytes.0, SEAL_LEN)
     }
 
-    /// Writes the first `len` bytes of `bytes` to the flash. `len` is rounded up to a multiple of the write granule.
+    /// Writes the first `len` bytes of `bytes` to the flash. `len` is rounded up to a whole unit.
     fn program(&mut self, address: u32, bytes: &[u8], len: usize) -> Result<(), SlotsError<F::Error>> {
-        let granules = bytes.get(..len.next_multiple_of(F::WRITE_SIZE.max(1))).unwrap_or(bytes);
-        self.flash.write(address, granules).map_err(SlotsError::Flash)
+        let units = bytes.get(..len.next_multiple_of(unit::<F>())).unwrap_or(bytes);
+        self.flash.write(address, units).map_err(SlotsError::Flash)
     }
 }

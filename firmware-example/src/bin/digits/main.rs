@@ -15,6 +15,7 @@ use observer::TerminalObserver;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::{fs, io};
 use training_monitor_std::{Directory, History, chart};
 
@@ -57,10 +58,19 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         n_latest: 2,
         nan_at: arguments.nan_at,
     };
+    let stop = observer.stop_flag();
+    ctrlc::set_handler(move || stop.store(true, Ordering::Relaxed))?;
     let mut trainee = Box::new(HostTrainee::new());
     let result = monitored::run(&mut trainee, plan, latest, best, &observer);
     observer.finish();
-    let summary = result?;
+    let summary = match result {
+        Err(monitored::Error::Stopped) => {
+            history.flush()?;
+            println!("stopped by a signal; the state is saved, continue with --resume");
+            return Ok(());
+        }
+        result => result?,
+    };
     history.record_stop(&summary.outcome);
     history.flush()?;
     let chart = directory.join("run.svg");

@@ -7,6 +7,8 @@ use digits_workload::train::Metrics;
 use std::cell::{Cell, RefCell};
 use std::io::{self, IsTerminal};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use training_monitor::engine::Resumed;
 use training_monitor::event::Counters;
 use training_monitor::handlers::model_checkpoint::{CheckpointEvent, CheckpointObserver};
@@ -26,6 +28,8 @@ pub struct TerminalObserver {
     epochs: u32,
     /// Time at which the current step started, in ticks of the clock.
     step_start: Cell<u64>,
+    /// Set by Ctrl-C or SIGTERM.
+    stop: Arc<AtomicBool>,
 }
 
 impl TerminalObserver {
@@ -38,7 +42,13 @@ impl TerminalObserver {
             clock: Cell::new(StdClock::new()),
             epochs: arguments.epochs,
             step_start: Cell::new(0),
+            stop: Arc::new(AtomicBool::new(false)),
         }
+    }
+
+    /// Returns the flag that stops the run. A signal handler sets it.
+    pub fn stop_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stop)
     }
 
     /// Removes the progress bar and restores the terminal settings.
@@ -64,7 +74,7 @@ impl RunObserver<DirectoryError> for TerminalObserver {
         if let Some(Resumed { epoch, iteration, skipped, .. }) = resumed {
             println!("resumed after iteration {iteration} (epoch {epoch})");
             if skipped > 0 {
-                self.warn(&format!("warning: skipped {skipped} newer checkpoints, because they are damaged"));
+                self.warn(&format!("warning: skipped {skipped} checkpoints, because they are damaged or do not fit"));
             }
         }
         if let Some(progress) = &self.progress {
@@ -76,6 +86,10 @@ impl RunObserver<DirectoryError> for TerminalObserver {
     fn now(&self, _steps: u64) -> u64 {
         let mut clock = self.clock.get();
         clock.now()
+    }
+
+    fn stop_requested(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
     fn on_iteration(&self, counters: &Counters, loss: f32) {

@@ -43,7 +43,12 @@ fn early_stopping() {
             let kind = if any() { ThresholdMode::Abs } else { ThresholdMode::Rel };
             serde(&mode);
             serde(&kind);
-            match stopping.with_mode(mode).with_cumulative(any()).with_threshold(any(), kind) {
+            match stopping
+                .with_name(black_box("name"))
+                .with_mode(mode)
+                .with_cumulative(any())
+                .with_threshold(any(), kind)
+            {
                 Err(failed) => error(&failed),
                 Ok(mut stopping) => {
                     while stopping.update(any()) {
@@ -88,7 +93,8 @@ fn model_checkpoint() {
         .with_step_source(if any() { StepSource::Calls } else { StepSource::Epoch })
         .with_on_error(if any() { OnError::Stop } else { OnError::Retry(any()) })
         .with_allow_non_finite(any());
-    let named = policy.with_score_name(black_box("score"));
+    let named =
+        policy.with_score_name(black_box("score")).and_then(|policy| policy.with_series_name(black_box("best")));
     match named.and_then(|policy| policy.with_n_saved(any())) {
         Err(failed) => error(&failed),
         Ok(mut policy) => {
@@ -103,7 +109,7 @@ fn model_checkpoint() {
         }
     }
 
-    let order = if any() { Order::Score } else { Order::Step };
+    let order = if any() { Order::Score } else { Order::Latest };
     let mut ranking = Ranking::<3>::new(any(), order, any());
     let entry = RankedCheckpoint::new(any(), any());
     black_box((ranking.accepts(&entry), ranking.insert(entry), ranking.best(), ranking.is_full(), entry.score()));
@@ -208,9 +214,9 @@ fn engine(model: &mut u32, weights: &mut [f32]) {
     match engine.record::<u32, _>(&mut handlers) {
         Err(full) => error(&full),
         Ok(record) => {
-            record.handlers().for_each(|(kind, state)| {
+            record.handlers().for_each(|(kind, tag, state)| {
                 display(kind);
-                black_box((kind.code(), state));
+                black_box((kind.code(), tag, state));
             });
             if let Err(failed) = engine.restore::<u32, _>(&record, &mut handlers) {
                 error(&failed);

@@ -8,19 +8,22 @@ use core::hint::black_box;
 use core::task::Poll;
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash};
 use training_monitor::checkpoint::{
-    self, Checksum, Contents, Crc32, Header, Inspect, Loader, Named, ObjectVisitor, Objects, StateDict, Tensor,
-    TensorUnavailable, TensorView, TensorVisitor,
+    self, Checksum, Contents, Crc32, EncodeError, Header, Inspect, Loader, Named, ObjectVisitor, Objects, RankingRule,
+    Series, SeriesId, StateDict, Tensor, TensorUnavailable, TensorView, TensorVisitor,
 };
 use training_monitor::embedded_io::{self, Read, Write};
 use training_monitor::embedded_storage_async::nor_flash as async_flash;
 use training_monitor::event::EpochCompleted;
+use training_monitor::handler::StartCheck;
 use training_monitor::handlers::keep::{KeepMetrics, KeepOutput};
 use training_monitor::handlers::model_checkpoint::{
     CheckpointEvent, CheckpointHandler, CheckpointObserver, SaveDecision,
 };
 use training_monitor::log::DefmtObserver;
 use training_monitor::run_record::{HandlerKind, HandlerStates, Persist, RunRecord};
-use training_monitor::store::flash::layout::{CommitRecord, SealState, hides_older, hides_unsealed, seal_bytes};
+use training_monitor::store::flash::layout::{
+    CommitRecord, SealState, hides_older, hides_unsealed, is_damaged_commit, seal_bytes,
+};
 use training_monitor::store::flash::{BlockingNorFlash, SharedNorFlash, Slots};
 use training_monitor::store::ram::Ram;
 use training_monitor::store::{CheckpointMeta, Store, StreamSpec};
@@ -49,8 +52,18 @@ fn call_codec<T: Objects>(model: &mut T) {
     crc.update(black_box(&[1, 2, 3]));
     black_box(crc.value());
 
-    let header =
-        Header { step: any(), sequence: any(), iteration: any(), score: any(), score_name: black_box(Some("score")) };
+    let series = Series { name: black_box("series"), rule: any(), model: checkpoint::model_signature(model) };
+    let header = Header {
+        step: any(),
+        sequence: any(),
+        iteration: any(),
+        score: any(),
+        score_name: black_box(Some("score")),
+        run: any(),
+        series,
+        save_id: any(),
+    };
+    black_box(header.series_id());
     black_box(Contents::new(any()));
     let contents = Contents { header, record: None, single_object: black_box(None), allow_non_finite: any() };
     let mut buffer = Buffer { bytes: [0; 512], position: 0 };
@@ -115,8 +128,11 @@ impl Inspect for Inspector {
     fn score_name(&mut self, name: &str) {
         black_box(name);
     }
-    fn run(&mut self, record: &RunRecord) {
-        black_box(record);
+    fn series(&mut self, name: &str, rule: RankingRule) {
+        black_box((name, rule));
+    }
+    fn run(&mut self, record: &RunRecord<[u8]>) {
+        black_box((record, record.capacity()));
     }
     fn object_name(&mut self, name: &str) {
         black_box(name);
@@ -133,10 +149,14 @@ impl Inspect for Inspector {
 }
 
 fn call_slots<const GRANULE: usize>(model: &mut Model<'_>) {
+    if let Err(failed) = Slots::<_, 3>::erase_region(Chip::<GRANULE>([0; 3 * 1024]), any()..any()) {
+        error(&failed);
+    }
     match Slots::<_, 3>::open(Chip::<GRANULE>([0; 3 * 1024]), any()..any()) {
         Err(failed) => error(&failed),
         Ok(mut slots) => {
             black_box((slots.erases(), slots.max_stream_len(), slots.flash().0.len(), slots.flash_mut().0.len()));
+            black_box((slots.usable_slots(), slots.unreadable_slots()));
             match slots.erase_ahead(any()) {
                 Ok(done) => drop(black_box(done)),
                 Err(failed) => error(&failed),
@@ -148,11 +168,23 @@ fn call_slots<const GRANULE: usize>(model: &mut Model<'_>) {
 }
 
 fn call_layout() {
-    let meta = CheckpointMeta { step: any(), sequence: any(), iteration: any(), score: any() };
-    let record = CommitRecord { meta, len: any(), crc: any(), erases: any(), total_erases: any() };
-    let bytes = black_box(record.to_bytes::<Crc32>(any(), any()));
-    black_box((CommitRecord::from_bytes::<Crc32>(&bytes, any(), any()), CommitRecord::from_bytes_unverified(&bytes)));
-    black_box((SealState::new(&black_box([0; 8]), &bytes), seal_bytes(&bytes)));
+    let series = SeriesId { rule: any(), model: any() };
+    let meta = CheckpointMeta { sequence: any(), step: any(), run: any(), iteration: any(), score: any(), series };
+    black_box(meta.is_replaced_by(&meta));
+    let record = CommitRecord {
+        meta,
+        index: any(),
+        size: any(),
+        len: any(),
+        erases: any(),
+        total_erases: any(),
+        durable: any(),
+        failed: any(),
+    };
+    let bytes = black_box(record.to_bytes::<Crc32>());
+    black_box((CommitRecord::from_bytes::<Crc32>(&bytes), CommitRecord::from_bytes_unverified(&bytes)));
+    black_box((SealState::new(&black_box([0; 4]), &bytes), seal_bytes(&bytes)));
+    black_box(is_damaged_commit::<Crc32>(&bytes, &black_box([0; 4])));
     black_box((hides_unsealed(&meta, &record.meta), hides_older((&meta, any()), (&record.meta, any()))));
 }
 
@@ -213,7 +245,9 @@ where
 {
     let header = Header { step: any(), ..Header::default() };
     let spec = StreamSpec { header, object: None, stream_index: any(), stream_count: any(), len: any() };
+    black_box((store.capacity(), store.damaged(), store.is_durable(any()), store.check(&spec).is_ok()));
     black_box(store.create(&spec).is_ok());
+    black_box((store.abandon_place(), store.erase(any()).is_ok()));
     black_box((store.stream_count(any()).is_ok(), store.remove(any()).is_ok(), store.open(any(), any()).is_ok()));
     black_box(CheckpointMeta::from(&header));
 
@@ -224,12 +258,16 @@ where
         Ok(checkpoint) => {
             let checkpoint = checkpoint.observe(observer).min_interval(any());
             let mut handlers = (checkpoint, UserHandler(any()), KeepOutput, KeepMetrics);
-            let mut engine = Engine::new(any());
+            let mut engine = Engine::<f32, (), 200>::with_record_capacity(any(), ());
             match engine.resume(model, &mut handlers) {
                 Ok(resumed) => drop(black_box(resumed)),
                 Err(failed) => error(&failed),
             }
-            black_box(engine.run(model, 0..any(), &mut handlers, |_, _, _| any()).is_ok());
+            match engine.run(model, 0..any(), &mut handlers, |_, _, _| any()) {
+                Ok(outcome) => drop(black_box(outcome)),
+                Err(failed) => error(&failed),
+            }
+            black_box((engine.changed_epoch_length(), engine.state().run()));
             call_checkpoint_handler(model, &mut handlers.0);
             let (checkpoint, ..) = handlers;
             black_box(checkpoint.into_store());
@@ -252,7 +290,8 @@ where
     if let Err(failed) = handler.load_step(any(), model) {
         error(&failed);
     }
-    black_box((handler.policy().best(), handler.last_error().is_some()));
+    black_box((handler.policy().best(), handler.policy().places(), handler.last_error().is_some(), handler.series()));
+    black_box((handler.erase_series(model).is_ok(), handler.erase_all().is_ok()));
     black_box(handler.store_mut().checkpoint(any()).is_ok());
     handler.evict_unranked();
     black_box(handler.store());
@@ -266,6 +305,7 @@ fn format_event<E: core::error::Error + defmt::Format + 'static>(event: &Checkpo
         CheckpointEvent::SaveFailed { error: failed, .. } => error(*failed),
         CheckpointEvent::EvictionFailed { error: failed, .. } => error(*failed),
         CheckpointEvent::LoadFailed { error: failed, .. } => error(*failed),
+        CheckpointEvent::ListFailed { error: failed } => error(*failed),
         _ => (),
     }
 }
@@ -275,7 +315,13 @@ struct UserHandler(u32);
 
 impl<T: ?Sized> Handler<T, f32> for UserHandler {
     fn on_event(&mut self, _: Event, _: &mut T, _: &mut State<f32>) {}
-    fn perform(&mut self, _: &mut T, _: &mut State<f32>, record: &RunRecord) -> bool {
+    fn check_start(&mut self, _: &mut T, start: &mut StartCheck<'_>) {
+        start.check_record();
+        start.add_run(any());
+        start.fail(EncodeError::NoObjects);
+        black_box(start.record());
+    }
+    fn perform(&mut self, _: &mut T, _: &mut State<f32>, record: &RunRecord<[u8]>) -> bool {
         record.handlers().count() > 3
     }
     fn persist(&mut self, _: &mut State<f32>, states: &mut HandlerStates<'_>) {

@@ -1,0 +1,316 @@
+//! Flash chips and drivers that differ from a plain NOR flash: other erased values, errors for blank units, aligned
+//! buffers, failing reads and failing blocks. No such difference may lose a committed checkpoint.
+
+use training_monitor::checkpoint::Named;
+use training_monitor::embedded_storage::nor_flash::{
+    ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash,
+};
+use training_monitor::event::EpochCompleted;
+use training_monitor::handlers::model_checkpoint::{CheckpointEvent, OnError, SaveDecision};
+use training_monitor::run_record::RestoreError;
+use training_monitor::store::Store;
+use training_monitor::store::flash::{RegionError, Slots};
+use training_monitor::{Engine, ModelCheckpoint};
+use training_monitor_std::test_support::flash::{Flash, Interruption};
+
+/// The error of a simulated driver.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct DriverError;
+
+impl NorFlashError for DriverError {
+    fn kind(&self) -> NorFlashErrorKind {
+        NorFlashErrorKind::Other
+    }
+}
+
+/// How a simulated driver differs from a plain one.
+#[derive(Default)]
+struct Behaviour {
+    /// An erased byte at this address reads as this value.
+    erased: Option<fn(u32) -> u8>,
+    /// A read of a unit that was not programmed since its erase fails.
+    blank_fails: bool,
+    /// A read into a buffer that is not aligned to 4 bytes fails, as in the QSPI driver of embassy-nrf.
+    requires_alignment: bool,
+    /// The reads that fail, counted from 0.
+    failing_reads: std::ops::Range<u64>,
+    /// The reads that start in this range of addresses fail.
+    unreadable: std::ops::Range<u32>,
+    /// An erase or a write in this range of addresses fails.
+    bad: std::ops::Range<u32>,
+}
+
+/// A flash with write granules of `W` bytes and erase blocks of 256 bytes.
+struct Device<const W: usize, const R: usize> {
+    bytes: Vec<u8>,
+    programmed: Vec<bool>,
+    reads: u64,
+    behaviour: Behaviour,
+}
+
+impl<const W: usize, const R: usize> Device<W, R> {
+    fn new(capacity: usize, behaviour: Behaviour) -> Self {
+        Device { bytes: vec![0; capacity], programmed: vec![false; capacity], reads: 0, behaviour }
+    }
+}
+
+impl<const W: usize, const R: usize> ErrorType for Device<W, R> {
+    type Error = DriverError;
+}
+
+impl<const W: usize, const R: usize> ReadNorFlash for Device<W, R> {
+    const READ_SIZE: usize = R;
+    fn read(&mut self, at: u32, to: &mut [u8]) -> Result<(), DriverError> {
+        let fails = self.behaviour.failing_reads.contains(&self.reads) || self.behaviour.unreadable.contains(&at);
+        self.reads += 1;
+        let aligned = !self.behaviour.requires_alignment || to.as_ptr().cast::<u32>().is_aligned();
+        let units = (at as usize).is_multiple_of(R) && to.len().is_multiple_of(R);
+        let blank = self.programmed[at as usize..][..to.len()].iter().any(|programmed| !programmed);
+        if fails || !aligned || !units || (blank && self.behaviour.blank_fails) {
+            return Err(DriverError);
+        }
+        for (address, place) in (at..).zip(to) {
+            let erased = self.behaviour.erased.map_or(0xFF, |erased| erased(address));
+            *place = if self.programmed[address as usize] { self.bytes[address as usize] } else { erased };
+        }
+        Ok(())
+    }
+    fn capacity(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+impl<const W: usize, const R: usize> NorFlash for Device<W, R> {
+    const WRITE_SIZE: usize = W;
+    const ERASE_SIZE: usize = 256;
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), DriverError> {
+        if self.behaviour.bad.contains(&from) {
+            return Err(DriverError);
+        }
+        self.programmed[from as usize..to as usize].fill(false);
+        Ok(())
+    }
+    fn write(&mut self, at: u32, from: &[u8]) -> Result<(), DriverError> {
+        assert!((at as usize).is_multiple_of(W) && from.len().is_multiple_of(W));
+        if self.behaviour.bad.contains(&at) {
+            return Err(DriverError);
+        }
+        let range = at as usize..at as usize + from.len();
+        assert!(!self.programmed[range.clone()].contains(&true), "granules at {at} are programmed twice");
+        self.bytes[range.clone()].copy_from_slice(from);
+        self.programmed[range].fill(true);
+        Ok(())
+    }
+}
+
+/// Trains for `epochs` epochs and saves after each one. Returns the iteration from which the run resumed.
+fn train<F: NorFlash>(flash: &mut F, epochs: u32, name: &'static str) -> Result<Option<u32>, String> {
+    let store = Slots::<_, 3>::open(flash, 0..1536).map_err(|error| error.to_string())?;
+    let policy = ModelCheckpoint::<2>::every(1).unwrap();
+    let mut checkpoint = policy.attach(EpochCompleted, store).map_err(|error| error.to_string())?;
+    let mut model = Named::new(name, [0.0_f32; 9]);
+    let mut engine = Engine::new(epochs);
+    let resumed = engine.resume(&mut model, &mut checkpoint).map_err(|error| error.to_string())?;
+    engine.run(&mut model, 0..2, &mut checkpoint, |model, _, _| model[0] += 1.0).map_err(|error| error.to_string())?;
+    let mut loaded = Named::new(name, [0.0_f32; 9]);
+    checkpoint.load_best(&mut loaded).map_err(|error| error.to_string())?;
+    assert_eq!(loaded[0], model[0]);
+    Ok(resumed.map(|resumed| resumed.iteration))
+}
+
+#[test]
+fn a_driver_that_requires_aligned_buffers_can_load_objects_of_every_name_length() {
+    for name in ["m", "mo", "mod", "mode", "model", "a_model_with_a_long_name_0123456"] {
+        let behaviour = || Behaviour { requires_alignment: true, ..Behaviour::default() };
+        let mut flash = Device::<4, 4>::new(1536, behaviour());
+        assert_eq!(train(&mut flash, 2, name), Ok(None), "{name}");
+        assert_eq!(train(&mut flash, 4, name), Ok(Some(4)), "{name}");
+        let mut flash = Device::<1, 4>::new(1536, behaviour());
+        assert_eq!(train(&mut flash, 2, name), Ok(None), "{name}");
+        assert_eq!(train(&mut flash, 4, name), Ok(Some(4)), "{name}");
+    }
+}
+
+#[test]
+fn blank_units_that_cannot_be_read_are_never_read() {
+    fn check<const W: usize, const R: usize>() {
+        let mut flash = Device::<W, R>::new(1536, Behaviour { blank_fails: true, ..Behaviour::default() });
+        assert_eq!(train(&mut flash, 3, "m"), Ok(None), "{W} {R}");
+        assert_eq!(train(&mut flash, 6, "m"), Ok(Some(6)), "{W} {R}");
+    }
+    check::<1, 1>();
+    check::<2, 1>();
+    check::<4, 4>();
+    check::<8, 1>();
+    check::<16, 4>();
+    check::<32, 32>();
+    check::<1, 8>();
+    check::<4, 16>();
+}
+
+/// The seal of an interrupted commit is incomplete, whatever erased flash reads as.
+#[test]
+fn no_erased_value_reads_as_a_seal() {
+    let patterns: [fn(u32) -> u8; 4] =
+        [|_| 0xFF, |_| 0, |at| [0x39, 0xE3][at as usize % 2], |at| (at * 167 >> 3) as u8];
+    for erased in patterns {
+        let mut flash = Device::<4, 1>::new(1536, Behaviour { erased: Some(erased), ..Behaviour::default() });
+        assert_eq!(train(&mut flash, 2, "m"), Ok(None));
+        // The seal of the newest checkpoint, which is in slot 1, was not written.
+        flash.programmed[512 + 64..512 + 96].fill(false);
+        let mut store = Slots::<_, 3>::open(&mut flash, 0..1536).unwrap();
+        let listed = [0, 1].map(|index| store.checkpoint(index).unwrap().unwrap().sequence);
+        assert_eq!(listed.map(|sequence| store.is_durable(sequence)), [true, false]);
+        assert_eq!(train(&mut flash, 4, "m"), Ok(Some(4)));
+    }
+}
+
+/// A read error does not mean that a slot is empty.
+#[test]
+fn one_failing_read_changes_nothing() {
+    let mut flash = Device::<4, 1>::new(1536, Behaviour::default());
+    train(&mut flash, 3, "m").unwrap();
+    let reads = flash.reads;
+    train(&mut flash, 3, "m").unwrap();
+    for read in 0..flash.reads - reads {
+        flash.behaviour.failing_reads = flash.reads + read..flash.reads + read + 1;
+        assert_eq!(train(&mut flash, 3, "m"), Ok(Some(6)), "read {read}");
+    }
+}
+
+#[test]
+fn an_unreadable_slot_is_reported_and_is_not_erased_while_another_one_is_free() {
+    let mut flash = Device::<4, 1>::new(1536, Behaviour::default());
+    train(&mut flash, 2, "m").unwrap();
+    // Slot 1 contains the newest checkpoint.
+    flash.behaviour.unreadable = 512..1024;
+    let store = Slots::<_, 3>::open(&mut flash, 0..1536).unwrap();
+    assert_eq!(store.unreadable_slots(), 1);
+    let mut checkpoint = ModelCheckpoint::<2>::every(1).unwrap().attach(EpochCompleted, store).unwrap();
+    let mut model = Named::new("m", [0.0_f32; 9]);
+    let mut engine = Engine::<()>::new(3);
+    let resumed = engine.resume(&mut model, &mut checkpoint).unwrap().unwrap();
+    assert_eq!((resumed.iteration, resumed.skipped), (2, 1));
+    checkpoint.save(SaveDecision { step: 9, score: None }, 9, None, &mut model).unwrap();
+    drop(checkpoint);
+    // The save used slot 2. The checkpoint in slot 1 is readable again after the fault.
+    flash.behaviour.unreadable = 0..0;
+    let mut store = Slots::<_, 3>::open(&mut flash, 0..1536).unwrap();
+    let steps = [0, 1, 2].map(|index| store.checkpoint(index).unwrap().map(|meta| meta.step));
+    assert_eq!(steps, [Some(1), Some(2), Some(9)]);
+}
+
+/// If only unreadable slots are left, the run does not silently start again.
+#[test]
+fn unreadable_checkpoints_are_an_error_of_the_resume() {
+    let mut flash = Device::<4, 1>::new(1536, Behaviour::default());
+    train(&mut flash, 2, "m").unwrap();
+    flash.behaviour.unreadable = 0..1024;
+    let store = Slots::<_, 3>::open(&mut flash, 0..1536).unwrap();
+    let mut checkpoint = ModelCheckpoint::<2>::every(1).unwrap().attach(EpochCompleted, store).unwrap();
+    let result = Engine::<()>::new(3).resume(&mut Named::new("m", [0.0_f32; 9]), &mut checkpoint);
+    assert_eq!(result, Err(RestoreError::NoneLoadable { skipped: 2 }));
+}
+
+#[test]
+fn a_failing_block_is_skipped_and_remembered() {
+    for bad in [0..256, 256..512, 512..768, 1024..1280] {
+        let mut flash = Device::<4, 1>::new(1536, Behaviour { bad: bad.clone(), ..Behaviour::default() });
+        let mut fewer = 0;
+        for start in 1..=6 {
+            let store = Slots::<_, 3>::open(&mut flash, 0..1536).unwrap();
+            let policy = ModelCheckpoint::<2>::every(1).unwrap();
+            let mut checkpoint = policy.attach(EpochCompleted, store).unwrap().observe(|event: &CheckpointEvent<_>| {
+                fewer += u32::from(matches!(event, CheckpointEvent::FewerPlaces { places: 1 }));
+                assert!(!matches!(event, CheckpointEvent::SaveFailed { .. }), "{event}");
+            });
+            // The checkpoint with its record needs both blocks of a slot.
+            let mut model = Named::new("m", [0.0_f32; 60]);
+            let mut engine = Engine::new(start);
+            let resumed = engine.resume(&mut model, &mut checkpoint).unwrap();
+            assert_eq!(resumed.map_or(0, |resumed| resumed.epoch), start - 1, "{bad:?}");
+            engine.run(&mut model, 0..2, &mut checkpoint, |model, _, _| model[0] += 1.0).unwrap();
+            if start > 2 {
+                assert_eq!(checkpoint.store().usable_slots(), 2, "{bad:?}, start {start}");
+            }
+        }
+        assert!(fewer >= 1, "{bad:?}");
+    }
+}
+
+/// The last loadable checkpoint is never overwritten.
+#[test]
+fn with_one_usable_slot_the_save_fails_and_keeps_the_checkpoint() {
+    let mut flash = Device::<4, 1>::new(1536, Behaviour { bad: 512..1536, ..Behaviour::default() });
+    let store = Slots::<_, 3>::open(&mut flash, 0..1536).unwrap();
+    let policy = ModelCheckpoint::<2>::every(1).unwrap().with_on_error(OnError::Continue);
+    let mut checkpoint = policy.attach(EpochCompleted, store).unwrap();
+    let mut model = Named::new("m", [0.0_f32; 9]);
+    let mut engine = Engine::new(4);
+    engine.run(&mut model, 0..2, &mut checkpoint, |model, _, _| model[0] += 1.0).unwrap();
+    assert!(checkpoint.last_error().is_some());
+    assert_eq!(checkpoint.load_best(&mut model).unwrap().map(|info| info.step), Some(1));
+}
+
+/// A start that reads an interrupted seal as complete treats the checkpoint as durable. Later starts must agree.
+#[test]
+fn an_unstable_seal_does_not_lose_the_best_checkpoint() {
+    type Small = Flash<1, 256>;
+    // Runs the saves that are left of `scores`, as the firmware of one start does.
+    fn start(flash: &mut Small, scores: &'static [f32]) -> Vec<u32> {
+        let store = Slots::<_, 3>::open(flash, 0..768).unwrap();
+        let policy = ModelCheckpoint::<2>::best_by(|state| scores[state.epoch() as usize - 1]);
+        let mut checkpoint = policy.attach(EpochCompleted, store).unwrap();
+        let mut model = Named::new("m", [0.0_f32; 4]);
+        let mut engine = Engine::new(u32::try_from(scores.len()).unwrap());
+        if engine.resume(&mut model, &mut checkpoint).is_ok() {
+            let _ = engine.run(&mut model, 0..1, &mut checkpoint, |_, _, _| ());
+        }
+        checkpoint.policy().kept().iter().map(|kept| kept.step).collect()
+    }
+    let mut lost = 0;
+    let mut cases = 0;
+    for interruption in [Interruption::Unstable, Interruption::OneUnstable] {
+        for seed in 0..300 {
+            let mut flash = Small::new(768, 0xFF);
+            start(&mut flash, &[0.3]);
+            let before = flash.counts.operations;
+            let mut trial = flash.clone();
+            start(&mut trial, &[0.3, 0.9]);
+            // The last operations of the save write the four bytes of its seal.
+            let last = trial.counts.operations - before;
+            for operation in last - 4..last {
+                let mut flash = flash.clone();
+                flash.cut_power_at(operation, interruption, seed);
+                start(&mut flash, &[0.3, 0.9]);
+                flash.power_on();
+                start(&mut flash, &[0.3, 0.9, 0.5]);
+                let kept = start(&mut flash, &[0.3, 0.9, 0.5, 0.6]);
+                cases += 1;
+                lost += u32::from(!kept.contains(&2));
+            }
+        }
+    }
+    assert_eq!((lost, cases), (0, 2400));
+}
+
+#[test]
+fn a_region_of_another_division_is_refused_until_it_is_erased() {
+    let mut flash = Flash::<4, 256>::new(4096, 0xFF);
+    let store = Slots::<_, 3>::open(&mut flash, 0..1536).unwrap();
+    let mut checkpoint = ModelCheckpoint::<2>::every(1).unwrap().attach(EpochCompleted, store).unwrap();
+    let mut model = Named::new("m", [0.0_f32; 9]);
+    Engine::new(2).run(&mut model, 0..2, &mut checkpoint, |_, _, _| ()).unwrap();
+    drop(checkpoint);
+    let before = flash.image().to_vec();
+    let other = |result: Result<(), RegionError>| assert!(matches!(result, Err(RegionError::OtherLayout { .. })));
+    other(Slots::<_, 2>::open(&mut flash, 0..1536).map(|_| ()));
+    other(Slots::<_, 6>::open(&mut flash, 0..1536).map(|_| ()));
+    other(Slots::<_, 3>::open(&mut flash, 0..3072).map(|_| ()));
+    other(Slots::<_, 3>::open(&mut flash, 512..2048).map(|_| ()));
+    other(Slots::<_, 3>::open(&mut flash, 256..1792).map(|_| ()));
+    assert_eq!(flash.image(), before);
+    Slots::<_, 2>::erase_region(&mut flash, 0..1536).unwrap();
+    let mut store = Slots::<_, 2>::open(&mut flash, 0..1536).unwrap();
+    assert_eq!(store.checkpoint(0), Ok(None));
+}
