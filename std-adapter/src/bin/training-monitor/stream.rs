@@ -9,8 +9,8 @@ use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, SerializeTuple, Serializer};
 use std::convert::Infallible;
 use training_monitor::checkpoint::{
-    Contents, DecodeError, EncodeError, Header, Info, Inspect, ObjectVisitor, Objects, StateDict, TensorVisitor,
-    encode_with, inspect_with, measure,
+    Contents, DecodeError, EncodeError, Header, Info, Inspect, Loader, ObjectVisitor, Objects, RankingRule, Series,
+    StateDict, TensorVisitor, encode_with, inspect_with, measure,
 };
 use training_monitor::run_record::RunRecord;
 use training_monitor_std::Crc32Fast;
@@ -26,6 +26,10 @@ pub struct Stream {
     pub objects: Vec<Object>,
 }
 
+/// A run record with room for every record that a checkpoint can contain: 127 handler states of 127 bytes, each with
+/// four more bytes.
+pub type LargeRecord = RunRecord<[u8; 127 * 131]>;
+
 /// The fields at the start of a stream, before its objects.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct StreamHeader {
@@ -34,9 +38,18 @@ pub struct StreamHeader {
     pub iteration: u32,
     pub score: Option<f32>,
     pub score_name: Option<String>,
+    /// The number of the run that saved the checkpoint; 0 if no engine was used.
+    pub run: u32,
+    /// The name of the series; empty by default.
+    pub series_name: String,
+    pub rule: RankingRule,
+    /// The signature of the model; 0 if it is unknown.
+    pub model: u32,
+    /// The identity of the save; 0 if the checkpoint has one stream.
+    pub save_id: u32,
     /// The state of the engine and of the handlers. `None` if the checkpoint contains no such state, so that a run
     /// cannot resume from it.
-    pub record: Option<RunRecord>,
+    pub record: Option<Box<LargeRecord>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +82,22 @@ impl StreamHeader {
             iteration: self.iteration,
             score: self.score,
             score_name: self.score_name.as_deref(),
+            run: self.run,
+            series: Series { name: &self.series_name, rule: self.rule, model: self.model },
+            save_id: self.save_id,
+        }
+    }
+
+    /// Returns the run record in the form that the encoder needs.
+    pub fn record(&self) -> Option<&RunRecord<[u8]>> {
+        self.record.as_deref().map(|record| record as &RunRecord<[u8]>)
+    }
+
+    /// Returns the name of the ranking rule in tables and in JSON.
+    pub const fn rule_label(&self) -> &'static str {
+        match self.rule {
+            RankingRule::Latest => "latest",
+            RankingRule::Best => "best",
         }
     }
 }
@@ -77,8 +106,17 @@ impl Stream {
     /// Reads one stream at the start of `bytes`. Also returns the bytes after the stream.
     pub fn read(mut bytes: &[u8]) -> Result<(Stream, &[u8]), DecodeError<Infallible>> {
         let mut collector = StreamCollector::default();
+        let mut start = bytes;
         let info = inspect_with::<Crc32Fast, _, _>(&mut bytes, &mut [0; 8192], &mut collector)?;
-        Ok((collector.finish(info), bytes))
+        let mut stream = collector.finish(info);
+        if info.has_run {
+            // `Inspect` only lends the record. A second pass reads it into a record that the stream owns.
+            let mut record = Box::new(LargeRecord::with_capacity());
+            let (mut objects, mut scratch) = (NoObjects, [0; 8192]);
+            Loader::new(&mut objects, &mut scratch).verify::<Crc32Fast, _>(&mut start, Some(&mut *record))?;
+            stream.header.record = Some(record);
+        }
+        Ok((stream, bytes))
     }
 
     /// Reads a stream. Returns an error if other bytes follow the stream.
@@ -96,7 +134,7 @@ impl Stream {
             self.objects.first().filter(|_| !self.object_names.is_empty()).map(|object| object.name.as_str());
         let contents = Contents {
             header: self.header.as_core(),
-            record: self.header.record.as_ref(),
+            record: self.header.record(),
             single_object,
             allow_non_finite: true,
         };
@@ -149,6 +187,7 @@ impl Stream {
         let mut merged = first.clone();
         if !rest.is_empty() {
             merged.object_names.clear();
+            merged.header.save_id = 0;
             merged.objects.extend(rest.iter().flat_map(|stream| stream.objects.iter().cloned()));
         }
         Some(merged)
@@ -176,7 +215,8 @@ impl training_monitor::embedded_io::Write for VecWriter {
 #[derive(Default)]
 struct StreamCollector {
     score_name: Option<String>,
-    record: Option<RunRecord>,
+    series_name: String,
+    rule: RankingRule,
     object_names: Vec<String>,
     objects: Vec<Object>,
     /// The bytes of the last tensor or value that were received so far.
@@ -208,7 +248,12 @@ impl StreamCollector {
             iteration: info.iteration,
             score: info.score,
             score_name: self.score_name,
-            record: self.record,
+            run: info.run,
+            series_name: self.series_name,
+            rule: self.rule,
+            model: info.series.model,
+            save_id: info.save_id,
+            record: None,
         };
         Stream { header, object_names: self.object_names, objects: self.objects }
     }
@@ -219,8 +264,8 @@ impl Inspect for StreamCollector {
         self.score_name = Some(name.to_owned());
     }
 
-    fn run(&mut self, record: &RunRecord) {
-        self.record = Some(record.clone());
+    fn series(&mut self, name: &str, rule: RankingRule) {
+        (self.series_name, self.rule) = (name.to_owned(), rule);
     }
 
     fn object_name(&mut self, name: &str) {
@@ -243,6 +288,15 @@ impl Inspect for StreamCollector {
     fn value(&mut self, object: &str, _: u32) {
         self.finish_item();
         self.objects.push(Object { name: object.to_owned(), content: Content::Value(Vec::new()) });
+    }
+}
+
+/// A model without objects, for reading only the run record of a stream.
+struct NoObjects;
+
+impl Objects for NoObjects {
+    fn objects<V: ObjectVisitor>(&mut self, _: &mut V) -> Result<(), V::Error> {
+        Ok(())
     }
 }
 
