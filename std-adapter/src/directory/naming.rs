@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn lock_names_are_no_checkpoint_names() {
-        for (prefix, lock) in [("", ".lock"), ("p", ".p.lock"), ("a.b", ".a.b.lock"), (".", "..lock")] {
+        for (prefix, lock) in [("", ".lock"), ("p", ".p.lock"), ("a.b", ".a.b.lock"), (".", "...lock")] {
             let naming = Naming { prefix: prefix.into(), extension: "ckpt".into() };
             assert_eq!(naming.lock_name(), lock);
             assert!(Naming::is_lock_name(lock) && naming.classify(lock).is_none());
