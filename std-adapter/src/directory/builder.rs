@@ -5,8 +5,8 @@ use super::error::{DirectoryError, OpenError, Operation};
 use super::file_system::{FileSystem, RealFs};
 use super::location::Location;
 use super::lock::{Access, lock};
-use super::scan::HeldFiles;
 use super::naming::{MAX_FILE_NAME, NameKind, Naming};
+use super::scan::HeldFiles;
 use std::env;
 use std::path::{Path, PathBuf};
 
@@ -88,9 +88,7 @@ impl Builder {
             if !create_dir {
                 return Err(OpenError::NotFound { path: location.dir });
             }
-            fs.create_dir(dir)
-                .map_err(DirectoryError::io(Operation::CreateDir, dir))
-                .map_err(OpenError::Directory)?;
+            fs.create_dir(dir).map_err(DirectoryError::io(Operation::CreateDir, dir)).map_err(OpenError::Directory)?;
         }
         let lock = lock(&location)?;
         if require_empty {

@@ -106,9 +106,9 @@ impl Naming {
 
     /// Returns whether a file called `name` can be a lock file, with any prefix.
     pub(super) fn is_lock_name(name: &str) -> bool {
-        name.strip_prefix('.').and_then(|name| name.strip_suffix(Self::LOCK)).is_some_and(|prefix| {
-            prefix.is_empty() || prefix.ends_with('.')
-        })
+        name.strip_prefix('.')
+            .and_then(|name| name.strip_suffix(Self::LOCK))
+            .is_some_and(|prefix| prefix.is_empty() || prefix.ends_with('.'))
     }
 
     /// Returns the length in bytes of the longest name that a file of the checkpoint can get. `object` is the object in

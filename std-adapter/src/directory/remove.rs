@@ -18,6 +18,14 @@ pub(super) struct PendingRemoval {
 impl<F: FileSystem> Directory<F> {
     /// Removes the checkpoint with this sequence number. A file that no longer exists counts as removed.
     pub(super) fn remove_checkpoint(&mut self, sequence: u32) -> Result<(), DirectoryError> {
+        self.remove_files(sequence)?;
+        // The handler does not repeat a failed removal, because the checkpoint is no longer listed. An error does not
+        // concern the removal of this checkpoint; the next opening of the directory finishes the other removals.
+        let _ = self.finish_removals(|_| true);
+        Ok(())
+    }
+
+    fn remove_files(&mut self, sequence: u32) -> Result<(), DirectoryError> {
         self.finish_removals(|removal| removal.sequence == sequence)?;
         let Some(index) = self.position(sequence) else { return Ok(()) };
         let Some(mut files) = self.checkpoints.get(index).map(|checkpoint| checkpoint.files.clone()) else {
@@ -38,11 +46,7 @@ impl<F: FileSystem> Directory<F> {
             files.retain(|name| *name != tombstone_of);
             self.pending_removals.push(PendingRemoval { sequence, tombstone_of, files });
         }
-        self.finish_removals(|removal| removal.sequence == sequence)?;
-        // The handler does not repeat a failed removal, because the checkpoint is no longer listed. An error does not
-        // concern the removal of this checkpoint; the next opening of the directory finishes the other removals.
-        let _ = self.finish_removals(|_| true);
-        Ok(())
+        self.finish_removals(|removal| removal.sequence == sequence)
     }
 
     /// Finishes all pending removals (begun but not finished) that `select` selects.

@@ -92,6 +92,7 @@ fn run(saves: &[PlannedSave], fault: DiskFault) -> bool {
     }
     let next = PlannedSave { step: 50, ..saves[0] };
     save(&mut directory, next.objects, next.header(100)).unwrap();
+    drop(directory);
     assert!(verify_listed(&mut open(&disk), saves).contains(&100));
     failed
 }

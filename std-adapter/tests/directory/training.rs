@@ -95,6 +95,13 @@ pub struct PlannedSave {
 impl PlannedSave {
     pub fn header(&self, sequence: u32) -> Header<'static> {
         let score_name = self.score.map(|_| "s");
-        Header { step: self.step, sequence, iteration: sequence * 10, score: self.score, score_name, ..Header::default() }
+        Header {
+            step: self.step,
+            sequence,
+            iteration: sequence * 10,
+            score: self.score,
+            score_name,
+            ..Header::default()
+        }
     }
 }

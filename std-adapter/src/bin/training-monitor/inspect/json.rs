@@ -88,7 +88,8 @@ fn checkpoint_json(checkpoint: &Checkpoint, rank: usize) -> Value {
         "values": stream.values().map(value).collect::<Vec<_>>(),
     });
     if let Some(slot) = checkpoint.slot {
-        json["slot"] = json!({ "index": slot.index, "erases": slot.erases, "sealed": slot.is_durable, "seal": slot.seal_label() });
+        json["slot"] =
+            json!({ "index": slot.index, "erases": slot.erases, "sealed": slot.is_durable, "seal": slot.seal_label() });
     }
     if let Some(record) = header.record() {
         let engine = &record.engine;
