@@ -5,9 +5,11 @@
 //! functions `inspect_with` and `encode_with` of the package `training-monitor` read and write the bytes, so this
 //! module does not depend on the format.
 
-use serde::de::{Deserialize, Deserializer, Error};
+use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeTuple, Serializer};
+use std::cell::Cell;
 use std::convert::Infallible;
+use std::fmt;
 use training_monitor::checkpoint::{
     Contents, DecodeError, EncodeError, Header, Info, Inspect, Loader, ObjectVisitor, Objects, RankingRule, Series,
     StateDict, TensorVisitor, encode_with, inspect_with, measure,
@@ -322,7 +324,10 @@ impl Objects for &Stream {
 fn visit_object<V: ObjectVisitor>(object: &Object, visitor: &mut V) -> Result<(), V::Error> {
     match &object.content {
         Content::Tensors(tensors) => visitor.state_dict(&object.name, &mut TensorDict(tensors)),
-        Content::Value(bytes) => visitor.value(&object.name, &mut EncodedValue(bytes)),
+        Content::Value(bytes) => {
+            LEN.set(bytes.len());
+            visitor.value(&object.name, &mut EncodedValue(bytes.clone()))
+        }
     }
 }
 
@@ -334,11 +339,17 @@ impl StateDict for TensorDict<'_> {
     }
 }
 
+thread_local! {
+    /// The length of the [`EncodedValue`] that is being written. The encoder deserializes the value to check that it can
+    /// be loaded again. Neither the stream of the encoder nor the type contains the length.
+    static LEN: Cell<usize> = const { Cell::new(0) };
+}
+
 /// The postcard encoding of a value. The type serializes as a tuple of bytes, because postcard writes the bytes of such
 /// a tuple unchanged.
-struct EncodedValue<'a>(&'a [u8]);
+struct EncodedValue(Vec<u8>);
 
-impl Serialize for EncodedValue<'_> {
+impl Serialize for EncodedValue {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut tuple = serializer.serialize_tuple(self.0.len())?;
         self.0.iter().try_for_each(|byte| tuple.serialize_element(byte))?;
@@ -346,10 +357,27 @@ impl Serialize for EncodedValue<'_> {
     }
 }
 
-/// The method `ObjectVisitor::value` requires the trait `Deserialize`. The encoder only serializes, so this
-/// implementation always fails.
-impl<'de> Deserialize<'de> for EncodedValue<'_> {
-    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Err(D::Error::custom("an encoded value can only be written"))
+impl<'de> Deserialize<'de> for EncodedValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_tuple(LEN.get(), BytesVisitor).map(EncodedValue)
+    }
+}
+
+/// Collects the bytes of an [`EncodedValue`].
+struct BytesVisitor;
+
+impl<'de> Visitor<'de> for BytesVisitor {
+    type Value = Vec<u8>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the bytes of a value")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Vec<u8>, A::Error> {
+        let mut bytes = Vec::new();
+        while let Some(byte) = sequence.next_element()? {
+            bytes.push(byte);
+        }
+        Ok(bytes)
     }
 }

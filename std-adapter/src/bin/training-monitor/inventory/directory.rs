@@ -66,7 +66,9 @@ pub fn read(path: &Path) -> Result<Inventory> {
     }
     inventory.leftovers =
         leftovers.into_iter().map(|(place, (verdict, reason))| Leftover { place, verdict, reason }).collect();
-    if inventory.series.is_empty() && inventory.leftovers.is_empty() {
+    // A training run that has not saved yet leaves only a lock file.
+    let has_lock = || files.keys().any(|name| name.starts_with('.') && name.ends_with(".lock"));
+    if inventory.series.is_empty() && inventory.leftovers.is_empty() && !has_lock() {
         let found = "none of its files is a checkpoint".to_owned();
         return Err(CliError::WrongFile { path: path.to_owned(), expected: "a directory of checkpoints", found });
     }
@@ -267,6 +269,8 @@ fn describe_action(action: &Action, files: &Files) -> Vec<(String, (Verdict, Str
 fn describe_ignored(name: &str, file: &FileContent, ignored: Option<IgnoreReason>) -> (Verdict, String) {
     let stream = match &file.stream {
         Ok(stored) => &stored.stream,
+        // A file with a temporary name was never committed, so no checkpoint is lost.
+        Err((_, reason)) if parse_hidden_name(name).is_some() => return (Verdict::Interrupted, reason.clone()),
         Err(damage) => return damage.clone(),
     };
     if let Some(IgnoreReason::Incomplete { step, missing, .. }) = ignored {
