@@ -8,7 +8,7 @@
 use training_monitor::checkpoint::{Crc32, Encoded, Header, Named};
 use training_monitor::embedded_io::{ErrorKind, ErrorType, Read, Write};
 use training_monitor::event::IterationCompleted;
-use training_monitor::store::{CheckpointMeta, Store, StreamSpec};
+use training_monitor::store::{CheckpointMeta, SeriesId, Store, StreamSpec};
 use training_monitor::{Engine, ModelCheckpoint, StateDict};
 
 #[derive(Clone, Copy)]
@@ -45,8 +45,8 @@ impl Nvram {
         order.into_iter().filter(|bank| self.committed & (1 << bank) != 0)
     }
 
-    fn find(&self, step: u32) -> Option<usize> {
-        self.listed().find(|bank| self.banks[*bank].meta.step == step)
+    fn find(&self, sequence: u32) -> Option<usize> {
+        self.listed().find(|bank| self.banks[*bank].meta.sequence == sequence)
     }
 }
 
@@ -91,11 +91,20 @@ impl Store for Nvram {
     type Reader<'a> = Reader<'a>;
     type Checksum = Crc32;
 
+    // The number of places. A handler that keeps one checkpoint needs two places.
+    const PLACES: u32 = 2;
+
+    // `check` returns the error that `create` would return, but changes nothing. The engine calls it before a run
+    // starts.
+    fn check(&mut self, spec: &StreamSpec<'_>) -> Result<(), ErrorKind> {
+        if spec.len as usize <= self.banks[0].stream.len() { Ok(()) } else { Err(ErrorKind::OutOfMemory) }
+    }
+
     // `create` prepares a free place for a stream of `spec.len` bytes. It must not change any committed checkpoint. The
     // new checkpoint is not listed before its commit.
     fn create(&mut self, spec: &StreamSpec<'_>) -> Result<Writer<'_>, ErrorKind> {
-        let fits = spec.len as usize <= self.banks[0].stream.len();
-        let free = (0..2).find(|bank| fits && !self.listed().any(|listed| listed == *bank));
+        self.check(spec)?;
+        let free = (0..2).find(|bank| !self.listed().any(|listed| listed == *bank));
         self.writing = free.ok_or(ErrorKind::OutOfMemory)?;
         self.write(|medium| medium.banks[medium.writing].len = 0)?;
         Ok(Writer(self))
@@ -103,10 +112,12 @@ impl Store for Nvram {
 
     // `commit` makes the new checkpoint visible with one atomic write, after all other writes. If the power fails
     // before that write, the checkpoint is not listed. If it fails after that write, the checkpoint is complete. An
-    // older checkpoint with the same step number is replaced.
+    // older checkpoint of the same series with the same step number is replaced.
     fn commit(&mut self, header: &Header<'_>, _: &Encoded) -> Result<(), ErrorKind> {
-        let replaced = self.find(header.step).map_or(0, |bank| 1 << bank);
-        self.write(|medium| medium.banks[medium.writing].meta = CheckpointMeta::from(header))?;
+        let new = CheckpointMeta::from(header);
+        let replaced = self.listed().filter(|bank| self.banks[*bank].meta.is_replaced_by(&new));
+        let replaced = replaced.fold(0, |bits, bank| bits | 1 << bank);
+        self.write(|medium| medium.banks[medium.writing].meta = new)?;
         self.write(|medium| medium.committed = medium.committed & !replaced | 1 << medium.writing)
     }
 
@@ -116,23 +127,23 @@ impl Store for Nvram {
         Ok(self.listed().nth(index as usize).map(|bank| self.banks[bank].meta))
     }
 
-    // `stream_count` returns the number of streams of a checkpoint. In this store, the number is 1, or 0 if there is no
-    // such checkpoint.
-    fn stream_count(&mut self, step: u32) -> Result<u32, ErrorKind> {
-        Ok(u32::from(self.find(step).is_some()))
+    // `stream_count` returns the number of streams of a checkpoint, which its sequence number identifies. In this store,
+    // the number is 1, or 0 if there is no such checkpoint.
+    fn stream_count(&mut self, sequence: u32) -> Result<u32, ErrorKind> {
+        Ok(u32::from(self.find(sequence).is_some()))
     }
 
     // `open` returns a reader of the bytes that were written. It need not verify them, because the decoder checks their
     // checksum.
-    fn open(&mut self, step: u32, _: u32) -> Result<Reader<'_>, ErrorKind> {
-        let bank = &self.banks[self.find(step).ok_or(ErrorKind::NotFound)?];
+    fn open(&mut self, sequence: u32, _: u32) -> Result<Reader<'_>, ErrorKind> {
+        let bank = &self.banks[self.find(sequence).ok_or(ErrorKind::NotFound)?];
         Ok(Reader(&bank.stream[..bank.len]))
     }
 
-    // `remove` removes the checkpoint with the given step number and nothing else. A missing checkpoint is not an
+    // `remove` removes the checkpoint with the given sequence number and nothing else. A missing checkpoint is not an
     // error.
-    fn remove(&mut self, step: u32) -> Result<(), ErrorKind> {
-        match self.find(step) {
+    fn remove(&mut self, sequence: u32) -> Result<(), ErrorKind> {
+        match self.find(sequence) {
             Some(bank) => self.write(|medium| medium.committed &= !(1 << bank)),
             None => Ok(()),
         }
@@ -155,7 +166,8 @@ fn run(store: &mut Nvram) -> Result<[f32; 6], Box<dyn core::error::Error>> {
 }
 
 fn main() -> Result<(), Box<dyn core::error::Error>> {
-    let meta = CheckpointMeta { step: 0, sequence: 0, iteration: 0, score: None };
+    let series = SeriesId { rule: 0, model: 0 };
+    let meta = CheckpointMeta { sequence: 0, step: 0, run: 0, iteration: 0, score: None, series };
     for writes_left in 0.. {
         let bank = Bank { meta, len: 0, stream: [0; 256] };
         let mut store = Nvram { banks: [bank; 2], committed: 0, writing: 0, writes_left };

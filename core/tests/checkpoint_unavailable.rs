@@ -1,6 +1,9 @@
 //! Tests of tensors that cannot be loaded. A read-only tensor can be saved but not loaded. A tensor that is not
 //! available can be neither saved nor loaded.
 
+#[macro_use]
+#[path = "common/named_errors.rs"]
+mod named_errors;
 #[path = "common/store_access.rs"]
 mod store_access;
 #[path = "common/streams.rs"]
@@ -61,7 +64,7 @@ fn a_read_only_tensor_is_saved_like_a_mutable_one() {
 #[test]
 fn a_read_only_tensor_with_a_nan_is_not_saved() {
     let mut model = training(ReadOnly { shape: &[1], elements: &[f32::NAN] });
-    assert_eq!(checkpoint::measure(&CONTENTS, &mut model), Err(EncodeError::NonFinite));
+    assert_named_error!(checkpoint::measure(&CONTENTS, &mut model), EncodeError::NonFinite, "embedding");
     let allowed = Contents { allow_non_finite: true, ..CONTENTS };
     assert!(checkpoint::measure(&allowed, &mut model).is_ok());
 }
@@ -71,18 +74,15 @@ fn a_load_into_a_read_only_tensor_is_an_error_and_changes_nothing() {
     let bytes = encode(&CONTENTS, &mut training(PRETRAINED));
     let zeros = [0.0; 6];
     let mut model = blank(ReadOnly { shape: &[2, 3], elements: &zeros });
-    // The items are rng, net.head, net.embedding and net.tail. The read-only tensor is item 2, because items are
-    // counted from 0.
-    assert_eq!(checkpoint::load(&bytes, &mut model, None), Err(DecodeError::ReadOnly { item: 2 }));
+    assert_named_error!(checkpoint::load(&bytes, &mut model, None), DecodeError::ReadOnly, "embedding");
     assert_eq!((model.rng, model.net.head, model.net.tail), (0, [0.0; 2], 0.0));
     // A read-only tensor of another length also gives the error `ReadOnly`, not an error about the length.
     let mut model = blank(ReadOnly { shape: &[1], elements: &zeros[..1] });
-    assert_eq!(checkpoint::load(&bytes, &mut model, None), Err(DecodeError::ReadOnly { item: 2 }));
+    assert_named_error!(checkpoint::load(&bytes, &mut model, None), DecodeError::ReadOnly, "embedding");
     assert_eq!((model.rng, model.net.head, model.net.tail), (0, [0.0; 2], 0.0));
-    // Without the value `rng`, the read-only tensor is item 1.
     let mut nested = Named::new("m", training(PRETRAINED).net);
     let bytes = encode(&CONTENTS, &mut nested);
-    assert_eq!(checkpoint::load(&bytes, &mut nested, None), Err(DecodeError::ReadOnly { item: 1 }));
+    assert_named_error!(checkpoint::load(&bytes, &mut nested, None), DecodeError::ReadOnly, "embedding");
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_read_only_tensor_that_the_checkpoint_does_not_contain_is_missing() {
     }
     let bytes = encode(&CONTENTS, &mut Named::new("net", Head { head: [1.0, 2.0], tail: 3.0 }));
     let mut model = Named::new("net", blank(PRETRAINED).net);
-    assert_eq!(checkpoint::load(&bytes, &mut model, None), Err(DecodeError::Missing { item: 1 }));
+    assert_named_error!(checkpoint::load(&bytes, &mut model, None), DecodeError::Missing, "embedding");
     assert_eq!((model.head, model.tail), ([0.0; 2], 0.0));
 }
 
@@ -175,9 +175,9 @@ fn a_failed_save_of_an_unavailable_tensor_leaves_the_store_unchanged() {
     assert_eq!(checkpoints.save(decision(2), 2, None, &mut model), Err(EncodeError::Unavailable));
     assert_eq!(list_checkpoints(checkpoints.store_mut()).unwrap(), before);
     assert_eq!(checkpoints.policy().latest().map(|latest| latest.step), Some(1));
-    // `run` returns `SaveFailed`. The handler keeps the cause: one tensor is not available.
+    // The run does not start, because no save can succeed. The handler keeps the cause: one tensor is not available.
     let result = Engine::new(1).run(&mut model, 0..3, &mut checkpoints, |_, batch, _| batch);
-    assert_eq!(result, Err(RunError::SaveFailed));
+    assert_eq!(result, Err(RunError::Start(EncodeError::Unavailable)));
     assert_eq!(checkpoints.last_error(), Some(&EncodeError::Unavailable));
 }
 

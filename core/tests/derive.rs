@@ -1,6 +1,9 @@
 //! Tests of the derive macros `StateDict` and `Objects`. A derived implementation and an implementation written by hand
 //! must save the same bytes.
 
+#[macro_use]
+#[path = "common/named_errors.rs"]
+mod named_errors;
 #[path = "common/streams.rs"]
 mod streams;
 
@@ -278,5 +281,5 @@ fn a_derived_name_longer_than_32_bytes_is_rejected() {
     assert_eq!("module.a_name_of_exactly_24_byte".len(), checkpoint::MAX_NAME);
     assert!(checkpoint::measure(&CONTENTS, &mut Named::new("m", Fits { module: inner() })).is_ok());
     let too_long = checkpoint::measure(&CONTENTS, &mut Named::new("m", TooLong { modules: inner() }));
-    assert_eq!(too_long, Err(EncodeError::Name));
+    assert_named_error!(too_long, EncodeError::Name, "");
 }

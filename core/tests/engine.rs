@@ -334,7 +334,7 @@ impl Handler<Log, u32> for Saver {
             state.request_action();
         }
     }
-    fn perform(&mut self, log: &mut Log, _: &mut State<u32>, _: &RunRecord) -> bool {
+    fn perform(&mut self, log: &mut Log, _: &mut State<u32>, _: &RunRecord<[u8]>) -> bool {
         log.push("act".into());
         core::mem::take(&mut self.0)
     }

@@ -7,7 +7,7 @@ mod record_fixtures;
 use record_fixtures::record_fixture;
 use training_monitor::engine::Phase;
 use training_monitor::event::IterationCompleted;
-use training_monitor::run_record::{HandlerKind, HandlerStates, Persist, RestoreError, RunRecord};
+use training_monitor::run_record::{HandlerKind, HandlerStates, Persist, RestoreError, ResumePoint, RunRecord};
 use training_monitor::{EarlyStopping, Engine, Event, Handler, State, StopReason, Timer, UserEvent, on};
 
 type Log = Vec<Event>;
@@ -54,10 +54,12 @@ fn a_run_restored_at_the_end_of_an_epoch_completes_it() {
     let mut engine = restored(&record_fixture(Phase::BetweenIterations, 3, 3, 3));
     assert_eq!(engine.begin_iteration(&mut log, &mut Recorder), Ok(true));
     assert_eq!(log, [Event::EpochCompleted, Event::EpochStarted, Event::IterationStarted]);
+    // The epoch of the record is shorter than its completed iterations, because its length has changed. The epoch ends.
     for (offset, epoch_length) in [(4, 3), (3, 1)] {
-        let record = record_fixture(Phase::BetweenIterations, offset, offset, epoch_length);
-        let refused = Engine::<u32>::new(2).restore::<Log, _>(&record, &mut ());
-        assert_eq!(refused, Err(RestoreError::Engine));
+        let mut log = Log::new();
+        let mut engine = restored(&record_fixture(Phase::BetweenIterations, offset, offset, epoch_length));
+        assert_eq!(engine.begin_iteration(&mut log, &mut Recorder), Ok(true));
+        assert_eq!(log, [Event::EpochCompleted, Event::EpochStarted, Event::IterationStarted]);
     }
     let mut record = record_fixture(Phase::BetweenIterations, 3, 3, 3);
     record.engine.iteration = 2;
@@ -129,7 +131,7 @@ impl Handler<Log, u32> for ActionCounter {
             state.request_action();
         }
     }
-    fn perform(&mut self, _: &mut Log, _: &mut State<u32>, _: &RunRecord) -> bool {
+    fn perform(&mut self, _: &mut Log, _: &mut State<u32>, _: &RunRecord<[u8]>) -> bool {
         self.actions += 1;
         false
     }
@@ -180,8 +182,11 @@ fn the_provided_methods_of_a_handler_save_and_load_nothing() {
     assert!(!log.contains(&Event::SavedCheckpoint));
     assert_eq!(engine.record::<Log, _>(&mut Minimal).unwrap().handlers().count(), 0);
     let (minimal, mut record): (&mut dyn Handler<Log, u32>, _) = (&mut Minimal, RunRecord::new());
-    assert!(!minimal.load_checkpoint(1, &mut log) && !minimal.verify_checkpoint(1, &mut log, &mut record));
-    assert_eq!(minimal.newest_checkpoint(None), None);
+    let point = ResumePoint { run: 1, iteration: 1 };
+    assert_eq!(minimal.load_checkpoint(point, &mut log), Ok(false));
+    assert_eq!(minimal.verify_checkpoint(point, &mut log, &mut record), Ok(false));
+    assert_eq!(minimal.newest_checkpoint(None), Ok(None));
+    assert_eq!((minimal.damaged_checkpoints(), minimal.save_error()), (0, None));
 }
 
 #[test]
@@ -201,15 +206,21 @@ fn resume_takes_the_newest_readable_checkpoint_and_counts_the_skipped_ones() {
     struct Medium(u32);
     impl Handler<Log, u32> for Medium {
         fn on_event(&mut self, _: Event, _: &mut Log, _: &mut State<u32>) {}
-        fn newest_checkpoint(&mut self, below: Option<u32>) -> Option<u32> {
-            [9, 6, 3].into_iter().find(|iteration| below.is_none_or(|below| *iteration < below))
+        fn newest_checkpoint(&mut self, below: Option<ResumePoint>) -> Result<Option<ResumePoint>, RestoreError> {
+            let points = [9, 6, 3].map(|iteration| ResumePoint { run: 0, iteration });
+            Ok(points.into_iter().find(|point| below.is_none_or(|below| *point < below)))
         }
-        fn verify_checkpoint(&mut self, iteration: u32, _: &mut Log, record: &mut RunRecord) -> bool {
-            *record = record_fixture(Phase::BetweenIterations, 3, 3, 3);
-            iteration <= self.0
+        fn verify_checkpoint(
+            &mut self,
+            point: ResumePoint,
+            _: &mut Log,
+            record: &mut RunRecord<[u8]>,
+        ) -> Result<bool, RestoreError> {
+            record.engine = record_fixture(Phase::BetweenIterations, 3, point.iteration, 3).engine;
+            Ok(point.iteration <= self.0)
         }
-        fn load_checkpoint(&mut self, _: u32, _: &mut Log) -> bool {
-            true
+        fn load_checkpoint(&mut self, _: ResumePoint, _: &mut Log) -> Result<bool, RestoreError> {
+            Ok(true)
         }
     }
     let resume = |newest_readable| Engine::<u32>::new(2).resume(&mut Log::new(), &mut Medium(newest_readable));
@@ -242,9 +253,9 @@ fn a_record_accepts_a_state_up_to_the_last_byte_of_its_capacity() {
             self.1 = Some(state);
         }
     }
-    // A run record can hold 128 bytes of handler states. Three of them store the kind of the handler, the length of its
-    // state, and the length of the list.
-    for (len, fits) in [(0, true), (100, true), (125, true), (126, false), (127, false), (300, false)] {
+    // A run record can hold 128 bytes of handler states. Five of them store the kind of the handler, its tag, the length
+    // of its state, and the length of the list.
+    for (len, fits) in [(0, true), (100, true), (123, true), (124, false), (127, false), (300, false)] {
         let mut engine = Engine::<u32>::new(1);
         let record = engine.record::<Log, _>(&mut Stateful(len, None));
         assert_eq!(record.is_ok(), fits, "{len}");

@@ -4,7 +4,8 @@
 mod record_fixtures;
 
 use record_fixtures::record_fixture;
-use training_monitor::checkpoint::Named;
+use training_monitor::checkpoint::{EncodeError, Named};
+use training_monitor::embedded_io::ErrorKind;
 use training_monitor::engine::{IterBatches, Phase};
 use training_monitor::event::{IterationCompleted, IterationStarted};
 use training_monitor::handlers::model_checkpoint::OnError;
@@ -149,6 +150,9 @@ fn failing(filter: impl EventFilter, on_error: OnError) -> impl Handler<Model, u
     ModelCheckpoint::<1>::every(1).unwrap().with_on_error(on_error).attach(filter, store).unwrap()
 }
 
+/// The error of a run after a failed save of the handler [`failing`].
+const SAVE_FAILED: RunError = RunError::SaveFailed(EncodeError::Io(ErrorKind::Other));
+
 #[test]
 fn begin_iteration_returns_save_failed_after_a_failed_save() {
     let mut model = Named::new("m", [1.0, 2.0]);
@@ -159,7 +163,7 @@ fn begin_iteration_returns_save_failed_after_a_failed_save() {
     let outcome = Outcome { reason: StopReason::SaveFailed, epoch: 1, iteration: 1 };
     // A failed save ends the run. Every later call of `begin_iteration` returns the error again.
     for _ in 0..3 {
-        assert_eq!(engine.begin_iteration(&mut model, &mut handler), Err(RunError::SaveFailed));
+        assert_eq!(engine.begin_iteration(&mut model, &mut handler), Err(SAVE_FAILED));
         assert_eq!(engine.outcome(), Some(outcome));
     }
     // `restart` begins a new run, which does not keep the error of the failed save.
@@ -172,7 +176,7 @@ fn begin_iteration_returns_the_error_of_a_save_that_it_performs() {
     let mut model = Named::new("m", [1.0, 2.0]);
     let mut engine = Engine::<u32>::new(2).with_epoch_length(3);
     let result = engine.begin_iteration(&mut model, &mut failing(IterationStarted, OnError::Stop));
-    assert_eq!(result, Err(RunError::SaveFailed));
+    assert_eq!(result, Err(SAVE_FAILED));
     let outcome = Outcome { reason: StopReason::SaveFailed, epoch: 1, iteration: 1 };
     assert_eq!(engine.outcome(), Some(outcome));
 }

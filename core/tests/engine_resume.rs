@@ -2,9 +2,12 @@
 //! and resumed from the run record of that moment. The log of the resumed run must be the rest of the uninterrupted
 //! log.
 
+#[path = "common/record_fixtures.rs"]
+mod record_fixtures;
 #[path = "common/script.rs"]
 mod script;
 
+use record_fixtures::copy_record;
 use script::{Entry, Log, Recorder, Script, ScriptHandler};
 use training_monitor::event::{Completed, EpochCompleted, EpochStarted, IterationCompleted, IterationStarted};
 use training_monitor::run_record::RunRecord;
@@ -23,8 +26,8 @@ impl Handler<Log, u32> for RecordTaker {
     fn on_event(&mut self, _: Event, _: &mut Log, state: &mut State<u32>) {
         state.request_action();
     }
-    fn perform(&mut self, log: &mut Log, _: &mut State<u32>, record: &RunRecord) -> bool {
-        self.records.push((log.len(), record.clone()));
+    fn perform(&mut self, log: &mut Log, _: &mut State<u32>, record: &RunRecord<[u8]>) -> bool {
+        self.records.push((log.len(), copy_record(record)));
         // The result is false because no checkpoint is saved. The engine then does not fire SavedCheckpoint.
         false
     }

@@ -6,7 +6,9 @@ use std::error::Error;
 use std::fmt::{Debug, Display};
 use training_monitor::ConfigError;
 use training_monitor::RunError;
-use training_monitor::checkpoint::{DecodeError, EncodeError, TensorUnavailable};
+use training_monitor::checkpoint::{
+    self, Contents, DecodeError, EncodeError, ItemName, Named, StateDict, TensorUnavailable, TensorVisitor,
+};
 use training_monitor::embedded_io::{Error as _, ErrorKind};
 use training_monitor::embedded_storage::nor_flash::{NorFlashError, NorFlashErrorKind};
 use training_monitor::handlers::model_checkpoint::{CheckpointEvent, SaveDecision};
@@ -25,6 +27,20 @@ impl Display for Cause {
 }
 impl Error for Cause {}
 
+/// Returns the name `layer.weight` as a part of an error.
+fn name() -> ItemName {
+    struct Layer;
+    impl StateDict for Layer {
+        fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+            visitor.tensor("layer.weight", &mut [f32::NAN])
+        }
+    }
+    match checkpoint::measure(&Contents::new(1), &mut Named::new("m", Layer)) {
+        Err(EncodeError::NonFinite { name }) => name,
+        other => panic!("{other:?}"),
+    }
+}
+
 /// Checks that the texts of all errors differ, have more than 8 bytes and do not end with a full stop.
 fn assert_distinct_texts<E: Display + Debug>(errors: &[E]) {
     let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -42,18 +58,22 @@ fn assert_text_contains<E: Display + Debug>(error: E, parts: &[&str]) {
 #[test]
 fn all_error_texts_differ() {
     use EncodeError as Encode;
+    let name = name();
     let encode = [
         Encode::Io(Cause),
         Encode::WriteZero,
         Encode::NoObjects,
-        Encode::Name,
-        Encode::Shape,
+        Encode::Name { name },
+        Encode::Duplicate { name },
+        Encode::Shape { name },
         Encode::TooManyItems,
         Encode::TooLong,
-        Encode::NonFinite,
-        Encode::Value,
+        Encode::NonFinite { name },
+        Encode::Value { name },
         Encode::Unavailable,
-        Encode::RunRecordFull,
+        Encode::RunRecordFull(RunRecordFull { required: 129, capacity: 128 }),
+        Encode::TooFewPlaces { n_saved: 3, places: 3 },
+        Encode::BetterExists,
     ];
     assert_distinct_texts(&encode);
     assert_distinct_texts(&[
@@ -63,26 +83,30 @@ fn all_error_texts_differ() {
         DecodeError::Version { found: 77 },
         DecodeError::Malformed,
         DecodeError::Checksum,
-        DecodeError::Length { item: 1, expected: 2, found: 3 },
-        DecodeError::Missing { item: 1 },
-        DecodeError::ValueTooLarge,
-        DecodeError::ReadOnly { item: 1 },
+        DecodeError::Rank { name, expected: 2, found: 3 },
+        DecodeError::Shape { name, dimension: 1, expected: 2, found: 3 },
+        DecodeError::Missing { name },
+        DecodeError::ValueTooLarge { name },
+        DecodeError::ReadOnly { name },
         DecodeError::Unavailable,
+        DecodeError::Newer,
     ]);
     assert_distinct_texts(&[
         RunError::Step(Cause),
         RunError::NoData,
         RunError::DataExhausted { epoch: 1, iteration: 2 },
-        RunError::SaveFailed,
+        RunError::Start(EncodeError::NoObjects),
+        RunError::SaveFailed(EncodeError::NoObjects),
         RunError::IterationNotEnded,
     ]);
-    let (kind, found) = (HandlerKind::TIMER, HandlerKind::user(1));
+    let kind = HandlerKind::TIMER;
     assert_distinct_texts(&[
         RestoreError::Missing { kind },
-        RestoreError::OtherHandler { expected: kind, found },
         RestoreError::Malformed { kind },
         RestoreError::Unclaimed { kind },
         RestoreError::Engine,
+        RestoreError::RecordTooLong { capacity: 128 },
+        RestoreError::ListFailed,
         RestoreError::NoneLoadable { skipped: 1 },
         RestoreError::BecameUnreadable { iteration: 1 },
     ]);
@@ -93,6 +117,7 @@ fn all_error_texts_differ() {
         ConfigError::CheckSchedule,
         ConfigError::SaveInterval,
         ConfigError::ScoreName,
+        ConfigError::SeriesName,
         ConfigError::NSaved { n_saved: 1, table: 2 },
     ]);
     assert_distinct_texts(&[
@@ -101,6 +126,8 @@ fn all_error_texts_differ() {
         RegionError::OutOfBounds { capacity: 1 },
         RegionError::NotAligned { erase: 1, slots: 2 },
         RegionError::TooSmall { slot: 1 },
+        RegionError::TooLarge { slot: 1, slots: 2 },
+        RegionError::OtherLayout { address: 1, slot: 2, index: 3 },
     ]);
     assert_distinct_texts(&[
         SlotsError::Flash(Cause),
@@ -112,7 +139,7 @@ fn all_error_texts_differ() {
     ]);
     assert_distinct_texts(&[RamError::TooLong, RamError::Full, RamError::NotFound]);
     assert_distinct_texts(&[TensorUnavailable]);
-    assert_distinct_texts(&[RunRecordFull]);
+    assert_distinct_texts(&[RunRecordFull { required: 129, capacity: 128 }]);
     assert_distinct_texts(&[EventQueueFull]);
 }
 
@@ -120,10 +147,24 @@ fn all_error_texts_differ() {
 fn an_error_text_contains_the_numbers_of_the_error() {
     assert_text_contains(EncodeError::Io(Cause), &["the cause"]);
     assert_text_contains(DecodeError::Io(Cause), &["the cause"]);
-    assert_text_contains(DecodeError::<Cause>::Version { found: 77 }, &["77", "version 1"]);
-    assert_text_contains(DecodeError::<Cause>::Length { item: 11, expected: 12, found: 13 }, &["11", "12", "13"]);
-    assert_text_contains(DecodeError::<Cause>::Missing { item: 11 }, &["11"]);
-    assert_text_contains(DecodeError::<Cause>::ReadOnly { item: 14 }, &["14"]);
+    assert_text_contains(DecodeError::<Cause>::Version { found: 77 }, &["77", "version 2"]);
+    let name = name();
+    let parts = &["`layer.weight`", "12", "13"];
+    assert_text_contains(DecodeError::<Cause>::Rank { name, expected: 12, found: 13 }, parts);
+    assert_text_contains(DecodeError::<Cause>::Shape { name, dimension: 11, expected: 12, found: 13 }, parts);
+    assert_text_contains(DecodeError::<Cause>::Shape { name, dimension: 11, expected: 12, found: 13 }, &["11"]);
+    let named = [DecodeError::<Cause>::Missing { name }, DecodeError::ValueTooLarge { name }, DecodeError::ReadOnly { name }];
+    named.into_iter().for_each(|error| assert_text_contains(error, &["`layer.weight`"]));
+    let named = [
+        EncodeError::<Cause>::Name { name },
+        EncodeError::Duplicate { name },
+        EncodeError::Shape { name },
+        EncodeError::NonFinite { name },
+        EncodeError::Value { name },
+    ];
+    named.into_iter().for_each(|error| assert_text_contains(error, &["`layer.weight`"]));
+    assert_text_contains(RunError::<Cause>::Start(EncodeError::Name { name }), &["`layer.weight`"]);
+    assert_text_contains(RunError::<Cause>::SaveFailed(EncodeError::Name { name }), &["`layer.weight`"]);
     assert_text_contains(RunError::Step(Cause), &["the cause"]);
     assert_text_contains(RunError::<Cause>::DataExhausted { epoch: 21, iteration: 22 }, &["21", "22"]);
     assert_text_contains(RestoreError::NoneLoadable { skipped: 36 }, &["36"]);
@@ -133,17 +174,21 @@ fn an_error_text_contains_the_numbers_of_the_error() {
     assert_text_contains(RegionError::OutOfBounds { capacity: 54 }, &["54"]);
     assert_text_contains(RegionError::NotAligned { erase: 55, slots: 56 }, &["55", "56"]);
     assert_text_contains(RegionError::TooSmall { slot: 57 }, &["57"]);
+    assert_text_contains(RegionError::TooLarge { slot: 58, slots: 59 }, &["58", "59"]);
+    assert_text_contains(RegionError::OtherLayout { address: 0x1000, slot: 512, index: 3 }, &["0x1000", "512", "slot 3"]);
     assert_text_contains(SlotsError::Flash(Cause), &["Cause"]);
     assert_text_contains(SlotsError::<Cause>::TooLong { len: 61, max: 62 }, &["61", "62"]);
-    assert_text_contains(RunRecordFull, &["128"]);
+    assert_text_contains(EncodeError::<Cause>::TooFewPlaces { n_saved: 15, places: 14 }, &["15", "14"]);
+    let full = RunRecordFull { required: 139, capacity: 138 };
+    assert_text_contains(full, &["139", "138"]);
+    assert_text_contains(EncodeError::<Cause>::RunRecordFull(full), &["139", "138"]);
+    assert_text_contains(RestoreError::RecordTooLong { capacity: 138 }, &["138"]);
 }
 
 #[test]
 fn a_restore_error_names_the_handlers() {
-    let (stopping, timer) = (HandlerKind::EARLY_STOPPING, HandlerKind::TIMER);
+    let stopping = HandlerKind::EARLY_STOPPING;
     assert_text_contains(RestoreError::Missing { kind: stopping }, &["EarlyStopping"]);
-    let other = RestoreError::OtherHandler { expected: stopping, found: timer };
-    assert_text_contains(other, &["state for Timer", "program has EarlyStopping"]);
     assert_text_contains(RestoreError::Malformed { kind: HandlerKind::KEEP_METRICS }, &["KeepMetrics"]);
     assert_text_contains(RestoreError::Unclaimed { kind: HandlerKind::user(35) }, &["user-defined handler 35"]);
 }
@@ -175,7 +220,7 @@ fn source_returns_the_cause() {
     assert_eq!(source(EncodeError::Io(Cause)), expected);
     assert_eq!(source(DecodeError::Io(Cause)), expected);
     assert_eq!(source(RunError::Step(Cause)), expected);
-    assert_eq!(source(EncodeError::<Cause>::NonFinite), None);
+    assert_eq!(source(EncodeError::<Cause>::NonFinite { name: name() }), None);
     assert_eq!(source(DecodeError::<Cause>::Malformed), None);
     assert_eq!(source(RunError::<Cause>::NoData), None);
 }

@@ -1,9 +1,13 @@
 //! Tests of the handlers `KeepOutput` and `KeepMetrics`, which restore the output and the metrics of `State` after a
 //! restart.
 
+#[path = "common/record_fixtures.rs"]
+mod record_fixtures;
+
+use record_fixtures::copy_record;
 use training_monitor::event::EpochCompleted;
 use training_monitor::handlers::keep::{KeepMetrics, KeepOutput};
-use training_monitor::run_record::{HandlerKind, RestoreError, RunRecord, RunRecordFull};
+use training_monitor::run_record::{CAPACITY, HandlerKind, RestoreError, RunRecord, RunRecordFull};
 use training_monitor::{Engine, Event, Handler, State, on};
 
 /// The metrics of the run: the last completed epoch, and the output of its last iteration.
@@ -23,8 +27,8 @@ impl Handler<Log, f32, Metrics> for RecordTaker {
         log.push((event, state.iteration(), state.output, state.metrics));
         state.request_action();
     }
-    fn perform(&mut self, log: &mut Log, _: &mut State<f32, Metrics>, record: &RunRecord) -> bool {
-        self.records.push((log.len(), record.clone()));
+    fn perform(&mut self, log: &mut Log, _: &mut State<f32, Metrics>, record: &RunRecord<[u8]>) -> bool {
+        self.records.push((log.len(), copy_record(record)));
         false
     }
 }
@@ -78,15 +82,14 @@ fn a_run_resumed_without_keep_handlers_differs() {
 #[test]
 fn metrics_that_are_too_large_or_of_another_type_are_rejected() {
     let mut large = Engine::<u8, ([u64; 16], [u64; 16])>::with_metrics(1, ([u64::MAX; 16], [0; 16]));
-    assert_eq!(large.record::<(), _>(&mut KeepMetrics).err(), Some(RunRecordFull));
+    assert_eq!(large.record::<(), _>(&mut KeepMetrics).err(), Some(RunRecordFull { required: 166, capacity: CAPACITY }));
     large.state_mut().metrics = ([0; 16], [0; 16]);
     let record = large.record::<(), _>(&mut KeepMetrics).unwrap();
 
     let mut other = Engine::<u8, bool>::with_metrics(1, true);
     let malformed = Err(RestoreError::Malformed { kind: HandlerKind::KEEP_METRICS });
     assert_eq!(other.restore::<(), _>(&record, &mut KeepMetrics), malformed);
-    let other_handler =
-        RestoreError::OtherHandler { expected: HandlerKind::KEEP_OUTPUT, found: HandlerKind::KEEP_METRICS };
-    assert_eq!(other.restore::<(), _>(&record, &mut KeepOutput), Err(other_handler));
+    let missing = RestoreError::Missing { kind: HandlerKind::KEEP_OUTPUT };
+    assert_eq!(other.restore::<(), _>(&record, &mut KeepOutput), Err(missing));
     assert!(other.state().metrics && other.state().output.is_none());
 }

@@ -4,7 +4,7 @@
 use training_monitor::checkpoint::Named;
 use training_monitor::engine::Evaluator;
 use training_monitor::event::{Completed, EpochCompleted, EpochStarted, IterationCompleted, IterationStarted};
-use training_monitor::run_record::{HandlerKind, RunRecord};
+use training_monitor::run_record::{HandlerKind, ResumePoint, RunRecord};
 use training_monitor::store::ram::Ram;
 use training_monitor::{EarlyStopping, Engine, Handler, ModelCheckpoint, State, StopReason, TerminateOnNan, Timer};
 
@@ -40,11 +40,11 @@ fn guard() -> impl Handler<Model, f32> {
     guard.attach(IterationCompleted, |model: &Model, _| &model.object)
 }
 
-/// The kind number and the state of each handler in a run record, sorted by kind.
-type States = Vec<(u8, Vec<u8>)>;
+/// The kind number, the tag and the state of each handler in a run record, sorted by kind.
+type States = Vec<(u8, u16, Vec<u8>)>;
 
 fn states(record: &RunRecord) -> States {
-    let mut states: States = record.handlers().map(|(kind, state)| (kind.code(), state.to_vec())).collect();
+    let mut states: States = record.handlers().map(|(kind, tag, state)| (kind.code(), tag, state.to_vec())).collect();
     states.sort();
     states
 }
@@ -62,12 +62,13 @@ fn states_in_checkpoint(mut handlers: impl Handler<Model, f32>) -> States {
     }
     let current = engine.record(&mut handlers).expect("the record is large enough");
     let mut saved = RunRecord::new();
-    assert!(handlers.verify_checkpoint(5, &mut model, &mut saved), "a checkpoint of iteration 5");
+    let point = ResumePoint { run: 1, iteration: 5 };
+    assert_eq!(handlers.verify_checkpoint(point, &mut model, &mut saved), Ok(true), "a checkpoint of iteration 5");
     assert_eq!(saved.engine, current.engine);
     // The comparison of saved and current states leaves out the checkpoint handler. Its saved state differs, because it
     // was written while the save was pending.
     let others = |record| {
-        states(record).into_iter().filter(|(id, _)| *id != HandlerKind::MODEL_CHECKPOINT.code()).collect::<States>()
+        states(record).into_iter().filter(|(id, ..)| *id != HandlerKind::MODEL_CHECKPOINT.code()).collect::<States>()
     };
     assert_eq!(others(&saved), others(&current));
     states(&saved)
@@ -78,13 +79,13 @@ fn a_checkpoint_contains_the_state_of_handlers_after_it() {
     let first = states_in_checkpoint((checkpoint(), stopping(), guard(), timer()));
     assert_eq!(first, states_in_checkpoint((timer(), stopping(), guard(), checkpoint())));
     assert_eq!(first, states_in_checkpoint((guard(), (checkpoint(), Some(timer())), [stopping()])));
-    let kinds: Vec<u8> = first.iter().map(|(kind, _)| *kind).collect();
+    let kinds: Vec<u8> = first.iter().map(|(kind, ..)| *kind).collect();
     let (stopping, timer) = (HandlerKind::EARLY_STOPPING, HandlerKind::TIMER);
     let (checkpoint, guard) = (HandlerKind::MODEL_CHECKPOINT, HandlerKind::TERMINATE_ON_NAN);
     assert_eq!(kinds, [stopping, timer, checkpoint, guard].map(HandlerKind::code));
     // The last two scores are no improvement, so the counter is 2. If the engine saved before it dispatched the event
     // to early stopping, the counter would be 1.
-    assert_eq!(first[0].1[0], 2);
+    assert_eq!(first[0].2[0], 2);
 }
 
 /// The run record of the trainer contains the state of the evaluator's early stopping. A resumed trainer therefore

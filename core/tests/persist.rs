@@ -67,8 +67,8 @@ fn record_of_three() -> RunRecord {
 #[test]
 fn the_state_of_a_user_defined_handler_is_restored() {
     let record = record_of_three();
-    let states: Vec<_> = record.handlers().map(|(kind, state)| (kind, state.to_vec())).collect();
-    assert_eq!(states, [1, 2, 3].map(|number| (HandlerKind::user(number), vec![5])));
+    let states: Vec<_> = record.handlers().map(|(kind, tag, state)| (kind, tag, state.to_vec())).collect();
+    assert_eq!(states, [1, 2, 3].map(|number| (HandlerKind::user(number), 0, vec![5])));
     let mut engine = Engine::<f32>::new(2);
     let mut handlers = (Counter::<1>::default(), [Counter::<2>::default()], Some(Counter::<3>::default()));
     engine.restore::<(), _>(&record, &mut handlers).unwrap();
@@ -144,28 +144,69 @@ fn a_malformed_state_at_any_position_changes_no_handler() {
 
 #[test]
 fn another_handler_at_any_position_changes_no_handler() {
-    let other = |expected, found| RestoreError::OtherHandler {
-        expected: HandlerKind::user(expected),
-        found: HandlerKind::user(found),
-    };
-    assert_eq!(failed_restore!(counter::<9>(), counter::<2>(), counter::<3>()), other(9, 1));
-    assert_eq!(failed_restore!(counter::<1>(), counter::<9>(), counter::<3>()), other(9, 2));
-    assert_eq!(failed_restore!(counter::<1>(), counter::<2>(), counter::<9>()), other(9, 3));
-    // The handlers 2 and 3 have swapped places. `restore` requires the order of the record, so it returns an error.
-    assert_eq!(failed_restore!(counter::<1>(), counter::<3>(), counter::<2>()), other(3, 2));
+    let missing = RestoreError::Missing { kind: HandlerKind::user(9) };
+    assert_eq!(failed_restore!(counter::<9>(), counter::<2>(), counter::<3>()), missing);
+    assert_eq!(failed_restore!(counter::<1>(), counter::<9>(), counter::<3>()), missing);
+    assert_eq!(failed_restore!(counter::<1>(), counter::<2>(), counter::<9>()), missing);
+}
+
+#[test]
+fn the_order_of_the_handlers_does_not_matter() {
+    /// A counter whose tag is its first field.
+    struct Tagged(u16, Counter<5>);
+    impl Handler<(), f32> for Tagged {
+        fn on_event(&mut self, event: Event, (): &mut (), state: &mut State<f32>) {
+            self.1.on_event(event, &mut (), state);
+        }
+        fn persist(&mut self, _: &mut State<f32>, states: &mut HandlerStates<'_>) {
+            states.visit(self);
+        }
+    }
+    impl Persist for Tagged {
+        const KIND: HandlerKind = HandlerKind::user(5);
+        type State = u32;
+        fn tag(&self) -> u16 {
+            self.0
+        }
+        fn save(&mut self) -> u32 {
+            self.1.count
+        }
+        fn restore(&mut self, count: u32) {
+            self.1.count = count;
+        }
+    }
+    let tagged = |tag, count| Tagged(tag, Counter { count, restores: 0 });
+    let mut saved = (tagged(0x1234, 1), counter::<2>(), tagged(0xABCD, 2), tagged(7, 3));
+    let mut engine = Engine::<f32>::new(1);
+    let record = engine.record::<(), _>(&mut saved).unwrap();
+    let tags: Vec<_> = record.handlers().map(|(_, tag, _)| tag).collect();
+    assert_eq!(tags, [0x1234, 0, 0xABCD, 7]);
+
+    let mut reordered = (tagged(7, 0), tagged(0xABCD, 0), tagged(0x1234, 0), counter::<2>());
+    engine.restore::<(), _>(&record, &mut reordered).unwrap();
+    assert_eq!((reordered.0.1.count, reordered.1.1.count, reordered.2.1.count, reordered.3.restores), (3, 2, 1, 1));
+    // The tag of one handler has changed. It receives the state that no other handler claims, at any position.
+    let mut changed = (tagged(9, 0), tagged(0x1234, 0), counter::<2>(), tagged(7, 0));
+    engine.restore::<(), _>(&record, &mut changed).unwrap();
+    assert_eq!((changed.0.1.count, changed.1.1.count, changed.3.1.count), (2, 1, 3));
+    // Several tags have changed. Their handlers receive the remaining states in the order of the record.
+    let mut changed = (tagged(9, 0), tagged(10, 0), counter::<2>(), tagged(0x1234, 0));
+    engine.restore::<(), _>(&record, &mut changed).unwrap();
+    assert_eq!((changed.0.1.count, changed.1.1.count, changed.3.1.count), (2, 3, 1));
 }
 
 #[test]
 fn a_missing_or_an_additional_handler_at_any_position_changes_no_handler() {
-    let (user, other) = (HandlerKind::user, |expected, found| RestoreError::OtherHandler { expected, found });
-    assert_eq!(failed_restore!(counter::<2>(), counter::<3>()), other(user(2), user(1)));
-    assert_eq!(failed_restore!(counter::<1>(), counter::<3>()), other(user(3), user(2)));
-    assert_eq!(failed_restore!(counter::<1>(), counter::<2>()), RestoreError::Unclaimed { kind: user(3) });
+    let unclaimed = |number| RestoreError::Unclaimed { kind: HandlerKind::user(number) };
+    assert_eq!(failed_restore!(counter::<2>(), counter::<3>()), unclaimed(1));
+    assert_eq!(failed_restore!(counter::<1>(), counter::<3>()), unclaimed(2));
+    assert_eq!(failed_restore!(counter::<1>(), counter::<2>()), unclaimed(3));
+    let missing = RestoreError::Missing { kind: HandlerKind::user(4) };
     let (a, b, c, d) = (counter::<1>(), counter::<2>(), counter::<3>(), counter::<4>());
-    assert_eq!(failed_restore!(d, a, b, c), other(user(4), user(1)));
-    assert_eq!(failed_restore!(a, d, b, c), other(user(4), user(2)));
-    assert_eq!(failed_restore!(a, b, d, c), other(user(4), user(3)));
-    assert_eq!(failed_restore!(a, b, c, d), RestoreError::Missing { kind: user(4) });
+    assert_eq!(failed_restore!(d, a, b, c), missing);
+    assert_eq!(failed_restore!(a, d, b, c), missing);
+    assert_eq!(failed_restore!(a, b, d, c), missing);
+    assert_eq!(failed_restore!(a, b, c, d), missing);
 }
 
 #[test]
@@ -235,8 +276,8 @@ fn an_unknown_kind_in_a_checkpoint_is_displayed_with_its_number() {
     #[derive(Default)]
     struct Kinds(Vec<String>);
     impl Inspect for Kinds {
-        fn run(&mut self, record: &RunRecord) {
-            self.0.extend(record.handlers().map(|(kind, _)| kind.to_string()));
+        fn run(&mut self, record: &RunRecord<[u8]>) {
+            self.0.extend(record.handlers().map(|(kind, _, _)| kind.to_string()));
         }
     }
     let record = Engine::<f32>::new(1).record::<(), _>(&mut counter::<99>()).unwrap();

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use training_monitor::ModelCheckpoint;
-use training_monitor::checkpoint::{self, Crc32, Named};
+use training_monitor::checkpoint::{self, Crc32, Named, SeriesId, model_signature};
 use training_monitor::embedded_storage::nor_flash::{NorFlash, ReadNorFlash};
 use training_monitor::event::IterationCompleted;
 use training_monitor::handlers::model_checkpoint::SaveDecision;
@@ -44,41 +44,69 @@ fn another_program_can_read_the_record_and_the_stream_of_a_slot() {
     let flash = saved_flash();
     for (index, step, score) in [(0, 1, None), (1, 2, Some(0.75))] {
         let (bytes, rest) = slot(&flash, index);
-        let record = CommitRecord::from_bytes::<Crc32>(&bytes, index * SLOT, SLOT).unwrap();
-        assert_eq!(record.meta, CheckpointMeta { step, sequence: step, iteration: 10 * step, score });
-        assert_eq!((record.erases, record.total_erases), (1, step));
+        let record = CommitRecord::from_bytes::<Crc32>(&bytes).unwrap();
         let stream = &rest[(STREAM_OFFSET - SEAL_OFFSET) as usize..][..record.len as usize];
-        assert_eq!(record.crc.to_le_bytes(), stream[stream.len() - 4..]);
         let mut model = Named::new("m", [0.0; 5]);
         let info = checkpoint::load(stream, &mut model, None).unwrap();
+        let series = info.series;
+        assert_eq!(series.model, model_signature(&mut model));
+        assert_eq!(record.meta, CheckpointMeta { sequence: step, step, run: 0, iteration: 10 * step, score, series });
+        assert_eq!((u32::from(record.index), record.size), (index, SLOT));
+        assert_eq!((record.erases, record.total_erases), (1, step));
+        // At the save of step 2, slot 0 contained the durable checkpoint of step 1.
+        assert_eq!((record.durable, record.failed), ([0, 1][index as usize], 0));
         assert_eq!((info.step, model.object), (step, [step as f32; 5]));
         // `to_bytes` encodes the record to the same bytes as on the flash. After these bytes, `to_bytes` returns zeros,
         // but the flash is erased (0xFF).
-        let again = record.to_bytes::<Crc32>(index * SLOT, SLOT);
-        assert_eq!((&again[..RECORD_LEN], &again[RECORD_LEN..]), (&bytes[..RECORD_LEN], &[0; 20][..]));
-        assert_eq!((&bytes[..4], &bytes[RECORD_LEN..]), (&RECORD_MAGIC[..], &[0xFF; 20][..]));
+        let again = record.to_bytes::<Crc32>();
+        assert_eq!((&again[..RECORD_LEN], &again[RECORD_LEN..]), (&bytes[..RECORD_LEN], &[0; 8][..]));
+        assert_eq!((&bytes[..4], &bytes[RECORD_LEN..]), (&RECORD_MAGIC[..], &[0xFF; 8][..]));
+        assert_eq!(RECORD_MAGIC, *b"TMS\x02");
     }
     // The third slot (the flash area of one checkpoint) is erased, so it contains no valid record.
-    assert_eq!(CommitRecord::from_bytes::<Crc32>(&slot(&flash, 2).0, 2 * SLOT, SLOT), None);
+    assert_eq!(CommitRecord::from_bytes::<Crc32>(&slot(&flash, 2).0), None);
+}
+
+/// The fields of a record are at the documented offsets.
+#[test]
+fn a_record_has_the_documented_bytes() {
+    let series = SeriesId { rule: 0x0D0C_0B0A, model: 0x1514_1312 };
+    let meta = CheckpointMeta { sequence: 0x21, step: 0x22, run: 0x23, iteration: 0x24, score: Some(1.0), series };
+    let record = CommitRecord {
+        meta,
+        index: 0xA5,
+        size: 0x03_0201,
+        len: 0x0403,
+        erases: 0x31,
+        total_erases: 0x32,
+        durable: 0x4241,
+        failed: 0x4443,
+    };
+    let bytes = record.to_bytes::<Crc32>();
+    let words = [0x21, 0x23, 0x0D0C_0B0A, 0x1514_1312, 0x0403, 0x22, 0x24, 1.0_f32.to_bits(), 0x31, 0x32, 0x4443_4241];
+    let words: Vec<u8> = words.iter().flat_map(|word: &u32| word.to_le_bytes()).collect();
+    let mut expected = [&b"TMS\x02\x01\x02\x03\xA5"[..], &words].concat();
+    expected.extend(crc32fast::hash(&expected).to_le_bytes());
+    assert_eq!((expected.len(), &bytes[..RECORD_LEN], &bytes[RECORD_LEN..]), (RECORD_LEN, &expected[..], &[0; 8][..]));
+    let crc = u32::from_le_bytes(expected[RECORD_LEN - 4..].try_into().unwrap());
+    assert_eq!(seal_bytes(&bytes), (!crc).to_le_bytes());
+    assert_eq!(CommitRecord::from_bytes::<Crc32>(&bytes), Some(record));
+    let no_score = CommitRecord { meta: CheckpointMeta { score: None, ..meta }, ..record };
+    assert_eq!(CommitRecord::from_bytes::<Crc32>(&no_score.to_bytes::<Crc32>()), Some(no_score));
 }
 
 #[test]
-fn a_record_is_valid_only_in_its_slot() {
+fn a_damaged_record_is_refused() {
     let (bytes, _) = slot(&saved_flash(), 1);
-    let expected = CommitRecord::from_bytes::<Crc32>(&bytes, SLOT, SLOT).unwrap();
-    for (offset, size) in [(0, SLOT), (2 * SLOT, SLOT), (SLOT, 2 * SLOT), (SLOT, 0)] {
-        assert_eq!(CommitRecord::from_bytes::<Crc32>(&bytes, offset, size), None, "{offset} {size}");
-    }
-    // `from_bytes_unverified` needs no slot offset. A program that searches a flash for slots does not know their
-    // offsets, so it uses this function and does not verify the record.
+    let expected = CommitRecord::from_bytes::<Crc32>(&bytes).unwrap();
     assert_eq!(CommitRecord::from_bytes_unverified(&bytes), Some(expected));
     for byte in 0..RECORD_LEN {
         let mut damaged = bytes;
         damaged[byte] ^= 1;
-        assert_eq!(CommitRecord::from_bytes::<Crc32>(&damaged, SLOT, SLOT), None, "byte {byte}");
-        // `from_bytes_unverified` checks only the first eight bytes (magic number and version). So it accepts a record
+        assert_eq!(CommitRecord::from_bytes::<Crc32>(&damaged), None, "byte {byte}");
+        // `from_bytes_unverified` checks only the first four bytes (magic number and version). So it accepts a record
         // that is damaged after these bytes.
-        assert_eq!(CommitRecord::from_bytes_unverified(&damaged).is_some(), byte >= 8, "byte {byte}");
+        assert_eq!(CommitRecord::from_bytes_unverified(&damaged).is_some(), byte >= 4, "byte {byte}");
     }
 }
 
@@ -89,19 +117,19 @@ fn the_state_of_a_seal_follows_from_its_bytes() {
     let seal: [u8; SEAL_LEN] = rest[..SEAL_LEN].try_into().unwrap();
     assert_eq!((seal, SealState::new(&seal, &record)), (seal_bytes(&record), SealState::Complete));
     for erased in [0, 0xFF, 0x5A] {
-        assert_eq!(SealState::new(&[erased; SEAL_LEN], &record), SealState::Absent);
+        assert_eq!(SealState::new(&[erased; SEAL_LEN], &record), SealState::Incomplete);
     }
     for byte in 0..SEAL_LEN {
         let mut partial = [0xFF; SEAL_LEN];
         partial[byte] = seal[byte] & 0x7F;
-        assert_eq!(SealState::new(&partial, &record), SealState::Partial, "byte {byte}");
+        assert_eq!(SealState::new(&partial, &record), SealState::Incomplete, "byte {byte}");
         let mut damaged = seal;
         damaged[byte] ^= 1;
-        assert_eq!(SealState::new(&damaged, &record), SealState::Partial, "byte {byte}");
+        assert_eq!(SealState::new(&damaged, &record), SealState::Incomplete, "byte {byte}");
     }
     // A seal (the end mark of a save) matches only its own record. With the record of another slot, its state is
-    // `Partial`.
-    assert_eq!(SealState::new(&seal, &slot(&flash, 0).0), SealState::Partial);
+    // `Incomplete`.
+    assert_eq!(SealState::new(&seal, &slot(&flash, 0).0), SealState::Incomplete);
 }
 
 #[test]

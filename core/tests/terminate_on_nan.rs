@@ -70,7 +70,7 @@ fn terminate_on_nan_restores_its_schedule_from_the_record() {
     let mut engine = Engine::new(1).with_epoch_length(2);
     engine.run(&mut (), 0..2, &mut handlers, |(), batch, _| batch).unwrap();
     let record = engine.record::<(), _>(&mut handlers).unwrap();
-    assert_eq!(record.handlers().map(|(kind, _)| kind).collect::<Vec<_>>(), [HandlerKind::TERMINATE_ON_NAN]);
+    assert_eq!(record.handlers().map(|(kind, _, _)| kind).collect::<Vec<_>>(), [HandlerKind::TERMINATE_ON_NAN]);
     let mut restored = guard();
     Engine::<u32>::new(1).restore::<(), _>(&record, &mut restored).unwrap();
     assert_eq!(restored.terminate_on_nan, handlers.terminate_on_nan);

@@ -2,6 +2,7 @@
 
 use crate::hash::Hash;
 use crate::run_record::RunRecord;
+use crate::state::StopReason;
 use crate::varint;
 
 /// The first four bytes of every checkpoint.
@@ -89,6 +90,19 @@ pub(super) mod extension {
     /// The identity of the save.
     pub const SAVE_ID: u32 = 3;
 }
+
+/// The code that is written for the stop reason [`StopReason::User`]. One more byte follows: the number that the
+/// program chose for its reason.
+pub(super) const STOP_REASON_USER: u32 = 5;
+
+/// All stop reasons except [`StopReason::User`]. The code of a reason in a checkpoint is its index in this array.
+pub(super) const STOP_REASONS: [StopReason; STOP_REASON_USER as usize] = [
+    StopReason::MaxEpochs,
+    StopReason::EarlyStopping,
+    StopReason::NonFinite,
+    StopReason::SaveFailed,
+    StopReason::StepFailed,
+];
 
 /// The contents of a checkpoint except its objects (such as the model), and the settings for writing it.
 #[derive(Clone, Copy, Debug)]

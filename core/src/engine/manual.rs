@@ -49,7 +49,7 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
         if self.phase == Phase::IterationStarted && !self.resumed_in_iteration && !stopping {
             return Err(RunError::IterationNotEnded);
         }
-        self.check_start(model, handlers).map_err(RunError::Start)?;
+        self.prepare_run(model, handlers).map_err(RunError::Start)?;
         let running = self.advance(model, handlers, Until::NextIteration);
         self.resumed_in_iteration &= self.phase == Phase::IterationStarted;
         if !running && self.state.stop == Some(StopReason::SaveFailed) {

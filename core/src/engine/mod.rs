@@ -344,30 +344,39 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
         }
     }
 
-    /// Lets the handlers check their limits before the first event of a run, and numbers a new run. Does nothing if
-    /// this was already done for this run.
+    /// Prepares a run before its first event: lets the handlers check their limits, and numbers a new run. Does nothing if
+    /// this was already done for this run. The engine of the training run checks the handlers of an evaluator, too.
+    fn prepare_run<T: ?Sized, H: Handler<T, O, X>>(
+        &mut self,
+        model: &mut T,
+        handlers: &mut H,
+    ) -> Result<(), EncodeError<ErrorKind>> {
+        if self.checked || self.state.deferred.is_some() {
+            return Ok(());
+        }
+        let newest_run = self.check_start(model, handlers)?;
+        if self.state.run == 0 {
+            self.state.run = newest_run.saturating_add(1);
+        }
+        self.checked = true;
+        Ok(())
+    }
+
+    /// Lets the handlers check their limits. They also learn the signature of the model. Returns the highest number of a
+    /// run that has saved a checkpoint.
     #[inline(never)]
     fn check_start<T: ?Sized, H: Handler<T, O, X>>(
         &mut self,
         model: &mut T,
         handlers: &mut H,
-    ) -> Result<(), EncodeError<ErrorKind>> {
-        // The engine of the training run checks the handlers of an evaluator, too.
-        if self.checked || self.state.deferred.is_some() {
-            return Ok(());
-        }
+    ) -> Result<u32, EncodeError<ErrorKind>> {
         let mut states = HandlerStates::measure();
         self.visit_states(handlers, &mut states);
         let mut record = RunRecord::<[u8; RECORD]>::with_capacity();
         self.write_record(&mut record, handlers);
         let mut start = StartCheck::new(&record, states.max_len());
         handlers.check_start(model, &mut start);
-        let newest_run = start.finish()?;
-        if self.state.run == 0 {
-            self.state.run = newest_run.saturating_add(1);
-        }
-        self.checked = true;
-        Ok(())
+        start.finish()
     }
 
     #[inline(always)]

@@ -74,7 +74,7 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
             return Err(RunError::NoData);
         }
         self.restart();
-        self.check_start(model, handlers).map_err(RunError::Start)?;
+        self.prepare_run(model, handlers).map_err(RunError::Start)?;
         let resumed_without_setting = self.epoch_length == 0 && self.recorded_epoch_length != 0;
         if self.state.epoch_length == 0 || resumed_without_setting {
             self.change_epoch_length(data.len().unwrap_or(self.state.epoch_length));

@@ -43,10 +43,13 @@ pub const CAPACITY: usize = 128;
 const MAX_STATE: usize = 127;
 
 /// The maximum number of handler states in a run record.
-const MAX_STATES: u8 = 32;
+pub(crate) const MAX_STATES: u8 = 32;
 
 /// The number of bytes before each handler state: its kind, its tag and its length.
 const STATE_PREFIX: usize = 4;
+
+/// The maximum size of all handler states together, in bytes.
+pub(crate) const MAX_CAPACITY: usize = MAX_STATES as usize * (STATE_PREFIX + MAX_STATE);
 
 /// The kind of a handler. A checkpoint stores the kind of each handler state, so that no state is restored into another
 /// kind of handler.

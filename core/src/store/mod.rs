@@ -60,7 +60,7 @@ impl From<&Header<'_>> for CheckpointMeta {
             step: header.step,
             run: header.run,
             iteration: header.iteration,
-            score: header.score,
+            score: header.score.filter(|score| !score.is_nan()),
             series: header.series_id(),
         }
     }

@@ -12,9 +12,23 @@ pub struct Checkpoint {
     pub score: Option<f32>,
     pub score_name: Option<String>,
     pub object_names: Vec<String>,
+    pub extensions: Vec<Extension>,
     pub run: Option<Run>,
     pub objects: Vec<Object>,
     pub crc: [u8; 4],
+}
+#[derive(Deserialize, Debug, PartialEq)]
+pub struct Extension {
+    pub id: u32,
+    pub required: bool,
+    pub data: Vec<u8>,
+}
+/// The data of extension 2.
+#[derive(Deserialize, Debug, PartialEq)]
+pub struct Series {
+    pub name: String,
+    pub rule: u8,
+    pub model: u32,
 }
 #[derive(Deserialize, Debug, PartialEq)]
 pub struct Object {
@@ -58,5 +72,6 @@ pub enum StopReason {
 #[derive(Deserialize, Debug, PartialEq)]
 pub struct HandlerState {
     pub kind: u8,
+    pub tag: [u8; 2],
     pub state: Vec<u8>,
 }

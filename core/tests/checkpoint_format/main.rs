@@ -5,6 +5,9 @@
 //! The command `GOLDEN=write cargo test -p training-monitor --test checkpoint_format` overwrites the golden files. Use
 //! it only for a new version of the format.
 
+#[macro_use]
+#[path = "../common/named_errors.rs"]
+mod named_errors;
 mod errors;
 mod format_md;
 mod model;
@@ -13,7 +16,7 @@ mod streams;
 
 use model::{Model, Reordered, Schedule};
 use streams::encode;
-use training_monitor::checkpoint::{self, Contents, Crc32, DecodeError, Header, Info, Inspect, Loader, Named, Tensor};
+use training_monitor::checkpoint::{self, Contents, Crc32, DecodeError, Header, Info, Inspect, Loader, Named, RankingRule, Series, Tensor};
 use training_monitor::embedded_io::{ErrorKind, ErrorType, Read, Write};
 use training_monitor::event::{EpochCompleted, IterationCompleted, Never};
 use training_monitor::run_record::HandlerKind;
@@ -25,7 +28,16 @@ fn contents(header: Header<'_>) -> Contents<'_> {
 }
 
 fn header() -> Header<'static> {
-    Header { step: 300, sequence: 5, iteration: 70_000, score: Some(-0.25), score_name: Some("val_loss") }
+    Header {
+        step: 300,
+        sequence: 5,
+        iteration: 70_000,
+        score: Some(-0.25),
+        score_name: Some("val_loss"),
+        run: 7,
+        series: Series { name: "nightly", rule: RankingRule::Best, model: 0x1234_5678 },
+        save_id: 0,
+    }
 }
 
 /// A writer that discards all bytes and records the size of each write.
@@ -77,9 +89,14 @@ fn postcard_decodes_the_documented_structures() {
     let bytes = encode(&contents(header()), &mut model);
     let decoded: format_md::Checkpoint = postcard::from_bytes(&bytes).unwrap();
     assert_eq!(&decoded.magic, b"TMCK");
-    assert_eq!((decoded.version, decoded.step, decoded.sequence, decoded.iteration), (1, 300, 5, 70_000));
+    assert_eq!((decoded.version, decoded.step, decoded.sequence, decoded.iteration), (2, 300, 5, 70_000));
     assert_eq!((decoded.score, decoded.score_name.as_deref()), (Some(-0.25), Some("val_loss")));
     assert_eq!((decoded.object_names.len(), decoded.run), (0, None));
+    let fields: Vec<_> = decoded.extensions.iter().map(|field| (field.id, field.required)).collect();
+    assert_eq!(fields, [(1, false), (2, false)]);
+    assert_eq!(postcard::from_bytes::<u32>(&decoded.extensions[0].data), Ok(7));
+    let series = format_md::Series { name: "nightly".into(), rule: 1, model: 0x1234_5678 };
+    assert_eq!(postcard::from_bytes::<format_md::Series>(&decoded.extensions[1].data), Ok(series));
     assert_eq!(u32::from_le_bytes(decoded.crc), crc32fast::hash(&bytes[..bytes.len() - 4]));
     let names: Vec<_> = decoded.objects.iter().map(|object| object.name.as_str()).collect();
     assert_eq!(names, ["net", "schedule", "momentum", "seed"]);
@@ -93,6 +110,7 @@ fn postcard_decodes_the_documented_structures() {
     assert_eq!((run.phase, run.epoch, run.iteration, run.offset, run.epoch_length), (5, 3, 12, 4, 4));
     let kinds: Vec<_> = run.handlers.iter().map(|handler| handler.kind).collect();
     assert_eq!(kinds, [4, 1, 2, 3]);
+    assert_eq!((run.handlers[0].tag, run.handlers[2].tag), ([0, 0], [0, 0]), "these handlers have no settings");
     let (guard, stopping) = (HandlerKind::TERMINATE_ON_NAN, HandlerKind::EARLY_STOPPING);
     let (timer, checkpoint) = (HandlerKind::TIMER, HandlerKind::MODEL_CHECKPOINT);
     assert_eq!([guard, stopping, timer, checkpoint].map(HandlerKind::code), [4, 1, 2, 3]);
@@ -214,9 +232,9 @@ fn a_stream_of_one_object_lists_all_objects_of_the_checkpoint() {
     for stream in &streams[1..] {
         loader.verify::<Crc32, _>(&mut &stream[..], None).unwrap();
     }
-    // The loop has skipped the first stream, which contains the object "net". Its tensor "bias" is item 2 of the model,
-    // and the first item that is missing.
-    assert_eq!(loader.check_complete::<()>(), Err(DecodeError::Missing { item: 2 }));
+    // The loop has skipped the first stream, which contains the object "net". The reordered model lists the tensor
+    // "bias" of this object first.
+    assert_named_error!(loader.check_complete::<()>(), DecodeError::Missing, "bias");
     for stream in streams.iter().rev() {
         loader.verify::<Crc32, _>(&mut &stream[..], None).unwrap();
     }
@@ -230,11 +248,15 @@ fn a_stream_of_one_object_lists_all_objects_of_the_checkpoint() {
 #[test]
 fn the_encoder_writes_and_reads_the_golden_files() {
     let directory = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden"));
+    let one = Contents {
+        single_object: Some("net"),
+        ..contents(Header { save_id: 0x89AB_CDEF, ..header() })
+    };
     let golden = [
-        ("v1-all.ckpt", encode(&contents(header()), &mut Model::new(1))),
-        ("v1-one.ckpt", encode(&Contents { single_object: Some("net"), ..contents(header()) }, &mut Model::new(1))),
-        ("v1-bare.ckpt", encode(&contents(Header::default()), &mut Named::new("m", [0.5, -0.25]))),
-        ("v1-run.ckpt", checkpoint_of_a_run()),
+        ("v2-all.ckpt", encode(&contents(header()), &mut Model::new(1))),
+        ("v2-one.ckpt", encode(&one, &mut Model::new(1))),
+        ("v2-bare.ckpt", encode(&contents(Header::default()), &mut Named::new("m", [0.5, -0.25]))),
+        ("v2-run.ckpt", checkpoint_of_a_run()),
     ];
     for (name, encoded) in golden {
         let path = directory.join(name);
@@ -244,17 +266,15 @@ fn the_encoder_writes_and_reads_the_golden_files() {
         let committed = std::fs::read(&path).unwrap();
         let info: Info = checkpoint::inspect(&mut &committed[..], &mut [0; 64], &mut ()).unwrap();
         assert_eq!(info.len as usize, committed.len(), "{name}");
-        assert_eq!(committed, encoded, "{name}: the encoder must write the same bytes for version 1");
+        assert_eq!(committed, encoded, "{name}: the encoder must write the same bytes for version 2");
     }
-    // An older version of the crate wrote this file. That version did not reset the data offset at the end of an epoch,
-    // so the offset is 12 instead of 4. The file must remain readable.
-    let older = std::fs::read(directory.join("v1-run-counting-on.ckpt")).unwrap();
-    let data_offset =
-        |bytes: &[u8]| postcard::from_bytes::<format_md::Checkpoint>(bytes).unwrap().run.map(|run| run.data_offset);
-    assert_eq!((data_offset(&older), data_offset(&checkpoint_of_a_run())), (Some(12), Some(4)));
-    checkpoint::load(&older, &mut Model::blank(), None).unwrap();
     let mut model = Model::blank();
-    let all = std::fs::read(directory.join("v1-all.ckpt")).unwrap();
+    let all = std::fs::read(directory.join("v2-all.ckpt")).unwrap();
     checkpoint::load(&all, &mut model, None).unwrap();
     assert_eq!(model, Model::new(1));
+    // Version 1 was used before the first release. It is not supported.
+    let mut model = Model::blank();
+    let version_1 = std::fs::read(directory.join("v1-all.ckpt")).unwrap();
+    assert_eq!(checkpoint::load(&version_1, &mut model, None), Err(DecodeError::Version { found: 1 }));
+    assert_eq!(model, Model::blank());
 }

@@ -1,5 +1,8 @@
-//! Run records (saved states of engine and handlers) that tests build by hand, without a run.
+//! Run records (saved states of engine and handlers) that tests build by hand or copy, without a run.
 
+#![allow(dead_code, reason = "each test program uses a part of this module")]
+
+use training_monitor::checkpoint::{self, Contents, Header, Named};
 use training_monitor::engine::Phase;
 use training_monitor::run_record::RunRecord;
 
@@ -15,4 +18,15 @@ pub fn record_fixture(phase: Phase, offset: u32, iteration: u32, epoch_length: u
     record.engine.data_offset = offset;
     record.engine.epoch_length = epoch_length;
     record
+}
+
+/// Returns a copy of `record` with the default capacity. The copy is made by a checkpoint, which contains the record.
+pub fn copy_record(record: &RunRecord<[u8]>) -> RunRecord {
+    let header = Header { run: record.engine.run, ..Header::default() };
+    let contents = Contents { header, record: Some(record), ..Contents::new(0) };
+    let mut bytes = Vec::new();
+    checkpoint::encode(&mut bytes, &contents, &mut Named::new("m", [0.0_f32])).expect("a complete record");
+    let mut copy = RunRecord::new();
+    checkpoint::load(&bytes, &mut Named::new("m", [0.0_f32]), Some(&mut copy)).expect("a valid checkpoint");
+    copy
 }

@@ -18,7 +18,7 @@ mod firmware {
     use core::hint::black_box;
     use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
     use static_cell::ConstStaticCell;
-    use training_monitor::checkpoint::{self, Contents, Crc32, Header, Named};
+    use training_monitor::checkpoint::{self, Contents, Crc32, Header, Named, SeriesId};
     use training_monitor::embedded_io::{self, Read, Write};
     use training_monitor::event::{EpochCompleted, IterationCompleted};
     use training_monitor::finite::all_finite;
@@ -141,7 +141,8 @@ mod firmware {
 
     fn encode(model: &mut Model<'_>) {
         black_box(step(model, any()));
-        let header = Header { step: any(), sequence: any(), iteration: any(), score: any(), score_name: None };
+        let header =
+            Header { step: any(), sequence: any(), iteration: any(), score: any(), run: any(), ..Header::default() };
         let contents = Contents { header, record: None, single_object: None, allow_non_finite: false };
         black_box(checkpoint::encode(&mut OpaqueDevice, &contents, model).is_ok());
     }
@@ -194,8 +195,14 @@ mod firmware {
     }
 
     fn write<S: Store>(model: &mut Model<'_>, store: &mut S, save: SaveDecision) -> bool {
-        let header =
-            Header { step: save.step, sequence: save.step, iteration: any(), score: save.score, score_name: None };
+        let header = Header {
+            step: save.step,
+            sequence: save.step,
+            iteration: any(),
+            score: save.score,
+            run: any(),
+            ..Header::default()
+        };
         let contents = Contents { header, record: None, single_object: None, allow_non_finite: true };
         let Ok(len) = checkpoint::measure(&contents, model) else { return false };
         let spec = StreamSpec { header, object: None, stream_index: 0, stream_count: 1, len };
@@ -281,7 +288,9 @@ mod firmware {
         }
         #[inline(never)]
         fn checkpoint(&mut self, _: u32) -> Result<Option<CheckpointMeta>, Infallible> {
-            let meta = CheckpointMeta { step: any(), sequence: any(), iteration: any(), score: any() };
+            let series = SeriesId { rule: any(), model: any() };
+            let meta =
+                CheckpointMeta { sequence: any(), step: any(), run: any(), iteration: any(), score: any(), series };
             Ok(any::<bool>().then_some(meta))
         }
         #[inline(never)]

@@ -5,7 +5,7 @@ use super::input::{Input, Name};
 use super::run;
 use crate::checkpoint::error::DecodeError;
 use crate::checkpoint::{Checksum, Crc32, Info, RankingRule};
-use crate::run_record::{CAPACITY, RunRecord};
+use crate::run_record::{CAPACITY, MAX_CAPACITY, RunRecord};
 use embedded_io::Read;
 
 /// The description of a tensor in a checkpoint.
@@ -82,8 +82,9 @@ pub fn inspect_with<C: Checksum, R: Read, I: Inspect>(
     decode_from::<C, R>(reader, &mut InspectSink { visitor, scratch, record: RunRecord::with_capacity() })
 }
 
-/// The capacity of the buffer for the run record, in bytes. Larger records are shown incompletely on a microcontroller.
-const RECORD: usize = if cfg!(target_pointer_width = "64") { 127 * 131 } else { CAPACITY };
+/// The capacity of the buffer for the run record, in bytes. A host has room for every record. A microcontroller shows the
+/// first states of a larger one.
+const RECORD: usize = if cfg!(target_pointer_width = "64") { MAX_CAPACITY } else { CAPACITY };
 
 struct InspectSink<'a, I> {
     visitor: &'a mut I,

@@ -2,8 +2,8 @@
 
 use super::input::Input;
 use crate::checkpoint::error::DecodeError;
-use crate::checkpoint::write::{STOP_REASON_USER, STOP_REASONS};
-use crate::run_record::{EngineState, Phase, RunRecord};
+use crate::checkpoint::format::{STOP_REASON_USER, STOP_REASONS};
+use crate::run_record::{EngineState, MAX_STATES, Phase, RunRecord};
 use crate::state::StopReason;
 
 /// Reads a run record from `input`. If `record` is given, the run record is copied to it. Otherwise, it is only
@@ -35,7 +35,7 @@ pub(super) fn read(input: &mut Input<'_>, mut record: Option<&mut RunRecord<[u8]
     if phase.is_none() {
         input.fail(DecodeError::Newer);
     }
-    if count > 127 {
+    if count > MAX_STATES {
         input.fail_malformed();
     }
     if let Some(record) = record.as_deref_mut() {

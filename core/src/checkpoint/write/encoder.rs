@@ -354,11 +354,14 @@ impl ObjectVisitor for Encoder<'_> {
             // The length must be written before the value. Therefore, the value is first serialized without writing it,
             // to measure its length.
             let len = self.output.measure(|output| Self::serialize(output, name, object));
-            if self.output.is_measuring() && !loads_again(object, len) {
-                self.output.fail(EncodeError::Value { name: ItemName::new(name) });
-            }
             self.output.write_u32(len);
             Self::serialize(&mut self.output, name, object);
+        }
+        if self.pass == EncodePass::Check {
+            let len = self.output.measure(|output| Self::serialize(output, name, object));
+            if !loads_again(object, len) {
+                self.output.fail(EncodeError::Value { name: ItemName::new(name) });
+            }
         }
         if !matches!(self.pass, EncodePass::CompareNames(_)) {
             self.count_item();

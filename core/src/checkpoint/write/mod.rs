@@ -8,4 +8,3 @@ mod value;
 pub(crate) use encoder::measure_for;
 pub use encoder::{encode, encode_with, measure};
 pub use output::BUFFER;
-pub(super) use run::{STOP_REASON_USER, STOP_REASONS};

@@ -2,21 +2,9 @@
 //! written by hand, because a generic serializer needs several times more code for the same bytes.
 
 use super::output::Output;
+use crate::checkpoint::format::{STOP_REASON_USER, STOP_REASONS};
 use crate::run_record::RunRecord;
 use crate::state::StopReason;
-
-/// The code that is written for the stop reason [`StopReason::User`]. One more byte follows: the number that the
-/// program chose for its reason.
-pub(in crate::checkpoint) const STOP_REASON_USER: u32 = 5;
-
-/// All stop reasons except [`StopReason::User`]. The code of a reason in a checkpoint is its index in this array.
-pub(in crate::checkpoint) const STOP_REASONS: [StopReason; STOP_REASON_USER as usize] = [
-    StopReason::MaxEpochs,
-    StopReason::EarlyStopping,
-    StopReason::NonFinite,
-    StopReason::SaveFailed,
-    StopReason::StepFailed,
-];
 
 pub(super) fn write(output: &mut Output<'_>, record: Option<&RunRecord<[u8]>>) {
     output.write_bool(record.is_some());
