@@ -52,6 +52,8 @@ pub struct Device<M> {
     pub history: History,
     /// The layout of the checkpoints on the flash.
     pub layout: u8,
+    /// All layouts since the last erase of the flash.
+    layouts: Vec<u8>,
     seed: u64,
     /// The number of operations of the last start.
     pub operations: u32,
@@ -70,6 +72,7 @@ impl<M: Medium> Device<M> {
             media: [M::new(seed), M::new(seed / 2)],
             history: History::default(),
             layout: 0,
+            layouts: Vec::new(),
             seed,
             operations: 0,
             newest: None,
@@ -80,10 +83,17 @@ impl<M: Medium> Device<M> {
 
     /// Performs a start.
     pub fn start(&mut self, Start { program, failure }: Start) -> Result<End, String> {
-        if self.history.stored[0].is_empty() {
+        self.fail_before(failure);
+        if self.history.written.is_empty() {
             self.layout = program.layout;
         }
-        self.fail_before(failure);
+        let has_other_layout = M::HAS_LAYOUT && program.layout != self.layout;
+        if has_other_layout && !self.media.iter().enumerate().any(|(place, medium)| {
+            self.history.stored[place].iter().any(|stored| medium.is_visible(self.layout, program.layout, stored.meta.sequence))
+        }) {
+            // No store can know of checkpoints outside its region.
+            self.history.hide_all();
+        }
         let watch = Watch::new(failure);
         let mut refused = None;
         let result = {
@@ -125,20 +135,25 @@ impl<M: Medium> Device<M> {
             }
         }
         // A failed check of the run can be a consequence of what the records show, so they are checked first.
+        let commits = self.history.written.len();
         self.history.apply(&program, records)?;
+        if self.history.written.len() > commits {
+            self.finished = None;
+        }
         let (end, run) = result?;
         if let Some(error) = refused {
-            let has_other_layout = M::HAS_LAYOUT && program.layout != self.layout;
-            if !has_other_layout {
+            if !M::HAS_LAYOUT || self.layouts.iter().all(|layout| *layout == program.layout) {
                 return Err(format!("the store was not opened: {error}"));
             }
             return Ok(end);
         }
+        self.layout = program.layout;
+        self.layouts.push(program.layout);
         self.finish(&program)?;
         if self.history.is_disturbed {
             (self.newest, self.finished) = (None, None);
         }
-        if let (End::Finished { outcome, .. }, Some(run)) = (&end, run) {
+        if let (End::Finished { outcome, .. }, Some(run), false) = (&end, run, self.history.is_disturbed) {
             self.finished = Some((run, *outcome));
         }
         if M::HAS_LAYOUT && matches!(failure, Failure::Write(_)) {
@@ -199,6 +214,7 @@ impl<M: Medium> Device<M> {
         self.media.iter_mut().for_each(|medium| medium.erase(program));
         self.history = History::default();
         (self.newest, self.finished, self.layout) = (None, None, program.layout);
+        self.layouts.clear();
     }
 }
 
@@ -253,7 +269,7 @@ fn run<'w, S: Inspect>(
         Err(RestoreError::BecameUnreadable { .. } | RestoreError::ListFailed) if !is_exact => {
             return Ok((End::Interrupted, None));
         }
-        Err(_) => load_best(program, check, &mut handlers, &mut net, is_exact)?,
+        Err(_) => load_best(program, check, &mut handlers, &mut net, watch)?,
     }
     snapshot(&mut handlers);
     watch.record(Record::Running);
@@ -276,7 +292,9 @@ fn run<'w, S: Inspect>(
     match result {
         Ok(outcome) => {
             let is_old = check.finished.filter(|(finished, _)| *finished == run).map(|(_, outcome)| outcome);
-            if recorded.is_some() && is_old.is_some_and(|old| old != outcome) {
+            // A program with fewer epochs resumes before the end of a run with more.
+            let is_same = |old: &Outcome| old.epoch <= u32::from(program.epochs);
+            if recorded.is_some() && is_old.filter(is_same).is_some_and(|old| old != outcome) {
                 return Err(format!("the finished run had the outcome {is_old:?}, now {outcome:?}"));
             }
             Ok((End::Finished { outcome, net, resumed_finished: recorded.is_some() }, Some(run)))
@@ -332,7 +350,7 @@ fn check_resumed(
     if (engine.state().run(), resumed.iteration) != (run, iteration) {
         return Err(format!("{resumed:?} of run {}, expected {expected:?}", engine.state().run()));
     }
-    if !check.history.written[index].net().is_some_and(|saved| saved.same(net)) {
+    if !check.history.written[index].net(program.model).is_some_and(|saved| saved.same(net)) {
         return Err(format!("{resumed:?}: the model differs from that of the checkpoint"));
     }
     if resumed.skipped < skipped || (!check.history.is_disturbed && resumed.skipped > skipped + 1) {
@@ -373,17 +391,17 @@ fn load_best<S: Inspect>(
     check: &Check<'_>,
     handlers: &mut Handlers<'_, Watched<'_, S>>,
     net: &mut Net,
-    is_exact: bool,
+    watch: &Watch,
 ) -> Result<(), String> {
     let loaded = match handlers::first(handlers) {
         (Some(latest), _) => latest.load_best(net).map(|info| info.map(|info| info.sequence)).map_err(|_| ()),
         (_, Some(best)) => best.load_best(net).map(|info| info.map(|info| info.sequence)).map_err(|_| ()),
         _ => Ok(None),
     };
-    if is_exact && !check.history.stored[0].is_empty() {
+    if !watch.has_failed.get() && !check.history.stored[0].is_empty() {
         let expected = expect_best(check.history, program).map(|index| &check.history.written[index]);
         let sequence = expected.map(|written| written.commit.meta.sequence);
-        let is_loaded = expected.and_then(|written| written.net()).is_none_or(|saved| saved.same(net));
+        let is_loaded = expected.and_then(|written| written.net(program.model)).is_none_or(|saved| saved.same(net));
         if loaded.ok().flatten() != sequence || !is_loaded {
             return Err(format!("load_best loaded {loaded:?}, expected {sequence:?}"));
         }

@@ -31,7 +31,7 @@ pub enum Expected {
 /// Returns what `Engine::resume` must return, and how many listed checkpoints it skips.
 pub fn expect(history: &History, program: &Program) -> (Expected, u32) {
     let places = 0..=usize::from(program.second);
-    // For each point, the newest checkpoint of each store.
+    // For each point, the newest checkpoint of each store that fits.
     let mut points: Vec<(u32, u32, Vec<Option<usize>>)> = Vec::new();
     for place in places {
         for stored in &history.stored[place] {
@@ -40,8 +40,8 @@ pub fn expect(history: &History, program: &Program) -> (Expected, u32) {
                 points.push((run, iteration, vec![None; 2]));
             }
             for point in points.iter_mut().filter(|point| (point.0, point.1) == (run, iteration)) {
-                let fits = |index: &usize| stored.is_loadable && history.written[*index].program.model == program.model;
-                point.2[place] = history.find(place, stored.content).filter(fits);
+                let fits = |index: &usize| stored.is_loadable && program.fits(history.written[*index].program.model);
+                point.2[place] = history.find(place, stored.content).filter(fits).or(point.2[place]);
             }
         }
     }
@@ -76,7 +76,7 @@ pub fn expect_best(history: &History, program: &Program) -> Option<usize> {
     let series = Series::of(program, 0);
     let fitting = |stored: &&super::medium::Stored| {
         let written = history.find(0, stored.content).map(|index| &history.written[index]);
-        stored.is_loadable && written.is_some_and(|written| written.program.model == program.model)
+        stored.is_loadable && written.is_some_and(|written| program.fits(written.program.model))
     };
     let stored: Vec<_> = history.stored[0].iter().filter(fitting).collect();
     let own = |stored: &&&super::medium::Stored| {

@@ -206,8 +206,8 @@ impl<'f, const W: usize> Store for AnySlots<'f, W> {
 
 impl<const W: usize> FlashMedium<W> {
     /// Returns the blocks of a checkpoint, whose commit record contains its sequence number.
-    fn slot_of(&mut self, program: &Program, sequence: u32) -> Option<(usize, usize)> {
-        let (region, slots) = LAYOUTS[usize::from(program.layout)].clone();
+    fn slot_of(&self, layout: u8, sequence: u32) -> Option<(usize, usize)> {
+        let (region, slots) = LAYOUTS[usize::from(layout)].clone();
         let size = (region.end - region.start) as usize / slots;
         // The record starts with its magic bytes and the layout word. The sequence number follows.
         let is_record = |start: usize| {
@@ -238,17 +238,23 @@ impl<const W: usize> Medium for FlashMedium<W> {
         self.chip.power_on();
         open(&mut self.chip, (self.broken, self.erased), usize::from(program.layout), Some(watch))
     }
+    fn is_visible(&self, old: u8, new: u8, sequence: u32) -> bool {
+        let region = &LAYOUTS[usize::from(new)].0;
+        self.slot_of(old, sequence).is_none_or(|(start, size)| {
+            start >= region.start as usize && start + size <= region.end as usize
+        })
+    }
     fn break_block(&mut self, number: u32) {
         self.broken = Some(number % 4);
     }
     fn damage(&mut self, program: &Program, sequence: u32, byte: u8) {
-        if let Some((start, _)) = self.slot_of(program, sequence) {
+        if let Some((start, _)) = self.slot_of(program.layout, sequence) {
             // A byte of the stream, which starts after the record and the seal.
             self.chip.image_mut()[start + 96 + usize::from(byte) % 64] ^= 0x10;
         }
     }
     fn remove(&mut self, program: &Program, sequence: u32) {
-        if let Some((start, size)) = self.slot_of(program, sequence) {
+        if let Some((start, size)) = self.slot_of(program.layout, sequence) {
             self.chip.power_on();
             let _ = self.chip.erase(start as u32, (start + size) as u32);
         }

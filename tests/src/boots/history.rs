@@ -51,9 +51,9 @@ pub struct Written {
 }
 
 impl Written {
-    /// Returns the model in the checkpoint.
-    pub fn net(&self) -> Option<Net> {
-        Net::decode(self.program.model, &self.commit.bytes, &self.commit.lens)
+    /// Returns the model `kind` that a load of the checkpoint gives.
+    pub fn net(&self, kind: u8) -> Option<Net> {
+        Net::decode(kind, &self.commit.bytes, &self.commit.lens)
     }
 
     fn score(&self) -> f32 {
@@ -82,6 +82,13 @@ impl History {
     pub fn loadable(&self, place: usize) -> impl Iterator<Item = &Written> {
         let stored = self.stored[place].iter().filter(|stored| stored.is_loadable);
         stored.filter_map(move |stored| self.find(place, stored.content)).map(|index| &self.written[index])
+    }
+
+    /// Forgets all checkpoints, which are invisible in a new layout of the flash.
+    pub fn hide_all(&mut self) {
+        self.written.iter_mut().for_each(|written| (written.required, written.lost) = (false, true));
+        self.stored = [Vec::new(), Vec::new()];
+        self.is_disturbed = true;
     }
 
     /// Forgets a checkpoint that a failure of this case damages or removes.
@@ -138,7 +145,8 @@ impl History {
             if seen.sequence >= meta.sequence {
                 return Err(format!("the sequence number goes back: {meta:?} after {seen:?}"));
             }
-            let goes_back = other.series == series && seen.step >= meta.step;
+            let is_repeated = (seen.step, seen.run, seen.iteration) == (meta.step, meta.run, meta.iteration);
+            let goes_back = other.series == series && seen.step >= meta.step && !is_repeated;
             // After a failed read, a run can resume from an older checkpoint and repeat a step.
             if goes_back && (place == 1 || program.steps == 0) && !self.is_disturbed {
                 return Err(format!("the step number goes back: {meta:?} after {seen:?}"));
@@ -206,7 +214,9 @@ impl History {
                 continue;
             }
             let same = |other: &&Written| other.series == written.series;
-            let remaining = self.loadable(place).filter(same).count();
+            // A handler cannot know that a listed checkpoint is damaged. Only the RAM store lists such checkpoints.
+            let damaged = self.stored[place].iter().filter(|stored| !stored.is_loadable).count();
+            let remaining = self.loadable(place).filter(same).count() + damaged;
             let newer = |other: &Written| other.acknowledged && other.series == written.series;
             let has_newer = self.written[index + 1..].iter().any(|other| other.place == place && newer(other));
             let replaced = self.loadable(place).any(|other| {
@@ -227,7 +237,8 @@ impl History {
             });
             let made_room = is_full
                 && written.series != active
-                && oldest.is_some_and(|oldest| oldest.content == gone.content)
+                // A checkpoint in a broken block cannot be erased.
+                && (self.is_disturbed || oldest.is_some_and(|oldest| oldest.content == gone.content))
                 && self.loadable(place).next().is_some();
             if !replaced && !evicted && !made_room {
                 let left: Vec<_> = self.stored[place].iter().map(|stored| stored.meta).collect();
@@ -257,13 +268,17 @@ impl History {
         for (index, written) in self.written.iter().enumerate().filter(|(_, written)| written.required) {
             let place = written.place;
             let is_stored = self.stored[place].iter().any(|stored| stored.is_loadable && stored.content == written.content);
-            // Ties: another checkpoint that is as good can be kept instead.
+            // Another checkpoint can be kept instead: one with the same score, or one whose commit was interrupted but is
+            // complete.
             let as_good = |other: &&Written| {
-                other.series == written.series && other.series.rule == 1 && other.score() >= written.score()
+                let is_newer = other.commit.meta.sequence >= written.commit.meta.sequence;
+                other.series == written.series
+                    && if other.series.rule == 1 { other.score() >= written.score() } else { is_newer }
             };
+            let damaged = self.stored[place].iter().filter(|stored| !stored.is_loadable).count();
             let instead = self.loadable(place).filter(as_good).count();
             let count = self.written.iter().filter(|other| other.required && as_good(other)).count();
-            if !is_stored && instead < count.max(1) {
+            if !is_stored && damaged == 0 && instead < count.max(1) {
                 let left: Vec<_> = self.stored[place].iter().map(|stored| stored.meta).collect();
                 return Err(format!("lost: {:?} (number {index}); on the medium: {left:?}", written.commit.meta));
             }

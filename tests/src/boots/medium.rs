@@ -40,6 +40,10 @@ pub trait Medium: Clone {
     fn new(seed: u64) -> Self;
     /// Opens the store as `program` does. Returns the text of the error if the store refuses to open.
     fn open<'a>(&'a mut self, program: &Program, watch: &'a Watch) -> Result<Self::Store<'a>, String>;
+    /// Returns whether a checkpoint that was saved in the layout `old` is inside the region of the layout `new`.
+    fn is_visible(&self, _old: u8, _new: u8, _sequence: u32) -> bool {
+        true
+    }
     /// Makes the blocks from which the `number`-th is part fail from now on. Only flash has such blocks.
     fn break_block(&mut self, _number: u32) {}
     /// Flips a byte of a checkpoint.

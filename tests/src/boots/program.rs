@@ -100,6 +100,12 @@ impl Program {
         }
     }
 
+    /// Returns whether the model of this program can load a checkpoint of the model `saved`. A checkpoint can contain more
+    /// tensors than the model.
+    pub fn fits(&self, saved: u8) -> bool {
+        self.model == saved || (self.model, saved) == (3, 0)
+    }
+
     /// Returns the score name of the checkpoint handler.
     pub fn score_name(&self) -> Option<&'static str> {
         if self.rule == 0 { None } else { [None, Some("accuracy"), Some("loss")][usize::from(self.score_name)] }
