@@ -88,11 +88,18 @@ impl<M: Medium> Device<M> {
             self.layout = program.layout;
         }
         let has_other_layout = M::HAS_LAYOUT && program.layout != self.layout;
+        let before = has_other_layout.then(|| self.history.clone());
         if has_other_layout && !self.media.iter().enumerate().any(|(place, medium)| {
             self.history.stored[place].iter().any(|stored| medium.is_visible(self.layout, program.layout, stored.meta.sequence))
         }) {
             // No store can know of checkpoints outside its region.
             self.history.hide_all();
+            for place in 0..2 {
+                let watch = Watch::default();
+                if let Ok(mut store) = self.media[place].open(&program, &watch) {
+                    self.history.stored[place] = store.inspect();
+                }
+            }
         }
         let watch = Watch::new(failure);
         let mut refused = None;
@@ -114,7 +121,9 @@ impl<M: Medium> Device<M> {
         };
         self.operations = watch.operations.get();
         let records = watch.records.take();
-        if matches!(failure, Failure::Read(_) | Failure::List(_) | Failure::Write(_)) && watch.has_failed.get() {
+        if matches!(failure, Failure::Read(_) | Failure::List(_) | Failure::Write(_)) && (watch.has_failed.get() || (M::HAS_LAYOUT && matches!(failure, Failure::Write(_))))
+        {
+            // A broken block of a flash fails in the whole start, and in all later ones.
             self.history.is_disturbed = true;
         }
         if self.is_verbose {
@@ -145,6 +154,9 @@ impl<M: Medium> Device<M> {
             if !M::HAS_LAYOUT || self.layouts.iter().all(|layout| *layout == program.layout) {
                 return Err(format!("the store was not opened: {error}"));
             }
+            if let Some(before) = before {
+                self.history = before;
+            }
             return Ok(end);
         }
         self.layout = program.layout;
@@ -155,10 +167,6 @@ impl<M: Medium> Device<M> {
         }
         if let (End::Finished { outcome, .. }, Some(run), false) = (&end, run, self.history.is_disturbed) {
             self.finished = Some((run, *outcome));
-        }
-        if M::HAS_LAYOUT && matches!(failure, Failure::Write(_)) {
-            // The failure of a block is permanent, and was active from the start.
-            self.history.is_disturbed = true;
         }
         Ok(end)
     }
@@ -283,7 +291,8 @@ fn run<'w, S: Inspect>(
     if let Some(recorded) = recorded {
         let kept = match result {
             Ok(outcome) => outcome == recorded,
-            Err(_) => recorded.reason == StopReason::SaveFailed,
+            // A custom loop lists the stores before it returns.
+            Err(_) => recorded.reason == StopReason::SaveFailed || watch.has_failed.get(),
         };
         if !kept || watch.events.get() != 0 {
             return Err(format!("a finished run did not stay finished: {recorded:?}, then {result:?}"));

@@ -25,6 +25,15 @@ pub struct Files {
     writing: Vec<Vec<u8>>,
 }
 
+impl Files {
+    /// Swaps the files of the oldest and the newest checkpoint.
+    pub fn mix(&mut self) {
+        if let [first, .., last] = &mut self.entries[..] {
+            std::mem::swap(&mut first.files, &mut last.files);
+        }
+    }
+}
+
 impl Medium for Files {
     type Store<'a> = &'a mut Files;
 

@@ -139,6 +139,11 @@ pub fn random_sequence(change: usize, kind: usize, store: usize, seed: u64) -> S
     let mut random = Random::new(seed ^ (cell(change, kind, store) as u64) << 40);
     let base = if random.once_in(3) { Program::default() } else { random_program(&mut random) };
     let (base, program) = changed(&base, change, &mut random);
+    let mut program = program;
+    if FAILURES[kind] == "write" && program.layout == 1 {
+        // With two slots, one of which is broken, no save is possible.
+        program.layout = 3;
+    }
     let mut starts = Vec::new();
     // The state of the device before the change: blank, interrupted, or finished.
     for _ in 0..random.below(3) {

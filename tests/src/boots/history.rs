@@ -217,8 +217,9 @@ impl History {
             // A handler cannot know that a listed checkpoint is damaged. Only the RAM store lists such checkpoints.
             let damaged = self.stored[place].iter().filter(|stored| !stored.is_loadable).count();
             let remaining = self.loadable(place).filter(same).count() + damaged;
+            // The commit of the checkpoint itself counts: it can be worse than all others.
             let newer = |other: &Written| other.acknowledged && other.series == written.series;
-            let has_newer = self.written[index + 1..].iter().any(|other| other.place == place && newer(other));
+            let has_newer = self.written[index..].iter().any(|other| other.place == place && newer(other));
             let replaced = self.loadable(place).any(|other| {
                 let (new, old) = (&other.commit.meta, &written.commit.meta);
                 other.series == written.series && new.step == old.step && new.sequence > old.sequence
@@ -247,7 +248,9 @@ impl History {
                     gone.meta
                 ));
             }
-            if made_room || replaced {
+            // After `n_saved` was reduced, checkpoints beyond it can be removed before a commit.
+            let surplus = self.loadable(place).filter(|other| is_as_good(other, written)).count();
+            if made_room || replaced || surplus >= n_saved(program, place, capacity) {
                 self.written[index].required = false;
             }
         }
@@ -270,11 +273,7 @@ impl History {
             let is_stored = self.stored[place].iter().any(|stored| stored.is_loadable && stored.content == written.content);
             // Another checkpoint can be kept instead: one with the same score, or one whose commit was interrupted but is
             // complete.
-            let as_good = |other: &&Written| {
-                let is_newer = other.commit.meta.sequence >= written.commit.meta.sequence;
-                other.series == written.series
-                    && if other.series.rule == 1 { other.score() >= written.score() } else { is_newer }
-            };
+            let as_good = |other: &&Written| is_as_good(other, written);
             let damaged = self.stored[place].iter().filter(|stored| !stored.is_loadable).count();
             let instead = self.loadable(place).filter(as_good).count();
             let count = self.written.iter().filter(|other| other.required && as_good(other)).count();
@@ -285,6 +284,12 @@ impl History {
         }
         Ok(())
     }
+}
+
+/// Returns whether a checkpoint of the same series is as good as `written`, or the same.
+fn is_as_good(other: &Written, written: &Written) -> bool {
+    let is_newer = other.commit.meta.sequence >= written.commit.meta.sequence;
+    other.series == written.series && if other.series.rule == 1 { other.score() >= written.score() } else { is_newer }
 }
 
 /// Returns how many checkpoints a program keeps in a store of this capacity.
