@@ -9,10 +9,10 @@ mod record_fixtures;
 #[path = "common/streams.rs"]
 mod streams;
 
+use record_fixtures::copy_record;
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 use std::convert::Infallible;
-use record_fixtures::copy_record;
 use streams::{encode, with_correct_crc};
 use training_monitor::checkpoint::{
     self, Contents, DecodeError, EncodeError, Header, Inspect, Loader, MAX_ITEMS, Named, Objects, ReadOnly, StateDict,
