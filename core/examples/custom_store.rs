@@ -178,7 +178,9 @@ fn main() -> Result<(), Box<dyn core::error::Error>> {
         }
         store.writes_left = u32::MAX;
         assert_eq!(run(&mut store)?, [3.0, 6.0, 6.0, 6.0, 6.0, 6.0]);
-        assert_eq!(store.committed.count_ones(), 1);
+        // If the power failed before the last removal, the next save would remove the old checkpoint.
+        let newest = store.listed().last().map(|bank| store.banks[bank].meta.step);
+        assert_eq!(newest, Some(12));
     }
     Ok(())
 }

@@ -58,7 +58,7 @@
 
 use crate::checkpoint::EncodeError;
 use crate::event::{Event, EventFilter};
-use crate::run_record::{HandlerStates, RestoreError, ResumePoint, RunRecord, RunRecordFull};
+use crate::run_record::{HandlerStates, MAX_ENGINE_LEN, RestoreError, ResumePoint, RunRecord, RunRecordFull};
 use crate::state::State;
 use core::marker::PhantomData;
 use embedded_io::ErrorKind;
@@ -89,7 +89,7 @@ pub trait Handler<T: ?Sized, O, X = ()> {
     /// Checks the limits of the handler before the first event of a run, and before a run resumes. A handler that saves
     /// checkpoints checks that its store has room for `model`.
     #[inline(always)]
-    fn check_start(&mut self, model: &mut T, start: &mut StartCheck<'_>) {
+    fn check_start(&mut self, model: &mut T, start: &mut StartCheck) {
         let _ = (model, start);
     }
 
@@ -158,29 +158,29 @@ pub trait Handler<T: ?Sized, O, X = ()> {
 /// The checks before the start of a run. The engine passes a value of this type to the method
 /// [`Handler::check_start`].
 #[derive(Debug)]
-pub struct StartCheck<'a> {
-    record: &'a RunRecord<[u8]>,
-    max_record_len: usize,
+pub struct StartCheck {
+    max_states_len: usize,
+    capacity: usize,
     newest_run: u32,
     error: Option<EncodeError<ErrorKind>>,
 }
 
-impl<'a> StartCheck<'a> {
-    pub(crate) const fn new(record: &'a RunRecord<[u8]>, max_record_len: usize) -> Self {
-        StartCheck { record, max_record_len, newest_run: 0, error: None }
+impl StartCheck {
+    pub(crate) const fn new(max_states_len: usize, capacity: usize) -> Self {
+        StartCheck { max_states_len, capacity, newest_run: 0, error: None }
     }
 
-    /// Returns the run record at the start of the run. A handler can measure the size of a checkpoint with it.
+    /// Returns the maximum length of the run record in a checkpoint, in bytes.
     #[must_use]
-    pub const fn record(&self) -> &'a RunRecord<[u8]> {
-        self.record
+    pub const fn max_record_len(&self) -> usize {
+        MAX_ENGINE_LEN.saturating_add(self.max_states_len)
     }
 
     /// Fails if the states of all handlers can become longer than the run record of the engine. A handler that saves the
     /// run record calls this method.
     pub fn check_record(&mut self) {
-        let full = RunRecordFull { required: self.max_record_len, capacity: self.record.capacity() };
-        if full.required > full.capacity {
+        if self.max_states_len > self.capacity {
+            let full = RunRecordFull { required: self.max_states_len, capacity: self.capacity };
             self.fail(EncodeError::RunRecordFull(full));
         }
     }
@@ -219,7 +219,7 @@ macro_rules! forward {
             $handlers.for_each(|handler| handler.persist(run, states));
         }
         #[inline(always)]
-        fn check_start(&mut $self, model: &mut T, start: &mut StartCheck<'_>) {
+        fn check_start(&mut $self, model: &mut T, start: &mut StartCheck) {
             $handlers.for_each(|handler| handler.check_start(model, start));
         }
         #[inline(always)]
@@ -278,7 +278,7 @@ macro_rules! tuples {
                 $(self.$index.persist(run, states);)+
             }
             #[inline(always)]
-            fn check_start(&mut self, model: &mut T, start: &mut StartCheck<'_>) {
+            fn check_start(&mut self, model: &mut T, start: &mut StartCheck) {
                 $(self.$index.check_start(model, start);)+
             }
             #[inline(always)]

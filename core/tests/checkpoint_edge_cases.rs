@@ -9,10 +9,10 @@ mod record_fixtures;
 #[path = "common/streams.rs"]
 mod streams;
 
+use record_fixtures::copy_record;
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 use std::convert::Infallible;
-use record_fixtures::copy_record;
 use streams::{encode, with_correct_crc};
 use training_monitor::checkpoint::{
     self, Contents, DecodeError, EncodeError, Header, Inspect, Loader, MAX_ITEMS, Named, Objects, ReadOnly, StateDict,
@@ -309,8 +309,8 @@ fn timer() -> impl training_monitor::Handler<(), u32> {
     Timer::new(0).attach(|| 0).start(Never).pause(Never)
 }
 
-/// A run record (saved state of engine and handlers) stores the number of handler states as one byte, and the length of
-/// each state as one byte. A byte of 128 or more is invalid.
+/// A run record (saved state of engine and handlers) has at most 32 handler states. It stores the length of each state as
+/// one byte. A length of 128 or more is invalid.
 #[test]
 fn a_run_record_with_too_many_or_too_long_states_is_malformed() {
     let record = RunRecord::new();
@@ -335,8 +335,8 @@ fn a_run_record_with_too_many_or_too_long_states_is_malformed() {
     let two = [&[2, 200, 0, 0, 127][..], &[0; 127], &[201, 0, 0, 1, 0]].concat();
     assert_eq!((two.len() % 4, inspect(&two)), (1, Ok(true)));
     let many = |count: u8| [&[count][..], &[200, 0, 0, 0].repeat(count.into())].concat();
-    assert_eq!(inspect(&many(127)), Ok(true));
-    for count in [128, 130, 254] {
+    assert_eq!(inspect(&many(32)), Ok(true));
+    for count in [33, 64, 127, 128, 254] {
         assert_eq!(inspect(&many(count)), Err(DecodeError::Malformed), "{count}");
     }
 }

@@ -61,14 +61,14 @@ fn data_shorter_than_the_epoch_restarts_even_if_its_length_is_wrong() {
 }
 
 /// The data offset (position in the data) of a run record can be larger than the number of batches. The earlier run may
-/// have had more data. An older version of the crate did not reset the offset at the end of an epoch.
+/// have had more data.
 #[test]
 fn a_data_offset_beyond_the_end_of_the_data_wraps() {
     for phase in [Phase::BetweenIterations, Phase::GetBatchCompleted, Phase::IterationStarted] {
         let mut record = record_fixture(phase, 2, 17, 5);
         record.engine.data_offset = 14;
         let mut batches = Vec::new();
-        let mut engine = Engine::<u32>::new(2);
+        let mut engine = Engine::<u32>::new(2).with_epoch_length(5);
         engine.restore::<(), _>(&record, &mut ()).unwrap();
         engine.run(&mut (), 10..13, &mut (), |(), batch, _| (batches.push(batch), batch).1).unwrap();
         assert_eq!(batches, [12, 10, 11, 12, 10, 11, 12, 10], "{phase:?}");
@@ -173,7 +173,7 @@ fn an_epoch_resumed_within_an_iteration_ends_with_the_data() {
 fn restore_during_a_run_replaces_the_whole_engine_state() {
     for stop in [None, Some(StopReason::User(1))] {
         let mut log = Log::new();
-        let mut engine = Engine::<u32>::new(1).with_epoch_length(9);
+        let mut engine = Engine::<u32>::new(1);
         assert_eq!(engine.begin_iteration(&mut log, &mut Recorder), Ok(true));
         assert!(engine.end_iteration(0, &mut log, &mut Recorder));
         let mut record = record_fixture(Phase::BetweenIterations, 3, 3, if stop.is_some() { 9 } else { 3 });

@@ -153,7 +153,8 @@ fn an_error_text_contains_the_numbers_of_the_error() {
     assert_text_contains(DecodeError::<Cause>::Rank { name, expected: 12, found: 13 }, parts);
     assert_text_contains(DecodeError::<Cause>::Shape { name, dimension: 11, expected: 12, found: 13 }, parts);
     assert_text_contains(DecodeError::<Cause>::Shape { name, dimension: 11, expected: 12, found: 13 }, &["11"]);
-    let named = [DecodeError::<Cause>::Missing { name }, DecodeError::ValueTooLarge { name }, DecodeError::ReadOnly { name }];
+    let named =
+        [DecodeError::<Cause>::Missing { name }, DecodeError::ValueTooLarge { name }, DecodeError::ReadOnly { name }];
     named.into_iter().for_each(|error| assert_text_contains(error, &["`layer.weight`"]));
     let named = [
         EncodeError::<Cause>::Name { name },
@@ -175,7 +176,10 @@ fn an_error_text_contains_the_numbers_of_the_error() {
     assert_text_contains(RegionError::NotAligned { erase: 55, slots: 56 }, &["55", "56"]);
     assert_text_contains(RegionError::TooSmall { slot: 57 }, &["57"]);
     assert_text_contains(RegionError::TooLarge { slot: 58, slots: 59 }, &["58", "59"]);
-    assert_text_contains(RegionError::OtherLayout { address: 0x1000, slot: 512, index: 3 }, &["0x1000", "512", "slot 3"]);
+    assert_text_contains(
+        RegionError::OtherLayout { address: 0x1000, slot: 512, index: 3 },
+        &["0x1000", "512", "slot 3"],
+    );
     assert_text_contains(SlotsError::Flash(Cause), &["Cause"]);
     assert_text_contains(SlotsError::<Cause>::TooLong { len: 61, max: 62 }, &["61", "62"]);
     assert_text_contains(EncodeError::<Cause>::TooFewPlaces { n_saved: 15, places: 14 }, &["15", "14"]);

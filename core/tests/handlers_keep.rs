@@ -82,7 +82,10 @@ fn a_run_resumed_without_keep_handlers_differs() {
 #[test]
 fn metrics_that_are_too_large_or_of_another_type_are_rejected() {
     let mut large = Engine::<u8, ([u64; 16], [u64; 16])>::with_metrics(1, ([u64::MAX; 16], [0; 16]));
-    assert_eq!(large.record::<(), _>(&mut KeepMetrics).err(), Some(RunRecordFull { required: 166, capacity: CAPACITY }));
+    assert_eq!(
+        large.record::<(), _>(&mut KeepMetrics).err(),
+        Some(RunRecordFull { required: 180, capacity: CAPACITY })
+    );
     large.state_mut().metrics = ([0; 16], [0; 16]);
     let record = large.record::<(), _>(&mut KeepMetrics).unwrap();
 

@@ -31,6 +31,10 @@ fn every_constant_is_in_the_table() {
         log::SAVE_FAILED,
         log::EVICTION_FAILED,
         log::LOAD_FAILED,
+        log::UNUSABLE,
+        log::OTHER_EVICTED,
+        log::FEWER_PLACES,
+        log::LIST_FAILED,
         log::ERASES,
     ];
     assert_eq!(log::LINES, constants);

@@ -5,9 +5,9 @@ use training_monitor::checkpoint::{EncodeError, MAX_NAME, Named};
 use training_monitor::event::IterationCompleted;
 use training_monitor::handlers::model_checkpoint::ranking::{Order, RankedCheckpoint, Ranking};
 use training_monitor::handlers::model_checkpoint::{OnError, SaveDecision};
-use training_monitor::run_record::{HandlerKind, HandlerStates, Persist};
+use training_monitor::run_record::{CAPACITY, HandlerKind, HandlerStates, Persist, RestoreError, RunRecordFull};
 use training_monitor::store::{Store, ram::Ram};
-use training_monitor::{Engine, Event, Handler, ModelCheckpoint, RunError, State};
+use training_monitor::{Engine, Event, Handler, ModelCheckpoint, Outcome, RunError, State, StopReason};
 
 #[test]
 fn settings_out_of_range_are_rejected() {
@@ -81,10 +81,10 @@ fn a_nan_score_does_not_enter_the_ranking() {
     assert_eq!(policy.update(Some(0.0)).map(|decision| decision.step), Some(3));
 }
 
-/// A handler whose state does not fit in a run record.
-struct LargeState;
+/// A handler whose state does not fit in a run record. It declares the maximum length `MAX` of its state.
+struct LargeState<const MAX: usize>;
 
-impl<T: ?Sized> Handler<T, f32> for LargeState {
+impl<T: ?Sized, const MAX: usize> Handler<T, f32> for LargeState<MAX> {
     fn on_event(&mut self, _: Event, _: &mut T, _: &mut State<f32>) {}
     fn persist(&mut self, _: &mut State<f32>, states: &mut HandlerStates<'_>) {
         states.visit(self);
@@ -92,8 +92,9 @@ impl<T: ?Sized> Handler<T, f32> for LargeState {
     }
 }
 
-impl Persist for LargeState {
+impl<const MAX: usize> Persist for LargeState<MAX> {
     const KIND: HandlerKind = HandlerKind::user(0);
+    const MAX_LEN: usize = MAX;
     type State = Vec<u8>;
     fn save(&mut self) -> Vec<u8> {
         vec![0; 120]
@@ -106,16 +107,44 @@ fn no_checkpoint_is_saved_if_the_run_record_overflows() {
     let mut weights = [1.0_f32; 2];
     let mut model = Named::new("model", &mut weights);
     let mut store = Ram::<2, 256>::new();
-    for on_error in [OnError::Stop, OnError::Continue] {
+    // The two states of 121 bytes and the state of the checkpoint handler, with four more bytes for each one.
+    let full = EncodeError::RunRecordFull(RunRecordFull { required: 258, capacity: CAPACITY });
+    for (on_error, expected) in [
+        (OnError::Stop, Err(RunError::SaveFailed(full))),
+        (OnError::Continue, Ok(Outcome { reason: StopReason::MaxEpochs, epoch: 1, iteration: 2 })),
+    ] {
         let policy = ModelCheckpoint::<1>::every(1).unwrap().with_on_error(on_error);
-        let mut handlers = (policy.attach(IterationCompleted, &mut store).expect("RAM does not fail"), LargeState);
+        // The handler declares a length that is too small, so the first save finds the overflow.
+        let mut handlers = (policy.attach(IterationCompleted, &mut store).unwrap(), LargeState::<30>);
         let result = Engine::new(1).run(&mut model, 0..2, &mut handlers, |_, _, _| 0.0);
-        // The run does not start, so the policy for failed saves does not matter.
-        assert!(matches!(result, Err(RunError::Start(EncodeError::RunRecordFull(_)))), "{result:?}");
-        assert!(handlers.0.last_error().is_some());
+        assert_eq!(result, expected);
+        assert_eq!(handlers.0.last_error().map(ToString::to_string), Some(full.to_string()));
         assert!(handlers.0.policy().kept().is_empty());
     }
+    // If the handler declares the correct length, the run does not start. The policy for failed saves does not matter.
+    let full = EncodeError::RunRecordFull(RunRecordFull { required: 2 * 125 + 20, capacity: CAPACITY });
+    for on_error in [OnError::Stop, OnError::Continue] {
+        let policy = ModelCheckpoint::<1>::every(1).unwrap().with_on_error(on_error);
+        let mut handlers = (policy.attach(IterationCompleted, &mut store).unwrap(), LargeState::<121>);
+        let result = Engine::new(1).run(&mut model, 0..2, &mut handlers, |_, _, _| 0.0);
+        assert_eq!(result, Err(RunError::Start(full)));
+    }
     assert_eq!(store.checkpoint(0), Ok(None));
+    // With a larger record, the same handlers run and resume.
+    let policy = || ModelCheckpoint::<1>::every(1).unwrap();
+    let mut large = Ram::<2, 512>::new();
+    for (epochs, iterations) in [(1, 2), (2, 4)] {
+        let mut handlers = (policy().attach(IterationCompleted, &mut large).unwrap(), LargeState::<121>);
+        let mut engine = Engine::<f32, (), 270>::with_record_capacity(epochs, ());
+        let resumed = engine.resume(&mut model, &mut handlers).unwrap().map(|resumed| resumed.iteration);
+        assert_eq!(resumed, (epochs > 1).then_some(2));
+        let outcome = engine.run(&mut model, 0..2, &mut handlers, |_, _, _| 0.0).unwrap();
+        assert_eq!(outcome.iteration, iterations);
+    }
+    // An engine with a smaller record cannot resume this run. Nothing changes.
+    let mut handlers = (policy().attach(IterationCompleted, &mut large).unwrap(), LargeState::<121>);
+    let resumed = Engine::<f32>::new(3).resume(&mut model, &mut handlers);
+    assert_eq!(resumed, Err(RestoreError::RecordTooLong { capacity: CAPACITY }));
 }
 
 /// Regression test for a bug that the fuzz target `model-checkpoint` found. After a restart, a stored checkpoint with a

@@ -33,7 +33,7 @@ fn decision(step: u32) -> SaveDecision {
 #[derive(Default)]
 struct NonRemoving {
     ram: Ram<6, 512>,
-    /// The step of each call of `remove`.
+    /// The sequence number of each call of `remove`. It is equal to the step number in these tests.
     removals: Vec<u32>,
     /// If true, each call of `remove` returns an error, as on a faulty medium.
     fails: bool,
@@ -54,20 +54,19 @@ impl Store for NonRemoving {
     fn checkpoint(&mut self, index: u32) -> Result<Option<CheckpointMeta>, RamError> {
         self.ram.checkpoint(index)
     }
-    fn stream_count(&mut self, step: u32) -> Result<u32, RamError> {
-        Ok(2 * self.ram.stream_count(step)?)
+    fn stream_count(&mut self, sequence: u32) -> Result<u32, RamError> {
+        Ok(2 * self.ram.stream_count(sequence)?)
     }
-    fn open(&mut self, step: u32, _: u32) -> Result<Self::Reader<'_>, RamError> {
-        self.ram.open(step, 0)
+    fn open(&mut self, sequence: u32, _: u32) -> Result<Self::Reader<'_>, RamError> {
+        self.ram.open(sequence, 0)
     }
-    fn remove(&mut self, step: u32) -> Result<(), RamError> {
-        self.removals.push(step);
+    fn remove(&mut self, sequence: u32) -> Result<(), RamError> {
+        self.removals.push(sequence);
         if self.fails { Err(RamError::NotFound) } else { Ok(()) }
     }
 }
 
-/// The handler tries each eviction at most once before and once after a save. A save therefore ends even if the store
-/// removes nothing.
+/// The handler tries each eviction at most once after a save. A save therefore ends even if the store removes nothing.
 #[test]
 fn evictions_end_with_a_store_that_removes_nothing() {
     for fails in [false, true] {
@@ -78,9 +77,9 @@ fn evictions_end_with_a_store_that_removes_nothing() {
         }
         let kept: Vec<u32> = handler.policy().kept().iter().map(|entry| entry.step).collect();
         assert_eq!(kept, [3, 4]);
-        // After the third save, the handler tries to remove step 1. It tries again before the fourth save. After the
-        // fourth save, it tries to remove the steps 1 and 2.
-        assert_eq!(handler.store().removals, [1, 1, 1, 2]);
+        // After the third save, the handler tries to remove step 1. After the fourth save, it tries to remove the
+        // steps 1 and 2.
+        assert_eq!(handler.store().removals, [1, 1, 2]);
     }
 }
 
@@ -114,7 +113,7 @@ fn a_ram_store_accepts_streams_up_to_its_capacity() {
         (Ok(99), Err(RamError::TooLong), Ok(1), Err(RamError::TooLong))
     );
     ram.create(&spec(1)).unwrap();
-    ram.commit(&Header { step: 5, ..Header::default() }, &Encoded { len: 1, crc: 0 }).unwrap();
+    ram.commit(&Header { sequence: 5, ..Header::default() }, &Encoded { len: 1, crc: 0 }).unwrap();
     assert_eq!((ram.stream_count(5), ram.stream_count(0)), (Ok(1), Ok(0)));
     let mut full = Ram::<1, 100>::default();
     full.create(&spec(1)).unwrap();
@@ -170,8 +169,8 @@ fn a_failed_save_is_retried_the_configured_number_of_times() {
     }
 }
 
-/// A save lists the stored checkpoints twice, once before and once after writing, to evict what is not needed. It does
-/// not list them again to rebuild the ranking, because no checkpoint is missing.
+/// A save lists the stored checkpoints once for each ranked one, to find out whether it is missing. It does not list them
+/// again to rebuild the ranking, because no checkpoint is missing.
 #[test]
 fn a_save_does_not_rebuild_a_complete_ranking() {
     let lists = RefCell::new(0);
@@ -183,9 +182,8 @@ fn a_save_does_not_rebuild_a_complete_ranking() {
     handler.save(decision(1), 1, None, &mut model()).unwrap();
     *lists.borrow_mut() = 0;
     handler.save(decision(2), 2, None, &mut model()).unwrap();
-    // Each listed checkpoint and each end of a list takes one call. The first list has one checkpoint (2 calls), and
-    // the second has two (3 calls).
-    assert_eq!(*lists.borrow(), 5);
+    // Each listed checkpoint and each end of a list takes one call. The list has two checkpoints.
+    assert_eq!(*lists.borrow(), 3);
 }
 
 fn newest(handler: &mut impl Handler<Model, u32>, below: Option<u32>) -> Option<u32> {
@@ -239,12 +237,14 @@ fn a_checkpoint_without_a_needed_object_is_not_loaded() {
     let mut model = Two([0.0; 2], Some([0.0; 2]));
     assert_named_error!(handler.load_step(2, &mut model), DecodeError::Missing, "data");
     assert_eq!((model.0, model.1), ([0.0; 2], Some([0.0; 2])));
-    // `load_best` cannot load step 2. It reports this to the observer and loads the next best checkpoint, step 1.
+    // Step 2 has another model, so it belongs to another series. `load_best` loads step 1, which has this model.
     let info = handler.load_best(&mut model).unwrap().unwrap();
     assert_eq!((info.step, model.0, model.1), (1, [1.0, 2.0], Some([3.0, 4.0])));
-    assert_eq!(*failed_loads.borrow(), [2]);
+    assert_eq!(*failed_loads.borrow(), [0; 0]);
     let error = handler.load_best(&mut Named::new("m", [0.0_f32; 3])).unwrap_err();
     assert!(matches!(error, DecodeError::Shape { dimension: 0, expected: 3, found: 2, .. }), "{error:?}");
+    // The series of this model has no checkpoint, so `load_best` has tried the others, the newest first.
+    assert_eq!(*failed_loads.borrow(), [2, 1]);
 }
 
 /// Runs one iteration and saves to `store`. Returns the store, and the run record of the saved checkpoint.
@@ -297,7 +297,8 @@ fn a_save_missing_at_the_restart_is_made_after_it() {
     engine.resume(&mut model, &mut handlers).unwrap().unwrap();
     let steps = |handler: &ModelCheckpoint<3>| handler.kept().iter().map(|entry| entry.step).collect::<Vec<_>>();
     assert_eq!(steps(handlers.0.policy()), [1]);
-    assert_eq!(steps(handlers.1.policy()), [1, 9]);
+    // The second handler saves step 1 after step 9, so step 1 is its latest checkpoint.
+    assert_eq!(steps(handlers.1.policy()), [9, 1]);
 }
 
 #[test]

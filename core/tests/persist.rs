@@ -238,15 +238,18 @@ fn visit_returns_true_only_when_the_handler_was_restored() {
     let mut visits = Visits(Vec::new());
     let mut engine = Engine::new(1);
     engine.run(&mut (), 0..5, &mut visits, |(), _, _| 0.0).unwrap();
+    // Before the first event, the engine measures and saves all states, to check that a save is possible.
+    assert_eq!(visits.0, [false, false]);
+    visits.0.clear();
     let record = engine.record::<(), _>(&mut visits).unwrap();
     assert_eq!(visits.0, [false]);
     visits.0.clear();
-    // `restore` visits each handler twice: first to check the record, then to restore the state.
+    // `restore` visits each handler three times: to compare the tags, to check the record, and to restore the state.
     Engine::<f32>::new(1).restore::<(), _>(&record, &mut visits).unwrap();
-    assert_eq!(visits.0, [false, true]);
+    assert_eq!(visits.0, [false, false, true]);
     visits.0.clear();
     assert!(Engine::<f32>::new(1).restore::<(), _>(&record, &mut (Flag::<1>, &mut visits)).is_err());
-    assert_eq!(visits.0, [false]);
+    assert_eq!(visits.0, [false, false]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Tests of run records that do not match the program, contradict themselves or are too large. `restore` returns a
 //! specific error, and changes neither the engine nor the handlers.
 
-use training_monitor::checkpoint::{self, Contents, Named};
+use training_monitor::checkpoint::{self, Contents, Header, Named};
 use training_monitor::engine::Phase;
 use training_monitor::event::{EpochCompleted, IterationCompleted};
 use training_monitor::handlers::early_stopping::EarlyStoppingHandler;
@@ -132,15 +132,13 @@ fn a_record_with_contradictory_counters_is_rejected() {
     let record = engine.record::<(), _>(&mut original).expect("the record is large enough");
     let mut offset_above_iteration = record.clone();
     offset_above_iteration.engine.offset = record.engine.iteration + 1;
-    let mut started_above_iteration = record.clone();
-    started_above_iteration.engine.phase = Phase::IterationStarted;
-    for record in [offset_above_iteration, started_above_iteration] {
-        assert_rejected(&record, handlers(), RestoreError::Engine);
-    }
-    // The length of the epoch can change when a run resumes, so it may be shorter than the completed iterations.
     let mut offset_above_epoch_length = record.clone();
     offset_above_epoch_length.engine.epoch_length = record.engine.offset - 1;
-    Engine::<f32>::new(3).restore::<(), _>(&offset_above_epoch_length, &mut handlers()).expect("a valid record");
+    let mut started_above_iteration = record.clone();
+    started_above_iteration.engine.phase = Phase::IterationStarted;
+    for record in [offset_above_iteration, offset_above_epoch_length, started_above_iteration] {
+        assert_rejected(&record, handlers(), RestoreError::Engine);
+    }
 }
 
 /// Returns the error of a record with the default capacity, if the states need `required` bytes.
@@ -191,7 +189,8 @@ fn a_state_whose_serialization_fails_is_an_error() {
 fn loading_replaces_the_whole_content_of_a_record() {
     let (mut engine, mut handlers) = completed_run();
     let saved = engine.record::<(), _>(&mut handlers).expect("the record is large enough");
-    let contents = Contents { record: Some(&saved), ..Contents::new(1) };
+    let header = Header { run: saved.engine.run, ..Header::default() };
+    let contents = Contents { header, record: Some(&saved), ..Contents::new(1) };
     let mut bytes = Vec::new();
     checkpoint::encode(&mut bytes, &contents, &mut Named::new("m", [1.0_f32])).expect("a writer without errors");
     let mut record = RunRecord::new();

@@ -52,8 +52,8 @@ fn check_cost<const W: usize, const E: usize, const R: usize>() {
             assert_eq!(flash.violations(), []);
             assert_eq!(flash.counts.erased as usize, (96 + stream.len()).div_ceil(E));
             let (programmed, payload) = (flash.counts.programmed as f64, stream.len() as f64);
-            assert!(programmed <= 1.02 * payload || weights < 5000 && W == 32, "{programmed} for {payload}");
-            let granules = stream.len().next_multiple_of(W) + 44usize.next_multiple_of(W) + 8usize.next_multiple_of(W);
+            assert!(programmed <= 1.02 * payload || weights < 5000 && W >= 16, "{programmed} for {payload}");
+            let granules = stream.len().next_multiple_of(W) + 56usize.next_multiple_of(W) + 4usize.next_multiple_of(W);
             assert_eq!(flash.counts.programmed as usize, granules);
         }
     }
@@ -143,7 +143,7 @@ fn n_saved_without_a_spare_slot_is_an_error_of_the_save() {
     let mut flash = Flash::<4, 256>::new(768, 0xFF);
     let store = Slots::<_, 3>::open(&mut flash, 0..768).unwrap();
     let error = save(store, 3, &[5, 5, 5, 5]).unwrap_err();
-    assert!(error.contains("every slot contains a kept checkpoint"), "{error}");
+    assert!(error.contains("the store has 3 places; to keep 3 checkpoints, it needs one more"), "{error}");
 }
 
 #[test]
@@ -274,7 +274,8 @@ fn a_slot_with_a_worn_out_block_is_detected_and_avoided() {
             failed.push(step);
         }
     }
-    assert_eq!(failed, [2], "the store tries the slot once, and then prefers the other slots");
+    assert_eq!(failed, [0; 0], "a failed save is repeated in another slot");
+    assert_eq!(handler.store().erases()[1], 1, "the store tries the slot once, and then prefers the other slots");
     assert_eq!(handler.policy().kept().iter().map(|entry| entry.step).collect::<Vec<_>>(), [11, 12]);
 }
 
@@ -297,7 +298,7 @@ fn min_interval_limits_the_number_of_erases() {
 #[test]
 fn the_slots_and_a_small_checkpoint_stay_small() {
     println!("Slots<&mut Flash, 4>: {} bytes", size_of::<Slots<&mut Flash<4, 256>, 4>>());
-    assert!(size_of::<Slots<(), 4>>() <= 200);
+    assert!(size_of::<Slots<(), 4>>() <= 264);
     let mut bytes = Vec::new();
     let encoded = checkpoint::encode(&mut bytes, &Contents::new(0), &mut Named::new("m", &mut [0.0_f32; 1])).unwrap();
     assert!(encoded.len < 40, "a checkpoint of one weight must fit the smallest slot");

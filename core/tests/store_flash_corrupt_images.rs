@@ -6,11 +6,12 @@ mod store_access;
 
 use store_access::{list_checkpoints, read_stream};
 use training_monitor::ModelCheckpoint;
-use training_monitor::checkpoint::{Crc32, Named};
+use training_monitor::checkpoint::Named;
 use training_monitor::embedded_storage::nor_flash::NorFlash;
 use training_monitor::event::IterationCompleted;
 use training_monitor::handlers::model_checkpoint::SaveDecision;
-use training_monitor::store::{CheckpointMeta, flash::Slots};
+use training_monitor::store::CheckpointMeta;
+use training_monitor::store::flash::{RegionError, Slots};
 use training_monitor_std::test_support::flash::{Flash, Interruption};
 use training_monitor_std::test_support::random::Random;
 
@@ -47,7 +48,7 @@ fn checkpoints(flash: &mut Chip) -> Vec<(CheckpointMeta, Vec<u8>)> {
     let mut store = open(flash);
     let all = list_checkpoints(&mut store).unwrap();
     let reads = store.flash().counts.reads - before.reads;
-    assert!(reads <= (SLOTS * (3 + 2 * BLOCK / 128 + 1)) as u64, "{reads} reads");
+    assert!(reads <= (SLOTS * (4 + 2 * BLOCK / 64 + 2)) as u64, "{reads} reads");
     assert_eq!(store.flash().counts.operations, before.operations);
     all.into_iter().map(|meta| (meta, read_stream(&mut store, meta.step).unwrap())).collect()
 }
@@ -80,13 +81,12 @@ fn random_and_nearly_uniform_images_are_free_space() {
     for _ in 0..200 {
         assert_free_space((0..SIZE).map(|_| random.byte()).collect());
     }
-    // The image is random, but each slot has the correct magic numbers in the correct places.
+    // The image is random, but each slot has the correct magic numbers, size and index in the correct places.
     for _ in 0..200 {
         let mut image: Vec<u8> = (0..SIZE).map(|_| random.byte()).collect();
-        for slot in image.chunks_mut(2 * BLOCK) {
-            slot[..8].copy_from_slice(b"TMSR\x01\0\0\0");
-            slot[64..68].copy_from_slice(b"TMSK");
-            slot[96..101].copy_from_slice(b"TMCK\x01");
+        for (index, slot) in image.chunks_mut(2 * BLOCK).enumerate() {
+            slot[..8].copy_from_slice(&[b'T', b'M', b'S', 2, 0, 2, 0, index as u8]);
+            slot[96..101].copy_from_slice(b"TMCK\x02");
         }
         assert_free_space(image);
     }
@@ -114,18 +114,15 @@ fn damaged_bits_hide_checkpoints_but_never_change_them() {
 }
 
 /// Returns a flash with one checkpoint, in slot 0. The function `change` modifies the record that describes this
-/// checkpoint. The checksum of the record is then corrected.
+/// checkpoint. The checksum of the record and the seal are then corrected.
 fn with_forged_record(change: impl Fn(&mut [u8])) -> Chip {
-    use training_monitor::checkpoint::Checksum;
     let mut flash = Chip::with_image(vec![0x5A; SIZE], 0xFF);
     save(&mut flash, &[10]).unwrap();
-    let record = &mut flash.image_mut()[..44];
-    change(record);
-    let mut crc = Crc32::default();
-    crc.update(&record[..40]);
-    crc.update(&0u32.to_le_bytes());
-    crc.update(&(2 * BLOCK as u32).to_le_bytes());
-    record[40..44].copy_from_slice(&crc.value().to_le_bytes());
+    let slot = &mut flash.image_mut()[..68];
+    change(&mut slot[..56]);
+    let crc = crc32fast::hash(&slot[..52]);
+    slot[52..56].copy_from_slice(&crc.to_le_bytes());
+    slot[64..].copy_from_slice(&(!crc).to_le_bytes());
     flash
 }
 
@@ -133,17 +130,17 @@ fn with_forged_record(change: impl Fn(&mut [u8])) -> Chip {
 fn records_with_an_invalid_length_or_version_are_ignored() {
     assert_eq!(checkpoints(&mut with_forged_record(|_| ())).len(), 1);
     for len in [0, 1, 3, 4, 5, 415, 416, 417, 512, 4096, 0x7FFF_FFFF, 0xFFFF_FF9F, 0xFFFF_FFA0, 0xFFFF_FFFF] {
-        let mut flash = with_forged_record(|record| record[12..16].copy_from_slice(&u32::to_le_bytes(len)));
+        let mut flash = with_forged_record(|record| record[24..28].copy_from_slice(&u32::to_le_bytes(len)));
         assert_eq!(checkpoints(&mut flash), [], "length {len}");
         save(&mut flash, &[10, 20]).unwrap();
     }
-    for version in [0, 2, 255, 256] {
-        let mut flash = with_forged_record(|record| record[4..8].copy_from_slice(&u32::to_le_bytes(version)));
+    for version in [0, 1, 3, 255] {
+        let mut flash = with_forged_record(|record| record[3] = version);
         assert_eq!(checkpoints(&mut flash), [], "version {version}");
     }
-    // Each number is the offset of a field of the record: sequence, step, iteration, score and two erase counts. The
-    // largest value of each field is valid and must not cause an overflow.
-    for field in [8, 20, 24, 28, 32, 36] {
+    // Each number is the offset of a field of the record: sequence, run, series (two numbers), step, iteration, score, two
+    // erase counts, and the flags of the slots. The largest value of each field is valid and must not cause an overflow.
+    for field in [8, 12, 16, 20, 28, 32, 36, 40, 44, 48] {
         let mut flash = with_forged_record(|record| record[field..field + 4].fill(0xFF));
         assert_eq!(checkpoints(&mut flash).len(), 1);
         let policy = ModelCheckpoint::<2>::every(1).unwrap();
@@ -156,27 +153,32 @@ fn records_with_an_invalid_length_or_version_are_ignored() {
 }
 
 #[test]
-fn records_of_another_geometry_are_ignored() {
+fn records_of_another_geometry_are_refused() {
     let mut flash = Chip::with_image(vec![0x5A; SIZE], 0xFF);
     save(&mut flash, &[10, 20, 30]).unwrap();
-    // The flash is opened with smaller slots, and then with slots of the same size in a smaller region. A record is
-    // bound to its slot size and position in the region, so the store finds no checkpoint in either case.
-    let mut store = Slots::<_, 6>::open(&mut flash, 0..SIZE as u32).unwrap();
-    assert_eq!(list_checkpoints(&mut store), Ok(vec![]));
-    let mut store = Slots::<_, 2>::open(&mut flash, 512..SIZE as u32).unwrap();
-    assert_eq!(list_checkpoints(&mut store), Ok(vec![]));
-    // The record of a slot (the flash area of one checkpoint) is bound to its position. A copy in slot 1 is not valid.
+    // The flash is opened with smaller slots, with slots of the same size in a smaller region, and with slots of twice
+    // the size. A record contains its slot size and its position in the region, so the store refuses the region.
+    let expected = |address, index| RegionError::OtherLayout { address, slot: 512, index };
+    assert_eq!(Slots::<_, 6>::open(&mut flash, 0..SIZE as u32).err(), Some(expected(0, 0)));
+    assert_eq!(Slots::<_, 2>::open(&mut flash, 512..SIZE as u32).err(), Some(expected(512, 1)));
+    let mut larger = Chip::with_image([flash.image(), &[0; 512]].concat(), 0xFF);
+    assert_eq!(Slots::<_, 2>::open(&mut larger, 0..2048).err(), Some(expected(0, 0)));
+    // The program erases the region. It can then divide it into other slots.
+    Slots::<_, 2>::erase_region(&mut larger, 0..2048).unwrap();
+    assert_eq!(list_checkpoints(&mut Slots::<_, 2>::open(&mut larger, 0..2048).unwrap()), Ok(vec![]));
+    // The record of a slot (the flash area of one checkpoint) is bound to its position. The store refuses a copy in slot
+    // 1.
     let mut image = flash.image().to_vec();
     image.copy_within(0..2 * BLOCK, 2 * BLOCK);
-    let mut flash = Chip::with_image(image, 0xFF);
-    assert_eq!(checkpoints(&mut flash).iter().map(|(meta, _)| meta.step).collect::<Vec<_>>(), [1, 3]);
+    let mut copied = Chip::with_image(image, 0xFF);
+    assert_eq!(Slots::<_, SLOTS>::open(&mut copied, 0..SIZE as u32).err(), Some(expected(512, 0)));
     // A whole region can be copied to another address, and to a flash with a larger write size. Its checkpoints stay
     // valid.
     let mut image = vec![0; BLOCK];
     image.extend_from_slice(flash.image());
     let mut flash = Flash::<32, BLOCK, 4>::with_image(image, 0);
     let mut store = Slots::<_, SLOTS>::open(&mut flash, BLOCK as u32..(BLOCK + SIZE) as u32).unwrap();
-    assert_eq!(list_checkpoints(&mut store).unwrap().len(), 2);
+    assert_eq!(list_checkpoints(&mut store).unwrap().len(), 3);
 }
 
 #[test]

@@ -157,10 +157,9 @@ fn commit_detects_worn_out_cells_in_record_seal_and_stream() {
         // A byte of the commit record is worn out: the record is invalid, so the checkpoint is not listed.
         (16..17, Err(SlotsError::VerifyFailed), false, true),
         // The whole seal (the end mark of a save) is worn out: the checkpoint is listed but not durable.
-        (64..72, Err(SlotsError::VerifyFailed), true, false),
-        // One byte of the seal (the end mark of a save). `commit` requires all eight bytes, but a partial seal is
-        // sufficient when the store is opened.
-        (70..71, Err(SlotsError::VerifyFailed), true, true),
+        (64..68, Err(SlotsError::VerifyFailed), true, false),
+        // One byte of the seal (the end mark of a save): a seal is complete only if all its bytes are correct.
+        (66..67, Err(SlotsError::VerifyFailed), true, false),
         // A byte of the stream (the encoded checkpoint) is worn out: the checkpoint is not listed.
         (100..101, Err(SlotsError::VerifyFailed), false, true),
     ] {

@@ -61,7 +61,9 @@ impl Header<'_> {
     /// Returns the identity of the series as a pair of numbers. A store compares these numbers instead of the names.
     #[must_use]
     pub fn series_id(&self) -> SeriesId {
-        SeriesId { rule: rule_id(self.series.name, self.series.rule, self.score_name), model: self.series.model }
+        let score_name = self.score_name.unwrap_or_default();
+        let rule = rule_id(self.series.name.as_bytes(), self.series.rule, score_name.as_bytes());
+        SeriesId { rule, model: self.series.model }
     }
 }
 
@@ -75,21 +77,13 @@ pub struct SeriesId {
     pub model: u32,
 }
 
-/// Returns the hash of the name of a series, its ranking rule and its score name. FORMAT.md specifies the bytes.
-pub(crate) fn rule_id(name: &str, rule: RankingRule, score_name: Option<&str>) -> u32 {
-    let score_name = score_name.unwrap_or_default().as_bytes();
-    Hash::NEW.bytes(name.as_bytes()).bytes(&[0, rule as u8]).bytes(score_name).value()
+/// Returns the hash of the score name, the name of a series and its ranking rule. FORMAT.md specifies the bytes.
+pub(crate) fn rule_id(name: &[u8], rule: RankingRule, score_name: &[u8]) -> u32 {
+    Hash::NEW.bytes(score_name).bytes(&[0, rule as u8]).bytes(name).value()
 }
 
-/// The identifiers of the extension fields of a stream.
-pub(super) mod extension {
-    /// The number of the run.
-    pub const RUN: u32 = 1;
-    /// The name, the ranking rule and the model of the series.
-    pub const SERIES: u32 = 2;
-    /// The identity of the save.
-    pub const SAVE_ID: u32 = 3;
-}
+/// The identifier of the extension field that contains the number of the run, the series and the identity of the save.
+pub(super) const IDENTITY: u8 = 1;
 
 /// The code that is written for the stop reason [`StopReason::User`]. One more byte follows: the number that the
 /// program chose for its reason.

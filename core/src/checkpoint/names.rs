@@ -31,8 +31,12 @@ impl NameBuffer {
         name
     }
 
+    pub fn as_bytes(&self) -> &[u8] {
+        if self.too_long { &[] } else { &self.bytes }
+    }
+
     pub fn as_str(&self) -> &str {
-        if self.too_long { "" } else { core::str::from_utf8(&self.bytes).unwrap_or_default() }
+        core::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 }
 

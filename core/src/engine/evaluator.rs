@@ -97,7 +97,7 @@ where
         self.handlers.persist(evaluation, states);
         evaluation.counters = counters;
     }
-    fn check_start(&mut self, model: &mut T, start: &mut StartCheck<'_>) {
+    fn check_start(&mut self, model: &mut T, start: &mut StartCheck) {
         self.handlers.check_start(model, start);
     }
     fn perform(&mut self, model: &mut T, state: &mut State<O, X>, record: &RunRecord<[u8]>) -> bool {

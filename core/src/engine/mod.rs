@@ -372,9 +372,7 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
     ) -> Result<u32, EncodeError<ErrorKind>> {
         let mut states = HandlerStates::measure();
         self.visit_states(handlers, &mut states);
-        let mut record = RunRecord::<[u8; RECORD]>::with_capacity();
-        self.write_record(&mut record, handlers);
-        let mut start = StartCheck::new(&record, states.max_len());
+        let mut start = StartCheck::new(states.max_len(), RECORD);
         handlers.check_start(model, &mut start);
         start.finish()
     }

@@ -41,7 +41,6 @@ pub struct StateEncoder<'a> {
 impl<'a> StateEncoder<'a> {
     /// Starts a handler state: appends the kind and the tag of the handler, and one byte that `finish` later replaces
     /// with the length.
-    #[inline(never)] // One copy of the code for all handlers.
     pub(super) fn start(record: &'a mut RunRecord<[u8]>, kind: u8, tag: u16) -> Self {
         let [low, high] = tag.to_le_bytes();
         [kind, low, high, 0].into_iter().for_each(|byte| record.append(byte));

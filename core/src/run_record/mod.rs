@@ -48,6 +48,10 @@ pub(crate) const MAX_STATES: u8 = 32;
 /// The number of bytes before each handler state: its kind, its tag and its length.
 const STATE_PREFIX: usize = 4;
 
+/// The maximum length of the engine's part of a record in a checkpoint, in bytes: six numbers of five bytes, six bytes for
+/// the maximum number of epochs, and six bytes for the other fields.
+pub(crate) const MAX_ENGINE_LEN: usize = 6 * 5 + 6 + 6;
+
 /// The maximum size of all handler states together, in bytes.
 pub(crate) const MAX_CAPACITY: usize = MAX_STATES as usize * (STATE_PREFIX + MAX_STATE);
 

@@ -98,6 +98,13 @@ struct Reading<'a> {
     error: Option<RestoreError>,
 }
 
+/// What the visit of a handler does with its state.
+enum Visit<'b, 'a> {
+    Nothing,
+    Save(StateEncoder<'b>),
+    Read(StateDecoder<'a>),
+}
+
 /// What one pass over all handlers does with their states. The passes run in this order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum ReadPass {
@@ -150,27 +157,42 @@ impl<'a> HandlerStates<'a> {
 
     /// Saves, checks or restores the state of `handler`. Returns true only if the state was restored.
     pub fn visit<P: Persist + ?Sized>(&mut self, handler: &mut P) -> bool {
-        match &mut self.0 {
-            Access::Measure(len) => {
-                *len = len.saturating_add(P::MAX_LEN + STATE_PREFIX);
-                false
-            }
-            Access::Save(record) => {
-                let state = handler.save();
-                let mut encoder = StateEncoder::start(record, P::KIND.code(), handler.tag());
-                state.encode(&mut encoder);
+        match self.begin(P::KIND, handler.tag(), P::MAX_LEN) {
+            Visit::Nothing => false,
+            Visit::Save(mut encoder) => {
+                handler.save().encode(&mut encoder);
                 encoder.finish();
                 false
             }
-            Access::Read(reading) => {
-                let Some(mut decoder) = reading.next(P::KIND, handler.tag()) else { return false };
-                let state = P::State::decode(&mut decoder);
-                if !reading.accept(P::KIND, state.is_some() && decoder.rest.is_empty()) {
-                    return false;
-                }
-                state.map(|state| handler.restore(state)).is_some()
+            Visit::Read(mut decoder) => {
+                let state = P::State::decode(&mut decoder).filter(|_| decoder.rest.is_empty());
+                let accepted = self.accept(P::KIND, state.is_some());
+                state.filter(|_| accepted).map(|state| handler.restore(state)).is_some()
             }
         }
+    }
+
+    /// Begins the visit of a handler.
+    #[inline(never)] // One copy of the code for all handlers.
+    fn begin(&mut self, kind: HandlerKind, tag: u16, max_len: usize) -> Visit<'_, 'a> {
+        match &mut self.0 {
+            Access::Measure(len) => {
+                *len = len.saturating_add(max_len).saturating_add(STATE_PREFIX);
+                Visit::Nothing
+            }
+            Access::Save(record) => Visit::Save(StateEncoder::start(record, kind.code(), tag)),
+            Access::Read(reading) => reading.next(kind, tag).map_or(Visit::Nothing, Visit::Read),
+        }
+    }
+
+    /// Stores an error if `decoded` is false. Returns whether the decoded state may be restored into its handler.
+    #[inline(never)] // One copy of the code for all handlers.
+    fn accept(&mut self, kind: HandlerKind, decoded: bool) -> bool {
+        let Access::Read(reading) = &mut self.0 else { return false };
+        if !decoded {
+            reading.error = Some(RestoreError::Malformed { kind });
+        }
+        decoded && reading.pass == ReadPass::Restore
     }
 
     /// Returns whether the settings of the handler that was visited last differ from those in the record.
@@ -217,7 +239,6 @@ impl<'a> Reading<'a> {
 
     /// Returns a decoder for the state of the next handler. Stores an error and returns `None` if the record has no
     /// state for the handler.
-    #[inline(never)] // One copy of the code for all handlers.
     fn next(&mut self, kind: HandlerKind, tag: u16) -> Option<StateDecoder<'a>> {
         let taken = self.taken;
         let is_free = |index, state: &StoredState<'_>| taken & bit(index) == 0 && state.kind == kind;
@@ -241,14 +262,5 @@ impl<'a> Reading<'a> {
         let (index, state) = found.filter(|_| self.error.is_none())?;
         self.taken |= bit(index);
         Some(StateDecoder { rest: state.bytes })
-    }
-
-    /// Stores an error if `decoded` is false. Returns whether the decoded state may be restored into its handler.
-    #[inline(never)] // One copy of the code for all handlers.
-    fn accept(&mut self, kind: HandlerKind, decoded: bool) -> bool {
-        if !decoded {
-            self.error = Some(RestoreError::Malformed { kind });
-        }
-        decoded && self.pass == ReadPass::Restore
     }
 }

@@ -16,7 +16,9 @@ mod streams;
 
 use model::{Model, Reordered, Schedule};
 use streams::encode;
-use training_monitor::checkpoint::{self, Contents, Crc32, DecodeError, Header, Info, Inspect, Loader, Named, RankingRule, Series, Tensor};
+use training_monitor::checkpoint::{
+    self, Contents, Crc32, DecodeError, Header, Info, Inspect, Loader, Named, RankingRule, Series, Tensor,
+};
 use training_monitor::embedded_io::{ErrorKind, ErrorType, Read, Write};
 use training_monitor::event::{EpochCompleted, IterationCompleted, Never};
 use training_monitor::run_record::HandlerKind;
@@ -248,10 +250,7 @@ fn a_stream_of_one_object_lists_all_objects_of_the_checkpoint() {
 #[test]
 fn the_encoder_writes_and_reads_the_golden_files() {
     let directory = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden"));
-    let one = Contents {
-        single_object: Some("net"),
-        ..contents(Header { save_id: 0x89AB_CDEF, ..header() })
-    };
+    let one = Contents { single_object: Some("net"), ..contents(Header { save_id: 0x89AB_CDEF, ..header() }) };
     let golden = [
         ("v2-all.ckpt", encode(&contents(header()), &mut Model::new(1))),
         ("v2-one.ckpt", encode(&one, &mut Model::new(1))),

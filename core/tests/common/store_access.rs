@@ -20,9 +20,17 @@ pub fn list_checkpoints<S: Store>(store: &mut S) -> Result<Vec<CheckpointMeta>, 
     Ok(checkpoints)
 }
 
-/// Returns the first stream (encoded bytes) of the checkpoint with the step number `step`.
+/// Returns the first stream (encoded bytes) of the newest checkpoint with the step number `step`. If there is none,
+/// returns the error of the store.
 pub fn read_stream<S: Store>(store: &mut S, step: u32) -> Result<Vec<u8>, S::Error> {
-    let mut reader = store.open(step, 0)?;
+    let (mut index, mut sequence) = (0, u32::MAX);
+    while let Some(meta) = store.checkpoint(index)? {
+        if meta.step == step {
+            sequence = meta.sequence;
+        }
+        index += 1;
+    }
+    let mut reader = store.open(sequence, 0)?;
     let (mut bytes, mut buffer) = (Vec::new(), [0; 512]);
     loop {
         match reader.read(&mut buffer)? {

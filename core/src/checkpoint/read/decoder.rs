@@ -10,9 +10,10 @@ use super::input::{ChecksummedReader, Input, Name, SliceReader, VerifiedSlice};
 use super::matching::{self, Target};
 use super::run;
 use crate::checkpoint::error::DecodeError;
-use crate::checkpoint::format::{Info, MAGIC, RankingRule, SeriesId, VERSION, extension, rule_id};
+use crate::checkpoint::format::{IDENTITY, Info, MAGIC, RankingRule, VERSION};
 use crate::checkpoint::objects::{MAX_ITEMS, Objects};
 use crate::checkpoint::{Checksum, Crc32, MAX_RANK};
+use crate::hash::Hash;
 use crate::run_record::RunRecord;
 use core::convert::Infallible;
 use embedded_io::Read;
@@ -241,13 +242,15 @@ fn decode(input: &mut Input<'_>, sink: &mut dyn Sink, info: &mut Info) {
     if info.score.is_some_and(f32::is_nan) {
         input.fail_malformed();
     }
-    let mut score_name = Name::default();
+    name.len = 0;
     if input.read_bool() {
-        input.read_name(&mut score_name);
+        input.read_name(&mut name);
         if !input.has_failed() {
-            sink.score_name(&score_name);
+            sink.score_name(&name);
         }
     }
+    // The hash of the score name is complete once the series is known.
+    let score_name = Hash::NEW.bytes(name.bytes());
     info.object_count = input.read_u32();
     let mut names = info.object_count;
     while names > 0 && !input.has_failed() {
@@ -257,7 +260,7 @@ fn decode(input: &mut Input<'_>, sink: &mut dyn Sink, info: &mut Info) {
         }
         names -= 1;
     }
-    decode_extensions(input, sink, info, &mut name, &score_name);
+    decode_extensions(input, sink, info, &mut name, score_name);
     info.has_run = input.read_bool();
     if info.has_run {
         sink.run(input, info.run);
@@ -294,11 +297,13 @@ fn decode(input: &mut Input<'_>, sink: &mut dyn Sink, info: &mut Info) {
     }
 }
 
-/// Decodes the list of extension fields. Skips the fields that this version does not know.
-fn decode_extensions(input: &mut Input<'_>, sink: &mut dyn Sink, info: &mut Info, name: &mut Name, score_name: &Name) {
-    info.series.rule = rule_id("", RankingRule::Latest, Some(score_name.as_str()));
+/// Decodes the list of extension fields. Skips the fields that this version does not know. `score_name` is the hash of the
+/// score name.
+fn decode_extensions(input: &mut Input<'_>, sink: &mut dyn Sink, info: &mut Info, name: &mut Name, score_name: Hash) {
     let mut count = input.read_u32();
     let mut previous = 0;
+    name.len = 0;
+    let mut rule = 0;
     while count > 0 && !input.has_failed() {
         count -= 1;
         let id = input.read_u32();
@@ -309,31 +314,27 @@ fn decode_extensions(input: &mut Input<'_>, sink: &mut dyn Sink, info: &mut Info
             input.fail_malformed(); // the identifiers are in ascending order, so none occurs twice
         }
         previous = id;
-        match id {
-            extension::RUN => info.run = input.read_u32(),
-            extension::SERIES => {
-                input.read_text(name);
-                let rule = match input.read_u8() {
-                    0 => RankingRule::Latest,
-                    1 => RankingRule::Best,
-                    _ => {
-                        input.fail(DecodeError::Newer);
-                        RankingRule::Latest
-                    }
-                };
-                info.series =
-                    SeriesId { rule: rule_id(name.as_str(), rule, Some(score_name.as_str())), model: input.read_u32() };
-                if !input.has_failed() {
-                    sink.series(name, rule);
-                }
-            }
-            extension::SAVE_ID => info.save_id = input.read_u32(),
-            _ if required => input.fail(DecodeError::Newer),
-            _ => input.skip(len),
+        if id == u32::from(IDENTITY) {
+            info.run = input.read_u32();
+            input.read_text(name);
+            rule = input.read_u8();
+            info.series.model = input.read_u32();
+            info.save_id = input.read_u32();
+        } else if required {
+            input.fail(DecodeError::Newer);
+        } else {
+            input.skip(len);
         }
         if input.position.wrapping_sub(start) != len {
             input.fail_malformed();
         }
+    }
+    if rule > 1 {
+        input.fail(DecodeError::Newer);
+    }
+    info.series.rule = score_name.bytes(&[0, rule]).bytes(name.bytes()).value();
+    if !input.has_failed() {
+        sink.series(name, if rule == 0 { RankingRule::Latest } else { RankingRule::Best });
     }
 }
 

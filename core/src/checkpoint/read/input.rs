@@ -87,7 +87,7 @@ impl ChecksummedSource for VerifiedSlice<'_> {
 #[derive(Default)]
 pub(in crate::checkpoint) struct Name {
     bytes: [u8; MAX_NAME],
-    len: usize,
+    pub len: usize,
 }
 
 impl Name {
@@ -191,7 +191,7 @@ impl<'a> Input<'a> {
     /// Reads a name into `name`.
     pub fn read_name(&mut self, name: &mut Name) {
         self.read_text(name);
-        if !is_valid_name(name.bytes()) {
+        if name.len == 0 {
             self.fail_malformed();
         }
     }

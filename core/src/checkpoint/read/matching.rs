@@ -122,7 +122,9 @@ impl TensorVisitor for Search<'_, '_> {
             return Ok(());
         }
         let Some((target, input)) = &mut self.target else { return Ok(()) };
-        compare_shapes(input, name, tensor.shape, target.shape);
+        if tensor.shape != target.shape {
+            report_shapes(input, name, tensor.shape, target.shape);
+        }
         if self.loading && !input.has_failed() {
             input.read_elements(tensor.elements);
         }
@@ -139,18 +141,17 @@ impl TensorVisitor for Search<'_, '_> {
     }
 }
 
-/// Fails if the shape `expected` of a tensor in the model is not the shape `found` in the checkpoint.
-fn compare_shapes(input: &mut Input<'_>, name: &str, expected: &[u32], found: &[u32]) {
+/// Reports that the shape `expected` of a tensor in the model is not the shape `found` in the checkpoint.
+#[inline(never)]
+fn report_shapes(input: &mut Input<'_>, name: &str, expected: &[u32], found: &[u32]) {
     let name = ItemName::new(name);
-    if expected.len() != found.len() {
-        let len = |shape: &[u32]| u32::try_from(shape.len()).unwrap_or(u32::MAX);
-        return input.fail(DecodeError::Rank { name, expected: len(expected), found: len(found) });
-    }
-    for (dimension, (expected, found)) in (0..).zip(expected.iter().copied().zip(found.iter().copied())) {
-        if expected != found {
-            input.fail(DecodeError::Shape { name, dimension, expected, found });
-        }
-    }
+    let len = |shape: &[u32]| u32::try_from(shape.len()).unwrap_or(u32::MAX);
+    let mut pairs = (0..).zip(expected.iter().copied().zip(found.iter().copied()));
+    let different = pairs.find(|(_, (expected, found))| expected != found);
+    input.fail(match different.filter(|_| expected.len() == found.len()) {
+        Some((dimension, (expected, found))) => DecodeError::Shape { name, dimension, expected, found },
+        None => DecodeError::Rank { name, expected: len(expected), found: len(found) },
+    });
 }
 
 /// Returns the name of the tensor or value with the index `item` among all tensors and values of `objects`.

@@ -11,11 +11,10 @@ use super::output::{ChecksummedSink, ChecksummedWriter, Output};
 use super::run;
 use super::value::loads_again;
 use crate::checkpoint::error::EncodeError;
-use crate::checkpoint::format::{Contents, Encoded, Header, MAGIC, Series, VERSION, extension, padding};
+use crate::checkpoint::format::{Contents, Encoded, Header, IDENTITY, MAGIC, Series, VERSION, padding};
 use crate::checkpoint::names::{ItemName, NameBuffer, is_valid_name, shape_matches_len};
 use crate::checkpoint::objects::{MAX_ITEMS, ObjectVisitor, Objects, StateDict, TensorVisitor};
 use crate::checkpoint::{Checksum, Crc32, TensorUnavailable, TensorView};
-use crate::varint;
 use core::convert::Infallible;
 use embedded_io::Write;
 use serde::{Serialize, de::DeserializeOwned};
@@ -189,36 +188,13 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// Writes the extension fields: a list of pairs of an identifier and the bytes of a field. A reader skips a field
-    /// that it does not know, unless the field is marked as required.
+    /// Writes the list of extension fields. This version writes one field.
     fn write_extensions(&mut self) {
-        let Header { run, series: Series { name, rule, model }, save_id, .. } = self.contents.header;
-        let fields = [
-            (extension::RUN, run != 0, varint::len(run)),
-            // The default series of an unknown model is not written.
-            (
-                extension::SERIES,
-                self.contents.header.series != Series::default(),
-                varint::len(name.len() as u32) + name.len() as u32 + 1 + varint::len(model),
-            ),
-            (extension::SAVE_ID, save_id != 0, varint::len(save_id)),
-        ];
-        let output = &mut self.output;
-        output.write_u8(fields.iter().filter(|(_, present, _)| *present).count() as u8);
-        for (id, _, len) in fields.into_iter().filter(|(_, present, _)| *present) {
-            output.write_u32(id);
-            output.write_u8(0); // optional
-            output.write_u32(len);
-            match id {
-                extension::RUN => output.write_u32(run),
-                extension::SERIES => {
-                    output.write_text(name);
-                    output.write_u8(rule as u8);
-                    output.write_u32(model);
-                }
-                _ => output.write_u32(save_id),
-            }
-        }
+        let header = &self.contents.header;
+        self.output.write_bytes(&[1, IDENTITY, 0]); // one field, which a reader may skip
+        let len = self.output.measure(|output| write_identity(output, header));
+        self.output.write_u32(len);
+        write_identity(&mut self.output, header);
     }
 
     /// Returns an error if the encoder has failed. The error makes the state dict stop listing its tensors.
@@ -274,7 +250,7 @@ impl<'a> Encoder<'a> {
         if self.item_count == index {
             (self.compared, self.compares_objects) = (Some(NameBuffer::concat(&[name])), is_object);
         } else if self.compares_objects == is_object
-            && self.compared.as_ref().is_some_and(|other| other.as_str() == name)
+            && self.compared.as_ref().is_some_and(|other| other.as_bytes() == name.as_bytes())
         {
             self.output.fail(EncodeError::Duplicate { name: ItemName::new(name) });
         }
@@ -303,6 +279,17 @@ impl<'a> Encoder<'a> {
         }
         elements.iter().for_each(|element| output.write_bytes(&element.to_le_bytes()));
     }
+}
+
+/// Writes the extension field that identifies the run, the series and the save.
+#[inline(never)] // Called twice.
+fn write_identity(output: &mut Output<'_>, header: &Header<'_>) {
+    let Header { run, series: Series { name, rule, model }, save_id, .. } = *header;
+    output.write_u32(run);
+    output.write_text(name);
+    output.write_u8(rule as u8);
+    output.write_u32(model);
+    output.write_u32(save_id);
 }
 
 /// Checks a name before the first byte of the checkpoint is written.

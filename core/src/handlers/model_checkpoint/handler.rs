@@ -1,7 +1,7 @@
 //! The [`Handler`] implementation of [`CheckpointHandler`]. It decides at the selected events, and saves after all
 //! handlers have seen the event. It also finds and loads the checkpoint from which a run resumes.
 
-use super::recovery::{PriorWrite, point_of};
+use super::recovery::{PriorWrite, newest_where, point_of};
 use super::streams::{ReadPass, read};
 use super::{CheckpointEvent, CheckpointHandler, CheckpointObserver, GetScore, OnError, SaveDecision};
 use crate::checkpoint::{EncodeError, Objects};
@@ -51,19 +51,23 @@ where
             if states.settings_changed() {
                 // The pending save was decided by another rule. The step numbers continue after those of its series.
                 self.pending = None;
-                let mut last_step = 0;
-                let _ = self.list(|meta| last_step = meta.step.max(last_step));
-                self.policy.continue_after(last_step);
+                if let Ok(last_step) = self.last_step() {
+                    self.policy.continue_after(last_step);
+                }
             }
             let point = ResumePoint { run: run.run(), iteration: run.iteration() };
             self.prior_write = self.find_prior_write(self.pending, point);
         }
     }
 
-    fn check_start(&mut self, model: &mut T, start: &mut StartCheck<'_>) {
+    fn check_start(&mut self, model: &mut T, start: &mut StartCheck) {
         start.check_record();
-        let listed = self.list(|meta| start.add_run(meta.run)).map_err(EncodeError::Io);
-        if let Err(error) = listed.and_then(|()| self.check_save(start.record(), model)) {
+        let listed = newest_where(&mut self.store, &mut |meta| {
+            start.add_run(meta.run);
+            false
+        });
+        let checked = listed.map_err(EncodeError::Io).and_then(|_| self.check_save(start.max_record_len(), model));
+        if let Err(error) = checked {
             start.fail(error.map_io(|error| Some(error.kind())));
             self.last_error = Some(error);
         }

@@ -62,7 +62,7 @@ use crate::checkpoint::{self, Contents, DecodeError, EncodeError, Header, Info, 
 use crate::event::EventFilter;
 use crate::run_record::RunRecord;
 use crate::store::{CheckpointMeta, Store};
-use recovery::PriorWrite;
+use recovery::{PriorWrite, newest_where};
 use streams::{ReadPass, check_streams, read, write_single_stream, write_stream_per_object};
 
 /// A handler that saves checkpoints to a store at selected events. Created by [`ModelCheckpoint::attach`].
@@ -119,17 +119,17 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
             last_saved: None,
             last_error: None,
         };
-        let (mut newest, mut model, mut last_step) = (None, 0, 0);
-        handler.list(|meta| {
-            newest = Some(*meta);
-            last_step = meta.step.max(last_step);
+        let mut model = 0;
+        let newest = newest_where(&mut handler.store, &mut |meta| {
             if meta.series.rule == rule {
                 model = meta.series.model;
             }
+            true
         })?;
         handler.series.model = model;
         handler.sequence = newest.map_or(0, |newest| newest.sequence);
         handler.last_saved = newest.map(|newest| newest.iteration);
+        let last_step = handler.last_step()?;
         handler.policy.continue_after(last_step);
         handler.rank_stored(None)?;
         Ok(handler)
@@ -238,9 +238,9 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         objects: &mut T,
     ) -> Result<Info, DecodeError<S::Error>> {
         self.bind(objects).map_err(DecodeError::Io)?;
-        let mut newest = None;
-        self.list(|meta| newest = if meta.step == step { Some(*meta) } else { newest }).map_err(DecodeError::Io)?;
-        let found = self.find(step).map_err(DecodeError::Io)?.or(newest);
+        let own = self.find(step).map_err(DecodeError::Io)?;
+        let newest = newest_where(&mut self.store, &mut |meta| meta.step == step).map_err(DecodeError::Io)?;
+        let found = own.or(newest);
         // A store reports an unknown sequence number as not found.
         let sequence = found.map_or(u32::MAX, |found| found.sequence);
         self.load_sequence(sequence, objects)
@@ -278,16 +278,11 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         }
         let mut below = u32::MAX;
         loop {
-            let mut newest = None;
-            let is_ranked = |handler: &Self, meta: &CheckpointMeta| {
-                meta.series == handler.series && handler.policy.is_kept(meta.step)
-            };
-            let mut index = 0;
-            while let Some(meta) = self.store.checkpoint(index).map_err(DecodeError::Io)? {
-                newest = if meta.sequence < below && !is_ranked(self, &meta) { Some(meta) } else { newest };
-                index += 1;
-            }
-            let Some(meta) = newest else { return last };
+            let (policy, series) = (&self.policy, self.series);
+            let newest = newest_where(&mut self.store, &mut |meta| {
+                meta.sequence < below && !(meta.series == series && policy.is_kept(meta.step))
+            });
+            let Some(meta) = newest.map_err(DecodeError::Io)? else { return last };
             match self.try_load(&meta, objects) {
                 Ok(info) => return Ok(Some(info)),
                 Err(error) => last = Err(error),
@@ -407,20 +402,21 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         Contents { header, record, single_object: None, allow_non_finite: settings.allow_non_finite }
     }
 
-    /// Checks that the model, the run record and the store allow a save.
+    /// Checks that the model and the store allow a save with a run record of at most `max_record_len` bytes.
     fn check_save<T: Objects + ?Sized>(
         &mut self,
-        record: &RunRecord<[u8]>,
+        max_record_len: usize,
         objects: &mut T,
     ) -> Result<(), EncodeError<S::Error>> {
         self.bind(objects).map_err(EncodeError::Io)?;
         self.check_places()?;
         // The step number and the score can take more bytes at a later save, so the check uses the greatest lengths.
         let decision = SaveDecision { step: u32::MAX, score: self.policy.score_is_saved().then_some(f32::MIN) };
-        let mut contents = self.contents(decision, u32::MAX, Some(record));
+        let mut contents = self.contents(decision, u32::MAX, None);
+        contents.header.run = u32::MAX;
         contents.header.sequence = u32::MAX;
         contents.allow_non_finite = true;
-        let len = checkpoint::measure_for(&contents, objects)?;
-        check_streams(&mut self.store, &contents, objects, len)
+        let record = u32::try_from(max_record_len).unwrap_or(u32::MAX);
+        check_streams(&mut self.store, &contents, objects, record)
     }
 }

@@ -312,7 +312,7 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
 
     /// Returns the hash of the name of the series, its rule and its score name.
     pub(super) fn rule_id(&self) -> u32 {
-        rule_id(self.settings.name, self.rule(), self.settings.score_name)
+        rule_id(self.settings.name.as_bytes(), self.rule(), self.settings.score_name.unwrap_or_default().as_bytes())
     }
 
     /// Returns how many checkpoints are kept. The number is less than `n_saved` if the store has too few places.

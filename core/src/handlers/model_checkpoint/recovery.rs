@@ -24,27 +24,24 @@ pub(super) enum PriorWrite {
     Durable,
 }
 
-/// The content of a store, as a handler sees it.
-struct Listing {
-    /// The number of checkpoints of all series.
-    count: u32,
-    /// The oldest checkpoint of the handler's series that is not in its ranking.
-    own_unranked: Option<CheckpointMeta>,
-    /// The oldest checkpoint of another series.
-    other: Option<CheckpointMeta>,
+/// Returns the newest stored checkpoint that `accept` accepts, or `None` if there is none.
+#[inline(never)] // One copy of the code for all searches.
+pub(super) fn newest_where<S: Store>(
+    store: &mut S,
+    accept: &mut dyn FnMut(&CheckpointMeta) -> bool,
+) -> Result<Option<CheckpointMeta>, S::Error> {
+    let mut newest = None;
+    let mut index = 0;
+    while let Some(meta) = store.checkpoint(index)? {
+        if accept(&meta) {
+            newest = Some(meta);
+        }
+        index += 1;
+    }
+    Ok(newest)
 }
 
 impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
-    /// Calls `visit` for each stored checkpoint, the oldest first.
-    pub(super) fn list(&mut self, mut visit: impl FnMut(&CheckpointMeta)) -> Result<(), S::Error> {
-        let mut index = 0;
-        while let Some(meta) = self.store.checkpoint(index)? {
-            visit(&meta);
-            index += 1;
-        }
-        Ok(())
-    }
-
     /// Adapts the handler to the model of a save, a load or a run. If the model has another signature than before, the
     /// handler continues another series, whose ranking is rebuilt from the store.
     pub(super) fn bind<T: Objects + ?Sized>(&mut self, objects: &mut T) -> Result<(), S::Error> {
@@ -57,31 +54,35 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
     }
 
     /// Rebuilds the ranking from the checkpoints of the series in the store, except the one with the step number
-    /// `except`. The calls continue after the highest step number of all series, so that two series do not use the same
-    /// file name.
+    /// `except`. An error leaves the ranking unchanged.
     pub(super) fn rank_stored(&mut self, except: Option<u32>) -> Result<(), S::Error> {
-        // Lists once before anything changes: an error leaves the ranking unchanged.
-        self.list(|_| ())?;
+        // The first listing changes nothing, so an error of the store is found before the ranking is cleared.
+        newest_where(&mut self.store, &mut |_| false)?;
         self.policy.clear_ranking();
-        let mut index = 0;
-        while let Some(CheckpointMeta { step, score, series, .. }) = self.store.checkpoint(index)? {
-            if series == self.series && Some(step) != except {
-                self.policy.record_commit(SaveDecision { step, score });
+        let (policy, series) = (&mut self.policy, self.series);
+        newest_where(&mut self.store, &mut |meta| {
+            if meta.series == series && Some(meta.step) != except {
+                policy.record_commit(SaveDecision { step: meta.step, score: meta.score });
             }
-            index += 1;
-        }
+            false
+        })?;
         Ok(())
+    }
+
+    /// Returns the highest step number in the store, of any series.
+    pub(super) fn last_step(&mut self) -> Result<u32, S::Error> {
+        let mut last = 0;
+        newest_where(&mut self.store, &mut |meta| {
+            last = meta.step.max(last);
+            false
+        })?;
+        Ok(last)
     }
 
     /// Returns the stored checkpoint of the series with the step number `step`.
     pub(super) fn find(&mut self, step: u32) -> Result<Option<CheckpointMeta>, S::Error> {
-        let (series, mut found) = (self.series, None);
-        self.list(|meta| {
-            if meta.step == step && meta.series == series {
-                found = Some(*meta);
-            }
-        })?;
-        Ok(found)
+        let series = self.series;
+        newest_where(&mut self.store, &mut |meta| meta.step == step && meta.series == series)
     }
 
     /// Removes the checkpoints of the series that are not in the ranking, as far as the rules allow it at this moment:
@@ -91,43 +92,12 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
     where
         B: CheckpointObserver<S::Error>,
     {
-        if self.policy.keeps_all() || !self.policy.is_full() {
-            return;
-        }
-        let mut index = 0;
-        loop {
-            let meta = match self.store.checkpoint(index) {
-                Ok(Some(meta)) => meta,
-                Ok(None) => return,
-                Err(error) => return self.observer.on_checkpoint_event(&CheckpointEvent::ListFailed { error: &error }),
-            };
-            let removed = self.is_unranked(&meta) && self.remove(&meta);
-            index += u32::from(!removed);
+        if let Err(error) = self.evict(u32::MAX) {
+            self.observer.on_checkpoint_event(&CheckpointEvent::ListFailed { error: &error });
         }
     }
 
-    fn is_unranked(&self, meta: &CheckpointMeta) -> bool {
-        meta.series == self.series && !self.policy.is_kept(meta.step)
-    }
-
-    /// Removes a checkpoint from the store. Reports a failure. Returns whether the store no longer lists the checkpoint.
-    fn remove(&mut self, meta: &CheckpointMeta) -> bool
-    where
-        B: CheckpointObserver<S::Error>,
-    {
-        if let Err(error) = self.store.remove(meta.sequence) {
-            self.observer.on_checkpoint_event(&CheckpointEvent::EvictionFailed { step: meta.step, error: &error });
-            return false;
-        }
-        // A store may report a successful removal but still list the checkpoint.
-        self.store.stream_count(meta.sequence).is_ok_and(|streams| streams == 0)
-    }
-
-    /// Frees a place for a new checkpoint, if the store has a limited number of places and none is free.
-    ///
-    /// The first choice is a checkpoint of the own series that has lost its rank, then the oldest checkpoint of another
-    /// series. If the store has fewer places than `n_saved` + 1, the worst ranked checkpoint is evicted. The last
-    /// checkpoint in the store is never removed: the save then fails with the error of the store.
+    /// Frees a place for a new checkpoint, if the store has a limited number of places.
     pub(super) fn make_room(&mut self) -> Result<(), S::Error>
     where
         B: CheckpointObserver<S::Error>,
@@ -136,43 +106,62 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         if capacity == u32::MAX {
             return Ok(());
         }
-        if !self.policy.keeps_all() && self.policy.limit_places(capacity) {
+        if self.policy.limit_places(capacity) {
             let places = self.policy.places();
             self.observer.on_checkpoint_event(&CheckpointEvent::FewerPlaces { places });
         }
-        loop {
-            let listing = self.survey()?;
-            if listing.count < capacity || listing.count <= 1 {
-                return Ok(());
-            }
-            let own = listing.own_unranked.filter(|_| !self.policy.keeps_all());
-            let victim = own.filter(|_| self.policy.is_full()).or(listing.other).or(own);
-            let Some(victim) = victim.filter(|victim| self.remove(victim)) else { return Ok(()) };
-            if victim.series != self.series {
-                self.observer.on_checkpoint_event(&CheckpointEvent::OtherSeriesEvicted { step: victim.step });
-            }
-        }
+        self.evict(capacity)
     }
 
-    fn survey(&mut self) -> Result<Listing, S::Error> {
-        let mut listing = Listing { count: 0, own_unranked: None, other: None };
-        let mut index = 0;
-        while let Some(meta) = self.store.checkpoint(index)? {
-            listing.count = listing.count.saturating_add(1);
-            if meta.series != self.series {
-                listing.other.get_or_insert(meta);
-            } else if self.is_unranked(&meta) {
-                listing.own_unranked.get_or_insert(meta);
+    /// Removes the own checkpoints that have lost their rank. They are removed only while the ranking is full: then
+    /// `n_saved` others remain.
+    ///
+    /// If the store contains `capacity` checkpoints nevertheless, frees one place: removes the oldest checkpoint of
+    /// another series, or else an own one without a rank. The last checkpoint in the store is never removed; the save
+    /// then fails with the error of the store.
+    #[inline(never)] // Called before and after a save.
+    fn evict(&mut self, capacity: u32) -> Result<(), S::Error>
+    where
+        B: CheckpointObserver<S::Error>,
+    {
+        loop {
+            let keeps_all = self.policy.keeps_all();
+            let (mut count, mut own, mut other) = (0_u32, None, None);
+            let (policy, series) = (&self.policy, self.series);
+            newest_where(&mut self.store, &mut |meta| {
+                count = count.saturating_add(1);
+                let victim = Some((meta.step, meta.sequence));
+                if meta.series != series {
+                    other = other.or(victim);
+                } else if !keeps_all && !policy.is_kept(meta.step) {
+                    own = own.or(victim);
+                }
+                false
+            })?;
+            let mut victim = own.filter(|_| policy.is_full());
+            if count >= capacity && count > 1 {
+                victim = victim.or(other).or(own);
             }
-            index += 1;
+            let Some((step, sequence)) = victim else { return Ok(()) };
+            if let Err(error) = self.store.remove(sequence) {
+                self.observer.on_checkpoint_event(&CheckpointEvent::EvictionFailed { step, error: &error });
+                return Ok(());
+            }
+            if victim == other {
+                self.observer.on_checkpoint_event(&CheckpointEvent::OtherSeriesEvicted { step });
+            }
+            // A store may report a successful removal but still list the checkpoint.
+            if self.store.stream_count(sequence)? > 0 {
+                return Ok(());
+            }
         }
-        Ok(listing)
     }
 
     /// Rebuilds the ranking from the store if a ranked checkpoint is missing in the store. There are two possible
     /// causes: another program removed the checkpoint, or its commit was interrupted and the store reused its place.
     /// `new` is the step number of a stored checkpoint that is not ranked yet. Returns whether the ranking was rebuilt.
     /// If the store cannot list its checkpoints, the ranking is unchanged.
+    #[inline(never)] // Called at several places.
     pub(super) fn reconcile(&mut self, new: Option<u32>) -> bool
     where
         B: CheckpointObserver<S::Error>,
@@ -190,46 +179,39 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
             }
         }
         let Some(step) = missing.filter(|_| !self.policy.keeps_all()) else { return false };
-        match self.rank_stored(new) {
-            Ok(()) => self.observer.on_checkpoint_event(&CheckpointEvent::Disappeared { step }),
-            Err(error) => {
-                self.observer.on_checkpoint_event(&CheckpointEvent::ListFailed { error: &error });
-                return false;
-            }
-        }
-        true
+        let ranked = self.rank_stored(new);
+        self.observer.on_checkpoint_event(&match &ranked {
+            Ok(()) => CheckpointEvent::Disappeared { step },
+            Err(error) => CheckpointEvent::ListFailed { error },
+        });
+        ranked.is_ok()
     }
 
     /// Returns the stored checkpoint of the newest point before `below`, of any series. If `below` is `None`, all points
     /// are allowed.
     pub(super) fn newest_before(&mut self, below: Option<ResumePoint>) -> Result<Option<CheckpointMeta>, S::Error> {
-        let mut newest: Option<CheckpointMeta> = None;
-        self.list(|meta| {
-            let is_older = below.is_none_or(|below| point_of(meta) < below);
-            if is_older && newest.is_none_or(|newest| point_of(&newest) <= point_of(meta)) {
-                newest = Some(*meta);
+        let mut newest = None;
+        newest_where(&mut self.store, &mut |meta| {
+            let point = Some(point_of(meta));
+            let accepted = point >= newest && (below.is_none() || point < below);
+            if accepted {
+                newest = point;
             }
-        })?;
-        Ok(newest)
+            accepted
+        })
     }
 
     /// Returns the newest stored checkpoint that was saved at `point`.
     pub(super) fn at_point(&mut self, point: ResumePoint) -> Result<Option<CheckpointMeta>, S::Error> {
-        let mut found = None;
-        self.list(|meta| {
-            if point_of(meta) == point {
-                found = Some(*meta);
-            }
-        })?;
-        Ok(found)
+        newest_where(&mut self.store, &mut |meta| point_of(meta) == point)
     }
 
     /// Returns how much of the save `pending` the store already contains. `point` is the point at which the handler
     /// decided to save.
     #[inline(never)] // Keeps its copies of checkpoint metadata off the stack of its callers.
     pub(super) fn find_prior_write(&mut self, pending: Option<SaveDecision>, point: ResumePoint) -> PriorWrite {
-        match (pending, self.at_point(point).ok().flatten()) {
-            (Some(decision), Some(found)) if decision.step == found.step && found.series == self.series => {
+        match (pending, self.at_point(point)) {
+            (Some(decision), Ok(Some(found))) if decision.step == found.step && found.series == self.series => {
                 if self.store.is_durable(found.sequence) {
                     PriorWrite::Durable
                 } else if found.sequence == self.sequence {

@@ -80,27 +80,36 @@ pub(super) fn write_single_stream<S: Store, T: Objects + ?Sized>(
     checkpoint::encode_with::<S::Checksum, _, T>(&mut writer, contents, objects)
 }
 
-/// Checks whether the store has room for each stream of a checkpoint. `len` is the length of a stream with all objects.
+/// Checks whether the store has room for each stream of a checkpoint with a run record of at most `record` bytes.
 pub(super) fn check_streams<S: Store, T: Objects + ?Sized>(
     store: &mut S,
     contents: &Contents<'_>,
     objects: &mut T,
-    len: u32,
+    record: u32,
 ) -> Result<(), EncodeError<S::Error>> {
-    let header = contents.header;
     if !S::STREAM_PER_OBJECT {
-        let spec = StreamSpec { header, object: None, stream_index: 0, stream_count: 1, len };
-        return store.check(&spec).map_err(EncodeError::Io);
+        return check_stream(store, contents, objects, (0, 1), record);
     }
     let stream_count = count_objects(objects);
     for stream_index in 0..stream_count {
         let name = ObjectName::of(objects, stream_index);
         let contents = Contents { single_object: Some(name.as_str()), ..*contents };
-        let len = checkpoint::measure_for(&contents, objects)?;
-        let spec = StreamSpec { header, object: Some(name.as_str()), stream_index, stream_count, len };
-        store.check(&spec).map_err(EncodeError::Io)?;
+        check_stream(store, &contents, objects, (stream_index, stream_count), record)?;
     }
     Ok(())
+}
+
+/// Checks whether the store has room for the stream `index` of `count` streams.
+fn check_stream<S: Store, T: Objects + ?Sized>(
+    store: &mut S,
+    contents: &Contents<'_>,
+    objects: &mut T,
+    (stream_index, stream_count): (u32, u32),
+    record: u32,
+) -> Result<(), EncodeError<S::Error>> {
+    let len = checkpoint::measure_for(contents, objects)?.saturating_add(record);
+    let spec = StreamSpec { header: contents.header, object: contents.single_object, stream_index, stream_count, len };
+    store.check(&spec).map_err(EncodeError::Io)
 }
 
 /// Writes each object to its own stream. Returns the total number of bytes and the result of the last stream.

@@ -317,11 +317,11 @@ struct UserHandler(u32);
 
 impl<T: ?Sized> Handler<T, f32> for UserHandler {
     fn on_event(&mut self, _: Event, _: &mut T, _: &mut State<f32>) {}
-    fn check_start(&mut self, _: &mut T, start: &mut StartCheck<'_>) {
+    fn check_start(&mut self, _: &mut T, start: &mut StartCheck) {
         start.check_record();
         start.add_run(any());
         start.fail(EncodeError::NoObjects);
-        black_box(start.record());
+        black_box(start.max_record_len());
     }
     fn perform(&mut self, _: &mut T, _: &mut State<f32>, record: &RunRecord<[u8]>) -> bool {
         record.handlers().count() > 3
