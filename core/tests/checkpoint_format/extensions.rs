@@ -13,10 +13,15 @@ use training_monitor::{Objects, StateDict, StopReason};
 
 const VALUES: [f32; 3] = [1.0, 2.0, 3.0];
 
-/// Returns a checkpoint without score, names and run record. Its list of extensions, at byte 11, is empty.
+/// The list of extensions of a checkpoint that was saved without an engine: one field with the number 1, which is optional
+/// and has 5 bytes. These are the number of the run, the name of the series, its rule, its model and the identity of the
+/// save.
+const DEFAULT_LIST: [u8; 9] = [1, 1, 0, 5, 0, 0, 0, 0, 0];
+
+/// Returns a checkpoint without score, names and run record. Its list of extensions starts at byte 11.
 fn bare() -> Vec<u8> {
     let bytes = encode(&contents(Header::default()), &mut Named::new("m", VALUES));
-    assert_eq!(bytes[..13], *b"TMCK\x02\0\0\0\0\0\0\0\0");
+    assert_eq!((&bytes[..11], &bytes[11..20], bytes[20]), (&b"TMCK\x02\0\0\0\0\0\0"[..], &DEFAULT_LIST[..], 0));
     bytes
 }
 
@@ -25,7 +30,7 @@ fn bare() -> Vec<u8> {
 fn with_extensions(list: &[u8]) -> Vec<u8> {
     assert_eq!(list.len() % 4, 1);
     let bytes = bare();
-    with_correct_crc([&bytes[..11], list, &bytes[12..]].concat())
+    with_correct_crc([&bytes[..11], list, &bytes[20..]].concat())
 }
 
 /// Loads a checkpoint into three elements. If the load fails, the elements must be unchanged.
@@ -39,12 +44,12 @@ fn load(bytes: &[u8]) -> Result<Info, DecodeError<core::convert::Infallible>> {
 #[test]
 fn an_unknown_optional_extension_is_skipped() {
     let mut expected = load(&bare()).unwrap();
-    // One unknown field of 5 bytes; and two known fields between unknown ones, one of which is empty.
     expected.run = 9;
+    // The known field and one or three unknown ones. One of them is empty, and one has the largest number.
     for list in [
-        &[2, 1, 0, 1, 9, 100, 0, 5, 1, 2, 3, 4, 5][..],
-        &[2, 1, 0, 1, 9, 4, 0, 5, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF],
-        &[4, 1, 0, 1, 9, 4, 0, 0, 0xFF, 1, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F, 0, 2, 7, 7],
+        &[2, 1, 0, 5, 9, 0, 0, 0, 0, 100, 0, 5, 1, 2, 3, 4, 5][..],
+        &[2, 1, 0, 5, 9, 0, 0, 0, 0, 2, 0, 5, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF],
+        &[4, 1, 0, 5, 9, 0, 0, 0, 0, 4, 0, 0, 0xFF, 1, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F, 0, 2, 7, 7],
     ] {
         let bytes = with_extensions(list);
         let info = load(&bytes).unwrap();
@@ -58,7 +63,7 @@ fn an_unknown_optional_extension_is_skipped() {
 
 #[test]
 fn an_unknown_required_extension_is_refused_as_newer() {
-    for list in [&[1, 4, 1, 1, 0][..], &[2, 1, 0, 1, 9, 200, 1, 1, 2], &[1, 77, 1, 5, 1, 2, 3, 4, 5]] {
+    for list in [&[1, 4, 1, 1, 0][..], &[2, 1, 0, 5, 9, 0, 0, 0, 0, 200, 1, 1, 2], &[1, 77, 1, 5, 1, 2, 3, 4, 5]] {
         let list = [list, &vec![0; (5 - list.len() % 4) % 4]].concat();
         assert_eq!(load(&with_extensions(&list)), Err(DecodeError::Newer), "{list:x?}");
         // The same list is refused by `inspect`, which needs no model.
@@ -66,26 +71,25 @@ fn an_unknown_required_extension_is_refused_as_newer() {
         assert_eq!(inspected, Err(DecodeError::Newer));
     }
     // A known field may be marked as required.
-    assert_eq!(load(&with_extensions(&[1, 1, 1, 1, 9])).map(|info| info.run), Ok(9));
+    assert_eq!(load(&with_extensions(&[1, 1, 1, 5, 9, 0, 0, 0, 0])).map(|info| info.run), Ok(9));
 }
 
 #[test]
 fn a_malformed_list_of_extensions_is_refused() {
     for (list, what) in [
-        (&[2, 3, 0, 1, 9, 1, 0, 1, 9][..], "descending identifiers"),
-        (&[2, 1, 0, 1, 9, 1, 0, 1, 9], "the same identifier twice"),
-        (&[1, 0, 0, 1, 9], "the identifier 0"),
-        (&[1, 1, 2, 1, 9], "a flag that is no bool"),
-        (&[1, 1, 0, 5, 9, 0, 0, 0, 0], "a run number that is too short for its length"),
-        (&[1, 1, 0, 1, 0x80, 1, 0, 0, 0], "a run number that is too long for its length"),
-        (&[1, 2, 0, 5, 1, b'a', 1, 7, 0], "a series that is too short for its length"),
-        (&[1, 2, 0, 5, 1, b'/', 1, 7, 0], "an invalid series name"),
-        (&[2, 1, 0, 1, 9], "a missing field"),
+        (&[2, 3, 0, 1, 7, 1, 0, 5, 9, 0, 0, 0, 0][..], "descending numbers"),
+        (&[2, 7, 0, 1, 7, 7, 0, 1, 7], "the same number twice"),
+        (&[1, 0, 0, 1, 9], "the number 0"),
+        (&[1, 1, 2, 5, 9, 0, 0, 0, 0], "a flag that is no bool"),
+        (&[1, 1, 0, 4, 9, 0, 0, 0, 0], "a field that is too long for its length"),
+        (&[1, 1, 0, 9, 9, 0, 0, 0, 0, 0, 0, 0, 0], "a field that is too short for its length"),
+        (&[1, 1, 0, 6, 9, 1, b'/', 0, 0, 0, 0, 0, 0], "an invalid series name"),
+        (&[1, 1, 0, 6, 9, 1, 0xFF, 0, 0, 0, 0, 0, 0], "a series name that is no UTF-8"),
     ] {
-        assert!(matches!(load(&with_extensions(list)), Err(DecodeError::Malformed | DecodeError::Truncated)), "{what}");
+        assert_eq!(load(&with_extensions(list)), Err(DecodeError::Malformed), "{what}");
     }
-    assert_eq!(load(&with_extensions(&[1, 2, 0, 5, 1, b'a', 1, 7, 0])), Err(DecodeError::Malformed));
-    assert_eq!(load(&with_extensions(&[2, 3, 0, 1, 9, 1, 0, 1, 9])), Err(DecodeError::Malformed));
+    // A field that the list counts is missing, so the decoder reads other bytes as a field.
+    assert!(load(&with_extensions(&[2, 1, 0, 5, 9, 0, 0, 0, 0])).is_err());
 }
 
 /// A visitor that keeps the series.
@@ -97,36 +101,49 @@ impl Inspect for SeriesVisitor {
     }
 }
 
-/// A field that has its default value is not written, and the decoder restores the default.
 #[test]
-fn only_fields_with_a_value_are_written() {
+fn the_identity_is_written_and_restored() {
     let series = |name, rule, model| Series { name, rule, model };
-    let default = Series::default();
-    for (run, series, save_id, ids) in [
-        (0, default, 0, &[][..]),
-        (u32::MAX, default, 0, &[1]),
-        (0, series("s", RankingRule::Latest, 0), 0, &[2]),
-        (0, series("", RankingRule::Best, 0), 0, &[2]),
-        (0, series("", RankingRule::Latest, u32::MAX), 0, &[2]),
-        (0, default, 1 << 31, &[3]),
-        (300, series("né", RankingRule::Best, 70_000), 5, &[1, 2, 3]),
+    for (run, series, save_id) in [
+        (0, Series::default(), 0),
+        (u32::MAX, Series::default(), 0),
+        (0, series("s", RankingRule::Latest, 0), 0),
+        (0, series("", RankingRule::Best, 0), 0),
+        (0, series("", RankingRule::Latest, u32::MAX), 0),
+        (0, Series::default(), 1 << 31),
+        (300, series("né", RankingRule::Best, 70_000), 5),
     ] {
         let header = Header { run, series, save_id, ..Header::default() };
         let bytes = encode(&contents(header), &mut Named::new("m", VALUES));
         let decoded: format_md::Checkpoint = postcard::from_bytes(&bytes).unwrap();
-        assert_eq!(decoded.extensions.iter().map(|field| field.id).collect::<Vec<_>>(), ids);
+        assert_eq!(decoded.extensions.iter().map(|field| (field.id, field.required)).collect::<Vec<_>>(), [(1, false)]);
+        let name = series.name.to_string();
+        let expected = format_md::Identity { run, name, rule: series.rule as u8, model: series.model, save_id };
+        assert_eq!(postcard::from_bytes(&decoded.extensions[0].data), Ok(expected));
         let mut visitor = SeriesVisitor::default();
         let info = checkpoint::inspect(&mut &bytes[..], &mut [0; 16], &mut visitor).unwrap();
         assert_eq!((info.run, info.series, info.save_id), (run, header.series_id(), save_id));
-        let expected = ids.contains(&2).then(|| (series.name.to_string(), series.rule));
-        assert_eq!(visitor.0, expected);
+        assert_eq!(visitor.0, Some((series.name.to_string(), series.rule)));
         assert_eq!(load(&bytes), Ok(info));
     }
 }
 
+/// A stream without the field has the default identity.
+#[test]
+fn without_the_field_the_identity_is_the_default() {
+    let expected = load(&bare()).unwrap();
+    for list in [&[0][..], &[1, 9, 0, 1, 0]] {
+        let info = load(&with_extensions(list)).unwrap();
+        assert_eq!((info.run, info.series, info.save_id), (expected.run, expected.series, expected.save_id));
+    }
+    let mut visitor = SeriesVisitor::default();
+    checkpoint::inspect(&mut &with_extensions(&[0])[..], &mut [0; 16], &mut visitor).unwrap();
+    assert_eq!(visitor.0, Some((String::new(), RankingRule::Latest)));
+}
+
 #[test]
 fn values_of_a_newer_version_are_refused_as_newer() {
-    let rule = |rule| load(&with_extensions(&[1, 2, 0, 5, 2, b'a', b'b', rule, 7]));
+    let rule = |rule| load(&with_extensions(&[1, 1, 0, 5, 0, 0, rule, 7, 0]));
     assert_eq!((rule(1).is_ok(), rule(2), rule(255)), (true, Err(DecodeError::Newer), Err(DecodeError::Newer)));
 
     let mut record = RunRecord::new();
@@ -134,19 +151,20 @@ fn values_of_a_newer_version_are_refused_as_newer() {
     record.engine.stop = Some(StopReason::StepFailed);
     let contents = Contents { record: Some(&record), ..Contents::new(0) };
     let bytes = encode(&contents, &mut Named::new("m", VALUES));
-    // The run record follows the empty list of extensions. It starts with the flag of the option and the phase.
-    assert_eq!(bytes[11..22], [0, 1, 10, 0, 0, 0, 0, 0, 0, 1, 4]);
+    // The run record follows the list of extensions. It starts with the flag of the option and the phase.
+    assert_eq!(bytes[11..20], DEFAULT_LIST);
+    assert_eq!(bytes[20..30], [1, 10, 0, 0, 0, 0, 0, 0, 1, 4]);
     let changed = |position: usize, byte| {
         let mut bytes = bytes.clone();
         bytes[position] = byte;
         load(&with_correct_crc(bytes)).map(|info| info.has_run)
     };
     assert_eq!(
-        (changed(13, 0), changed(13, 11), changed(13, 127)),
+        (changed(21, 0), changed(21, 11), changed(21, 127)),
         (Ok(true), Err(DecodeError::Newer), Err(DecodeError::Newer))
     );
     assert_eq!(
-        (changed(21, 0), changed(21, 6), changed(21, 127)),
+        (changed(29, 0), changed(29, 6), changed(29, 127)),
         (Ok(true), Err(DecodeError::Newer), Err(DecodeError::Newer))
     );
 }
@@ -196,8 +214,9 @@ fn the_identity_of_a_series_is_the_documented_hash() {
     for (name, rule, score_name, hashed) in [
         ("", RankingRule::Latest, None, &b"\0\0"[..]),
         ("", RankingRule::Best, None, b"\0\x01"),
-        ("nightly", RankingRule::Best, Some("val_loss"), b"nightly\0\x01val_loss"),
-        ("", RankingRule::Latest, Some("acc"), b"\0\0acc"),
+        ("nightly", RankingRule::Best, Some("val_loss"), b"val_loss\0\x01nightly"),
+        ("", RankingRule::Latest, Some("acc"), b"acc\0\0"),
+        ("weekly", RankingRule::Latest, None, b"\0\0weekly"),
     ] {
         let header = Header { series: Series { name, rule, model: 5 }, score_name, ..Header::default() };
         let expected = SeriesId { rule: fnv(hashed), model: 5 };
@@ -205,10 +224,10 @@ fn the_identity_of_a_series_is_the_documented_hash() {
         let bytes = encode(&contents(header), &mut Named::new("m", VALUES));
         assert_eq!(load(&bytes).map(|info| info.series), Ok(expected));
     }
-    // Without the extension, the score name still is a part of the hash.
+    // The score name is a part of the hash of the default series, too.
     let header = Header { score_name: Some("acc"), ..Header::default() };
     let bytes = encode(&contents(header), &mut Named::new("m", VALUES));
-    assert_eq!(load(&bytes).map(|info| info.series), Ok(SeriesId { rule: fnv(b"\0\0acc"), model: 0 }));
+    assert_eq!(load(&bytes).map(|info| info.series), Ok(SeriesId { rule: fnv(b"acc\0\0"), model: 0 }));
 }
 
 #[test]

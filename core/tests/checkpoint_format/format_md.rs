@@ -23,12 +23,14 @@ pub struct Extension {
     pub required: bool,
     pub data: Vec<u8>,
 }
-/// The data of extension 2.
+/// The data of extension 1.
 #[derive(Deserialize, Debug, PartialEq)]
-pub struct Series {
+pub struct Identity {
+    pub run: u32,
     pub name: String,
     pub rule: u8,
     pub model: u32,
+    pub save_id: u32,
 }
 #[derive(Deserialize, Debug, PartialEq)]
 pub struct Object {

@@ -96,10 +96,9 @@ fn postcard_decodes_the_documented_structures() {
     assert_eq!((decoded.score, decoded.score_name.as_deref()), (Some(-0.25), Some("val_loss")));
     assert_eq!((decoded.object_names.len(), decoded.run), (0, None));
     let fields: Vec<_> = decoded.extensions.iter().map(|field| (field.id, field.required)).collect();
-    assert_eq!(fields, [(1, false), (2, false)]);
-    assert_eq!(postcard::from_bytes::<u32>(&decoded.extensions[0].data), Ok(7));
-    let series = format_md::Series { name: "nightly".into(), rule: 1, model: 0x1234_5678 };
-    assert_eq!(postcard::from_bytes::<format_md::Series>(&decoded.extensions[1].data), Ok(series));
+    assert_eq!(fields, [(1, false)]);
+    let identity = format_md::Identity { run: 7, name: "nightly".into(), rule: 1, model: 0x1234_5678, save_id: 0 };
+    assert_eq!(postcard::from_bytes::<format_md::Identity>(&decoded.extensions[0].data), Ok(identity));
     assert_eq!(u32::from_le_bytes(decoded.crc), crc32fast::hash(&bytes[..bytes.len() - 4]));
     let names: Vec<_> = decoded.objects.iter().map(|object| object.name.as_str()).collect();
     assert_eq!(names, ["net", "schedule", "momentum", "seed"]);
