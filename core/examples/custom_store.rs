@@ -127,8 +127,8 @@ impl Store for Nvram {
         Ok(self.listed().nth(index as usize).map(|bank| self.banks[bank].meta))
     }
 
-    // `stream_count` returns the number of streams of a checkpoint, which its sequence number identifies. In this store,
-    // the number is 1, or 0 if there is no such checkpoint.
+    // `stream_count` returns the number of streams of the checkpoint with the given sequence number. In this store, the
+    // number is 1, or 0 if there is no such checkpoint.
     fn stream_count(&mut self, sequence: u32) -> Result<u32, ErrorKind> {
         Ok(u32::from(self.find(sequence).is_some()))
     }

@@ -89,7 +89,7 @@ from! {
 }
 
 /// The store keeps two checkpoints. A third place receives the next checkpoint. Each place has 256 bytes.
-type Store = Ram<3, 256>;
+type Store = Ram<3, 288>;
 
 /// Simulates a 32-bit hardware counter. It starts near its maximum, so that it soon wraps around.
 fn ticks() -> u32 {

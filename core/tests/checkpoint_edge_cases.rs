@@ -309,8 +309,8 @@ fn timer() -> impl training_monitor::Handler<(), u32> {
     Timer::new(0).attach(|| 0).start(Never).pause(Never)
 }
 
-/// A run record (saved state of engine and handlers) has at most 32 handler states. It stores the length of each state as
-/// one byte. A length of 128 or more is invalid.
+/// A run record (saved state of engine and handlers) has at most 32 handler states. It stores the length of each state
+/// as one byte. A length of 128 or more is invalid.
 #[test]
 fn a_run_record_with_too_many_or_too_long_states_is_malformed() {
     let record = RunRecord::new();

@@ -37,8 +37,8 @@ fn measure(mut objects: impl Objects) -> Result<u32, EncodeError<Infallible>> {
     checkpoint::measure(&CONTENTS, &mut objects)
 }
 
-/// Checks that `value` cannot be saved, neither with other objects nor in its own stream, and that a run with it does not
-/// start.
+/// Checks that `value` cannot be saved, neither with other objects nor in its own stream, and that a run with it does
+/// not start.
 fn assert_refused<S: Serialize + DeserializeOwned>(value: S) {
     let mut objects = Value(value);
     assert_named_error!(checkpoint::measure(&CONTENTS, &mut objects), EncodeError::Value, "options");

@@ -251,8 +251,8 @@ fn a_record_accepts_a_state_up_to_the_last_byte_of_its_capacity() {
             self.1 = Some(state);
         }
     }
-    // A run record can hold 128 bytes of handler states. Five of them store the kind of the handler, its tag, the length
-    // of its state, and the length of the list.
+    // A run record can hold 128 bytes of handler states. Five of them store the kind of the handler, its tag, the
+    // length of its state, and the length of the list.
     for (len, fits) in [(0, true), (100, true), (123, true), (124, false), (127, false), (300, false)] {
         let mut engine = Engine::<u32>::new(1);
         let record = engine.record::<Log, _>(&mut Stateful(len, None));

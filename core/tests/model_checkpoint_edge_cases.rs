@@ -183,8 +183,8 @@ fn a_save_does_not_rebuild_a_complete_ranking() {
     handler.save(decision(1), 1, None, &mut model()).unwrap();
     *lists.borrow_mut() = 0;
     handler.save(decision(2), 2, None, &mut model()).unwrap();
-    // Each listed checkpoint and each end of a list takes one call. The first list has one checkpoint (2 calls), and the
-    // others have two (3 calls each).
+    // Each listed checkpoint and each end of a list takes one call. The first list has one checkpoint (2 calls), and
+    // the others have two (3 calls each).
     assert_eq!(*lists.borrow(), 8);
 }
 

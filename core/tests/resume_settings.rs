@@ -92,8 +92,8 @@ fn without_a_setting_the_length_of_the_data_wins() {
     assert_eq!((epochs, changed), (vec![(2, 4), (2, 5), (2, 6)], Some(4)));
 }
 
-/// After a finished run of six epochs, a second run in the same program is interrupted in its first epoch. Its checkpoint
-/// has a lower iteration, but is newer.
+/// After a finished run of six epochs, a second run in the same program is interrupted in its first epoch. Its
+/// checkpoint has a lower iteration, but is newer.
 #[test]
 fn the_checkpoint_of_the_newest_run_is_resumed() {
     let mut place = Place::new();

@@ -301,6 +301,5 @@ fn the_slots_and_a_small_checkpoint_stay_small() {
     assert!(size_of::<Slots<(), 4>>() <= 264);
     let mut bytes = Vec::new();
     let encoded = checkpoint::encode(&mut bytes, &Contents::new(0), &mut Named::new("m", &mut [0.0_f32; 1])).unwrap();
-    // The smallest slot has 128 bytes, and the stream starts at byte 96 of it.
     assert!(encoded.len <= 48, "a checkpoint of one weight has {} bytes", encoded.len);
 }

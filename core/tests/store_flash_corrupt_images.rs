@@ -138,8 +138,9 @@ fn records_with_an_invalid_length_or_version_are_ignored() {
         let mut flash = with_forged_record(|record| record[3] = version);
         assert_eq!(checkpoints(&mut flash), [], "version {version}");
     }
-    // Each number is the offset of a field of the record: sequence, run, series (two numbers), step, iteration, score, two
-    // erase counts, and the flags of the slots. The largest value of each field is valid and must not cause an overflow.
+    // Each number is the offset of a field of the record: sequence, run, series (two numbers), step, iteration, score,
+    // two erase counts, and the flags of the slots. The largest value of each field is valid and must not cause an
+    // overflow.
     for field in [8, 12, 16, 20, 28, 32, 36, 40, 44, 48] {
         let mut flash = with_forged_record(|record| record[field..field + 4].fill(0xFF));
         assert_eq!(checkpoints(&mut flash).len(), 1);
@@ -166,8 +167,8 @@ fn records_of_another_geometry_are_refused() {
     // The program erases the region. It can then divide it into other slots.
     Slots::<_, 2>::erase_region(&mut larger, 0..2048).unwrap();
     assert_eq!(list_checkpoints(&mut Slots::<_, 2>::open(&mut larger, 0..2048).unwrap()), Ok(vec![]));
-    // The record of a slot (the flash area of one checkpoint) is bound to its position. The store refuses a copy in slot
-    // 1.
+    // The record of a slot (the flash area of one checkpoint) is bound to its position. The store refuses a copy in
+    // slot 1.
     let mut image = flash.image().to_vec();
     image.copy_within(0..2 * BLOCK, 2 * BLOCK);
     let mut copied = Chip::with_image(image, 0xFF);

@@ -152,7 +152,7 @@ fn blank_units_that_cannot_be_read_are_never_read() {
 #[test]
 fn no_erased_value_reads_as_a_seal() {
     let patterns: [fn(u32) -> u8; 4] =
-        [|_| 0xFF, |_| 0, |at| [0x39, 0xE3][at as usize % 2], |at| (at * 167 >> 3) as u8];
+        [|_| 0xFF, |_| 0, |at| [0x39, 0xE3][at as usize % 2], |at| ((at * 167) >> 3) as u8];
     for erased in patterns {
         let mut flash = Device::<4, 1>::new(1536, Behaviour { erased: Some(erased), ..Behaviour::default() });
         assert_eq!(train(&mut flash, 2, "m"), Ok(None));

@@ -13,9 +13,9 @@ use training_monitor::{Objects, StateDict, StopReason};
 
 const VALUES: [f32; 3] = [1.0, 2.0, 3.0];
 
-/// The list of extensions of a checkpoint that was saved without an engine: one field with the number 1, which is optional
-/// and has 5 bytes. These are the number of the run, the name of the series, its rule, its model and the identity of the
-/// save.
+/// The list of extensions of a checkpoint that was saved without an engine: one field with the number 1, which is
+/// optional and has 5 bytes. These are the number of the run, the name of the series, its rule, its model and the
+/// identity of the save.
 const DEFAULT_LIST: [u8; 9] = [1, 1, 0, 5, 0, 0, 0, 0, 0];
 
 /// Returns a checkpoint without score, names and run record. Its list of extensions starts at byte 11.
@@ -25,8 +25,8 @@ fn bare() -> Vec<u8> {
     bytes
 }
 
-/// Returns the checkpoint of [`bare`] with these extensions. The tensor data must stay at a multiple of four, so the list
-/// must have 4 n + 1 bytes.
+/// Returns the checkpoint of [`bare`] with these extensions. The tensor data must stay at a multiple of four, so the
+/// list must have 4 n + 1 bytes.
 fn with_extensions(list: &[u8]) -> Vec<u8> {
     assert_eq!(list.len() % 4, 1);
     let bytes = bare();
