@@ -49,6 +49,11 @@ pub mod disk;
 pub mod driver;
 pub mod flash;
 mod interruption;
+mod medium;
 pub mod random;
 pub mod store;
+mod store_check;
 pub mod ticks;
+
+pub use medium::{Medium, PowerMedium};
+pub use store_check::{StoreRule, StoreViolation, check_store};

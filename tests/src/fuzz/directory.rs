@@ -151,6 +151,7 @@ fn content(content: &Content<'_>, prefix: &str) -> (Option<String>, Vec<u8>) {
         iteration: u32::from(iteration % 4),
         score: score.map(f32::from),
         score_name,
+        ..Header::default()
     };
     let contents = Contents { header, record: None, single_object: Some(object), allow_non_finite: false };
     let mut bytes = Vec::new();
