@@ -85,7 +85,7 @@ mod summary;
 pub use builder::Builder;
 pub use error::{DirectoryError, OpenError, Operation};
 pub use file_name::{FileName, ScoreText};
-pub use file_system::{FileSystem, LockError, RealFs};
+pub use file_system::{FileSystem, LockError, RealFs, RealLock};
 pub use naming::{NameKind, Naming};
 pub use plan::{Action, CheckpointFiles, FileEntry, IgnoreReason, IgnoredFile, Plan, RemoveReason, plan};
 pub use reader::Reader;
