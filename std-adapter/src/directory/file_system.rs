@@ -149,8 +149,8 @@ pub struct RealLock(File);
 
 impl Drop for RealLock {
     fn drop(&mut self) {
-        // Closing the file is not enough: a process that this process is just starting has a copy of the open file for a
-        // moment. An error is ignored, because the file is closed anyway.
+        // Closing the file is not enough: a process that this process is just starting has a copy of the open file for
+        // a moment. An error is ignored, because the file is closed anyway.
         let _ = self.0.unlock();
     }
 }
