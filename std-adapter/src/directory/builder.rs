@@ -70,8 +70,8 @@ impl Builder {
     /// file `.{prefix}.lock` remains in the directory.
     ///
     /// # Errors
-    /// Returns an [`OpenError`] if a setting is invalid, the prefix is locked, the directory is missing or not empty, or
-    /// a file operation fails.
+    /// Returns an [`OpenError`] if a setting is invalid, the prefix is locked, the directory is missing or not empty,
+    /// or a file operation fails.
     pub fn open(self) -> Result<Directory, OpenError> {
         self.open_on(RealFs)
     }

@@ -143,10 +143,22 @@ impl std::error::Error for LockError {}
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RealFs;
 
+/// A lock of [`RealFs`].
+#[derive(Debug)]
+pub struct RealLock(File);
+
+impl Drop for RealLock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a process that this process is just starting has a copy of the open file for
+        // a moment. An error is ignored, because the file is closed anyway.
+        let _ = self.0.unlock();
+    }
+}
+
 impl FileSystem for RealFs {
     type Writer = File;
     type Reader = File;
-    type Lock = File;
+    type Lock = RealLock;
 
     fn create(&self, path: &Path) -> io::Result<File> {
         without_blocking(File::options().write(true).create(true).truncate(true)).open(path)
@@ -168,7 +180,7 @@ impl FileSystem for RealFs {
         fs::metadata(path).map(|metadata| metadata.is_file())
     }
 
-    fn lock(&self, path: &Path, owner: &str) -> Result<File, LockError> {
+    fn lock(&self, path: &Path, owner: &str) -> Result<RealLock, LockError> {
         let mut options = File::options();
         let options = options.read(true).write(true).create(true).truncate(false);
         let mut file = without_blocking(options).open(path).map_err(LockError::Io)?;
@@ -178,7 +190,7 @@ impl FileSystem for RealFs {
                 // truncated first: another process that reads it meanwhile would find no owner.
                 let written = file.write_all(owner.as_bytes());
                 let _ = written.and_then(|()| file.set_len(owner.len() as u64));
-                Ok(file)
+                Ok(RealLock(file))
             }
             Err(TryLockError::WouldBlock) => {
                 let mut owner = String::new();

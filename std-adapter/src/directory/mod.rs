@@ -30,9 +30,9 @@
 //! A directory that is open for writing locks the file `.{prefix}.lock`. A second program, or a second `Directory` in
 //! the same program, gets the error [`OpenError::Locked`], which names the owner of the lock. The operating system
 //! releases the lock when the `Directory` is dropped or the program ends, also after a crash. The lock file itself
-//! remains in the directory. On a file system without locks, [`Directory::is_locked`] returns `false`; two programs must
-//! then not write the same prefix of a directory at the same time. The [read-only](Builder::open_read_only) mode changes
-//! nothing and needs no lock, so it also works while another program saves.
+//! remains in the directory. On a file system without locks, [`Directory::is_locked`] returns `false`; two programs
+//! must then not write the same prefix of a directory at the same time. The [read-only](Builder::open_read_only) mode
+//! changes nothing and needs no lock, so it also works while another program saves.
 //!
 //! If another file already has the name of a new file, for example a checkpoint of another series, the new file gets a
 //! variant of the name: `p_model_5~17.ckpt` with the sequence number 17 instead of `p_model_5.ckpt`.
@@ -85,7 +85,7 @@ mod summary;
 pub use builder::Builder;
 pub use error::{DirectoryError, OpenError, Operation};
 pub use file_name::{FileName, ScoreText};
-pub use file_system::{FileSystem, LockError, RealFs};
+pub use file_system::{FileSystem, LockError, RealFs, RealLock};
 pub use naming::{NameKind, Naming};
 pub use plan::{Action, CheckpointFiles, FileEntry, IgnoreReason, IgnoredFile, Plan, RemoveReason, plan};
 pub use reader::Reader;
@@ -162,8 +162,8 @@ impl<F: FileSystem> Directory<F> {
     }
 
     /// Returns the files that have a name like a checkpoint file of this directory, but cannot be used. They belong to
-    /// another prefix or program, have a newer format version, are copies, are unreadable, or are no regular files. They
-    /// are never changed.
+    /// another prefix or program, have a newer format version, are copies, are unreadable, or are no regular files.
+    /// They are never changed.
     pub fn foreign(&self) -> impl Iterator<Item = &IgnoredFile> {
         self.ignored.iter().filter(|file| !file.reason.is_replaceable())
     }

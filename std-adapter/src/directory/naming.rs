@@ -10,10 +10,13 @@ pub(super) const MAX_FILE_NAME: usize = 255;
 /// The prefix and the extension of the checkpoint files of one directory. Both determine the names of the files.
 ///
 /// A committed file has its final name, which [`FileName`] defines. If a file that must not be replaced has this name,
-/// the new file has a variant of the name: `~` and the sequence number of the checkpoint precede the extension. While a file is being written, it has the temporary
-/// name `.{final}.{n}.tmp`. While a checkpoint of several files is being removed, one of them has the tombstone name
-/// `.{final}.{n}.deleted`. The number n is the length of the prefix in bytes. Without n, a damaged temporary file of
-/// `a_b_model_1.ckpt` could belong to the prefix `a` or to the prefix `a_b`.
+/// the new file has a variant of the name: `~` and the sequence number of the checkpoint precede the extension. While a
+/// file is being written, it has the temporary name `.{final}.{n}.tmp`. While a checkpoint of several files is being
+/// removed, one of them has the tombstone name `.{final}.{n}.deleted`. The number n is the length of the prefix in
+/// bytes. Without n, a damaged temporary file of `a_b_model_1.ckpt` could belong to the prefix `a` or to the prefix
+/// `a_b`.
+///
+/// The lock file has the name `.{prefix}.lock`, or `.lock` if the prefix is empty.
 ///
 /// A final name alone does not prove that a file belongs to the series either. The file also contains the name of its
 /// object, so recovery compares the file name with the content.
@@ -74,8 +77,8 @@ impl Naming {
         Some(Naming { prefix: prefix.to_owned(), extension: extension.to_owned() })
     }
 
-    /// Returns whether checkpoint files may have this extension. The extensions `tmp`, `deleted` and `lock` are reserved
-    /// for temporary files, tombstones and lock files.
+    /// Returns whether checkpoint files may have this extension. The extensions `tmp`, `deleted` and `lock` are
+    /// reserved for temporary files, tombstones and lock files.
     pub(super) fn is_valid_extension(extension: &str) -> bool {
         let is_reserved = [Self::TEMPORARY, Self::TOMBSTONE, Self::LOCK].contains(&extension);
         !extension.is_empty() && !is_reserved && !extension.contains(['.', '/', '\\', '\0'])

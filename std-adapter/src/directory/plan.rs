@@ -120,8 +120,8 @@ pub enum IgnoreReason {
     Newer,
     /// The name belongs to a directory, a named pipe or a device, not to a regular file.
     NotAFile,
-    /// The checkpoint is complete, but another complete checkpoint has the same sequence number. Or the file is a second
-    /// copy of a file of the same checkpoint.
+    /// The checkpoint is complete, but another complete checkpoint has the same sequence number. Or the file is a
+    /// second copy of a file of the same checkpoint.
     Duplicate {
         /// The sequence number.
         sequence: u32,

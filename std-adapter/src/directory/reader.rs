@@ -48,9 +48,9 @@ impl<F: FileSystem> Directory<F> {
     /// Opens a file of the checkpoint with this sequence number.
     pub(super) fn open_stream(&mut self, sequence: u32, stream_index: u32) -> Result<Reader<'_, F>, DirectoryError> {
         let mut name = self.file_name(sequence, stream_index)?;
-        let is_held = |directory: &Self, name: &str| matches!(&directory.access, Access::ReadOnly(held) if held.contains_key(name));
+        let is_held = matches!(&self.access, Access::ReadOnly(held) if held.contains_key(&name));
         let mut opened = None;
-        if !is_held(self, &name) {
+        if !is_held {
             match self.location.fs.open(&self.location.path(&name)) {
                 Ok(file) => opened = Some(file),
                 // Another program has renamed or removed the file, so the list is out of date.

@@ -1,5 +1,5 @@
-//! Removes checkpoints. The removal of a checkpoint of several files begins with a tombstone, which marks the removal as
-//! unfinished.
+//! Removes checkpoints. The removal of a checkpoint of several files begins with a tombstone, which marks the removal
+//! as unfinished.
 
 use super::Directory;
 use super::error::DirectoryError;

@@ -156,9 +156,9 @@ impl<F: FileSystem> Directory<F> {
         Ok(!self.location.atomic || !exists(&temporary)? || !is_blocked())
     }
 
-    /// Returns whether a save may replace the existing file called `name`. A save may replace unusable checkpoint files,
-    /// and the files of the checkpoint that it replaces. It may not replace files of other checkpoints and of other
-    /// programs.
+    /// Returns whether a save may replace the existing file called `name`. A save may replace unusable checkpoint
+    /// files, and the files of the checkpoint that it replaces. It may not replace files of other checkpoints and of
+    /// other programs.
     fn is_replaceable(&self, name: &str, header: &Header<'_>) -> bool {
         let has_file = |files: &[String]| files.iter().any(|file| file == name);
         let is_replaced = |meta: &CheckpointMeta| meta.step == header.step && meta.series == header.series_id();

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use training_monitor::checkpoint::DecodeError;
 
-/// How often a scan lists the directory if files disappear during the scan. A scan opens the files directly after it has
-/// listed them, so another program must be very fast to interfere even once.
+/// How often a scan lists the directory if files disappear during the scan. A scan opens the files directly after it
+/// has listed them, so another program must be very fast to interfere even once.
 const ATTEMPTS: usize = 16;
 
 /// The maximum number of files that a directory keeps open. An operating system can limit a process to 256 files.
@@ -29,8 +29,8 @@ pub(super) struct Scan<F: FileSystem> {
 }
 
 impl<F: FileSystem> Location<F> {
-    /// Reads and verifies all files whose names fit the prefix and the extension. Keeps at most `max_held` of them open.
-    /// If a file disappears between the listing and the opening, lists the directory again.
+    /// Reads and verifies all files whose names fit the prefix and the extension. Keeps at most `max_held` of them
+    /// open. If a file disappears between the listing and the opening, lists the directory again.
     pub fn scan(&self, max_held: usize) -> Result<Scan<F>, DirectoryError> {
         for _ in 1..ATTEMPTS {
             let scan = self.scan_once(max_held)?;

@@ -1,5 +1,5 @@
-//! Tests of the identity of checkpoints: the sequence number identifies a checkpoint, the series and the step decide what
-//! a save replaces, and files of different saves are never combined.
+//! Tests of the identity of checkpoints: the sequence number identifies a checkpoint, the series and the step decide
+//! what a save replaces, and files of different saves are never combined.
 
 use crate::training::{NAMES, PlannedSave, Tensor, Training, save, save_generation};
 use training_monitor::checkpoint::{Header, Named, RankingRule, Series, load_with};

@@ -29,6 +29,23 @@ fn second_writer_is_refused_and_learns_the_owner() {
     assert!(dir.path().join(".p.lock").exists());
 }
 
+/// A process that is just being started has a copy of all open files for a moment. The copy must not keep the lock.
+#[test]
+fn lock_is_released_while_processes_are_started() {
+    let dir = tempfile::tempdir().unwrap();
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(std::sync::atomic::Ordering::Relaxed) {
+                Command::new(std::env::current_exe().unwrap()).arg("--list").output().unwrap();
+            }
+        });
+        let opened = (0..2000).all(|_| Directory::builder(dir.path(), "p").open().is_ok());
+        is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(opened);
+    });
+}
+
 #[test]
 fn lock_files_are_ignored() {
     let dir = tempfile::tempdir().unwrap();

@@ -132,9 +132,9 @@ fn reader_of_many_files_lists_again_if_a_file_was_renamed() {
 fn best_checkpoint_is_loaded_while_a_trainer_saves() {
     let dir = tempfile::tempdir().unwrap();
     let open = |builder: training_monitor_std::directory::Builder| {
-        builder.open().and_then(|files| {
+        builder.open().map(|files| {
             let policy = ModelCheckpoint::<2>::best_by(|state: &State<f32>| state.output.unwrap_or(0.0));
-            Ok(policy.attach(EpochCompleted, files).unwrap())
+            policy.attach(EpochCompleted, files).unwrap()
         })
     };
     let mut checkpoint = open(Directory::builder(dir.path(), "p")).unwrap();

@@ -340,8 +340,8 @@ impl StateDict for TensorDict<'_> {
 }
 
 thread_local! {
-    /// The length of the [`EncodedValue`] that is being written. The encoder deserializes the value to check that it can
-    /// be loaded again. Neither the stream of the encoder nor the type contains the length.
+    /// The length of the [`EncodedValue`] that is being written. The encoder deserializes the value to check that it
+    /// can be loaded again. Neither the stream of the encoder nor the type contains the length.
     static LEN: Cell<usize> = const { Cell::new(0) };
 }
 

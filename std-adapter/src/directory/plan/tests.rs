@@ -108,3 +108,48 @@ fn checkpoints_are_sorted_from_oldest_to_newest() {
     let plan = plan(&naming(), [file("p_model_1.ckpt", 3, &["model"]), newer]);
     assert_eq!(checkpoints(&plan), [(1, vec!["p_model_2.ckpt"]), (3, vec!["p_model_1.ckpt"])]);
 }
+
+/// Files of different saves agree in step, sequence, iteration and objects.
+#[test]
+fn files_with_different_save_identities_are_not_combined() {
+    let with_id = |name: &str, save_id| {
+        let mut file = file(name, 1, &TWO);
+        file.content = file.content.map(|summary| StreamSummary { save_id, ..summary });
+        file
+    };
+    let complete = plan(&naming(), [with_id("p_model_1.ckpt", 7), with_id("p_rng_1.ckpt", 8)]);
+    assert_eq!((complete.checkpoints.len(), complete.ignored.len(), complete.actions.len()), (0, 2, 0));
+    let interrupted = plan(&naming(), [with_id("p_model_1.ckpt", 7), with_id(".p_rng_1.ckpt.1.tmp", 8)]);
+    assert_eq!(interrupted.actions, [remove(".p_rng_1.ckpt.1.tmp", RemoveReason::InterruptedSave)]);
+}
+
+/// Two series have a checkpoint of the same step. Recovery removes neither, whatever their age.
+#[test]
+fn checkpoints_of_two_series_do_not_replace_each_other() {
+    let of_model = |name: &str, sequence, model| {
+        let mut file = file(name, sequence, &["model"]);
+        file.content = file.content.map(|summary| StreamSummary { model, ..summary });
+        file
+    };
+    let two = plan(&naming(), [of_model("p_model_1.ckpt", 1, 7), of_model("p_model_1~2.ckpt", 2, 8)]);
+    assert_eq!((two.actions.as_slice(), two.ignored.as_slice()), (&[][..], &[][..]));
+    assert_eq!(checkpoints(&two), [(1, vec!["p_model_1.ckpt"]), (2, vec!["p_model_1~2.ckpt"])]);
+    // Copied files have the same sequence number. Only one of them is listed, and none is removed.
+    let copies = plan(&naming(), [of_model("p_model_1.ckpt", 2, 7), of_model("p_model_1~2.ckpt", 2, 8)]);
+    assert_eq!((copies.actions.len(), checkpoints(&copies).len()), (0, 1));
+    let duplicate = IgnoreReason::Duplicate { sequence: 2 };
+    assert_eq!(copies.ignored, [IgnoredFile { name: "p_model_1.ckpt".into(), reason: duplicate.clone() }]);
+    // One object has two files.
+    let twice = plan(&naming(), [of_model("p_model_1.ckpt", 2, 7), of_model("p_model_1~2.ckpt", 2, 7)]);
+    assert_eq!(checkpoints(&twice), [(2, vec!["p_model_1.ckpt"])]);
+    assert_eq!(twice.ignored, [IgnoredFile { name: "p_model_1~2.ckpt".into(), reason: duplicate }]);
+}
+
+#[test]
+fn temporary_file_with_unknown_content_is_kept() {
+    for reason in [IgnoreReason::Version { found: 9 }, IgnoreReason::Newer, IgnoreReason::NotAFile] {
+        let plan = plan(&naming(), [rejected(".p_model_1.ckpt.1.tmp", reason.clone())]);
+        let ignored = [IgnoredFile { name: ".p_model_1.ckpt.1.tmp".into(), reason }];
+        assert_eq!((plan.actions.as_slice(), plan.ignored.as_slice()), (&[][..], &ignored[..]));
+    }
+}

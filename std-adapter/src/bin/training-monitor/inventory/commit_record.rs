@@ -1,8 +1,8 @@
 //! The commit records in a flash dump. A commit record describes the checkpoint in one slot of the flash. The module
 //! `store::flash::layout` of the package `training-monitor` defines the bytes of a record.
 //!
-//! A record contains the index of its slot and the size of a slot, so the tool finds the slots of a dump without further
-//! information.
+//! A record contains the index of its slot and the size of a slot, so the tool finds the slots of a dump without
+//! further information.
 
 use training_monitor::checkpoint::Checksum;
 use training_monitor::store::flash::layout::{self, CommitRecord, RecordBytes, SEAL_LEN, SealState, is_damaged_commit};
@@ -37,8 +37,8 @@ impl DumpRecord {
         Some(DumpRecord { offset, fields, seal, bytes: *bytes, seal_bytes })
     }
 
-    /// Returns whether the checksum of the commit record is correct and the record belongs to a slot of `slot_size` bytes
-    /// at this place. `slot_offset` is the number of bytes from the start of the region to the slot.
+    /// Returns whether the checksum of the commit record is correct and the record belongs to a slot of `slot_size`
+    /// bytes at this place. `slot_offset` is the number of bytes from the start of the region to the slot.
     pub fn matches_slot(&self, slot_offset: usize, slot_size: usize) -> bool {
         self.find_slot() == Some((slot_offset, slot_size))
     }

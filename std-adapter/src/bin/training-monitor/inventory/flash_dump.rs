@@ -182,8 +182,8 @@ fn find_hidden_slots(accepted: &[(usize, &DumpRecord)]) -> BTreeMap<usize, (Verd
         let meta = &record.fields.meta;
         if let Some((other, _)) = sealed.iter().find(|(_, sealed)| hides_unsealed(&sealed.fields.meta, meta)) {
             let reason = format!(
-                "step {}: the commit was interrupted before its seal, and the sealed checkpoint in slot {other} has the \
-                 same step or sequence",
+                "step {}: the commit was interrupted before its seal, and the sealed checkpoint in slot {other} has \
+                 the same step or sequence",
                 meta.step
             );
             hidden.insert(index, (Verdict::Interrupted, reason));

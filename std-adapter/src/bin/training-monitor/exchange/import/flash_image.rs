@@ -70,9 +70,9 @@ fn choose_region<'a>(inventory: &'a Inventory, arguments: &Import) -> Result<&'a
     }
 }
 
-/// Returns the sequence number of the checkpoint that the command evicts (removes) to make room for the new checkpoint. This is a
-/// checkpoint with the same step, or otherwise the checkpoint with the lowest rank. The device would choose the same
-/// checkpoint. Returns `None` if a slot is free.
+/// Returns the sequence number of the checkpoint that the command evicts (removes) to make room for the new checkpoint.
+/// This is a checkpoint with the same step, or otherwise the checkpoint with the lowest rank. The device would choose
+/// the same checkpoint. Returns `None` if a slot is free.
 fn checkpoint_to_evict(series: &Series, region: Region, step: u32) -> Option<u32> {
     let is_full = series.checkpoints.len() >= region.slot_count;
     let ranked = series.checkpoints.iter().zip(series.ranks());
