@@ -315,11 +315,13 @@ macro_rules! tuples {
                 model: &mut T,
                 record: &mut RunRecord<[u8]>,
             ) -> Result<bool, RestoreError> {
-                Ok($(self.$index.verify_checkpoint(point, model, record)?)||+)
+                $(if self.$index.verify_checkpoint(point, model, record)? { return Ok(true); })+
+                Ok(false)
             }
             #[inline(always)]
             fn load_checkpoint(&mut self, point: ResumePoint, model: &mut T) -> Result<bool, RestoreError> {
-                Ok($(self.$index.load_checkpoint(point, model)?)||+)
+                $(if self.$index.load_checkpoint(point, model)? { return Ok(true); })+
+                Ok(false)
             }
         }
     };

@@ -49,7 +49,7 @@ fn another_program_can_read_the_record_and_the_stream_of_a_slot() {
         let mut model = Named::new("m", [0.0; 5]);
         let info = checkpoint::load(stream, &mut model, None).unwrap();
         let series = info.series;
-        assert_eq!(series.model, model_signature(&mut model));
+        assert_eq!(Ok(series.model), model_signature(&mut model));
         assert_eq!(record.meta, CheckpointMeta { sequence: step, step, run: 0, iteration: 10 * step, score, series });
         assert_eq!((u32::from(record.index), record.size), (index, SLOT));
         assert_eq!((record.erases, record.total_erases), (1, step));

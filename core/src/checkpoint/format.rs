@@ -26,7 +26,7 @@ pub struct Header<'a> {
     /// The name of the score, for example "accuracy". `None` if the score has no name.
     pub score_name: Option<&'a str>,
     /// The number of the run that saves the checkpoint. A newer run has a higher number. The number is 0 if no engine
-    /// is used.
+    /// is used. If there is a run record, the stream contains the number of the record instead.
     pub run: u32,
     /// The series of the checkpoint.
     pub series: Series<'a>,

@@ -41,7 +41,7 @@ impl NameBuffer {
 }
 
 /// The name of a tensor or of a value, as a part of an error. At most [`MAX_NAME`] bytes of the name are kept. `Display`
-/// shows the name; a control character is shown as a question mark.
+/// shows the name, with a question mark in place of each control character.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ItemName {
     bytes: [u8; MAX_NAME],
@@ -53,9 +53,17 @@ impl ItemName {
         let mut item = ItemName { bytes: [0; MAX_NAME], len: 0 };
         // A name that is too long is truncated at the end of a character.
         let len = (0..=MAX_NAME).rev().find(|len| name.is_char_boundary(*len)).unwrap_or(0).min(name.len());
+        let mut previous = 0;
         for (place, byte) in item.bytes.iter_mut().zip(name.bytes()).take(len) {
-            *place = if byte < 0x20 || byte == 0x7F { b'?' } else { byte };
+            // The UTF-8 encodings of the control characters U+0080 to U+009F begin with C2. They become U+00BF.
+            let is_control = previous == 0xC2 && byte < 0xA0;
+            *place = match byte {
+                0..0x20 | 0x7F => b'?',
+                _ if is_control => 0xBF,
+                byte => byte,
+            };
             item.len += 1;
+            previous = byte;
         }
         item
     }
@@ -64,6 +72,12 @@ impl ItemName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.bytes.get(..usize::from(self.len)).and_then(|name| core::str::from_utf8(name).ok()).unwrap_or_default()
+    }
+}
+
+impl From<&str> for ItemName {
+    fn from(name: &str) -> Self {
+        ItemName::new(name)
     }
 }
 

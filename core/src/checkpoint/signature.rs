@@ -14,13 +14,14 @@ use super::tensor::{TensorUnavailable, TensorView};
 use crate::hash::Hash;
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Returns the signature of a model. FORMAT.md specifies the hashed bytes. If the model cannot access a tensor, the
-/// signature covers only the tensors before it.
-pub fn model_signature<T: Objects + ?Sized>(objects: &mut T) -> u32 {
+/// Returns the signature of a model. FORMAT.md specifies the hashed bytes.
+///
+/// # Errors
+/// Returns [`TensorUnavailable`] if the model cannot access a tensor.
+pub fn model_signature<T: Objects + ?Sized>(objects: &mut T) -> Result<u32, TensorUnavailable> {
     let mut visitor = Signature(Hash::NEW);
-    // A tensor that is not available makes every save fail, so the incomplete signature is never stored.
-    let _ = objects.objects(&mut visitor);
-    visitor.0.value()
+    objects.objects(&mut visitor)?;
+    Ok(visitor.0.value())
 }
 
 struct Signature(Hash);

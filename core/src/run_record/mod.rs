@@ -167,6 +167,15 @@ impl<B: AsRef<[u8]> + ?Sized> RunRecord<B> {
 }
 
 impl RunRecord<[u8]> {
+    /// Replaces this record by a copy of `other`. If the handler states do not fit, the record is marked as incomplete,
+    /// and no run can resume from it.
+    pub fn copy_from(&mut self, other: &RunRecord<[u8]>) {
+        self.engine = other.engine;
+        self.start(other.count);
+        other.states().iter().for_each(|byte| self.append(*byte));
+        self.complete &= other.complete;
+    }
+
     /// Removes all handler states and sets the number of expected states to `count`.
     pub(crate) fn start(&mut self, count: u8) {
         self.count = count;

@@ -89,9 +89,13 @@ impl<M: Medium> Device<M> {
         }
         let has_other_layout = M::HAS_LAYOUT && program.layout != self.layout;
         let before = has_other_layout.then(|| self.history.clone());
-        if has_other_layout && !self.media.iter().enumerate().any(|(place, medium)| {
-            self.history.stored[place].iter().any(|stored| medium.is_visible(self.layout, program.layout, stored.meta.sequence))
-        }) {
+        if has_other_layout
+            && !self.media.iter().enumerate().any(|(place, medium)| {
+                self.history.stored[place]
+                    .iter()
+                    .any(|stored| medium.is_visible(self.layout, program.layout, stored.meta.sequence))
+            })
+        {
             // No store can know of checkpoints outside its region.
             self.history.hide_all();
             for place in 0..2 {
@@ -121,7 +125,8 @@ impl<M: Medium> Device<M> {
         };
         self.operations = watch.operations.get();
         let records = watch.records.take();
-        if matches!(failure, Failure::Read(_) | Failure::List(_) | Failure::Write(_)) && (watch.has_failed.get() || (M::HAS_LAYOUT && matches!(failure, Failure::Write(_))))
+        if matches!(failure, Failure::Read(_) | Failure::List(_) | Failure::Write(_))
+            && (watch.has_failed.get() || (M::HAS_LAYOUT && matches!(failure, Failure::Write(_))))
         {
             // A broken block of a flash fails in the whole start, and in all later ones.
             self.history.is_disturbed = true;
@@ -174,7 +179,8 @@ impl<M: Medium> Device<M> {
     /// Damages or removes the newest checkpoint, or breaks a block.
     fn fail_before(&mut self, failure: Failure) {
         let layout = Program { layout: self.layout, ..Program::default() };
-        let newest = self.history.stored[0].iter().rfind(|stored| stored.is_loadable).map(|stored| stored.meta.sequence);
+        let newest =
+            self.history.stored[0].iter().rfind(|stored| stored.is_loadable).map(|stored| stored.meta.sequence);
         match (failure, newest) {
             (Failure::Damage(byte), Some(sequence)) => self.media[0].damage(&layout, sequence, byte),
             (Failure::Remove, Some(sequence)) => self.media[0].remove(&layout, sequence),
@@ -210,9 +216,12 @@ impl<M: Medium> Device<M> {
             }
         }
         let is_newest = |written: &&super::history::Written| written.acknowledged && !written.lost;
-        let newest = self.history.written.iter().filter(is_newest).map(|written| {
-            (written.commit.meta.run, written.commit.meta.iteration, written.program)
-        });
+        let newest = self
+            .history
+            .written
+            .iter()
+            .filter(is_newest)
+            .map(|written| (written.commit.meta.run, written.commit.meta.iteration, written.program));
         self.newest = newest.filter(|newest| newest.2 == *program).max_by_key(|newest| (newest.0, newest.1));
         if self.media.iter().any(M::is_unstable) { Ok(()) } else { self.history.check_required() }
     }

@@ -240,9 +240,8 @@ impl<const W: usize> Medium for FlashMedium<W> {
     }
     fn is_visible(&self, old: u8, new: u8, sequence: u32) -> bool {
         let region = &LAYOUTS[usize::from(new)].0;
-        self.slot_of(old, sequence).is_none_or(|(start, size)| {
-            start >= region.start as usize && start + size <= region.end as usize
-        })
+        self.slot_of(old, sequence)
+            .is_none_or(|(start, size)| start >= region.start as usize && start + size <= region.end as usize)
     }
     fn break_block(&mut self, number: u32) {
         self.broken = Some(number % 4);

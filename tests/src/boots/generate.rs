@@ -172,11 +172,9 @@ pub fn random_sequence(change: usize, kind: usize, store: usize, seed: u64) -> S
 /// Returns the sequence of two starts whose second start is interrupted at each operation.
 pub fn pair(change: usize, store: usize, variant: u64) -> Sequence {
     let mut random = Random::new(variant);
-    let small = Program { epochs: 2, at: 1, rule: (variant % 2) as u8, saved: 1 + (variant % 2) as u8, ..Program::default() };
+    let small =
+        Program { epochs: 2, at: 1, rule: (variant % 2) as u8, saved: 1 + (variant % 2) as u8, ..Program::default() };
     let (base, program) = changed(&small, change, &mut random);
-    let starts = vec![
-        Start { program: base, failure: Failure::Stop(1) },
-        Start { program, failure: Failure::None },
-    ];
+    let starts = vec![Start { program: base, failure: Failure::Stop(1) }, Start { program, failure: Failure::None }];
     Sequence { store, seed: variant, steps: false, starts }
 }

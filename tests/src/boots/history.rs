@@ -123,8 +123,7 @@ impl History {
         let place = commit.place;
         let series = Series::of(program, place);
         let rule = if series.rule == 0 { RankingRule::Latest } else { RankingRule::Best };
-        if (commit.series.as_str(), commit.rule, commit.score_name.as_deref())
-            != (series.name, rule, series.score_name)
+        if (commit.series.as_str(), commit.rule, commit.score_name.as_deref()) != (series.name, rule, series.score_name)
         {
             return Err(format!("{:?} is not of the series {series:?}", commit.meta));
         }
@@ -222,12 +221,13 @@ impl History {
             let has_newer = self.written[index..].iter().any(|other| other.place == place && newer(other));
             let replaced = self.loadable(place).any(|other| {
                 let (new, old) = (&other.commit.meta, &written.commit.meta);
-                other.series == written.series && new.step == old.step && new.sequence > old.sequence
+                other.series == written.series
+                    && new.step == old.step
+                    && new.sequence > old.sequence
                     && (written.series.rule == 0 || other.score() >= written.score())
             });
-            let evicted = (has_newer || is_full)
-                && written.series == active
-                && remaining >= n_saved(program, place, capacity);
+            let evicted =
+                (has_newer || is_full) && written.series == active && remaining >= n_saved(program, place, capacity);
             // The exception: the store was full, and the oldest checkpoint of another series was removed.
             let is_other = |stored: &&Stored| {
                 self.find(place, stored.content).is_none_or(|index| self.written[index].series != active)
@@ -270,7 +270,8 @@ impl History {
     pub fn check_required(&self) -> Result<(), String> {
         for (index, written) in self.written.iter().enumerate().filter(|(_, written)| written.required) {
             let place = written.place;
-            let is_stored = self.stored[place].iter().any(|stored| stored.is_loadable && stored.content == written.content);
+            let is_stored =
+                self.stored[place].iter().any(|stored| stored.is_loadable && stored.content == written.content);
             // Another checkpoint can be kept instead: one with the same score, or one whose commit was interrupted but is
             // complete.
             let as_good = |other: &&Written| is_as_good(other, written);

@@ -2,8 +2,8 @@
 //! iteration changes the result.
 
 use super::medium::Sum;
-use training_monitor::checkpoint::{Loader, ObjectVisitor, Objects, StateDict, TensorView, TensorVisitor};
 use training_monitor::State;
+use training_monitor::checkpoint::{Loader, ObjectVisitor, Objects, StateDict, TensorView, TensorVisitor};
 
 /// A model with one or two tensors, and a counter that is saved as a whole.
 #[derive(Clone, Copy, PartialEq, Debug)]

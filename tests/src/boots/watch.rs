@@ -204,7 +204,11 @@ impl<'w, S: Inspect> Watched<'w, S> {
 
     fn change<T>(&mut self, change: impl FnOnce(&mut S) -> Result<T, S::Error>) -> Result<T, Fault<S::Error>> {
         if S::SIMULATES_POWER {
-            return if self.watch.is_off() { Err(Fault::PowerOff) } else { change(&mut self.store).map_err(Fault::Store) };
+            return if self.watch.is_off() {
+                Err(Fault::PowerOff)
+            } else {
+                change(&mut self.store).map_err(Fault::Store)
+            };
         }
         match self.watch.operate(1) {
             Power::On => change(&mut self.store).map_err(Fault::Store),

@@ -268,7 +268,7 @@ pub fn directory(data: &[u8]) {
 fn check(store: &Directory<Memory>, listed: &[CheckpointMeta], files: &Files, input: &Input<'_>) {
     assert!(listed.windows(2).all(|pair| pair[0].sequence <= pair[1].sequence), "{input:?}");
     for meta in listed {
-        let paths: Vec<_> = store.files(meta.step).collect();
+        let paths: Vec<_> = store.files(meta.sequence).collect();
         assert!(!paths.is_empty(), "{input:?}");
         for path in paths {
             let bytes = &files[&file_name(&path)];

@@ -93,7 +93,19 @@ fn slot_bytes(input: &SlotInput, index: usize, erased: u8) -> Vec<u8> {
             let layout = ((index + usize::from(*is_moved)) << 24 | SLOT) as u32;
             let SeriesId { rule, model } = meta.series;
             let fields = [
-                magic, layout, sequence, meta.run, rule, model, len, step, iteration, bits, slot_erases, all_erases, 0,
+                magic,
+                layout,
+                sequence,
+                meta.run,
+                rule,
+                model,
+                len,
+                step,
+                iteration,
+                bits,
+                slot_erases,
+                all_erases,
+                0,
             ];
             let mut record = words(&fields);
             let crc = crc32(&record);

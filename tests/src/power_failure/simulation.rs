@@ -282,7 +282,6 @@ fn with_acknowledged(model: &Model, checkpoints: &[CheckpointMeta]) -> Table {
 /// Converts the ranking entries of the library to the entry type of a store. The sequence and the iteration are 0,
 /// because a ranking does not contain them.
 fn ranked(kept: &[RankedCheckpoint]) -> Vec<CheckpointMeta> {
-    let meta =
-        |entry: &RankedCheckpoint| CheckpointMeta::from(&header(entry.step, 0, 0, entry.score()));
+    let meta = |entry: &RankedCheckpoint| CheckpointMeta::from(&header(entry.step, 0, 0, entry.score()));
     kept.iter().map(meta).collect()
 }

@@ -192,9 +192,11 @@ impl<'a> Encoder<'a> {
     fn write_extensions(&mut self) {
         let header = &self.contents.header;
         self.output.write_bytes(&[1, IDENTITY, 0]); // one field, which a reader may skip
-        let len = self.output.measure(|output| write_identity(output, header));
+        // The run record knows the number of its run.
+        let run = self.contents.record.map_or(header.run, |record| record.engine.run);
+        let len = self.output.measure(|output| write_identity(output, header, run));
         self.output.write_u32(len);
-        write_identity(&mut self.output, header);
+        write_identity(&mut self.output, header, run);
     }
 
     /// Returns an error if the encoder has failed. The error makes the state dict stop listing its tensors.
@@ -283,8 +285,8 @@ impl<'a> Encoder<'a> {
 
 /// Writes the extension field that identifies the run, the series and the save.
 #[inline(never)] // Called twice.
-fn write_identity(output: &mut Output<'_>, header: &Header<'_>) {
-    let Header { run, series: Series { name, rule, model }, save_id, .. } = *header;
+fn write_identity(output: &mut Output<'_>, header: &Header<'_>, run: u32) {
+    let Header { series: Series { name, rule, model }, save_id, .. } = *header;
     output.write_u32(run);
     output.write_text(name);
     output.write_u8(rule as u8);

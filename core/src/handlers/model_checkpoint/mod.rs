@@ -240,10 +240,11 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         self.bind(objects).map_err(DecodeError::Io)?;
         let own = self.find(step).map_err(DecodeError::Io)?;
         let newest = newest_where(&mut self.store, &mut |meta| meta.step == step).map_err(DecodeError::Io)?;
-        let found = own.or(newest);
-        // A store reports an unknown sequence number as not found.
-        let sequence = found.map_or(u32::MAX, |found| found.sequence);
-        self.load_sequence(sequence, objects)
+        match own.or(newest) {
+            Some(meta) => self.load_sequence(meta.sequence, objects),
+            // The store reports that the checkpoint does not exist.
+            None => Err(self.store.open(u32::MAX, 0).map_or_else(DecodeError::Io, |_| DecodeError::Truncated)),
+        }
     }
 
     fn load_sequence<T: Objects + ?Sized>(

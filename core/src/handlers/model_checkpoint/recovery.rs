@@ -43,14 +43,16 @@ pub(super) fn newest_where<S: Store>(
 
 impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
     /// Adapts the handler to the model of a save, a load or a run. If the model has another signature than before, the
-    /// handler continues another series, whose ranking is rebuilt from the store.
+    /// handler continues another series, whose ranking is rebuilt from the store. Nothing changes if a tensor of the model
+    /// is not available: the save or load that follows reports it.
     pub(super) fn bind<T: Objects + ?Sized>(&mut self, objects: &mut T) -> Result<(), S::Error> {
-        let model = model_signature(objects);
-        if model == self.series.model {
-            return Ok(());
+        match model_signature(objects) {
+            Ok(model) if model != self.series.model => {
+                self.series.model = model;
+                self.rank_stored(None)
+            }
+            _ => Ok(()),
         }
-        self.series.model = model;
-        self.rank_stored(None)
     }
 
     /// Rebuilds the ranking from the checkpoints of the series in the store, except the one with the step number
@@ -106,7 +108,7 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         if capacity == u32::MAX {
             return Ok(());
         }
-        if self.policy.limit_places(capacity) {
+        if !self.policy.keeps_all() && self.policy.limit_places(capacity) {
             let places = self.policy.places();
             self.observer.on_checkpoint_event(&CheckpointEvent::FewerPlaces { places });
         }
@@ -124,13 +126,15 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
     where
         B: CheckpointObserver<S::Error>,
     {
+        // The highest sequence number of a checkpoint that could not be removed.
+        let mut failed = None;
         loop {
             let keeps_all = self.policy.keeps_all();
             let (mut count, mut own, mut other) = (0_u32, None, None);
             let (policy, series) = (&self.policy, self.series);
             newest_where(&mut self.store, &mut |meta| {
                 count = count.saturating_add(1);
-                let victim = Some((meta.step, meta.sequence));
+                let victim = Some((meta.step, meta.sequence)).filter(|_| Some(meta.sequence) > failed);
                 if meta.series != series {
                     other = other.or(victim);
                 } else if !keeps_all && !policy.is_kept(meta.step) {
@@ -143,16 +147,19 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
                 victim = victim.or(other).or(own);
             }
             let Some((step, sequence)) = victim else { return Ok(()) };
-            if let Err(error) = self.store.remove(sequence) {
-                self.observer.on_checkpoint_event(&CheckpointEvent::EvictionFailed { step, error: &error });
-                return Ok(());
-            }
-            if victim == other {
-                self.observer.on_checkpoint_event(&CheckpointEvent::OtherSeriesEvicted { step });
+            match self.store.remove(sequence) {
+                Err(error) => {
+                    self.observer.on_checkpoint_event(&CheckpointEvent::EvictionFailed { step, error: &error });
+                    failed = Some(sequence);
+                }
+                Ok(()) if victim == other => {
+                    self.observer.on_checkpoint_event(&CheckpointEvent::OtherSeriesEvicted { step });
+                }
+                Ok(()) => (),
             }
             // A store may report a successful removal but still list the checkpoint.
             if self.store.stream_count(sequence)? > 0 {
-                return Ok(());
+                failed = Some(sequence);
             }
         }
     }

@@ -150,14 +150,18 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         let mut bytes: Aligned<{ SEAL_OFFSET as usize }> = Aligned([0; SEAL_OFFSET as usize]);
         // Only units that a save writes are read, because some flashes return an error for an erased unit.
         let record_bytes = bytes.0.get_mut(..RECORD_LEN.next_multiple_of(unit::<F>())).unwrap_or_default();
-        if read_flash(&mut self.flash, address, record_bytes).is_err() {
-            return Content::Unreadable;
-        }
+        let has_record = read_flash(&mut self.flash, address, record_bytes).is_ok();
         let mut seal = Aligned([0; MAX_GRANULE]);
         let seal_units = seal.0.get_mut(..SEAL_LEN.next_multiple_of(unit::<F>())).unwrap_or_default();
         let seal_address = address.wrapping_add(SEAL_OFFSET);
         let has_seal = read_flash(&mut self.flash, seal_address, seal_units).is_ok();
         let seal = seal.0.first_chunk::<SEAL_LEN>().filter(|_| has_seal);
+        if !has_record {
+            // After an interrupted write, a unit of the record can be unreadable. The seal was not written in this case,
+            // so its bytes are usually all equal.
+            let is_interrupted = seal.is_some_and(|[first, rest @ ..]| rest.iter().all(|byte| byte == first));
+            return if is_interrupted { Content::None } else { Content::Unreadable };
+        }
 
         let Some(record) = CommitRecord::from_bytes::<C>(&bytes.0) else {
             let is_damaged = seal.is_some_and(|seal| is_damaged_commit::<C>(&bytes.0, seal));

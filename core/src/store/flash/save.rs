@@ -79,13 +79,12 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
         self.write_record_and_seal(index, record)?;
         // Reads the checkpoint back before the commit returns `Ok`, because a write to worn-out flash can fail without
         // an error.
-        match self.read_slot(index) {
-            Content::Valid(found, SealState::Complete, crc)
-                if found.meta.sequence == meta.sequence && crc == last.crc =>
-            {
-                ()
-            }
-            _ => return Err(SlotsError::VerifyFailed),
+        let is_valid = match self.read_slot(index) {
+            Content::Valid(found, SealState::Complete, crc) => found.meta.sequence == meta.sequence && crc == last.crc,
+            _ => false,
+        };
+        if !is_valid {
+            return Err(SlotsError::VerifyFailed);
         }
         for slot in &mut self.slots {
             if slot.is_listed() && (slot.meta.is_replaced_by(&meta) || slot.meta.sequence == meta.sequence) {

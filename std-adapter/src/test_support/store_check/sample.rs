@@ -89,7 +89,7 @@ impl Sample {
             score: (!step.is_multiple_of(3)).then_some(10.5 - step as f32),
             score_name: is_other.then_some("accuracy"),
             run: sequence / 2,
-            series: Series { name, rule, model: model_signature(&mut model) },
+            series: Series { name, rule, model: model_signature(&mut model).unwrap_or(0) },
             save_id: if stream_per_object { sequence.wrapping_mul(0x9E37_79B9) | 1 } else { 0 },
         };
         let first = if model.other_model { "other" } else { "weights" };
