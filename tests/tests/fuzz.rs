@@ -3,7 +3,7 @@
 //! it again.
 
 use std::time::Duration;
-use training_monitor::checkpoint::Named;
+use training_monitor::checkpoint::{Header, Named};
 use training_monitor::event::IterationCompleted;
 use training_monitor::handlers::model_checkpoint::StepSource;
 use training_monitor::store::{CheckpointMeta, Store, StreamSpec, flash::Slots, ram::Ram};
@@ -47,9 +47,9 @@ fn the_runner_finds_and_minimizes_a_failing_input() {
 /// Saves a checkpoint with one weight and with the numbers (step, sequence, iteration, score) of `meta`.
 fn save<S: Store>(store: &mut S, meta: CheckpointMeta) -> Result<(), S::Error> {
     use embedded_io::Write;
-    use training_monitor::checkpoint::{Contents, Header, encode};
-    let CheckpointMeta { step, sequence, iteration, score } = meta;
-    let header = Header { step, sequence, iteration, score, score_name: None };
+    use training_monitor::checkpoint::{Contents, encode};
+    let CheckpointMeta { step, sequence, run, iteration, score, series: _ } = meta;
+    let header = Header { step, sequence, run, iteration, score, ..Header::default() };
     let contents = Contents { header, record: None, single_object: None, allow_non_finite: false };
     let mut bytes = Vec::new();
     let mut objects = Named::new("m", [sequence as f32]);
@@ -69,7 +69,7 @@ fn save<S: Store>(store: &mut S, meta: CheckpointMeta) -> Result<(), S::Error> {
 /// was interrupted before its seal. It hid the committed checkpoint, and the next save erased it, so both were lost.
 #[test]
 fn an_interrupted_save_of_the_same_step_does_not_lose_the_committed_checkpoint() {
-    let meta = |step, sequence| CheckpointMeta { step, sequence, iteration: sequence, score: None };
+    let meta = |step, sequence| CheckpointMeta::from(&Header { step, sequence, iteration: sequence, ..Header::default() });
     for operation in 0..40 {
         let mut flash = Flash::<32, 256>::new(3 * 256, 0xFF);
         let mut store = Slots::<_, 3>::open(&mut flash, 0..768).expect("a valid region");

@@ -8,8 +8,8 @@ use crate::models::number::{Counter, Number};
 use crate::models::stream::{crc32, read};
 use arbitrary::Arbitrary;
 use embedded_io::{Read, Write};
-use training_monitor::checkpoint::{self, Contents, Encoded, Header, Named};
-use training_monitor::store::flash::layout::hides_unsealed;
+use training_monitor::checkpoint::{self, Contents, Crc32, Encoded, Header, Named};
+use training_monitor::store::flash::layout::{CommitRecord, hides_unsealed};
 use training_monitor::store::flash::{RegionError, Slots};
 use training_monitor::store::{CheckpointMeta, SeriesId, Store, StreamSpec};
 
@@ -175,7 +175,20 @@ pub fn flash_image(data: &[u8]) {
     }
     let mut flash = Flash::<4, SLOT>::with_image(image.clone(), erased);
     let region = START as u32..(START + SLOTS * SLOT) as u32;
-    let mut store = Slots::<_, SLOTS>::open(&mut flash, region.clone()).expect("a valid region");
+    let is_moved = |index: usize| {
+        let record: [u8; 64] = image[START + index * SLOT..][..64].try_into().expect("64 bytes");
+        let record = CommitRecord::from_bytes::<Crc32>(&record);
+        record.is_some_and(|record| (usize::from(record.index), record.size as usize) != (index, SLOT))
+    };
+    let has_other_layout = (0..SLOTS).any(is_moved);
+    let mut store = match Slots::<_, SLOTS>::open(&mut flash, region.clone()) {
+        Ok(store) => store,
+        Err(error) => {
+            assert!(has_other_layout && matches!(error, RegionError::OtherLayout { .. }), "{error}: {input:?}");
+            return;
+        }
+    };
+    assert!(!has_other_layout, "a slot of another layout is accepted: {input:?}");
     let readable: Vec<_> =
         (0..SLOTS).filter_map(|index| read_slot(&image[START + index * SLOT..][..SLOT], index)).collect();
     let all = listed(&mut store);

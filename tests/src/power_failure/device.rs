@@ -8,6 +8,7 @@ use core::ops::Range;
 use embedded_io::{ErrorType, Read, Write};
 use training_monitor::checkpoint::{Checksum, Encoded, Header};
 use training_monitor::embedded_storage::nor_flash::{self, NorFlash, ReadNorFlash};
+use training_monitor::store::flash::layout::RECORD_MAGIC;
 use training_monitor::store::flash::{Slots, SlotsError};
 use training_monitor::store::{CheckpointMeta, Store, StreamSpec};
 
@@ -64,14 +65,15 @@ impl<const W: usize, const E: usize> NorFlash for Driver<'_, W, E> {
 fn read(chip: &mut Chip, mistake: Mistake, offset: u32, buffer: &mut [u8]) -> Result<(), ChipError> {
     chip.read(offset, buffer)?;
     let (_, block, _) = chip.geometry();
-    // A seal (the second mark of a checkpoint) is the only data that the store reads as 32 bytes at offset 64 of a
-    // block.
-    if mistake == Mistake::FakesSeals && buffer.len() == 32 && offset as usize % block == 64 {
+    // The store reads a seal (the second mark of a checkpoint) as whole granules at offset 64 of a slot, which starts
+    // with a commit record.
+    if mistake == Mistake::FakesSeals && buffer.len() <= 32 && offset as usize % block == 64 {
         let mut record = [0; 64];
         chip.read(offset - 64, &mut record)?;
-        buffer[..4].copy_from_slice(b"TMSK");
-        for (seal, byte) in buffer[4..8].iter_mut().zip(&record[40..44]) {
-            *seal = !byte;
+        if record.starts_with(&RECORD_MAGIC) {
+            for (seal, byte) in buffer[..4].iter_mut().zip(&record[52..56]) {
+                *seal = !byte;
+            }
         }
     }
     Ok(())
@@ -96,10 +98,13 @@ trait AnySlots {
     fn create(&mut self, spec: &StreamSpec<'_>) -> Result<Box<dyn Write<Error = Error> + '_>, Error>;
     fn commit(&mut self, header: &Header<'_>, last: &Encoded) -> Result<(), Error>;
     fn checkpoint(&mut self, index: u32) -> Result<Option<CheckpointMeta>, Error>;
-    fn stream_count(&mut self, step: u32) -> Result<u32, Error>;
-    fn is_durable(&mut self, step: u32) -> bool;
-    fn open(&mut self, step: u32, stream_index: u32) -> Result<Box<dyn Read<Error = Error> + '_>, Error>;
-    fn remove(&mut self, step: u32) -> Result<(), Error>;
+    fn stream_count(&mut self, sequence: u32) -> Result<u32, Error>;
+    fn is_durable(&mut self, sequence: u32) -> bool;
+    fn open(&mut self, sequence: u32, stream_index: u32) -> Result<Box<dyn Read<Error = Error> + '_>, Error>;
+    fn remove(&mut self, sequence: u32) -> Result<(), Error>;
+    fn capacity(&mut self) -> u32;
+    fn abandon_place(&mut self) -> bool;
+    fn damaged(&mut self) -> u32;
     fn erases(&self) -> Vec<u32>;
     fn erase_ahead(&mut self, len: u32) -> Result<bool, Error>;
 }
@@ -114,17 +119,26 @@ impl<const W: usize, const E: usize, const SLOTS: usize, C: Checksum> AnySlots f
     fn checkpoint(&mut self, index: u32) -> Result<Option<CheckpointMeta>, Error> {
         Store::checkpoint(self, index)
     }
-    fn stream_count(&mut self, step: u32) -> Result<u32, Error> {
-        Store::stream_count(self, step)
+    fn stream_count(&mut self, sequence: u32) -> Result<u32, Error> {
+        Store::stream_count(self, sequence)
     }
-    fn is_durable(&mut self, step: u32) -> bool {
-        Store::is_durable(self, step)
+    fn is_durable(&mut self, sequence: u32) -> bool {
+        Store::is_durable(self, sequence)
     }
-    fn open(&mut self, step: u32, stream_index: u32) -> Result<Box<dyn Read<Error = Error> + '_>, Error> {
-        Ok(Box::new(Store::open(self, step, stream_index)?))
+    fn open(&mut self, sequence: u32, stream_index: u32) -> Result<Box<dyn Read<Error = Error> + '_>, Error> {
+        Ok(Box::new(Store::open(self, sequence, stream_index)?))
     }
-    fn remove(&mut self, step: u32) -> Result<(), Error> {
-        Store::remove(self, step)
+    fn remove(&mut self, sequence: u32) -> Result<(), Error> {
+        Store::remove(self, sequence)
+    }
+    fn capacity(&mut self) -> u32 {
+        Store::capacity(self)
+    }
+    fn abandon_place(&mut self) -> bool {
+        Store::abandon_place(self)
+    }
+    fn damaged(&mut self) -> u32 {
+        Store::damaged(self)
     }
     fn erases(&self) -> Vec<u32> {
         Slots::erases(self).to_vec()
@@ -183,6 +197,15 @@ impl<C: Checksum> Store for Device<'_, C> {
         Self: 'a;
     type Checksum = C;
 
+    fn capacity(&mut self) -> u32 {
+        self.0.capacity()
+    }
+    fn abandon_place(&mut self) -> bool {
+        self.0.abandon_place()
+    }
+    fn damaged(&mut self) -> u32 {
+        self.0.damaged()
+    }
     fn create(&mut self, spec: &StreamSpec<'_>) -> Result<Self::Writer<'_>, Error> {
         self.0.create(spec).map(Stream)
     }
@@ -192,17 +215,17 @@ impl<C: Checksum> Store for Device<'_, C> {
     fn checkpoint(&mut self, index: u32) -> Result<Option<CheckpointMeta>, Error> {
         self.0.checkpoint(index)
     }
-    fn stream_count(&mut self, step: u32) -> Result<u32, Error> {
-        self.0.stream_count(step)
+    fn stream_count(&mut self, sequence: u32) -> Result<u32, Error> {
+        self.0.stream_count(sequence)
     }
-    fn is_durable(&mut self, step: u32) -> bool {
-        self.0.is_durable(step)
+    fn is_durable(&mut self, sequence: u32) -> bool {
+        self.0.is_durable(sequence)
     }
-    fn open(&mut self, step: u32, stream_index: u32) -> Result<Self::Reader<'_>, Error> {
-        self.0.open(step, stream_index).map(Stream)
+    fn open(&mut self, sequence: u32, stream_index: u32) -> Result<Self::Reader<'_>, Error> {
+        self.0.open(sequence, stream_index).map(Stream)
     }
-    fn remove(&mut self, step: u32) -> Result<(), Error> {
-        self.0.remove(step)
+    fn remove(&mut self, sequence: u32) -> Result<(), Error> {
+        self.0.remove(sequence)
     }
 }
 
