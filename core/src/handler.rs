@@ -102,7 +102,8 @@ pub trait Handler<T: ?Sized, O, X = ()> {
         false
     }
 
-    /// Returns why the last save of this handler failed, or `None` if it succeeded.
+    /// Returns why the last save of this handler failed, or why the handler refused the start of the run. Returns `None`
+    /// if the last save succeeded.
     #[inline(always)]
     fn save_error(&self) -> Option<EncodeError<ErrorKind>> {
         None
@@ -162,12 +163,12 @@ pub struct StartCheck {
     max_states_len: usize,
     capacity: usize,
     newest_run: u32,
-    error: Option<EncodeError<ErrorKind>>,
+    refused: bool,
 }
 
 impl StartCheck {
     pub(crate) const fn new(max_states_len: usize, capacity: usize) -> Self {
-        StartCheck { max_states_len, capacity, newest_run: 0, error: None }
+        StartCheck { max_states_len, capacity, newest_run: 0, refused: false }
     }
 
     /// Returns the maximum length of the run record in a checkpoint, in bytes.
@@ -176,13 +177,14 @@ impl StartCheck {
         MAX_ENGINE_LEN.saturating_add(self.max_states_len)
     }
 
-    /// Fails if the states of all handlers can become longer than the run record of the engine. A handler that saves the
-    /// run record calls this method.
-    pub fn check_record(&mut self) {
-        if self.max_states_len > self.capacity {
-            let full = RunRecordFull { required: self.max_states_len, capacity: self.capacity };
-            self.fail(EncodeError::RunRecordFull(full));
-        }
+    /// Checks that the states of all handlers fit into the run record of the engine. A handler that saves the run record
+    /// calls this method.
+    ///
+    /// # Errors
+    /// Returns [`RunRecordFull`] if the states can become too long.
+    pub const fn check_record(&self) -> Result<(), RunRecordFull> {
+        let full = RunRecordFull { required: self.max_states_len, capacity: self.capacity };
+        if full.required > full.capacity { Err(full) } else { Ok(()) }
     }
 
     /// Reports the number of a run that has saved a checkpoint. A new run gets a higher number.
@@ -190,13 +192,14 @@ impl StartCheck {
         self.newest_run = self.newest_run.max(run);
     }
 
-    /// Reports that a limit is exceeded, so the run does not start. The first error is kept.
-    pub fn fail(&mut self, error: EncodeError<ErrorKind>) {
-        self.error.get_or_insert(error);
+    /// Reports that a limit is exceeded, so the run does not start. [`Handler::save_error`] returns the cause.
+    pub fn refuse(&mut self) {
+        self.refused = true;
     }
 
-    pub(crate) fn finish(self) -> Result<u32, EncodeError<ErrorKind>> {
-        self.error.map_or(Ok(self.newest_run), Err)
+    /// Returns the highest number of a run that has saved a checkpoint, or `None` if a handler refused the start.
+    pub(crate) fn finish(self) -> Option<u32> {
+        (!self.refused).then_some(self.newest_run)
     }
 }
 

@@ -64,7 +64,7 @@
 //! assert!((line.slope - 2.0).abs() < 1e-3 && (line.offset - 1.0).abs() < 1e-3);
 //!
 //! chart::write(dir.path().join("history.jsonl"), dir.path().join("run.svg"), "a line")?;
-//! assert_eq!(std::fs::read_dir(dir.path())?.count(), 4); // two checkpoints, one history, one chart
+//! assert_eq!(std::fs::read_dir(dir.path())?.count(), 5); // two checkpoints, a lock file, a history, a chart
 //! # Ok(())
 //! # }
 //! ```

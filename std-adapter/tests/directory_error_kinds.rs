@@ -27,7 +27,10 @@ fn a_directory_error_has_the_kind_of_its_cause() {
     }
     assert_eq!(DirectoryError::FileExists { path: "a".into() }.kind(), ErrorKind::AlreadyExists);
     assert_eq!(DirectoryError::InvalidFileName { name: "a".into() }.kind(), ErrorKind::InvalidInput);
-    assert_eq!(DirectoryError::NoCheckpoint { path: "a".into(), step: 1 }.kind(), ErrorKind::NotFound);
+    assert_eq!(DirectoryError::NoCheckpoint { path: "a".into(), sequence: 1 }.kind(), ErrorKind::NotFound);
+    assert_eq!(DirectoryError::ReadOnly { path: "a".into() }.kind(), ErrorKind::PermissionDenied);
+    let too_long = DirectoryError::NameTooLong { name: "a".into(), len: 256, limit: 255 };
+    assert_eq!(too_long.kind(), ErrorKind::InvalidInput);
     assert_eq!(DirectoryError::IncompleteSave.kind(), ErrorKind::InvalidData);
     assert!(
         DirectoryError::IncompleteSave.source().is_none()

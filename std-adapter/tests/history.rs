@@ -37,7 +37,15 @@ fn resumed_run_has_no_duplicate_events() {
 
     let history = History::open(&path).unwrap();
     let outcome = Outcome { reason: StopReason::User(3), epoch: 4, iteration: 20 };
-    history.record_resume(Some(Resumed { epoch: 1, iteration: 7, skipped: 1 })).unwrap();
+    history
+        .record_resume(Some(Resumed {
+            epoch: 1,
+            iteration: 7,
+            skipped: 1,
+            changed_epoch_length: None,
+            changed_settings: None,
+        }))
+        .unwrap();
     train(&history, 8, 20);
     history.record_stop(&outcome);
     history.flush().unwrap();
@@ -51,7 +59,15 @@ fn resumed_run_has_no_duplicate_events() {
     // The run resumes at its last iteration, which removes the stop event. Then the run restarts from the beginning,
     // which removes all events.
     let history = History::open(&path).unwrap();
-    history.record_resume(Some(Resumed { epoch: 4, iteration: 20, skipped: 0 })).unwrap();
+    history
+        .record_resume(Some(Resumed {
+            epoch: 4,
+            iteration: 20,
+            skipped: 0,
+            changed_epoch_length: None,
+            changed_settings: None,
+        }))
+        .unwrap();
     assert!(matches!(History::read(&path).unwrap().last(), Some(HistoryEvent::Resumed { iteration: 20, .. })));
     history.record_resume(None).unwrap();
     assert_eq!(History::read(&path).unwrap(), []);

@@ -6,8 +6,10 @@ use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::path::Path;
 use tool::{Model, check_output, json_output, run_tool, train, try_train};
-use training_monitor::checkpoint::{Contents, Header, encode};
+use training_monitor::checkpoint::{Contents, Header, Series, encode, model_signature};
+use training_monitor::event::IterationCompleted;
 use training_monitor::store::Store;
+use training_monitor::{Engine, ModelCheckpoint};
 use training_monitor_std::Directory;
 use training_monitor_std::directory::OpenError;
 use training_monitor_std::test_support::disk::{Disk, Image};
@@ -20,9 +22,11 @@ fn create_run() -> tempfile::TempDir {
     dir
 }
 
+/// Returns the names of all files except lock files.
 fn file_names(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> =
         fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| !name.ends_with(".lock"));
     names.sort();
     names
 }
@@ -32,13 +36,17 @@ fn inspecting_a_directory_does_not_change_it() {
     let dir = create_run();
     let run = dir.path().join("run");
     // The temporary file of an interrupted save, which `Directory` would remove when it opens the directory.
-    fs::write(run.join(".best_model_9_accuracy=0.9.ckpt.4.tmp"), b"TMCK\x01").unwrap();
+    fs::write(run.join(".best_model_9_accuracy=0.9.ckpt.4.tmp"), b"TMCK\x02").unwrap();
+    // The temporary file of another format version, which `Directory` would not remove.
+    fs::write(run.join(".best_model_8_accuracy=0.8.ckpt.4.tmp"), b"TMCK\x63").unwrap();
     let before = file_names(&run);
     let text = check_output(dir.path(), &["inspect", "run"], 0);
     for part in [
         "3 checkpoints, intact",
         "accuracy 0.75",
         "interrupted",
+        "series  (default), rule latest",
+        "run  1, epoch 3",
         "EarlyStopping",
         "1 update without improvement, best score 0.5",
     ] {
@@ -52,6 +60,8 @@ fn inspecting_a_directory_does_not_change_it() {
     assert_eq!((best[1]["step"].as_u64(), best[1]["rank"].as_u64()), (Some(3), Some(1)));
     let bias = &best[1]["tensors"][1];
     assert_eq!((bias["name"].as_str(), bias["stats"]["zeros"].as_f64()), (Some("fc.bias"), Some(0.5)));
+    assert_eq!((best[1]["rule"].as_str(), best[1]["run_number"].as_u64()), (Some("best"), Some(1)));
+    assert_eq!((best[1]["run"]["number"].as_u64(), best[1]["series_name"].as_str()), (Some(1), Some("")));
     assert_eq!(best[1]["run"]["handlers"][0]["counter"].as_u64(), Some(0));
     assert_eq!(best[1]["values"][0]["bytes"].as_str(), Some("ac02")); // The varint encoding of 300.
     check_output(dir.path(), &["verify", "run"], 0);
@@ -117,7 +127,8 @@ fn train_on(disk: &Disk) -> Image {
 
 /// A file of a checkpoint of step 12 that is newer than the checkpoint of the run.
 fn newer_file(object: &str) -> Vec<u8> {
-    let header = Header { step: 12, sequence: 99, iteration: 99, ..Header::default() };
+    let series = Series { model: model_signature(&mut Model::new()), ..Series::default() };
+    let header = Header { step: 12, sequence: 99, run: 1, iteration: 99, series, save_id: 5, ..Header::default() };
     let contents = Contents { header, single_object: Some(object), ..Contents::new(12) };
     let mut bytes = [0; 512];
     let encoded = encode(&mut &mut bytes[..], &contents, &mut Model::new()).unwrap();
@@ -147,6 +158,38 @@ fn opened_checkpoints(path: &Path) -> Vec<(String, u64, u64)> {
         checkpoints.extend(listed.map(|meta| (prefix.to_owned(), meta.step.into(), meta.sequence.into())));
     }
     checkpoints
+}
+
+/// A trainer replaces and removes files while the tool reads them. The tool sees a consistent state each time.
+#[test]
+fn a_running_trainer_does_not_disturb_the_tool() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || Directory::builder(dir.path().join("run"), "latest").durable(false).open().unwrap();
+    let mut checkpoint = ModelCheckpoint::<1>::every(1).unwrap().attach(IterationCompleted, open()).unwrap();
+    let mut train = || {
+        Engine::<f32>::new(1).run(&mut Model::new(), 0..20, &mut checkpoint, |model, batch: u32, _| {
+            model.seed = batch;
+            0.0
+        })
+    };
+    // The directory contains only a lock file.
+    check_output(dir.path(), &["verify", "run"], 0);
+    train().unwrap();
+    std::thread::scope(|scope| {
+        let tool = scope.spawn(|| {
+            for _ in 0..32 {
+                check_output(dir.path(), &["verify", "run"], 0);
+                let found = json_output(dir.path(), &["inspect", "run", "--json"]);
+                let checkpoints = shown_checkpoints(&found);
+                assert!((1..=2).contains(&checkpoints.len()), "{found:#}");
+                assert_eq!(found["intact"].as_bool(), Some(true), "{found:#}");
+            }
+        });
+        while !tool.is_finished() {
+            train().unwrap();
+        }
+        tool.join().unwrap();
+    });
 }
 
 #[test]

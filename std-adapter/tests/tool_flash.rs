@@ -115,7 +115,7 @@ fn duplicates_are_hidden_as_on_the_device() {
     let dir = tempfile::tempdir().unwrap();
     let kinds: Vec<Option<(CheckpointMeta, bool)>> = [(1, 1), (1, 2), (2, 1), (2, 2)]
         .into_iter()
-        .map(|(step, sequence)| CheckpointMeta { step, sequence, iteration: 4, score: None })
+        .map(|(step, sequence)| CheckpointMeta::from(&Header { step, sequence, iteration: 4, ..Header::default() }))
         .flat_map(|meta| [Some((meta, true)), Some((meta, false))])
         .chain([None])
         .collect();
@@ -149,9 +149,9 @@ fn write_slot(slot: &mut [u8], index: usize, meta: CheckpointMeta, is_sealed: bo
     let mut stream = [0; SLOT];
     let contents = Contents { header, ..Contents::new(meta.step) };
     let encoded = encode(&mut &mut stream[..], &contents, &mut Model::new()).unwrap();
-    let (len, crc) = (encoded.len, encoded.crc);
-    let record = CommitRecord { meta, len, crc, erases: 1, total_erases: 4 };
-    let record = record.to_bytes::<Crc32>((index * SLOT) as u32, SLOT as u32);
+    let (len, index, size) = (encoded.len, index as u8, SLOT as u32);
+    let record = CommitRecord { meta, index, size, len, erases: 1, total_erases: 4, durable: 0, failed: 0 };
+    let record = record.to_bytes::<Crc32>();
     let mut write = |offset: u32, bytes: &[u8]| slot[offset as usize..][..bytes.len()].copy_from_slice(bytes);
     write(0, &record);
     write(STREAM_OFFSET, &stream[..len as usize]);
@@ -160,31 +160,30 @@ fn write_slot(slot: &mut [u8], index: usize, meta: CheckpointMeta, is_sealed: bo
     }
 }
 
-/// Power fails during the last write of a commit, the eight bytes of the seal. The tool says the same about the
+/// Power fails during the last write of a commit, the four bytes of the seal. The tool says the same about the
 /// checkpoint as `Store::is_durable` on the device.
 #[test]
-fn a_partial_seal_makes_a_checkpoint_durable() {
+fn only_a_complete_seal_makes_a_checkpoint_durable() {
     let dir = tempfile::tempdir().unwrap();
     let intact = create_dump();
-    for programmed in 0..=8 {
+    for programmed in 0..=4 {
         let mut bytes = intact.clone();
         bytes[LATEST + SEAL_OFFSET as usize + programmed..LATEST + STREAM_OFFSET as usize].fill(0xFF);
         fs::write(dir.path().join("dump.bin"), &bytes).unwrap();
         let found = json_output(dir.path(), &["inspect", "dump.bin", "--json"]);
         let latest = found["series"][1]["checkpoints"].as_array().unwrap();
         let checkpoint = latest.iter().find(|found| found["slot"]["index"] == 0).unwrap();
-        let step = checkpoint["step"].as_u64().unwrap();
+        let sequence = checkpoint["sequence"].as_u64().unwrap();
         let flash = MemoryFlash::<BLOCK>(&mut bytes[LATEST..END]);
-        let is_durable = Slots::<_, 2>::open(flash, 0..2 * SLOT as u32).unwrap().is_durable(step as u32);
+        let is_durable = Slots::<_, 2>::open(flash, 0..2 * SLOT as u32).unwrap().is_durable(sequence as u32);
         assert_eq!(checkpoint["slot"]["sealed"], is_durable, "{programmed} bytes");
         let (seal, text) = match programmed {
-            0 => ("absent", Some("without seal: power failed")),
-            8 => ("complete", None),
-            _ => ("partial", Some("partial seal: power failed")),
+            4 => ("complete", None),
+            _ => ("incomplete", Some("incomplete seal: power failed")),
         };
         assert_eq!(
             (checkpoint["slot"]["seal"].as_str(), is_durable),
-            (Some(seal), programmed > 0),
+            (Some(seal), programmed == 4),
             "{programmed} bytes"
         );
         let shown = check_output(dir.path(), &["inspect", "dump.bin"], 0);
@@ -220,7 +219,7 @@ fn the_device_resumes_from_an_imported_image() {
     // The run comes from the template. The import raised the iteration above that of the other region, so that the
     // checkpoint is the newest of the dump.
     let mut run = RunIteration(None);
-    inspect(&mut latest.store_mut().open(info.step, 0).unwrap(), &mut [0; 64], &mut run).unwrap();
+    inspect(&mut latest.store_mut().open(info.sequence, 0).unwrap(), &mut [0; 64], &mut run).unwrap();
     assert_eq!((info.iteration, run.0), (13, Some(12)));
 }
 
@@ -228,7 +227,7 @@ fn the_device_resumes_from_an_imported_image() {
 struct RunIteration(Option<u32>);
 
 impl Inspect for RunIteration {
-    fn run(&mut self, record: &RunRecord) {
+    fn run(&mut self, record: &RunRecord<[u8]>) {
         self.0 = Some(record.engine.iteration);
     }
 }

@@ -6,6 +6,7 @@
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
 
+pub mod boots;
 pub mod conformance;
 pub mod fuzz;
 pub mod models;

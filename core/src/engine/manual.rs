@@ -1,7 +1,7 @@
 //! Custom loops. In a custom loop, the program calls the engine before and after each iteration, instead of passing a
 //! step function to [`Engine::run`].
 
-use super::{Engine, Phase, RunError, Until};
+use super::{Engine, Phase, RunError, Until, save_error};
 use crate::event::Event;
 use crate::handler::Handler;
 use crate::state::{StopReason, flag};
@@ -53,7 +53,7 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
         let running = self.advance(model, handlers, Until::NextIteration);
         self.resumed_in_iteration &= self.phase == Phase::IterationStarted;
         if !running && self.state.stop == Some(StopReason::SaveFailed) {
-            return Err(RunError::save_failed(handlers.save_error()));
+            return Err(RunError::SaveFailed(save_error(handlers)));
         }
         Ok(running)
     }

@@ -354,7 +354,7 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
         if self.checked || self.state.deferred.is_some() {
             return Ok(());
         }
-        let newest_run = self.check_start(model, handlers)?;
+        let Some(newest_run) = self.check_start(model, handlers) else { return Err(save_error(handlers)) };
         if self.state.run == 0 {
             self.state.run = newest_run.saturating_add(1);
         }
@@ -363,13 +363,9 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
     }
 
     /// Lets the handlers check their limits. They also learn the signature of the model. Returns the highest number of a
-    /// run that has saved a checkpoint.
+    /// run that has saved a checkpoint, or `None` if a handler refused the start.
     #[inline(never)]
-    fn check_start<T: ?Sized, H: Handler<T, O, X>>(
-        &mut self,
-        model: &mut T,
-        handlers: &mut H,
-    ) -> Result<u32, EncodeError<ErrorKind>> {
+    fn check_start<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H) -> Option<u32> {
         let mut states = HandlerStates::measure();
         self.visit_states(handlers, &mut states);
         let mut start = StartCheck::new(states.max_len(), RECORD);
@@ -395,4 +391,10 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
         handlers.on_event(Event::IterationCompleted, model, &mut self.state);
         self.state.offset < self.state.fast_until
     }
+}
+
+/// Returns the cause of a failed save or of a refused start. If no handler knows it, the error of the store is unknown.
+#[inline(never)] // One copy of the code.
+fn save_error<T: ?Sized, O, X, H: Handler<T, O, X>>(handlers: &H) -> EncodeError<ErrorKind> {
+    handlers.save_error().unwrap_or(EncodeError::Io(ErrorKind::Other))
 }

@@ -1,6 +1,6 @@
 //! The methods [`Engine::run`] and [`Engine::try_run`], which iterate over batches.
 
-use super::{Batches, Engine, Phase, Position, Until};
+use super::{Batches, Engine, Phase, Position, Until, save_error};
 use crate::checkpoint::EncodeError;
 use crate::event::Event;
 use crate::handler::Handler;
@@ -147,7 +147,7 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
     /// Returns the outcome of a finished run, or an error if the run ended because a save failed.
     fn result<T: ?Sized, H: Handler<T, O, X>, E>(&self, handlers: &H) -> Result<Outcome, RunError<E>> {
         match self.current_outcome() {
-            Outcome { reason: StopReason::SaveFailed, .. } => Err(RunError::save_failed(handlers.save_error())),
+            Outcome { reason: StopReason::SaveFailed, .. } => Err(RunError::SaveFailed(save_error(handlers))),
             outcome => Ok(outcome),
         }
     }
@@ -229,13 +229,6 @@ pub enum RunError<E = Infallible> {
     SaveFailed(EncodeError<ErrorKind>),
     /// A custom loop called `begin_iteration` twice without a call of `end_iteration` in between.
     IterationNotEnded,
-}
-
-impl<E> RunError<E> {
-    /// Creates the error of a failed save. If the handler does not know the cause, the store's error is unknown.
-    pub(super) fn save_failed(cause: Option<EncodeError<ErrorKind>>) -> Self {
-        RunError::SaveFailed(cause.unwrap_or(EncodeError::Io(ErrorKind::Other)))
-    }
 }
 
 impl<E: fmt::Display> fmt::Display for RunError<E> {

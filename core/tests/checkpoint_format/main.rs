@@ -9,6 +9,7 @@
 #[path = "../common/named_errors.rs"]
 mod named_errors;
 mod errors;
+mod extensions;
 mod format_md;
 mod model;
 #[path = "../common/streams.rs"]

@@ -4,7 +4,9 @@ use super::Directory;
 use super::error::{DirectoryError, OpenError, Operation};
 use super::file_system::{FileSystem, RealFs};
 use super::location::Location;
-use super::naming::{NameKind, Naming};
+use super::lock::{Access, lock};
+use super::naming::{MAX_FILE_NAME, NameKind, Naming};
+use super::scan::HeldFiles;
 use std::env;
 use std::path::{Path, PathBuf};
 
@@ -61,12 +63,15 @@ impl Builder {
         self
     }
 
-    /// Opens the directory, and reads and verifies its checkpoints. Also finishes saves and removals that a power
-    /// failure interrupted.
+    /// Opens the directory for reading and writing, and reads and verifies its checkpoints. Also finishes saves and
+    /// removals that a power failure interrupted.
+    ///
+    /// The directory locks its prefix until it is dropped, so that no other program writes the same files. The lock
+    /// file `.{prefix}.lock` remains in the directory.
     ///
     /// # Errors
-    /// Returns an [`OpenError`] if a setting is invalid, the directory is missing or not empty, or a file operation
-    /// fails.
+    /// Returns an [`OpenError`] if a setting is invalid, the prefix is locked, the directory is missing or not empty, or
+    /// a file operation fails.
     pub fn open(self) -> Result<Directory, OpenError> {
         self.open_on(RealFs)
     }
@@ -76,50 +81,87 @@ impl Builder {
     /// # Errors
     /// Returns the same errors as [`open`](Self::open).
     pub fn open_on<F: FileSystem>(self, fs: F) -> Result<Directory<F>, OpenError> {
-        let Builder { dirname, prefix, extension, atomic, durable, require_empty, create_dir } = self;
+        let (require_empty, create_dir) = (self.require_empty, self.create_dir);
+        let location = self.locate(fs)?;
+        let Location { fs, dir, .. } = &location;
+        if !fs.is_dir(dir) {
+            if !create_dir {
+                return Err(OpenError::NotFound { path: location.dir });
+            }
+            fs.create_dir(dir).map_err(DirectoryError::io(Operation::CreateDir, dir)).map_err(OpenError::Directory)?;
+        }
+        let lock = lock(&location)?;
+        if require_empty {
+            check_empty(&location)?;
+        }
+        let mut directory = Directory::new(location, Access::Write(lock));
+        directory.recover().map_err(OpenError::Directory)?;
+        Ok(directory)
+    }
+
+    /// Opens the directory for reading only, and reads and verifies its checkpoints. Changes nothing and takes no lock,
+    /// so it also works while another program writes checkpoints. A checkpoint whose commit was interrupted is listed
+    /// if all its files exist. The settings for writing have no effect.
+    ///
+    /// The directory keeps the files of the listed checkpoints open, up to a limit of 64 files. Therefore they stay
+    /// readable when the other program replaces or removes them. Call [`Directory::refresh`] to list the newest
+    /// checkpoints.
+    ///
+    /// # Errors
+    /// Returns an [`OpenError`] if a setting is invalid, the directory is missing, or a file operation fails.
+    pub fn open_read_only(self) -> Result<Directory, OpenError> {
+        self.open_read_only_on(RealFs)
+    }
+
+    /// Opens the directory like [`open_read_only`](Self::open_read_only), but performs all file operations with `fs`.
+    ///
+    /// # Errors
+    /// Returns the same errors as [`open_read_only`](Self::open_read_only).
+    pub fn open_read_only_on<F: FileSystem>(self, fs: F) -> Result<Directory<F>, OpenError> {
+        let location = self.locate(fs)?;
+        if !location.fs.is_dir(&location.dir) {
+            return Err(OpenError::NotFound { path: location.dir });
+        }
+        let mut directory = Directory::new(location, Access::ReadOnly(HeldFiles::<F>::new()));
+        directory.refresh().map_err(OpenError::Directory)?;
+        Ok(directory)
+    }
+
+    /// Validates the settings, and finds the directory.
+    fn locate<F>(self, fs: F) -> Result<Location<F>, OpenError> {
+        let Builder { dirname, prefix, extension, atomic, durable, .. } = self;
+        if dirname.as_os_str().is_empty() {
+            return Err(OpenError::EmptyPath);
+        }
         if prefix.contains(['/', '\\', '\0']) {
             return Err(OpenError::InvalidPrefix { prefix });
         }
         if !Naming::is_valid_extension(&extension) {
             return Err(OpenError::InvalidExtension { extension });
         }
+        let naming = Naming { prefix, extension };
+        let (len, limit) = (naming.min_required_len(), MAX_FILE_NAME);
+        if len > limit {
+            let Naming { prefix, extension } = naming;
+            return Err(OpenError::NamesTooLong { prefix, extension, len, limit });
+        }
         let Some(dir) = expand_home(&dirname, home_directory().as_deref()) else {
             return Err(OpenError::NoHomeDirectory { path: dirname });
         };
-        if !fs.is_dir(&dir) {
-            if !create_dir {
-                return Err(OpenError::NotFound { path: dir });
-            }
-            fs.create_dir(&dir)
-                .map_err(DirectoryError::io(Operation::CreateDir, &dir))
-                .map_err(OpenError::Directory)?;
-        }
-        let location = Location { fs, dir, naming: Naming { prefix, extension }, atomic, durable };
-        if require_empty {
-            check_empty(&location)?;
-        }
-        let mut directory = Directory {
-            location,
-            checkpoints: Vec::new(),
-            pending_removals: Vec::new(),
-            ignored: Vec::new(),
-            pending_save: None,
-            needs_recovery: false,
-        };
-        directory.recover().map_err(OpenError::Directory)?;
-        Ok(directory)
+        Ok(Location { fs, dir, naming, atomic, durable })
     }
 }
 
 /// Returns an error if a name in the directory begins with the prefix. Ignite performs the same check. Temporary files
-/// are allowed: an interrupted first save leaves such files, and recovery removes them.
+/// are allowed: an interrupted first save leaves such files, and recovery removes them. Lock files are allowed, because
+/// opening creates one.
 fn check_empty<F: FileSystem>(location: &Location<F>) -> Result<(), OpenError> {
     let Location { fs, dir, naming, .. } = location;
     let names = fs.names(dir).map_err(DirectoryError::io(Operation::List, dir)).map_err(OpenError::Directory)?;
     for name in names {
         let name = name.to_string_lossy();
         let is_temporary = naming.classify(&name).is_some_and(|(kind, _)| kind == NameKind::Temporary);
-        if name.starts_with(&naming.prefix) && !is_temporary {
+        if name.starts_with(&naming.prefix) && !is_temporary && !Naming::is_lock_name(&name) {
             let (path, prefix) = (dir.clone(), naming.prefix.clone());
             return Err(OpenError::NotEmpty { path, prefix, found: name.into_owned() });
         }

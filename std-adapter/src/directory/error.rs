@@ -29,6 +29,8 @@ pub enum Operation {
     Read,
     /// Removing a file.
     Remove,
+    /// Locking the lock file.
+    Lock,
 }
 
 impl fmt::Display for Operation {
@@ -44,6 +46,7 @@ impl fmt::Display for Operation {
             Operation::Open => "open",
             Operation::Read => "read",
             Operation::Remove => "remove",
+            Operation::Lock => "lock",
         })
     }
 }
@@ -62,8 +65,8 @@ pub enum DirectoryError {
         /// The error of the operating system.
         cause: io::Error,
     },
-    /// A save must create a file, but a file with this name already exists. The existing file belongs to another prefix
-    /// or to another program, so the save does not overwrite the file.
+    /// A save must create a file, but files with its name and with the variant of its name already exist. The existing
+    /// files belong to other checkpoints or to another program, so the save does not overwrite them.
     FileExists {
         /// The path of the existing file.
         path: PathBuf,
@@ -74,13 +77,27 @@ pub enum DirectoryError {
         /// The invalid file name, which contains the name of the object and of the score.
         name: String,
     },
-    /// There is no committed checkpoint with the requested step number, or the checkpoint has no file with the
+    /// The name of a file would be longer than file systems allow.
+    NameTooLong {
+        /// The file name.
+        name: String,
+        /// The length in bytes of the longest name that the file gets while it is written or removed.
+        len: usize,
+        /// The maximum length in bytes.
+        limit: usize,
+    },
+    /// There is no committed checkpoint with the requested sequence number, or the checkpoint has no file with the
     /// requested index.
     NoCheckpoint {
         /// The path of the directory.
         path: PathBuf,
-        /// The requested step number.
-        step: u32,
+        /// The requested sequence number.
+        sequence: u32,
+    },
+    /// The directory is open for reading only.
+    ReadOnly {
+        /// The path of the directory.
+        path: PathBuf,
     },
     /// The checkpoint was not committed, because not all of its files were written successfully.
     IncompleteSave,
@@ -101,17 +118,27 @@ impl fmt::Display for DirectoryError {
             }
             DirectoryError::FileExists { path } => write!(
                 f,
-                "{} exists and was not written by this checkpoint series; refusing to overwrite it: move the file away \
-                 or use another filename prefix",
+                "{} exists and does not belong to an older version of this checkpoint; refusing to overwrite it: move \
+                 the file away or use another filename prefix",
                 path.display()
+            ),
+            DirectoryError::NameTooLong { name, len, limit } => write!(
+                f,
+                "cannot create a file named {name:?}: its longest temporary name would have {len} bytes, but the limit \
+                 is {limit}; use shorter names of objects and scores, or a shorter filename prefix"
             ),
             DirectoryError::InvalidFileName { name } => write!(
                 f,
                 "cannot create a file named {name:?}: the names of objects and scores must not contain '/', '\\' or NUL"
             ),
-            DirectoryError::NoCheckpoint { path, step } => {
-                write!(f, "directory {} contains no committed checkpoint of step {step}", path.display())
+            DirectoryError::NoCheckpoint { path, sequence } => {
+                write!(f, "directory {} contains no committed checkpoint with sequence {sequence}", path.display())
             }
+            DirectoryError::ReadOnly { path } => write!(
+                f,
+                "directory {} is open for reading only; open it with `open` to save or remove checkpoints",
+                path.display()
+            ),
             DirectoryError::IncompleteSave => f.write_str(
                 "cannot commit the checkpoint: not all of its streams were written successfully; save it again",
             ),
@@ -146,8 +173,9 @@ impl embedded_io::Error for DirectoryError {
                 _ => Kind::Other,
             },
             DirectoryError::FileExists { .. } => Kind::AlreadyExists,
-            DirectoryError::InvalidFileName { .. } => Kind::InvalidInput,
+            DirectoryError::InvalidFileName { .. } | DirectoryError::NameTooLong { .. } => Kind::InvalidInput,
             DirectoryError::NoCheckpoint { .. } => Kind::NotFound,
+            DirectoryError::ReadOnly { .. } => Kind::PermissionDenied,
             DirectoryError::IncompleteSave => Kind::InvalidData,
         }
     }
@@ -162,18 +190,38 @@ pub enum OpenError {
         /// The prefix.
         prefix: String,
     },
-    /// The extension is empty, is reserved (`tmp` or `deleted`), or contains a dot, a path separator or a NUL
+    /// The extension is empty, is reserved (`tmp`, `deleted` or `lock`), or contains a dot, a path separator or a NUL
     /// character.
     InvalidExtension {
         /// The extension.
         extension: String,
+    },
+    /// The path of the directory is empty.
+    EmptyPath,
+    /// The prefix and the extension are so long that no file name has room for them.
+    NamesTooLong {
+        /// The prefix.
+        prefix: String,
+        /// The extension.
+        extension: String,
+        /// The length in bytes of the longest name of a file that stores an object with a name of one letter.
+        len: usize,
+        /// The maximum length in bytes.
+        limit: usize,
+    },
+    /// Another program, or another part of this program, has the directory open for writing with the same prefix.
+    Locked {
+        /// The path of the lock file.
+        path: PathBuf,
+        /// The process and the host that own the lock.
+        owner: String,
     },
     /// The path begins with `~`, but the home directory is unknown.
     NoHomeDirectory {
         /// The path.
         path: PathBuf,
     },
-    /// The directory does not exist, and `create_dir` is `false`.
+    /// The directory does not exist, and opening must not create it.
     NotFound {
         /// The path of the directory.
         path: PathBuf,
@@ -199,8 +247,20 @@ impl fmt::Display for OpenError {
             }
             OpenError::InvalidExtension { extension } => write!(
                 f,
-                "file extension {extension:?} is invalid: it must not be empty, \"tmp\" or \"deleted\", and must not \
-                 contain '.', '/', '\\' or NUL"
+                "file extension {extension:?} is invalid: it must not be empty, \"tmp\", \"deleted\" or \"lock\", and \
+                 must not contain '.', '/', '\\' or NUL"
+            ),
+            OpenError::EmptyPath => f.write_str("the path of the checkpoint directory is empty; use \".\" or a name"),
+            OpenError::NamesTooLong { prefix, extension, len, limit } => write!(
+                f,
+                "filename prefix {prefix:?} and extension {extension:?} are too long: a file name would have {len} \
+                 bytes, but the limit is {limit}"
+            ),
+            OpenError::Locked { path, owner } => write!(
+                f,
+                "{owner} has the checkpoints open for writing (lock file {}); wait until it ends, use another \
+                 directory or prefix, or open the directory for reading only",
+                path.display()
             ),
             OpenError::NoHomeDirectory { path } => write!(
                 f,
@@ -208,7 +268,7 @@ impl fmt::Display for OpenError {
                 path.display()
             ),
             OpenError::NotFound { path } => {
-                write!(f, "directory {} does not exist; create it or set `create_dir(true)`", path.display())
+                write!(f, "directory {} does not exist; create it or open it with `create_dir(true)`", path.display())
             }
             OpenError::NotEmpty { path, prefix, found } => write!(
                 f,

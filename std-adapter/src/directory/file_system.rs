@@ -1,8 +1,9 @@
 //! The file operations that a directory needs, as a trait.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io;
+use std::fmt;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 /// The file operations that a [`Directory`](super::Directory) needs.
@@ -31,7 +32,9 @@ pub trait FileSystem {
     /// A file that is open for writing.
     type Writer: io::Write;
     /// A file that is open for reading.
-    type Reader: io::Read;
+    type Reader: io::Read + io::Seek;
+    /// The lock of a file. Dropping the value releases the lock. The end of the process also releases it.
+    type Lock;
 
     /// Creates an empty file and opens it for writing. If the file exists, its content is deleted.
     ///
@@ -48,11 +51,29 @@ pub trait FileSystem {
     /// Returns an I/O error if the content cannot be written to the medium.
     fn sync(&self, file: &mut Self::Writer) -> io::Result<()>;
 
-    /// Opens a file for reading.
+    /// Opens a file for reading. Other programs can rename and remove the file while it is open.
     ///
     /// # Errors
     /// Returns an I/O error if the file cannot be opened.
     fn open(&self, path: &Path) -> io::Result<Self::Reader>;
+
+    /// Returns whether `path` is a regular file or a symbolic link to one. Everything else, for example a directory or
+    /// a named pipe, is not opened. The default returns true.
+    ///
+    /// # Errors
+    /// Returns an I/O error if the type of the file cannot be determined.
+    fn is_file(&self, path: &Path) -> io::Result<bool> {
+        let _ = path;
+        Ok(true)
+    }
+
+    /// Locks the file `path` exclusively, and does not wait. Creates the file if it does not exist. Writes the text
+    /// `owner` to the file, so that other programs can read who owns the lock.
+    ///
+    /// # Errors
+    /// Returns [`LockError::Held`] if the file is already locked, by this process or by another one. Returns an I/O
+    /// error of the kind `Unsupported` if the file system has no locks.
+    fn lock(&self, path: &Path, owner: &str) -> Result<Self::Lock, LockError>;
 
     /// Renames a file from `from` to `to`. Atomically replaces an existing file called `to`.
     ///
@@ -95,6 +116,29 @@ pub trait FileSystem {
     fn create_dir(&self, path: &Path) -> io::Result<()>;
 }
 
+/// Why a file could not be locked.
+#[derive(Debug)]
+pub enum LockError {
+    /// Another process, or another part of this process, owns the lock.
+    Held {
+        /// The text that the owner of the lock wrote to the file. It is empty if it cannot be read.
+        owner: String,
+    },
+    /// The operating system reported an error.
+    Io(io::Error),
+}
+
+impl fmt::Display for LockError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LockError::Held { owner } => write!(f, "the file is locked by {owner:?}"),
+            LockError::Io(cause) => cause.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for LockError {}
+
 /// The file system of the operating system.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RealFs;
@@ -102,9 +146,10 @@ pub struct RealFs;
 impl FileSystem for RealFs {
     type Writer = File;
     type Reader = File;
+    type Lock = File;
 
     fn create(&self, path: &Path) -> io::Result<File> {
-        File::create(path)
+        without_blocking(File::options().write(true).create(true).truncate(true)).open(path)
     }
 
     fn sync(&self, file: &mut File) -> io::Result<()> {
@@ -113,7 +158,39 @@ impl FileSystem for RealFs {
     }
 
     fn open(&self, path: &Path) -> io::Result<File> {
-        File::open(path)
+        let file = without_blocking(File::options().read(true)).open(path)?;
+        // Reading a pipe or a device can block, or can have an effect. The check of the open file is certain: another
+        // program can replace the file between an earlier check and the opening.
+        if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
+    }
+
+    fn is_file(&self, path: &Path) -> io::Result<bool> {
+        fs::metadata(path).map(|metadata| metadata.is_file())
+    }
+
+    fn lock(&self, path: &Path, owner: &str) -> Result<File, LockError> {
+        let mut options = File::options();
+        let options = options.read(true).write(true).create(true).truncate(false);
+        let mut file = without_blocking(options).open(path).map_err(LockError::Io)?;
+        match file.try_lock() {
+            Ok(()) => {
+                // A full disk must not prevent the opening of the directory, so an error is ignored. The file is not
+                // truncated first: another process that reads it meanwhile would find no owner.
+                let written = file.write_all(owner.as_bytes());
+                let _ = written.and_then(|()| file.set_len(owner.len() as u64));
+                Ok(file)
+            }
+            Err(TryLockError::WouldBlock) => {
+                let mut owner = String::new();
+                // Some operating systems do not allow to read a locked file. The owner is then unknown.
+                let _ = file.read_to_string(&mut owner);
+                Err(LockError::Held { owner })
+            }
+            Err(TryLockError::Error(cause)) if is_unsupported_lock(&cause) => {
+                Err(LockError::Io(io::Error::new(io::ErrorKind::Unsupported, cause)))
+            }
+            Err(TryLockError::Error(cause)) => Err(LockError::Io(cause)),
+        }
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -157,6 +234,55 @@ impl FileSystem for RealFs {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         fs::create_dir_all(path)
     }
+}
+
+/// Makes opening a file return at once. Without this flag, opening a named pipe waits for another program.
+#[cfg(unix)]
+fn without_blocking(options: &mut OpenOptions) -> &OpenOptions {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    // The standard library does not export the flag. Its value is known for these systems. On other systems, only the
+    // check before the opening protects from a pipe.
+    const O_NONBLOCK: i32 = if cfg!(any(
+        target_vendor = "apple",
+        target_os = "freebsd",
+        target_os = "netbsd",
+        target_os = "openbsd",
+        target_os = "dragonfly"
+    )) {
+        4
+    } else if cfg!(all(
+        any(target_os = "linux", target_os = "android"),
+        any(
+            target_arch = "x86",
+            target_arch = "x86_64",
+            target_arch = "arm",
+            target_arch = "aarch64",
+            target_arch = "riscv32",
+            target_arch = "riscv64",
+            target_arch = "powerpc64",
+            target_arch = "s390x",
+            target_arch = "loongarch64"
+        )
+    )) {
+        0o4000
+    } else {
+        0
+    };
+    options.custom_flags(O_NONBLOCK)
+}
+
+#[cfg(not(unix))]
+fn without_blocking(options: &mut OpenOptions) -> &OpenOptions {
+    options
+}
+
+/// Returns whether the error means that the file system has no locks. Some network file systems report "no locks
+/// available" if their lock service is not configured.
+fn is_unsupported_lock(cause: &io::Error) -> bool {
+    const ENOLCK: Option<i32> = if cfg!(target_os = "linux") { Some(37) } else { None };
+    matches!(cause.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput)
+        || (ENOLCK.is_some() && cause.raw_os_error() == ENOLCK)
 }
 
 /// Ignores the error "not supported". Some network file systems cannot synchronize directories, and there is no other

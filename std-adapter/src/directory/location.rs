@@ -3,11 +3,10 @@
 use super::error::{DirectoryError, Operation};
 use super::file_system::FileSystem;
 use super::naming::Naming;
-use super::plan::{Action, FileEntry, IgnoreReason};
-use super::summary::{BufferedReader, StreamSummary};
+use super::plan::Action;
+use super::summary::BufferedReader;
 use std::io::ErrorKind;
 use std::path::PathBuf;
-use training_monitor::checkpoint::DecodeError;
 
 /// The path of a checkpoint directory, the rules for its file names and the settings for writing.
 pub(super) struct Location<F> {
@@ -78,32 +77,6 @@ impl<F: FileSystem> Location<F> {
         } else {
             Ok(())
         }
-    }
-
-    /// Reads and verifies all files whose names fit the prefix and the extension.
-    pub fn read_files(&self) -> Result<Vec<FileEntry>, DirectoryError> {
-        let mut scratch = vec![0; 1 << 16];
-        let mut files = Vec::new();
-        for name in self.fs.names(&self.dir).map_err(DirectoryError::io(Operation::List, &self.dir))? {
-            // Names of checkpoint files are valid UTF-8. A name that is not valid UTF-8 belongs to another program.
-            let Ok(name) = name.into_string() else { continue };
-            if self.naming.classify(&name).is_some() {
-                let content = self.read_file(&name, &mut scratch);
-                files.push(FileEntry { name, content });
-            }
-        }
-        Ok(files)
-    }
-
-    fn read_file(&self, name: &str, scratch: &mut [u8]) -> Result<StreamSummary, IgnoreReason> {
-        let summary =
-            self.open(name).map_err(DecodeError::Io).and_then(|mut reader| StreamSummary::read(&mut reader, scratch));
-        summary.map_err(|error| match error {
-            DecodeError::Io(DirectoryError::Io { cause, .. }) => IgnoreReason::Unreadable(cause.kind()),
-            DecodeError::NotACheckpoint => IgnoreReason::Foreign,
-            DecodeError::Version { found } => IgnoreReason::Version { found },
-            _ => IgnoreReason::Damaged,
-        })
     }
 
     /// Performs the actions of a recovery plan and stops at the first error. A later recovery plan can finish the

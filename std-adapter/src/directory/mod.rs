@@ -24,9 +24,20 @@
 //! the next opening to finish an interrupted removal. The function [`plan`] describes the rules of recovery and returns
 //! them as data.
 //!
-//! The files contain all information: names, scores, the order of the checkpoints, and the objects of each checkpoint.
-//! There is no index file and no lock file, so two programs must not write the same prefix of a directory at the same
-//! time. With `atomic(false)`, a save writes the final names directly, as Ignite does; a failed save then destroys the
+//! The files contain all information: names, scores, the order of the checkpoints, the objects of each checkpoint, and
+//! the series and the save to which each file belongs. There is no index file.
+//!
+//! A directory that is open for writing locks the file `.{prefix}.lock`. A second program, or a second `Directory` in
+//! the same program, gets the error [`OpenError::Locked`], which names the owner of the lock. The operating system
+//! releases the lock when the `Directory` is dropped or the program ends, also after a crash. The lock file itself
+//! remains in the directory. On a file system without locks, [`Directory::is_locked`] returns `false`; two programs must
+//! then not write the same prefix of a directory at the same time. The [read-only](Builder::open_read_only) mode changes
+//! nothing and needs no lock, so it also works while another program saves.
+//!
+//! If another file already has the name of a new file, for example a checkpoint of another series, the new file gets a
+//! variant of the name: `p_model_5~17.ckpt` with the sequence number 17 instead of `p_model_5.ckpt`.
+//!
+//! With `atomic(false)`, a save writes the final names directly, as Ignite does; a failed save then destroys the
 //! older files of these names. With `durable(false)`, the directory synchronizes nothing; the guarantees then hold if
 //! the program is killed, but not after a power failure.
 //!
@@ -53,7 +64,7 @@
 //!
 //! let mut names: Vec<_> = std::fs::read_dir(dir.path())?.map(|entry| entry.unwrap().file_name()).collect();
 //! names.sort();
-//! assert_eq!(names, ["myprefix_mymodel_4.ckpt", "myprefix_mymodel_6.ckpt"]);
+//! assert_eq!(names, [".myprefix.lock", "myprefix_mymodel_4.ckpt", "myprefix_mymodel_6.ckpt"]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -62,35 +73,43 @@ mod error;
 mod file_name;
 mod file_system;
 mod location;
+mod lock;
 mod naming;
 mod plan;
+mod reader;
+mod remove;
 mod save;
+mod scan;
 mod summary;
 
 pub use builder::Builder;
 pub use error::{DirectoryError, OpenError, Operation};
 pub use file_name::{FileName, ScoreText};
-pub use file_system::{FileSystem, RealFs};
+pub use file_system::{FileSystem, LockError, RealFs};
 pub use naming::{NameKind, Naming};
 pub use plan::{Action, CheckpointFiles, FileEntry, IgnoreReason, IgnoredFile, Plan, RemoveReason, plan};
+pub use reader::Reader;
 pub use save::Writer;
 pub use summary::StreamSummary;
 
 use crate::Crc32Fast;
 use location::Location;
+use lock::Access;
+use remove::PendingRemoval;
 use save::PendingSave;
+use scan::{MAX_HELD_FILES, Scan};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use summary::BufferedReader;
 use training_monitor::checkpoint::{Encoded, Header};
-use training_monitor::embedded_io::{ErrorType, Read};
 use training_monitor::store::{CheckpointMeta, Store, StreamSpec};
 
 /// A directory that stores the checkpoints of one training run as files. All files have the same filename prefix and
 /// extension.
 pub struct Directory<F: FileSystem = RealFs> {
     location: Location<F>,
-    /// The committed checkpoints, from the oldest to the newest.
+    access: Access<F>,
+    /// The committed checkpoints, from the oldest to the newest. In a read-only directory, a file of an interrupted
+    /// commit has its temporary name.
     checkpoints: Vec<CheckpointFiles>,
     /// Removals of checkpoints that have begun but are not finished.
     pending_removals: Vec<PendingRemoval>,
@@ -99,16 +118,6 @@ pub struct Directory<F: FileSystem = RealFs> {
     /// `true` if a commit failed after some of its renames. A temporary file can then be the only copy of an object.
     /// Therefore the next save runs the recovery before it writes a file.
     needs_recovery: bool,
-}
-
-/// The unfinished removal of a checkpoint that consists of several files.
-#[derive(Debug)]
-struct PendingRemoval {
-    step: u32,
-    /// The original name of the file that was renamed to a tombstone. The tombstone marks the removal as unfinished.
-    tombstone_of: String,
-    /// The names of the other files of the checkpoint, which must be removed before the tombstone (the marker file).
-    files: Vec<String>,
 }
 
 impl Directory {
@@ -120,17 +129,30 @@ impl Directory {
 }
 
 impl<F: FileSystem> Directory<F> {
+    /// Creates a directory that lists no checkpoints.
+    const fn new(location: Location<F>, access: Access<F>) -> Self {
+        Directory {
+            location,
+            access,
+            checkpoints: Vec::new(),
+            pending_removals: Vec::new(),
+            ignored: Vec::new(),
+            pending_save: None,
+            needs_recovery: false,
+        }
+    }
+
     /// Returns the path of the directory. A leading `~` is already replaced by the home directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.location.dir
     }
 
-    /// Returns the paths of all files of the checkpoint with the step number `step`, in the order of its objects.
-    /// Yields nothing if there is no such checkpoint.
-    pub fn files(&self, step: u32) -> impl Iterator<Item = PathBuf> {
-        let checkpoint = self.checkpoints.iter().find(move |checkpoint| checkpoint.meta.step == step);
-        checkpoint.into_iter().flat_map(|checkpoint| &checkpoint.files).map(|name| self.location.path(name))
+    /// Returns the paths of all files of the checkpoint with this sequence number, in the order of its objects. Yields
+    /// nothing if there is no such checkpoint.
+    pub fn files(&self, sequence: u32) -> impl Iterator<Item = PathBuf> {
+        let files = self.position(sequence).and_then(|index| self.checkpoints.get(index));
+        files.into_iter().flat_map(|checkpoint| &checkpoint.files).map(|name| self.location.path(name))
     }
 
     /// Returns the unusable checkpoint files with this prefix: damaged files, and files of incomplete checkpoints. A
@@ -140,14 +162,54 @@ impl<F: FileSystem> Directory<F> {
     }
 
     /// Returns the files that have a name like a checkpoint file of this directory, but cannot be used. They belong to
-    /// another prefix or program, have a newer format version, or are unreadable. They are never changed.
+    /// another prefix or program, have a newer format version, are copies, are unreadable, or are no regular files. They
+    /// are never changed.
     pub fn foreign(&self) -> impl Iterator<Item = &IgnoredFile> {
         self.ignored.iter().filter(|file| !file.reason.is_replaceable())
     }
 
-    fn files_of(&self, step: u32) -> Result<&CheckpointFiles, DirectoryError> {
-        let found = self.checkpoints.iter().find(|checkpoint| checkpoint.meta.step == step);
-        found.ok_or_else(|| DirectoryError::NoCheckpoint { path: self.location.dir.clone(), step })
+    /// Returns whether the directory has locked its prefix. The result is `false` if the directory is read-only, or if
+    /// its file system has no locks.
+    #[must_use]
+    pub const fn is_locked(&self) -> bool {
+        matches!(self.access, Access::Write(Some(_)))
+    }
+
+    /// Returns whether the directory is open for reading only.
+    #[must_use]
+    pub const fn is_read_only(&self) -> bool {
+        matches!(self.access, Access::ReadOnly(_))
+    }
+
+    /// Lists the checkpoints of a read-only directory again, to find those that another program saved meanwhile. A
+    /// directory that is open for writing knows its own saves, so the method does nothing.
+    ///
+    /// # Errors
+    /// Returns an error if the directory cannot be listed. The list is unchanged in this case.
+    pub fn refresh(&mut self) -> Result<(), DirectoryError> {
+        if !self.is_read_only() {
+            return Ok(());
+        }
+        let Scan { files, mut held, .. } = self.location.scan(MAX_HELD_FILES)?;
+        let mut plan = plan(&self.location.naming, files);
+        let mut checkpoints = std::mem::take(&mut plan.checkpoints);
+        for file in checkpoints.iter_mut().flat_map(|checkpoint| &mut checkpoint.files) {
+            *file = plan.current_name(file).to_owned();
+        }
+        held.retain(|name, _| checkpoints.iter().any(|checkpoint| checkpoint.files.contains(name)));
+        self.access = Access::ReadOnly(held);
+        (self.checkpoints, self.ignored) = (checkpoints, plan.ignored);
+        Ok(())
+    }
+
+    /// Returns the index of the checkpoint in the list.
+    fn position(&self, sequence: u32) -> Option<usize> {
+        self.checkpoints.iter().position(|checkpoint| checkpoint.meta.sequence == sequence)
+    }
+
+    /// Returns an error if the directory is read-only.
+    fn check_writable(&self) -> Result<(), DirectoryError> {
+        if self.is_read_only() { Err(DirectoryError::ReadOnly { path: self.location.dir.clone() }) } else { Ok(()) }
     }
 
     /// Reads all checkpoint files, finishes interrupted saves and removals, and lists the checkpoints.
@@ -155,7 +217,7 @@ impl<F: FileSystem> Directory<F> {
         // Synchronize earlier renames first. A power failure could still revert the renames of a killed program or of a
         // failed commit, but the recovery plan relies on these renames.
         self.location.sync_dir()?;
-        let plan = plan(&self.location.naming, self.location.read_files()?);
+        let plan = plan(&self.location.naming, self.location.scan(0)?.files);
         self.location.apply(&plan.actions)?;
         self.checkpoints = plan.checkpoints;
         self.ignored = plan.ignored;
@@ -164,21 +226,27 @@ impl<F: FileSystem> Directory<F> {
         Ok(())
     }
 
-    /// Finishes all pending removals (begun but not finished) of checkpoints with the step number `step`.
-    fn finish_removals(&mut self, step: u32) -> Result<(), DirectoryError> {
-        let is_of_step = |removal: &PendingRemoval| removal.step == step;
-        while let Some(index) = self.pending_removals.iter().position(is_of_step) {
-            let Some(PendingRemoval { tombstone_of, files, .. }) = self.pending_removals.get(index) else { break };
-            // The tombstone is a renamed file that marks the unfinished removal. Synchronize the tombstone before the
-            // first of the other files is removed. Remove the tombstone only after the removal of the other files is
-            // synchronized. Otherwise a power failure could leave some files without a tombstone.
-            self.location.sync_dir()?;
-            files.iter().try_for_each(|name| self.location.remove(name))?;
-            self.location.sync_dir()?;
-            self.location.remove(&self.location.naming.tombstone_name(tombstone_of))?;
-            self.pending_removals.remove(index);
+    /// Returns the names of the objects of a checkpoint whose files no longer exist.
+    fn missing_objects(&self, checkpoint: &CheckpointFiles) -> Result<Vec<String>, DirectoryError> {
+        let mut missing = Vec::new();
+        for (name, object) in checkpoint.files.iter().zip(&checkpoint.objects) {
+            let path = self.location.path(name);
+            let is_held = matches!(&self.access, Access::ReadOnly(held) if held.contains_key(name));
+            if !is_held && !self.location.fs.exists(&path).map_err(DirectoryError::io(Operation::Open, &path))? {
+                missing.push(object.clone());
+            }
         }
-        Ok(())
+        Ok(missing)
+    }
+
+    /// Removes a checkpoint from the list. Its files become ignored files, except those of the objects `missing`.
+    fn unlist(&mut self, index: usize, missing: Vec<String>) {
+        let CheckpointFiles { meta, files, objects } = self.checkpoints.remove(index);
+        let existing: Vec<String> = (files.into_iter().zip(&objects))
+            .filter_map(|(name, object)| (!missing.contains(object)).then_some(name))
+            .collect();
+        let reason = IgnoreReason::Incomplete { step: meta.step, sequence: meta.sequence, missing };
+        self.ignored.extend(existing.into_iter().map(|name| IgnoredFile { name, reason: reason.clone() }));
     }
 }
 
@@ -189,19 +257,27 @@ impl<F: FileSystem> Store for Directory<F> {
     where
         Self: 'a;
     type Reader<'a>
-        = Reader<F>
+        = Reader<'a, F>
     where
         Self: 'a;
     type Checksum = Crc32Fast;
 
     const STREAM_PER_OBJECT: bool = true;
     const LARGE_BUFFER: bool = true;
+    const SHARED: bool = true;
+
+    fn check(&mut self, spec: &StreamSpec<'_>) -> Result<(), DirectoryError> {
+        self.check_writable()?;
+        self.check_names(spec)
+    }
 
     fn create(&mut self, spec: &StreamSpec<'_>) -> Result<Writer<'_, F>, DirectoryError> {
+        self.check_writable()?;
         self.create_stream(spec)
     }
 
     fn commit(&mut self, header: &Header<'_>, _: &Encoded) -> Result<(), DirectoryError> {
+        self.check_writable()?;
         self.commit_save(header)
     }
 
@@ -209,38 +285,35 @@ impl<F: FileSystem> Store for Directory<F> {
         Ok(self.checkpoints.get(index as usize).map(|checkpoint| checkpoint.meta))
     }
 
-    fn stream_count(&mut self, step: u32) -> Result<u32, DirectoryError> {
-        Ok(self.files_of(step).map_or(0, |checkpoint| checkpoint.files.len() as u32))
+    /// Also checks that all files still exist. If a file is missing, the checkpoint is no longer listed.
+    fn stream_count(&mut self, sequence: u32) -> Result<u32, DirectoryError> {
+        let Some(index) = self.position(sequence) else { return Ok(0) };
+        let Some(checkpoint) = self.checkpoints.get(index) else { return Ok(0) };
+        let (count, missing) = (checkpoint.files.len() as u32, self.missing_objects(checkpoint)?);
+        if missing.is_empty() {
+            return Ok(count);
+        }
+        self.unlist(index, missing);
+        Ok(0)
     }
 
-    fn open(&mut self, step: u32, stream_index: u32) -> Result<Reader<F>, DirectoryError> {
-        let file = self.files_of(step)?.files.get(stream_index as usize);
-        let file = file.ok_or_else(|| DirectoryError::NoCheckpoint { path: self.location.dir.clone(), step })?;
-        self.location.open(file).map(Reader)
+    fn damaged(&mut self) -> u32 {
+        plan::count_damaged(&self.location.naming, &self.ignored)
     }
 
-    fn remove(&mut self, step: u32) -> Result<(), DirectoryError> {
-        self.finish_removals(step)?;
-        let Some(index) = self.checkpoints.iter().position(|checkpoint| checkpoint.meta.step == step) else {
-            return Ok(());
-        };
-        let Some(mut files) = self.checkpoints.get(index).map(|checkpoint| checkpoint.files.clone()) else {
-            return Ok(());
-        };
-        if let [name] = &files[..] {
-            // The removal of a single file is atomic, so no tombstone (marker file) is needed. No synchronization is
-            // needed either: if a power failure restores the file, the checkpoint handler removes the file again.
-            self.location.remove(name)?;
-            self.checkpoints.remove(index);
-            return Ok(());
-        }
-        let tombstone_of = self.location.rename_to_tombstone(&files)?;
-        self.checkpoints.remove(index);
-        if let Some(tombstone_of) = tombstone_of {
-            files.retain(|name| *name != tombstone_of);
-            self.pending_removals.push(PendingRemoval { step, tombstone_of, files });
-        }
-        self.finish_removals(step)
+    fn open(&mut self, sequence: u32, stream_index: u32) -> Result<Reader<'_, F>, DirectoryError> {
+        self.open_stream(sequence, stream_index)
+    }
+
+    fn remove(&mut self, sequence: u32) -> Result<(), DirectoryError> {
+        self.check_writable()?;
+        self.remove_checkpoint(sequence)
+    }
+
+    fn erase(&mut self, sequence: u32) -> Result<(), DirectoryError> {
+        self.remove(sequence)?;
+        // The removal of a single file is not synchronized, so a power failure could restore the file.
+        self.location.sync_dir()
     }
 }
 
@@ -249,6 +322,7 @@ impl<F: FileSystem> fmt::Debug for Directory<F> {
         let Location { dir, naming, atomic, durable, .. } = &self.location;
         let mut debug = f.debug_struct("Directory");
         debug.field("dir", dir).field("naming", naming).field("atomic", atomic).field("durable", durable);
+        debug.field("is_read_only", &self.is_read_only()).field("is_locked", &self.is_locked());
         debug.field("checkpoints", &self.checkpoints).field("pending_removals", &self.pending_removals);
         debug.field("ignored", &self.ignored).field("pending_save", &self.pending_save).finish_non_exhaustive()
     }
@@ -257,18 +331,5 @@ impl<F: FileSystem> fmt::Debug for Directory<F> {
 impl<F: FileSystem> Drop for Directory<F> {
     fn drop(&mut self) {
         self.abort_save();
-    }
-}
-
-/// A reader for one file of a checkpoint.
-pub struct Reader<F: FileSystem>(BufferedReader<F::Reader>);
-
-impl<F: FileSystem> ErrorType for Reader<F> {
-    type Error = DirectoryError;
-}
-
-impl<F: FileSystem> Read for Reader<F> {
-    fn read(&mut self, into: &mut [u8]) -> Result<usize, DirectoryError> {
-        self.0.read(into)
     }
 }

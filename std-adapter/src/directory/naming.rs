@@ -4,9 +4,13 @@ use super::file_name::FileName;
 use super::summary::StreamSummary;
 use training_monitor::checkpoint::Header;
 
-/// The prefix and the extension of one checkpoint series. Both determine the names of its files.
+/// The maximum length of a file name in bytes, on all common file systems.
+pub(super) const MAX_FILE_NAME: usize = 255;
+
+/// The prefix and the extension of the checkpoint files of one directory. Both determine the names of the files.
 ///
-/// A committed file has its final name, which [`FileName`] defines. While a file is being written, it has the temporary
+/// A committed file has its final name, which [`FileName`] defines. If a file that must not be replaced has this name,
+/// the new file has a variant of the name: `~` and the sequence number of the checkpoint precede the extension. While a file is being written, it has the temporary
 /// name `.{final}.{n}.tmp`. While a checkpoint of several files is being removed, one of them has the tombstone name
 /// `.{final}.{n}.deleted`. The number n is the length of the prefix in bytes. Without n, a damaged temporary file of
 /// `a_b_model_1.ckpt` could belong to the prefix `a` or to the prefix `a_b`.
@@ -15,7 +19,7 @@ use training_monitor::checkpoint::Header;
 /// object, so recovery compares the file name with the content.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Naming {
-    /// The filename prefix; empty for a series without a prefix.
+    /// The filename prefix; empty for files without a prefix.
     pub prefix: String,
     /// The file extension without the dot.
     pub extension: String,
@@ -38,6 +42,8 @@ impl Naming {
     const TEMPORARY: &'static str = "tmp";
     /// The suffix of tombstone names. A tombstone is a file that marks an unfinished removal.
     const TOMBSTONE: &'static str = "deleted";
+    /// The suffix of the name of the lock file.
+    const LOCK: &'static str = "lock";
 
     /// Splits the file name `file_name` of a checkpoint into its parts, and returns the prefix and the extension. The
     /// other parts are known from the content of the file: the step or the score in its `header`, and the name `object`
@@ -47,27 +53,31 @@ impl Naming {
     /// use training_monitor::checkpoint::Header;
     /// use training_monitor_std::directory::Naming;
     ///
-    /// let header = Header { step: 4, sequence: 1, iteration: 40, score: None, score_name: None };
-    /// let naming = Naming::infer("my_run_net_4.ckpt", "net", &header).unwrap();
-    /// assert_eq!((naming.prefix.as_str(), naming.extension.as_str()), ("my_run", "ckpt"));
+    /// let header = Header { step: 4, sequence: 17, ..Header::default() };
+    /// for name in ["my_run_net_4.ckpt", "my_run_net_4~17.ckpt"] {
+    ///     let naming = Naming::infer(name, "net", &header).unwrap();
+    ///     assert_eq!((naming.prefix.as_str(), naming.extension.as_str()), ("my_run", "ckpt"));
+    /// }
     /// assert_eq!(Naming::infer("copy of net_4.ckpt", "net", &header), None);
     /// ```
     #[must_use]
     pub fn infer(file_name: &str, object: &str, header: &Header<'_>) -> Option<Naming> {
-        let (_, extension) = file_name.rsplit_once('.')?;
+        let (stem, extension) = file_name.rsplit_once('.')?;
+        let stem = stem.strip_suffix(&variant_mark(header)).unwrap_or(stem);
         let score = header.score_name.zip(header.score);
         let suffix = FileName { prefix: "", object, step: header.step, score, extension }.to_string();
-        let prefix = match file_name.strip_suffix(&suffix)? {
+        let name = format!("{stem}.{extension}");
+        let prefix = match name.strip_suffix(&suffix)? {
             "" => "",
             rest => rest.strip_suffix('_')?,
         };
         Some(Naming { prefix: prefix.to_owned(), extension: extension.to_owned() })
     }
 
-    /// Returns whether checkpoint files may have this extension. The extensions `tmp` and `deleted` are reserved for
-    /// temporary files and tombstones.
+    /// Returns whether checkpoint files may have this extension. The extensions `tmp`, `deleted` and `lock` are reserved
+    /// for temporary files, tombstones and lock files.
     pub(super) fn is_valid_extension(extension: &str) -> bool {
-        let is_reserved = [Self::TEMPORARY, Self::TOMBSTONE].contains(&extension);
+        let is_reserved = [Self::TEMPORARY, Self::TOMBSTONE, Self::LOCK].contains(&extension);
         !extension.is_empty() && !is_reserved && !extension.contains(['.', '/', '\\', '\0'])
     }
 
@@ -77,6 +87,41 @@ impl Naming {
         let score = header.score_name.zip(header.score);
         let Naming { prefix, extension } = self;
         FileName { prefix, object, step: header.step, score, extension }.to_string()
+    }
+
+    /// Returns the variant of the final name. A new file gets this name if a file that must not be replaced has the
+    /// final name.
+    #[must_use]
+    pub fn variant_name(&self, object: &str, header: &Header<'_>) -> String {
+        let name = self.final_name(object, header);
+        let stem = name.strip_suffix(&self.extension).and_then(|stem| stem.strip_suffix('.')).unwrap_or(&name);
+        format!("{stem}{}.{}", variant_mark(header), self.extension)
+    }
+
+    /// Returns the name of the lock file, which shows that a program writes files with this prefix.
+    #[must_use]
+    pub fn lock_name(&self) -> String {
+        if self.prefix.is_empty() { format!(".{}", Self::LOCK) } else { format!(".{}.{}", self.prefix, Self::LOCK) }
+    }
+
+    /// Returns whether a file called `name` can be a lock file, with any prefix.
+    pub(super) fn is_lock_name(name: &str) -> bool {
+        name.strip_prefix('.')
+            .and_then(|name| name.strip_suffix(Self::LOCK))
+            .is_some_and(|prefix| prefix.is_empty() || prefix.ends_with('.'))
+    }
+
+    /// Returns the length in bytes of the longest name that a file of the checkpoint can get. `object` is the object in
+    /// the file.
+    pub(super) fn max_name_len(&self, object: &str, header: &Header<'_>) -> usize {
+        self.tombstone_name(&self.variant_name(object, header)).len()
+    }
+
+    /// Returns the length in bytes of the longest name that the store needs in any case: the name of an object with one
+    /// letter, at the highest step number.
+    pub(super) fn min_required_len(&self) -> usize {
+        let header = Header { step: u32::MAX, sequence: u32::MAX, ..Header::default() };
+        self.max_name_len("x", &header).max(self.lock_name().len())
     }
 
     /// Returns the temporary name that a checkpoint file has while it is being written. `final_name` is the name of the
@@ -127,8 +172,35 @@ impl Naming {
     /// or `None` if the file name fits none of these objects.
     pub(super) fn object_index(&self, final_name: &str, summary: &StreamSummary) -> Option<usize> {
         let header = summary.header();
-        summary.objects.iter().position(|object| self.final_name(object, &header) == final_name)
+        summary.objects.iter().position(|object| {
+            self.final_name(object, &header) == final_name || self.variant_name(object, &header) == final_name
+        })
     }
+}
+
+/// Returns the text that precedes the extension in the variant of a name.
+fn variant_mark(header: &Header<'_>) -> String {
+    format!("~{}", header.sequence)
+}
+
+/// Returns the part of a final name after the name of the object: the step number and the score. All files of a
+/// checkpoint have the same part. Returns the whole name if it contains no step number.
+pub(super) fn step_part<'a>(final_name: &'a str, extension: &str) -> &'a str {
+    let stem = final_name.strip_suffix(extension).and_then(|stem| stem.strip_suffix('.')).unwrap_or(final_name);
+    let stem = match stem.rsplit_once('~') {
+        Some((rest, sequence)) if is_number(sequence) => rest,
+        _ => stem,
+    };
+    let mut starts = stem.rmatch_indices('_').filter_map(|(index, _)| stem.get(index + 1..));
+    let is_step_part = |part: &&str| match part.split_once('_') {
+        Some((step, score)) => is_number(step) && score.contains('='),
+        None => is_number(part),
+    };
+    starts.find(is_step_part).unwrap_or(stem)
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -155,12 +227,49 @@ mod tests {
 
     #[test]
     fn naming_is_inferred_from_name_and_content() {
-        let header = Header { step: 1, sequence: 1, iteration: 1, score: Some(-0.5), score_name: Some("loss") };
+        let header = Header { step: 1, sequence: 1, score: Some(-0.5), score_name: Some("loss"), ..Header::default() };
         let infer = |name| Naming::infer(name, "m", &header).map(|naming| (naming.prefix, naming.extension));
         assert_eq!(infer("m_1_loss=0.5.bin"), Some((String::new(), "bin".into())));
         assert_eq!(infer("a_b_m_1_loss=0.5.ckpt"), Some(("a_b".into(), "ckpt".into())));
-        for other in ["am_1_loss=0.5.ckpt", "a_m_1.ckpt", "a_m_2_loss=0.5.ckpt", "m"] {
+        assert_eq!(infer("a_b_m_1_loss=0.5~1.ckpt"), Some(("a_b".into(), "ckpt".into())));
+        for other in ["m_1_loss=0.5~2.ckpt", "am_1_loss=0.5.ckpt", "a_m_1.ckpt", "a_m_2_loss=0.5.ckpt", "m"] {
             assert_eq!(infer(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn variant_contains_the_sequence_number() {
+        let naming = Naming { prefix: "p".into(), extension: "ckpt".into() };
+        let header = Header { step: 5, sequence: 17, ..Header::default() };
+        assert_eq!(naming.variant_name("model", &header), "p_model_5~17.ckpt");
+        let score = Header { score: Some(0.5), score_name: Some("acc"), ..header };
+        assert_eq!(naming.variant_name("model", &score), "p_model_5_acc=0.5~17.ckpt");
+        assert_eq!(naming.classify("p_model_5~17.ckpt"), Some((NameKind::Final, "p_model_5~17.ckpt")));
+    }
+
+    #[test]
+    fn lock_names_are_no_checkpoint_names() {
+        for (prefix, lock) in [("", ".lock"), ("p", ".p.lock"), ("a.b", ".a.b.lock"), (".", "...lock")] {
+            let naming = Naming { prefix: prefix.into(), extension: "ckpt".into() };
+            assert_eq!(naming.lock_name(), lock);
+            assert!(Naming::is_lock_name(lock) && naming.classify(lock).is_none());
+        }
+        for other in ["lock", ".clock", "p.lock", ".lock.ckpt"] {
+            assert!(!Naming::is_lock_name(other), "{other}");
+        }
+        assert!(!Naming::is_valid_extension("lock"));
+    }
+
+    #[test]
+    fn step_part_of_a_name() {
+        for (name, part) in [
+            ("p_model_5.ckpt", "5"),
+            ("p_m_1_5~17.ckpt", "5"),
+            ("m_5_val_loss=0.25.ckpt", "5_val_loss=0.25"),
+            ("m_5_s=1e-05~3.ckpt", "5_s=1e-05"),
+            ("p_notes.ckpt", "p_notes"),
+        ] {
+            assert_eq!(step_part(name, "ckpt"), part, "{name}");
         }
     }
 }

@@ -5,8 +5,9 @@ mod planner;
 #[cfg(test)]
 mod tests;
 
-use super::naming::Naming;
+use super::naming::{Naming, step_part};
 use super::summary::StreamSummary;
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use training_monitor::store::CheckpointMeta;
 
@@ -65,17 +66,19 @@ pub enum RemoveReason {
     InterruptedSave,
     /// The removal of the checkpoint was interrupted, so the plan finishes the removal.
     InterruptedRemoval,
-    /// A newer checkpoint has the same step number, so the file is obsolete.
+    /// A newer checkpoint of the same series has the same step number, so the file is obsolete.
     Replaced,
 }
 
 /// A committed checkpoint and its files.
 #[derive(Clone, PartialEq, Debug)]
 pub struct CheckpointFiles {
-    /// The step number, the sequence number, the iteration and the score of the checkpoint.
+    /// The step number, the sequence number, the series and the score of the checkpoint.
     pub meta: CheckpointMeta,
     /// The names of the files, in the order of the objects that they store.
     pub files: Vec<String>,
+    /// The names of the objects.
+    pub objects: Vec<String>,
 }
 
 /// A file that has a name like a checkpoint file, but belongs to no committed checkpoint. Recovery leaves the file
@@ -96,6 +99,8 @@ pub enum IgnoreReason {
     Incomplete {
         /// The step number of the checkpoint.
         step: u32,
+        /// The sequence number of the checkpoint.
+        sequence: u32,
         /// The names of the objects without a file.
         missing: Vec<String>,
     },
@@ -111,6 +116,16 @@ pub enum IgnoreReason {
         /// The version of the file.
         found: u8,
     },
+    /// The checkpoint requires a feature that this version of the crate does not have. A newer version wrote it.
+    Newer,
+    /// The name belongs to a directory, a named pipe or a device, not to a regular file.
+    NotAFile,
+    /// The checkpoint is complete, but another complete checkpoint has the same sequence number. Or the file is a second
+    /// copy of a file of the same checkpoint.
+    Duplicate {
+        /// The sequence number.
+        sequence: u32,
+    },
     /// The file is no checkpoint, belongs to another prefix, or is a renamed copy of a checkpoint file.
     Foreign,
 }
@@ -124,24 +139,51 @@ impl IgnoreReason {
     }
 }
 
-/// Creates the recovery plan of the checkpoint series `naming`. `files` are all files of the directory, in any order.
-/// Files whose names do not fit the series are left out.
+/// Returns how many checkpoints are not usable because files are damaged, missing or unreadable. The files of one
+/// checkpoint count once, as far as their names and contents show it.
+pub(super) fn count_damaged(naming: &Naming, ignored: &[IgnoredFile]) -> u32 {
+    let (mut incomplete, mut unreadable) = (BTreeSet::new(), BTreeSet::new());
+    for file in ignored {
+        // A damaged temporary file belongs to no committed checkpoint.
+        let Some((super::NameKind::Final, name)) = naming.classify(&file.name) else { continue };
+        let part = step_part(name, &naming.extension);
+        match file.reason {
+            IgnoreReason::Incomplete { sequence, .. } => drop(incomplete.insert((part, sequence))),
+            IgnoreReason::Damaged
+            | IgnoreReason::Unreadable(_)
+            | IgnoreReason::Version { .. }
+            | IgnoreReason::Newer
+            | IgnoreReason::Unfinished => drop(unreadable.insert(part)),
+            IgnoreReason::NotAFile | IgnoreReason::Duplicate { .. } | IgnoreReason::Foreign => (),
+        }
+    }
+    // A damaged file of an incomplete checkpoint does not count again.
+    let others = unreadable.iter().filter(|part| !incomplete.iter().any(|(known, _)| known == *part));
+    (others.count() + incomplete.len()) as u32
+}
+
+/// Creates the recovery plan for the checkpoint files with the prefix and the extension of `naming`. `files` are all
+/// files of the directory, in any order. Files with other names are left out.
 ///
 /// The function decides from the names and the contents of the files alone and performs no I/O. Opening
 /// a [`Directory`](crate::Directory) performs the plan. An analysis tool can display the same plan and leave the
 /// directory unchanged.
 ///
-/// All files of one save have the same step, sequence, iteration and list of objects. The rules, in the order in which
-/// the plan applies them:
+/// All files of one save have the same step, sequence, run, iteration, series, save identity and list of objects. The
+/// rules, in the order in which the plan applies them:
 ///
 /// 1. A save with a tombstone was being removed. The plan removes the other files of the save, and then the tombstone.
 /// 2. A save was being committed if at least one file has its final name and all other objects have temporary files.
 ///    All data of the save is on the medium, so the plan completes the commit: it renames the temporary files to their
-///    final names.
+///    final names. A commit replaces no file of a complete checkpoint, except of an older one with the same series and
+///    step.
 /// 3. Every other temporary file belongs to a save that was interrupted before its commit. The plan removes the file.
+///    It ignores a temporary file that is unreadable or has a newer format version.
 /// 4. A save with a final file for each object is a complete checkpoint.
-/// 5. A save of the same step as a newer complete checkpoint was being replaced. The plan removes its files.
-/// 6. The plan ignores every other file and lists the file as an [`IgnoredFile`].
+/// 5. A save with the same series and step as a newer complete checkpoint was being replaced. The plan removes its
+///    files.
+/// 6. The plan ignores every other file and lists the file as an [`IgnoredFile`]. Therefore it removes no complete
+///    checkpoint except by the rules 1 and 5.
 ///
 /// After all actions (file operations) are performed, a new plan has no actions. If power fails during the actions, a
 /// new plan leads to the same checkpoints.
@@ -156,9 +198,9 @@ impl IgnoreReason {
 ///         step: 7,
 ///         sequence: 1,
 ///         iteration: 70,
-///         score: None,
-///         score_name: None,
+///         save_id: 0x5A17,
 ///         objects: vec!["net".into(), "rng".into()],
+///         ..StreamSummary::default()
 ///     }),
 /// };
 /// // Power failed between the two renames of a commit.

@@ -3,27 +3,43 @@
 use super::Directory;
 use super::error::{DirectoryError, Operation};
 use super::file_system::FileSystem;
+use super::naming::MAX_FILE_NAME;
 use super::plan::{CheckpointFiles, IgnoreReason, IgnoredFile};
 use std::fmt;
 use std::io::{BufWriter, Write as _};
 use training_monitor::checkpoint::Header;
 use training_monitor::embedded_io::{ErrorType, Write};
-use training_monitor::store::{CheckpointMeta, StreamSpec};
+use training_monitor::store::{CheckpointMeta, SeriesId, StreamSpec};
 
 /// A save of a checkpoint that has begun and is not committed yet. The checkpoint becomes valid at the commit.
 pub(super) struct PendingSave<W: std::io::Write> {
-    step: u32,
-    sequence: u32,
+    id: PendingId,
     stream_count: u32,
     /// The final names of the files that the save has created.
     names: Vec<String>,
+    /// The names of the objects in these files.
+    objects: Vec<String>,
     /// The file that is open for writing, which is the last one in `names`. `None` if this file is already closed.
     file: Option<BufWriter<W>>,
 }
 
+/// The values that all streams of a save, and its commit, have in common.
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct PendingId {
+    step: u32,
+    sequence: u32,
+    series: SeriesId,
+}
+
+impl From<&Header<'_>> for PendingId {
+    fn from(header: &Header<'_>) -> Self {
+        PendingId { step: header.step, sequence: header.sequence, series: header.series_id() }
+    }
+}
+
 impl<W: std::io::Write> fmt::Debug for PendingSave<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PendingSave").field("step", &self.step).field("names", &self.names).finish_non_exhaustive()
+        f.debug_struct("PendingSave").field("id", &self.id).field("names", &self.names).finish_non_exhaustive()
     }
 }
 
@@ -64,14 +80,15 @@ impl<F: FileSystem> Directory<F> {
         if self.needs_recovery {
             self.recover()?;
         }
-        let StreamSpec { header: Header { step, sequence, .. }, stream_index, stream_count, .. } = *spec;
+        let StreamSpec { ref header, stream_index, stream_count, .. } = *spec;
+        let id = PendingId::from(header);
         let continues = |save: &PendingSave<F::Writer>| {
-            (save.step, save.sequence, save.stream_count) == (step, sequence, stream_count)
-                && save.names.len() == stream_index as usize
+            (save.id, save.stream_count) == (id, stream_count) && save.names.len() == stream_index as usize
         };
         if stream_index == 0 || !self.pending_save.as_ref().is_some_and(continues) {
             self.abort_save();
-            self.pending_save = Some(PendingSave { step, sequence, stream_count, names: Vec::new(), file: None });
+            let (names, objects) = (Vec::new(), Vec::new());
+            self.pending_save = Some(PendingSave { id, stream_count, names, objects, file: None });
         }
         if let Err(error) = self.finish_file().and_then(|()| self.create_file(spec)) {
             self.abort_save();
@@ -81,35 +98,77 @@ impl<F: FileSystem> Directory<F> {
     }
 
     fn create_file(&mut self, spec: &StreamSpec<'_>) -> Result<(), DirectoryError> {
-        let name = self.location.naming.final_name(spec.object.unwrap_or_default(), &spec.header);
-        if name.contains(['/', '\\', '\0']) {
-            return Err(DirectoryError::InvalidFileName { name });
-        }
-        let path = self.location.path(&name);
-        let exists = self.location.fs.exists(&path).map_err(DirectoryError::io(Operation::Open, &path))?;
-        if exists && !self.is_replaceable(&name) {
-            return Err(DirectoryError::FileExists { path });
-        }
+        let name = self.choose_name(spec)?;
         let path = if self.location.atomic {
             self.location.path(&self.location.naming.temporary_name(&name))
         } else {
             self.unlist_overwritten(&name);
-            path
+            self.location.path(&name)
         };
         let file = self.location.fs.create(&path).map_err(DirectoryError::io(Operation::Create, path))?;
         if let Some(save) = &mut self.pending_save {
             save.names.push(name);
+            save.objects.push(spec.object.unwrap_or_default().to_owned());
             save.file = Some(BufWriter::new(file));
         }
         Ok(())
     }
 
-    /// Returns whether a save may replace the existing file called `name`. A save may replace checkpoint files of this
-    /// directory, but never files of other programs.
-    fn is_replaceable(&self, name: &str) -> bool {
-        self.checkpoints.iter().any(|checkpoint| checkpoint.files.iter().any(|file| file == name))
-            || self.pending_removals.iter().any(|removal| removal.files.iter().any(|file| file == name))
-            || self.incomplete().any(|file| file.name == name)
+    /// Returns an error if the file system does not allow the names of the file for `spec`.
+    pub(super) fn check_names(&self, spec: &StreamSpec<'_>) -> Result<(), DirectoryError> {
+        let (naming, object) = (&self.location.naming, spec.object.unwrap_or_default());
+        let name = naming.final_name(object, &spec.header);
+        if name.contains(['/', '\\', '\0']) {
+            return Err(DirectoryError::InvalidFileName { name });
+        }
+        let (len, limit) = (naming.max_name_len(object, &spec.header), MAX_FILE_NAME);
+        if len > limit { Err(DirectoryError::NameTooLong { name, len, limit }) } else { Ok(()) }
+    }
+
+    /// Returns the final name of the file for `spec`. If a file that must not be replaced has this name, returns the
+    /// variant of the name. Otherwise every save of this step would fail.
+    fn choose_name(&self, spec: &StreamSpec<'_>) -> Result<String, DirectoryError> {
+        self.check_names(spec)?;
+        let (naming, object) = (&self.location.naming, spec.object.unwrap_or_default());
+        let name = naming.final_name(object, &spec.header);
+        if self.is_available(&name, &spec.header)? {
+            return Ok(name);
+        }
+        let variant = naming.variant_name(object, &spec.header);
+        if self.is_available(&variant, &spec.header)? {
+            return Ok(variant);
+        }
+        Err(DirectoryError::FileExists { path: self.location.path(&variant) })
+    }
+
+    /// Returns whether a save can create a file with the final name `name`.
+    fn is_available(&self, name: &str, header: &Header<'_>) -> Result<bool, DirectoryError> {
+        let exists = |name: &str| {
+            let path = self.location.path(name);
+            self.location.fs.exists(&path).map_err(DirectoryError::io(Operation::Open, path))
+        };
+        if exists(name)? && !self.is_replaceable(name, header) {
+            return Ok(false);
+        }
+        // A directory or a named pipe cannot be overwritten.
+        let temporary = self.location.naming.temporary_name(name);
+        let is_blocked = || !self.location.fs.is_file(&self.location.path(&temporary)).unwrap_or(true);
+        Ok(!self.location.atomic || !exists(&temporary)? || !is_blocked())
+    }
+
+    /// Returns whether a save may replace the existing file called `name`. A save may replace unusable checkpoint files,
+    /// and the files of the checkpoint that it replaces. It may not replace files of other checkpoints and of other
+    /// programs.
+    fn is_replaceable(&self, name: &str, header: &Header<'_>) -> bool {
+        let has_file = |files: &[String]| files.iter().any(|file| file == name);
+        let is_replaced = |meta: &CheckpointMeta| meta.step == header.step && meta.series == header.series_id();
+        match self.checkpoints.iter().find(|checkpoint| has_file(&checkpoint.files)) {
+            Some(checkpoint) => is_replaced(&checkpoint.meta),
+            None => {
+                self.pending_removals.iter().any(|removal| has_file(&removal.files))
+                    || self.incomplete().any(|file| file.name == name)
+            }
+        }
     }
 
     /// Removes a checkpoint from the list if one of its files is called `name`. A save without temporary files is about
@@ -179,8 +238,7 @@ impl<F: FileSystem> Directory<F> {
     /// committed checkpoints.
     pub(super) fn commit_save(&mut self, header: &Header<'_>) -> Result<(), DirectoryError> {
         let is_complete = |save: &PendingSave<F::Writer>| {
-            (save.step, save.sequence) == (header.step, header.sequence)
-                && save.names.len() == save.stream_count as usize
+            save.id == PendingId::from(header) && save.names.len() == save.stream_count as usize
         };
         if !self.pending_save.as_ref().is_some_and(is_complete) {
             self.abort_save();
@@ -199,18 +257,19 @@ impl<F: FileSystem> Directory<F> {
         }
         let Some(save) = self.pending_save.take() else { return Err(DirectoryError::IncompleteSave) };
         if self.location.atomic {
-            self.rename_all(&save.names)?;
+            self.rename_all(&save.names, header)?;
         } else {
             self.location.sync_dir()?;
         }
-        self.list_checkpoint(header, save.names);
+        let meta = CheckpointMeta::from(header);
+        self.list_checkpoint(CheckpointFiles { meta, files: save.names, objects: save.objects });
         Ok(())
     }
 
     /// Renames all temporary files to their final names. If a rename fails, the function undoes the earlier renames. If
     /// an earlier rename has already replaced an older file, the function starts the recovery instead.
-    fn rename_all(&mut self, names: &[String]) -> Result<(), DirectoryError> {
-        let replaces: Vec<bool> = names.iter().map(|name| self.is_replaceable(name)).collect();
+    fn rename_all(&mut self, names: &[String], header: &Header<'_>) -> Result<(), DirectoryError> {
+        let replaces: Vec<bool> = names.iter().map(|name| self.is_replaceable(name, header)).collect();
         let mut renamed = 0;
         let result = names.iter().try_for_each(|name| {
             self.location.rename_to_final(name)?;
@@ -244,21 +303,24 @@ impl<F: FileSystem> Directory<F> {
         }
     }
 
-    /// Adds a committed checkpoint to the list. Removes an older checkpoint of the same step from the list, and removes
-    /// the files of the older checkpoint that the new one has not replaced.
-    fn list_checkpoint(&mut self, header: &Header<'_>, files: Vec<String>) {
-        let is_new_file = |name: &String| files.contains(name);
-        let replaced = self.checkpoints.iter().position(|checkpoint| checkpoint.meta.step == header.step);
-        let replaced = replaced.map(|index| self.checkpoints.remove(index));
+    /// Adds a committed checkpoint to the list. Removes the checkpoint that it replaces from the list, and removes the
+    /// files of that checkpoint that the new one has not replaced.
+    fn list_checkpoint(&mut self, new: CheckpointFiles) {
+        let is_new_file = |name: &String| new.files.contains(name);
         for removal in &mut self.pending_removals {
             removal.files.retain(|name| !is_new_file(name));
         }
         self.ignored.retain(|file| !is_new_file(&file.name));
-        // Ignore errors here: the next opening of the directory also removes these files, because a newer checkpoint
-        // has the same step.
-        for name in replaced.iter().flat_map(|replaced| &replaced.files).filter(|name| !is_new_file(name)) {
-            let _ = self.location.remove(name);
+        let (step, series) = (new.meta.step, new.meta.series);
+        let is_replaced = |old: &CheckpointFiles| old.meta.step == step && old.meta.series == series;
+        while let Some(index) = self.checkpoints.iter().position(is_replaced) {
+            // Ignore errors here: the next opening of the directory also removes these files, because a newer
+            // checkpoint of the same series has the same step.
+            for name in self.checkpoints.remove(index).files.iter().filter(|name| !is_new_file(name)) {
+                let _ = self.location.remove(name);
+            }
         }
-        self.checkpoints.push(CheckpointFiles { meta: CheckpointMeta::from(header), files });
+        self.checkpoints.push(new);
+        self.checkpoints.sort_by_key(|checkpoint| checkpoint.meta.sequence);
     }
 }

@@ -4,24 +4,35 @@ use super::error::{DirectoryError, Operation};
 use crate::checksum::Crc32Fast;
 use std::io::Read as _;
 use std::path::PathBuf;
-use training_monitor::checkpoint::{DecodeError, Header, Inspect, inspect_with};
+use training_monitor::checkpoint::{DecodeError, Header, Inspect, RankingRule, Series, inspect_with};
 use training_monitor::embedded_io::{ErrorType, Read};
 use training_monitor::store::CheckpointMeta;
 
 /// The summary of a valid checkpoint file: the header, and the names of all objects of the checkpoint. A file is valid
 /// if it is complete and its checksum is correct.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct StreamSummary {
     /// The step number of the checkpoint.
     pub step: u32,
     /// The sequence number of the save that wrote the file. The newest checkpoint has the highest number.
     pub sequence: u32,
+    /// The number of the run that saved the checkpoint; 0 if no engine was used.
+    pub run: u32,
     /// The training iteration at which the checkpoint was saved.
     pub iteration: u32,
     /// The score of the checkpoint, which can be negative. `None` if the checkpoint has no score.
     pub score: Option<f32>,
     /// The name of the score, which is a part of the file name. `None` if the score has no name.
     pub score_name: Option<String>,
+    /// The name of the series; empty by default.
+    pub series_name: String,
+    /// How the series ranks its checkpoints.
+    pub rule: RankingRule,
+    /// The signature of the model; 0 if it is unknown.
+    pub model: u32,
+    /// The identity of the save. All files of a checkpoint have the same identity. It is 0 if the checkpoint has one
+    /// file.
+    pub save_id: u32,
     /// The names of all objects of the checkpoint. Each object has its own file. The list is empty for a file that
     /// stores a whole checkpoint, which a [`Directory`](crate::Directory) never writes.
     pub objects: Vec<String>,
@@ -37,7 +48,9 @@ impl StreamSummary {
             iteration: self.iteration,
             score: self.score,
             score_name: self.score_name.as_deref(),
-            ..Header::default()
+            run: self.run,
+            series: Series { name: &self.series_name, rule: self.rule, model: self.model },
+            save_id: self.save_id,
         }
     }
 
@@ -56,8 +69,13 @@ impl StreamSummary {
             step: info.step,
             sequence: info.sequence,
             iteration: info.iteration,
+            run: info.run,
             score: info.score,
             score_name: names.score,
+            series_name: names.series,
+            rule: names.rule,
+            model: info.series.model,
+            save_id: info.save_id,
             objects: names.objects,
         })
     }
@@ -69,16 +87,21 @@ impl From<&StreamSummary> for CheckpointMeta {
     }
 }
 
-/// Collects the names of the score and of the objects in a checkpoint file.
+/// Collects the names of the score, of the series and of the objects in a checkpoint file.
 #[derive(Default)]
 struct NameCollector {
     score: Option<String>,
+    series: String,
+    rule: RankingRule,
     objects: Vec<String>,
 }
 
 impl Inspect for NameCollector {
     fn score_name(&mut self, name: &str) {
         self.score = Some(name.to_owned());
+    }
+    fn series(&mut self, name: &str, rule: RankingRule) {
+        (self.series, self.rule) = (name.to_owned(), rule);
     }
     fn object_name(&mut self, name: &str) {
         self.objects.push(name.to_owned());
@@ -95,6 +118,11 @@ pub(super) struct BufferedReader<R> {
 impl<R: std::io::Read> BufferedReader<R> {
     pub fn new(reader: R, path: PathBuf) -> Self {
         BufferedReader { reader: std::io::BufReader::new(reader), path }
+    }
+
+    /// Discards the buffer and returns the file.
+    pub fn into_inner(self) -> R {
+        self.reader.into_inner()
     }
 }
 

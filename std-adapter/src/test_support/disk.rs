@@ -11,6 +11,9 @@
 //!   later creation, renaming and removal has reached the medium or not, in any combination, and a rename may have left
 //!   both names. Changes of one name keep their order.
 //!
+//! The disk does not contain lock files. It knows which names are locked, and a power failure or the end of the program
+//! releases all locks.
+//!
 //! Journaling file systems allow only a subset of these states. Therefore a program that handles all of these states
 //! also survives a power failure on a journaling file system.
 //!
@@ -33,11 +36,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use crate::directory::FileSystem;
+use crate::directory::{FileSystem, LockError};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -100,6 +103,12 @@ struct DiskState {
     /// The number of the operation during which power fails.
     power_failure_at: Option<usize>,
     fault: Option<DiskFault>,
+    /// The locked names. Each name maps to the number of its lock and to the text of the owner.
+    locks: BTreeMap<String, (usize, String)>,
+    /// The number of locks that were ever taken.
+    lock_count: usize,
+    /// Whether the file system has no locks.
+    has_no_locks: bool,
 }
 
 /// An injected fault: a range of operations fails, as on a full disk. A failing write writes half of its bytes. All
@@ -134,6 +143,9 @@ impl DiskState {
             return Err(power_off_error());
         }
         self.operations += 1;
+        if self.is_off() {
+            self.locks.clear();
+        }
         match self.fault {
             Some(fault) if (fault.from..fault.from + fault.times).contains(&(self.operations - 1)) => {
                 Err(fault.kind.into())
@@ -174,7 +186,14 @@ impl Disk {
     /// Simulates that the program was killed and is started again. Operations succeed again, and all changes before the
     /// failure are visible. Changes that are not synchronized can still be lost in a power failure.
     pub fn restart_program(&self) {
-        self.0.borrow_mut().power_failure_at = None;
+        let mut state = self.0.borrow_mut();
+        state.power_failure_at = None;
+        state.locks.clear();
+    }
+
+    /// Sets whether the file system has locks. By default, it has.
+    pub fn set_has_locks(&self, has_locks: bool) {
+        self.0.borrow_mut().has_no_locks = !has_locks;
     }
 
     /// Returns whether power has failed.
@@ -285,9 +304,51 @@ impl Read for DiskReader {
     }
 }
 
+impl Seek for DiskReader {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        self.0.seek(position)
+    }
+}
+
+/// The lock of a file of a [`Disk`].
+pub struct DiskLock {
+    disk: Disk,
+    name: String,
+    /// The number of the lock. It differs from the number of a later lock with the same name.
+    number: usize,
+}
+
+impl Drop for DiskLock {
+    fn drop(&mut self) {
+        let mut state = self.disk.0.borrow_mut();
+        if state.locks.get(&self.name).is_some_and(|(number, _)| *number == self.number) {
+            state.locks.remove(&self.name);
+        }
+    }
+}
+
 impl FileSystem for Disk {
     type Writer = DiskWriter;
     type Reader = DiskReader;
+    type Lock = DiskLock;
+
+    fn lock(&self, path: &Path, owner: &str) -> Result<DiskLock, LockError> {
+        let mut state = self.0.borrow_mut();
+        let name = file_name(path);
+        if state.is_off() {
+            return Err(LockError::Io(power_off_error()));
+        }
+        if state.has_no_locks {
+            return Err(LockError::Io(io::ErrorKind::Unsupported.into()));
+        }
+        if let Some((_, owner)) = state.locks.get(&name) {
+            return Err(LockError::Held { owner: owner.clone() });
+        }
+        state.lock_count += 1;
+        let number = state.lock_count;
+        state.locks.insert(name.clone(), (number, owner.to_owned()));
+        Ok(DiskLock { disk: self.clone(), name, number })
+    }
 
     fn create(&self, path: &Path) -> io::Result<DiskWriter> {
         let mut state = self.0.borrow_mut();

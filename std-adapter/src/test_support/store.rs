@@ -66,6 +66,9 @@ pub enum StoreFault {
 }
 
 /// A store that wraps another store and injects faults.
+///
+/// A failed save is not repeated in another place of the wrapped store, because an injected fault is no fault of a
+/// place. Checking a stream and the number of damaged checkpoints come from the wrapped store without faults.
 #[derive(Clone, Debug)]
 pub struct FaultyStore<S, D> {
     inner: S,
@@ -157,7 +160,18 @@ impl<S: Store, D: FnMut(StoreOperation) -> StoreFault> Store for FaultyStore<S, 
 
     const STREAM_PER_OBJECT: bool = S::STREAM_PER_OBJECT;
     const LARGE_BUFFER: bool = S::LARGE_BUFFER;
+    const PLACES: u32 = S::PLACES;
+    const SHARED: bool = S::SHARED;
 
+    fn capacity(&mut self) -> u32 {
+        self.inner.capacity()
+    }
+    fn check(&mut self, spec: &StreamSpec<'_>) -> Result<(), Self::Error> {
+        self.inner.check(spec).map_err(FaultyStoreError::Store)
+    }
+    fn damaged(&mut self) -> u32 {
+        self.inner.damaged()
+    }
     fn create(&mut self, spec: &StreamSpec<'_>) -> Result<Self::Writer<'_>, Self::Error> {
         if (self.decide)(StoreOperation::Create) == StoreFault::Before {
             return Err(FaultyStoreError::Injected(StoreOperation::Create));
@@ -171,21 +185,24 @@ impl<S: Store, D: FnMut(StoreOperation) -> StoreFault> Store for FaultyStore<S, 
     fn checkpoint(&mut self, index: u32) -> Result<Option<CheckpointMeta>, Self::Error> {
         self.call(StoreOperation::List, |store| store.checkpoint(index))
     }
-    fn stream_count(&mut self, step: u32) -> Result<u32, Self::Error> {
-        self.call(StoreOperation::StreamCount, |store| store.stream_count(step))
+    fn stream_count(&mut self, sequence: u32) -> Result<u32, Self::Error> {
+        self.call(StoreOperation::StreamCount, |store| store.stream_count(sequence))
     }
-    fn is_durable(&mut self, step: u32) -> bool {
-        self.inner.is_durable(step)
+    fn is_durable(&mut self, sequence: u32) -> bool {
+        self.inner.is_durable(sequence)
     }
-    fn open(&mut self, step: u32, stream_index: u32) -> Result<Self::Reader<'_>, Self::Error> {
+    fn open(&mut self, sequence: u32, stream_index: u32) -> Result<Self::Reader<'_>, Self::Error> {
         if (self.decide)(StoreOperation::Open) == StoreFault::Before {
             return Err(FaultyStoreError::Injected(StoreOperation::Open));
         }
-        let inner = self.inner.open(step, stream_index).map_err(FaultyStoreError::Store)?;
+        let inner = self.inner.open(sequence, stream_index).map_err(FaultyStoreError::Store)?;
         Ok(FaultyStream { inner, decide: &mut self.decide })
     }
-    fn remove(&mut self, step: u32) -> Result<(), Self::Error> {
-        self.call(StoreOperation::Remove, |store| store.remove(step))
+    fn remove(&mut self, sequence: u32) -> Result<(), Self::Error> {
+        self.call(StoreOperation::Remove, |store| store.remove(sequence))
+    }
+    fn erase(&mut self, sequence: u32) -> Result<(), Self::Error> {
+        self.call(StoreOperation::Remove, |store| store.erase(sequence))
     }
 }
 

@@ -22,13 +22,13 @@ fn verify_listed(directory: &mut Directory<Disk>, saves: &[PlannedSave]) -> Vec<
         let mut loaded = Training::new(planned.objects, 999);
         let mut scratch = [0; 256];
         let mut loader = Loader::new(&mut loaded, &mut scratch);
-        assert_eq!(directory.stream_count(meta.step).unwrap() as usize, planned.objects);
+        assert_eq!(directory.stream_count(meta.sequence).unwrap() as usize, planned.objects);
         for stream in 0..planned.objects as u32 {
-            loader.verify::<Crc32, _>(&mut directory.open(meta.step, stream).unwrap(), None).unwrap();
+            loader.verify::<Crc32, _>(&mut directory.open(meta.sequence, stream).unwrap(), None).unwrap();
         }
         loader.check_complete::<DirectoryError>().unwrap();
         for stream in 0..planned.objects as u32 {
-            let info = loader.load::<Crc32, _>(&mut directory.open(meta.step, stream).unwrap()).unwrap();
+            let info = loader.load::<Crc32, _>(&mut directory.open(meta.sequence, stream).unwrap()).unwrap();
             assert_eq!(info.sequence, meta.sequence);
         }
         assert_eq!(loaded.objects, Training::new(planned.objects, meta.sequence).objects);
@@ -51,8 +51,9 @@ fn run(saves: &[PlannedSave], fault: DiskFault) -> bool {
             Ok(()) => {
                 allowed.extend(replaced.map(|index| required.remove(index).1));
                 required.push((planned.step, sequence));
-                if let Some(step) = planned.remove
-                    && let Err(error) = directory.remove(step)
+                let removed = required.iter().find(|(step, _)| Some(*step) == planned.remove);
+                if let Some((_, removed)) = removed
+                    && let Err(error) = directory.remove(*removed)
                 {
                     failed = true;
                     assert!(
@@ -91,6 +92,7 @@ fn run(saves: &[PlannedSave], fault: DiskFault) -> bool {
     }
     let next = PlannedSave { step: 50, ..saves[0] };
     save(&mut directory, next.objects, next.header(100)).unwrap();
+    drop(directory);
     assert!(verify_listed(&mut open(&disk), saves).contains(&100));
     failed
 }

@@ -54,8 +54,8 @@ fn open(image: &Image) -> Opened {
     Opened { checkpoints, ignored, files: disk.files() }
 }
 
-fn missing(names: &[&str]) -> IgnoreReason {
-    IgnoreReason::Incomplete { step: 1, missing: names.iter().map(|name| (*name).to_owned()).collect() }
+fn missing(sequence: u32, names: &[&str]) -> IgnoreReason {
+    IgnoreReason::Incomplete { step: 1, sequence, missing: names.iter().map(|name| (*name).to_owned()).collect() }
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn interrupted_commit_does_not_replace_a_foreign_file() {
     let opened = open(&image);
     assert_eq!((opened.checkpoints, &opened.files["p_optimizer_1.ckpt"]), (vec![], &foreign));
     let ignored = [
-        ("p_model_1.ckpt".to_owned(), missing(&["optimizer"])),
+        ("p_model_1.ckpt".to_owned(), missing(1, &["optimizer"])),
         ("p_optimizer_1.ckpt".to_owned(), IgnoreReason::Foreign),
     ];
     assert_eq!(opened.ignored, ignored);
@@ -105,7 +105,7 @@ fn interrupted_commit_replaces_only_an_older_checkpoint() {
     image.insert("p_optimizer_1.ckpt".into(), other.clone());
     let opened = open(&image);
     assert_eq!((opened.checkpoints, &opened.files["p_optimizer_1.ckpt"]), (vec![(1, 3)], &other));
-    assert_eq!(opened.ignored, [("p_model_1.ckpt".to_owned(), missing(&["optimizer"]))]);
+    assert_eq!(opened.ignored, [("p_model_1.ckpt".to_owned(), missing(3, &["optimizer"]))]);
     // A checkpoint with a lower sequence is older, so the commit replaces it.
     image.insert("p_optimizer_1.ckpt".into(), single_object(NAMES[1], 2));
     let opened = open(&image);
@@ -120,7 +120,7 @@ fn interrupted_commit_with_a_missing_file_is_not_completed() {
     image.remove(".p_random_1.ckpt.1.tmp").unwrap();
     let opened = open(&image);
     assert_eq!(opened.checkpoints, []);
-    assert_eq!(opened.ignored, [("p_model_1.ckpt".to_owned(), missing(&["optimizer", "random"]))]);
+    assert_eq!(opened.ignored, [("p_model_1.ckpt".to_owned(), missing(1, &["optimizer", "random"]))]);
     assert_eq!(opened.files.len(), 1);
 }
 
@@ -132,5 +132,5 @@ fn two_complete_checkpoints_of_the_same_age_are_kept() {
     image.insert("p_zeta_1.ckpt".into(), single_object("zeta", 1));
     let opened = open(&image);
     assert_eq!((opened.checkpoints, opened.files), (vec![(1, 1)], image));
-    assert_eq!(opened.ignored, [("p_model_1.ckpt".to_owned(), IgnoreReason::Foreign)]);
+    assert_eq!(opened.ignored, [("p_model_1.ckpt".to_owned(), IgnoreReason::Duplicate { sequence: 1 })]);
 }

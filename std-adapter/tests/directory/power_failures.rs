@@ -58,8 +58,10 @@ fn open_and_save(disk: &Disk, saves: &[(PlannedSave, u32)], mut allowed: Vec<u32
             && let Some(step) = planned.remove
             && let Some(removed) = required.remove(&step)
         {
-            allowed.extend(removed);
-            let _ = directory.remove(step);
+            allowed.extend(&removed);
+            for sequence in removed {
+                let _ = directory.remove(sequence);
+            }
         }
         if disk.is_off() {
             break;
@@ -92,7 +94,7 @@ fn check(image: &Image, expected: &Expected, saves: &[PlannedSave], context: &st
         assert_eq!(meta.step, planned.step, "{context}");
         let saved = Training::new(planned.objects, sequence);
         let mut loaded = Training::new(planned.objects, 999);
-        let files: Vec<_> = directory.files(meta.step).collect();
+        let files: Vec<_> = directory.files(meta.sequence).collect();
         assert_eq!(files.len(), planned.objects, "{context}");
         for (index, file) in files.iter().enumerate() {
             let bytes = &disk.files()[file.file_name().unwrap().to_str().unwrap()];
@@ -102,7 +104,7 @@ fn check(image: &Image, expected: &Expected, saves: &[PlannedSave], context: &st
         assert_eq!(loaded.objects, saved.objects, "{context}: wrong bits");
     }
     // The directory contains only the files of listed checkpoints and no leftover.
-    let files: HashSet<String> = (found.iter().flat_map(|meta| directory.files(meta.step)))
+    let files: HashSet<String> = (found.iter().flat_map(|meta| directory.files(meta.sequence)))
         .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
         .collect();
     let existing: HashSet<String> = disk.files().into_keys().collect();

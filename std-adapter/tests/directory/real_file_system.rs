@@ -11,15 +11,22 @@ use training_monitor::{Engine, ModelCheckpoint, State};
 use training_monitor_std::Directory;
 use training_monitor_std::directory::{DirectoryError, IgnoreReason, OpenError, Operation};
 
+/// Returns the names of all files except lock files.
 fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> =
         fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| !name.ends_with(".lock"));
     names.sort();
     names
 }
 
 fn reopen(dir: &Path, prefix: &str) -> Directory {
     Directory::builder(dir, prefix).require_empty(false).open().unwrap()
+}
+
+/// Opens the directory for reading, also while it is open for writing.
+fn read(dir: &Path, prefix: &str) -> Directory {
+    Directory::builder(dir, prefix).open_read_only().unwrap()
 }
 
 fn planned(step: u32, objects: usize) -> PlannedSave {
@@ -70,7 +77,7 @@ fn opening_rejects_invalid_settings() {
     assert!(matches!(open(dir.path(), ""), Err(OpenError::NotEmpty { .. })));
     assert!(matches!(open(dir.path(), "a/b"), Err(OpenError::InvalidPrefix { prefix }) if prefix == "a/b"));
     let builder = || Directory::builder(dir.path(), "x");
-    for invalid in ["", "tmp", "deleted", "a.b", "a/b"] {
+    for invalid in ["", "tmp", "deleted", "lock", "a.b", "a/b"] {
         let opened = builder().extension(invalid).open();
         assert!(
             matches!(opened, Err(OpenError::InvalidExtension { extension }) if extension == invalid),
@@ -95,6 +102,7 @@ fn two_prefixes_can_share_a_directory() {
     save(&mut long, 2, planned(7, 2).header(1)).unwrap();
     // The temporary file belongs to an interrupted save with the prefix `a_b`. Opening the prefix `a` must keep the
     // file, and opening the prefix `a_b` must remove it.
+    drop((short, long));
     let temporary = dir.path().join(".a_b_model_9.ckpt.3.tmp");
     fs::write(&temporary, "TMCK").unwrap();
     assert_eq!(steps(&mut reopen(dir.path(), "a")), [1]);
@@ -117,6 +125,7 @@ fn foreign_files_are_never_changed() {
     fs::write(dir.path().join("p_model_3.ckpt"), "PK a file of another program").unwrap();
     fs::write(dir.path().join("p_model_4.ckpt"), &valid).unwrap(); // a copy under another name
     fs::write(dir.path().join("p_model_5.ckpt"), &valid[..valid.len() - 1]).unwrap();
+    drop(directory);
     let mut directory = reopen(dir.path(), "p");
     assert_eq!(steps(&mut directory), [1]);
     let foreign: Vec<_> = directory.foreign().map(|file| file.reason.clone()).collect();
@@ -124,14 +133,21 @@ fn foreign_files_are_never_changed() {
     let damaged: Vec<_> = directory.incomplete().map(|file| file.reason.clone()).collect();
     assert_eq!(damaged, [IgnoreReason::Damaged]);
     for step in 2..=4 {
-        let rejected = save(&mut directory, 1, planned(step, 1).header(2));
-        assert!(matches!(rejected, Err(DirectoryError::FileExists { .. })), "{step}");
+        save(&mut directory, 1, planned(step, 1).header(step)).unwrap();
+        assert!(dir.path().join(format!("p_model_{step}~{step}.ckpt")).exists());
     }
     assert_eq!(fs::read(dir.path().join("p_model_2.ckpt")).unwrap(), newer_version);
+    assert_eq!(fs::read(dir.path().join("p_model_4.ckpt")).unwrap(), valid);
     // A save replaces a damaged file that has the name of the new checkpoint file.
-    save(&mut directory, 1, planned(5, 1).header(2)).unwrap();
-    assert_eq!(steps(&mut reopen(dir.path(), "p")), [1, 5]);
-    assert_eq!(names(dir.path()).len(), 5);
+    save(&mut directory, 1, planned(5, 1).header(5)).unwrap();
+    assert_eq!(steps(&mut read(dir.path(), "p")), [1, 2, 3, 4, 5]);
+    assert_eq!(names(dir.path()).len(), 8);
+    // The variant of the name is taken, too.
+    fs::write(dir.path().join("p_model_3~9.ckpt"), "PK a file of another program").unwrap();
+    fs::write(dir.path().join("p_model_6.ckpt"), "PK a file of another program").unwrap();
+    fs::write(dir.path().join("p_model_6~9.ckpt"), "PK a file of another program").unwrap();
+    let rejected = save(&mut directory, 1, planned(6, 1).header(9));
+    assert!(matches!(rejected, Err(DirectoryError::FileExists { path }) if path.ends_with("p_model_6~9.ckpt")));
 }
 
 #[test]
@@ -146,11 +162,12 @@ fn files_removed_by_another_program_make_a_checkpoint_incomplete() {
     assert!(matches!(&error, DirectoryError::Io { operation: Operation::Open, .. }), "{error}");
     assert!(error.to_string().contains("p_optimizer_2.ckpt"));
     // The next opening reports the remaining files of the checkpoint as incomplete and keeps them.
-    let mut reopened = reopen(dir.path(), "p");
+    let mut reopened = read(dir.path(), "p");
     assert_eq!(steps(&mut reopened), [1, 3]);
-    let missing = IgnoreReason::Incomplete { step: 2, missing: vec!["optimizer".into()] };
+    let missing = IgnoreReason::Incomplete { step: 2, sequence: 2, missing: vec!["optimizer".into()] };
     assert!(reopened.incomplete().all(|file| file.reason == missing));
     assert_eq!(names(dir.path()).len(), 8);
+    assert_eq!(reopened.damaged(), 1);
     // The store that was opened earlier still lists the checkpoints and can remove them, although files are missing.
     directory.remove(2).unwrap();
     fs::remove_file(dir.path().join("p_model_1.ckpt")).unwrap();
@@ -177,7 +194,7 @@ fn without_atomic_a_failed_save_leaves_a_partial_file() {
     drop(directory);
     assert_eq!(names(dir.path()), ["p_model_1.ckpt", "p_model_2.ckpt", "p_optimizer_1.ckpt"]);
     let mut directory = reopen(dir.path(), "p");
-    assert_eq!(steps(&mut directory), [1]);
+    assert_eq!((steps(&mut directory), directory.damaged()), (vec![1], 1));
     assert_eq!(directory.incomplete().count(), 1);
     save(&mut directory, 2, header).unwrap();
     assert_eq!((steps(&mut directory), directory.incomplete().count()), (vec![1, 2], 0));
@@ -185,13 +202,16 @@ fn without_atomic_a_failed_save_leaves_a_partial_file() {
 
 #[test]
 fn score_name_with_path_separator_is_rejected() {
+    use training_monitor::checkpoint::Header;
+    use training_monitor::store::StreamSpec;
+
     let dir = tempfile::tempdir().unwrap();
-    let files = Directory::builder(dir.path(), "p").open().unwrap();
-    let policy = ModelCheckpoint::<1>::best_by(|_: &State<f32>| 1.0).with_score_name("val/acc").unwrap();
-    let mut checkpoint = policy.attach(EpochCompleted, files).unwrap();
-    let outcome = Engine::new(1).run(&mut Named::new("net", [0.0_f32]), 0..1, &mut checkpoint, |_, _, _| 0.0);
-    assert!(outcome.is_err());
-    assert!(checkpoint.last_error().unwrap().to_string().contains("must not contain '/'"));
+    let mut files = Directory::builder(dir.path(), "p").open().unwrap();
+    let header = Header { score: Some(1.0), score_name: Some("val/acc"), ..planned(1, 1).header(1) };
+    let spec = StreamSpec { header, object: Some("net"), stream_index: 0, stream_count: 1, len: 4 };
+    for error in [files.check(&spec).unwrap_err(), files.create(&spec).err().unwrap()] {
+        assert!(error.to_string().contains("must not contain '/'"), "{error}");
+    }
     assert!(names(dir.path()).is_empty());
 }
 
@@ -210,11 +230,11 @@ fn save_into_a_read_only_directory_fails() {
         let error = save(&mut directory, 2, planned(2, 2).header(2)).unwrap_err();
         assert!(matches!(error, DirectoryError::Io { operation: Operation::Create, .. }), "{error}");
         assert!(matches!(directory.remove(1), Err(DirectoryError::Io { operation: Operation::Rename, .. })));
-        assert_eq!(steps(&mut reopen(dir.path(), "p")), [1]);
+        assert_eq!(steps(&mut read(dir.path(), "p")), [1]);
     }
     set_mode(0o755);
     save(&mut directory, 2, planned(3, 2).header(2)).unwrap();
-    assert_eq!(steps(&mut reopen(dir.path(), "p")), [1, 3]);
+    assert_eq!(steps(&mut read(dir.path(), "p")), [1, 3]);
 }
 
 /// Provides a file system of 64 KiB, so that a test can fill the disk. The function runs the test `test` a second time
@@ -275,35 +295,36 @@ fn save_on_a_full_disk_fails() {
             Err(error) => panic!("{error}"),
         }
         assert_eq!(steps(&mut directory), [1]);
-        assert_eq!(steps(&mut reopen(&dir, "p")), [1]);
+        assert_eq!(steps(&mut read(&dir, "p")), [1]);
         fs::remove_file(&ballast).unwrap();
         assert_eq!(names(&dir), ["p_model_1.ckpt", "p_optimizer_1.ckpt", "p_random_1.ckpt"], "{free_pages} free pages");
     }
     assert!((1..5).contains(&failed), "{failed} saves failed");
     save(&mut directory, 3, planned(3, 3).header(2)).unwrap();
-    assert_eq!(steps(&mut reopen(&dir, "p")), [1, 3]);
+    assert_eq!(steps(&mut read(&dir, "p")), [1, 3]);
 }
 
 /// Remounts the file system read-only. Unlike file permissions, this also affects the superuser.
 #[cfg(target_os = "linux")]
 #[test]
-fn save_on_a_read_only_disk_fails() {
+fn opening_on_a_read_only_disk_fails() {
     use std::io::ErrorKind;
     use std::process::Command;
 
-    let Some(dir) = small_disk("real_file_system::save_on_a_read_only_disk_fails") else { return };
+    let Some(dir) = small_disk("real_file_system::opening_on_a_read_only_disk_fails") else { return };
     let mount = |options: &str| Command::new("mount").args(["-o", options]).arg(&dir).status().unwrap().success();
     let mut directory = Directory::builder(&dir, "p").open().unwrap();
     save(&mut directory, 2, planned(1, 2).header(1)).unwrap();
+    drop(directory);
     assert!(mount("remount,ro"));
-    let assert_rejected = |result: Result<(), DirectoryError>| match result {
-        Err(DirectoryError::Io { cause, .. }) => assert_eq!(cause.kind(), ErrorKind::ReadOnlyFilesystem),
+    match Directory::builder(&dir, "p").require_empty(false).open() {
+        Err(OpenError::Directory(DirectoryError::Io { operation: Operation::Lock, cause, .. })) => {
+            assert_eq!(cause.kind(), ErrorKind::ReadOnlyFilesystem);
+        }
         other => panic!("{other:?}"),
-    };
-    assert_rejected(save(&mut directory, 2, planned(2, 2).header(2)));
-    assert_rejected(directory.remove(1));
-    assert_eq!(steps(&mut reopen(&dir, "p")), [1]);
+    }
+    assert_eq!(steps(&mut read(&dir, "p")), [1]);
     assert!(mount("remount,rw"));
-    save(&mut directory, 2, planned(3, 2).header(2)).unwrap();
+    save(&mut reopen(&dir, "p"), 2, planned(3, 2).header(2)).unwrap();
     assert_eq!(steps(&mut reopen(&dir, "p")), [1, 3]);
 }

@@ -3,11 +3,11 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::rc::Rc;
-use training_monitor_std::directory::FileSystem;
-use training_monitor_std::test_support::disk::{Disk, DiskReader, DiskWriter};
+use training_monitor_std::directory::{FileSystem, LockError};
+use training_monitor_std::test_support::disk::{Disk, DiskLock, DiskReader, DiskWriter};
 
 #[derive(Default)]
 struct Recording {
@@ -89,9 +89,20 @@ impl Read for RecordedFile<DiskReader> {
     }
 }
 
+impl Seek for RecordedFile<DiskReader> {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        self.file.seek(position)
+    }
+}
+
 impl FileSystem for RecordingDisk {
     type Writer = RecordedFile<DiskWriter>;
     type Reader = RecordedFile<DiskReader>;
+    type Lock = DiskLock;
+
+    fn lock(&self, path: &Path, owner: &str) -> Result<DiskLock, LockError> {
+        self.disk.lock(path, owner)
+    }
 
     fn create(&self, path: &Path) -> io::Result<Self::Writer> {
         self.record(format!("create {}", name(path)))?;

@@ -44,8 +44,20 @@ pub fn save<S: Store<Error = DirectoryError>>(
     objects: usize,
     header: Header<'_>,
 ) -> Result<(), DirectoryError> {
-    let mut training = Training::new(objects, header.sequence);
+    save_generation(store, objects, header, header.sequence)
+}
+
+/// Saves the given generation with the same calls as a checkpoint handler.
+pub fn save_generation<S: Store<Error = DirectoryError>>(
+    store: &mut S,
+    objects: usize,
+    header: Header<'_>,
+    generation: u32,
+) -> Result<(), DirectoryError> {
+    let mut training = Training::new(objects, generation);
     let mut last = None;
+    let commit_header = header;
+    let header = Header { save_id: save_id(&mut training, header), ..header };
     for (index, name) in NAMES.iter().take(objects).enumerate() {
         let contents = Contents { header, single_object: Some(name), ..Contents::new(header.step) };
         let len = measure(&contents, &mut training).unwrap();
@@ -57,7 +69,16 @@ pub fn save<S: Store<Error = DirectoryError>>(
             Err(error) => panic!("{error}"),
         }
     }
-    store.commit(&header, &last.unwrap())
+    store.commit(&commit_header, &last.unwrap())
+}
+
+/// Returns the identity of a save: the checksum of a stream with all objects, or 0 if there is one object.
+pub fn save_id(training: &mut Training, header: Header<'_>) -> u32 {
+    if training.objects.len() < 2 {
+        return 0;
+    }
+    let contents = Contents { header, ..Contents::new(header.step) };
+    encode_with::<Crc32Fast, _, _>(&mut &mut [0; 4096][..], &contents, training).unwrap().crc
 }
 
 /// One planned save of a test run: the checkpoint to save, and the step to remove afterwards.
@@ -74,6 +95,13 @@ pub struct PlannedSave {
 impl PlannedSave {
     pub fn header(&self, sequence: u32) -> Header<'static> {
         let score_name = self.score.map(|_| "s");
-        Header { step: self.step, sequence, iteration: sequence * 10, score: self.score, score_name }
+        Header {
+            step: self.step,
+            sequence,
+            iteration: sequence * 10,
+            score: self.score,
+            score_name,
+            ..Header::default()
+        }
     }
 }

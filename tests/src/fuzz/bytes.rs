@@ -4,7 +4,7 @@
 use super::decode;
 use crate::models::number::{Counter, Number};
 use crate::models::score_text::score_text;
-use crate::models::stream::{Checkpoint, Item, crc32, read};
+use crate::models::stream::{Checkpoint, HandlerState, Item, crc32, read};
 use arbitrary::Arbitrary;
 use training_monitor::checkpoint::{self, DecodeError, Info, Inspect, MAX_ITEMS, Tensor};
 use training_monitor::run_record::RunRecord;
@@ -15,7 +15,8 @@ use training_monitor_std::directory::{FileName, ScoreText};
 #[derive(Default)]
 struct Content {
     score_name: Option<String>,
-    record: Option<RunRecord>,
+    /// The handler states of the run record: kind, tag and bytes.
+    record: Option<Vec<HandlerState>>,
     object_names: Vec<String>,
     items: Vec<Item>,
 }
@@ -24,8 +25,9 @@ impl Inspect for Content {
     fn score_name(&mut self, name: &str) {
         self.score_name = Some(name.into());
     }
-    fn run(&mut self, record: &RunRecord) {
-        self.record = Some(record.clone());
+    fn run(&mut self, record: &RunRecord<[u8]>) {
+        let states = record.handlers().map(|(kind, tag, state)| (kind.code(), tag, state.to_vec()));
+        self.record = Some(states.collect());
     }
     fn object_name(&mut self, name: &str) {
         self.object_names.push(name.into());
@@ -83,10 +85,16 @@ impl Model {
     }
 }
 
+/// The header fields of a sample that every stream has.
+fn sample_numbers() -> checkpoint::Header<'static> {
+    let series = checkpoint::Series { name: "s", rule: checkpoint::RankingRule::Best, model: 5 };
+    checkpoint::Header { step: 3, sequence: 2, iteration: 700, series, ..Default::default() }
+}
+
 /// Returns a valid checkpoint stream of the object type `Model`. The fuzz target modifies it to get invalid streams.
 pub fn sample() -> Vec<u8> {
     let header =
-        checkpoint::Header { step: 3, sequence: 2, iteration: 700, score: Some(-0.5), score_name: Some("acc") };
+        checkpoint::Header { score: Some(-0.5), score_name: Some("acc"), run: 3, save_id: 77, ..sample_numbers() };
     let record =
         training_monitor::Engine::<f32>::new(1).record::<(), _>(&mut ()).expect("an empty record is large enough");
     let contents = checkpoint::Contents { header, record: Some(&record), single_object: None, allow_non_finite: true };
@@ -108,16 +116,12 @@ fn assert_same_content(info: &Info, content: Content, expected: &Checkpoint) {
     assert_eq!((info.len as usize, info.crc), (expected.len, expected.crc));
     assert_eq!(content.items, expected.items);
     assert_eq!((info.has_run, content.record.is_some()), (expected.run.is_some(), expected.run.is_some()));
-    let len: usize = expected.run.iter().flatten().map(|(_, state)| 2 + state.len()).sum();
+    assert_eq!([info.run, info.series.model, info.save_id], expected.identity);
+    let len: usize = expected.run.iter().flatten().map(|(_, _, state)| 4 + state.len()).sum();
     // The library stores at most 128 bytes of handler states in a run record (the saved state of the engine and the
     // handlers). A record with more bytes is incomplete, so the test compares only shorter ones.
     if let (Some(record), Some(states), true) = (&content.record, &expected.run, len <= 128) {
-        assert!(
-            record
-                .handlers()
-                .map(|(kind, state)| (kind.code(), state))
-                .eq(states.iter().map(|(kind, state)| (*kind, &state[..])))
-        );
+        assert_eq!(record, states);
     }
 }
 
@@ -128,7 +132,7 @@ pub fn checkpoint_bytes(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
     let mut bytes = match kind % 4 {
         0 => rest.to_vec(),
-        1 => [b"TMCK\x01", rest].concat(),
+        1 => [b"TMCK\x02", rest].concat(),
         _ => {
             let mut bytes = sample();
             bytes.truncate(bytes.len() - 4);

@@ -17,7 +17,7 @@ use training_monitor::handlers::model_checkpoint::SaveDecision;
 use training_monitor::store::{CheckpointMeta, Store};
 use training_monitor::{ModelCheckpoint, Objects, event::Never};
 use training_monitor_std::Directory;
-use training_monitor_std::directory::FileSystem;
+use training_monitor_std::directory::{FileSystem, LockError};
 
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -44,7 +44,11 @@ fn file_name(path: &Path) -> String {
 impl FileSystem for Memory {
     type Writer = File;
     type Reader = Cursor<Vec<u8>>;
+    type Lock = ();
 
+    fn lock(&self, _: &Path, _: &str) -> Result<(), LockError> {
+        Ok(())
+    }
     fn create(&self, path: &Path) -> io::Result<File> {
         self.0.borrow_mut().insert(file_name(path), Vec::new());
         Ok(File(self.clone(), file_name(path)))
@@ -151,6 +155,7 @@ fn content(content: &Content<'_>, prefix: &str) -> (Option<String>, Vec<u8>) {
         iteration: u32::from(iteration % 4),
         score: score.map(f32::from),
         score_name,
+        ..Header::default()
     };
     let contents = Contents { header, record: None, single_object: Some(object), allow_non_finite: false };
     let mut bytes = Vec::new();

@@ -6,6 +6,7 @@ use crate::models::engine::{Data, Engine as Model, RunResult};
 use crate::models::number::Counter;
 use crate::script::{Action, Entry, Log, Recorder, Request, Script, ScriptHandler};
 use arbitrary::Arbitrary;
+use training_monitor::checkpoint::{self, Contents, Header, Named};
 use training_monitor::engine::IterBatches;
 use training_monitor::run_record::RunRecord;
 use training_monitor::{Engine, Event, Handler, RunError, State, UserEvent};
@@ -98,12 +99,22 @@ impl Handler<Log, u32> for RecordTaker {
         }
         self.events_left = self.events_left.and_then(|left| left.checked_sub(1));
     }
-    fn perform(&mut self, log: &mut Log, _: &mut State<u32>, record: &RunRecord) -> bool {
+    fn perform(&mut self, log: &mut Log, _: &mut State<u32>, record: &RunRecord<[u8]>) -> bool {
         if core::mem::take(&mut self.is_pending) {
-            self.record = Some((log.len(), record.clone()));
+            self.record = Some((log.len(), copy(record)));
         }
         false
     }
+}
+
+/// Copies a record with a stream: a handler receives a record of unknown capacity.
+fn copy(record: &RunRecord<[u8]>) -> RunRecord {
+    let header = Header { run: record.engine.run, ..Header::default() };
+    let contents = Contents { header, record: Some(record), single_object: None, allow_non_finite: false };
+    let (mut bytes, mut copy) = (Vec::new(), RunRecord::new());
+    checkpoint::encode(&mut bytes, &contents, &mut Named::new("m", 0.0_f32)).expect("writing to a Vec does not fail");
+    checkpoint::load(&bytes, &mut Named::new("m", 0.0_f32), Some(&mut copy)).expect("a saved stream can be loaded");
+    copy
 }
 
 #[derive(Debug)]
@@ -256,7 +267,7 @@ pub fn hostile_record(data: &[u8]) {
             Ok(true) => (),
             // The forged record can contain any reason for the end of the run, so the engine may report that the run
             // has ended or that a save failed.
-            Ok(false) | Err(RunError::SaveFailed) => {
+            Ok(false) | Err(RunError::SaveFailed(_)) => {
                 assert!(engine.outcome().is_some(), "{input:?}");
                 break;
             }

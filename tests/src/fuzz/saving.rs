@@ -193,7 +193,7 @@ fn run_operations<F: GetScore<f32, ()> + Clone>(input: &Input, policy: ModelChec
             match engine.begin_iteration(&mut objects, &mut handler) {
                 Ok(true) => (),
                 // A resumed run can repeat a save. If the repeated save fails, the run ends.
-                Ok(false) | Err(RunError::SaveFailed) => continue,
+                Ok(false) | Err(RunError::SaveFailed(_)) => continue,
                 Err(error) => panic!("{error:?} in {input:?}"),
             }
             number += 1;

@@ -9,8 +9,9 @@ use crate::models::stream::{crc32, read};
 use arbitrary::Arbitrary;
 use embedded_io::{Read, Write};
 use training_monitor::checkpoint::{self, Contents, Encoded, Header, Named};
-use training_monitor::store::flash::Slots;
-use training_monitor::store::{CheckpointMeta, Store, StreamSpec};
+use training_monitor::store::flash::layout::hides_unsealed;
+use training_monitor::store::flash::{RegionError, Slots};
+use training_monitor::store::{CheckpointMeta, SeriesId, Store, StreamSpec};
 
 /// The size of a slot in bytes: one erase block.
 const SLOT: usize = 256;
@@ -20,8 +21,7 @@ const START: usize = SLOT;
 
 /// Returns the stream of a checkpoint with the metadata `meta`.
 fn encode(meta: &CheckpointMeta, weights: &mut [f32]) -> (Vec<u8>, Encoded) {
-    let CheckpointMeta { step, sequence, iteration, score } = *meta;
-    let header = Header { step, sequence, iteration, score, score_name: None };
+    let header = header(meta);
     let contents = Contents { header, record: None, single_object: None, allow_non_finite: true };
     let mut bytes = Vec::new();
     let encoded = checkpoint::encode(&mut bytes, &contents, &mut Named::new("m", weights));
@@ -60,6 +60,17 @@ fn words(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
+/// Returns the metadata of a checkpoint without an engine, in the series without a name.
+fn meta(step: u32, sequence: u32, iteration: u32, score: Option<f32>) -> CheckpointMeta {
+    CheckpointMeta::from(&Header { step, sequence, iteration, score, ..Header::default() })
+}
+
+/// Returns the header of a checkpoint.
+fn header(meta: &CheckpointMeta) -> Header<'static> {
+    let CheckpointMeta { step, sequence, run, iteration, score, series: _ } = *meta;
+    Header { step, sequence, run, iteration, score, ..Header::default() }
+}
+
 /// Returns the bytes of a slot, according to the documented layout.
 fn slot_bytes(input: &SlotInput, index: usize, erased: u8) -> Vec<u8> {
     let mut bytes = vec![erased; SLOT];
@@ -71,22 +82,25 @@ fn slot_bytes(input: &SlotInput, index: usize, erased: u8) -> Vec<u8> {
         }
         SlotInput::CommitRecord { fields, score, erases, stream, len, has_seal, is_moved } => {
             let [sequence, step, iteration] = fields.map(|field| field.0);
-            let meta = CheckpointMeta { step, sequence, iteration, score: Some(score.0) };
+            let meta = meta(step, sequence, iteration, Some(score.0));
             let (body, encoded) = encode(&meta, &mut vec![0.5; usize::from(stream % 40)]);
             let body = &body[..body.len().min(SLOT - 96)];
             bytes[96..][..body.len()].copy_from_slice(body);
             let len = len.map_or(encoded.len, |len| len.0);
-            let magic = u32::from_le_bytes(*b"TMSR");
+            let magic = u32::from_le_bytes(*b"TMS\x02");
             let [slot_erases, all_erases] = erases.map(|erases| erases.0);
             let bits = score.0.to_bits();
-            let fields = [magic, 1, sequence, len, encoded.crc, step, iteration, bits, slot_erases, all_erases];
+            let layout = ((index + usize::from(*is_moved)) << 24 | SLOT) as u32;
+            let SeriesId { rule, model } = meta.series;
+            let fields = [
+                magic, layout, sequence, meta.run, rule, model, len, step, iteration, bits, slot_erases, all_erases, 0,
+            ];
             let mut record = words(&fields);
-            let offset = (index + usize::from(*is_moved)) * SLOT;
-            let crc = crc32(&[&record[..], &words(&[offset as u32, SLOT as u32])].concat());
+            let crc = crc32(&record);
             record.extend(crc.to_le_bytes());
             bytes[..record.len()].copy_from_slice(&record);
             if *has_seal {
-                bytes[64..72].copy_from_slice(&[&b"TMSK"[..], &words(&[!crc])].concat());
+                bytes[64..68].copy_from_slice(&words(&[!crc]));
             }
         }
     }
@@ -96,24 +110,21 @@ fn slot_bytes(input: &SlotInput, index: usize, erased: u8) -> Vec<u8> {
 /// Reads a slot according to the documented layout. Returns its checkpoint and whether it has a seal.
 fn read_slot(bytes: &[u8], index: usize) -> Option<(CheckpointMeta, bool)> {
     let word = |offset: usize| u32::from_le_bytes(bytes[offset..offset + 4].try_into().expect("four bytes"));
-    let location = words(&[(index * SLOT) as u32, SLOT as u32]);
-    let crc = crc32(&[&bytes[..40], &location].concat());
-    if word(0) != u32::from_le_bytes(*b"TMSR") || word(4) != 1 || word(40) != crc {
+    let crc = crc32(&bytes[..52]);
+    if word(0) != u32::from_le_bytes(*b"TMS\x02") || word(4) != (index << 24 | SLOT) as u32 || word(52) != crc {
         return None;
     }
-    let stream = bytes.get(96..96 + usize::try_from(word(12)).ok().filter(|len| *len <= SLOT)?)?;
+    let stream = bytes.get(96..96 + usize::try_from(word(24)).ok().filter(|len| *len <= SLOT)?)?;
     let body = stream.len().checked_sub(4)?;
-    let (stored_crc, actual_crc) = (word(16), crc32(&stream[..body]));
-    if actual_crc != stored_crc || stream[body..] != stored_crc.to_le_bytes() {
+    if stream[body..] != crc32(&stream[..body]).to_le_bytes() {
         return None;
     }
-    let score = Some(f32::from_bits(word(28))).filter(|score| !score.is_nan());
-    let meta = CheckpointMeta { step: word(20), sequence: word(8), iteration: word(24), score };
-    // The seal is the second mark of a committed checkpoint. Eight equal bytes are erased flash. All other bytes are a
-    // complete or partial seal, and a partial seal is accepted too.
-    let seal = &bytes[64..72];
-    let is_complete = &seal[..4] == b"TMSK" && word(68) == !crc;
-    Some((meta, is_complete || seal.iter().any(|byte| *byte != seal[0])))
+    let score = Some(f32::from_bits(word(36))).filter(|score| !score.is_nan());
+    let series = SeriesId { rule: word(16), model: word(20) };
+    let [sequence, run, step, iteration] = [word(8), word(12), word(28), word(32)];
+    let meta = CheckpointMeta { sequence, step, run, iteration, score, series };
+    // The seal is the second mark of a committed checkpoint.
+    Some((meta, word(64) == !crc))
 }
 
 /// Returns all checkpoints that the store lists.
@@ -126,9 +137,9 @@ fn listed<S: Store>(store: &mut S) -> Vec<CheckpointMeta> {
 }
 
 /// Reads the stream of a checkpoint.
-fn load<S: Store>(store: &mut S, step: u32) -> Option<Vec<u8>> {
+fn load<S: Store>(store: &mut S, sequence: u32) -> Option<Vec<u8>> {
     let mut bytes = [0; SLOT];
-    let mut reader = store.open(step, 0).ok()?;
+    let mut reader = store.open(sequence, 0).ok()?;
     let mut len = 0;
     loop {
         match reader.read(&mut bytes[len..]).ok()? {
@@ -160,17 +171,17 @@ pub fn flash_image(data: &[u8]) {
     assert!(all.windows(2).all(|pair| pair[0].sequence <= pair[1].sequence), "{input:?}");
     for meta in &all {
         assert!(readable.iter().any(|(other, _)| other == meta), "{meta:?} is not on the flash: {input:?}");
-        let bytes = load(&mut store, meta.step).expect("a listed checkpoint can be read");
+        let bytes = load(&mut store, meta.sequence).expect("a listed checkpoint can be read");
         assert_eq!(crc32(&bytes[..bytes.len() - 4]).to_le_bytes(), bytes[bytes.len() - 4..], "{input:?}");
     }
     // Every valid checkpoint on the flash must be listed, unless another checkpoint replaces it.
     for (slot, (meta, is_sealed)) in readable.iter().enumerate() {
         let is_replaced = readable.iter().enumerate().any(|(other_slot, (other, other_is_sealed))| {
             let is_later = (other.sequence, other_slot) > (meta.sequence, slot);
-            (*other_is_sealed || !is_sealed) && other.step == meta.step && is_later
+            (*other_is_sealed || !is_sealed) && other.step == meta.step && other.series == meta.series && is_later
         });
         // A sealed checkpoint with the same sequence or step takes precedence over an unsealed one.
-        let has_same_number = |other: &CheckpointMeta| other.sequence == meta.sequence || other.step == meta.step;
+        let has_same_number = |other: &CheckpointMeta| hides_unsealed(other, meta);
         let is_superseded =
             !is_sealed && readable.iter().any(|(other, is_sealed)| *is_sealed && has_same_number(other));
         assert!(is_replaced || is_superseded || all.contains(meta), "{meta:?} is lost: {input:?}");
@@ -179,12 +190,12 @@ pub fn flash_image(data: &[u8]) {
     if let (Some(weights), Some(sequence)) = (input.save, newest.checked_add(1)) {
         let step = (1..).find(|step| all.iter().all(|meta| meta.step != *step)).expect("at most three steps are used");
         if all.len() == SLOTS {
-            store.remove(all[0].step).expect("removal does not access the flash");
+            store.remove(all[0].sequence).expect("removal does not access the flash");
         }
-        let meta = CheckpointMeta { step, sequence, iteration: 1, score: None };
+        let meta = meta(step, sequence, 1, None);
         let mut weights = vec![1.5; usize::from(weights % 16)];
         save(&mut store, &meta, &mut weights, 16).expect("the next save succeeds");
-        assert_eq!(load(&mut store, step), Some(encode(&meta, &mut weights).0), "{input:?}");
+        assert_eq!(load(&mut store, sequence), Some(encode(&meta, &mut weights).0), "{input:?}");
         let mut store = Slots::<_, SLOTS>::open(&mut flash, region).expect("a valid region");
         assert_eq!(listed(&mut store).last(), Some(&meta), "{input:?}");
     } else {
@@ -201,8 +212,7 @@ fn save<S: Store>(
     write_size: usize,
 ) -> Result<(), S::Error> {
     let (bytes, encoded) = encode(meta, weights);
-    let CheckpointMeta { step, sequence, iteration, score } = *meta;
-    let header = Header { step, sequence, iteration, score, score_name: None };
+    let header = header(meta);
     let mut writer =
         store.create(&StreamSpec { header, object: None, stream_index: 0, stream_count: 1, len: encoded.len })?;
     for mut rest in bytes.chunks(write_size) {
@@ -297,14 +307,14 @@ fn run_sequence<const WRITE: usize>(input: &SequenceInput) {
     let all = listed(&mut store);
     if all.len() == SLOTS {
         let oldest = all.iter().find(|meta| !saves.acknowledged.iter().any(|index| saves.started[*index].0 == **meta));
-        let oldest = oldest.unwrap_or(&all[0]).step;
+        let oldest = oldest.unwrap_or(&all[0]).sequence;
         store.remove(oldest).expect("removal does not access the flash");
     }
     let sequence = all.last().map_or(0, |newest| newest.sequence) + 1;
-    let last = CheckpointMeta { step: step + 1, sequence, iteration: 9, score: None };
+    let last = meta(step + 1, sequence, 9, None);
     save(&mut store, &last, &mut [0.25; 4], 64)
         .unwrap_or_else(|error| panic!("the next save fails: {error:?} after {input:?}"));
-    assert!(load(&mut store, last.step).is_some(), "{input:?}");
+    assert!(load(&mut store, last.sequence).is_some(), "{input:?}");
 }
 
 /// Performs one operation on the store. Returns false if the session ends. A session ends by a power failure or by a
@@ -329,8 +339,8 @@ fn apply<const WRITE: usize>(
         Operation::Reopen => return false,
         Operation::Remove(index) => {
             if let Some(meta) = all.get(usize::from(*index) % all.len().max(1)) {
-                store.remove(meta.step).expect("removal does not access the flash");
-                saves.acknowledged.retain(|index| saves.started[*index].0.step != meta.step);
+                store.remove(meta.sequence).expect("removal does not access the flash");
+                saves.acknowledged.retain(|index| saves.started[*index].0.sequence != meta.sequence);
             }
         }
         Operation::EraseAhead(len, failure) => {
@@ -346,7 +356,7 @@ fn apply<const WRITE: usize>(
             *sequence += 1;
             let saved_step = replaced.map_or(*step, |replaced| replaced.step);
             let score = score.map(f32::from);
-            let meta = CheckpointMeta { step: saved_step, sequence: *sequence, iteration: *step, score };
+            let meta = meta(saved_step, *sequence, *step, score);
             let mut weights: Vec<f32> =
                 (0..weights % 24).map(|index| f32::from(index) + *step as f32 * 100.0).collect();
             saves.started.push((meta, encode(&meta, &mut weights).0));
@@ -378,7 +388,7 @@ fn check<S: Store>(store: &mut S, saves: &Saves, input: &SequenceInput) {
     for meta in &all {
         let started = saves.started.iter().rev().find(|(started, _)| started == meta);
         let (_, bytes) = started.unwrap_or_else(|| panic!("{meta:?} was never saved: {input:?}"));
-        let loaded = load(store, meta.step);
+        let loaded = load(store, meta.sequence);
         let is_acknowledged = saves.acknowledged.iter().any(|index| saves.started[*index].0 == *meta);
         let is_identical = loaded.as_ref() == Some(bytes) && read(bytes).is_some();
         let is_valid = loaded.as_deref().is_some_and(|loaded| read(loaded).is_some());

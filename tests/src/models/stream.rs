@@ -12,8 +12,12 @@ pub struct Checkpoint {
     pub score_name: Option<String>,
     /// The names of all objects, if each object has a stream of its own.
     pub object_names: Vec<String>,
-    /// Kind and state of each handler in the run record, if the stream has one.
-    pub run: Option<Vec<(u8, Vec<u8>)>>,
+    /// The number of the run, the signature of the model, and the identity of the save.
+    pub identity: [u32; 3],
+    /// The name and the ranking rule of the series.
+    pub series: (String, u8),
+    /// Kind, tag and state of each handler in the run record, if the stream has one.
+    pub run: Option<Vec<HandlerState>>,
     /// The tensors and values.
     pub items: Vec<Item>,
     /// The length of the stream in bytes.
@@ -21,6 +25,9 @@ pub struct Checkpoint {
     /// The checksum of the stream.
     pub crc: u32,
 }
+
+/// The kind, the tag and the state of a handler.
+pub type HandlerState = (u8, u16, Vec<u8>);
 
 /// A tensor or a value.
 #[derive(Clone, PartialEq, Debug)]
@@ -86,14 +93,26 @@ impl<'a> Cursor<'a> {
         self.take(len as usize)
     }
     fn text(&mut self) -> Option<String> {
-        let bytes = self.bytes()?;
-        (bytes.len() <= 32).then(|| String::from_utf8(bytes.to_vec()).ok()).flatten()
+        let text = String::from_utf8(self.bytes()?.to_vec()).ok()?;
+        let is_valid = |character: char| !character.is_control() && !matches!(character, '/' | '\\');
+        (text.len() <= 32 && text.chars().all(is_valid)).then_some(text)
+    }
+    fn name(&mut self) -> Option<String> {
+        self.text().filter(|name| !name.is_empty())
+    }
+    /// The identifier and the data of an extension.
+    fn extension(&mut self) -> Option<(u32, &'a [u8])> {
+        let id = self.word()?;
+        let is_required = self.flag()?;
+        let data = self.bytes()?;
+        // Version 2 has no required field.
+        (!is_required || id <= 3).then_some((id, data))
     }
     fn float(&mut self) -> Option<u32> {
         self.take(4).map(|bytes| u32::from_le_bytes(bytes.try_into().expect("four")))
     }
 
-    fn run(&mut self) -> Option<Vec<(u8, Vec<u8>)>> {
+    fn run(&mut self) -> Option<Vec<HandlerState>> {
         let _phase = self.word().filter(|phase| *phase <= 10)?;
         for _counter in 0..5 {
             self.word()?;
@@ -105,22 +124,23 @@ impl<'a> Cursor<'a> {
             _ => None,
         })?;
         self.flag()?;
-        let count = self.byte().filter(|count| *count < 128)?;
+        let count = self.byte().filter(|count| *count <= 32)?;
         let mut states = Vec::new();
         for _ in 0..count {
             let kind = self.byte()?;
+            let tag = u16::from_le_bytes([self.byte()?, self.byte()?]);
             let len = self.byte().filter(|len| *len < 128)?;
-            states.push((kind, self.take(usize::from(len))?.to_vec()));
+            states.push((kind, tag, self.take(usize::from(len))?.to_vec()));
         }
         Some(states)
     }
 
     fn tensor(&mut self, object: &str) -> Option<Item> {
-        let name = self.text()?;
+        let name = self.name()?;
         let shape = self.list(Cursor::word)?;
         let elements = shape.iter().try_fold(1u32, |product, side| product.checked_mul(*side))?;
         let pad = self.byte().filter(|len| *len <= 3)?;
-        self.take(usize::from(pad))?;
+        self.take(usize::from(pad))?.iter().all(|byte| *byte == 0).then_some(())?;
         let data = self.bytes()?;
         let start = self.position - data.len();
         let is_valid =
@@ -132,24 +152,58 @@ impl<'a> Cursor<'a> {
 /// Reads the stream at the beginning of `bytes`. Returns `None` if there is no complete valid stream.
 pub fn read(bytes: &[u8]) -> Option<Checkpoint> {
     let mut cursor = Cursor { stream: bytes, position: 0 };
-    if cursor.take(5)? != b"TMCK\x01" {
+    if cursor.take(5)? != b"TMCK\x02" {
         return None;
     }
     let numbers = [cursor.word()?, cursor.word()?, cursor.word()?];
     let score = cursor.option(Cursor::float)?;
-    let score_name = cursor.option(Cursor::text)?;
-    let object_names = cursor.list(Cursor::text)?;
+    let score_name = cursor.option(Cursor::name)?;
+    let object_names = cursor.list(Cursor::name)?;
+    let (mut identity, mut series, mut last) = ([0; 3], (String::new(), 0), 0);
+    for (id, data) in cursor.list(Cursor::extension)? {
+        let mut data = Cursor { stream: data, position: 0 };
+        match id {
+            1 => identity[0] = data.word()?,
+            2 => {
+                series = (data.text()?, data.byte().filter(|rule| *rule < 2)?);
+                identity[1] = data.word()?;
+            }
+            3 => identity[2] = data.word()?,
+            _ => data.position = data.stream.len(),
+        }
+        if id <= last || data.position != data.stream.len() {
+            return None;
+        }
+        last = id;
+    }
+    if score.is_some_and(|score| f32::from_bits(score).is_nan()) {
+        return None;
+    }
     let run = cursor.option(Cursor::run)?;
     let mut items = Vec::new();
     for _ in 0..cursor.word()? {
-        let object = cursor.text()?;
+        let object = cursor.name()?;
         match cursor.byte()? {
             0 => items.extend(cursor.list(|cursor| cursor.tensor(&object))?),
             1 => items.push(Item { data: cursor.bytes()?.to_vec(), tensor: None, object }),
             _ => return None,
         }
     }
+    if items.len() > 256 {
+        return None;
+    }
     let crc = crc32(&bytes[..cursor.position]);
     let is_intact = cursor.float()? == crc;
-    is_intact.then_some(Checkpoint { numbers, score, score_name, object_names, run, items, len: cursor.position, crc })
+    is_intact.then_some(Checkpoint {
+        numbers,
+        score,
+        score_name,
+        object_names,
+        identity,
+        series,
+        run,
+        items,
+        len: cursor.position,
+        crc,
+    })
 }

@@ -25,6 +25,7 @@ mod case;
 mod device;
 mod explore;
 mod model;
+mod payload;
 mod simulation;
 mod store_variant;
 

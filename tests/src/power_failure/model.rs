@@ -1,8 +1,9 @@
 //! The expected state of the store: which saves were started, which were acknowledged, and which checkpoints rank. The
 //! model is written as plainly as possible.
 
+use super::payload::Payload;
 use std::rc::Rc;
-use training_monitor::checkpoint::{self, Checksum, Contents, Header, Named};
+use training_monitor::checkpoint::{self, Checksum, Contents, Header, RankingRule, Series, model_signature};
 use training_monitor::store::CheckpointMeta;
 
 /// The value that ranks checkpoints.
@@ -103,11 +104,13 @@ impl Model {
         sequence: u32,
         score: Option<f32>,
         len: usize,
-    ) -> (CheckpointMeta, Vec<f32>) {
+    ) -> (CheckpointMeta, Payload) {
         self.step += 1;
-        let meta = CheckpointMeta { step: self.step, sequence, iteration: 10 * self.step, score };
-        let mut weights: Vec<f32> = (0..len).map(|index| (self.step * 1000) as f32 + index as f32 * 0.37).collect();
-        let bytes = encode::<C>(&meta, &mut weights).into();
+        let weights = (0..len).map(|index| (self.step * 1000) as f32 + index as f32 * 0.37);
+        let mut weights = Payload(weights.collect());
+        let header = header(self.step, sequence, 10 * self.step, score);
+        let meta = CheckpointMeta::from(&header);
+        let bytes = encode::<C>(header, &mut weights).into();
         self.attempts.push(Attempt { meta, bytes, is_acknowledged: false });
         (meta, weights)
     }
@@ -126,13 +129,18 @@ impl Model {
     }
 }
 
-/// Returns the stream (the encoded bytes) that the store must contain for the checkpoint with the metadata `meta`.
-pub fn encode<C: Checksum>(meta: &CheckpointMeta, weights: &mut [f32]) -> Vec<u8> {
-    let CheckpointMeta { step, sequence, iteration, score } = *meta;
-    let header = Header { step, sequence, iteration, score, score_name: None };
+/// Returns the header of a checkpoint. All checkpoints of a test case belong to the same series.
+pub fn header(step: u32, sequence: u32, iteration: u32, score: Option<f32>) -> Header<'static> {
+    let rule = if score.is_some() { RankingRule::Best } else { RankingRule::Latest };
+    let series = Series { name: "", rule, model: model_signature(&mut Payload(Vec::new())) };
+    Header { step, sequence, iteration, score, series, ..Header::default() }
+}
+
+/// Returns the stream (the encoded bytes) that the store must contain for a checkpoint with this header.
+pub fn encode<C: Checksum>(header: Header<'_>, weights: &mut Payload) -> Vec<u8> {
     let contents = Contents { header, record: None, single_object: None, allow_non_finite: false };
     let mut bytes = Vec::new();
-    let encoded = checkpoint::encode_with::<C, _, _>(&mut bytes, &contents, &mut Named::new("m", weights));
+    let encoded = checkpoint::encode_with::<C, _, _>(&mut bytes, &contents, weights);
     encoded.expect("writing to a Vec does not fail");
     bytes
 }

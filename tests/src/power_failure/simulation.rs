@@ -3,13 +3,13 @@
 
 use super::case::{PowerFailure, Save, Start, Workload};
 use super::device::{Device, GEOMETRIES, open};
-use super::model::{Model, Order, Table};
+use super::model::{Model, Order, Table, header};
 use super::store_variant::StoreVariant;
 use crate::flash::Chip;
 use crate::random::Random;
 use crate::store_access::{list_checkpoints, read_stream};
 use core::marker::PhantomData;
-use training_monitor::checkpoint::{Checksum, Named};
+use training_monitor::checkpoint::Checksum;
 use training_monitor::event::IterationCompleted;
 use training_monitor::handlers::model_checkpoint::ranking::RankedCheckpoint;
 use training_monitor::handlers::model_checkpoint::{CheckpointHandler, SaveDecision};
@@ -109,7 +109,7 @@ impl<V: StoreVariant> Simulation<V> {
             match *action {
                 Action::Save(Save { long, score }) => {
                     let score = (model.acknowledged.order == Order::Score).then_some(f32::from(score));
-                    let next = CheckpointMeta { step: model.step + 1, sequence: 0, iteration: 0, score };
+                    let next = CheckpointMeta::from(&header(model.step + 1, 0, 0, score));
                     if !rank(model, &ranked(handler.policy().kept())).accepts(&next) {
                         continue;
                     }
@@ -117,9 +117,8 @@ impl<V: StoreVariant> Simulation<V> {
                     let len = weight_count(erase, long);
                     let (meta, mut weights) = model.start_save::<V::Sum>(sequence, score, len);
                     let decision = SaveDecision { step: meta.step, score };
-                    let mut objects = Named::new("m", &mut weights[..]);
                     handler
-                        .save(decision, meta.iteration, None, &mut objects)
+                        .save(decision, meta.iteration, None, &mut weights)
                         .map_err(|error| format!("save: {error}"))?;
                     model.acknowledge_save();
                 }
@@ -284,6 +283,6 @@ fn with_acknowledged(model: &Model, checkpoints: &[CheckpointMeta]) -> Table {
 /// because a ranking does not contain them.
 fn ranked(kept: &[RankedCheckpoint]) -> Vec<CheckpointMeta> {
     let meta =
-        |entry: &RankedCheckpoint| CheckpointMeta { step: entry.step, sequence: 0, iteration: 0, score: entry.score() };
+        |entry: &RankedCheckpoint| CheckpointMeta::from(&header(entry.step, 0, 0, entry.score()));
     kept.iter().map(meta).collect()
 }

@@ -61,15 +61,15 @@ where
     }
 
     fn check_start(&mut self, model: &mut T, start: &mut StartCheck) {
-        start.check_record();
         let listed = newest_where(&mut self.store, &mut |meta| {
             start.add_run(meta.run);
             false
         });
-        let checked = listed.map_err(EncodeError::Io).and_then(|_| self.check_save(start.max_record_len(), model));
-        if let Err(error) = checked {
-            start.fail(error.map_io(|error| Some(error.kind())));
-            self.last_error = Some(error);
+        let checked = start.check_record().map_err(EncodeError::RunRecordFull);
+        let checked = checked.and_then(|()| listed.map(|_| ()).map_err(EncodeError::Io));
+        self.last_error = checked.and_then(|()| self.check_save(start.max_record_len(), model)).err();
+        if self.last_error.is_some() {
+            start.refuse();
         }
     }
 

@@ -89,8 +89,8 @@ impl HandlerState {
     }
 
     /// Returns the states of all handlers in a run record. The states have the same order as in the record.
-    pub fn all(record: &RunRecord) -> Vec<HandlerState> {
-        record.handlers().map(|(kind, bytes)| HandlerState::decode(kind, bytes)).collect()
+    pub fn all(record: &RunRecord<[u8]>) -> Vec<HandlerState> {
+        record.handlers().map(|(kind, _, bytes)| HandlerState::decode(kind, bytes)).collect()
     }
 
     /// Returns the name of the handler, and its state as text.
@@ -123,15 +123,15 @@ impl HandlerState {
 }
 
 /// Returns the position of the engine as text.
-pub fn describe_engine(record: &RunRecord) -> String {
+pub fn describe_engine(record: &RunRecord<[u8]>) -> String {
     let engine = &record.engine;
     let length = match engine.epoch_length {
         0 => "?".to_owned(),
         length => length.to_string(),
     };
     let mut text = format!(
-        "epoch {}, iteration {} ({} of {length} in the epoch), phase {:?}",
-        engine.epoch, engine.iteration, engine.offset, engine.phase
+        "{}, epoch {}, iteration {} ({} of {length} in the epoch), phase {:?}",
+        engine.run, engine.epoch, engine.iteration, engine.offset, engine.phase
     );
     if let Some(stop) = engine.stop {
         text += &format!(", stopped: {stop:?}");

@@ -5,12 +5,14 @@
 //! functions `inspect_with` and `encode_with` of the package `training-monitor` read and write the bytes, so this
 //! module does not depend on the format.
 
-use serde::de::{Deserialize, Deserializer, Error};
+use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeTuple, Serializer};
+use std::cell::Cell;
 use std::convert::Infallible;
+use std::fmt;
 use training_monitor::checkpoint::{
-    Contents, DecodeError, EncodeError, Header, Info, Inspect, ObjectVisitor, Objects, StateDict, TensorVisitor,
-    encode_with, inspect_with, measure,
+    Contents, DecodeError, EncodeError, Header, Info, Inspect, Loader, ObjectVisitor, Objects, RankingRule, Series,
+    StateDict, TensorVisitor, encode_with, inspect_with, measure,
 };
 use training_monitor::run_record::RunRecord;
 use training_monitor_std::Crc32Fast;
@@ -26,6 +28,10 @@ pub struct Stream {
     pub objects: Vec<Object>,
 }
 
+/// A run record with room for every record that a checkpoint can contain: 127 handler states of 127 bytes, each with
+/// four more bytes.
+pub type LargeRecord = RunRecord<[u8; 127 * 131]>;
+
 /// The fields at the start of a stream, before its objects.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct StreamHeader {
@@ -34,9 +40,18 @@ pub struct StreamHeader {
     pub iteration: u32,
     pub score: Option<f32>,
     pub score_name: Option<String>,
+    /// The number of the run that saved the checkpoint; 0 if no engine was used.
+    pub run: u32,
+    /// The name of the series; empty by default.
+    pub series_name: String,
+    pub rule: RankingRule,
+    /// The signature of the model; 0 if it is unknown.
+    pub model: u32,
+    /// The identity of the save; 0 if the checkpoint has one stream.
+    pub save_id: u32,
     /// The state of the engine and of the handlers. `None` if the checkpoint contains no such state, so that a run
     /// cannot resume from it.
-    pub record: Option<RunRecord>,
+    pub record: Option<Box<LargeRecord>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +84,22 @@ impl StreamHeader {
             iteration: self.iteration,
             score: self.score,
             score_name: self.score_name.as_deref(),
+            run: self.run,
+            series: Series { name: &self.series_name, rule: self.rule, model: self.model },
+            save_id: self.save_id,
+        }
+    }
+
+    /// Returns the run record in the form that the encoder needs.
+    pub fn record(&self) -> Option<&RunRecord<[u8]>> {
+        self.record.as_deref().map(|record| record as &RunRecord<[u8]>)
+    }
+
+    /// Returns the name of the ranking rule in tables and in JSON.
+    pub const fn rule_label(&self) -> &'static str {
+        match self.rule {
+            RankingRule::Latest => "latest",
+            RankingRule::Best => "best",
         }
     }
 }
@@ -77,8 +108,17 @@ impl Stream {
     /// Reads one stream at the start of `bytes`. Also returns the bytes after the stream.
     pub fn read(mut bytes: &[u8]) -> Result<(Stream, &[u8]), DecodeError<Infallible>> {
         let mut collector = StreamCollector::default();
+        let mut start = bytes;
         let info = inspect_with::<Crc32Fast, _, _>(&mut bytes, &mut [0; 8192], &mut collector)?;
-        Ok((collector.finish(info), bytes))
+        let mut stream = collector.finish(info);
+        if info.has_run {
+            // `Inspect` only lends the record. A second pass reads it into a record that the stream owns.
+            let mut record = Box::new(LargeRecord::with_capacity());
+            let (mut objects, mut scratch) = (NoObjects, [0; 8192]);
+            Loader::new(&mut objects, &mut scratch).verify::<Crc32Fast, _>(&mut start, Some(&mut *record))?;
+            stream.header.record = Some(record);
+        }
+        Ok((stream, bytes))
     }
 
     /// Reads a stream. Returns an error if other bytes follow the stream.
@@ -96,7 +136,7 @@ impl Stream {
             self.objects.first().filter(|_| !self.object_names.is_empty()).map(|object| object.name.as_str());
         let contents = Contents {
             header: self.header.as_core(),
-            record: self.header.record.as_ref(),
+            record: self.header.record(),
             single_object,
             allow_non_finite: true,
         };
@@ -149,6 +189,7 @@ impl Stream {
         let mut merged = first.clone();
         if !rest.is_empty() {
             merged.object_names.clear();
+            merged.header.save_id = 0;
             merged.objects.extend(rest.iter().flat_map(|stream| stream.objects.iter().cloned()));
         }
         Some(merged)
@@ -176,7 +217,8 @@ impl training_monitor::embedded_io::Write for VecWriter {
 #[derive(Default)]
 struct StreamCollector {
     score_name: Option<String>,
-    record: Option<RunRecord>,
+    series_name: String,
+    rule: RankingRule,
     object_names: Vec<String>,
     objects: Vec<Object>,
     /// The bytes of the last tensor or value that were received so far.
@@ -208,7 +250,12 @@ impl StreamCollector {
             iteration: info.iteration,
             score: info.score,
             score_name: self.score_name,
-            record: self.record,
+            run: info.run,
+            series_name: self.series_name,
+            rule: self.rule,
+            model: info.series.model,
+            save_id: info.save_id,
+            record: None,
         };
         Stream { header, object_names: self.object_names, objects: self.objects }
     }
@@ -219,8 +266,8 @@ impl Inspect for StreamCollector {
         self.score_name = Some(name.to_owned());
     }
 
-    fn run(&mut self, record: &RunRecord) {
-        self.record = Some(record.clone());
+    fn series(&mut self, name: &str, rule: RankingRule) {
+        (self.series_name, self.rule) = (name.to_owned(), rule);
     }
 
     fn object_name(&mut self, name: &str) {
@@ -246,6 +293,15 @@ impl Inspect for StreamCollector {
     }
 }
 
+/// A model without objects, for reading only the run record of a stream.
+struct NoObjects;
+
+impl Objects for NoObjects {
+    fn objects<V: ObjectVisitor>(&mut self, _: &mut V) -> Result<(), V::Error> {
+        Ok(())
+    }
+}
+
 /// Passes the objects of the stream to the encoder. Loading is not supported. To read a checkpoint, `Stream::read`
 /// creates a new stream from the bytes.
 impl Objects for &Stream {
@@ -268,7 +324,10 @@ impl Objects for &Stream {
 fn visit_object<V: ObjectVisitor>(object: &Object, visitor: &mut V) -> Result<(), V::Error> {
     match &object.content {
         Content::Tensors(tensors) => visitor.state_dict(&object.name, &mut TensorDict(tensors)),
-        Content::Value(bytes) => visitor.value(&object.name, &mut EncodedValue(bytes)),
+        Content::Value(bytes) => {
+            LEN.set(bytes.len());
+            visitor.value(&object.name, &mut EncodedValue(bytes.clone()))
+        }
     }
 }
 
@@ -280,11 +339,17 @@ impl StateDict for TensorDict<'_> {
     }
 }
 
+thread_local! {
+    /// The length of the [`EncodedValue`] that is being written. The encoder deserializes the value to check that it can
+    /// be loaded again. Neither the stream of the encoder nor the type contains the length.
+    static LEN: Cell<usize> = const { Cell::new(0) };
+}
+
 /// The postcard encoding of a value. The type serializes as a tuple of bytes, because postcard writes the bytes of such
 /// a tuple unchanged.
-struct EncodedValue<'a>(&'a [u8]);
+struct EncodedValue(Vec<u8>);
 
-impl Serialize for EncodedValue<'_> {
+impl Serialize for EncodedValue {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut tuple = serializer.serialize_tuple(self.0.len())?;
         self.0.iter().try_for_each(|byte| tuple.serialize_element(byte))?;
@@ -292,10 +357,27 @@ impl Serialize for EncodedValue<'_> {
     }
 }
 
-/// The method `ObjectVisitor::value` requires the trait `Deserialize`. The encoder only serializes, so this
-/// implementation always fails.
-impl<'de> Deserialize<'de> for EncodedValue<'_> {
-    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Err(D::Error::custom("an encoded value can only be written"))
+impl<'de> Deserialize<'de> for EncodedValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_tuple(LEN.get(), BytesVisitor).map(EncodedValue)
+    }
+}
+
+/// Collects the bytes of an [`EncodedValue`].
+struct BytesVisitor;
+
+impl<'de> Visitor<'de> for BytesVisitor {
+    type Value = Vec<u8>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the bytes of a value")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Vec<u8>, A::Error> {
+        let mut bytes = Vec::new();
+        while let Some(byte) = sequence.next_element()? {
+            bytes.push(byte);
+        }
+        Ok(bytes)
     }
 }

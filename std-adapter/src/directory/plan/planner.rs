@@ -3,6 +3,7 @@
 
 use super::{Action, CheckpointFiles, FileEntry, IgnoreReason, IgnoredFile, Plan, RemoveReason};
 use crate::directory::naming::{NameKind, Naming};
+use crate::directory::summary::StreamSummary;
 use std::collections::BTreeMap;
 use training_monitor::store::CheckpointMeta;
 
@@ -11,16 +12,38 @@ use training_monitor::store::CheckpointMeta;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct SaveId {
     sequence: u32,
+    run: u32,
     iteration: u32,
     step: u32,
+    /// The rule and the model of the series.
+    series: (u32, u32),
+    /// The checksum of the whole checkpoint. It distinguishes two saves that agree in all other values, for example
+    /// because the second one repeats a save whose checkpoint was damaged later.
+    save_id: u32,
     objects: Vec<String>,
 }
 
 impl SaveId {
+    fn new(summary: StreamSummary) -> Self {
+        let CheckpointMeta { sequence, run, iteration, step, series, .. } = CheckpointMeta::from(&summary);
+        let series = (series.rule, series.model);
+        SaveId { sequence, run, iteration, step, series, save_id: summary.save_id, objects: summary.objects }
+    }
+
     /// Returns a key that sorts saves by age: a newer save has a greater key. The sequence number alone is not enough,
     /// because the save after a failed save can have the same number.
-    const fn age(&self) -> (u32, u32) {
-        (self.sequence, self.iteration)
+    const fn age(&self) -> (u32, u32, u32) {
+        (self.sequence, self.run, self.iteration)
+    }
+
+    /// Returns the series and the step. A newer save replaces an older one only if both agree in these values.
+    const fn place(&self) -> (u32, u32, u32) {
+        (self.series.0, self.series.1, self.step)
+    }
+
+    /// Returns whether `newer` is a newer save of the same series and step.
+    fn is_replaced_by(&self, newer: &SaveId) -> bool {
+        self.place() == newer.place() && self.age() < newer.age()
     }
 }
 
@@ -46,6 +69,10 @@ impl SaveFiles {
         (0..count).all(|object| self.has(object, NameKind::Final))
     }
 
+    fn has_final(&self, name: &str) -> bool {
+        self.names(NameKind::Final).any(|found| found == name)
+    }
+
     /// Returns the final names (the names after the commit) of all files whose current name is of the given kind.
     fn names(&self, kind: NameKind) -> impl Iterator<Item = &String> {
         self.by_object.values().flatten().filter(move |(found, _)| *found == kind).map(|(_, name)| name)
@@ -59,8 +86,16 @@ impl SaveFiles {
             return None;
         }
         let not_renamed = (0..count).filter(|object| !self.has(*object, NameKind::Final));
-        let files = not_renamed.filter_map(|object| self.by_object.get(&object)).flatten();
+        // An object without a final file has temporary files only. One of them is enough.
+        let files = not_renamed.filter_map(|object| self.by_object.get(&object)?.first());
         Some(files.map(|(_, name)| name.clone()).collect())
+    }
+
+    /// Removes the file with the final name `name`, because a file of another save replaces it.
+    fn forget_final(&mut self, name: &str) {
+        for files in self.by_object.values_mut() {
+            files.retain(|(kind, file)| *kind != NameKind::Final || file != name);
+        }
     }
 
     /// Marks a temporary file as renamed to its final name `name`, because the plan contains this rename.
@@ -102,13 +137,21 @@ impl<'a> Planner<'a> {
         match (found, kind) {
             (Ok((object, summary)), _) => {
                 let meta = CheckpointMeta::from(&summary);
-                let (sequence, iteration, step) = (meta.sequence, meta.iteration, meta.step);
-                let save =
-                    self.saves.entry(SaveId { sequence, iteration, step, objects: summary.objects }).or_default();
+                let save = self.saves.entry(SaveId::new(summary)).or_default();
                 save.meta = Some(meta);
                 save.by_object.entry(object).or_default().push((kind, final_name.to_owned()));
             }
             (Err(reason), NameKind::Final) => self.plan.ignored.push(IgnoredFile { name: file.name, reason }),
+            // The content is unknown. It may be the only copy of an object, so the plan does not remove it.
+            (
+                Err(
+                    reason @ (IgnoreReason::Unreadable(_)
+                    | IgnoreReason::Version { .. }
+                    | IgnoreReason::Newer
+                    | IgnoreReason::NotAFile),
+                ),
+                _,
+            ) => self.plan.ignored.push(IgnoredFile { name: file.name, reason }),
             // Only this crate creates files with temporary or tombstone names. An interrupted save or removal leaves
             // such a file without valid content, so the plan removes the file.
             (Err(_), NameKind::Temporary) => self.unusable.push((file.name, RemoveReason::InterruptedSave)),
@@ -149,48 +192,36 @@ impl<'a> Planner<'a> {
     /// Rule 2: completes every interrupted commit. Skips a commit if one of the final names belongs to a file that the
     /// commit must not replace, for example a file of another program.
     fn complete_commits(&mut self) {
-        let mut owners = BTreeMap::new();
-        for (id, save) in &self.saves {
-            owners.extend(save.names(NameKind::Final).map(|name| (name.clone(), id.age())));
-        }
-        let Plan { actions, ignored, .. } = &mut self.plan;
-        let mut renamed = Vec::new();
-        for (id, save) in &mut self.saves {
-            let Some(names) = save.names_to_complete(id.objects.len()) else { continue };
-            // A commit may replace a file of an older save. It must not replace any other existing file.
-            let is_available = |name: &String| {
-                let is_protected = |file: &IgnoredFile| file.name == *name && !file.reason.is_replaceable();
-                owners.get(name).is_none_or(|age| *age < id.age()) && !ignored.iter().any(is_protected)
-            };
-            if !names.iter().all(is_available) {
+        let mut has_renamed = false;
+        let newest_first: Vec<SaveId> = self.saves.keys().rev().cloned().collect();
+        for id in newest_first {
+            let names = self.saves.get(&id).and_then(|save| save.names_to_complete(id.objects.len()));
+            let Some(names) = names.filter(|names| names.iter().all(|name| self.may_replace(&id, name))) else {
                 continue;
-            }
+            };
             for name in names {
                 let from = self.naming.temporary_name(&name);
-                actions.push(Action::Rename { from, to: name.clone(), step: id.step });
-                ignored.retain(|file| file.name != name);
-                save.set_final(&name);
-                renamed.push((id.age(), name));
+                self.plan.actions.push(Action::Rename { from, to: name.clone(), step: id.step });
+                self.plan.ignored.retain(|file| file.name != name);
+                for (other, save) in &mut self.saves {
+                    if *other == id { save.set_final(&name) } else { save.forget_final(&name) }
+                }
+                has_renamed = true;
             }
         }
-        if !renamed.is_empty() {
-            actions.push(Action::SyncDirectory);
-            self.forget_overwritten(&renamed);
+        if has_renamed {
+            self.plan.actions.push(Action::SyncDirectory);
         }
     }
 
-    /// Removes overwritten files from the lists of the saves. A file is overwritten if a newer save has renamed another
-    /// file to the same name. Each element of `renamed` is the age of a newer save and the name of a file that the save
-    /// has renamed.
-    fn forget_overwritten(&mut self, renamed: &[((u32, u32), String)]) {
-        for (id, save) in &mut self.saves {
-            for files in save.by_object.values_mut() {
-                files.retain(|(kind, name)| {
-                    let overwrites = |(age, new): &((u32, u32), String)| *age > id.age() && new == name;
-                    *kind != NameKind::Final || !renamed.iter().any(overwrites)
-                });
-            }
-        }
+    /// Returns whether a commit of the save `id` may replace the file with the final name `name`, if there is one.
+    fn may_replace(&self, id: &SaveId, name: &str) -> bool {
+        let is_protected = |file: &IgnoredFile| file.name == *name && !file.reason.is_replaceable();
+        let mut owners = self.saves.iter().filter(|(other, save)| *other != id && save.has_final(name));
+        // An incomplete save is of no use, so it may be replaced whatever its age.
+        let is_replaceable =
+            |(other, save): (&SaveId, &SaveFiles)| !save.is_complete(other.objects.len()) || other.is_replaced_by(id);
+        !self.plan.ignored.iter().any(is_protected) && owners.all(is_replaceable)
     }
 
     /// Rule 3: removes the files of saves that were interrupted before their commit.
@@ -206,43 +237,57 @@ impl<'a> Planner<'a> {
         self.saves.retain(|_, save| save.has_any(NameKind::Final));
     }
 
-    /// Rules 4 to 6: lists the newest complete save of each step as a checkpoint, and removes older saves of the same
-    /// step. Ignores all other files.
+    /// Rules 4 to 6: lists the newest complete save of each series and step as a checkpoint, and removes older saves of
+    /// the same series and step. Ignores all other files.
     fn resolve_duplicates(&mut self) {
-        let mut newest: BTreeMap<u32, SaveId> = BTreeMap::new();
+        let (mut newest, mut by_sequence) = (BTreeMap::new(), BTreeMap::new());
         // The saves are sorted from the oldest to the newest, so the last complete save of a step is the newest.
-        for (id, save) in &self.saves {
-            if save.is_complete(id.objects.len()) {
-                newest.insert(id.step, id.clone());
-            }
+        for id in self.saves.iter().filter(|(id, save)| save.is_complete(id.objects.len())).map(|(id, _)| id) {
+            newest.insert(id.place(), id.clone());
+        }
+        // The sequence number identifies a checkpoint, so it must be unique. Only copied files can have the same one.
+        for id in self.saves.keys().filter(|id| newest.get(&id.place()) == Some(*id)) {
+            by_sequence.insert(id.sequence, id.clone());
         }
         for (id, save) in std::mem::take(&mut self.saves) {
-            let files: Vec<String> = save.names(NameKind::Final).cloned().collect();
-            match newest.get(&id.step) {
-                Some(winner) if *winner == id => {
-                    self.plan.checkpoints.extend(save.meta.map(|meta| CheckpointFiles { meta, files }));
-                }
-                Some(winner) if winner.age() > id.age() => {
+            let winner = newest.get(&id.place()).filter(|winner| by_sequence.get(&winner.sequence) == Some(*winner));
+            match winner {
+                Some(winner) if *winner == id => self.list(id, &save),
+                Some(winner) if id.is_replaced_by(winner) => {
                     let (step, reason) = (Some(id.step), RemoveReason::Replaced);
-                    let remove = |file| Action::Remove { file, step, reason };
-                    self.plan.actions.extend(files.into_iter().map(remove));
+                    let remove = |file: &String| Action::Remove { file: file.clone(), step, reason };
+                    self.plan.actions.extend(save.names(NameKind::Final).map(remove));
                 }
-                _ => self.ignore(id, &save, files),
+                _ => self.ignore(id, &save),
             }
         }
     }
 
+    /// Lists a complete save. If an object has several files, the other ones are copies.
+    fn list(&mut self, id: SaveId, save: &SaveFiles) {
+        let mut files = Vec::new();
+        for named in save.by_object.values() {
+            let mut finals = named.iter().filter(|(kind, _)| *kind == NameKind::Final).map(|(_, name)| name.clone());
+            files.extend(finals.next());
+            let reason = IgnoreReason::Duplicate { sequence: id.sequence };
+            self.plan.ignored.extend(finals.map(|name| IgnoredFile { name, reason: reason.clone() }));
+        }
+        self.plan.checkpoints.extend(save.meta.map(|meta| CheckpointFiles { meta, files, objects: id.objects }));
+    }
+
     /// Rule 6: ignores the files of a save that is incomplete, or that has the same age as another complete save.
-    fn ignore(&mut self, id: SaveId, save: &SaveFiles, files: Vec<String>) {
-        let objects = id.objects.into_iter().enumerate();
+    fn ignore(&mut self, id: SaveId, save: &SaveFiles) {
+        let SaveId { step, sequence, objects, .. } = id;
+        let objects = objects.into_iter().enumerate();
         let missing: Vec<String> =
             objects.filter(|(object, _)| !save.has(*object, NameKind::Final)).map(|(_, name)| name).collect();
         let reason = match missing.is_empty() {
-            false => IgnoreReason::Incomplete { step: id.step, missing },
-            // The save is complete, but another complete save has the same step and the same sequence number. Regular
-            // saves never agree in both, so another program has copied these files.
-            true => IgnoreReason::Foreign,
+            false => IgnoreReason::Incomplete { step, sequence, missing },
+            // The save is complete, but another complete save has the same sequence number. Saves of one directory
+            // never agree in it, so another program has copied these files.
+            true => IgnoreReason::Duplicate { sequence },
         };
-        self.plan.ignored.extend(files.into_iter().map(|name| IgnoredFile { name, reason: reason.clone() }));
+        let files = save.names(NameKind::Final);
+        self.plan.ignored.extend(files.map(|name| IgnoredFile { name: name.clone(), reason: reason.clone() }));
     }
 }

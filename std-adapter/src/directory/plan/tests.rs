@@ -7,7 +7,7 @@ fn naming() -> Naming {
 /// Returns a valid file of the checkpoint of step 1. `name` is the complete file name.
 fn file(name: &str, sequence: u32, objects: &[&str]) -> FileEntry {
     let objects = objects.iter().map(|object| (*object).to_owned()).collect();
-    let summary = StreamSummary { step: 1, sequence, iteration: sequence * 10, score: None, score_name: None, objects };
+    let summary = StreamSummary { step: 1, sequence, iteration: sequence * 10, objects, ..StreamSummary::default() };
     FileEntry { name: name.to_owned(), content: Ok(summary) }
 }
 
@@ -81,7 +81,7 @@ fn interrupted_commit_does_not_replace_a_foreign_file() {
         ],
     );
     assert_eq!(plan.actions, [remove(".p_rng_1.ckpt.1.tmp", RemoveReason::InterruptedSave)]);
-    let missing = IgnoreReason::Incomplete { step: 1, missing: vec!["rng".into()] };
+    let missing = IgnoreReason::Incomplete { step: 1, sequence: 1, missing: vec!["rng".into()] };
     let ignored = [("p_model_1.ckpt", missing), ("p_rng_1.ckpt", IgnoreReason::Foreign)];
     assert_eq!(plan.ignored, ignored.map(|(name, reason)| IgnoredFile { name: name.into(), reason }));
 }

@@ -77,6 +77,10 @@ fn checkpoint_json(checkpoint: &Checkpoint, rank: usize) -> Value {
         "iteration": header.iteration,
         "score": header.score.map(json_f32),
         "score_name": header.score_name,
+        "run_number": header.run,
+        "series_name": header.series_name,
+        "rule": header.rule_label(),
+        "model": crc(header.model),
         "rank": rank,
         "bytes": checkpoint.len(),
         "streams": checkpoint.streams.iter().map(stored).collect::<Vec<_>>(),
@@ -84,11 +88,13 @@ fn checkpoint_json(checkpoint: &Checkpoint, rank: usize) -> Value {
         "values": stream.values().map(value).collect::<Vec<_>>(),
     });
     if let Some(slot) = checkpoint.slot {
-        json["slot"] = json!({ "index": slot.index, "erases": slot.erases, "sealed": slot.is_durable(), "seal": slot.seal_label() });
+        json["slot"] =
+            json!({ "index": slot.index, "erases": slot.erases, "sealed": slot.is_durable, "seal": slot.seal_label() });
     }
-    if let Some(record) = &header.record {
+    if let Some(record) = header.record() {
         let engine = &record.engine;
         json["run"] = json!({
+            "number": engine.run,
             "epoch": engine.epoch,
             "iteration": engine.iteration,
             "offset": engine.offset,

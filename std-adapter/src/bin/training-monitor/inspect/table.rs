@@ -13,6 +13,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, Table};
 use owo_colors::OwoColorize;
 use std::path::Path;
+use training_monitor::checkpoint::Series as RankingSeries;
 use training_monitor::store::flash::layout::SealState;
 
 /// The maximum number of bytes that the tables show of one stored value.
@@ -104,8 +105,7 @@ fn checkpoint_row(checkpoint: &Checkpoint, rank: usize) -> Vec<Cell> {
         Some(slot) => {
             let seal = match slot.seal {
                 SealState::Complete => "",
-                SealState::Partial => " (partial seal: power failed at the end of its commit)",
-                SealState::Absent => " (without seal: power failed at the end of its commit)",
+                SealState::Incomplete => " (incomplete seal: power failed at the end of its commit)",
             };
             row.push(Cell::new(format!("{}{seal}", slot.index)));
             row.push(Cell::new(slot.erases));
@@ -118,7 +118,13 @@ fn checkpoint_row(checkpoint: &Checkpoint, rank: usize) -> Vec<Cell> {
 /// Prints the details of a checkpoint: the state of the run, the states of the handlers, the tensors and the values.
 fn print_details(checkpoint: &Checkpoint) -> Result<()> {
     let stream = checkpoint.merged_stream();
-    if let Some(record) = &checkpoint.header.record {
+    let header = &checkpoint.header;
+    if header.as_core().series != RankingSeries::default() {
+        let name = if header.series_name.is_empty() { "(default)" } else { &header.series_name };
+        let (rule, model) = (header.rule_label(), crc(header.model));
+        print_line(format_args!("{}  {name}, rule {rule}, model {model}", "series".bold()))?;
+    }
+    if let Some(record) = header.record() {
         print_line(format_args!("{}  {}", "run".bold(), describe_engine(record)))?;
         let mut table = new_table(&["handler", "state"]);
         for state in HandlerState::all(record) {

@@ -1,11 +1,11 @@
 //! The commit records in a flash dump. A commit record describes the checkpoint in one slot of the flash. The module
 //! `store::flash::layout` of the package `training-monitor` defines the bytes of a record.
 //!
-//! The checksum of a record includes the position of its slot and the size of a slot. If the position and the size are
-//! unknown, `DumpRecord::find_slot` tries values until the checksum matches.
+//! A record contains the index of its slot and the size of a slot, so the tool finds the slots of a dump without further
+//! information.
 
 use training_monitor::checkpoint::Checksum;
-use training_monitor::store::flash::layout::{self, CommitRecord, RecordBytes, SEAL_LEN, SealState};
+use training_monitor::store::flash::layout::{self, CommitRecord, RecordBytes, SEAL_LEN, SealState, is_damaged_commit};
 use training_monitor_std::Crc32Fast;
 
 /// The number of bytes from the start of a slot to the checkpoint in it.
@@ -22,6 +22,7 @@ pub struct DumpRecord {
     pub seal: SealState,
     /// The bytes of the commit record, as the dump contains them.
     bytes: RecordBytes,
+    seal_bytes: [u8; SEAL_LEN],
 }
 
 impl DumpRecord {
@@ -31,43 +32,39 @@ impl DumpRecord {
     pub fn parse(dump: &[u8], offset: usize) -> Option<DumpRecord> {
         let (bytes, rest) = dump.get(offset..)?.split_first_chunk()?;
         let fields = CommitRecord::from_bytes_unverified(bytes)?;
-        let seal = SealState::new(rest.first_chunk::<SEAL_LEN>()?, bytes);
-        Some(DumpRecord { offset, fields, seal, bytes: *bytes })
+        let seal_bytes = *rest.first_chunk::<SEAL_LEN>()?;
+        let seal = SealState::new(&seal_bytes, bytes);
+        Some(DumpRecord { offset, fields, seal, bytes: *bytes, seal_bytes })
     }
 
-    /// Returns whether the checksum of the commit record is correct for a slot of `slot_size` bytes. `slot_offset` is
-    /// the number of bytes from the start of the region to the slot.
+    /// Returns whether the checksum of the commit record is correct and the record belongs to a slot of `slot_size` bytes
+    /// at this place. `slot_offset` is the number of bytes from the start of the region to the slot.
     pub fn matches_slot(&self, slot_offset: usize, slot_size: usize) -> bool {
-        let (Ok(offset), Ok(size)) = (u32::try_from(slot_offset), u32::try_from(slot_size)) else { return false };
-        CommitRecord::from_bytes::<Crc32Fast>(&self.bytes, offset, size).is_some()
+        self.find_slot() == Some((slot_offset, slot_size))
     }
 
-    /// Finds the position of the slot in its region, and the size of a slot. Tries all slot sizes that are multiples of
-    /// `granularity` bytes, until the checksum is correct. Returns `None` if the record is damaged.
-    pub fn find_slot(&self, dump_len: usize, granularity: usize) -> Option<(usize, usize)> {
-        let smallest = (STREAM_OFFSET + self.stream_len()).next_multiple_of(granularity);
-        for slot_size in (smallest..=dump_len).step_by(granularity) {
-            // The region starts inside the dump. Therefore the distance from the start of the region to the slot is at
-            // most the distance from the start of the dump to the slot.
-            for slot_offset in (0..=self.offset).step_by(slot_size) {
-                if self.matches_slot(slot_offset, slot_size) {
-                    return Some((slot_offset, slot_size));
-                }
-            }
-        }
-        None
+    /// Returns the position of the slot in its region, and the size of a slot. Returns `None` if the record is damaged.
+    pub fn find_slot(&self) -> Option<(usize, usize)> {
+        let record = CommitRecord::from_bytes::<Crc32Fast>(&self.bytes)?;
+        let slot_size = record.size as usize;
+        let slot_offset = slot_size.checked_mul(usize::from(record.index))?;
+        (slot_size >= STREAM_OFFSET && slot_offset <= self.offset).then_some((slot_offset, slot_size))
+    }
+
+    /// Returns whether the record was committed and damaged later.
+    pub fn is_damaged_commit(&self) -> bool {
+        is_damaged_commit::<Crc32Fast>(&self.bytes, &self.seal_bytes)
     }
 
     /// Returns whether the checkpoint in the slot is intact. The store on the device performs the same check. The
-    /// record contains the checksum of the checkpoint. It must be equal to the checksum of the bytes, and to the last
-    /// four bytes of the checkpoint.
+    /// checkpoint ends with its checksum.
     pub fn matches_stream(&self, dump: &[u8], slot_size: usize) -> bool {
         let slot = dump.get(self.offset..).and_then(|bytes| bytes.get(..slot_size));
         let stream = slot.and_then(|slot| slot.get(STREAM_OFFSET..)).and_then(|bytes| bytes.get(..self.stream_len()));
         stream.and_then(|stream| stream.split_last_chunk::<4>()).is_some_and(|(body, end)| {
             let mut crc = Crc32Fast::default();
             crc.update(body);
-            crc.value() == self.fields.crc && u32::from_le_bytes(*end) == self.fields.crc
+            crc.value() == u32::from_le_bytes(*end)
         })
     }
 

@@ -7,14 +7,14 @@
 
 use super::{Checkpoint, Inventory, Leftover, Medium, Series, StoredStream, Verdict, classify_error, stored_stream};
 use crate::error::{CliError, Result};
-use crate::files;
 use crate::stream::Stream;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 use training_monitor::checkpoint::DecodeError;
 use training_monitor_std::directory::{
-    Action, FileEntry, IgnoreReason, Naming, Plan, RemoveReason, StreamSummary, plan,
+    Action, FileEntry, FileSystem, IgnoreReason, Naming, Plan, RealFs, RemoveReason, StreamSummary, plan,
 };
 
 /// The content of a file in the directory.
@@ -66,21 +66,44 @@ pub fn read(path: &Path) -> Result<Inventory> {
     }
     inventory.leftovers =
         leftovers.into_iter().map(|(place, (verdict, reason))| Leftover { place, verdict, reason }).collect();
-    if inventory.series.is_empty() && inventory.leftovers.is_empty() {
+    // A training run that has not saved yet leaves only a lock file.
+    let has_lock = || files.keys().any(|name| name.starts_with('.') && name.ends_with(".lock"));
+    if inventory.series.is_empty() && inventory.leftovers.is_empty() && !has_lock() {
         let found = "none of its files is a checkpoint".to_owned();
         return Err(CliError::WrongFile { path: path.to_owned(), expected: "a directory of checkpoints", found });
     }
     Ok(inventory)
 }
 
-/// Reads all files of the directory `path`.
+/// How often [`read_files`] lists the directory if files disappear meanwhile.
+const ATTEMPTS: usize = 16;
+
+/// Reads all files of the directory `path`. A training run can replace files meanwhile. If a file disappears before it
+/// is opened, the function lists the directory again. All files are opened before the first one is read, so the
+/// function sees one state of the directory.
 fn read_files(path: &Path) -> Result<Files> {
+    let mut opened = BTreeMap::new();
+    for _ in 0..ATTEMPTS {
+        let is_complete;
+        (opened, is_complete) = open_files(path)?;
+        if is_complete {
+            break;
+        }
+    }
     let mut files = Files::new();
-    for entry in std::fs::read_dir(path).map_err(CliError::io("list", path))? {
-        let entry = entry.map_err(CliError::io("list", path))?;
-        // Skip names that are not UTF-8, because the store writes only UTF-8 names.
-        let Some(name) = entry.file_name().into_string().ok().filter(|_| entry.path().is_file()) else { continue };
-        let bytes = files::read(&entry.path())?;
+    for (name, file) in opened {
+        let bytes = match file {
+            OpenedFile::Open(mut file) => {
+                let mut bytes = Vec::new();
+                file.read_to_end(&mut bytes).map_err(CliError::io("read", &path.join(&name)))?;
+                bytes
+            }
+            OpenedFile::Later => match std::fs::read(path.join(&name)) {
+                // The file is older than the state that the function shows.
+                Err(cause) if cause.kind() == ErrorKind::NotFound => continue,
+                bytes => bytes.map_err(CliError::io("read", &path.join(&name)))?,
+            },
+        };
         let final_name = parse_hidden_name(&name).map_or(name.as_str(), |(final_name, _)| final_name);
         let has_extension = Path::new(final_name).extension().is_some_and(|extension| extension == "ckpt");
         let is_checkpoint = has_extension || bytes.starts_with(b"TMCK");
@@ -101,6 +124,39 @@ fn read_files(path: &Path) -> Result<Files> {
     Ok(files)
 }
 
+/// A file of a directory that will be read.
+enum OpenedFile {
+    Open(RealFile),
+    /// The file is opened when it is read, because a process can open only a limited number of files.
+    Later,
+}
+
+type RealFile = <RealFs as FileSystem>::Reader;
+
+/// Opens the regular files of the directory `path`. The result is false if a file disappeared meanwhile.
+fn open_files(path: &Path) -> Result<(BTreeMap<String, OpenedFile>, bool)> {
+    const MAX_OPEN: usize = 128;
+    let (mut opened, mut is_complete) = (BTreeMap::new(), true);
+    for entry in std::fs::read_dir(path).map_err(CliError::io("list", path))? {
+        let entry = entry.map_err(CliError::io("list", path))?;
+        // Skip names that are not UTF-8, because the store writes only UTF-8 names.
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let file = entry.path();
+        match RealFs.is_file(&file) {
+            Ok(true) if opened.len() < MAX_OPEN => match RealFs.open(&file) {
+                Ok(file) => drop(opened.insert(name, OpenedFile::Open(file))),
+                Err(cause) if cause.kind() == ErrorKind::NotFound => is_complete = false,
+                Err(cause) => return Err(CliError::io("read", &file)(cause)),
+            },
+            Ok(true) => drop(opened.insert(name, OpenedFile::Later)),
+            // A symbolic link without a target exists, so listing the directory again does not help.
+            Err(_) => is_complete &= RealFs.exists(&file).unwrap_or(true),
+            Ok(false) => (),
+        }
+    }
+    Ok((opened, is_complete))
+}
+
 /// Returns the header and the object names of a checkpoint. The function `plan` decides from these values which files
 /// belong together.
 fn summary(stream: &Stream) -> StreamSummary {
@@ -108,9 +164,14 @@ fn summary(stream: &Stream) -> StreamSummary {
     StreamSummary {
         step: header.step,
         sequence: header.sequence,
+        run: header.run,
         iteration: header.iteration,
         score: header.score,
         score_name: header.score_name.clone(),
+        series_name: header.series_name.clone(),
+        rule: header.rule,
+        model: header.model,
+        save_id: header.save_id,
         objects: stream.object_names.clone(),
     }
 }
@@ -119,6 +180,7 @@ const fn ignore_reason(error: &DecodeError<Infallible>) -> IgnoreReason {
     match error {
         DecodeError::NotACheckpoint => IgnoreReason::Foreign,
         DecodeError::Version { found } => IgnoreReason::Version { found: *found },
+        DecodeError::Newer => IgnoreReason::Newer,
         _ => IgnoreReason::Damaged,
     }
 }
@@ -194,7 +256,7 @@ fn describe_action(action: &Action, files: &Files) -> Vec<(String, (Verdict, Str
                 (None, Verdict::Interrupted, _) => "the save was interrupted".to_owned(),
                 (None, Verdict::Removing, Some(step)) => format!("the removal of step {step} was interrupted"),
                 (None, Verdict::Removing, None) => "the removal of its checkpoint was interrupted".to_owned(),
-                (None, _, _) => "a newer checkpoint has the same step".to_owned(),
+                (None, _, _) => "a newer checkpoint of the same series has the same step".to_owned(),
             };
             vec![(file.clone(), (verdict, text))]
         }
@@ -207,16 +269,18 @@ fn describe_action(action: &Action, files: &Files) -> Vec<(String, (Verdict, Str
 fn describe_ignored(name: &str, file: &FileContent, ignored: Option<IgnoreReason>) -> (Verdict, String) {
     let stream = match &file.stream {
         Ok(stored) => &stored.stream,
+        // A file with a temporary name was never committed, so no checkpoint is lost.
+        Err((_, reason)) if parse_hidden_name(name).is_some() => return (Verdict::Interrupted, reason.clone()),
         Err(damage) => return damage.clone(),
     };
-    if let Some(IgnoreReason::Incomplete { step, missing }) = ignored {
+    if let Some(IgnoreReason::Incomplete { step, missing, .. }) = ignored {
         return (Verdict::Damaged, format!("step {step} is incomplete: no file for {}", missing.join(", ")));
     }
     let has_fitting_name = infer_naming(name, stream).is_some();
     let reason = if stream.object_names.is_empty() {
         "the file holds all objects, but a checkpoint directory has one file for each object"
     } else if has_fitting_name {
-        "another checkpoint has the same step and the same sequence"
+        "another checkpoint has the same sequence number"
     } else {
         "the name of the file does not match its content"
     };

@@ -12,11 +12,8 @@ use crate::stream::Stream;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
+use training_monitor::store::CheckpointMeta;
 use training_monitor::store::flash::layout::{CommitRecord, RECORD_MAGIC, SealState, hides_older, hides_unsealed};
-
-/// The search for slots tries only slot sizes that are multiples of this number of bytes. The size of an erase block is
-/// such a multiple on all known flash chips.
-const SLOT_GRANULARITY: usize = 64;
 
 /// The command line arguments that say where the slots of a flash are.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -90,7 +87,7 @@ fn find_regions(dump: &[u8], inventory: &mut Inventory) {
             slot_offset.is_some_and(|offset| offset % slot_size == 0 && record.matches_slot(offset, *slot_size))
         });
         let region = known.or_else(|| {
-            let (slot_offset, slot_size) = record.find_slot(dump.len(), SLOT_GRANULARITY)?;
+            let (slot_offset, slot_size) = record.find_slot()?;
             Some((record.offset - slot_offset, slot_size))
         });
         match region {
@@ -133,10 +130,15 @@ fn has_stream_start(slot: &[u8]) -> bool {
 
 /// Adds all slots of a region to the inventory. `records` are the commit records with a correct checksum.
 fn read_region(dump: &[u8], mut region: Region, records: &[DumpRecord], inventory: &mut Inventory) {
-    let newest = records.iter().max_by_key(|record| record.fields.meta.sequence);
-    region.erases = newest.map_or(0, |record| record.fields.total_erases);
+    let accepted: Vec<(usize, &DumpRecord)> = (records.iter())
+        .filter(|record| record.matches_stream(dump, region.slot_size))
+        .map(|record| ((record.offset - region.start) / region.slot_size, record))
+        .collect();
+    let sealed = accepted.iter().filter(|(_, record)| record.seal == SealState::Complete);
+    let newest = sealed.max_by_key(|(_, record)| record.fields.meta.sequence).map(|(_, record)| record.fields);
+    region.erases = newest.map_or(0, |record| record.total_erases);
     let mut checkpoints = Vec::new();
-    let mut hidden = find_hidden_slots(dump, &region, records);
+    let mut hidden = find_hidden_slots(&accepted);
     for index in 0..region.slot_count {
         let offset = region.start + index * region.slot_size;
         let place = format!("slot {index} at {}", address(offset));
@@ -147,7 +149,12 @@ fn read_region(dump: &[u8], mut region: Region, records: &[DumpRecord], inventor
         }
         match records.iter().find(|record| record.offset == offset) {
             Some(record) => match read_committed_slot(slot, record, index, &place) {
-                Ok(checkpoint) => checkpoints.push(checkpoint),
+                Ok(mut checkpoint) => {
+                    if let Some(slot) = &mut checkpoint.slot {
+                        slot.is_durable |= newest.is_some_and(|newest| is_known_durable(&newest, record, index));
+                    }
+                    checkpoints.push(checkpoint);
+                }
                 Err(leftover) => inventory.leftovers.push(leftover),
             },
             None => inventory.leftovers.push(classify_uncommitted_slot(dump, slot, offset, place)),
@@ -157,15 +164,20 @@ fn read_region(dump: &[u8], mut region: Region, records: &[DumpRecord], inventor
     inventory.series.push(Series { name: address(region.start), region: Some(region), checkpoints });
 }
 
+/// Returns whether the newest sealed record says that the checkpoint of `record` in slot `index` is durable.
+fn is_known_durable(newest: &CommitRecord, record: &DumpRecord, index: usize) -> bool {
+    let bit = u32::try_from(index).ok().and_then(|index| 1_u16.checked_shl(index)).unwrap_or(0);
+    newest.durable & bit != 0 && record.fields.meta.sequence < newest.meta.sequence
+}
+
 /// Finds the valid checkpoints that the store hides because of another slot with the same step or the same sequence
-/// number. The result maps the index of each hidden slot to a verdict and a reason.
-fn find_hidden_slots(dump: &[u8], region: &Region, records: &[DumpRecord]) -> BTreeMap<usize, (Verdict, String)> {
+/// number. `accepted` are the valid checkpoints with the indices of their slots. The result maps the index of each
+/// hidden slot to a verdict and a reason.
+fn find_hidden_slots(accepted: &[(usize, &DumpRecord)]) -> BTreeMap<usize, (Verdict, String)> {
     let mut hidden = BTreeMap::new();
-    let accepted = records.iter().filter(|record| record.matches_stream(dump, region.slot_size));
-    let mut listed: Vec<(usize, &DumpRecord)> =
-        accepted.map(|record| ((record.offset - region.start) / region.slot_size, record)).collect();
+    let mut listed = accepted.to_vec();
     let (sealed, unsealed): (Vec<_>, Vec<_>) =
-        listed.iter().copied().partition(|(_, record)| record.seal != SealState::Absent);
+        listed.iter().copied().partition(|(_, record)| record.seal == SealState::Complete);
     for (index, record) in unsealed {
         let meta = &record.fields.meta;
         if let Some((other, _)) = sealed.iter().find(|(_, sealed)| hides_unsealed(&sealed.fields.meta, meta)) {
@@ -196,9 +208,11 @@ fn read_committed_slot(
     index: usize,
     place: &str,
 ) -> std::result::Result<Checkpoint, Leftover> {
+    // Without a complete seal, the commit was interrupted, so no committed data is lost.
+    let is_sealed = record.seal == SealState::Complete;
     let damaged = |reason: String| Leftover {
         place: place.to_owned(),
-        verdict: Verdict::Damaged,
+        verdict: if is_sealed { Verdict::Damaged } else { Verdict::Interrupted },
         reason: format!("step {}: {reason}", record.fields.meta.step),
     };
     let Some(bytes) = slot.get(STREAM_OFFSET..STREAM_OFFSET + record.stream_len()) else {
@@ -207,15 +221,16 @@ fn read_committed_slot(
     };
     let stream = Stream::read_all(bytes).map_err(|error| {
         let (verdict, reason) = classify_error(&error, bytes);
-        Leftover { verdict, ..damaged(reason) }
+        let leftover = damaged(reason);
+        if is_sealed { Leftover { verdict, ..leftover } } else { leftover }
     })?;
     let stored = stored_stream(place.to_owned(), bytes, stream);
     let header = stored.stream.header.clone();
-    let CommitRecord { meta, crc, erases, .. } = record.fields;
-    if stored.crc != crc || header.step != meta.step || header.sequence != meta.sequence {
+    let CommitRecord { meta, erases, .. } = record.fields;
+    if CheckpointMeta::from(&header.as_core()) != meta {
         return Err(damaged("the record belongs to another checkpoint than the stream".to_owned()));
     }
-    let slot = Slot { index, erases, seal: record.seal };
+    let slot = Slot { index, erases, seal: record.seal, is_durable: record.seal == SealState::Complete };
     Ok(Checkpoint { header, streams: vec![stored], slot: Some(slot) })
 }
 
@@ -235,12 +250,13 @@ fn classify_uncommitted_slot(dump: &[u8], slot: &[u8], offset: usize, place: Str
 }
 
 /// Returns the verdict about a commit record with a wrong checksum. The store writes the seal only after the record is
-/// complete. Therefore a record with a seal, even an incomplete seal, was once complete and is now damaged.
+/// complete. Therefore a record with a seal was once complete and is now damaged.
 fn classify_damaged_record(record: &DumpRecord, place: Option<String>) -> Leftover {
     let place = place.unwrap_or_else(|| format!("a slot at {}", address(record.offset)));
-    let (verdict, reason) = match record.seal {
-        SealState::Absent => (Verdict::Interrupted, "the commit was interrupted while its record was written"),
-        SealState::Complete | SealState::Partial => (Verdict::Damaged, "the commit record is sealed but damaged"),
+    let (verdict, reason) = if record.is_damaged_commit() {
+        (Verdict::Damaged, "the commit record is sealed but damaged")
+    } else {
+        (Verdict::Interrupted, "the commit was interrupted while its record was written")
     };
     Leftover { place, verdict, reason: reason.to_owned() }
 }

@@ -95,20 +95,15 @@ pub struct Slot {
     /// The state of the seal (the last bytes that a commit writes). A complete seal shows that the commit was
     /// completed.
     pub seal: SealState,
+    /// Whether the store on the device regards the checkpoint as durable.
+    pub is_durable: bool,
 }
 
 impl Slot {
-    /// Returns whether the checkpoint is durable, by the same rule as `Store::is_durable` on the device. A checkpoint
-    /// is durable if its seal was at least partly written.
-    pub fn is_durable(&self) -> bool {
-        self.seal != SealState::Absent
-    }
-
     /// Returns the name that the JSON output uses for the state of the seal (the last bytes that a commit writes).
     pub const fn seal_label(&self) -> &'static str {
         match self.seal {
-            SealState::Absent => "absent",
-            SealState::Partial => "partial",
+            SealState::Incomplete => "incomplete",
             SealState::Complete => "complete",
         }
     }
@@ -251,10 +246,11 @@ impl Inventory {
             scored
                 .reduce(|best, checkpoint| if checkpoint.header.score > best.header.score { checkpoint } else { best })
         } else {
-            // Compare the iterations first, because the sequence numbers of different series are independent of each
-            // other.
+            // Compare the runs and the iterations first, because the sequence numbers of different prefixes and regions
+            // are independent of each other.
             candidates.max_by_key(|checkpoint| {
-                (checkpoint.header.iteration, checkpoint.header.sequence, checkpoint.header.step)
+                let header = &checkpoint.header;
+                (header.run, header.iteration, header.sequence, header.step)
             })
         };
         selected.ok_or_else(|| CliError::content(&self.path, format!("no such checkpoint: {}", self.available())))

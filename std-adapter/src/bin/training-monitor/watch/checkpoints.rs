@@ -45,7 +45,7 @@ impl CheckpointWatcher {
         // The inventory can fail if a save is in progress. The next save then triggers a new read.
         let inventory = Inventory::new(&self.path, &Geometry::default()).ok()?;
         let newest = inventory.select(&Selection::default()).ok();
-        let record = newest.and_then(|checkpoint| checkpoint.header.record.as_ref());
+        let record = newest.and_then(|checkpoint| checkpoint.header.record());
         let erases = inventory.series.iter().filter_map(|series| Some((series.name.clone(), series.region?.erases)));
         Some(CheckpointStatus {
             handlers: record.map(HandlerState::all).unwrap_or_default(),

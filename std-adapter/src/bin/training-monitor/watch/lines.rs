@@ -35,6 +35,8 @@ pub enum LineKind {
     LoadFailed,
     /// The run is over.
     Stopped,
+    /// A message of a checkpoint handler that is no event of a history. `watch` shows the line unchanged.
+    Message,
 }
 
 /// The meaning of a placeholder in a format string, for example the step number of a checkpoint.
@@ -44,6 +46,8 @@ pub enum Field {
     Store,
     /// The step number of the checkpoint.
     Step,
+    /// The number of checkpoints that the handler keeps.
+    Places,
     /// The size of the checkpoint in bytes.
     Bytes,
     /// The step number of the evicted checkpoint, which the handler removed after a save.
@@ -66,7 +70,9 @@ pub enum Field {
     EraseCounts,
 }
 
-use Field::{Bytes, Epoch, EraseCounts, EvictedStep, Iteration, Loss, Metric, Metrics, Reason, Skipped, Step, Store};
+use Field::{
+    Bytes, Epoch, EraseCounts, EvictedStep, Iteration, Loss, Metric, Metrics, Places, Reason, Skipped, Step, Store,
+};
 
 /// The log lines of the module `training_monitor::log`. The firmware prints them with the functions of this module.
 pub const LOG_MODULE_LINES: &[LogLine] = &[
@@ -84,6 +90,10 @@ pub const LOG_MODULE_LINES: &[LogLine] = &[
     LogLine { kind: LineKind::SaveFailed, format: log::SAVE_FAILED, fields: &[Store, Step] },
     LogLine { kind: LineKind::EvictionFailed, format: log::EVICTION_FAILED, fields: &[Store, Step] },
     LogLine { kind: LineKind::LoadFailed, format: log::LOAD_FAILED, fields: &[Store, Step] },
+    LogLine { kind: LineKind::LoadFailed, format: log::UNUSABLE, fields: &[Store, Step] },
+    LogLine { kind: LineKind::Message, format: log::OTHER_EVICTED, fields: &[Store, Step] },
+    LogLine { kind: LineKind::Message, format: log::FEWER_PLACES, fields: &[Store, Places] },
+    LogLine { kind: LineKind::Message, format: log::LIST_FAILED, fields: &[Store] },
     LogLine { kind: LineKind::SlotErases, format: log::ERASES, fields: &[Store, EraseCounts] },
 ];
 

@@ -96,6 +96,7 @@ impl<'l> Values<'l> {
         let error = UNKNOWN_CAUSE.to_owned();
         Some(LogEvent::History(match kind {
             LineKind::Started => return Some(LogEvent::Started),
+            LineKind::Message => return None,
             LineKind::SlotErases => {
                 let counts = self.text(Field::EraseCounts)?.strip_prefix('[')?.strip_suffix(']')?;
                 let counts: Result<Vec<u32>, _> = counts.split(',').map(|count| count.trim().parse()).collect();

@@ -9,7 +9,7 @@ use crate::error::{CliError, Result};
 use crate::files;
 use crate::inventory::{Inventory, Region, Series};
 use crate::numbers::address;
-use crate::stream::Stream;
+use crate::stream::{Stream, StreamHeader};
 use training_monitor::checkpoint::{Contents, Header, encode_with, measure};
 use training_monitor::embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 use training_monitor::store::flash::Slots;
@@ -22,6 +22,7 @@ const ERASED: u8 = 0xFF;
 /// Builds the flash image. Returns the bytes of the image, and a text that describes the checkpoint and its slot.
 pub fn build(arguments: &Import, mut stream: Stream) -> Result<(Vec<u8>, String)> {
     stream.object_names.clear();
+    stream.header.save_id = 0;
     let (mut image, region, evicted) = match (&arguments.into, arguments.slot_size) {
         (Some(dump), _) => {
             let image = files::read(dump)?;
@@ -29,7 +30,7 @@ pub fn build(arguments: &Import, mut stream: Stream) -> Result<(Vec<u8>, String)
             let series = choose_region(&inventory, arguments)?;
             let region =
                 series.region.ok_or_else(|| CliError::usage(format!("{} is not a flash dump", dump.display())))?;
-            let evicted = step_to_evict(series, region, stream.header.step);
+            let evicted = checkpoint_to_evict(series, region, stream.header.step);
             make_newest(&inventory, &mut stream);
             (image, region, evicted)
         }
@@ -69,24 +70,30 @@ fn choose_region<'a>(inventory: &'a Inventory, arguments: &Import) -> Result<&'a
     }
 }
 
-/// Returns the step of the checkpoint that the command evicts (removes) to make room for the new checkpoint. This is a
+/// Returns the sequence number of the checkpoint that the command evicts (removes) to make room for the new checkpoint. This is a
 /// checkpoint with the same step, or otherwise the checkpoint with the lowest rank. The device would choose the same
 /// checkpoint. Returns `None` if a slot is free.
-fn step_to_evict(series: &Series, region: Region, step: u32) -> Option<u32> {
+fn checkpoint_to_evict(series: &Series, region: Region, step: u32) -> Option<u32> {
     let is_full = series.checkpoints.len() >= region.slot_count;
     let ranked = series.checkpoints.iter().zip(series.ranks());
     let worst = ranked.max_by_key(|(checkpoint, rank)| (checkpoint.header.step == step, *rank));
-    worst.filter(|_| is_full).map(|(checkpoint, _)| checkpoint.header.step)
+    worst.filter(|_| is_full).map(|(checkpoint, _)| checkpoint.header.sequence)
 }
 
 /// Makes the imported checkpoint in `stream` the newest checkpoint of the dump. The checkpoint gets the highest
-/// sequence number and the highest iteration, so that the device resumes from this checkpoint.
+/// sequence number, and an iteration after all others, so that the device resumes from this checkpoint.
 fn make_newest(inventory: &Inventory, stream: &mut Stream) {
     let all = || inventory.series.iter().flat_map(|series| &series.checkpoints);
     stream.header.sequence = all().map(|checkpoint| checkpoint.header.sequence).max().unwrap_or(0).saturating_add(1);
-    let newest = all().map(|checkpoint| checkpoint.header.iteration).max().unwrap_or(0);
-    if stream.header.iteration <= newest {
-        stream.header.iteration = newest.saturating_add(1);
+    let point = |header: &StreamHeader| (header.run, header.iteration);
+    let newest = all().map(|checkpoint| point(&checkpoint.header)).max().unwrap_or_default();
+    let header = &mut stream.header;
+    if point(header) <= newest {
+        // The device resumes from the checkpoint with the highest run number and the highest iteration.
+        (header.run, header.iteration) = (newest.0, newest.1.saturating_add(1));
+        if let Some(record) = &mut header.record {
+            record.engine.run = header.run;
+        }
     }
 }
 
@@ -112,11 +119,11 @@ fn save<const SLOTS: usize>(region: &mut [u8], mut stream: &Stream, evicted: Opt
     let slot_size = region.len() / SLOTS;
     let image = RegionImage { bytes: region, slot_size };
     let mut slots = Slots::<_, SLOTS, Crc32Fast>::open(image, 0..end).map_err(|e| failed(e.to_string()))?;
-    if let Some(step) = evicted {
-        slots.remove(step).map_err(|e| failed(e.to_string()))?;
+    if let Some(sequence) = evicted {
+        slots.remove(sequence).map_err(|e| failed(e.to_string()))?;
     }
     let header: Header<'_> = stream.header.as_core();
-    let record = stream.header.record.as_ref();
+    let record = stream.header.record();
     let contents = Contents { header, record, single_object: None, allow_non_finite: true };
     let len = measure(&contents, &mut stream).map_err(|e| failed(e.to_string()))?;
     let before = slots.erases();

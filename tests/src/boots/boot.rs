@@ -1,0 +1,419 @@
+//! One start of a device. It does what the documentation tells a user: it opens the stores, attaches the handlers,
+//! resumes the run, answers a refusal, and runs. Everything is compared with the history of the device.
+
+use super::expect::{Expected, expect, expect_best};
+use super::failures::Failure;
+use super::handlers::{self, Handlers};
+use super::history::History;
+use super::medium::{Inspect, Medium};
+use super::net::Net;
+use super::program::{DATA, Program};
+use super::watch::{Record, Watch, Watched};
+use training_monitor::engine::Resumed;
+use training_monitor::run_record::RestoreError;
+use training_monitor::store::Store;
+use training_monitor::{Engine, Outcome, RunError, StopReason};
+
+/// A start: its program and its failure.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Start {
+    /// The program of the start.
+    pub program: Program,
+    /// The failure of the start.
+    pub failure: Failure,
+}
+
+/// How a start ended.
+#[derive(Clone, Debug)]
+pub enum End {
+    /// The store refused another layout.
+    Refused,
+    /// The power failed, or a store returned the error of the failure before the run.
+    Interrupted,
+    /// The run failed because a save failed.
+    SaveFailed,
+    /// The run is finished.
+    Finished {
+        /// The outcome.
+        outcome: Outcome,
+        /// The model at the end.
+        net: Net,
+        /// The number of events, if the program resumed a finished run.
+        resumed_finished: bool,
+    },
+}
+
+/// A device: its two media, and what the checker knows.
+#[derive(Clone, Debug)]
+pub struct Device<M> {
+    /// The media of the two stores.
+    pub media: [M; 2],
+    /// What the checker knows.
+    pub history: History,
+    /// The layout of the checkpoints on the flash.
+    pub layout: u8,
+    /// All layouts since the last erase of the flash.
+    layouts: Vec<u8>,
+    seed: u64,
+    /// The number of operations of the last start.
+    pub operations: u32,
+    /// The point of the last acknowledged commit and its program, until a failure disturbs the device.
+    newest: Option<(u32, u32, Program)>,
+    /// The run that is finished, and its outcome.
+    finished: Option<(u32, Outcome)>,
+    /// Whether to print what happens.
+    pub is_verbose: bool,
+}
+
+impl<M: Medium> Device<M> {
+    /// Creates a device with blank media.
+    pub fn new(seed: u64) -> Self {
+        Device {
+            media: [M::new(seed), M::new(seed / 2)],
+            history: History::default(),
+            layout: 0,
+            layouts: Vec::new(),
+            seed,
+            operations: 0,
+            newest: None,
+            finished: None,
+            is_verbose: false,
+        }
+    }
+
+    /// Performs a start.
+    pub fn start(&mut self, Start { program, failure }: Start) -> Result<End, String> {
+        self.fail_before(failure);
+        if self.history.written.is_empty() {
+            self.layout = program.layout;
+        }
+        let has_other_layout = M::HAS_LAYOUT && program.layout != self.layout;
+        let before = has_other_layout.then(|| self.history.clone());
+        if has_other_layout && !self.media.iter().enumerate().any(|(place, medium)| {
+            self.history.stored[place].iter().any(|stored| medium.is_visible(self.layout, program.layout, stored.meta.sequence))
+        }) {
+            // No store can know of checkpoints outside its region.
+            self.history.hide_all();
+            for place in 0..2 {
+                let watch = Watch::default();
+                if let Ok(mut store) = self.media[place].open(&program, &watch) {
+                    self.history.stored[place] = store.inspect();
+                }
+            }
+        }
+        let watch = Watch::new(failure);
+        let mut refused = None;
+        let result = {
+            let [first, second] = &mut self.media;
+            let first = first.open(&program, &watch).map(|store| Watched::new(store, &watch, 0));
+            let second = (program.second != 0).then(|| second.open(&program, &watch)).transpose();
+            match (first, second) {
+                (Ok(first), Ok(second)) => {
+                    let second = second.map(|store| Watched::new(store, &watch, 1));
+                    let state = Check { history: &self.history, newest: self.newest, finished: self.finished };
+                    run(&program, first, second, &watch, self.seed, &state, self.is_verbose)
+                }
+                (Err(error), _) | (_, Err(error)) => {
+                    refused = Some(error);
+                    Ok((End::Refused, None))
+                }
+            }
+        };
+        self.operations = watch.operations.get();
+        let records = watch.records.take();
+        if matches!(failure, Failure::Read(_) | Failure::List(_) | Failure::Write(_)) && (watch.has_failed.get() || (M::HAS_LAYOUT && matches!(failure, Failure::Write(_))))
+        {
+            // A broken block of a flash fails in the whole start, and in all later ones.
+            self.history.is_disturbed = true;
+        }
+        if self.is_verbose {
+            println!("start {program} {failure}: {:?} {refused:?}", result.as_ref().map(|(end, _)| end));
+            for record in &records {
+                match record {
+                    Record::Snapshot { place, stored, capacity } => {
+                        let short = |stored: &super::medium::Stored| {
+                            let meta = stored.meta;
+                            let mark = if stored.is_loadable { "" } else { "!" };
+                            format!("{mark}{}:r{}i{}s{}", meta.sequence, meta.run, meta.iteration, meta.step)
+                        };
+                        println!("  medium {place} of {capacity}: {:?}", stored.iter().map(short).collect::<Vec<_>>());
+                    }
+                    Record::Commit(commit) => println!("  commit {:?} {}", commit.meta, commit.acknowledged),
+                    Record::Running => println!("  running"),
+                }
+            }
+        }
+        // A failed check of the run can be a consequence of what the records show, so they are checked first.
+        let commits = self.history.written.len();
+        self.history.apply(&program, records)?;
+        if self.history.written.len() > commits {
+            self.finished = None;
+        }
+        let (end, run) = result?;
+        if let Some(error) = refused {
+            if !M::HAS_LAYOUT || self.layouts.iter().all(|layout| *layout == program.layout) {
+                return Err(format!("the store was not opened: {error}"));
+            }
+            if let Some(before) = before {
+                self.history = before;
+            }
+            return Ok(end);
+        }
+        self.layout = program.layout;
+        self.layouts.push(program.layout);
+        self.finish(&program)?;
+        if self.history.is_disturbed {
+            (self.newest, self.finished) = (None, None);
+        }
+        if let (End::Finished { outcome, .. }, Some(run), false) = (&end, run, self.history.is_disturbed) {
+            self.finished = Some((run, *outcome));
+        }
+        Ok(end)
+    }
+
+    /// Damages or removes the newest checkpoint, or breaks a block.
+    fn fail_before(&mut self, failure: Failure) {
+        let layout = Program { layout: self.layout, ..Program::default() };
+        let newest = self.history.stored[0].iter().rfind(|stored| stored.is_loadable).map(|stored| stored.meta.sequence);
+        match (failure, newest) {
+            (Failure::Damage(byte), Some(sequence)) => self.media[0].damage(&layout, sequence, byte),
+            (Failure::Remove, Some(sequence)) => self.media[0].remove(&layout, sequence),
+            (Failure::Write(number), _) => return self.media[0].break_block(number),
+            _ => return,
+        }
+        if let Some(sequence) = newest {
+            self.history.lose(0, sequence);
+            (self.newest, self.finished) = (None, None);
+            let watch = Watch::default();
+            if let Ok(mut store) = self.media[0].open(&layout, &watch) {
+                self.history.stored[0] = store.inspect();
+            }
+        }
+    }
+
+    /// Checks the media after a start.
+    fn finish(&mut self, program: &Program) -> Result<(), String> {
+        let watch = Watch::default();
+        for place in 0..=usize::from(program.second) {
+            let medium = &mut self.media[place];
+            let mut store = medium.open(program, &watch).map_err(|error| format!("after the start: {error}"))?;
+            let (stored, capacity) = (store.inspect(), store.capacity());
+            drop(store);
+            if self.is_verbose {
+                let short: Vec<_> = stored.iter().map(|stored| stored.meta.sequence).collect();
+                println!("  at the end: medium {place}: {short:?}");
+            }
+            let snapshot = vec![Record::Running, Record::Snapshot { place, stored, capacity }];
+            self.history.apply(program, snapshot).map_err(|error| format!("at the end: {error}"))?;
+            if let Some(violation) = medium.violation() {
+                return Err(violation);
+            }
+        }
+        let is_newest = |written: &&super::history::Written| written.acknowledged && !written.lost;
+        let newest = self.history.written.iter().filter(is_newest).map(|written| {
+            (written.commit.meta.run, written.commit.meta.iteration, written.program)
+        });
+        self.newest = newest.filter(|newest| newest.2 == *program).max_by_key(|newest| (newest.0, newest.1));
+        if self.media.iter().any(M::is_unstable) { Ok(()) } else { self.history.check_required() }
+    }
+
+    /// Erases all media.
+    pub fn erase(&mut self, program: &Program) {
+        self.media.iter_mut().for_each(|medium| medium.erase(program));
+        self.history = History::default();
+        (self.newest, self.finished, self.layout) = (None, None, program.layout);
+        self.layouts.clear();
+    }
+}
+
+/// What the checks inside a start need.
+struct Check<'a> {
+    history: &'a History,
+    newest: Option<(u32, u32, Program)>,
+    finished: Option<(u32, Outcome)>,
+}
+
+/// Runs a program. Returns how it ended, and the number of the run.
+fn run<'w, S: Inspect>(
+    program: &Program,
+    mut first: Watched<'w, S>,
+    mut second: Option<Watched<'w, S>>,
+    watch: &'w Watch,
+    seed: u64,
+    check: &Check<'_>,
+    is_verbose: bool,
+) -> Result<(End, Option<u32>), String> {
+    first.snapshot();
+    second.iter_mut().for_each(Watched::snapshot);
+    let mut handlers = match handlers::attach(program, first, second, watch, seed) {
+        Ok(handlers) => handlers,
+        Err(error) if error == "attach" && watch.has_failed.get() => return Ok((End::Interrupted, None)),
+        Err(error) => return Err(format!("the handlers were not attached: {error}")),
+    };
+    snapshot(&mut handlers);
+    let mut net = Net::new(program.model);
+    let mut engine = Engine::<f32>::new(u32::from(program.epochs));
+    if program.sets_epoch_length() {
+        engine = engine.with_epoch_length(program.epoch_length());
+    }
+    let mut resumed = engine.resume(&mut net, &mut handlers);
+    if resumed == Err(RestoreError::ListFailed) && watch.has_failed.get() {
+        resumed = engine.resume(&mut net, &mut handlers);
+    }
+    if is_verbose {
+        println!("  resume: {resumed:?}, run {}", engine.state().run());
+    }
+    if watch.is_off() {
+        return Ok((End::Interrupted, None));
+    }
+    let is_exact = !watch.has_failed.get();
+    match resumed {
+        _ if !is_exact => (),
+        Ok(resumed) => check_resumed(program, check, resumed, &engine, &net)?,
+        Err(error) => check_refusal(program, check, error, &net)?,
+    }
+    match resumed {
+        Ok(_) | Err(RestoreError::NoneLoadable { .. }) => (),
+        Err(RestoreError::BecameUnreadable { .. } | RestoreError::ListFailed) if !is_exact => {
+            return Ok((End::Interrupted, None));
+        }
+        Err(_) => load_best(program, check, &mut handlers, &mut net, watch)?,
+    }
+    snapshot(&mut handlers);
+    watch.record(Record::Running);
+    let recorded = engine.outcome();
+    watch.events.set(0);
+    let result = train(program, &mut engine, &mut net, &mut handlers, watch);
+    if watch.is_off() {
+        return Ok((End::Interrupted, None));
+    }
+    let run = engine.state().run();
+    if let Some(recorded) = recorded {
+        let kept = match result {
+            Ok(outcome) => outcome == recorded,
+            // A custom loop lists the stores before it returns.
+            Err(_) => recorded.reason == StopReason::SaveFailed || watch.has_failed.get(),
+        };
+        if !kept || watch.events.get() != 0 {
+            return Err(format!("a finished run did not stay finished: {recorded:?}, then {result:?}"));
+        }
+    }
+    match result {
+        Ok(outcome) => {
+            let is_old = check.finished.filter(|(finished, _)| *finished == run).map(|(_, outcome)| outcome);
+            // A program with fewer epochs resumes before the end of a run with more.
+            let is_same = |old: &Outcome| old.epoch <= u32::from(program.epochs);
+            if recorded.is_some() && is_old.filter(is_same).is_some_and(|old| old != outcome) {
+                return Err(format!("the finished run had the outcome {is_old:?}, now {outcome:?}"));
+            }
+            Ok((End::Finished { outcome, net, resumed_finished: recorded.is_some() }, Some(run)))
+        }
+        Err(RunError::SaveFailed(_)) if watch.has_failed.get() || check.history.is_disturbed => {
+            Ok((End::SaveFailed, None))
+        }
+        Err(RunError::Start(_)) if watch.has_failed.get() => Ok((End::SaveFailed, None)),
+        Err(error) => Err(format!("the run failed: {error}")),
+    }
+}
+
+fn snapshot<S: Inspect>(handlers: &mut Handlers<'_, Watched<'_, S>>) {
+    let (latest, best) = handlers::first(handlers);
+    latest.iter_mut().for_each(|handler| handler.store_mut().snapshot());
+    best.iter_mut().for_each(|handler| handler.store_mut().snapshot());
+    handlers.6.iter_mut().for_each(|handler| handler.store_mut().snapshot());
+}
+
+fn train<S: Inspect>(
+    program: &Program,
+    engine: &mut Engine<f32>,
+    net: &mut Net,
+    handlers: &mut Handlers<'_, Watched<'_, S>>,
+    watch: &Watch,
+) -> Result<Outcome, RunError> {
+    if program.custom == 0 {
+        return engine.run(net, 0..DATA, handlers, |net, _, state| net.step(state));
+    }
+    while !watch.is_off() && engine.begin_iteration(net, handlers)? {
+        let output = net.step(engine.state());
+        engine.end_iteration(output, net, handlers);
+    }
+    let outcome = engine.outcome();
+    Ok(outcome.unwrap_or(Outcome { reason: StopReason::User(99), epoch: 0, iteration: 0 }))
+}
+
+fn check_resumed(
+    program: &Program,
+    check: &Check<'_>,
+    resumed: Option<Resumed>,
+    engine: &Engine<f32>,
+    net: &Net,
+) -> Result<(), String> {
+    let (expected, skipped) = expect(check.history, program);
+    let Some(resumed) = resumed else {
+        let is_right = expected == Expected::Fresh && net.same(&Net::new(program.model));
+        return if is_right { Ok(()) } else { Err(format!("resume found no checkpoint, expected {expected:?}")) };
+    };
+    let Expected::Resumed { run, iteration, index, changed_length, changed_settings } = expected else {
+        return Err(format!("{resumed:?}, expected {expected:?}"));
+    };
+    if (engine.state().run(), resumed.iteration) != (run, iteration) {
+        return Err(format!("{resumed:?} of run {}, expected {expected:?}", engine.state().run()));
+    }
+    if !check.history.written[index].net(program.model).is_some_and(|saved| saved.same(net)) {
+        return Err(format!("{resumed:?}: the model differs from that of the checkpoint"));
+    }
+    if resumed.skipped < skipped || (!check.history.is_disturbed && resumed.skipped > skipped + 4) {
+        return Err(format!("{resumed:?}: expected {skipped} skipped checkpoints"));
+    }
+    let settings = resumed.changed_settings.map(|kind| kind.to_string());
+    if resumed.changed_epoch_length != changed_length || settings.as_deref() != changed_settings {
+        return Err(format!("{resumed:?}: expected the changes {changed_length:?}, {changed_settings:?}"));
+    }
+    if let Some((newest_run, newest_iteration, last)) = check.newest
+        && last == *program
+        && (run, iteration) < (newest_run, newest_iteration)
+    {
+        return Err(format!("the run goes back to {run}/{iteration}, behind {newest_run}/{newest_iteration}"));
+    }
+    Ok(())
+}
+
+fn check_refusal(program: &Program, check: &Check<'_>, error: RestoreError, net: &Net) -> Result<(), String> {
+    let (expected, skipped) = expect(check.history, program);
+    let is_right = match error {
+        RestoreError::NoneLoadable { skipped: found } => {
+            // A store also counts checkpoints that it does not list, because they are damaged.
+            found >= skipped && (expected == Expected::NoneLoadable || (expected == Expected::Fresh && found > 0))
+        }
+        RestoreError::Missing { .. } | RestoreError::Unclaimed { .. } => expected == Expected::Refused,
+        _ => false,
+    };
+    if !is_right {
+        return Err(format!("resume returned {error:?}, expected {expected:?}"));
+    }
+    if net.same(&Net::new(program.model)) { Ok(()) } else { Err(format!("{error:?} has changed the model")) }
+}
+
+/// Keeps the weights only, as the documentation tells after a refusal.
+fn load_best<S: Inspect>(
+    program: &Program,
+    check: &Check<'_>,
+    handlers: &mut Handlers<'_, Watched<'_, S>>,
+    net: &mut Net,
+    watch: &Watch,
+) -> Result<(), String> {
+    let loaded = match handlers::first(handlers) {
+        (Some(latest), _) => latest.load_best(net).map(|info| info.map(|info| info.sequence)).map_err(|_| ()),
+        (_, Some(best)) => best.load_best(net).map(|info| info.map(|info| info.sequence)).map_err(|_| ()),
+        _ => Ok(None),
+    };
+    if !watch.has_failed.get() && !check.history.stored[0].is_empty() {
+        let expected = expect_best(check.history, program).map(|index| &check.history.written[index]);
+        let sequence = expected.map(|written| written.commit.meta.sequence);
+        let is_loaded = expected.and_then(|written| written.net(program.model)).is_none_or(|saved| saved.same(net));
+        if loaded.ok().flatten() != sequence || !is_loaded {
+            return Err(format!("load_best loaded {loaded:?}, expected {sequence:?}"));
+        }
+    }
+    Ok(())
+}

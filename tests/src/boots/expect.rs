@@ -1,0 +1,94 @@
+//! Where a program must resume, according to the content of the media.
+
+use super::handlers::settings;
+use super::history::{History, Series};
+use super::program::Program;
+
+/// What `Engine::resume` must return.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Expected {
+    /// There is no checkpoint.
+    Fresh,
+    /// There are checkpoints, but none fits.
+    NoneLoadable,
+    /// The newest checkpoint that fits was saved with other handlers.
+    Refused,
+    /// The run resumes.
+    Resumed {
+        /// The number of the run.
+        run: u32,
+        /// The iteration of the checkpoint.
+        iteration: u32,
+        /// The index of the checkpoint in the history.
+        index: usize,
+        /// The number of iterations per epoch of the checkpoint, if the program has set another one.
+        changed_length: Option<u32>,
+        /// The kind of the first handler with other settings.
+        changed_settings: Option<&'static str>,
+    },
+}
+
+/// Returns what `Engine::resume` must return, and how many listed checkpoints it skips.
+pub fn expect(history: &History, program: &Program) -> (Expected, u32) {
+    let places = 0..=usize::from(program.second);
+    // For each point, the newest checkpoint of each store that fits.
+    let mut points: Vec<(u32, u32, Vec<Option<usize>>)> = Vec::new();
+    for place in places {
+        for stored in &history.stored[place] {
+            let (run, iteration) = (stored.meta.run, stored.meta.iteration);
+            if !points.iter().any(|point| (point.0, point.1) == (run, iteration)) {
+                points.push((run, iteration, vec![None; 2]));
+            }
+            for point in points.iter_mut().filter(|point| (point.0, point.1) == (run, iteration)) {
+                let fits = |index: &usize| stored.is_loadable && program.fits(history.written[*index].program.model);
+                point.2[place] = history.find(place, stored.content).filter(fits).or(point.2[place]);
+            }
+        }
+    }
+    points.sort_by_key(|point| std::cmp::Reverse((point.0, point.1)));
+    let mut skipped = 0;
+    for (run, iteration, candidates) in points {
+        let Some(index) = candidates.into_iter().flatten().next() else {
+            skipped += 1;
+            continue;
+        };
+        let saved = &history.written[index].program;
+        let (old, new) = (settings(saved), settings(program));
+        let kinds = |settings: &[(&'static str, String)]| {
+            let mut kinds: Vec<_> = settings.iter().map(|(kind, _)| *kind).collect();
+            kinds.sort_unstable();
+            kinds
+        };
+        if kinds(&old) != kinds(&new) {
+            return (Expected::Refused, skipped);
+        }
+        let changed = |setting: &&(&'static str, String)| !old.contains(setting);
+        let length = saved.epoch_length();
+        let changed_length = (program.sets_epoch_length() && length != program.epoch_length()).then_some(length);
+        let changed_settings = new.iter().find(changed).map(|(kind, _)| *kind);
+        return (Expected::Resumed { run, iteration, index, changed_length, changed_settings }, skipped);
+    }
+    (if skipped > 0 { Expected::NoneLoadable } else { Expected::Fresh }, skipped)
+}
+
+/// Returns the checkpoint that `load_best` must load: the best of the series, or else the newest one that fits.
+pub fn expect_best(history: &History, program: &Program) -> Option<usize> {
+    let series = Series::of(program, 0);
+    let fitting = |stored: &&super::medium::Stored| {
+        let written = history.find(0, stored.content).map(|index| &history.written[index]);
+        stored.is_loadable && written.is_some_and(|written| program.fits(written.program.model))
+    };
+    let stored: Vec<_> = history.stored[0].iter().filter(fitting).collect();
+    let own = |stored: &&&super::medium::Stored| {
+        history.find(0, stored.content).is_some_and(|index| history.written[index].series == series)
+    };
+    let best = stored.iter().filter(own).max_by(|a, b| match series.rule {
+        0 => a.meta.sequence.cmp(&b.meta.sequence),
+        _ => {
+            let score = |stored: &super::medium::Stored| stored.meta.score.unwrap_or(f32::NEG_INFINITY);
+            score(a).total_cmp(&score(b)).then(a.meta.sequence.cmp(&b.meta.sequence))
+        }
+    });
+    let newest = stored.iter().max_by_key(|stored| stored.meta.sequence);
+    best.or(newest).and_then(|stored| history.find(0, stored.content))
+}
