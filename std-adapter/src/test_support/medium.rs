@@ -73,4 +73,10 @@ pub trait PowerMedium: Medium {
     /// Switches the power on again. Cancels a power failure that has not happened. RAM has lost its content, so only the
     /// next [`open`](Medium::open) shows what the medium contains.
     fn restore_power(&mut self);
+
+    /// Returns whether the medium contains bits that have a random value in each read, as after an interrupted write to
+    /// flash. The judge then tolerates that an interrupted checkpoint is listed but damaged. The default returns false.
+    fn is_unstable(&self) -> bool {
+        false
+    }
 }

@@ -48,12 +48,19 @@ mod chip;
 pub mod disk;
 pub mod driver;
 pub mod flash;
+mod flash_check;
 mod interruption;
 mod medium;
+mod power_judge;
 pub mod random;
 pub mod store;
 mod store_check;
 pub mod ticks;
 
+pub use flash_check::{FlashRule, FlashViolation, WrongByte, check_nor_flash};
 pub use medium::{Medium, PowerMedium};
+pub use power_judge::{
+    JudgeOptions, JudgeReport, JudgedFailure, JudgedSave, PowerFailureCase, PowerFailureRule, PowerFailureViolation,
+    judge_power_failures, replay_power_failures,
+};
 pub use store_check::{StoreRule, StoreViolation, check_store};

@@ -108,10 +108,10 @@ impl<'s, S: Store> Probe<'s, S> {
                 return Err(violation(StoreRule::WriterCount, format_args!("{} {moment}", name("`write`")), found));
             }
             rest = rest.get(count..).unwrap_or_default();
-            if matches!(pieces, Pieces::Odd) && size == 13 {
-                if let Err(error) = writer.flush() {
-                    return Ok(Err(format!("{}: {error}", name("`flush`"))));
-                }
+            if size == 13
+                && let Err(error) = writer.flush()
+            {
+                return Ok(Err(format!("{}: {error}", name("`flush`"))));
             }
         }
         match writer.flush() {
