@@ -127,7 +127,7 @@ fn train_on(disk: &Disk) -> Image {
 
 /// A file of a checkpoint of step 12 that is newer than the checkpoint of the run.
 fn newer_file(object: &str) -> Vec<u8> {
-    let series = Series { model: model_signature(&mut Model::new()), ..Series::default() };
+    let series = Series { model: model_signature(&mut Model::new()).unwrap(), ..Series::default() };
     let header = Header { step: 12, sequence: 99, run: 1, iteration: 99, series, save_id: 5, ..Header::default() };
     let contents = Contents { header, single_object: Some(object), ..Contents::new(12) };
     let mut bytes = [0; 512];

@@ -69,7 +69,8 @@ fn save<S: Store>(store: &mut S, meta: CheckpointMeta) -> Result<(), S::Error> {
 /// was interrupted before its seal. It hid the committed checkpoint, and the next save erased it, so both were lost.
 #[test]
 fn an_interrupted_save_of_the_same_step_does_not_lose_the_committed_checkpoint() {
-    let meta = |step, sequence| CheckpointMeta::from(&Header { step, sequence, iteration: sequence, ..Header::default() });
+    let meta =
+        |step, sequence| CheckpointMeta::from(&Header { step, sequence, iteration: sequence, ..Header::default() });
     for operation in 0..40 {
         let mut flash = Flash::<32, 256>::new(3 * 256, 0xFF);
         let mut store = Slots::<_, 3>::open(&mut flash, 0..768).expect("a valid region");

@@ -132,7 +132,7 @@ impl Model {
 /// Returns the header of a checkpoint. All checkpoints of a test case belong to the same series.
 pub fn header(step: u32, sequence: u32, iteration: u32, score: Option<f32>) -> Header<'static> {
     let rule = if score.is_some() { RankingRule::Best } else { RankingRule::Latest };
-    let series = Series { name: "", rule, model: model_signature(&mut Payload(Vec::new())) };
+    let series = Series { name: "", rule, model: model_signature(&mut Payload(Vec::new())).unwrap_or(0) };
     Header { step, sequence, iteration, score, series, ..Header::default() }
 }
 
