@@ -94,7 +94,7 @@ fn sample_numbers() -> checkpoint::Header<'static> {
 /// Returns a valid checkpoint stream of the object type `Model`. The fuzz target modifies it to get invalid streams.
 pub fn sample() -> Vec<u8> {
     let header =
-        checkpoint::Header { score: Some(-0.5), score_name: Some("acc"), run: 3, save_id: 77, ..sample_numbers() };
+        checkpoint::Header { score: Some(-0.5), score_name: Some("accur"), run: 3, save_id: 77, ..sample_numbers() };
     let record =
         training_monitor::Engine::<f32>::new(1).record::<(), _>(&mut ()).expect("an empty record is large enough");
     let contents = checkpoint::Contents { header, record: Some(&record), single_object: None, allow_non_finite: true };

@@ -67,7 +67,8 @@ impl ModelCheckpoint {
     /// Builds the entry of a checkpoint with this step and score.
     pub fn entry(&self, step: u32, score: Option<f32>) -> Entry {
         let by_score = || score.map_or(f64::NAN, f64::from);
-        let priority = if self.interval.is_some() { f64::from(step) } else { by_score() };
+        // Without a score, all checkpoints are equal, so the oldest is evicted first.
+        let priority = if self.interval.is_some() { 0.0 } else { by_score() };
         Entry { priority, step, score: score.filter(|score| !score.is_nan()) }
     }
 
@@ -76,9 +77,13 @@ impl ModelCheckpoint {
     }
 
     fn accepts(&self, new: &Entry) -> bool {
-        let worst = self.kept.first().map(|worst| worst.priority);
-        self.kept.len() < self.max_entries()
-            || worst.is_some_and(|worst| worst < new.priority || (self.or_equal && worst == new.priority))
+        let same_step = self.kept.iter().find(|entry| entry.step == new.step);
+        let rival = same_step.or(self.kept.first().filter(|_| self.kept.len() >= self.max_entries()));
+        let or_equal = self.or_equal || self.interval.is_some();
+        !new.priority.is_nan()
+            && rival.is_none_or(|rival| {
+                rival.priority < new.priority || (or_equal && rival.priority == new.priority)
+            })
     }
 
     /// Adds the saved checkpoint `new` to the kept checkpoints, if the ranking accepts it. Returns the step of the
@@ -86,8 +91,8 @@ impl ModelCheckpoint {
     pub fn record_commit(&mut self, new: Entry) -> Option<u32> {
         self.committed.push(new.step);
         let same_step = self.kept.iter().position(|entry| entry.step == new.step);
-        if new.priority.is_nan() || (same_step.is_none() && !self.accepts(&new)) {
-            return Some(new.step).filter(|_| self.n_saved.is_some());
+        if !self.accepts(&new) {
+            return Some(new.step).filter(|_| self.n_saved.is_some() && same_step.is_none());
         }
         let evicted = match same_step {
             // The new checkpoint has replaced the old one of the same step, so there is nothing to evict.

@@ -106,7 +106,7 @@ impl<'a> Cursor<'a> {
         let is_required = self.flag()?;
         let data = self.bytes()?;
         // Version 2 has no required field.
-        (!is_required || id <= 3).then_some((id, data))
+        (!is_required || id == 1).then_some((id, data))
     }
     fn float(&mut self) -> Option<u32> {
         self.take(4).map(|bytes| u32::from_le_bytes(bytes.try_into().expect("four")))
@@ -163,12 +163,12 @@ pub fn read(bytes: &[u8]) -> Option<Checkpoint> {
     for (id, data) in cursor.list(Cursor::extension)? {
         let mut data = Cursor { stream: data, position: 0 };
         match id {
-            1 => identity[0] = data.word()?,
-            2 => {
+            1 => {
+                identity[0] = data.word()?;
                 series = (data.text()?, data.byte().filter(|rule| *rule < 2)?);
                 identity[1] = data.word()?;
+                identity[2] = data.word()?;
             }
-            3 => identity[2] = data.word()?,
             _ => data.position = data.stream.len(),
         }
         if id <= last || data.position != data.stream.len() {
