@@ -268,27 +268,28 @@ fn find_mistake<const PER_OBJECT: bool>(mistake: Mistake, rule: PowerFailureRule
 
 #[test]
 fn a_medium_that_does_not_count_or_does_not_fail_is_a_violation() {
-    struct Uncounted(Ram<3, 256>, u64);
-    impl Medium for Uncounted {
-        type Store<'a> = &'a mut Ram<3, 256>;
-        type OpenError = Infallible;
-        fn open(&mut self) -> Result<Self::Store<'_>, Infallible> {
-            self.1 += 1;
-            Ok(&mut self.0)
+    /// Counts its operations if the constant is true. Ignores planned power failures.
+    struct NeverFails<const COUNTS: bool>(Toy<false>);
+    impl<const COUNTS: bool> Medium for NeverFails<COUNTS> {
+        type Store<'a> = <Toy<false> as Medium>::Store<'a>;
+        type OpenError = <Toy<false> as Medium>::OpenError;
+        fn open(&mut self) -> Result<Self::Store<'_>, Self::OpenError> {
+            self.0.open()
         }
     }
-    impl PowerMedium for Uncounted {
+    impl<const COUNTS: bool> PowerMedium for NeverFails<COUNTS> {
         fn operations(&self) -> u64 {
-            self.1
+            if COUNTS { self.0.operations() } else { 0 }
         }
         fn cut_power_at(&mut self, _: u64, _: u64) {}
-        fn restore_power(&mut self) {
-            self.1 = 0;
-        }
+        fn restore_power(&mut self) {}
     }
-    // Counts the openings instead of the operations.
-    let violation = judge_power_failures(|| Uncounted(Ram::new(), 0), JudgeOptions::default()).unwrap_err();
-    assert_eq!(violation.rule, PowerFailureRule::FailsAsPlanned, "{violation}");
+    fn rule_of<const COUNTS: bool>() -> PowerFailureRule {
+        let new_medium = || NeverFails::<COUNTS>(Toy::new(Mistake::None));
+        judge_power_failures(new_medium, JudgeOptions::default()).unwrap_err().rule
+    }
+    assert_eq!(rule_of::<false>(), PowerFailureRule::FailsAsPlanned);
+    assert_eq!(rule_of::<true>(), PowerFailureRule::FailsAsPlanned);
     let case = "rank=best n_saved=2 saves=1:5 failures=1000:0".parse().unwrap();
     let result = replay_power_failures(|| Toy::<false>::new(Mistake::None), &case);
     assert_eq!(result.unwrap_err().rule, PowerFailureRule::FailsAsPlanned);

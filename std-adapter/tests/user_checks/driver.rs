@@ -86,7 +86,7 @@ impl ReadNorFlash for Driver {
             result => result?,
         }
         self.reads += 1;
-        if self.mistake == Mistake::FailsSometimes && self.reads % 2 == 0 {
+        if self.mistake == Mistake::FailsSometimes && self.reads.is_multiple_of(2) {
             return Err(NorFlashErrorKind::Other);
         }
         let at = offset as usize;
