@@ -10,6 +10,14 @@
 //! | [`ticks::TickSource`], [`ticks::offset_to_wrap_after`] | simulates or wraps a tick counter | overflow at a chosen time |
 //! | [`random::Random`] | | repeatable random decisions from a seed |
 //!
+//! Three checks run on your own implementations:
+//!
+//! | check | checks |
+//! | --- | --- |
+//! | [`check_store`] | a [`Store`](training_monitor::store::Store) against the contract of the trait |
+//! | [`check_nor_flash`] | a flash driver for everything on which [`Slots`](training_monitor::store::flash::Slots) relies |
+//! | [`judge_power_failures`] | that a store keeps its checkpoints, wherever a power failure interrupts a save |
+//!
 //! The tools use no clock and no external source of randomness, so a test has the same result in every run. The tests
 //! of this project use the same tools. A tool panics only if its arguments are invalid.
 //!

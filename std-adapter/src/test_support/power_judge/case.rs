@@ -17,7 +17,8 @@ pub struct JudgedSave {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct JudgedFailure {
     /// The number of operations that succeed before the interrupted one. For the second failure, this number counts
-    /// from the restart after the first one.
+    /// from the restart after the first one. If a run after the restart has fewer operations, the second failure does
+    /// not happen.
     pub after: u64,
     /// The seed that the judge passes to [`PowerMedium::cut_power_at`](crate::test_support::PowerMedium::cut_power_at).
     pub seed: u64,

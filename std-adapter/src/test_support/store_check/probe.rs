@@ -202,7 +202,11 @@ impl<'s, S: Store> Probe<'s, S> {
             sorted.sort_by_key(|meta| meta.sequence);
             let sequences = |metas: &[CheckpointMeta]| metas.iter().map(|meta| meta.sequence).collect::<Vec<_>>();
             let operation = self.at("`checkpoint`");
-            return Err(if sorted == metas {
+            let is_repeated = sorted.windows(2).any(|pair| matches!(pair, [a, b] if a.sequence == b.sequence));
+            return Err(if is_repeated {
+                let details = format_args!("a checkpoint is listed twice: {:?}", sequences(&listed));
+                violation(StoreRule::ListingEnds, operation, details)
+            } else if sorted == metas {
                 mismatch(StoreRule::ListsInOrder, operation, sequences(&metas), sequences(&listed))
             } else if sequences(&sorted) == sequences(&metas) {
                 let differing = metas.iter().zip(&sorted).find(|(expected, found)| expected != found);

@@ -183,42 +183,51 @@ impl<M: Medium> Checker<'_, M> {
         self.clear()
     }
 
-    /// Removes and erases checkpoints.
+    /// Removes and erases checkpoints, newer and older ones.
     pub(super) fn check_removal(&mut self) -> Check {
-        let [first, second, third] = [self.main_sample(30)?, self.main_sample(10)?, self.main_sample(20)?];
+        let [first, second] = [self.main_sample(30)?, self.main_sample(10)?];
+        let [third, fourth] = [self.main_sample(20)?, self.main_sample(40)?];
         let unknown = self.sequence();
         let mut store = self.open()?;
         let mut probe = Probe::new(&mut store, "before a removal");
         probe.save(&first, Pieces::Whole, &[], &[&first])?;
         probe.save(&second, Pieces::Odd, &[&first], &[&first, &second])?;
+        // One number is the step number of a checkpoint.
         probe.remove_unknown(30, &[&first, &second])?;
         probe.remove_unknown(unknown, &[&first, &second])?;
-        probe.set_moment("after a removal");
-        probe.remove(first.sequence())?;
-        probe.verify(&[&second], StoreRule::Removes)?;
-        probe.verify_unknown(first.sequence())?;
-        probe.remove_unknown(first.sequence(), &[&second])?;
+        probe.set_moment("after the removal of the newest checkpoint");
+        probe.remove(second.sequence())?;
+        probe.verify(&[&first], StoreRule::Removes)?;
+        probe.verify_unknown(second.sequence())?;
+        probe.remove_unknown(second.sequence(), &[&first])?;
         // The place of the removed checkpoint can be used.
-        probe.save(&third, Pieces::Whole, &[&second], &[&second, &third])?;
-        probe.set_moment("after an erase");
-        probe.erase(second.sequence())?;
-        probe.verify(&[&third], StoreRule::Removes)?;
+        probe.save(&third, Pieces::Whole, &[&first], &[&first, &third])?;
+        probe.set_moment("after the erase of the newest checkpoint");
+        probe.erase(third.sequence())?;
+        probe.verify(&[&first], StoreRule::Removes)?;
+        probe.verify_unknown(third.sequence())?;
+        probe.save(&fourth, Pieces::Whole, &[&first], &[&first, &fourth])?;
+        probe.set_moment("after the removal of the oldest checkpoint");
+        probe.remove(first.sequence())?;
+        probe.verify(&[&fourth], StoreRule::Removes)?;
         drop(store);
+
         let mut store = self.open()?;
-        let mut probe = Probe::new(&mut store, "after an erase, when the store was opened again");
-        let listed = probe.listed(3)?;
-        if listed.iter().any(|meta| meta.sequence == second.sequence()) {
-            let details = format_args!("the erased checkpoint {} is listed", second.sequence());
+        let mut probe = Probe::new(&mut store, "after removals, when the store was opened again");
+        let listed = probe.listed(4)?;
+        let is_listed = |sample: &Sample| listed.iter().any(|meta| meta.sequence == sample.sequence());
+        if is_listed(&third) {
+            let details = format_args!("the erased checkpoint {} is listed", third.sequence());
             return Err(violation(
                 StoreRule::ErasesPermanently,
                 "`checkpoint` after the store was opened again",
                 details,
             ));
         }
-        // The removed checkpoint may be listed again.
-        let kept = listed.iter().any(|meta| meta.sequence == first.sequence());
-        let expected: &[&Sample] = if kept { &[&first, &third] } else { &[&third] };
-        probe.verify(expected, StoreRule::SurvivesReopening)?;
+        // The removed checkpoints may be listed again.
+        let removed = [&first, &second].into_iter().filter(|sample| is_listed(sample));
+        let expected: Vec<&Sample> = removed.chain([&fourth]).collect();
+        probe.verify(&expected, StoreRule::SurvivesReopening)?;
         drop(store);
         self.clear()
     }

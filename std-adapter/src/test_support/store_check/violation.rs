@@ -26,7 +26,7 @@ pub enum StoreRule {
     ListsCommitted,
     /// The checkpoints are listed in the order of their sequence numbers.
     ListsInOrder,
-    /// The listing ends after the last checkpoint.
+    /// The listing ends after the last checkpoint, and contains no checkpoint twice.
     ListingEnds,
     /// The number of streams is the number that was written, or 0 for an unknown checkpoint.
     StreamCount,
@@ -75,7 +75,7 @@ impl fmt::Display for StoreRule {
             StoreRule::ListedAfterCommit => "a checkpoint is not listed before its commit",
             StoreRule::ListsCommitted => "a committed checkpoint is listed with its metadata",
             StoreRule::ListsInOrder => "the checkpoints are listed in the order of their sequence numbers",
-            StoreRule::ListingEnds => "the listing ends after the last checkpoint",
+            StoreRule::ListingEnds => "the listing ends after the last checkpoint, and contains none twice",
             StoreRule::StreamCount => "the number of streams is the number that was written, or 0 if there is none",
             StoreRule::Durable => "a checkpoint is durable after its commit returned Ok",
             StoreRule::NoDamage => "an intact store reports no damaged checkpoint",
