@@ -163,12 +163,13 @@ pub struct StartCheck {
     max_states_len: usize,
     capacity: usize,
     newest_run: u32,
+    newest_sequence: u32,
     refused: bool,
 }
 
 impl StartCheck {
     pub(crate) const fn new(max_states_len: usize, capacity: usize) -> Self {
-        StartCheck { max_states_len, capacity, newest_run: 0, refused: false }
+        StartCheck { max_states_len, capacity, newest_run: 0, newest_sequence: 0, refused: false }
     }
 
     /// Returns the maximum length of the run record in a checkpoint, in bytes.
@@ -187,14 +188,21 @@ impl StartCheck {
         if full.required > full.capacity { Err(full) } else { Ok(()) }
     }
 
-    /// Reports the number of a run that has saved a checkpoint. A new run gets a higher number.
-    pub fn add_run(&mut self, run: u32) {
+    /// Reports a stored checkpoint. A new run gets a higher number than all runs that have saved a checkpoint, and a new
+    /// checkpoint gets a higher sequence number than all stored ones.
+    pub fn add_checkpoint(&mut self, run: u32, sequence: u32) {
         self.newest_run = self.newest_run.max(run);
+        self.newest_sequence = self.newest_sequence.max(sequence);
     }
 
     /// Reports that a limit is exceeded, so the run does not start. [`Handler::save_error`] returns the cause.
     pub fn refuse(&mut self) {
         self.refused = true;
+    }
+
+    /// Returns the highest sequence number of a stored checkpoint.
+    pub(crate) const fn newest_sequence(&self) -> u32 {
+        self.newest_sequence
     }
 
     /// Returns the highest number of a run that has saved a checkpoint, or `None` if a handler refused the start.

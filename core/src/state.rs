@@ -76,6 +76,8 @@ pub struct State<O, X = ()> {
     pub(crate) stop: Option<StopReason>,
     /// The number of the run; 0 before the run starts.
     pub(crate) run: u32,
+    /// The highest sequence number in all stores of the run, so that sequence numbers order the checkpoints of all stores.
+    pub(crate) sequence: u32,
     /// `None` for a training run. An evaluator inside a training run defers its actions, such as saves, to the training
     /// run; the value is then true if an action is deferred.
     pub(crate) deferred: Option<bool>,
@@ -114,6 +116,7 @@ impl<O, X> State<O, X> {
             max_epochs,
             stop: None,
             run: 0,
+            sequence: 0,
             deferred: None,
             extended: false,
             flags: 0,

@@ -180,7 +180,7 @@ fn the_provided_methods_of_a_handler_save_and_load_nothing() {
     assert!(!log.contains(&Event::SavedCheckpoint));
     assert_eq!(engine.record::<Log, _>(&mut Minimal).unwrap().handlers().count(), 0);
     let (minimal, mut record): (&mut dyn Handler<Log, u32>, _) = (&mut Minimal, RunRecord::new());
-    let point = ResumePoint { run: 1, iteration: 1 };
+    let point = ResumePoint { run: 1, iteration: 1, sequence: 1 };
     assert_eq!(minimal.load_checkpoint(point, &mut log), Ok(false));
     assert_eq!(minimal.verify_checkpoint(point, &mut log, &mut record), Ok(false));
     assert_eq!(minimal.newest_checkpoint(None), Ok(None));
@@ -205,7 +205,7 @@ fn resume_takes_the_newest_readable_checkpoint_and_counts_the_skipped_ones() {
     impl Handler<Log, u32> for Medium {
         fn on_event(&mut self, _: Event, _: &mut Log, _: &mut State<u32>) {}
         fn newest_checkpoint(&mut self, below: Option<ResumePoint>) -> Result<Option<ResumePoint>, RestoreError> {
-            let points = [9, 6, 3].map(|iteration| ResumePoint { run: 0, iteration });
+            let points = [9, 6, 3].map(|iteration| ResumePoint { run: 0, iteration, sequence: 0 });
             Ok(points.into_iter().find(|point| below.is_none_or(|below| *point < below)))
         }
         fn verify_checkpoint(

@@ -127,7 +127,7 @@ fn all_error_texts_differ() {
         RegionError::NotAligned { erase: 1, slots: 2 },
         RegionError::TooSmall { slot: 1 },
         RegionError::TooLarge { slot: 1, slots: 2 },
-        RegionError::OtherLayout { address: 1, slot: 2, index: 3 },
+        RegionError::OtherLayout { address: 1, slot: 2, index: 3, slots: 4 },
     ]);
     assert_distinct_texts(&[
         SlotsError::Flash(Cause),
@@ -177,7 +177,7 @@ fn an_error_text_contains_the_numbers_of_the_error() {
     assert_text_contains(RegionError::TooSmall { slot: 57 }, &["57"]);
     assert_text_contains(RegionError::TooLarge { slot: 58, slots: 59 }, &["58", "59"]);
     assert_text_contains(
-        RegionError::OtherLayout { address: 0x1000, slot: 512, index: 3 },
+        RegionError::OtherLayout { address: 0x1000, slot: 512, index: 3, slots: 4 },
         &["0x1000", "512", "slot 3"],
     );
     assert_text_contains(SlotsError::Flash(Cause), &["Cause"]);

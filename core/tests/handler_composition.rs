@@ -4,7 +4,7 @@
 use training_monitor::checkpoint::Named;
 use training_monitor::event::IterationCompleted;
 use training_monitor::handlers::model_checkpoint::{CheckpointHandler, NoScore, StepSource};
-use training_monitor::run_record::{HandlerKind, HandlerStates, Persist, ResumePoint};
+use training_monitor::run_record::{HandlerKind, HandlerStates, Persist, ResumePoint, RunRecord};
 use training_monitor::store::ram::Ram;
 use training_monitor::{Engine, Event, Handler, ModelCheckpoint, State};
 
@@ -119,14 +119,18 @@ fn several_checkpoint_handlers_return_the_newest_checkpoint_of_all() {
         let (mut newer, mut older) = (handlers(newer.1.into_store()), handlers(older.1.into_store()));
 
         let mut array = if first { [&mut newer, &mut older] } else { [&mut older, &mut newer] };
-        let point = |iteration| ResumePoint { run: 1, iteration };
+        let point = |iteration| ResumePoint { run: 1, iteration, sequence: iteration };
         let newest = |below: Option<u32>| array.newest_checkpoint(below.map(point)).unwrap();
         assert_eq!(
             [None, Some(3), Some(2), Some(1)].map(newest).map(|newest| newest.map(|newest| newest.iteration)),
             [Some(3), Some(2), Some(1), None]
         );
         let mut model = Named::new("m", [0.0; 2]);
-        assert_eq!(array.load_checkpoint(point(3), &mut model), Ok(true));
+        // A handler loads only a checkpoint that it has verified.
+        let newest = array.newest_checkpoint(None).unwrap().unwrap();
+        assert_eq!(array.load_checkpoint(newest, &mut model), Ok(false));
+        assert_eq!(array.verify_checkpoint(newest, &mut model, &mut RunRecord::new()), Ok(true));
+        assert_eq!(array.load_checkpoint(newest, &mut model), Ok(true));
         assert_eq!(model.object, trained);
         assert_eq!(array.load_checkpoint(point(4), &mut model), Ok(false));
         assert_eq!(model.object, trained);

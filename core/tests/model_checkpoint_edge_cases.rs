@@ -190,7 +190,7 @@ fn a_save_does_not_rebuild_a_complete_ranking() {
 
 fn newest(handler: &mut impl Handler<Model, u32>, below: Option<u32>) -> Option<u32> {
     // These checkpoints are saved without an engine, so the number of their run is 0.
-    let below = below.map(|iteration| ResumePoint { run: 0, iteration });
+    let below = below.map(|iteration| ResumePoint { run: 0, iteration, sequence: 0 });
     handler.newest_checkpoint(below).unwrap().map(|point| point.iteration)
 }
 
@@ -257,7 +257,7 @@ fn run_once(store: Ram<4, 512>) -> (Ram<4, 512>, RunRecord) {
     assert_eq!(engine.begin_iteration(&mut model, &mut handler), Ok(true));
     assert!(engine.end_iteration(0, &mut model, &mut handler));
     let mut record = RunRecord::new();
-    let point = ResumePoint { run: 1, iteration: 1 };
+    let point = ResumePoint { run: 1, iteration: 1, sequence: 1 };
     assert_eq!(Handler::<Model, u32>::verify_checkpoint(&mut handler, point, &mut model, &mut record), Ok(true));
     (handler.into_store(), record)
 }

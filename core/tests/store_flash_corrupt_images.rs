@@ -159,7 +159,7 @@ fn records_of_another_geometry_are_refused() {
     save(&mut flash, &[10, 20, 30]).unwrap();
     // The flash is opened with smaller slots, with slots of the same size in a smaller region, and with slots of twice
     // the size. A record contains its slot size and its position in the region, so the store refuses the region.
-    let expected = |address, index| RegionError::OtherLayout { address, slot: 512, index };
+    let expected = |address, index| RegionError::OtherLayout { address, slot: 512, index, slots: 3 };
     assert_eq!(Slots::<_, 6>::open(&mut flash, 0..SIZE as u32).err(), Some(expected(0, 0)));
     assert_eq!(Slots::<_, 2>::open(&mut flash, 512..SIZE as u32).err(), Some(expected(512, 1)));
     let mut larger = Chip::with_image([flash.image(), &[0; 512]].concat(), 0xFF);

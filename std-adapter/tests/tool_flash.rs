@@ -150,7 +150,7 @@ fn write_slot(slot: &mut [u8], index: usize, meta: CheckpointMeta, is_sealed: bo
     let contents = Contents { header, ..Contents::new(meta.step) };
     let encoded = encode(&mut &mut stream[..], &contents, &mut Model::new()).unwrap();
     let (len, index, size) = (encoded.len, index as u8, SLOT as u32);
-    let record = CommitRecord { meta, index, size, len, erases: 1, total_erases: 4, durable: 0, failed: 0 };
+    let record = CommitRecord { meta, index, last: 3, size, len, erases: 1, total_erases: 4, durable: 0, failed: 0 };
     let record = record.to_bytes::<Crc32>();
     let mut write = |offset: u32, bytes: &[u8]| slot[offset as usize..][..bytes.len()].copy_from_slice(bytes);
     write(0, &record);

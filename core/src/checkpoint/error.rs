@@ -229,6 +229,16 @@ impl DecodeError<()> {
     }
 }
 
+impl<E> DecodeError<E> {
+    /// Returns whether the checkpoint is damaged. The other errors depend on the model, or can pass.
+    pub(crate) const fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            DecodeError::Truncated | DecodeError::NotACheckpoint | DecodeError::Malformed | DecodeError::Checksum
+        )
+    }
+}
+
 impl<E: fmt::Display> fmt::Display for DecodeError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

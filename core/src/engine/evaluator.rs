@@ -95,7 +95,7 @@ where
         let counters = evaluation.counters;
         (evaluation.run, evaluation.counters, evaluation.extended) = (run.run, run.counters, run.extended);
         self.handlers.persist(evaluation, states);
-        evaluation.counters = counters;
+        (evaluation.counters, evaluation.extended) = (counters, false);
     }
     fn check_start(&mut self, model: &mut T, start: &mut StartCheck) {
         self.handlers.check_start(model, start);
@@ -104,9 +104,10 @@ where
         let evaluation = self.engine.state_mut();
         evaluation.deferred = Some(false);
         let counters = evaluation.counters;
-        (evaluation.run, evaluation.counters) = (state.run, state.counters);
+        (evaluation.run, evaluation.counters, evaluation.sequence) = (state.run, state.counters, state.sequence);
         let saved = self.handlers.perform(model, evaluation, record);
         evaluation.counters = counters;
+        state.sequence = evaluation.sequence;
         if evaluation.stop_reason() == Some(StopReason::SaveFailed) {
             state.terminate(StopReason::SaveFailed);
         }

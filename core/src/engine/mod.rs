@@ -60,8 +60,6 @@ pub struct Engine<O, X = (), const RECORD: usize = CAPACITY> {
     resumed_in_iteration: bool,
     /// Whether the handlers have checked their limits for this run.
     checked: bool,
-    /// The number of iterations per epoch in the record from which the run was resumed; 0 if it was not resumed.
-    recorded_epoch_length: u32,
     /// Whether the engine resumed a finished run. The run stays finished until the program restarts it.
     resumed_finished: bool,
     /// The maximum number of epochs that the program configured. A resumed run uses this number, unless a handler had
@@ -108,7 +106,6 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
             phase: Phase::NotStarted,
             resumed_in_iteration: false,
             checked: false,
-            recorded_epoch_length: 0,
             resumed_finished: false,
             max_epochs,
             epoch_length: 0,
@@ -153,25 +150,6 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
         }
     }
 
-    /// Returns the number of iterations per epoch in the checkpoint from which the run was resumed, if the program now
-    /// has another number. The number of the program applies: the setting of the engine, or else the number of batches in
-    /// the data of [`run`](Self::run).
-    #[must_use]
-    pub fn changed_epoch_length(&self) -> Option<u32> {
-        let recorded = Some(self.recorded_epoch_length).filter(|length| *length != 0);
-        recorded.filter(|length| *length != self.state.epoch_length)
-    }
-
-    /// Sets the number of iterations per epoch of a resumed run. If the epoch already has more iterations, it ends after
-    /// the current one.
-    fn change_epoch_length(&mut self, length: u32) {
-        self.state.epoch_length = length;
-        if length != 0 {
-            let in_iteration = u32::from(self.phase == Phase::IterationStarted);
-            self.state.offset = self.state.offset.min(length.saturating_sub(in_iteration));
-        }
-    }
-
     /// Passes a user-defined event to the handlers immediately. Call this method between the iterations of a custom
     /// loop. Inside a step function or a handler, call [`State::fire`] instead.
     pub fn fire<T: ?Sized, H: Handler<T, O, X>>(&mut self, event: UserEvent, model: &mut T, handlers: &mut H) {
@@ -187,7 +165,6 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
             self.resumed_finished = false;
             self.checked = false;
             self.state.run = 0;
-            self.recorded_epoch_length = 0;
             if self.state.counters.epoch >= self.state.max_epochs {
                 self.state.counters = Counters::default();
                 self.state.epoch_length = self.epoch_length;
@@ -370,6 +347,7 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
         self.visit_states(handlers, &mut states);
         let mut start = StartCheck::new(states.max_len(), RECORD);
         handlers.check_start(model, &mut start);
+        self.state.sequence = start.newest_sequence();
         start.finish()
     }
 

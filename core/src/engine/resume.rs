@@ -18,7 +18,7 @@ pub struct Resumed {
     /// all that are damaged or unreadable. The observers of the handlers receive the reasons.
     pub skipped: u32,
     /// The number of iterations per epoch in the checkpoint, if the engine has another setting. The setting of the engine
-    /// applies. [`Engine::changed_epoch_length`] also reports a change of the data.
+    /// applies. Without a setting, the number in the checkpoint applies, whatever the length of the data is now.
     pub changed_epoch_length: Option<u32>,
     /// The kind of a handler whose settings differ from those in the checkpoint, for example its patience. If several
     /// handlers differ, this is the first one. The settings of the program apply to the restored state.
@@ -131,11 +131,12 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
                 if !handlers.load_checkpoint(point, model)? {
                     return Err(RestoreError::BecameUnreadable { iteration: point.iteration });
                 }
-                let EngineState { epoch, iteration, .. } = record.engine;
+                let EngineState { epoch, iteration, epoch_length, .. } = record.engine;
                 let changed_settings = self.apply(&record, handlers, states);
                 self.state.flags |= flag::ACTION;
                 self.run_deferred_actions(model, handlers);
-                let changed_epoch_length = self.changed_epoch_length();
+                let is_changed = self.epoch_length != 0 && epoch_length != 0 && epoch_length != self.epoch_length;
+                let changed_epoch_length = is_changed.then_some(epoch_length);
                 return Ok(Some(Resumed { epoch, iteration, skipped, changed_epoch_length, changed_settings }));
             }
             skipped = skipped.saturating_add(1);
@@ -201,8 +202,14 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
         self.phase = if state.extended { Phase::EpochCompleted } else { engine.phase };
         self.resumed_in_iteration = self.phase == Phase::IterationStarted;
         self.resumed_finished = finished && !state.extended;
-        self.recorded_epoch_length = engine.epoch_length;
-        self.change_epoch_length(if self.epoch_length == 0 { engine.epoch_length } else { self.epoch_length });
+        let state = &mut self.state;
+        state.epoch_length = engine.epoch_length;
+        if self.epoch_length != 0 {
+            state.epoch_length = self.epoch_length;
+            // If the epoch already has more iterations, it ends after the current one.
+            let in_iteration = u32::from(self.phase == Phase::IterationStarted);
+            state.offset = state.offset.min(self.epoch_length.saturating_sub(in_iteration));
+        }
         self.visit_states(handlers, &mut states);
         self.state.extended = false;
         states.changed()

@@ -75,9 +75,8 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
         }
         self.restart();
         self.prepare_run(model, handlers).map_err(RunError::Start)?;
-        let resumed_without_setting = self.epoch_length == 0 && self.recorded_epoch_length != 0;
-        if self.state.epoch_length == 0 || resumed_without_setting {
-            self.change_epoch_length(data.len().unwrap_or(self.state.epoch_length));
+        if self.state.epoch_length == 0 {
+            self.state.epoch_length = data.len().unwrap_or(0);
         }
         self.state.data_length = data.len().unwrap_or(u32::MAX);
         'run: while self.advance(model, handlers, Until::NextIteration) {

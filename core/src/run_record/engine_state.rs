@@ -120,4 +120,7 @@ pub struct ResumePoint {
     pub run: u32,
     /// The engine's iteration.
     pub iteration: u32,
+    /// The sequence number of the checkpoint in its store. It orders the checkpoints of the same iteration, for example
+    /// of two models.
+    pub sequence: u32,
 }

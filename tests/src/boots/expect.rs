@@ -31,24 +31,19 @@ pub enum Expected {
 /// Returns what `Engine::resume` must return, and how many listed checkpoints it skips.
 pub fn expect(history: &History, program: &Program) -> (Expected, u32) {
     let places = 0..=usize::from(program.second);
-    // For each point, the newest checkpoint of each store that fits.
-    let mut points: Vec<(u32, u32, Vec<Option<usize>>)> = Vec::new();
+    // The checkpoints of all stores, the newest first, with the index of those that fit.
+    let mut candidates = Vec::new();
     for place in places {
         for stored in &history.stored[place] {
-            let (run, iteration) = (stored.meta.run, stored.meta.iteration);
-            if !points.iter().any(|point| (point.0, point.1) == (run, iteration)) {
-                points.push((run, iteration, vec![None; 2]));
-            }
-            for point in points.iter_mut().filter(|point| (point.0, point.1) == (run, iteration)) {
-                let fits = |index: &usize| stored.is_loadable && program.fits(history.written[*index].program.model);
-                point.2[place] = history.find(place, stored.content).filter(fits).or(point.2[place]);
-            }
+            let fits = |index: &usize| stored.is_loadable && program.fits(history.written[*index].program.model);
+            let index = history.find(place, stored.content).filter(fits);
+            candidates.push((stored.meta.run, stored.meta.iteration, stored.meta.sequence, index));
         }
     }
-    points.sort_by_key(|point| std::cmp::Reverse((point.0, point.1)));
+    candidates.sort_unstable();
     let mut skipped = 0;
-    for (run, iteration, candidates) in points {
-        let Some(index) = candidates.into_iter().flatten().next() else {
+    for (run, iteration, _, index) in candidates.into_iter().rev() {
+        let Some(index) = index else {
             skipped += 1;
             continue;
         };

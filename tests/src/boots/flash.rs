@@ -213,7 +213,7 @@ impl<const W: usize> FlashMedium<W> {
         let is_record = |start: usize| {
             let mut record = self.chip.image()[start..][..12].to_vec();
             encrypt(self.erased, start, &mut record);
-            record.starts_with(b"TMS") && record[8..12] == sequence.to_le_bytes()
+            record.starts_with(b"TM") && record[3] == 2 && record[8..12] == sequence.to_le_bytes()
         };
         let start = (0..slots).map(|slot| region.start as usize + slot * size).find(|start| is_record(*start));
         start.map(|start| (start, size))

@@ -180,7 +180,10 @@ pub fn settings(program: &Program) -> Vec<(&'static str, String)> {
     if program.keep != 0 {
         all.push(("KeepOutput", String::new()));
     }
-    all.push(("ModelCheckpoint", format!("{}/{}/{:?}", program.series_name(), program.rule, program.score_name())));
+    all.push((
+        "ModelCheckpoint",
+        format!("{}/{}/{:?}/{}", program.series_name(), program.rule, program.score_name(), program.steps),
+    ));
     if program.second != 0 {
         all.push(("ModelCheckpoint", format!("{SECOND}/0/None")));
     }

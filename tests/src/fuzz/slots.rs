@@ -87,7 +87,7 @@ fn slot_bytes(input: &SlotInput, index: usize, erased: u8) -> Vec<u8> {
             let body = &body[..body.len().min(SLOT - 96)];
             bytes[96..][..body.len()].copy_from_slice(body);
             let len = len.map_or(encoded.len, |len| len.0);
-            let magic = u32::from_le_bytes(*b"TMS\x02");
+            let magic = u32::from_le_bytes([b'T', b'M', SLOTS as u8 - 1, 2]);
             let [slot_erases, all_erases] = erases.map(|erases| erases.0);
             let bits = score.0.to_bits();
             let layout = ((index + usize::from(*is_moved)) << 24 | SLOT) as u32;

@@ -81,9 +81,7 @@ impl ModelCheckpoint {
         let rival = same_step.or(self.kept.first().filter(|_| self.kept.len() >= self.max_entries()));
         let or_equal = self.or_equal || self.interval.is_some();
         !new.priority.is_nan()
-            && rival.is_none_or(|rival| {
-                rival.priority < new.priority || (or_equal && rival.priority == new.priority)
-            })
+            && rival.is_none_or(|rival| rival.priority < new.priority || (or_equal && rival.priority == new.priority))
     }
 
     /// Adds the saved checkpoint `new` to the kept checkpoints, if the ranking accepts it. Returns the step of the

@@ -7,8 +7,8 @@ use crate::checkpoint::read::{ChecksummedSource, Input, ReadFailure};
 use crate::hash::Hash;
 use serde::{Serialize, de::DeserializeOwned};
 
-/// The number of bytes of the value that are in memory at the same time.
-const WINDOW: usize = 64;
+/// The number of bytes of the value that are in memory at the same time. A larger window needs fewer serializations.
+const WINDOW: usize = if cfg!(target_pointer_width = "64") { 4096 } else { 64 };
 
 /// Returns whether the value, which serializes to `len` bytes, can be deserialized from these bytes and then serializes
 /// to the same bytes.

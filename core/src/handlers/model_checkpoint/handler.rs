@@ -25,7 +25,9 @@ where
 {
     #[inline(always)]
     fn on_event(&mut self, event: Event, _: &mut T, state: &mut State<O, X>) {
-        if !self.filter.matches(event, state.counters()) {
+        // A run that ends because a save failed saves no final checkpoint: that checkpoint would be of a finished run. The
+        // next start resumes from the last good checkpoint instead, and tries again.
+        if !self.filter.matches(event, state.counters()) || state.stop_reason() == Some(StopReason::SaveFailed) {
             return;
         }
         let score = self.policy.score_function.score(state);
@@ -55,14 +57,13 @@ where
                     self.policy.continue_after(last_step);
                 }
             }
-            let point = ResumePoint { run: run.run(), iteration: run.iteration() };
-            self.prior_write = self.find_prior_write(self.pending, point);
+            self.prior_write = self.find_prior_write(self.pending, run.run(), run.iteration());
         }
     }
 
     fn check_start(&mut self, model: &mut T, start: &mut StartCheck) {
         let listed = newest_where(&mut self.store, &mut |meta| {
-            start.add_run(meta.run);
+            start.add_checkpoint(meta.run, meta.sequence);
             false
         });
         let checked = start.check_record().map_err(EncodeError::RunRecordFull);
@@ -76,13 +77,18 @@ where
     fn perform(&mut self, model: &mut T, state: &mut State<O, X>, record: &RunRecord<[u8]>) -> bool {
         let Some(decision) = self.pending.take() else { return false };
         match core::mem::replace(&mut self.prior_write, PriorWrite::None) {
-            PriorWrite::None => (),
+            // After a restart, the ranking is rebuilt from the store. It can contain better checkpoints than at the time
+            // of the decision, for example of another run.
+            PriorWrite::None if !self.policy.still_accepts(decision) => return false,
+            // The sequence numbers of all handlers together are in the order of the saves.
+            PriorWrite::None => self.sequence = self.sequence.max(state.sequence),
             // The method `write` adds 1 to the sequence number. Therefore, 1 is subtracted here, so that the repeated
             // save has the sequence number of its interrupted first attempt.
             PriorWrite::NotDurable => self.sequence = self.sequence.wrapping_sub(1),
             PriorWrite::Durable => return false,
         }
         let saved = self.save_with_retries(decision, state.iteration(), record, model);
+        state.sequence = self.sequence.max(state.sequence);
         if !saved && self.policy.settings.on_error == OnError::Stop {
             state.terminate(StopReason::SaveFailed);
         }
@@ -113,24 +119,31 @@ where
         model: &mut T,
         record: &mut RunRecord<[u8]>,
     ) -> Result<bool, RestoreError> {
+        self.verified = false;
         let found = self.find_point(point)?;
-        let Some(CheckpointMeta { step, sequence, .. }) = found else { return Ok(false) };
+        let Some(CheckpointMeta { step, sequence, series, .. }) = found else { return Ok(false) };
         match read(&mut self.store, sequence, model, ReadPass::Verify(Some(record))) {
             Ok(info) => {
                 if !info.has_run {
                     self.observer.on_checkpoint_event(&CheckpointEvent::NoRunRecord { step });
                 }
+                self.verified = info.has_run;
                 Ok(info.has_run)
             }
             Err(error) => {
                 self.observer.on_checkpoint_event(&CheckpointEvent::LoadFailed { step, error: &error });
+                if error.is_damage() && series == self.series {
+                    self.policy.forget(step);
+                }
                 Ok(false)
             }
         }
     }
 
     fn load_checkpoint(&mut self, point: ResumePoint, model: &mut T) -> Result<bool, RestoreError> {
-        let Some(CheckpointMeta { sequence, .. }) = self.find_point(point)? else { return Ok(false) };
+        // Another handler may have accepted the checkpoint of this point in its own store.
+        let found = if self.verified { self.find_point(point)? } else { None };
+        let Some(CheckpointMeta { sequence, .. }) = found else { return Ok(false) };
         let loaded = read(&mut self.store, sequence, model, ReadPass::Load).is_ok();
         if loaded {
             // The run continues from this checkpoint, so the minimum interval to the next save starts at its iteration.
@@ -142,7 +155,7 @@ where
 }
 
 impl<const N: usize, W, S: Store, F, B: CheckpointObserver<S::Error>> CheckpointHandler<N, W, S, F, B> {
-    /// Returns the newest stored checkpoint that was saved at `point`. Reports a failure of the store.
+    /// Returns the stored checkpoint that was saved at `point`. Reports a failure of the store.
     fn find_point(&mut self, point: ResumePoint) -> Result<Option<CheckpointMeta>, RestoreError> {
         self.at_point(point).map_err(|error| {
             self.observer.on_checkpoint_event(&CheckpointEvent::ListFailed { error: &error });
@@ -216,7 +229,7 @@ impl<const N: usize, W, S: Store, F, B> Persist for CheckpointHandler<N, W, S, F
     type State = CheckpointHandlerState;
     const MAX_LEN: usize = 16;
     fn tag(&self) -> u16 {
-        fold(self.series.rule)
+        fold(self.series.rule) ^ self.policy.settings.step_source as u16
     }
     fn save(&mut self) -> CheckpointHandlerState {
         CheckpointHandlerState { calls: self.policy.calls(), pending: self.pending }

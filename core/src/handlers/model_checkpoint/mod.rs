@@ -79,6 +79,8 @@ pub struct CheckpointHandler<const N: usize, W, S: Store, F, B = ()> {
     series: SeriesId,
     /// How much of the pending save the store already contained when the run was resumed after a restart.
     prior_write: PriorWrite,
+    /// Whether the handler has accepted the checkpoint that `verify_checkpoint` was called for last.
+    verified: bool,
     /// The highest sequence number that a stored checkpoint can have. Each attempt to save takes the next number. A
     /// failed attempt also uses its number, because a part of its checkpoint may be on the medium.
     sequence: u32,
@@ -114,6 +116,7 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
             pending: None,
             series: SeriesId { rule, model: 0 },
             prior_write: PriorWrite::None,
+            verified: false,
             sequence: 0,
             min_interval: 0,
             last_saved: None,
@@ -147,6 +150,7 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
             pending: self.pending,
             series: self.series,
             prior_write: self.prior_write,
+            verified: self.verified,
             sequence: self.sequence,
             min_interval: self.min_interval,
             last_saved: self.last_saved,
@@ -257,8 +261,8 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
     }
 
     /// Loads the best checkpoint of the series into `objects`. If that checkpoint is damaged, loads the next best one. If
-    /// the series has no checkpoint that can be loaded, loads the newest checkpoint of another series that fits the
-    /// model. Returns `Ok(None)` if the store contains no checkpoint.
+    /// no ranked checkpoint can be loaded, loads the newest other one that fits the model: first of this series, then of
+    /// the other series. Returns `Ok(None)` if the store contains no checkpoint.
     ///
     /// # Errors
     /// If no checkpoint can be loaded, returns the error of the last attempt.
@@ -277,19 +281,23 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
                 }
             }
         }
-        let mut below = u32::MAX;
-        loop {
-            let (policy, series) = (&self.policy, self.series);
-            let newest = newest_where(&mut self.store, &mut |meta| {
-                meta.sequence < below && !(meta.series == series && policy.is_kept(meta.step))
-            });
-            let Some(meta) = newest.map_err(DecodeError::Io)? else { return last };
-            match self.try_load(&meta, objects) {
-                Ok(info) => return Ok(Some(info)),
-                Err(error) => last = Err(error),
+        for own in [true, false] {
+            let mut below = u32::MAX;
+            loop {
+                let (policy, series) = (&self.policy, self.series);
+                let newest = newest_where(&mut self.store, &mut |meta| {
+                    let is_own = meta.series == series;
+                    meta.sequence < below && is_own == own && !(is_own && policy.is_kept(meta.step))
+                });
+                let Some(meta) = newest.map_err(DecodeError::Io)? else { break };
+                match self.try_load(&meta, objects) {
+                    Ok(info) => return Ok(Some(info)),
+                    Err(error) => last = Err(error),
+                }
+                below = meta.sequence;
             }
-            below = meta.sequence;
         }
+        last
     }
 
     /// Loads a checkpoint. Reports a failure to the observer.

@@ -350,6 +350,16 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
         same_step.is_some_and(|kept| *kept != new && !self.ranking.accepts(&new))
     }
 
+    /// Returns whether the ranking would accept the checkpoint of an earlier decision now.
+    pub(super) fn still_accepts(&self, decision: SaveDecision) -> bool {
+        self.keep_all || self.ranking.accepts(&RankedCheckpoint::new(decision.step, decision.score))
+    }
+
+    /// Removes a checkpoint from the ranking, because it cannot be loaded.
+    pub(super) fn forget(&mut self, step: u32) {
+        self.ranking.remove(step);
+    }
+
     /// Clears the ranking. The calls continue.
     pub(super) fn clear_ranking(&mut self) {
         self.ranking.clear();

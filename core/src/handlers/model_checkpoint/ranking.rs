@@ -115,8 +115,15 @@ impl<const N: usize> Ranking<N> {
 
     /// Removes the worst entry.
     pub(super) fn remove_worst(&mut self) {
-        // `Vec::remove` contains a panic. Moving the worst entry to the end and removing the last entry does not.
-        let mut rest = self.entries.iter_mut();
+        if let Some(step) = self.entries.first().map(|worst| worst.step) {
+            self.remove(step);
+        }
+    }
+
+    /// Removes the entry with the step number `step`.
+    pub(super) fn remove(&mut self, step: u32) {
+        // `Vec::remove` contains a panic. Moving the entry to the end and removing the last entry does not.
+        let mut rest = self.entries.iter_mut().skip_while(|kept| kept.step != step);
         let Some(mut below) = rest.next() else { return };
         for above in rest {
             core::mem::swap(below, above);

@@ -31,12 +31,13 @@ pub(super) fn newest_where<S: Store>(
     accept: &mut dyn FnMut(&CheckpointMeta) -> bool,
 ) -> Result<Option<CheckpointMeta>, S::Error> {
     let mut newest = None;
-    let mut index = 0;
+    let mut index = 0_u32;
     while let Some(meta) = store.checkpoint(index)? {
         if accept(&meta) {
             newest = Some(meta);
         }
-        index += 1;
+        let Some(next) = index.checked_add(1) else { break };
+        index = next;
     }
     Ok(newest)
 }
@@ -94,7 +95,7 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
     where
         B: CheckpointObserver<S::Error>,
     {
-        if let Err(error) = self.evict(u32::MAX) {
+        if let Err(error) = self.evict(0, false) {
             self.observer.on_checkpoint_event(&CheckpointEvent::ListFailed { error: &error });
         }
     }
@@ -112,17 +113,17 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
             let places = self.policy.places();
             self.observer.on_checkpoint_event(&CheckpointEvent::FewerPlaces { places });
         }
-        self.evict(capacity)
+        self.evict(capacity, true)
     }
 
-    /// Removes the own checkpoints that have lost their rank. They are removed only while the ranking is full: then
-    /// `n_saved` others remain.
+    /// Removes own checkpoints that have lost their rank, while the store contains at least `capacity` checkpoints. They
+    /// are removed only while the ranking is full: then `n_saved` others remain.
     ///
-    /// If the store contains `capacity` checkpoints nevertheless, frees one place: removes the oldest checkpoint of
+    /// With `other_series`, a store that contains `capacity` checkpoints nevertheless loses the oldest checkpoint of
     /// another series, or else an own one without a rank. The last checkpoint in the store is never removed; the save
     /// then fails with the error of the store.
     #[inline(never)] // Called before and after a save.
-    fn evict(&mut self, capacity: u32) -> Result<(), S::Error>
+    fn evict(&mut self, capacity: u32, other_series: bool) -> Result<(), S::Error>
     where
         B: CheckpointObserver<S::Error>,
     {
@@ -143,9 +144,10 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
                 false
             })?;
             let mut victim = own.filter(|_| policy.is_full());
-            if count >= capacity && count > 1 {
+            if other_series && count > 1 {
                 victim = victim.or(other).or(own);
             }
+            victim = victim.filter(|_| count >= capacity);
             let Some((step, sequence)) = victim else { return Ok(()) };
             match self.store.remove(sequence) {
                 Err(error) => {
@@ -208,17 +210,18 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         })
     }
 
-    /// Returns the newest stored checkpoint that was saved at `point`.
+    /// Returns the stored checkpoint that was saved at `point`.
     pub(super) fn at_point(&mut self, point: ResumePoint) -> Result<Option<CheckpointMeta>, S::Error> {
         newest_where(&mut self.store, &mut |meta| point_of(meta) == point)
     }
 
-    /// Returns how much of the save `pending` the store already contains. `point` is the point at which the handler
-    /// decided to save.
+    /// Returns how much of the save `pending` the store already contains. `run` and `iteration` are those in which the
+    /// handler decided to save.
     #[inline(never)] // Keeps its copies of checkpoint metadata off the stack of its callers.
-    pub(super) fn find_prior_write(&mut self, pending: Option<SaveDecision>, point: ResumePoint) -> PriorWrite {
-        match (pending, self.at_point(point)) {
-            (Some(decision), Ok(Some(found))) if decision.step == found.step && found.series == self.series => {
+    pub(super) fn find_prior_write(&mut self, pending: Option<SaveDecision>, run: u32, iteration: u32) -> PriorWrite {
+        let Some(SaveDecision { step, .. }) = pending else { return PriorWrite::None };
+        match self.find(step) {
+            Ok(Some(found)) if (found.run, found.iteration) == (run, iteration) => {
                 if self.store.is_durable(found.sequence) {
                     PriorWrite::Durable
                 } else if found.sequence == self.sequence {
@@ -234,5 +237,5 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
 
 /// Returns the point in training at which a checkpoint was saved.
 pub(super) const fn point_of(meta: &CheckpointMeta) -> ResumePoint {
-    ResumePoint { run: meta.run, iteration: meta.iteration }
+    ResumePoint { run: meta.run, iteration: meta.iteration, sequence: meta.sequence }
 }

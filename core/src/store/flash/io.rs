@@ -59,6 +59,9 @@ impl<F: NorFlash> Write for Writer<'_, F> {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Self::Error> {
         let StreamProgress { len, written, .. } = *self.progress;
         let remaining = len.saturating_sub(written) as usize;
+        if bytes.is_empty() {
+            return Ok(0);
+        }
         if bytes.len() > remaining {
             return Err(SlotsError::TooLong { len: written.saturating_add(to_u32(bytes.len())), max: len });
         }

@@ -8,7 +8,8 @@
 //!           │ record │ seal │ the checkpoint's stream │ unused      │
 //!  written    second   last   first
 //!
-//!  record   0  "TMS"         3 bytes
+//!  record   0  "TM"          2 bytes
+//!           2  last slot     u8, the index of the last slot in the region
 //!           3  version       u8, 2
 //!           4  slot size     u24, bytes
 //!           7  slot index    u8
@@ -49,9 +50,10 @@ pub const STREAM_OFFSET: u32 = 96;
 pub const RECORD_LEN: usize = 56;
 /// The length of the seal, in bytes.
 pub const SEAL_LEN: usize = 4;
-/// The first four bytes of every commit record, which identify it. The last one is the version of the layout.
-pub const RECORD_MAGIC: [u8; 4] = *b"TMS\x02";
-
+/// The first two bytes of every commit record, which identify it.
+pub const RECORD_MAGIC: [u8; 2] = *b"TM";
+/// The version of the layout, the fourth byte of every commit record.
+const VERSION: u8 = 2;
 /// The maximum size of a slot in bytes. The record stores the size in 24 bits.
 pub const MAX_SLOT: u32 = 0x00FF_FFFF;
 /// The maximum number of slots. The record stores the index of its slot in one byte.
@@ -68,9 +70,11 @@ pub type RecordBytes = [u8; SEAL_OFFSET as usize];
 pub struct CommitRecord {
     /// The metadata of the checkpoint.
     pub meta: CheckpointMeta,
-    /// The index of the slot in its region. With `size`, it shows whether the region was divided into other slots when
-    /// the record was written.
+    /// The index of the slot in its region. With `last` and `size`, it shows whether the region was divided into other
+    /// slots when the record was written.
     pub index: u8,
+    /// The index of the last slot in the region.
+    pub last: u8,
     /// The size of a slot, in bytes.
     pub size: u32,
     /// The length of the stream, in bytes.
@@ -94,7 +98,8 @@ impl CommitRecord {
         let layout = u32::from(self.index) << 24 | self.size & MAX_SLOT;
         let flags = u32::from(self.failed) << 16 | u32::from(self.durable);
         let score = score.unwrap_or(f32::NAN).to_bits();
-        let magic = u32::from_le_bytes(RECORD_MAGIC);
+        let [first, second] = RECORD_MAGIC;
+        let magic = u32::from_le_bytes([first, second, self.last, VERSION]);
         let fields: [u32; CRC_WORD] = [
             magic,
             layout,
@@ -138,7 +143,8 @@ impl CommitRecord {
         let words = words.first_chunk::<CRC_WORD>()?.map(u32::from_le_bytes);
         let [magic, layout, sequence, run, rule, model, len, step, iteration, score, erases, total_erases, flags] =
             words;
-        if magic != u32::from_le_bytes(RECORD_MAGIC) {
+        let [first, second, last, version] = magic.to_le_bytes();
+        if [first, second] != RECORD_MAGIC || version != VERSION {
             return None;
         }
         let score = Some(f32::from_bits(score)).filter(|score| !score.is_nan());
@@ -148,6 +154,7 @@ impl CommitRecord {
         Some(CommitRecord {
             meta: CheckpointMeta { sequence, step, run, iteration, score, series: SeriesId { rule, model } },
             index,
+            last,
             size: u32::from_le_bytes([low, middle, high, 0]),
             len,
             erases,

@@ -292,6 +292,9 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         self.flash
     }
 
+    /// The index of the last slot. Opening checks that the number of slots is from 2 to 256.
+    const LAST_SLOT: u8 = SLOTS.saturating_sub(1) as u8;
+
     /// Returns the address of a slot. The calculation cannot overflow, because the region is inside the flash.
     fn slot_address(&self, index: usize) -> u32 {
         self.start.wrapping_add(to_u32(index).wrapping_mul(self.size))

@@ -77,11 +77,12 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
             let address = self.start.wrapping_add(offset);
             let mut bytes = Aligned([0; SEAL_OFFSET as usize]);
             let read = bytes.0.get_mut(..RECORD_LEN.next_multiple_of(unit::<F>())).unwrap_or_default();
-            let readable = self.flash.read(address, read).is_ok();
+            let readable = read_flash(&mut self.flash, address, read).is_ok();
             if let Some(record) = CommitRecord::from_bytes::<C>(&bytes.0).filter(|_| readable) {
-                let CommitRecord { size, index, .. } = record;
-                if size != self.size || u32::from(index).checked_mul(size) != Some(offset) {
-                    return Err(RegionError::OtherLayout { address, slot: size, index });
+                let CommitRecord { size, index, last, .. } = record;
+                let is_same = size == self.size && last == Self::LAST_SLOT;
+                if !is_same || u32::from(index).checked_mul(size) != Some(offset) {
+                    return Err(RegionError::OtherLayout { address, slot: size, index, slots: u16::from(last) + 1 });
                 }
             }
             offset = offset.saturating_add(to_u32(F::ERASE_SIZE).max(1));

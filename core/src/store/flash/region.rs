@@ -91,6 +91,8 @@ pub enum RegionError {
         slot: u32,
         /// The index of its slot when the checkpoint was saved.
         index: u8,
+        /// The number of slots when the checkpoint was saved.
+        slots: u16,
     },
     /// A slot is too small for a checkpoint.
     TooSmall {
@@ -120,10 +122,10 @@ impl fmt::Display for RegionError {
                     "{slots} slots of {slot} bytes are too many or too large: at most 256 slots below 16 MiB each"
                 )
             }
-            RegionError::OtherLayout { address, slot, index } => write!(
+            RegionError::OtherLayout { address, slot, index, slots } => write!(
                 f,
-                "the region contains a checkpoint of another division into slots: at address {address:#x}, saved as slot \
-                 {index} of {slot} bytes; open the region as before, or erase it with `Slots::erase_region`"
+                "the region contains a checkpoint of another division into slots: at address {address:#x}, saved in slot \
+                 {index} of {slots} slots of {slot} bytes; open the region as before, or erase it with `Slots::erase_region`"
             ),
             RegionError::TooSmall { slot } => write!(f, "a slot of {slot} bytes is too small for a checkpoint"),
         }

@@ -69,6 +69,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
         let record = CommitRecord {
             meta,
             index: u8::try_from(index).unwrap_or(u8::MAX),
+            last: Self::LAST_SLOT,
             size: self.size,
             len,
             erases,

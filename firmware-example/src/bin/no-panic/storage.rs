@@ -177,6 +177,7 @@ fn call_layout() {
     let record = CommitRecord {
         meta,
         index: any(),
+        last: any(),
         size: any(),
         len: any(),
         erases: any(),
@@ -271,7 +272,7 @@ where
                 Ok(outcome) => drop(black_box(outcome)),
                 Err(failed) => error(&failed),
             }
-            black_box((engine.changed_epoch_length(), engine.state().run()));
+            black_box(engine.state().run());
             call_checkpoint_handler(model, &mut handlers.0);
             let (checkpoint, ..) = handlers;
             black_box(checkpoint.into_store());
@@ -323,7 +324,7 @@ impl<T: ?Sized> Handler<T, f32> for UserHandler {
     fn on_event(&mut self, _: Event, _: &mut T, _: &mut State<f32>) {}
     fn check_start(&mut self, _: &mut T, start: &mut StartCheck) {
         black_box(start.check_record().is_ok());
-        start.add_run(any());
+        start.add_checkpoint(any(), any());
         start.refuse();
         black_box(start.max_record_len());
     }
