@@ -58,12 +58,21 @@ pub fn expect(history: &History, program: &Program) -> (Expected, u32) {
             return (Expected::Refused, skipped);
         }
         let changed = |setting: &&(&'static str, String)| !old.contains(setting);
-        let length = saved.epoch_length();
+        let length = history.written[index].epoch_length;
         let changed_length = (program.sets_epoch_length() && length != program.epoch_length()).then_some(length);
         let changed_settings = new.iter().find(changed).map(|(kind, _)| *kind);
         return (Expected::Resumed { run, iteration, index, changed_length, changed_settings }, skipped);
     }
     (if skipped > 0 { Expected::NoneLoadable } else { Expected::Fresh }, skipped)
+}
+
+/// Returns the number of iterations per epoch of `program`. A program without a setting continues with the number of its
+/// checkpoint.
+pub fn epoch_length(history: &History, program: &Program) -> u32 {
+    match expect(history, program).0 {
+        Expected::Resumed { index, .. } if !program.sets_epoch_length() => history.written[index].epoch_length,
+        _ => program.epoch_length(),
+    }
 }
 
 /// Returns the checkpoint that `load_best` must load: the best of the series, or else the newest one that fits.

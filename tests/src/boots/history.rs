@@ -40,6 +40,8 @@ pub struct Written {
     pub series: Series,
     /// The program that has written it.
     pub program: Program,
+    /// The number of iterations per epoch at that time.
+    pub epoch_length: u32,
     /// The call of `commit`.
     pub commit: Rc<Commit>,
     /// Whether `commit` returned `Ok`.
@@ -70,6 +72,8 @@ pub struct History {
     pub stored: [Vec<Stored>; 2],
     /// Whether a failure other than one of the power has happened.
     pub is_disturbed: bool,
+    /// The number of iterations per epoch in the current start.
+    pub epoch_length: u32,
 }
 
 impl History {
@@ -133,6 +137,7 @@ impl History {
             content: content(&commit.bytes),
             series: series.clone(),
             program: *program,
+            epoch_length: self.epoch_length,
             acknowledged: commit.acknowledged,
             required: commit.acknowledged,
             lost: false,
