@@ -75,8 +75,9 @@ pub fn epoch_length(history: &History, program: &Program) -> u32 {
     }
 }
 
-/// Returns the checkpoint that `load_best` must load: the best of the series, or else the newest one that fits.
-pub fn expect_best(history: &History, program: &Program) -> Option<usize> {
+/// Returns the checkpoints of which `load_best` must load one: the best of the series, or else the newest one that fits.
+/// Several checkpoints can have the best score.
+pub fn expect_best(history: &History, program: &Program) -> Vec<usize> {
     let series = Series::of(program, 0);
     let fitting = |stored: &&super::medium::Stored| {
         let written = history.find(0, stored.content).map(|index| &history.written[index]);
@@ -86,13 +87,19 @@ pub fn expect_best(history: &History, program: &Program) -> Option<usize> {
     let own = |stored: &&&super::medium::Stored| {
         history.find(0, stored.content).is_some_and(|index| history.written[index].series == series)
     };
+    let score = |stored: &super::medium::Stored| stored.meta.score.unwrap_or(f32::NEG_INFINITY);
     let best = stored.iter().filter(own).max_by(|a, b| match series.rule {
         0 => a.meta.sequence.cmp(&b.meta.sequence),
-        _ => {
-            let score = |stored: &super::medium::Stored| stored.meta.score.unwrap_or(f32::NEG_INFINITY);
-            score(a).total_cmp(&score(b)).then(a.meta.sequence.cmp(&b.meta.sequence))
-        }
+        _ => score(a).total_cmp(&score(b)),
     });
-    let newest = stored.iter().max_by_key(|stored| stored.meta.sequence);
-    best.or(newest).and_then(|stored| history.find(0, stored.content))
+    let Some(best) = best else {
+        let newest = stored.iter().max_by_key(|stored| stored.meta.sequence);
+        return newest.and_then(|stored| history.find(0, stored.content)).into_iter().collect();
+    };
+    let is_best = |stored: &&&super::medium::Stored| match series.rule {
+        0 => stored.meta.sequence == best.meta.sequence,
+        _ => score(stored) == score(best),
+    };
+    let all = stored.iter().filter(own).filter(is_best);
+    all.filter_map(|stored| history.find(0, stored.content)).collect()
 }

@@ -33,5 +33,6 @@ pub mod medium;
 pub mod mistakes;
 pub mod net;
 pub mod program;
+mod run;
 pub mod table;
 pub mod watch;
