@@ -1,5 +1,5 @@
 //! Tests of handlers of the same kind in a resumed run. A handler finds its own state by its tag, a hash of its
-//! settings and its name, whatever its position in the tuple.
+//! settings and its name, at any position of the tuple.
 
 use training_monitor::checkpoint::Named;
 use training_monitor::event::IterationCompleted;

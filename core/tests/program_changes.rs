@@ -358,7 +358,7 @@ fn a_checkpoint_that_does_not_load_is_counted() {
     assert_eq!((failed, newest), (vec![3], 3));
 }
 
-/// Starting over: the erased series is gone for good, and other series stay.
+/// A program starts over: it erases its series, and the other series stay.
 #[test]
 fn an_erased_series_leaves_the_other_series() {
     let mut place = Place::new();

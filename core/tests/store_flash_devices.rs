@@ -148,7 +148,7 @@ fn blank_units_that_cannot_be_read_are_never_read() {
     check::<4, 16>();
 }
 
-/// The seal of an interrupted commit is incomplete, whatever erased flash reads as.
+/// The seal of an interrupted commit is incomplete, for each value of erased flash.
 #[test]
 fn no_erased_value_reads_as_a_seal() {
     let patterns: [fn(u32) -> u8; 4] =

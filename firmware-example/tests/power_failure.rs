@@ -64,7 +64,11 @@ type Checkpoints = Vec<(u32, Vec<u8>)>;
 fn read_checkpoints<const N: usize, W, S: Store, F>(mut handler: CheckpointHandler<N, W, S, F>) -> Option<Checkpoints> {
     let steps: Vec<u32> = handler.policy().kept().iter().map(|entry| entry.step).collect();
     let stream = |step: u32| {
-        let mut reader = handler.store_mut().open(step, 0).ok()?;
+        let series = handler.series();
+        let mut listed = (0..).map_while(|index| handler.store_mut().checkpoint(index).ok().flatten());
+        let sequence = listed.find(|meta| meta.step == step && meta.series == series)?.sequence;
+        drop(listed);
+        let mut reader = handler.store_mut().open(sequence, 0).ok()?;
         let (mut bytes, mut buffer) = (Vec::new(), [0; 256]);
         loop {
             match reader.read(&mut buffer).ok()? {
@@ -82,7 +86,7 @@ fn stored_checkpoints(latest: impl Store, best: impl Store) -> Option<(Checkpoin
     let policy = ModelCheckpoint::<1>::every(1).unwrap();
     let latest = policy.attach(EpochCompleted, latest).ok()?;
     let score = |state: &State<f32, Metrics>| -state.metrics.loss;
-    let policy = ModelCheckpoint::<2>::best_by(score);
+    let policy = ModelCheckpoint::<2>::best_by(score).with_score_name("val_loss").unwrap();
     let best = policy.attach(EpochCompleted, best).ok()?;
     Some((read_checkpoints(latest)?, read_checkpoints(best)?))
 }

@@ -18,6 +18,8 @@ mod from_ignite {}
 mod tool {}
 #[doc = include_str!("../../docs/faq.md")]
 mod faq {}
+#[doc = include_str!("../../docs/writing-a-store.md")]
+mod writing_a_store {}
 #[doc = include_str!("../../docs/README.md")]
 mod contents {}
 #[doc = include_str!("../../docs/architecture.md")]

@@ -18,7 +18,7 @@ pub struct Resumed {
     /// all that are damaged or unreadable. The observers of the handlers receive the reasons.
     pub skipped: u32,
     /// The number of iterations per epoch in the checkpoint, if the engine has another setting. The setting of the engine
-    /// applies. Without a setting, the number in the checkpoint applies, whatever the length of the data is now.
+    /// applies. Without a setting, the number in the checkpoint applies, regardless of the length of the data.
     pub changed_epoch_length: Option<u32>,
     /// The kind of a handler whose settings differ from those in the checkpoint, for example its patience. If several
     /// handlers differ, this is the first one. The settings of the program apply to the restored state.

@@ -56,7 +56,7 @@ pub trait Persist {
     type State: StateCodec;
 
     /// Distinguishes handlers of the same kind: a hash of the settings and of the name of the handler. The state of a
-    /// handler is restored into the handler with the same tag, whatever its position. If there is none, the settings of
+    /// handler is restored into the handler with the same tag, at any position. If there is none, the settings of
     /// the program have changed. The state is then restored by position, and
     /// [`Resumed::changed_settings`](crate::engine::Resumed::changed_settings) reports it.
     fn tag(&self) -> u16 {

@@ -43,7 +43,7 @@ pub enum Mistake {
     DropsBytes,
     /// A writer returns more than the length of the piece.
     CountsTooMuch,
-    /// A reader starts again at its end.
+    /// A reader starts again after the last byte.
     ReadsInCircles,
     /// The method `check` accepts every length.
     ChecksNothing,

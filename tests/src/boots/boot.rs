@@ -8,7 +8,7 @@ use super::medium::{Inspect, Medium};
 use super::net::Net;
 use super::program::Program;
 use super::run::{Check, run};
-use super::watch::{Record, Watch, Watched};
+use super::watch::{Watch, WatchEvent, Watched};
 use training_monitor::Outcome;
 use training_monitor::store::Store;
 
@@ -89,9 +89,9 @@ impl<M: Medium> Device<M> {
         let before = has_other_layout.then(|| self.history.clone());
         if has_other_layout
             && !self.media.iter().enumerate().any(|(place, medium)| {
-                self.history.stored[place]
+                self.history.listed[place]
                     .iter()
-                    .any(|stored| medium.is_visible(self.layout, program.layout, stored.meta.sequence))
+                    .any(|listed| medium.is_visible(self.layout, program.layout, listed.meta.sequence))
             })
         {
             // No store can know of checkpoints outside its region.
@@ -99,7 +99,7 @@ impl<M: Medium> Device<M> {
             for place in 0..2 {
                 let watch = Watch::default();
                 if let Ok(mut store) = self.media[place].open(&program, &watch) {
-                    self.history.stored[place] = store.inspect();
+                    self.history.listed[place] = store.inspect();
                 }
             }
         }
@@ -134,16 +134,16 @@ impl<M: Medium> Device<M> {
             println!("start {program} {failure}: {:?} {refused:?}", result.as_ref().map(|(end, _)| end));
             for record in &records {
                 match record {
-                    Record::Snapshot { place, stored, capacity } => {
-                        let short = |stored: &super::medium::Stored| {
-                            let meta = stored.meta;
-                            let mark = if stored.is_loadable { "" } else { "!" };
+                    WatchEvent::Snapshot { place, listed, capacity } => {
+                        let short = |listed: &super::medium::MediumCheckpoint| {
+                            let meta = listed.meta;
+                            let mark = if listed.is_loadable { "" } else { "!" };
                             format!("{mark}{}:r{}i{}s{}", meta.sequence, meta.run, meta.iteration, meta.step)
                         };
-                        println!("  medium {place} of {capacity}: {:?}", stored.iter().map(short).collect::<Vec<_>>());
+                        println!("  medium {place} of {capacity}: {:?}", listed.iter().map(short).collect::<Vec<_>>());
                     }
-                    Record::Commit(commit) => println!("  commit {:?} {}", commit.meta, commit.acknowledged),
-                    Record::Running => println!("  running"),
+                    WatchEvent::Commit(commit) => println!("  commit {:?} {}", commit.meta, commit.acknowledged),
+                    WatchEvent::Running => println!("  running"),
                 }
             }
         }
@@ -179,7 +179,7 @@ impl<M: Medium> Device<M> {
     fn fail_before(&mut self, failure: Failure) {
         let layout = Program { layout: self.layout, ..Program::default() };
         let newest =
-            self.history.stored[0].iter().rfind(|stored| stored.is_loadable).map(|stored| stored.meta.sequence);
+            self.history.listed[0].iter().rfind(|listed| listed.is_loadable).map(|listed| listed.meta.sequence);
         match (failure, newest) {
             (Failure::Damage(byte), Some(sequence)) => self.media[0].damage(&layout, sequence, byte),
             (Failure::Remove, Some(sequence)) => self.media[0].remove(&layout, sequence),
@@ -191,7 +191,7 @@ impl<M: Medium> Device<M> {
             (self.newest, self.finished) = (None, None);
             let watch = Watch::default();
             if let Ok(mut store) = self.media[0].open(&layout, &watch) {
-                self.history.stored[0] = store.inspect();
+                self.history.listed[0] = store.inspect();
             }
         }
     }
@@ -202,13 +202,13 @@ impl<M: Medium> Device<M> {
         for place in 0..=usize::from(program.second) {
             let medium = &mut self.media[place];
             let mut store = medium.open(program, &watch).map_err(|error| format!("after the start: {error}"))?;
-            let (stored, capacity) = (store.inspect(), store.capacity());
+            let (listed, capacity) = (store.inspect(), store.capacity());
             drop(store);
             if self.is_verbose {
-                let short: Vec<_> = stored.iter().map(|stored| stored.meta.sequence).collect();
+                let short: Vec<_> = listed.iter().map(|listed| listed.meta.sequence).collect();
                 println!("  at the end: medium {place}: {short:?}");
             }
-            let snapshot = vec![Record::Running, Record::Snapshot { place, stored, capacity }];
+            let snapshot = vec![WatchEvent::Running, WatchEvent::Snapshot { place, listed, capacity }];
             self.history.apply(program, snapshot).map_err(|error| format!("at the end: {error}"))?;
             if let Some(violation) = medium.violation() {
                 return Err(violation);

@@ -34,10 +34,10 @@ pub fn expect(history: &History, program: &Program) -> (Expected, u32) {
     // The checkpoints of all stores, the newest first, with the index of those that fit.
     let mut candidates = Vec::new();
     for place in places {
-        for stored in &history.stored[place] {
-            let fits = |index: &usize| stored.is_loadable && program.fits(history.written[*index].program.model);
-            let index = history.find(place, stored.content).filter(fits);
-            candidates.push((stored.meta.run, stored.meta.iteration, stored.meta.sequence, index));
+        for listed in &history.listed[place] {
+            let fits = |index: &usize| listed.is_loadable && program.fits(history.written[*index].program.model);
+            let index = history.find(place, listed.content).filter(fits);
+            candidates.push((listed.meta.run, listed.meta.iteration, listed.meta.sequence, index));
         }
     }
     candidates.sort_unstable();
@@ -79,27 +79,27 @@ pub fn epoch_length(history: &History, program: &Program) -> u32 {
 /// Several checkpoints can have the best score.
 pub fn expect_best(history: &History, program: &Program) -> Vec<usize> {
     let series = Series::of(program, 0);
-    let fitting = |stored: &&super::medium::Stored| {
-        let written = history.find(0, stored.content).map(|index| &history.written[index]);
-        stored.is_loadable && written.is_some_and(|written| program.fits(written.program.model))
+    let fitting = |listed: &&super::medium::MediumCheckpoint| {
+        let written = history.find(0, listed.content).map(|index| &history.written[index]);
+        listed.is_loadable && written.is_some_and(|written| program.fits(written.program.model))
     };
-    let stored: Vec<_> = history.stored[0].iter().filter(fitting).collect();
-    let own = |stored: &&&super::medium::Stored| {
-        history.find(0, stored.content).is_some_and(|index| history.written[index].series == series)
+    let listed: Vec<_> = history.listed[0].iter().filter(fitting).collect();
+    let own = |listed: &&&super::medium::MediumCheckpoint| {
+        history.find(0, listed.content).is_some_and(|index| history.written[index].series == series)
     };
-    let score = |stored: &super::medium::Stored| stored.meta.score.unwrap_or(f32::NEG_INFINITY);
-    let best = stored.iter().filter(own).max_by(|a, b| match series.rule {
+    let score = |listed: &super::medium::MediumCheckpoint| listed.meta.score.unwrap_or(f32::NEG_INFINITY);
+    let best = listed.iter().filter(own).max_by(|a, b| match series.rule {
         0 => a.meta.sequence.cmp(&b.meta.sequence),
         _ => score(a).total_cmp(&score(b)),
     });
     let Some(best) = best else {
-        let newest = stored.iter().max_by_key(|stored| stored.meta.sequence);
-        return newest.and_then(|stored| history.find(0, stored.content)).into_iter().collect();
+        let newest = listed.iter().max_by_key(|listed| listed.meta.sequence);
+        return newest.and_then(|listed| history.find(0, listed.content)).into_iter().collect();
     };
-    let is_best = |stored: &&&super::medium::Stored| match series.rule {
-        0 => stored.meta.sequence == best.meta.sequence,
-        _ => score(stored) == score(best),
+    let is_best = |listed: &&&super::medium::MediumCheckpoint| match series.rule {
+        0 => listed.meta.sequence == best.meta.sequence,
+        _ => score(listed) == score(best),
     };
-    let all = stored.iter().filter(own).filter(is_best);
-    all.filter_map(|stored| history.find(0, stored.content)).collect()
+    let all = listed.iter().filter(own).filter(is_best);
+    all.filter_map(|listed| history.find(0, listed.content)).collect()
 }

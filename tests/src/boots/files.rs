@@ -1,7 +1,7 @@
 //! A set of files in RAM, without a limit: one file per object, as in a directory. Opening verifies all files and does
 //! not list a damaged checkpoint.
 
-use super::medium::{Inspect, Medium, Stored, Sum, content, is_intact};
+use super::medium::{Inspect, Medium, MediumCheckpoint, Sum, content, is_intact};
 use super::program::Program;
 use super::watch::Watch;
 use embedded_io::{ErrorKind, ErrorType, Read, Write};
@@ -64,13 +64,13 @@ impl Medium for Files {
 }
 
 impl Inspect for &mut Files {
-    fn inspect(&mut self) -> Vec<Stored> {
-        let stored = |entry: &Entry| Stored {
+    fn inspect(&mut self) -> Vec<MediumCheckpoint> {
+        let listed = |entry: &Entry| MediumCheckpoint {
             meta: entry.meta,
             content: content(&entry.files.concat()),
             is_loadable: entry.files.iter().all(|file| is_intact(file)),
         };
-        self.entries.iter().map(stored).collect()
+        self.entries.iter().map(listed).collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The medium flash: slots on a simulated chip, with several write granules, erased values and layouts of the region.
 
-use super::medium::{Inspect, Medium, Stored, Sum, read_all};
+use super::medium::{Inspect, Medium, MediumCheckpoint, Sum, read_all};
 use super::program::Program;
 use super::watch::{Power, Watch};
 use crate::flash::{Chip, ChipError, Flash, Interruption};
@@ -140,7 +140,7 @@ fn open<'a, const W: usize>(
 
 impl<const W: usize> Inspect for AnySlots<'_, W> {
     const SIMULATES_POWER: bool = true;
-    fn inspect(&mut self) -> Vec<Stored> {
+    fn inspect(&mut self) -> Vec<MediumCheckpoint> {
         let (driver, layout) = match self {
             AnySlots::Two(slots, layout) => (slots.flash(), *layout),
             AnySlots::Three(slots, layout) => (slots.flash(), *layout),

@@ -2,10 +2,10 @@
 //! It applies the rules of the documentation with its own simple code.
 
 use super::handlers::SECOND;
-use super::medium::{Stored, content};
+use super::medium::{MediumCheckpoint, content};
 use super::net::Net;
 use super::program::Program;
-use super::watch::{Commit, Record};
+use super::watch::{Commit, WatchEvent};
 use std::rc::Rc;
 use training_monitor::checkpoint::RankingRule;
 
@@ -69,7 +69,7 @@ pub struct History {
     /// All checkpoints ever written, in the order of their commits.
     pub written: Vec<Written>,
     /// The loadable checkpoints on each medium.
-    pub stored: [Vec<Stored>; 2],
+    pub listed: [Vec<MediumCheckpoint>; 2],
     /// Whether a failure other than one of the power has happened.
     pub is_disturbed: bool,
     /// The number of iterations per epoch in the current start.
@@ -84,14 +84,14 @@ impl History {
 
     /// Returns the loadable checkpoints on a medium, with what is known about them.
     pub fn loadable(&self, place: usize) -> impl Iterator<Item = &Written> {
-        let stored = self.stored[place].iter().filter(|stored| stored.is_loadable);
-        stored.filter_map(move |stored| self.find(place, stored.content)).map(|index| &self.written[index])
+        let listed = self.listed[place].iter().filter(|listed| listed.is_loadable);
+        listed.filter_map(move |listed| self.find(place, listed.content)).map(|index| &self.written[index])
     }
 
     /// Forgets all checkpoints, which are invisible in a new layout of the flash.
     pub fn hide_all(&mut self) {
         self.written.iter_mut().for_each(|written| (written.required, written.lost) = (false, true));
-        self.stored = [Vec::new(), Vec::new()];
+        self.listed = [Vec::new(), Vec::new()];
         self.is_disturbed = true;
     }
 
@@ -106,18 +106,18 @@ impl History {
     }
 
     /// Checks all records of a start, in order. `program` is the program of that start.
-    pub fn apply(&mut self, program: &Program, records: Vec<Record>) -> Result<(), String> {
+    pub fn apply(&mut self, program: &Program, records: Vec<WatchEvent>) -> Result<(), String> {
         let mut is_running = false;
         for record in records {
             match record {
-                Record::Running => is_running = true,
-                Record::Snapshot { place, stored, capacity } => {
-                    self.compare(program, place, stored, capacity).map_err(|error| match is_running {
+                WatchEvent::Running => is_running = true,
+                WatchEvent::Snapshot { place, listed, capacity } => {
+                    self.compare(program, place, listed, capacity).map_err(|error| match is_running {
                         true => error,
                         false => format!("before the run: {error}"),
                     })?;
                 }
-                Record::Commit(commit) => self.commit(program, commit)?,
+                WatchEvent::Commit(commit) => self.commit(program, commit)?,
             }
         }
         Ok(())
@@ -195,31 +195,37 @@ impl History {
     }
 
     /// Compares the content of a medium with the content before. Each missing checkpoint needs a reason.
-    fn compare(&mut self, program: &Program, place: usize, after: Vec<Stored>, capacity: u32) -> Result<(), String> {
-        let before = std::mem::replace(&mut self.stored[place], after);
+    fn compare(
+        &mut self,
+        program: &Program,
+        place: usize,
+        after: Vec<MediumCheckpoint>,
+        capacity: u32,
+    ) -> Result<(), String> {
+        let before = std::mem::replace(&mut self.listed[place], after);
         let active = Series::of(program, place);
-        for stored in self.stored[place].iter().filter(|stored| stored.is_loadable) {
-            match self.find(place, stored.content).map(|index| &self.written[index]) {
-                None => return Err(format!("{:?} has a content that was never saved", stored.meta)),
-                Some(written) if written.commit.meta != stored.meta => {
-                    return Err(format!("{:?} is listed as {:?}", written.commit.meta, stored.meta));
+        for listed in self.listed[place].iter().filter(|listed| listed.is_loadable) {
+            match self.find(place, listed.content).map(|index| &self.written[index]) {
+                None => return Err(format!("{:?} has a content that was never saved", listed.meta)),
+                Some(written) if written.commit.meta != listed.meta => {
+                    return Err(format!("{:?} is listed as {:?}", written.commit.meta, listed.meta));
                 }
                 Some(_) => (),
             }
         }
         let is_full = before.len() as u64 >= u64::from(capacity);
-        for gone in before.iter().filter(|stored| stored.is_loadable) {
-            if self.stored[place].iter().any(|stored| stored.is_loadable && stored.content == gone.content) {
+        for removed in before.iter().filter(|listed| listed.is_loadable) {
+            if self.listed[place].iter().any(|listed| listed.is_loadable && listed.content == removed.content) {
                 continue;
             }
-            let Some(index) = self.find(place, gone.content) else { continue };
+            let Some(index) = self.find(place, removed.content) else { continue };
             let written = &self.written[index];
             if !written.acknowledged || written.lost {
                 continue;
             }
             let same = |other: &&Written| other.series == written.series;
             // A handler cannot know that a listed checkpoint is damaged. Only the RAM store lists such checkpoints.
-            let damaged = self.stored[place].iter().filter(|stored| !stored.is_loadable).count();
+            let damaged = self.listed[place].iter().filter(|listed| !listed.is_loadable).count();
             let remaining = self.loadable(place).filter(same).count() + damaged;
             // The commit of the checkpoint itself counts: it can be worse than all others.
             let newer = |other: &Written| other.acknowledged && other.series == written.series;
@@ -234,23 +240,24 @@ impl History {
             let evicted =
                 (has_newer || is_full) && written.series == active && remaining >= n_saved(program, place, capacity);
             // The exception: the store was full, and the oldest checkpoint of another series was removed.
-            let is_other = |stored: &&Stored| {
-                self.find(place, stored.content).is_none_or(|index| self.written[index].series != active)
+            let is_other = |listed: &&MediumCheckpoint| {
+                self.find(place, listed.content).is_none_or(|index| self.written[index].series != active)
             };
-            let oldest = before.iter().filter(is_other).find(|stored| {
+            let oldest = before.iter().filter(is_other).find(|listed| {
                 // Checkpoints that disappeared together with this one come first.
-                stored.content == gone.content || self.stored[place].iter().any(|left| left.content == stored.content)
+                listed.content == removed.content
+                    || self.listed[place].iter().any(|left| left.content == listed.content)
             });
             let made_room = is_full
                 && written.series != active
                 // A checkpoint in a broken block cannot be erased.
-                && (self.is_disturbed || oldest.is_some_and(|oldest| oldest.content == gone.content))
+                && (self.is_disturbed || oldest.is_some_and(|oldest| oldest.content == removed.content))
                 && self.loadable(place).next().is_some();
             if !replaced && !evicted && !made_room {
-                let left: Vec<_> = self.stored[place].iter().map(|stored| stored.meta).collect();
+                let left: Vec<_> = self.listed[place].iter().map(|listed| listed.meta).collect();
                 return Err(format!(
                     "{:?} was removed: {remaining} of its series remain, capacity {capacity}, left: {left:?}",
-                    gone.meta
+                    removed.meta
                 ));
             }
             // After `n_saved` was reduced, checkpoints beyond it can be removed before a commit.
@@ -259,12 +266,12 @@ impl History {
                 self.written[index].required = false;
             }
         }
-        let was_acknowledged = |stored: &Stored| {
-            let index = self.find(place, stored.content);
+        let was_acknowledged = |listed: &MediumCheckpoint| {
+            let index = self.find(place, listed.content);
             index.is_some_and(|index| self.written[index].acknowledged && !self.written[index].lost)
         };
-        if before.iter().any(|stored| stored.is_loadable && was_acknowledged(stored))
-            && !self.stored[place].iter().any(|stored| stored.is_loadable)
+        if before.iter().any(|listed| listed.is_loadable && was_acknowledged(listed))
+            && !self.listed[place].iter().any(|listed| listed.is_loadable)
         {
             return Err("no loadable checkpoint remains".into());
         }
@@ -276,15 +283,15 @@ impl History {
         for (index, written) in self.written.iter().enumerate().filter(|(_, written)| written.required) {
             let place = written.place;
             let is_stored =
-                self.stored[place].iter().any(|stored| stored.is_loadable && stored.content == written.content);
+                self.listed[place].iter().any(|listed| listed.is_loadable && listed.content == written.content);
             // Another checkpoint can be kept instead: one with the same score, or one whose commit was interrupted but is
             // complete.
             let as_good = |other: &&Written| is_as_good(other, written);
-            let damaged = self.stored[place].iter().filter(|stored| !stored.is_loadable).count();
+            let damaged = self.listed[place].iter().filter(|listed| !listed.is_loadable).count();
             let instead = self.loadable(place).filter(as_good).count();
             let count = self.written.iter().filter(|other| other.required && as_good(other)).count();
             if !is_stored && damaged == 0 && instead < count.max(1) {
-                let left: Vec<_> = self.stored[place].iter().map(|stored| stored.meta).collect();
+                let left: Vec<_> = self.listed[place].iter().map(|listed| listed.meta).collect();
                 return Err(format!("lost: {:?} (number {index}); on the medium: {left:?}", written.commit.meta));
             }
         }

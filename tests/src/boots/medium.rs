@@ -10,7 +10,7 @@ use training_monitor::store::{CheckpointMeta, Store, StreamSpec};
 
 /// A checkpoint on a medium.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Stored {
+pub struct MediumCheckpoint {
     /// The metadata that the store lists.
     pub meta: CheckpointMeta,
     /// A hash of all bytes.
@@ -24,7 +24,7 @@ pub trait Inspect: Store {
     /// Whether the medium itself simulates power failures. Otherwise [`Watched`](super::watch::Watched) does it.
     const SIMULATES_POWER: bool = false;
     /// Returns the checkpoints that are on the medium now, the oldest first.
-    fn inspect(&mut self) -> Vec<Stored>;
+    fn inspect(&mut self) -> Vec<MediumCheckpoint>;
 }
 
 /// A medium, which survives a restart.
@@ -89,7 +89,7 @@ pub fn is_intact(stream: &[u8]) -> bool {
 }
 
 /// Lists and reads all checkpoints of a store.
-pub fn read_all<S: Store>(store: &mut S) -> Vec<Stored> {
+pub fn read_all<S: Store>(store: &mut S) -> Vec<MediumCheckpoint> {
     let mut all = Vec::new();
     let mut index = 0;
     while let Ok(Some(meta)) = store.checkpoint(index) {
@@ -109,7 +109,7 @@ pub fn read_all<S: Store>(store: &mut S) -> Vec<Stored> {
             });
             is_loadable &= is_intact(&bytes[start..]);
         }
-        all.push(Stored { meta, content: content(&bytes), is_loadable });
+        all.push(MediumCheckpoint { meta, content: content(&bytes), is_loadable });
     }
     all
 }
@@ -143,7 +143,7 @@ impl Medium for RamMedium {
 }
 
 impl Inspect for &mut RamMedium {
-    fn inspect(&mut self) -> Vec<Stored> {
+    fn inspect(&mut self) -> Vec<MediumCheckpoint> {
         read_all(self)
     }
 }

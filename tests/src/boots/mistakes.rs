@@ -1,7 +1,7 @@
 //! Stores with a deliberate mistake, which the simulator must detect.
 
 use super::files::{File, Files, NotFound};
-use super::medium::{Inspect, Medium, Stored, Sum};
+use super::medium::{Inspect, Medium, MediumCheckpoint, Sum};
 use super::program::Program;
 use super::watch::Watch;
 use training_monitor::checkpoint::{Encoded, Header};
@@ -61,7 +61,7 @@ impl<const MISTAKE: u8> Mistaken<MISTAKE> {
 }
 
 impl<const MISTAKE: u8> Inspect for &mut Mistaken<MISTAKE> {
-    fn inspect(&mut self) -> Vec<Stored> {
+    fn inspect(&mut self) -> Vec<MediumCheckpoint> {
         (&mut self.files).inspect()
     }
 }

@@ -8,7 +8,7 @@ use super::history::History;
 use super::medium::Inspect;
 use super::net::Net;
 use super::program::{DATA, Program};
-use super::watch::{Record, Watch, Watched};
+use super::watch::{Watch, WatchEvent, Watched};
 use training_monitor::engine::Resumed;
 use training_monitor::run_record::RestoreError;
 use training_monitor::{Engine, Outcome, RunError, StopReason};
@@ -67,7 +67,7 @@ pub(super) fn run<'w, S: Inspect>(
         Err(_) => load_best(program, check, &mut handlers, &mut net, watch)?,
     }
     snapshot(&mut handlers);
-    watch.record(Record::Running);
+    watch.record(WatchEvent::Running);
     let recorded = engine.outcome();
     watch.events.set(0);
     let result = train(program, &mut engine, &mut net, &mut handlers, watch);
@@ -171,8 +171,8 @@ fn check_resumed(
 
 /// Returns whether a medium contains a loadable checkpoint of this point.
 fn is_stored(history: &History, run: u32, iteration: u32) -> bool {
-    let mut stored = history.stored.iter().flatten();
-    stored.any(|stored| stored.is_loadable && (stored.meta.run, stored.meta.iteration) == (run, iteration))
+    let mut listed = history.listed.iter().flatten();
+    listed.any(|listed| listed.is_loadable && (listed.meta.run, listed.meta.iteration) == (run, iteration))
 }
 
 fn check_refusal(program: &Program, check: &Check<'_>, error: RestoreError, net: &Net) -> Result<(), String> {
@@ -204,7 +204,7 @@ fn load_best<S: Inspect>(
         (_, Some(best)) => best.load_best(net).map(|info| info.map(|info| info.sequence)).map_err(|_| ()),
         _ => Ok(None),
     };
-    if !watch.has_failed.get() && !check.history.stored[0].is_empty() {
+    if !watch.has_failed.get() && !check.history.listed[0].is_empty() {
         let best = expect_best(check.history, program);
         let expected: Vec<_> = best.into_iter().map(|index| &check.history.written[index]).collect();
         let sequences: Vec<_> = expected.iter().map(|written| written.commit.meta.sequence).collect();

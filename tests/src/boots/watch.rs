@@ -2,7 +2,7 @@
 //! fails on request.
 
 use super::failures::Failure;
-use super::medium::{Inspect, Stored};
+use super::medium::{Inspect, MediumCheckpoint};
 use core::cell::{Cell, RefCell};
 use core::fmt::Debug;
 use embedded_io::{ErrorKind, ErrorType, Read, Write};
@@ -11,13 +11,13 @@ use training_monitor::store::{CheckpointMeta, Store, StreamSpec};
 
 /// What happened during a start, in order.
 #[derive(Debug)]
-pub enum Record {
+pub enum WatchEvent {
     /// The loadable checkpoints on a medium.
     Snapshot {
         /// 0 for the first store of the device, 1 for the second.
         place: usize,
         /// The checkpoints.
-        stored: Vec<Stored>,
+        listed: Vec<MediumCheckpoint>,
         /// The capacity that the store reports.
         capacity: u32,
     },
@@ -68,7 +68,7 @@ pub struct Watch {
     /// The number of events that the handlers received.
     pub events: Cell<u32>,
     /// What happened so far.
-    pub records: RefCell<Vec<Record>>,
+    pub records: RefCell<Vec<WatchEvent>>,
     streams: RefCell<(Vec<u8>, Vec<usize>)>,
 }
 
@@ -149,7 +149,7 @@ impl Watch {
     }
 
     /// Adds a record.
-    pub fn record(&self, record: Record) {
+    pub fn record(&self, record: WatchEvent) {
         self.records.borrow_mut().push(record);
     }
 }
@@ -198,8 +198,8 @@ impl<'w, S: Inspect> Watched<'w, S> {
 
     /// Records the content of the medium.
     pub fn snapshot(&mut self) {
-        let (stored, capacity) = (self.store.inspect(), self.store.capacity());
-        self.watch.record(Record::Snapshot { place: self.place, stored, capacity });
+        let (listed, capacity) = (self.store.inspect(), self.store.capacity());
+        self.watch.record(WatchEvent::Snapshot { place: self.place, listed, capacity });
     }
 
     fn change<T>(&mut self, change: impl FnOnce(&mut S) -> Result<T, S::Error>) -> Result<T, Fault<S::Error>> {
@@ -331,7 +331,7 @@ impl<'w, S: Inspect> Store for Watched<'w, S> {
         };
         let result = self.change(|store| store.commit(header, last));
         commit.acknowledged = result.is_ok();
-        self.watch.record(Record::Commit(commit));
+        self.watch.record(WatchEvent::Commit(commit));
         if result.is_ok() {
             self.snapshot();
             let left = &self.watch.commits_left;

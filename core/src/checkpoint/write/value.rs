@@ -13,30 +13,33 @@ const WINDOW: usize = if cfg!(target_pointer_width = "64") { 4096 } else { 64 };
 /// Returns whether the value, which serializes to `len` bytes, can be deserialized from these bytes and then serializes
 /// to the same bytes.
 pub(super) fn loads_again<S: Serialize + DeserializeOwned>(value: &S, len: u32) -> bool {
-    let mut source = Replay { value, len, position: 0, start: 0, window: [0; WINDOW], filled: 0 };
+    let mut source = Replay { value, remaining: len as usize, position: 0, window: [0; WINDOW], unread: 0..0 };
     let loaded = Input::new(&mut source).read_value::<S>("", len);
     loaded.is_some_and(|loaded| hash_of(&loaded) == hash_of(value))
 }
 
 fn hash_of<S: Serialize>(value: &S) -> u32 {
     let mut hash = Hash::NEW;
-    let mut add = |byte| {
-        hash = hash.bytes(&[byte]);
+    let mut add = |bytes: &[u8]| {
+        hash = hash.bytes(bytes);
         true
     };
     // The encoder has already serialized the value, so the serializer does not fail.
-    let _ = postcard::serialize_with_flavor(value, EachByte(&mut add));
+    let _ = postcard::serialize_with_flavor(value, EachPiece(&mut add));
     hash.value()
 }
 
-/// Lets the `postcard` serializer pass each byte to a closure. The closure returns false to stop the serializer.
-struct EachByte<'a>(&'a mut dyn FnMut(u8) -> bool);
+/// Lets the `postcard` serializer pass its bytes to a closure. The closure returns false to stop the serializer.
+struct EachPiece<'a>(&'a mut dyn FnMut(&[u8]) -> bool);
 
-impl postcard::ser_flavors::Flavor for EachByte<'_> {
+impl postcard::ser_flavors::Flavor for EachPiece<'_> {
     type Output = ();
 
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        if (self.0)(byte) { Ok(()) } else { Err(postcard::Error::SerializeBufferFull) }
+        self.try_extend(&[byte])
+    }
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        if (self.0)(bytes) { Ok(()) } else { Err(postcard::Error::SerializeBufferFull) }
     }
     fn finalize(self) -> postcard::Result<()> {
         Ok(())
@@ -46,55 +49,54 @@ impl postcard::ser_flavors::Flavor for EachByte<'_> {
 /// The serialized bytes of a value, as the input of the decoder.
 struct Replay<'a, S> {
     value: &'a S,
-    len: u32,
-    /// The number of bytes that were read.
-    position: u32,
-    /// The position of the first byte in the window.
-    start: u32,
+    /// The number of bytes that the window does not contain yet.
+    remaining: usize,
+    /// The number of bytes before the end of the window.
+    position: usize,
     window: [u8; WINDOW],
-    /// The number of bytes in the window.
-    filled: usize,
+    /// The unread bytes of the window.
+    unread: core::ops::Range<usize>,
 }
 
 impl<S: Serialize> Replay<'_, S> {
-    /// Serializes the value again, and keeps the bytes from `position` on.
-    fn fill(&mut self) {
-        let Replay { window, filled, .. } = self;
-        let mut skip = self.position;
-        *filled = 0;
-        let mut keep = |byte| {
-            if skip > 0 {
-                skip -= 1;
-                return true;
-            }
-            let place = window.get_mut(*filled);
-            let is_free = place.is_some();
-            place.into_iter().for_each(|place| *place = byte);
-            *filled += usize::from(is_free);
-            is_free
+    /// Serializes the value again, and keeps the next bytes in the window.
+    fn load_window(&mut self) {
+        let Replay { window, position, remaining, .. } = self;
+        let (mut skip, mut used) = (*position, 0);
+        let mut keep = |bytes: &[u8]| {
+            let kept = bytes.get(skip..).unwrap_or_default();
+            skip = skip.saturating_sub(bytes.len());
+            let free = window.get_mut(used..).unwrap_or_default();
+            used += kept.len().min(free.len());
+            let is_complete = kept.len() <= free.len();
+            free.iter_mut().zip(kept).for_each(|(place, byte)| *place = *byte);
+            is_complete
         };
         // The serializer fails when the window is full.
-        let _ = postcard::serialize_with_flavor(self.value, EachByte(&mut keep));
-        self.start = self.position;
-    }
-
-    fn next(&mut self) -> Option<u8> {
-        if self.position >= self.len {
-            return None;
-        }
-        if self.position.wrapping_sub(self.start) as usize >= self.filled {
-            self.fill();
-        }
-        let byte = self.window.get(..self.filled)?.get(self.position.wrapping_sub(self.start) as usize).copied();
-        self.position = self.position.saturating_add(1);
-        byte
+        let _ = postcard::serialize_with_flavor(self.value, EachPiece(&mut keep));
+        *position = position.saturating_add(used);
+        *remaining = remaining.saturating_sub(used);
+        self.unread = 0..used;
     }
 }
 
 impl<S: Serialize> ChecksummedSource for Replay<'_, S> {
-    fn read(&mut self, into: &mut [u8]) -> Result<(), ReadFailure> {
-        for place in into {
-            *place = self.next().ok_or(ReadFailure::EndOfStream)?;
+    fn read(&mut self, mut into: &mut [u8]) -> Result<(), ReadFailure> {
+        while !into.is_empty() {
+            if self.unread.is_empty() {
+                if self.remaining == 0 {
+                    return Err(ReadFailure::EndOfStream);
+                }
+                self.load_window();
+            }
+            let unread = self.window.get(self.unread.clone()).unwrap_or_default();
+            let count = unread.len().min(into.len());
+            if count == 0 {
+                return Err(ReadFailure::EndOfStream);
+            }
+            into.iter_mut().zip(unread).for_each(|(place, byte)| *place = *byte);
+            into = into.get_mut(count..).unwrap_or_default();
+            self.unread.start += count;
         }
         Ok(())
     }

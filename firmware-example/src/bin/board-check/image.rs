@@ -12,6 +12,7 @@ use std::fs;
 use std::path::Path;
 use training_monitor::ModelCheckpoint;
 use training_monitor::checkpoint;
+use training_monitor::checkpoint::SeriesId;
 use training_monitor::embedded_io::Read;
 use training_monitor::engine::Resumed;
 use training_monitor::handlers::model_checkpoint::CheckpointEvent;
@@ -182,22 +183,31 @@ fn list<const BLOCK: usize, const GRANULE: usize>(board: Board, image: &mut [u8]
     let latest = open::<BLOCK, GRANULE, LATEST_SLOTS>(latest)?;
     let mut latest = ModelCheckpoint::<1>::every(1)?.attach(training_monitor::event::Never, latest)?;
     let steps: Vec<u32> = latest.policy().kept().iter().map(|entry| entry.step).collect();
-    write_streams("latest", &steps, latest.store_mut(), directory)?;
+    let series = latest.series();
+    write_streams("latest", (&steps, series), latest.store_mut(), directory)?;
 
     let best = open::<BLOCK, GRANULE, BEST_SLOTS>(best)?;
-    let mut best = ModelCheckpoint::<N_BEST>::by_score().attach(training_monitor::event::Never, best)?;
+    let best_policy = ModelCheckpoint::<N_BEST>::by_score().with_score_name("val_loss")?;
+    let mut best = best_policy.attach(training_monitor::event::Never, best)?;
     let steps: Vec<u32> = best.policy().kept().iter().map(|entry| entry.step).collect();
-    write_streams("best", &steps, best.store_mut(), directory)
+    let series = best.series();
+    write_streams("best", (&steps, series), best.store_mut(), directory)
 }
 
-fn write_streams<S>(series: &str, steps: &[u32], store: &mut S, directory: &Path) -> CheckResult
+fn write_streams<S>(name: &str, (steps, series): (&[u32], SeriesId), store: &mut S, directory: &Path) -> CheckResult
 where
     S: Store,
     S::Error: Error + 'static,
 {
     for &step in steps {
         let mut stream = Vec::new();
-        let mut reader = store.open(step, 0)?;
+        let mut sequence = None;
+        let mut index = 0;
+        while let Some(meta) = store.checkpoint(index)? {
+            sequence = if meta.step == step && meta.series == series { Some(meta.sequence) } else { sequence };
+            index += 1;
+        }
+        let mut reader = store.open(sequence.ok_or("a ranked checkpoint is not listed")?, 0)?;
         let mut buffer = [0; 4096];
         loop {
             match reader.read(&mut buffer)? {
@@ -207,13 +217,10 @@ where
         }
         let info = checkpoint::inspect(&mut &stream[..], &mut [0; 4096], &mut ())?;
         let score = info.score.map_or(String::new(), |score| format!(", score {score}"));
-        println!(
-            "{series}: step {step}, iteration {}{score}, {} bytes, CRC {:08x}",
-            info.iteration, info.len, info.crc
-        );
-        fs::write(directory.join(format!("{series}-{step}.tmck")), stream)?;
+        println!("{name}: step {step}, iteration {}{score}, {} bytes, CRC {:08x}", info.iteration, info.len, info.crc);
+        fs::write(directory.join(format!("{name}-{step}.tmck")), stream)?;
     }
-    if steps.is_empty() { Err(format!("the series {series} has no checkpoint").into()) } else { Ok(()) }
+    if steps.is_empty() { Err(format!("the series {name} has no checkpoint").into()) } else { Ok(()) }
 }
 
 /// Checks at compile time that [`Violation`] can be returned as a boxed error.

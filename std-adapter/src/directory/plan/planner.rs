@@ -218,7 +218,7 @@ impl<'a> Planner<'a> {
     fn may_replace(&self, id: &SaveId, name: &str) -> bool {
         let is_protected = |file: &IgnoredFile| file.name == *name && !file.reason.is_replaceable();
         let mut owners = self.saves.iter().filter(|(other, save)| *other != id && save.has_final(name));
-        // An incomplete save is of no use, so it may be replaced whatever its age.
+        // An incomplete save is of no use, so it may be replaced regardless of its age.
         let is_replaceable =
             |(other, save): (&SaveId, &SaveFiles)| !save.is_complete(other.objects.len()) || other.is_replaced_by(id);
         !self.plan.ignored.iter().any(is_protected) && owners.all(is_replaceable)
