@@ -4,7 +4,7 @@
 use training_monitor::checkpoint::Named;
 use training_monitor::engine::Evaluator;
 use training_monitor::event::{Completed, EpochCompleted, EpochStarted, IterationCompleted, IterationStarted};
-use training_monitor::run_record::{HandlerKind, ResumePoint, RunRecord};
+use training_monitor::run_record::{HandlerKind, RunRecord};
 use training_monitor::store::ram::Ram;
 use training_monitor::{EarlyStopping, Engine, Handler, ModelCheckpoint, State, StopReason, TerminateOnNan, Timer};
 

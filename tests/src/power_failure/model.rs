@@ -89,12 +89,19 @@ pub struct Model {
     pub acknowledged: Table,
     /// The step number of the last save that was started. Each save increases it by 1.
     pub step: u32,
+    /// Whether the checkpoints of the case are long. The first save decides.
+    pub long: Option<bool>,
 }
 
 impl Model {
     /// Creates the model (the expected state of the store) for a store without checkpoints.
     pub fn new(order: Order, capacity: usize) -> Self {
-        Model { attempts: Vec::new(), acknowledged: Table { order, capacity, entries: Vec::new() }, step: 0 }
+        Model {
+            attempts: Vec::new(),
+            acknowledged: Table { order, capacity, entries: Vec::new() },
+            step: 0,
+            long: None,
+        }
     }
 
     /// Adds an attempt to save `len` weights, which differ from those of all other attempts. Returns the entry and the
@@ -108,7 +115,7 @@ impl Model {
         self.step += 1;
         let weights = (0..len).map(|index| (self.step * 1000) as f32 + index as f32 * 0.37);
         let mut weights = Payload(weights.collect());
-        let header = header(self.step, sequence, 10 * self.step, score);
+        let header = header(self.step, sequence, 10 * self.step, score, len);
         let meta = CheckpointMeta::from(&header);
         let bytes = encode::<C>(header, &mut weights).into();
         self.attempts.push(Attempt { meta, bytes, is_acknowledged: false });
@@ -129,10 +136,10 @@ impl Model {
     }
 }
 
-/// Returns the header of a checkpoint. All checkpoints of a test case belong to the same series.
-pub fn header(step: u32, sequence: u32, iteration: u32, score: Option<f32>) -> Header<'static> {
+/// Returns the header of a checkpoint with `len` weights. All checkpoints of a test case belong to the same series.
+pub fn header(step: u32, sequence: u32, iteration: u32, score: Option<f32>, len: usize) -> Header<'static> {
     let rule = if score.is_some() { RankingRule::Best } else { RankingRule::Latest };
-    let series = Series { name: "", rule, model: model_signature(&mut Payload(Vec::new())).unwrap_or(0) };
+    let series = Series { name: "", rule, model: model_signature(&mut Payload(vec![0.0; len])).unwrap_or(0) };
     Header { step, sequence, iteration, score, series, ..Header::default() }
 }
 

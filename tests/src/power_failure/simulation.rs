@@ -109,11 +109,12 @@ impl<V: StoreVariant> Simulation<V> {
             match *action {
                 Action::Save(Save { long, score }) => {
                     let score = (model.acknowledged.order == Order::Score).then_some(f32::from(score));
-                    let next = CheckpointMeta::from(&header(model.step + 1, 0, 0, score));
+                    let next = CheckpointMeta::from(&header(model.step + 1, 0, 0, score, 0));
                     if !rank(model, &ranked(handler.policy().kept())).accepts(&next) {
                         continue;
                     }
                     sequence += 1;
+                    let long = *model.long.get_or_insert(long);
                     let len = weight_count(erase, long);
                     let (meta, mut weights) = model.start_save::<V::Sum>(sequence, score, len);
                     let decision = SaveDecision { step: meta.step, score };
@@ -282,6 +283,6 @@ fn with_acknowledged(model: &Model, checkpoints: &[CheckpointMeta]) -> Table {
 /// Converts the ranking entries of the library to the entry type of a store. The sequence and the iteration are 0,
 /// because a ranking does not contain them.
 fn ranked(kept: &[RankedCheckpoint]) -> Vec<CheckpointMeta> {
-    let meta = |entry: &RankedCheckpoint| CheckpointMeta::from(&header(entry.step, 0, 0, entry.score()));
+    let meta = |entry: &RankedCheckpoint| CheckpointMeta::from(&header(entry.step, 0, 0, entry.score(), 0));
     kept.iter().map(meta).collect()
 }
