@@ -70,8 +70,8 @@ fn public_functions() -> BTreeSet<Function> {
             ["read/input.rs", "write/output.rs", "run_record/codec.rs"].iter().any(|file| path.ends_with(file));
         for line in text.lines() {
             for kind in ["struct ", "enum ", "trait "] {
-                let declared =
-                    ["pub(crate) ", "pub(super) ", ""].map(|visible| line.strip_prefix(visible)?.strip_prefix(kind));
+                let declared = ["pub(crate) ", "pub(super) ", "pub(in crate::checkpoint) ", ""]
+                    .map(|visible| line.strip_prefix(visible)?.strip_prefix(kind));
                 let public = line.strip_prefix("pub ").and_then(|rest| rest.strip_prefix(kind));
                 let public = public.filter(|_| in_private_module);
                 let names = declared.into_iter().flatten().chain(public);

@@ -45,10 +45,10 @@ fn inspecting_a_directory_does_not_change_it() {
         "3 checkpoints, intact",
         "accuracy 0.75",
         "interrupted",
-        "series  (default), rule latest",
+        "series  (default), rule best",
         "run  1, epoch 3",
         "EarlyStopping",
-        "1 update without improvement, best score 0.5",
+        "0 updates without improvement, best score 0.75",
     ] {
         assert!(text.contains(part), "{part}\n{text}");
     }

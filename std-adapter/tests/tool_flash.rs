@@ -65,7 +65,7 @@ fn regions_and_slots_are_found() {
     assert_eq!(steps(1), checkpoints_of_store::<2>(&mut bytes[LATEST..END]));
     // The store removes a checkpoint from its list in RAM, but not from the flash. So the dump still contains step 1,
     // which the store evicted.
-    assert_eq!(steps(0), [(1, 1), (2, 2), (3, 3)]);
+    assert_eq!(steps(0), [(1, 2), (2, 4), (3, 6)]);
     assert_eq!((found["leftovers"].as_array().unwrap().len(), found["intact"].as_bool()), (0, Some(true)));
     // The correct geometry (the region and its number of slots) as an argument yields the same checkpoints. A wrong
     // number of slots yields no checkpoint.

@@ -263,7 +263,9 @@ fn check<F, D: FnMut(StoreOperation) -> StoreFault, B>(
     let medium = handler.store_mut().inner_mut();
     for step in &kept {
         let mut bytes = [0; 192];
-        let result = medium.open(*step, 0).and_then(|mut reader| reader.read(&mut bytes));
+        let listed = (0..).map_while(|index| medium.checkpoint(index).expect("a RAM store lists"));
+        let sequence = { listed }.find(|meta| meta.step == *step).map_or(0, |meta| meta.sequence);
+        let result = medium.open(sequence, 0).and_then(|mut reader| reader.read(&mut bytes));
         let len = result.unwrap_or_else(|error| panic!("step {step} is kept but not stored ({error}) in {input:?}"));
         let content = stream::read(&bytes[..len]).unwrap_or_else(|| panic!("step {step} is damaged in {input:?}"));
         let values = content.items[0].data.chunks(4).map(|bytes| f32::from_le_bytes(bytes.try_into().expect("four")));

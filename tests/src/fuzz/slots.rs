@@ -123,7 +123,10 @@ fn slot_bytes(input: &SlotInput, index: usize, erased: u8) -> Vec<u8> {
 fn read_slot(bytes: &[u8], index: usize) -> Option<(CheckpointMeta, bool)> {
     let word = |offset: usize| u32::from_le_bytes(bytes[offset..offset + 4].try_into().expect("four bytes"));
     let crc = crc32(&bytes[..52]);
-    if word(0) != u32::from_le_bytes(*b"TMS\x02") || word(4) != (index << 24 | SLOT) as u32 || word(52) != crc {
+    if word(0) != u32::from_le_bytes([b'T', b'M', SLOTS as u8 - 1, 2])
+        || word(4) != (index << 24 | SLOT) as u32
+        || word(52) != crc
+    {
         return None;
     }
     let stream = bytes.get(96..96 + usize::try_from(word(24)).ok().filter(|len| *len <= SLOT)?)?;

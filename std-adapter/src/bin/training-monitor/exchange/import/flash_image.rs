@@ -30,6 +30,7 @@ pub fn build(arguments: &Import, mut stream: Stream) -> Result<(Vec<u8>, String)
             let series = choose_region(&inventory, arguments)?;
             let region =
                 series.region.ok_or_else(|| CliError::usage(format!("{} is not a flash dump", dump.display())))?;
+            adopt_series(series, &mut stream.header);
             let evicted = checkpoint_to_evict(series, region, stream.header.step);
             make_newest(&inventory, &mut stream);
             (image, region, evicted)
@@ -78,6 +79,17 @@ fn checkpoint_to_evict(series: &Series, region: Region, step: u32) -> Option<u32
     let ranked = series.checkpoints.iter().zip(series.ranks());
     let worst = ranked.max_by_key(|(checkpoint, rank)| (checkpoint.header.step == step, *rank));
     worst.filter(|_| is_full).map(|(checkpoint, _)| checkpoint.header.sequence)
+}
+
+/// Makes the imported checkpoint a part of the series in the region, so that the handler of the device ranks it. A region
+/// contains the checkpoints of one handler.
+fn adopt_series(region: &Series, header: &mut StreamHeader) {
+    let newest = region.checkpoints.iter().map(|checkpoint| &checkpoint.header).max_by_key(|header| header.sequence);
+    let Some(newest) = newest else { return };
+    header.series_name.clone_from(&newest.series_name);
+    header.score_name.clone_from(&newest.score_name);
+    (header.rule, header.model) = (newest.rule, newest.model);
+    header.score = header.score.filter(|_| newest.score.is_some());
 }
 
 /// Makes the imported checkpoint in `stream` the newest checkpoint of the dump. The checkpoint gets the highest
