@@ -368,7 +368,10 @@ fn apply<const WRITE: usize>(
         Operation::Remove(index) => {
             if let Some(meta) = all.get(usize::from(*index) % all.len().max(1)) {
                 store.remove(meta.sequence).expect("removal does not access the flash");
-                saves.acknowledged.retain(|index| saves.started[*index].0.sequence != meta.sequence);
+                // The checkpoints of the same step that the removed checkpoint replaced are removed with it. Its own save
+                // may have written the seal and then failed.
+                let is_removed = |other: &CheckpointMeta| other.step == meta.step && other.sequence <= meta.sequence;
+                saves.acknowledged.retain(|index| !is_removed(&saves.started[*index].0));
             }
         }
         Operation::EraseAhead(len, failure) => {
