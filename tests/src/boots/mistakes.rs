@@ -83,7 +83,7 @@ impl<const MISTAKE: u8> Store for Mistaken<MISTAKE> {
     }
     fn commit(&mut self, header: &Header<'_>, last: &Encoded) -> Result<(), NotFound> {
         self.commits += 1;
-        if MISTAKE == LYING_COMMIT && self.commits % 3 == 0 {
+        if MISTAKE == LYING_COMMIT && self.commits.is_multiple_of(3) {
             return Ok(());
         }
         self.files.commit(header, last)?;

@@ -213,7 +213,7 @@ impl<'w, S: Inspect> Watched<'w, S> {
         match self.watch.operate(1) {
             Power::On => change(&mut self.store).map_err(Fault::Store),
             Power::Fails => {
-                if self.watch.effect.get() % 2 == 0 {
+                if self.watch.effect.get().is_multiple_of(2) {
                     let _ = change(&mut self.store);
                 }
                 Err(Fault::PowerOff)
