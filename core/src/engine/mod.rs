@@ -98,7 +98,7 @@ impl<O, X> Engine<O, X> {
 
 impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
     /// Creates the same engine as [`with_metrics`](Engine::with_metrics), with room for `RECORD` bytes of handler
-    /// states in a checkpoint. The default is [`CAPACITY`](crate::run_record::CAPACITY).
+    /// states in a checkpoint. The default is [`CAPACITY`].
     #[must_use]
     pub const fn with_record_capacity(max_epochs: u32, metrics: X) -> Self {
         Engine {

@@ -140,8 +140,13 @@ struct Slot {
 /// The state of a slot. The store lists only the checkpoints in `Committed` and `Unsealed` slots.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum SlotState {
-    /// The slot contains no valid checkpoint. Its content is unknown, so the slot is erased before it is used.
+    /// The slot contains no valid checkpoint. It is blank, damaged, or cannot be read completely, so it is erased before
+    /// it is used.
     Unknown,
+    /// The slot contains data, but no valid checkpoint. An interrupted save can leave unstable bits, so that a later
+    /// opening reads the data as a checkpoint, with a sequence number that a newer checkpoint does not exceed. The next
+    /// save therefore erases the slot.
+    Remains,
     /// The flash driver returned an error for the commit record. The slot can contain a checkpoint, so the slot is used
     /// only after the others.
     Unreadable,
@@ -184,14 +189,15 @@ impl Slot {
     fn allocation_order(&self) -> Option<u8> {
         match self.state {
             SlotState::Committed | SlotState::Unsealed => None,
-            _ if self.failed => Some(5),
+            _ if self.failed => Some(6),
             SlotState::Erased(_) => Some(0),
             // A slot without a valid checkpoint is used before a slot with a removed checkpoint. Therefore, an
             // interrupted save is repeated in the same slot, and the remains of the interrupted save are erased.
-            SlotState::Unknown => Some(1),
-            SlotState::Removed => Some(2),
-            SlotState::Unreadable => Some(3),
-            SlotState::Unfinished => Some(4),
+            SlotState::Remains => Some(1),
+            SlotState::Unknown => Some(2),
+            SlotState::Removed => Some(3),
+            SlotState::Unreadable => Some(4),
+            SlotState::Unfinished => Some(5),
         }
     }
 }

@@ -22,7 +22,9 @@ pub(super) enum Content {
     /// A committed checkpoint whose record or stream was damaged later. The sequence number is only known if the record
     /// is valid.
     Damaged(Option<u32>),
-    /// No checkpoint, or one whose save was interrupted.
+    /// Data that is not a valid checkpoint, such as an interrupted save.
+    Remains,
+    /// No data, or data that cannot be read because a write of it was interrupted.
     None,
     /// The flash driver returns an error for the record. The slot can contain a checkpoint.
     Unreadable,
@@ -48,6 +50,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
                     *slot = Slot { state, meta: record.meta, len: record.len, erases: record.erases, ..Slot::UNKNOWN };
                 }
                 Content::Damaged(sequence) => newest_damaged = newest_damaged.max(Some(sequence.unwrap_or(u32::MAX))),
+                Content::Remains => slot.state = SlotState::Remains,
                 Content::None => (),
                 Content::Unreadable => slot.state = SlotState::Unreadable,
             }
@@ -98,7 +101,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
             let hides_slot =
                 |other: &Slot| other.state == SlotState::Committed && hides_unsealed(&other.meta, &slot.meta);
             if slot.state == SlotState::Unsealed && self.slots.iter().any(hides_slot) {
-                self.set_state(index, SlotState::Unknown);
+                self.set_state(index, SlotState::Remains);
             }
         }
     }
@@ -136,7 +139,8 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
     /// total of all slots, so the missing erases are divided evenly among these slots.
     fn estimate_erases(&mut self, total: u32) {
         let unaccounted = total.saturating_sub(self.total_erases());
-        let is_unknown = |slot: &Slot| matches!(slot.state, SlotState::Unknown | SlotState::Unreadable);
+        let is_unknown =
+            |slot: &Slot| matches!(slot.state, SlotState::Unknown | SlotState::Remains | SlotState::Unreadable);
         let unknown_slots = self.slots.iter().filter(|slot| is_unknown(slot)).count();
         let share = unaccounted.checked_div(to_u32(unknown_slots)).unwrap_or(0);
         for slot in self.slots.iter_mut().filter(|slot| is_unknown(slot)) {
@@ -166,13 +170,19 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
 
         let Some(record) = CommitRecord::from_bytes::<C>(&bytes.0) else {
             let is_damaged = seal.is_some_and(|seal| is_damaged_commit::<C>(&bytes.0, seal));
-            return if is_damaged { Content::Damaged(None) } else { Content::None };
+            let [first, rest @ ..] = bytes.0;
+            let is_blank = rest.get(..RECORD_LEN - 1).is_some_and(|rest| rest.iter().all(|byte| *byte == first));
+            return match (is_damaged, is_blank) {
+                (true, _) => Content::Damaged(None),
+                (false, true) => Content::None,
+                (false, false) => Content::Remains,
+            };
         };
         let state = seal.map_or(SealState::Incomplete, |seal| SealState::new(seal, &bytes.0));
         if let Some(crc) = self.verify_stream(address.wrapping_add(STREAM_OFFSET), record.len, &mut bytes.0) {
             return Content::Valid(record, state, crc);
         }
-        if state == SealState::Complete { Content::Damaged(Some(record.meta.sequence)) } else { Content::None }
+        if state == SealState::Complete { Content::Damaged(Some(record.meta.sequence)) } else { Content::Remains }
     }
 
     /// Verifies the checksum at the end of a stream, and returns it. `buffer` is used for reading. Returns `None` if the

@@ -39,6 +39,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
         let required = self.bytes_required(spec.len)?;
         let index = self.select_slot().ok_or(SlotsError::Full)?;
         self.selected = Some(index);
+        self.erase_remains(index);
         while self.erase_block(index, required)? < required {}
         self.set_state(index, SlotState::Unfinished);
         let address = self.slot_address(index).wrapping_add(STREAM_OFFSET);
@@ -156,6 +157,17 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
     fn find(&self, sequence: u32) -> Option<(usize, Slot)> {
         let mut slots = self.slots.iter().copied().enumerate();
         slots.find(|(_, slot)| slot.is_listed() && slot.meta.sequence == sequence)
+    }
+
+    /// Erases the remains of interrupted saves in all slots but `selected`, before a new checkpoint takes a sequence
+    /// number that the remains may have. A failed erase does not affect the save, so its error is ignored.
+    fn erase_remains(&mut self, selected: usize) {
+        for index in (0..SLOTS).filter(|index| *index != selected) {
+            if self.slots.get(index).is_some_and(|slot| slot.state == SlotState::Remains && !slot.failed) {
+                // The first block contains the commit record.
+                let _ = self.erase_block(index, to_u32(F::ERASE_SIZE));
+            }
+        }
     }
 
     /// Returns one bit for each of the first 16 slots that `select` accepts.

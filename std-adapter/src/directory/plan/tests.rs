@@ -123,7 +123,7 @@ fn files_with_different_save_identities_are_not_combined() {
     assert_eq!(interrupted.actions, [remove(".p_rng_1.ckpt.1.tmp", RemoveReason::InterruptedSave)]);
 }
 
-/// Two series have a checkpoint of the same step. Recovery removes neither, whatever their age.
+/// Two series have a checkpoint of the same step. Recovery removes neither, regardless of their age.
 #[test]
 fn checkpoints_of_two_series_do_not_replace_each_other() {
     let of_model = |name: &str, sequence, model| {

@@ -15,7 +15,7 @@ pub enum FlashRule {
     Region,
     /// A call with aligned arguments inside the region succeeds.
     Succeeds,
-    /// Programmed bytes are read back, wherever the write and the read start and whatever their lengths are.
+    /// Programmed bytes are read back, for all starts and lengths of the write and of the read.
     ReadsBack,
     /// Programming a write granule changes no other granule.
     ProgramsOneGranule,
