@@ -143,9 +143,9 @@ enum SlotState {
     /// The slot contains no valid checkpoint. It is blank, damaged, or cannot be read completely, so it is erased before
     /// it is used.
     Unknown,
-    /// The slot contains data, but no valid checkpoint. An interrupted save can leave unstable bits, so that a later
-    /// opening reads the data as a checkpoint, with a sequence number that a newer checkpoint does not exceed. The next
-    /// save therefore erases the slot.
+    /// The slot contains data, but no valid checkpoint. An interrupted save can leave unstable bits. A later opening can
+    /// then read a valid checkpoint, and its sequence number can be higher than that of a checkpoint saved since then.
+    /// Therefore, the next save erases the slot.
     Remains,
     /// The flash driver returned an error for the commit record. The slot can contain a checkpoint, so the slot is used
     /// only after the others.

@@ -25,8 +25,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
     const PLACES: u32 = SLOTS as u32;
 
     fn capacity(&mut self) -> u32 {
-        let usable = self.slots.iter().filter(|slot| !slot.failed || slot.is_listed()).count();
-        to_u32(usable)
+        to_u32(self.usable_slots())
     }
 
     fn check(&mut self, spec: &StreamSpec<'_>) -> Result<(), Self::Error> {
