@@ -200,8 +200,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     names.sort();
     println!("{}", names.join("\n"));
-    // Two series: two checkpoints and one checkpoint, each with a file for `net` and a file for `momentum`.
+    // Two series: two checkpoints and one checkpoint, each with a file for `net` and a file for `momentum`. The other
+    // files are the history, the chart and the lock of each series.
     let count = |prefix: &str| names.iter().filter(|name| name.starts_with(prefix)).count();
-    assert_eq!((count("best_"), count("latest_"), names.len()), (4, 2, 8));
+    assert_eq!((count("best_"), count("latest_"), names.len()), (4, 2, 10));
     Ok(())
 }

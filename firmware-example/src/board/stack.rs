@@ -43,11 +43,17 @@ impl PaintedStack {
     /// Bytes of stack that were used below the caller's frame since [`paint`] returned.
     ///
     /// The result is at least `MARGIN` words, because the words of the margin are not painted.
+    ///
+    /// # Panics
+    /// Panics if the painted range was used up.
     #[inline(never)]
     pub fn depth(&self) -> usize {
         // SAFETY: `paint` created this value for a range of the free stack, and the closure only reads words of that
         // range.
         let untouched = (0..self.words).take_while(|word| unsafe { self.low.add(*word).read_volatile() } == PATTERN);
-        (self.words - untouched.count() + MARGIN) * size_of::<u32>()
+        let untouched = untouched.count();
+        // Otherwise, the stack may have overwritten static variables, and the measured values mean nothing.
+        assert!(untouched > 0, "the stack is full");
+        (self.words - untouched + MARGIN) * size_of::<u32>()
     }
 }

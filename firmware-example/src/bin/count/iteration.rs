@@ -45,7 +45,7 @@ fn under_engine(iterations: u32) {
     let mut weights = [0.0; 4];
     let mut model: Model<'_> = Named::new("model", &mut weights);
     let Ok(stopping) = EarlyStopping::new(3) else { return };
-    let Ok(best) = ModelCheckpoint::<2>::best_by(|state| loss(state)).attach(EpochCompleted, Ram::<3, 320>::new())
+    let Ok(best) = ModelCheckpoint::<1>::best_by(|state| loss(state)).attach(EpochCompleted, Ram::<2, 320>::new())
     else {
         return;
     };

@@ -36,15 +36,18 @@ mod firmware {
         board::start_counter();
         let trainee = TRAINEE.take();
         trainee.init(1, Hyper::default());
+        let painted = board::stack::paint();
         instructions::measure_per_element(trainee);
         let engine = iteration::measure();
         instructions::measure_shares(trainee, engine);
+        painted.depth(); // checks that the stack was large enough
         memory::measure(trainee);
         board::exit(0)
     }
 
     #[panic_handler]
-    fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+        let _ = core::fmt::Write::write_fmt(&mut board::Console, format_args!("{info}\n"));
         board::exit(101)
     }
 }
