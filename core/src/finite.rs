@@ -18,6 +18,11 @@
 //! assert!(![&[1.0_f32, 2.0][..], &[f32::INFINITY][..]].is_finite());
 //! ```
 
+mod wide;
+
+pub use wide::all_finite_f64;
+pub(crate) use wide::{all_finite_bf16, all_finite_f16, is_finite_bf16, is_finite_f16};
+
 /// Whether the processor has an instruction that adds floating-point numbers. Other processors need a function call for
 /// each addition.
 const HARDWARE_FLOAT: bool = cfg!(any(
@@ -82,11 +87,11 @@ const LANES: usize = 32;
 /// in registers if the same function also checks them.
 #[cfg(target_pointer_width = "64")]
 #[inline(never)]
-fn sums(chunks: &[[f32; LANES]]) -> [f32; LANES] {
-    let mut sums = [0.0; LANES];
+fn sums<T: Copy + Default + core::ops::AddAssign, const LANES: usize>(chunks: &[[T; LANES]]) -> [T; LANES] {
+    let mut sums = [T::default(); LANES];
     for chunk in chunks {
         for (sum, value) in sums.iter_mut().zip(chunk) {
-            *sum += value;
+            *sum += *value;
         }
     }
     sums
@@ -177,7 +182,8 @@ macro_rules! always_finite {
 
 always_finite!(() bool u8 u16 u32 u64 usize i8 i16 i32 i64 isize str);
 
-/// A slice of `f32` is checked with the fast function [`all_finite`]. Any other slice is checked element by element.
+/// A slice of floating-point numbers is checked with a fast function such as [`all_finite`]. Any other slice is checked
+/// element by element.
 impl<T: FiniteElement> Finite for [T] {
     #[inline]
     fn is_finite(&self) -> bool {
@@ -244,7 +250,38 @@ macro_rules! elements {
     ($($name:ty)*) => { $(impl FiniteElement for $name {})* };
 }
 
-elements!(f64 bool u8 u16 u32 u64 usize i8 i16 i32 i64 isize);
+/// A slice of `f64` corresponds to a tensor. As in PyTorch-Ignite, its elements are not converted to `f32`.
+impl FiniteElement for f64 {
+    #[inline]
+    fn all_finite(values: &[f64]) -> bool {
+        all_finite_f64(values)
+    }
+}
+
+#[cfg(feature = "half")]
+macro_rules! half {
+    ($($name:ident $all_finite:ident)*) => {$(
+        #[cfg_attr(docsrs, doc(cfg(feature = "half")))]
+        impl Finite for half::$name {
+            #[inline]
+            fn is_finite(&self) -> bool {
+                half::$name::is_finite(*self)
+            }
+        }
+        #[cfg_attr(docsrs, doc(cfg(feature = "half")))]
+        impl FiniteElement for half::$name {
+            #[inline]
+            fn all_finite(values: &[half::$name]) -> bool {
+                $all_finite(bytemuck::cast_slice(values))
+            }
+        }
+    )*};
+}
+
+#[cfg(feature = "half")]
+half!(f16 all_finite_f16 bf16 all_finite_bf16);
+
+elements!(bool u8 u16 u32 u64 usize i8 i16 i32 i64 isize);
 
 impl FiniteElement for () {}
 impl<T: FiniteElement, const N: usize> FiniteElement for [T; N] {}

@@ -39,6 +39,8 @@
 //! * `defmt`: `defmt::Format` for events, settings, decisions and errors, and the log lines of [`log`].
 //! * `serde`: `Serialize` and `Deserialize` for events, settings and outcomes, to send them to another program.
 //! * `heapless-vec`: the NaN guard checks `heapless::Vec`.
+//! * `half`: tensors of `half::f16` and `half::bf16`.
+//! * `alloc`: strings and byte arrays in whole values have no size limit.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -46,6 +48,9 @@
 
 #[cfg(test)]
 extern crate std;
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
 
 // The derive macros generate paths that begin with `training_monitor::`. This alias makes the paths valid in the unit
 // tests of this crate.

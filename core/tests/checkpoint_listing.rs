@@ -40,12 +40,12 @@ fn names_of<D: StateDict>(object: D) -> Vec<String> {
 
 /// Checks that `array` has the given shape and that its elements are in row-major order. A tensor view and a checkpoint
 /// must both have this order.
-fn check_array<A: NestedArray + Clone>(mut array: A, shape: &[u32], last_element: fn(&A) -> f32) {
+fn check_array<A: NestedArray<Element = f32> + Clone>(mut array: A, shape: &[u32], last_element: fn(&A) -> f32) {
     let len: u32 = shape.iter().product();
     assert_eq!(A::SHAPE, shape);
-    let view = TensorView::from(&mut array);
-    assert_eq!((view.shape, view.elements.len()), (shape, len as usize));
-    view.elements.iter_mut().zip(1_u16..).for_each(|(element, number)| *element = f32::from(number));
+    let mut view = TensorView::from(&mut array);
+    assert_eq!((view.shape(), view.bytes().len()), (shape, 4 * len as usize));
+    view.elements_mut::<f32>().unwrap().iter_mut().zip(1_u16..).for_each(|(element, number)| *element = f32::from(number));
     assert_eq!(last_element(&array), len as f32);
 
     /// A state dict whose only tensor is the array, with the name `w`.
@@ -58,9 +58,9 @@ fn check_array<A: NestedArray + Clone>(mut array: A, shape: &[u32], last_element
     let mut only = Named::new("m", Only(array));
     let bytes = encode(&CONTENTS, &mut only);
     assert_eq!(tensors_of(&mut only.object), [("w".to_string(), shape.to_vec())]);
-    TensorView::from(&mut only.object.0).elements.fill(0.0);
+    TensorView::from(&mut only.object.0).elements_mut::<f32>().unwrap().fill(0.0);
     checkpoint::load(&bytes, &mut only, None).unwrap();
-    let loaded = TensorView::from(&mut only.object.0).elements.to_vec();
+    let loaded = TensorView::from(&mut only.object.0).elements::<f32>().unwrap().to_vec();
     assert_eq!(loaded, (1..=len).map(|number| number as f32).collect::<Vec<_>>());
 }
 
@@ -82,7 +82,7 @@ fn the_elements_of_a_nested_array_are_in_row_major_order() {
         *element = index as f32;
     }
     assert_eq!(array[1][2], [20.0, 21.0, 22.0, 23.0]);
-    assert_eq!(TensorView::from(&mut array).elements[20..], [20.0, 21.0, 22.0, 23.0]);
+    assert_eq!(TensorView::from(&mut array).elements::<f32>().unwrap()[20..], [20.0, 21.0, 22.0, 23.0]);
 }
 
 #[test]

@@ -85,7 +85,7 @@ impl StateDict for HandWritten<'_> {
         visitor.tensor("gains.1", TensorView::new(&[2], &mut net.gains.1))?;
         visitor.tensor("gains.last", TensorView::new(&[], std::slice::from_mut(&mut net.gains.3)))?;
         visitor.tensor("lr", TensorView::new(&[], std::slice::from_mut(&mut net.learning_rate)))?;
-        visitor.tensor("empty", TensorView::new(&[0, 4], &mut []))
+        visitor.tensor("empty", TensorView::new::<f32>(&[0, 4], &mut []))
     }
 }
 
@@ -94,11 +94,8 @@ struct Clear;
 
 impl TensorVisitor for Clear {
     type Error = checkpoint::TensorUnavailable;
-    fn visit_tensor(&mut self, _: &str, tensor: TensorView<'_>) -> Result<(), Self::Error> {
-        tensor.elements.fill(0.0);
-        Ok(())
-    }
-    fn visit_read_only(&mut self, _: &str, _: &[u32], _: &[f32]) -> Result<(), Self::Error> {
+    fn visit_tensor(&mut self, _: &str, mut tensor: TensorView<'_>) -> Result<(), Self::Error> {
+        tensor.elements_mut::<f32>().into_iter().for_each(|elements| elements.fill(0.0));
         Ok(())
     }
 }
@@ -145,7 +142,7 @@ fn a_generic_state_dict_can_be_derived() {
             visitor.module("inner", &mut self.0.inner)?;
             visitor.tensor("array", &mut self.0.array)?;
             visitor.tensor("slice", TensorView::new(&[4], self.0.slice))?;
-            visitor.visit_read_only("table", &[1, 2], &[8.0, 9.0])
+            visitor.visit_tensor("table", TensorView::read_only(&[1, 2], &[8.0_f32, 9.0]))
         }
     }
     let (mut first, mut second) = ([7.0; 4], [7.0; 4]);

@@ -36,7 +36,7 @@ fn name() -> ItemName {
         }
     }
     match checkpoint::measure(&Contents::new(1), &mut Named::new("m", Layer)) {
-        Err(EncodeError::NonFinite { name }) => name,
+        Err(EncodeError::NonFinite { name, index: 1 }) => name,
         other => panic!("{other:?}"),
     }
 }
@@ -68,7 +68,7 @@ fn all_error_texts_differ() {
         Encode::Shape { name },
         Encode::TooManyItems,
         Encode::TooLong,
-        Encode::NonFinite { name },
+        Encode::NonFinite { name, index: 7 },
         Encode::Value { name },
         Encode::Unavailable,
         Encode::RunRecordFull(RunRecordFull { required: 129, capacity: 128 }),
@@ -160,7 +160,7 @@ fn an_error_text_contains_the_numbers_of_the_error() {
         EncodeError::<Cause>::Name { name },
         EncodeError::Duplicate { name },
         EncodeError::Shape { name },
-        EncodeError::NonFinite { name },
+        EncodeError::NonFinite { name, index: 7 },
         EncodeError::Value { name },
     ];
     named.into_iter().for_each(|error| assert_text_contains(error, &["`layer.weight`"]));
@@ -224,7 +224,7 @@ fn source_returns_the_cause() {
     assert_eq!(source(EncodeError::Io(Cause)), expected);
     assert_eq!(source(DecodeError::Io(Cause)), expected);
     assert_eq!(source(RunError::Step(Cause)), expected);
-    assert_eq!(source(EncodeError::<Cause>::NonFinite { name: name() }), None);
+    assert_eq!(source(EncodeError::<Cause>::NonFinite { name: name(), index: 0 }), None);
     assert_eq!(source(DecodeError::<Cause>::Malformed), None);
     assert_eq!(source(RunError::<Cause>::NoData), None);
 }

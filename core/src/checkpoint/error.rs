@@ -1,7 +1,9 @@
 //! The errors of writing and reading a checkpoint.
 
+use super::element::ElementType;
 use super::format::VERSION;
 use super::names::{ItemName, MAX_NAME};
+use super::objects::MAX_ITEMS;
 use crate::run_record::RunRecordFull;
 use core::fmt;
 
@@ -37,17 +39,32 @@ pub enum EncodeError<E> {
     /// The checkpoint contains more than [`MAX_ITEMS`](super::MAX_ITEMS) tensors and values. A value is an object that
     /// is saved as a whole.
     TooManyItems,
+    /// The names of the metadata are not in ascending order.
+    MetadataOrder {
+        /// The first name that is not greater than its predecessor.
+        name: ItemName,
+    },
+    /// The objects listed other tensors or values while they were written than while they were measured.
+    Changed,
     /// The checkpoint would be longer than 4 GiB.
     TooLong,
     /// A tensor contains a NaN or an infinity.
     NonFinite {
         /// The name of the tensor.
         name: ItemName,
+        /// The index of the first such element, in row-major order.
+        index: u32,
     },
     /// A value could not be loaded again. The `postcard` crate cannot serialize it, or what it serializes does not
-    /// deserialize to the same value. This happens if the value contains a sequence of unknown length, more than 64
-    /// bytes of strings and byte arrays, or serde attributes such as `untagged`, `tag` or `skip_serializing_if`.
+    /// deserialize to the same value. This happens if the value contains a sequence of unknown length, or serde
+    /// attributes such as `untagged`, `tag` or `skip_serializing_if`.
     Value {
+        /// The name of the object.
+        name: ItemName,
+    },
+    /// The strings and byte arrays of a value have more bytes in total than the scratch buffer, which has 64 bytes
+    /// unless the program provides [another one](super::ObjectVisitor::value_with). Only without the feature `alloc`.
+    ValueTooLarge {
         /// The name of the object.
         name: ItemName,
     },
@@ -80,9 +97,12 @@ impl<E> EncodeError<E> {
             EncodeError::Duplicate { name } => EncodeError::Duplicate { name: *name },
             EncodeError::Shape { name } => EncodeError::Shape { name: *name },
             EncodeError::TooManyItems => EncodeError::TooManyItems,
+            EncodeError::MetadataOrder { name } => EncodeError::MetadataOrder { name: *name },
+            EncodeError::Changed => EncodeError::Changed,
             EncodeError::TooLong => EncodeError::TooLong,
-            EncodeError::NonFinite { name } => EncodeError::NonFinite { name: *name },
+            EncodeError::NonFinite { name, index } => EncodeError::NonFinite { name: *name, index: *index },
             EncodeError::Value { name } => EncodeError::Value { name: *name },
+            EncodeError::ValueTooLarge { name } => EncodeError::ValueTooLarge { name: *name },
             EncodeError::Unavailable => EncodeError::Unavailable,
             EncodeError::RunRecordFull(full) => EncodeError::RunRecordFull(*full),
             EncodeError::TooFewPlaces { n_saved, places } => {
@@ -110,15 +130,26 @@ impl<E: fmt::Display> fmt::Display for EncodeError<E> {
             EncodeError::Shape { name } => {
                 return write!(f, "the shape of tensor `{name}` does not match its number of elements");
             }
-            EncodeError::TooManyItems => "the checkpoint contains more than 256 tensors and values",
+            EncodeError::TooManyItems => {
+                return write!(f, "the checkpoint contains more than {MAX_ITEMS} tensors and values");
+            }
+            EncodeError::MetadataOrder { name } => {
+                return write!(f, "the metadata `{name}` must come before its predecessor, in the order of the bytes");
+            }
+            EncodeError::Changed => "the objects listed other tensors while they were written than before",
             EncodeError::TooLong => "the checkpoint would be longer than 4 GiB",
-            EncodeError::NonFinite { name } => return write!(f, "tensor `{name}` contains a NaN or an infinity"),
+            EncodeError::NonFinite { name, index } => {
+                return write!(f, "element {index} of tensor `{name}` is a NaN or an infinity");
+            }
             EncodeError::Value { name } => {
                 return write!(
                     f,
-                    "value `{name}` could not be loaded again: it contains more than 64 bytes of strings and byte \
-                     arrays, a sequence of unknown length, or serde attributes that postcard does not support"
+                    "value `{name}` could not be loaded again: it contains a sequence of unknown length, or serde \
+                     attributes that postcard does not support"
                 );
+            }
+            EncodeError::ValueTooLarge { name } => {
+                return write!(f, "the strings and byte arrays of value `{name}` do not fit into the scratch buffer");
             }
             EncodeError::Unavailable => "the elements of a tensor are not available",
             EncodeError::RunRecordFull(full) => return full.fmt(f),
@@ -182,12 +213,30 @@ pub enum DecodeError<E> {
         /// The size of the dimension in the checkpoint.
         found: u32,
     },
+    /// The elements of a tensor have a different type in the checkpoint than in the model.
+    ElementType {
+        /// The name of the tensor.
+        name: ItemName,
+        /// The type in the model.
+        expected: ElementType,
+        /// The type in the checkpoint.
+        found: ElementType,
+    },
+    /// The checkpoint contains a tensor of an object that the object of the model does not have.
+    Unexpected {
+        /// The name of the tensor.
+        name: ItemName,
+    },
+    /// A name of the checkpoint is longer than the limit of this program, which is [`MAX_NAME`](super::MAX_NAME).
+    NameTooLong,
+    /// The model contains more than [`MAX_ITEMS`](super::MAX_ITEMS) tensors and values.
+    TooManyItems,
     /// A tensor or value of the model is missing in the checkpoint.
     Missing {
         /// The name of the tensor or value.
         name: ItemName,
     },
-    /// A value cannot be loaded, because its strings and byte arrays have more than 64 bytes in total.
+    /// A value cannot be loaded, because its strings and byte arrays have more bytes in total than the scratch buffer.
     ValueTooLarge {
         /// The name of the value.
         name: ItemName,
@@ -220,6 +269,10 @@ impl DecodeError<()> {
             DecodeError::Shape { name, dimension, expected, found } => {
                 DecodeError::Shape { name, dimension, expected, found }
             }
+            DecodeError::ElementType { name, expected, found } => DecodeError::ElementType { name, expected, found },
+            DecodeError::Unexpected { name } => DecodeError::Unexpected { name },
+            DecodeError::NameTooLong => DecodeError::NameTooLong,
+            DecodeError::TooManyItems => DecodeError::TooManyItems,
             DecodeError::Missing { name } => DecodeError::Missing { name },
             DecodeError::ValueTooLarge { name } => DecodeError::ValueTooLarge { name },
             DecodeError::ReadOnly { name } => DecodeError::ReadOnly { name },
@@ -259,9 +312,22 @@ impl<E: fmt::Display> fmt::Display for DecodeError<E> {
                 "dimension {dimension} of tensor `{name}` has the size {expected} in the model, but {found} in the \
                  checkpoint"
             ),
+            DecodeError::ElementType { name, expected, found } => write!(
+                f,
+                "tensor `{name}` has elements of type {expected} in the model, but {found} in the checkpoint"
+            ),
+            DecodeError::Unexpected { name } => {
+                write!(f, "the checkpoint contains tensor `{name}`, which the model does not have")
+            }
+            DecodeError::NameTooLong => {
+                write!(f, "the checkpoint contains a name of more than {MAX_NAME} bytes, the limit of this program")
+            }
+            DecodeError::TooManyItems => {
+                write!(f, "the model has more than {MAX_ITEMS} tensors and values, the limit of this program")
+            }
             DecodeError::Missing { name } => write!(f, "the checkpoint does not contain `{name}` of the model"),
             DecodeError::ValueTooLarge { name } => {
-                write!(f, "the strings and byte arrays of value `{name}` have more than 64 bytes in total")
+                write!(f, "the strings and byte arrays of value `{name}` do not fit into the scratch buffer")
             }
             DecodeError::ReadOnly { name } => {
                 write!(f, "tensor `{name}` of the model is read-only, so the checkpoint cannot be loaded into it")

@@ -85,6 +85,15 @@ pub(crate) fn rule_id(name: &[u8], rule: RankingRule, score_name: &[u8]) -> u32 
 /// The identifier of the extension field that contains the number of the run, the series and the identity of the save.
 pub(super) const IDENTITY: u8 = 1;
 
+/// The identifier of the extension field that contains the metadata of the user.
+pub(super) const METADATA: u8 = 2;
+
+/// The identifier of the extension field that contains the version of the writer.
+pub(super) const WRITER: u8 = 3;
+
+/// The version of this crate.
+pub(super) const CRATE_VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// The code that is written for the stop reason [`StopReason::User`]. One more byte follows: the number that the
 /// program chose for its reason.
 pub(super) const STOP_REASON_USER: u32 = 5;
@@ -110,6 +119,9 @@ pub struct Contents<'a> {
     pub single_object: Option<&'a str>,
     /// Whether tensors may contain NaN and infinities.
     pub allow_non_finite: bool,
+    /// Named strings or bytes that the program adds, for example the version of the firmware. The names are in
+    /// ascending order of their bytes.
+    pub metadata: &'a [(&'a str, &'a [u8])],
 }
 
 impl Contents<'_> {
@@ -131,6 +143,7 @@ impl Contents<'_> {
             record: None,
             single_object: None,
             allow_non_finite: false,
+            metadata: &[],
         }
     }
 }
@@ -177,8 +190,8 @@ pub struct Info {
     pub crc: u32,
 }
 
-/// Returns how many zero bytes (0 to 3) must precede the elements of a tensor, so that the elements start at a multiple
-/// of 4. `bytes` is the size of the elements, and `position` is the number of bytes written so far.
-pub(super) const fn padding(position: u32, bytes: u32) -> u8 {
-    (position.wrapping_add(1).wrapping_add(varint::len(bytes)).wrapping_neg() & 3) as u8
+/// Returns how many zero bytes (0 to 7) must precede the elements of a tensor, so that the elements start at a multiple
+/// of their size `align`. `bytes` is the size of all elements, and `position` is the number of bytes written so far.
+pub(super) const fn padding(position: u32, bytes: u32, align: u32) -> u8 {
+    (position.wrapping_add(1).wrapping_add(varint::len(bytes)).wrapping_neg() & (align - 1)) as u8
 }

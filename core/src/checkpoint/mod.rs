@@ -2,8 +2,8 @@
 //! `FORMAT.md` beside this file specifies them.
 //!
 //! ```text
-//! "TMCK" | 2 | header | object names | extensions | run record | objects … | CRC-32 of all bytes before it
-//!                                                    └ tensor: name | shape | pad | elements   (at a multiple of 4)
+//! "TMCK" | 2 | length | header | object names | extensions | run record | objects … | CRC-32 of all bytes before it
+//!                       └ tensor: name | type | shape | pad | elements   (at a multiple of the element size)
 //! ```
 //!
 //! The function [`encode`] writes a checkpoint to any [`embedded_io::Write`]. The function [`load`] verifies the whole
@@ -32,6 +32,7 @@
 //! ```
 
 mod crc;
+mod element;
 mod error;
 mod format;
 mod names;
@@ -42,6 +43,7 @@ mod tensor;
 mod write;
 
 pub use crc::{Checksum, Crc32};
+pub use element::{Element, ElementType};
 pub use error::{DecodeError, EncodeError};
 pub(crate) use format::rule_id;
 pub use format::{Contents, Encoded, Header, Info, MAGIC, RankingRule, Series, SeriesId, VERSION};
@@ -49,11 +51,11 @@ pub(crate) use names::NameBuffer;
 pub use names::{ItemName, MAX_NAME};
 pub use objects::{MAX_ITEMS, Named, ObjectVisitor, Objects, ReadOnly, StateDict, TensorVisitor};
 pub(crate) use read::SliceReader;
-pub use read::{Inspect, Loader, Tensor, inspect, inspect_with, load, load_with};
+pub use read::{Differences, Inspect, Loader, Tensor, inspect, inspect_with, load, load_with};
 pub use signature::model_signature;
 pub use tensor::{MAX_RANK, NestedArray, TensorUnavailable, TensorView};
 #[cfg(feature = "derive")]
 #[cfg_attr(docsrs, doc(cfg(feature = "derive")))]
 pub use training_monitor_derive::{Objects, StateDict};
-pub(crate) use write::measure_for;
+pub(crate) use write::{encode_measured, measure_for};
 pub use write::{BUFFER, encode, encode_with, measure};

@@ -5,8 +5,17 @@ use super::tensor::MAX_RANK;
 use core::fmt;
 use heapless::Vec;
 
-/// The maximum length of the name of an object or a tensor, in bytes.
-pub const MAX_NAME: usize = 32;
+/// The maximum length of the name of an object, a tensor, a score or a series in this program, in bytes: 255 on a 64-bit
+/// host, which is also the limit of the format, and 32 on a microcontroller.
+pub const MAX_NAME: usize = if HOST { FORMAT_MAX_NAME } else { 32 };
+
+/// The maximum length of a name in a checkpoint, in bytes.
+pub(super) const FORMAT_MAX_NAME: usize = 255;
+
+const HOST: bool = cfg!(target_pointer_width = "64");
+
+/// The number of bytes of a name that an error keeps. A longer name would make every error large.
+const SHOWN: usize = if HOST { 96 } else { 32 };
 
 /// A buffer in which a name is composed of several parts. If the name is too long, [`as_str`](Self::as_str) returns an
 /// empty string. An empty name is rejected later, whereas a truncated name could be accepted.
@@ -40,19 +49,20 @@ impl NameBuffer {
     }
 }
 
-/// The name of a tensor or of a value, as a part of an error. At most [`MAX_NAME`] bytes of the name are kept. `Display`
+/// The name of a tensor or of a value, as a part of an error. At most 96 bytes of the name are kept on a
+/// 64-bit host, and 32 bytes on a microcontroller. `Display`
 /// shows the name, with a question mark in place of each control character.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ItemName {
-    bytes: [u8; MAX_NAME],
+    bytes: [u8; SHOWN],
     len: u8,
 }
 
 impl ItemName {
     pub(crate) fn new(name: &str) -> Self {
-        let mut item = ItemName { bytes: [0; MAX_NAME], len: 0 };
+        let mut item = ItemName { bytes: [0; SHOWN], len: 0 };
         // A name that is too long is truncated at the end of a character.
-        let len = (0..=MAX_NAME).rev().find(|len| name.is_char_boundary(*len)).unwrap_or(0).min(name.len());
+        let len = (0..=SHOWN).rev().find(|len| name.is_char_boundary(*len)).unwrap_or(0).min(name.len());
         let mut previous = 0;
         for (place, byte) in item.bytes.iter_mut().zip(name.bytes()).take(len) {
             // The UTF-8 encodings of the control characters U+0080 to U+009F begin with C2. They become U+00BF.
@@ -110,8 +120,16 @@ pub(super) fn is_valid_name(name: &[u8]) -> bool {
 
 /// Returns whether `shape` has at most [`MAX_RANK`] dimensions, and their product is `len`, the number of elements.
 pub(super) fn shape_matches_len(shape: &[u32], len: usize) -> bool {
-    let product = shape.iter().try_fold(1u32, |product, side| product.checked_mul(*side));
-    shape.len() <= MAX_RANK && product.is_some_and(|product| product as usize == len)
+    shape.len() <= MAX_RANK && element_count(shape).is_some_and(|count| count as usize == len)
+}
+
+/// Returns the number of elements of a tensor with this shape. `None` if it does not fit into 32 bits.
+pub(super) fn element_count(shape: &[u32]) -> Option<u32> {
+    // Without this case, the product of the other dimensions could overflow although there are no elements.
+    if shape.contains(&0) {
+        return Some(0);
+    }
+    shape.iter().try_fold(1u32, |product, side| product.checked_mul(*side))
 }
 
 /// Returns whether `bytes` are valid UTF-8. The result is the same as with `core::str::from_utf8`, but this function

@@ -1,4 +1,4 @@
-//! The objects of a checkpoint. Each object has a name. It is either a state dict, which is a list of named `f32`
+//! The objects of a checkpoint. Each object has a name. It is either a state dict, which is a list of named
 //! tensors, or a single `serde` value.
 //!
 //! The trait [`Objects`] corresponds to `to_save` and `to_load` of PyTorch-Ignite. A [`StateDict`] lends its tensors as
@@ -30,16 +30,17 @@
 //! }
 //! ```
 
+use super::element::Element;
 use super::names::NameBuffer;
 use super::tensor::{NestedArray, TensorUnavailable, TensorView};
 use core::ops::{Deref, DerefMut};
 use serde::{Serialize, de::DeserializeOwned};
 
-/// The maximum number of tensors and values in a checkpoint. A value is an object that is saved as a whole. All objects
-/// of the checkpoint share this limit.
-pub const MAX_ITEMS: usize = 256;
+/// The maximum number of tensors and values of a model. A value is an object that is saved as a whole. All objects of
+/// the model share this limit, which is 65536 on a 64-bit host and 256 on a microcontroller.
+pub const MAX_ITEMS: usize = if cfg!(target_pointer_width = "64") { 1 << 16 } else { 256 };
 
-/// An object that consists of named `f32` tensors, such as a model.
+/// An object that consists of named tensors, such as a model.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not list its tensors",
     note = "add `#[derive(StateDict)]` (feature `derive`), or implement `StateDict::tensors`"
@@ -84,17 +85,11 @@ pub trait TensorVisitor {
     /// converts the error to this type.
     type Error: From<TensorUnavailable>;
 
-    /// Receives one tensor and its name.
+    /// Receives one tensor and its name. A read-only tensor can be saved, but it cannot be loaded.
     ///
     /// # Errors
     /// Returns an error to stop the listing, for example if a write failed. The caller returns this error unchanged.
     fn visit_tensor(&mut self, name: &str, tensor: TensorView<'_>) -> Result<(), Self::Error>;
-
-    /// Receives one read-only tensor and its name. It can be saved, but it cannot be loaded.
-    ///
-    /// # Errors
-    /// Returns an error to stop the listing, for example if a write failed. The caller returns this error unchanged.
-    fn visit_read_only(&mut self, name: &str, shape: &[u32], elements: &[f32]) -> Result<(), Self::Error>;
 
     /// Converts `tensor` to a [`TensorView`] and passes it to [`visit_tensor`](Self::visit_tensor). Usually, `tensor`
     /// is a `&mut` reference to a nested array.
@@ -131,9 +126,6 @@ impl<V: TensorVisitor> TensorVisitor for Prefixed<'_, V> {
     fn visit_tensor(&mut self, name: &str, tensor: TensorView<'_>) -> Result<(), V::Error> {
         self.visitor.visit_tensor(NameBuffer::concat(&[self.prefix, ".", name]).as_str(), tensor)
     }
-    fn visit_read_only(&mut self, name: &str, shape: &[u32], elements: &[f32]) -> Result<(), V::Error> {
-        self.visitor.visit_read_only(NameBuffer::concat(&[self.prefix, ".", name]).as_str(), shape, elements)
-    }
 }
 
 /// A read-only tensor, for example in a `static`. It can be saved, but it cannot be loaded. If the `ReadOnly` is a
@@ -150,19 +142,19 @@ impl<V: TensorVisitor> TensorVisitor for Prefixed<'_, V> {
 /// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct ReadOnly<'a> {
+pub struct ReadOnly<'a, T = f32> {
     /// The dimensions, outermost first.
     pub shape: &'a [u32],
     /// The elements in row-major order.
-    pub elements: &'a [f32],
+    pub elements: &'a [T],
 }
 
-impl StateDict for ReadOnly<'_> {
+impl<T: Element> StateDict for ReadOnly<'_, T> {
     fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
         self.visit_as_field("data", visitor)
     }
     fn visit_as_field<V: TensorVisitor>(&mut self, name: &str, visitor: &mut V) -> Result<(), V::Error> {
-        visitor.visit_read_only(name, self.shape, self.elements)
+        visitor.visit_tensor(name, TensorView::read_only(self.shape, self.elements))
     }
 }
 
@@ -178,12 +170,27 @@ pub trait ObjectVisitor {
     /// Returns an error to stop the listing, for example if a write failed. The caller returns this error unchanged.
     fn state_dict<D: StateDict + ?Sized>(&mut self, name: &str, object: &mut D) -> Result<(), Self::Error>;
 
-    /// Receives the object `name`, which is saved as a whole, with the `postcard` crate. Its strings and byte arrays
-    /// can have at most 64 bytes in total. Its numbers, arrays and structures have no size limit.
+    /// Receives the object `name`, which is saved as a whole, with the `postcard` crate. While the object is loaded or
+    /// checked, its strings and byte arrays are stored in `scratch`, so they can have at most as many bytes in total.
+    /// With the feature `alloc`, they are stored on the heap instead and have no limit. Numbers, arrays and structures
+    /// have no size limit.
     ///
     /// # Errors
     /// Returns an error to stop the listing, for example if a write failed. The caller returns this error unchanged.
-    fn value<S: Serialize + DeserializeOwned>(&mut self, name: &str, object: &mut S) -> Result<(), Self::Error>;
+    fn value_with<S: Serialize + DeserializeOwned>(
+        &mut self,
+        name: &str,
+        object: &mut S,
+        scratch: &mut [u8],
+    ) -> Result<(), Self::Error>;
+
+    /// Calls [`value_with`](Self::value_with) with a buffer of 64 bytes on the stack.
+    ///
+    /// # Errors
+    /// Returns the error of [`value_with`](Self::value_with), for example after a failed write.
+    fn value<S: Serialize + DeserializeOwned>(&mut self, name: &str, object: &mut S) -> Result<(), Self::Error> {
+        self.value_with(name, object, &mut [0; 64])
+    }
 }
 
 /// A model and its name. Use this type to save the model as the only object of a checkpoint. `Named` dereferences to
@@ -248,7 +255,7 @@ impl<T: Objects + ?Sized> Objects for &mut T {
 
 /// A slice is saved as one tensor with one dimension. If the slice is a field of a struct, the tensor has the name of
 /// the field. Otherwise, its name is "data".
-impl StateDict for [f32] {
+impl<T: Element> StateDict for [T] {
     fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
         self.visit_as_field("data", visitor)
     }
@@ -269,13 +276,26 @@ impl<T: NestedArray, const N: usize> StateDict for [T; N] {
     }
 }
 
-/// A number is saved as one tensor without dimensions. If the number is a field of a struct, the tensor has the name of
-/// the field. Otherwise, its name is "data".
-impl StateDict for f32 {
-    fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
-        visitor.tensor("data", self)
-    }
-    fn visit_as_field<V: TensorVisitor>(&mut self, name: &str, visitor: &mut V) -> Result<(), V::Error> {
-        visitor.tensor(name, self)
-    }
+macro_rules! scalars {
+    ($($(#[$attribute:meta])* $scalar:ty)*) => {$(
+        /// A number is saved as one tensor without dimensions. If the number is a field of a struct, the tensor has the
+        /// name of the field. Otherwise, its name is "data".
+        $(#[$attribute])*
+        impl StateDict for $scalar {
+            fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+                visitor.tensor("data", self)
+            }
+            fn visit_as_field<V: TensorVisitor>(&mut self, name: &str, visitor: &mut V) -> Result<(), V::Error> {
+                visitor.tensor(name, self)
+            }
+        }
+    )*};
+}
+
+scalars! {
+    f32 f64 i8 u8 i16 u16 i32 u32 i64 u64 bool
+    #[cfg(feature = "half")]
+    half::f16
+    #[cfg(feature = "half")]
+    half::bf16
 }

@@ -1,5 +1,5 @@
-//! The signature of a model: a hash of the names of its objects and of the names and shapes of its tensors. Two models
-//! with the same signature can load each other's checkpoints.
+//! The signature of a model: a hash of the names of its objects and of the names, element types and shapes of its
+//! tensors. Two models with the same signature can load each other's checkpoints.
 //!
 //! ```
 //! use training_monitor::checkpoint::{Named, model_signature};
@@ -45,7 +45,12 @@ impl ObjectVisitor for Signature {
         self.add(name, STATE_DICT);
         object.tensors(self)
     }
-    fn value<S: Serialize + DeserializeOwned>(&mut self, name: &str, _: &mut S) -> Result<(), TensorUnavailable> {
+    fn value_with<S: Serialize + DeserializeOwned>(
+        &mut self,
+        name: &str,
+        _: &mut S,
+        _: &mut [u8],
+    ) -> Result<(), TensorUnavailable> {
         self.add(name, VALUE);
         Ok(())
     }
@@ -55,11 +60,9 @@ impl TensorVisitor for Signature {
     type Error = TensorUnavailable;
 
     fn visit_tensor(&mut self, name: &str, tensor: TensorView<'_>) -> Result<(), TensorUnavailable> {
-        self.visit_read_only(name, tensor.shape, &[])
-    }
-    fn visit_read_only(&mut self, name: &str, shape: &[u32], _: &[f32]) -> Result<(), TensorUnavailable> {
         self.add(name, TENSOR);
-        self.0 = shape.iter().fold(self.0, |hash, side| hash.number(*side));
+        self.0 = self.0.bytes(&[tensor.element_type() as u8]);
+        self.0 = tensor.shape().iter().fold(self.0, |hash, side| hash.number(*side));
         Ok(())
     }
 }

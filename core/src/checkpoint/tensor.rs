@@ -1,62 +1,135 @@
 //! A view of one tensor. It borrows the shape and the elements of the tensor from the model.
 
+use super::element::{Element, ElementType, Memory, Scan, scan_of};
 use core::fmt;
 use core::slice;
 
 /// The maximum number of dimensions of a tensor.
 pub const MAX_RANK: usize = 6;
 
-/// A view of one tensor: its shape and a mutable slice of its elements. A [`StateDict`](super::StateDict) passes such a
-/// view to a visitor for each tensor.
+/// A view of one tensor: its shape, the type of its elements, and the elements. A [`StateDict`](super::StateDict)
+/// passes such a view to a visitor for each tensor.
 ///
-/// A `&mut` reference to a nested array can be converted to a view. The type of the array determines the shape.
+/// A `&mut` reference to a nested array can be converted to a view. The type of the array determines the shape and the
+/// type of the elements.
 ///
 /// ```
-/// use training_monitor::checkpoint::TensorView;
+/// use training_monitor::checkpoint::{ElementType, TensorView};
 ///
-/// let mut weight = [[0.0_f32; 4]; 3];
-/// assert_eq!(TensorView::from(&mut weight).shape, [3, 4]);
+/// let mut weight = [[0_i8; 4]; 3];
+/// let view = TensorView::from(&mut weight);
+/// assert_eq!((view.shape(), view.element_type()), (&[3, 4][..], ElementType::I8));
+/// assert_eq!(view.elements(), Some(&[0_i8; 12][..]));
+///
 /// let mut dynamic = vec![0.0_f32; 12];
-/// assert_eq!(TensorView::new(&[3, 4], &mut dynamic).elements.len(), 12);
+/// let mut view = TensorView::new(&[3, 4], &mut dynamic);
+/// view.elements_mut::<f32>().expect("the elements are f32")[11] = 1.0;
+/// assert_eq!(dynamic[11], 1.0);
 /// ```
 #[derive(Debug)]
 pub struct TensorView<'a> {
-    /// The dimensions, outermost first. Their product is the number of elements. A scalar has no dimensions.
-    pub shape: &'a [u32],
-    /// The elements in row-major order.
-    pub elements: &'a mut [f32],
+    shape: &'a [u32],
+    element_type: ElementType,
+    /// The check for NaN and infinity. Only the checks of the types that the program uses become part of it.
+    scan: Option<Scan>,
+    memory: Memory<'a>,
 }
 
 impl<'a> TensorView<'a> {
-    /// Creates a view of `elements` with the dimensions `shape`.
-    pub const fn new(shape: &'a [u32], elements: &'a mut [f32]) -> Self {
-        TensorView { shape, elements }
+    /// Creates a view of `elements` with the dimensions `shape`, outermost first. The elements are in row-major order.
+    /// The product of the dimensions is the number of elements; a scalar has no dimensions.
+    #[inline]
+    pub fn new<T: Element>(shape: &'a [u32], elements: &'a mut [T]) -> Self {
+        TensorView { shape, element_type: T::TYPE, scan: T::SCAN, memory: T::memory(elements) }
+    }
+
+    /// Creates a view of elements that can be saved, but not loaded.
+    #[inline]
+    pub fn read_only<T: Element>(shape: &'a [u32], elements: &'a [T]) -> Self {
+        TensorView { shape, element_type: T::TYPE, scan: T::SCAN, memory: Memory::ReadOnly(T::bytes(elements)) }
+    }
+
+    /// Creates a view of bytes whose element type is known at run time, for example in an arena. The elements are in
+    /// the byte order of this machine, and can be at any address.
+    #[must_use]
+    pub fn from_bytes(element_type: ElementType, shape: &'a [u32], bytes: &'a mut [u8]) -> Self {
+        TensorView { shape, element_type, scan: scan_of(element_type), memory: Memory::Bytes(bytes) }
+    }
+
+    /// The dimensions, outermost first. Their product is the number of elements. A scalar has no dimensions.
+    #[must_use]
+    pub const fn shape(&self) -> &'a [u32] {
+        self.shape
+    }
+
+    /// The type of the elements.
+    #[must_use]
+    pub const fn element_type(&self) -> ElementType {
+        self.element_type
+    }
+
+    /// The elements as bytes, in row-major order and in the byte order of this machine.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match &self.memory {
+            Memory::Bytes(bytes) => bytes,
+            Memory::Bools(bools) => bytemuck::cast_slice(bools),
+            Memory::ReadOnly(bytes) => bytes,
+        }
+    }
+
+    /// The elements in row-major order. `None` if they have another type or are not aligned.
+    #[must_use]
+    pub fn elements<T: Element + bytemuck::Pod>(&self) -> Option<&[T]> {
+        bytemuck::try_cast_slice(self.bytes()).ok().filter(|_| T::TYPE == self.element_type)
+    }
+
+    /// The elements in row-major order. `None` if they have another type, are read-only, or are not aligned.
+    #[must_use]
+    pub fn elements_mut<T: Element + bytemuck::Pod>(&mut self) -> Option<&mut [T]> {
+        match &mut self.memory {
+            Memory::Bytes(bytes) if T::TYPE == self.element_type => bytemuck::try_cast_slice_mut(bytes).ok(),
+            _ => None,
+        }
+    }
+
+    /// Returns the index of the first element that is NaN or infinite.
+    pub(super) fn first_non_finite(&self) -> Option<u32> {
+        self.scan.and_then(|scan| scan(self.bytes()))
+    }
+
+    /// Returns whether the tensor can be saved, but not loaded.
+    #[must_use]
+    pub const fn is_read_only(&self) -> bool {
+        matches!(self.memory, Memory::ReadOnly(_))
+    }
+
+    /// The memory of the elements.
+    pub(super) fn into_memory(self) -> Memory<'a> {
+        self.memory
     }
 }
 
-/// An `f32`, or a nested array of `f32` such as `[[f32; 4]; 3]`. The array has at most [`MAX_RANK`] dimensions.
+/// An [`Element`], or a nested array of elements such as `[[f32; 4]; 3]`. The array has at most [`MAX_RANK`]
+/// dimensions.
 pub trait NestedArray: Sized {
+    /// The innermost type of the array.
+    type Element: Element;
     /// The dimensions, outermost first.
     const SHAPE: &'static [u32];
     /// Returns all elements of a slice of such arrays, in row-major order.
-    fn flatten(arrays: &mut [Self]) -> &mut [f32];
-}
-
-impl NestedArray for f32 {
-    const SHAPE: &'static [u32] = &[];
-    fn flatten(arrays: &mut [f32]) -> &mut [f32] {
-        arrays
-    }
+    fn flatten(arrays: &mut [Self]) -> &mut [Self::Element];
 }
 
 impl<T: NestedArray, const N: usize> NestedArray for [T; N] {
+    type Element = T::Element;
     const SHAPE: &'static [u32] = {
         assert!(T::SHAPE.len() < MAX_RANK, "a tensor has at most 6 dimensions");
         assert!(N <= u32::MAX as usize, "a dimension of a tensor is less than 2^32");
         ShapeOf::<T, N>::PADDED.split_at(T::SHAPE.len() + 1).0
     };
     #[inline]
-    fn flatten(arrays: &mut [[T; N]]) -> &mut [f32] {
+    fn flatten(arrays: &mut [[T; N]]) -> &mut [T::Element] {
         T::flatten(arrays.as_flattened_mut())
     }
 }

@@ -91,10 +91,11 @@ impl ObjectVisitor for Overwrite {
     fn state_dict<D: StateDict + ?Sized>(&mut self, _: &str, object: &mut D) -> Result<(), TensorUnavailable> {
         object.tensors(self)
     }
-    fn value<S: Serialize + serde::de::DeserializeOwned>(
+    fn value_with<S: Serialize + serde::de::DeserializeOwned>(
         &mut self,
         _: &str,
         _: &mut S,
+        _: &mut [u8],
     ) -> Result<(), TensorUnavailable> {
         Ok(())
     }
@@ -102,11 +103,8 @@ impl ObjectVisitor for Overwrite {
 
 impl TensorVisitor for Overwrite {
     type Error = TensorUnavailable;
-    fn visit_tensor(&mut self, _: &str, tensor: TensorView<'_>) -> Result<(), TensorUnavailable> {
-        tensor.elements.fill(9.0);
+    fn visit_tensor(&mut self, _: &str, mut tensor: TensorView<'_>) -> Result<(), TensorUnavailable> {
+        tensor.elements_mut::<f32>().ok_or(TensorUnavailable)?.fill(9.0);
         Ok(())
-    }
-    fn visit_read_only(&mut self, _: &str, _: &[u32], _: &[f32]) -> Result<(), TensorUnavailable> {
-        Err(TensorUnavailable)
     }
 }

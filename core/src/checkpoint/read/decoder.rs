@@ -7,12 +7,13 @@
 //! Tensors are matched by name, in any order. Tensors that the model does not have are skipped.
 
 use super::input::{ChecksummedReader, Input, Name, SliceReader, VerifiedSlice};
-use super::matching::{self, Target};
+use super::matching::{self, Match, Target};
 use super::run;
 use crate::checkpoint::error::DecodeError;
-use crate::checkpoint::format::{IDENTITY, Info, MAGIC, RankingRule, VERSION};
+use crate::checkpoint::format::{IDENTITY, Info, MAGIC, METADATA, RankingRule, VERSION, WRITER};
+use crate::checkpoint::names::{ItemName, element_count};
 use crate::checkpoint::objects::{MAX_ITEMS, Objects};
-use crate::checkpoint::{Checksum, Crc32, MAX_RANK};
+use crate::checkpoint::{Checksum, Crc32, ElementType, MAX_RANK};
 use crate::hash::Hash;
 use crate::run_record::RunRecord;
 use core::convert::Infallible;
@@ -76,13 +77,47 @@ pub struct Loader<'a, T: ?Sized> {
     /// One bit for each tensor and value of the model. The bit is set if one of the streams contains the tensor or
     /// value.
     seen: [u32; MAX_ITEMS / 32],
+    allow_differences: bool,
+    differences: Differences,
+}
+
+/// How the tensors of a checkpoint differ from those of the model.
+///
+/// Objects of the checkpoint that the model does not list are no difference. For example, a program loads only the
+/// model from a checkpoint that also contains the optimizer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Differences {
+    /// The number of tensors and values of the model that the checkpoint does not contain. They keep their elements.
+    pub missing: u32,
+    /// The name of the first missing tensor or value, in the order of the model.
+    pub first_missing: Option<ItemName>,
+    /// The number of tensors of the checkpoint that the object of the same name in the model does not have.
+    pub unexpected: u32,
+    /// The name of the first unexpected tensor, in the order of the checkpoint.
+    pub first_unexpected: Option<ItemName>,
 }
 
 impl<'a, T: Objects + ?Sized> Loader<'a, T> {
     /// Creates a loader for `objects`. `scratch` is a buffer for bytes that are only verified or skipped. A buffer of
     /// 64 bytes is enough, but 4 KiB are faster on a 64-bit host.
     pub fn new(objects: &'a mut T, scratch: &'a mut [u8]) -> Self {
-        Loader { objects, scratch, seen: [0; MAX_ITEMS / 32] }
+        let differences = Differences::default();
+        Loader { objects, scratch, seen: [0; MAX_ITEMS / 32], allow_differences: false, differences }
+    }
+
+    /// Lets the checkpoint and the model have different sets of tensors, as `strict=False` of PyTorch's
+    /// `load_state_dict`. Tensors of the same name must still have the same element type and shape.
+    #[must_use]
+    pub fn allow_differences(mut self) -> Self {
+        self.allow_differences = true;
+        self
+    }
+
+    /// Returns the differences that the verified streams have. They are complete
+    /// after [`check_complete`](Self::check_complete).
+    pub fn differences(&self) -> Differences {
+        self.differences
     }
 
     /// Verifies one stream, and checks that its tensors and values match the objects. The objects do not change.
@@ -104,16 +139,26 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
     /// before [`load`](Self::load).
     ///
     /// # Errors
-    /// Returns [`DecodeError::Missing`] if a tensor or value is missing, or [`DecodeError::Unavailable`] if the
-    /// elements of a tensor cannot be accessed.
+    /// Returns [`DecodeError::Missing`] if a tensor or value is missing, [`DecodeError::Unavailable`] if the elements of
+    /// a tensor cannot be accessed, or [`DecodeError::TooManyItems`] if the model has more tensors and values than this
+    /// program can load.
     pub fn check_complete<E>(&mut self) -> Result<(), DecodeError<E>> {
         let count = matching::count(self.objects).map_err(|_| DecodeError::Unavailable)?;
-        let missing = (0..count).find(|item| !self.has_seen(*item));
-        self.seen = [0; MAX_ITEMS / 32];
-        match missing {
-            Some(item) => Err(DecodeError::Missing { name: matching::name_of(self.objects, item) }),
-            None => Ok(()),
+        if count > MAX_ITEMS as u32 {
+            return Err(DecodeError::TooManyItems);
         }
+        for item in (0..count).filter(|item| !has_bit(&self.seen, *item)) {
+            self.differences.missing = self.differences.missing.saturating_add(1);
+            if self.differences.first_missing.is_none() {
+                let name = matching::name_of(self.objects, item);
+                self.differences.first_missing = Some(name);
+                if !self.allow_differences {
+                    return Err(DecodeError::Missing { name });
+                }
+            }
+        }
+        self.seen = [0; MAX_ITEMS / 32];
+        Ok(())
     }
 
     /// Loads one verified stream into the objects.
@@ -135,15 +180,25 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
         decode_from::<C, R>(reader, &mut LoadSink { loader: self, record, loading })
     }
 
-    fn has_seen(&self, item: u32) -> bool {
-        self.seen.get((item / 32) as usize).is_some_and(|bits| bits >> (item % 32) & 1 != 0)
-    }
-
     /// Searches the objects for `target`, which is the next tensor or value of the stream. Returns whether the objects
     /// contain it.
     fn match_item(&mut self, input: &mut Input<'_>, target: Target<'_>, loading: bool) -> bool {
-        let Some(item) = matching::find(self.objects, target, input, loading) else { return false };
-        if self.has_seen(item) {
+        let item = match matching::find(self.objects, target, input, loading) {
+            Match::Item(item) => item,
+            Match::OnlyObject => {
+                let name = target.tensor.map_or(target.object, |tensor| tensor.name.bytes());
+                let name = ItemName::new(core::str::from_utf8(name).unwrap_or_default());
+                if !self.allow_differences {
+                    input.fail(DecodeError::Unexpected { name });
+                } else if !loading {
+                    self.differences.unexpected = self.differences.unexpected.saturating_add(1);
+                    self.differences.first_unexpected.get_or_insert(name);
+                }
+                return false;
+            }
+            Match::Nothing => return false,
+        };
+        if has_bit(&self.seen, item) {
             // The checkpoint contains this tensor or value a second time. The encoder writes each one only once, so the
             // checkpoint is invalid.
             input.fail_malformed();
@@ -153,6 +208,11 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
         }
         true
     }
+}
+
+/// Returns whether the bit of the item is set.
+fn has_bit(bits: &[u32], item: u32) -> bool {
+    bits.get((item / 32) as usize).is_some_and(|bits| bits >> (item % 32) & 1 != 0)
 }
 
 /// A receiver for the parts of a checkpoint stream, such as its run record and its tensors.
@@ -173,10 +233,28 @@ pub(super) trait Sink {
     /// Reads the run record (the saved state of the engine and the handlers) from `input`. `number` is the number of
     /// the run.
     fn run(&mut self, input: &mut Input<'_>, number: u32);
+    /// Receives the version of the writer.
+    fn writer(&mut self, version: &Name) {
+        let _ = version;
+    }
+    /// Reads exactly `len` bytes, the value of the metadata `name`.
+    fn metadata(&mut self, input: &mut Input<'_>, name: &Name, len: u32) {
+        let _ = name;
+        input.skip(len);
+    }
     /// Reads exactly `bytes` bytes, the payload of a tensor.
-    fn tensor(&mut self, input: &mut Input<'_>, object: &Name, name: &Name, shape: &[u32], bytes: u32);
+    fn tensor(&mut self, input: &mut Input<'_>, tensor: TensorHeader<'_>, bytes: u32);
     /// Reads exactly `len` bytes, the payload of a value.
     fn value(&mut self, input: &mut Input<'_>, object: &Name, len: u32);
+}
+
+/// The description of a tensor in a stream.
+#[derive(Clone, Copy)]
+pub(super) struct TensorHeader<'a> {
+    pub object: &'a Name,
+    pub name: &'a Name,
+    pub element_type: ElementType,
+    pub shape: &'a [u32],
 }
 
 /// A receiver that compares the parts of a stream with the user's objects. If `loading` is true, it also loads them.
@@ -193,15 +271,15 @@ impl<T: Objects + ?Sized> Sink for LoadSink<'_, '_, T> {
             record.engine.run = number;
         }
     }
-    fn tensor(&mut self, input: &mut Input<'_>, object: &Name, name: &Name, shape: &[u32], bytes: u32) {
-        let target = Target { object: object.bytes(), tensor: Some(name.bytes()), shape, bytes };
+    fn tensor(&mut self, input: &mut Input<'_>, tensor: TensorHeader<'_>, bytes: u32) {
+        let target = Target { object: tensor.object.bytes(), tensor: Some(tensor), bytes };
         let matched = self.loader.match_item(input, target, self.loading);
         if !(matched && self.loading) {
             input.read_chunks(bytes, self.loader.scratch, &mut |_| ());
         }
     }
     fn value(&mut self, input: &mut Input<'_>, object: &Name, bytes: u32) {
-        let target = Target { object: object.bytes(), tensor: None, shape: &[], bytes };
+        let target = Target { object: object.bytes(), tensor: None, bytes };
         if !self.loader.match_item(input, target, self.loading) {
             input.read_chunks(bytes, self.loader.scratch, &mut |_| ());
         }
@@ -235,6 +313,7 @@ fn decode(input: &mut Input<'_>, sink: &mut dyn Sink, info: &mut Info) {
         input.fail(DecodeError::Version { found });
     }
     let (mut object, mut name) = (Name::default(), Name::default());
+    input.read_length();
     info.step = input.read_u32();
     info.sequence = input.read_u32();
     info.iteration = input.read_u32();
@@ -266,6 +345,10 @@ fn decode(input: &mut Input<'_>, sink: &mut dyn Sink, info: &mut Info) {
         sink.run(input, info.run);
     }
     let mut objects = input.read_u32();
+    // A stream contains either all objects, or one of the listed objects.
+    if objects == 0 || (info.object_count > 0 && objects != 1) {
+        input.fail_malformed();
+    }
     while objects > 0 && !input.has_failed() {
         objects -= 1;
         input.read_name(&mut object);
@@ -289,10 +372,9 @@ fn decode(input: &mut Input<'_>, sink: &mut dyn Sink, info: &mut Info) {
         }
     }
     info.crc = input.checksum();
-    let mut crc = [0; 4];
-    input.read_unsummed(&mut crc);
+    let crc = input.read_checksum();
     info.len = input.position;
-    if u32::from_le_bytes(crc) != info.crc {
+    if crc != info.crc {
         input.fail(DecodeError::Checksum);
     }
 }
@@ -320,6 +402,14 @@ fn decode_extensions(input: &mut Input<'_>, sink: &mut dyn Sink, info: &mut Info
             rule = input.read_u8();
             info.series.model = input.read_u32();
             info.save_id = input.read_u32();
+        } else if id == u32::from(METADATA) {
+            decode_metadata(input, sink);
+        } else if id == u32::from(WRITER) {
+            let mut version = Name::default();
+            input.read_text(&mut version);
+            if !input.has_failed() {
+                sink.writer(&version);
+            }
         } else if required {
             input.fail(DecodeError::Newer);
         } else {
@@ -338,18 +428,42 @@ fn decode_extensions(input: &mut Input<'_>, sink: &mut dyn Sink, info: &mut Info
     }
 }
 
+/// Decodes the named strings or bytes that the program added.
+#[inline(never)] // Keeps the two names off the stack of the caller.
+fn decode_metadata(input: &mut Input<'_>, sink: &mut dyn Sink) {
+    let (mut name, mut previous) = (Name::default(), Name::default());
+    let mut count = input.read_u32();
+    while count > 0 && !input.has_failed() {
+        count -= 1;
+        input.read_name(&mut name);
+        if name.bytes() <= previous.bytes() {
+            input.fail_malformed(); // the names are in ascending order, so none occurs twice
+        }
+        let len = input.read_u32();
+        let start = input.position;
+        if !input.has_failed() {
+            sink.metadata(input, &name, len);
+        }
+        if input.position.wrapping_sub(start) != len {
+            input.fail_malformed();
+        }
+        core::mem::swap(&mut name, &mut previous);
+    }
+}
+
 fn decode_tensor(input: &mut Input<'_>, sink: &mut dyn Sink, object: &Name, name: &mut Name) {
     input.read_name(name);
+    let code = input.read_u8();
+    let Some(element_type) = ElementType::ALL.get(usize::from(code)).copied() else {
+        return input.fail(DecodeError::Newer);
+    };
+    let size = element_type.size();
     let rank = input.read_u32() as usize;
     let mut shape = [0; MAX_RANK];
     let Some(shape) = shape.get_mut(..rank) else { return input.fail_malformed() };
-    let mut elements = Some(1u32);
-    for side in shape.iter_mut() {
-        *side = input.read_u32();
-        elements = elements.and_then(|elements| elements.checked_mul(*side));
-    }
+    shape.iter_mut().for_each(|side| *side = input.read_u32());
     let pad = usize::from(input.read_u8());
-    match [0; 3].get_mut(..pad) {
+    match [0; 7].get_mut(..pad).filter(|pad| pad.len() < size as usize) {
         Some(pad) => {
             input.read_exact(pad);
             if pad.iter().any(|byte| *byte != 0) {
@@ -359,10 +473,13 @@ fn decode_tensor(input: &mut Input<'_>, sink: &mut dyn Sink, object: &Name, name
         None => input.fail_malformed(),
     }
     let bytes = input.read_u32();
-    if elements.and_then(|elements| elements.checked_mul(4)) != Some(bytes) || !input.position.is_multiple_of(4) {
+    let expected = element_count(shape).and_then(|count| count.checked_mul(size));
+    if expected != Some(bytes) || !input.position.is_multiple_of(size) {
         input.fail_malformed();
     }
     if !input.has_failed() {
-        sink.tensor(input, object, name, shape, bytes);
+        input.only_bools = element_type == ElementType::Bool;
+        sink.tensor(input, TensorHeader { object, name, element_type, shape }, bytes);
+        input.only_bools = false;
     }
 }

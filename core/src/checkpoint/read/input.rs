@@ -7,7 +7,7 @@
 
 use crate::checkpoint::Checksum;
 use crate::checkpoint::error::DecodeError;
-use crate::checkpoint::names::{ItemName, MAX_NAME, is_utf8, is_valid_name};
+use crate::checkpoint::names::{FORMAT_MAX_NAME, ItemName, MAX_NAME, is_utf8, is_valid_name};
 use crate::varint;
 use embedded_io::{Error, ErrorKind, ErrorType, Read};
 use postcard::de_flavors::Flavor;
@@ -83,11 +83,19 @@ impl ChecksummedSource for VerifiedSlice<'_> {
     }
 }
 
+/// The size of the checksum at the end of the stream, in bytes.
+const CHECKSUM: u32 = 4;
+
 /// A name that was read from a stream.
-#[derive(Default)]
 pub(in crate::checkpoint) struct Name {
     bytes: [u8; MAX_NAME],
     pub len: usize,
+}
+
+impl Default for Name {
+    fn default() -> Self {
+        Name { bytes: [0; MAX_NAME], len: 0 }
+    }
 }
 
 impl Name {
@@ -106,13 +114,17 @@ pub(in crate::checkpoint) struct Input<'a> {
     source: &'a mut dyn ChecksummedSource,
     /// The number of bytes that have been read.
     pub position: u32,
+    /// The position of the checksum. It is not known before the length of the stream has been read.
+    end: u32,
+    /// Whether each byte must be 0 or 1.
+    pub only_bools: bool,
     /// The first error; `None` if there was no error. After an error, all reads return zero.
     pub failure: Option<DecodeError<()>>,
 }
 
 impl<'a> Input<'a> {
     pub fn new(source: &'a mut dyn ChecksummedSource) -> Self {
-        Input { source, position: 0, failure: None }
+        Input { source, position: 0, end: u32::MAX, only_bools: false, failure: None }
     }
 
     /// Stores `error` in `failure`. If `failure` already contains an earlier error, keeps the earlier one.
@@ -139,21 +151,45 @@ impl<'a> Input<'a> {
         if self.has_failed() {
             return;
         }
+        match u32::try_from(into.len()).ok().and_then(|len| self.position.checked_add(len)) {
+            Some(position) if position <= self.end => self.position = position,
+            _ => return self.fail_malformed(),
+        }
         match self.source.read(into) {
             Ok(()) => (),
-            Err(ReadFailure::EndOfStream) => return self.fail(DecodeError::Truncated),
-            Err(ReadFailure::Error) => return self.fail(DecodeError::Io(())),
+            Err(ReadFailure::EndOfStream) => self.fail(DecodeError::Truncated),
+            Err(ReadFailure::Error) => self.fail(DecodeError::Io(())),
         }
-        match u32::try_from(into.len()).ok().and_then(|len| self.position.checked_add(len)) {
-            Some(position) => self.position = position,
+    }
+
+    /// Reads the length of the stream. All later reads must end before the checksum.
+    pub fn read_length(&mut self) {
+        let mut len = [0; 4];
+        self.read_exact(&mut len);
+        match u32::from_le_bytes(len).checked_sub(CHECKSUM) {
+            Some(end) => self.end = end,
             None => self.fail_malformed(),
         }
+    }
+
+    /// Reads the checksum, which must be at the end of the stream, and returns it.
+    pub fn read_checksum(&mut self) -> u32 {
+        if self.position != self.end {
+            self.fail_malformed();
+        }
+        self.end = self.end.saturating_add(CHECKSUM);
+        let mut crc = [0; CHECKSUM as usize];
+        self.read_unsummed(&mut crc);
+        u32::from_le_bytes(crc)
     }
 
     /// Fills `into` with the next bytes of the stream.
     pub fn read_exact(&mut self, into: &mut [u8]) {
         self.read_unsummed(into);
         self.source.sum(into);
+        if self.only_bools && into.iter().any(|byte| *byte > 1) {
+            self.fail_malformed();
+        }
     }
 
     pub fn read_u8(&mut self) -> u8 {
@@ -201,6 +237,7 @@ impl<'a> Input<'a> {
         text.len = self.read_u32() as usize;
         match text.bytes.get_mut(..text.len) {
             Some(bytes) => self.read_exact(bytes),
+            None if text.len <= FORMAT_MAX_NAME => self.fail(DecodeError::NameTooLong),
             None => self.fail_malformed(),
         }
         if !is_utf8(text.bytes()) || (text.len > 0 && !is_valid_name(text.bytes())) {
@@ -229,22 +266,38 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Reads the elements of a tensor directly into the slice `into` of the model, so no second copy of the tensor is
-    /// needed.
-    pub fn read_elements(&mut self, into: &mut [f32]) {
-        if cfg!(target_endian = "little") {
-            // Reads blocks of 8 KiB. Each block is still in the cache when its checksum is computed.
-            into.chunks_mut(2048).for_each(|block| self.read_exact(bytemuck::cast_slice_mut(block)));
-            return;
+    /// Reads the elements of a tensor directly into the memory `into` of the model, so no second copy of the tensor is
+    /// needed. An element has `size` bytes.
+    pub fn read_elements(&mut self, into: &mut [u8], size: u32) {
+        // Reads blocks of 8 KiB. Each block is still in the cache when its checksum is computed.
+        into.chunks_mut(8192).for_each(|block| self.read_exact(block));
+        if cfg!(target_endian = "big") {
+            into.chunks_mut(size as usize).for_each(<[u8]>::reverse);
         }
-        into.iter_mut().for_each(|element| *element = self.read_f32());
     }
 
-    /// Reads the value `name` of `len` bytes in the `postcard` format. All strings and byte arrays of the value together
-    /// can have at most [`ARENA`] bytes. Returns `None` if the value is invalid.
-    pub fn read_value<S: DeserializeOwned>(&mut self, name: &str, len: u32) -> Option<S> {
+    /// Reads the elements of a tensor of type `bool`.
+    pub fn read_bools(&mut self, into: &mut [bool]) {
+        for block in into.chunks_mut(64) {
+            let mut bytes = [0; 64];
+            self.read_exact(bytes.get_mut(..block.len()).unwrap_or_default());
+            block.iter_mut().zip(bytes).for_each(|(element, byte)| *element = byte == 1);
+        }
+    }
+
+    /// Reads the value `name` of `len` bytes in the `postcard` format. Its strings and byte arrays are stored in `scratch`
+    /// while it is deserialized. Returns `None` if the value is invalid.
+    pub fn read_value<S: DeserializeOwned>(&mut self, name: &str, len: u32, scratch: &mut [u8]) -> Option<S> {
         let start = self.position;
-        let flavor = PostcardSource { input: &mut *self, arena: &mut [0; ARENA], temporary: [0; 16], name };
+        if len > self.end.saturating_sub(start) {
+            self.fail_malformed();
+            return None;
+        }
+        #[cfg(feature = "alloc")]
+        let mut heap = alloc::vec![0; if len as usize > scratch.len() { len as usize } else { 0 }];
+        #[cfg(feature = "alloc")]
+        let scratch = if heap.is_empty() { scratch } else { &mut heap };
+        let flavor = PostcardSource { input: &mut *self, arena: scratch, temporary: [0; 16], name };
         let value = S::deserialize(&mut postcard::Deserializer::from_flavor(flavor)).ok();
         if value.is_none() || self.position.wrapping_sub(start) != len {
             self.fail_malformed();
@@ -252,9 +305,6 @@ impl<'a> Input<'a> {
         value.filter(|_| !self.has_failed())
     }
 }
-
-/// The maximum total size of all strings and byte arrays in one value, in bytes.
-const ARENA: usize = 64;
 
 /// Lets the `postcard` deserializer read the bytes of a value from the input.
 struct PostcardSource<'b, 'a> {

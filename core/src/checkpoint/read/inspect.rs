@@ -1,10 +1,10 @@
 //! Inspects a checkpoint without a model.
 
-use super::decoder::{Sink, decode_from};
+use super::decoder::{Sink, TensorHeader, decode_from};
 use super::input::{Input, Name};
 use super::run;
 use crate::checkpoint::error::DecodeError;
-use crate::checkpoint::{Checksum, Crc32, Info, RankingRule};
+use crate::checkpoint::{Checksum, Crc32, ElementType, Info, RankingRule};
 use crate::run_record::{CAPACITY, MAX_CAPACITY, RunRecord};
 use embedded_io::Read;
 
@@ -15,6 +15,8 @@ pub struct Tensor<'a> {
     pub object: &'a str,
     /// The name of the tensor.
     pub name: &'a str,
+    /// The type of the elements.
+    pub element_type: ElementType,
     /// The dimensions, outermost first. The elements are in row-major order.
     pub shape: &'a [u32],
 }
@@ -43,8 +45,17 @@ pub trait Inspect {
     fn tensor(&mut self, tensor: Tensor<'_>) {
         let _ = tensor;
     }
-    /// Receives the next bytes of a tensor or of a value. A tensor consists of little-endian `f32` elements. A value is
-    /// in the `postcard` format.
+    /// Receives the version of the program that wrote the checkpoint, for example "0.1.0" for this crate.
+    fn writer(&mut self, version: &str) {
+        let _ = version;
+    }
+    /// Receives the name and the length of the metadata that the program added. Its `len` bytes follow in calls
+    /// of [`payload`](Self::payload).
+    fn metadata(&mut self, name: &str, len: u32) {
+        let _ = (name, len);
+    }
+    /// Receives the next bytes of a tensor, of a value or of metadata. The elements of a tensor are little-endian. A
+    /// value is in the `postcard` format.
     fn payload(&mut self, bytes: &[u8]) {
         let _ = bytes;
     }
@@ -109,8 +120,16 @@ impl<I: Inspect> Sink for InspectSink<'_, I> {
             self.visitor.run(&self.record);
         }
     }
-    fn tensor(&mut self, input: &mut Input<'_>, object: &Name, name: &Name, shape: &[u32], bytes: u32) {
-        self.visitor.tensor(Tensor { object: object.as_str(), name: name.as_str(), shape });
+    fn writer(&mut self, version: &Name) {
+        self.visitor.writer(version.as_str());
+    }
+    fn metadata(&mut self, input: &mut Input<'_>, name: &Name, len: u32) {
+        self.visitor.metadata(name.as_str(), len);
+        input.read_chunks(len, self.scratch, &mut |chunk| self.visitor.payload(chunk));
+    }
+    fn tensor(&mut self, input: &mut Input<'_>, tensor: TensorHeader<'_>, bytes: u32) {
+        let TensorHeader { object, name, element_type, shape } = tensor;
+        self.visitor.tensor(Tensor { object: object.as_str(), name: name.as_str(), element_type, shape });
         input.read_chunks(bytes, self.scratch, &mut |chunk| self.visitor.payload(chunk));
     }
     fn value(&mut self, input: &mut Input<'_>, object: &Name, len: u32) {

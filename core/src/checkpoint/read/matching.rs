@@ -1,6 +1,8 @@
 //! Searches the user's objects for a tensor or value with a given name, and loads it from a stream.
 
+use super::decoder::TensorHeader;
 use super::input::Input;
+use crate::checkpoint::element::Memory;
 use crate::checkpoint::error::DecodeError;
 use crate::checkpoint::names::ItemName;
 use crate::checkpoint::objects::{ObjectVisitor, Objects, StateDict, TensorVisitor};
@@ -11,14 +13,23 @@ use serde::{Serialize, de::DeserializeOwned};
 #[derive(Clone, Copy)]
 pub(super) struct Target<'a> {
     pub object: &'a [u8],
-    /// The name of the tensor; `None` for a value.
-    pub tensor: Option<&'a [u8]>,
-    /// The shape of the tensor in the stream.
-    pub shape: &'a [u32],
+    /// The tensor in the stream; `None` for a value.
+    pub tensor: Option<TensorHeader<'a>>,
     pub bytes: u32,
 }
 
+/// What the user's objects contain of a tensor or value of the stream.
+pub(super) enum Match {
+    /// Neither the object nor the tensor.
+    Nothing,
+    /// A state dict with the name of the object, but not the tensor.
+    OnlyObject,
+    /// The tensor or value with this index among all listed tensors and values.
+    Item(u32),
+}
+
 /// A visitor that searches the user's objects for a tensor or value, and loads it from the stream.
+#[derive(Default)]
 struct Search<'b, 'a> {
     /// The tensor or value to search for, and the input that contains it. With `None`, the visitor only counts all
     /// tensors and values.
@@ -28,34 +39,38 @@ struct Search<'b, 'a> {
     next_index: u32,
     /// Whether the visitor is inside the object of the target.
     in_target_object: bool,
+    /// Whether a state dict has the name of the object of the target.
+    has_target_object: bool,
     /// The index of the tensor or value that matched the target.
     matched_index: Option<u32>,
 }
 
-/// Searches `objects` for `target`, and returns its index among all listed tensors and values. A value is always read
-/// from `input`, because reading is the only way to check it. A tensor is read only if `loading` is true.
+/// Searches `objects` for `target`. A value is always read from `input`, because reading is the only way to check it. A
+/// tensor is read only if `loading` is true.
 pub(super) fn find<T: Objects + ?Sized>(
     objects: &mut T,
     target: Target<'_>,
     input: &mut Input<'_>,
     loading: bool,
-) -> Option<u32> {
-    let mut search =
-        Search { target: Some((target, input)), loading, next_index: 0, in_target_object: false, matched_index: None };
+) -> Match {
+    let mut search = Search { target: Some((target, input)), loading, ..Search::default() };
     let result = objects.objects(&mut search);
-    let matched_index = search.matched_index;
+    let found = match search.matched_index {
+        Some(item) => Match::Item(item),
+        None if search.has_target_object => Match::OnlyObject,
+        None => Match::Nothing,
+    };
     if result.is_err() {
         // If no other error is recorded, the objects stopped the search because they cannot access a tensor. An error
         // that is already recorded stays unchanged.
         input.fail(DecodeError::Unavailable);
     }
-    matched_index
+    found
 }
 
 /// Returns the number of tensors and values of `objects`.
 pub(super) fn count<T: Objects + ?Sized>(objects: &mut T) -> Result<u32, TensorUnavailable> {
-    let mut search =
-        Search { target: None, loading: false, next_index: 0, in_target_object: false, matched_index: None };
+    let mut search = Search::default();
     objects.objects(&mut search).map_err(|_| TensorUnavailable)?;
     Ok(search.next_index)
 }
@@ -82,7 +97,8 @@ impl Search<'_, '_> {
     fn match_tensor(&mut self, name: &str) -> Option<u32> {
         let item = self.next_item();
         let (target, _) = self.target.as_ref()?;
-        if !self.in_target_object || target.tensor != Some(name.as_bytes()) || self.matched_index.is_some() {
+        let is_target = target.tensor.is_some_and(|tensor| tensor.name.bytes() == name.as_bytes());
+        if !self.in_target_object || !is_target || self.matched_index.is_some() {
             return None;
         }
         self.matched_index = Some(item);
@@ -96,17 +112,23 @@ impl ObjectVisitor for Search<'_, '_> {
     fn state_dict<D: StateDict + ?Sized>(&mut self, name: &str, object: &mut D) -> Result<(), Stop> {
         let is_target = |(target, _): &(Target<'_>, _)| target.tensor.is_some() && target.object == name.as_bytes();
         self.in_target_object = self.target.as_ref().is_some_and(is_target);
+        self.has_target_object |= self.in_target_object;
         object.tensors(self)
     }
 
-    fn value<S: Serialize + DeserializeOwned>(&mut self, name: &str, object: &mut S) -> Result<(), Stop> {
+    fn value_with<S: Serialize + DeserializeOwned>(
+        &mut self,
+        name: &str,
+        object: &mut S,
+        scratch: &mut [u8],
+    ) -> Result<(), Stop> {
         let item = self.next_item();
         let Some((target, input)) = &mut self.target else { return Ok(()) };
         if target.tensor.is_some() || target.object != name.as_bytes() || self.matched_index.is_some() {
             return Ok(());
         }
         self.matched_index = Some(item);
-        let value = input.read_value(name, target.bytes).ok_or(Stop)?;
+        let value = input.read_value(name, target.bytes, scratch).ok_or(Stop)?;
         if self.loading {
             *object = value;
         }
@@ -121,23 +143,26 @@ impl TensorVisitor for Search<'_, '_> {
         if self.match_tensor(name).is_none() {
             return Ok(());
         }
-        let Some((target, input)) = &mut self.target else { return Ok(()) };
-        if tensor.shape != target.shape {
-            report_shapes(input, name, tensor.shape, target.shape);
+        let Some((Target { tensor: Some(found), .. }, input)) = &mut self.target else { return Ok(()) };
+        let element_type = tensor.element_type();
+        if tensor.is_read_only() {
+            input.fail(DecodeError::ReadOnly { name: ItemName::new(name) });
+        }
+        if element_type != found.element_type {
+            let (name, expected, found) = (ItemName::new(name), element_type, found.element_type);
+            input.fail(DecodeError::ElementType { name, expected, found });
+        }
+        if tensor.shape() != found.shape {
+            report_shapes(input, name, tensor.shape(), found.shape);
         }
         if self.loading && !input.has_failed() {
-            input.read_elements(tensor.elements);
+            match tensor.into_memory() {
+                Memory::Bytes(bytes) => input.read_elements(bytes, element_type.size()),
+                Memory::Bools(bools) => input.read_bools(bools),
+                Memory::ReadOnly(_) => (),
+            }
         }
         if input.has_failed() { Err(Stop) } else { Ok(()) }
-    }
-
-    fn visit_read_only(&mut self, name: &str, _: &[u32], _: &[f32]) -> Result<(), Stop> {
-        if self.match_tensor(name).is_none() {
-            return Ok(());
-        }
-        let Some((_, input)) = &mut self.target else { return Ok(()) };
-        input.fail(DecodeError::ReadOnly { name: ItemName::new(name) });
-        Err(Stop)
     }
 }
 
@@ -183,7 +208,12 @@ impl ObjectVisitor for NameOf {
     fn state_dict<D: StateDict + ?Sized>(&mut self, _: &str, object: &mut D) -> Result<(), TensorUnavailable> {
         object.tensors(self)
     }
-    fn value<S: Serialize + DeserializeOwned>(&mut self, name: &str, _: &mut S) -> Result<(), TensorUnavailable> {
+    fn value_with<S: Serialize + DeserializeOwned>(
+        &mut self,
+        name: &str,
+        _: &mut S,
+        _: &mut [u8],
+    ) -> Result<(), TensorUnavailable> {
         self.visit(name);
         Ok(())
     }
@@ -193,10 +223,6 @@ impl TensorVisitor for NameOf {
     type Error = TensorUnavailable;
 
     fn visit_tensor(&mut self, name: &str, _: TensorView<'_>) -> Result<(), TensorUnavailable> {
-        self.visit(name);
-        Ok(())
-    }
-    fn visit_read_only(&mut self, name: &str, _: &[u32], _: &[f32]) -> Result<(), TensorUnavailable> {
         self.visit(name);
         Ok(())
     }

@@ -7,12 +7,15 @@
 //! The encoder accesses the writer and the checksum through a trait object. Therefore, it is compiled only once for all
 //! types of writers and checksums.
 
+use super::name_check::NameCheck;
 use super::output::{ChecksummedSink, ChecksummedWriter, Output};
 use super::run;
-use super::value::loads_again;
+use super::value::{Reload, loads_again};
 use crate::checkpoint::error::EncodeError;
-use crate::checkpoint::format::{Contents, Encoded, Header, IDENTITY, MAGIC, Series, VERSION, padding};
-use crate::checkpoint::names::{ItemName, NameBuffer, is_valid_name, shape_matches_len};
+use crate::checkpoint::format::{
+    CRATE_VERSION, Contents, Encoded, Header, IDENTITY, MAGIC, METADATA, Series, VERSION, WRITER, padding,
+};
+use crate::checkpoint::names::{ItemName, is_valid_name, shape_matches_len};
 use crate::checkpoint::objects::{MAX_ITEMS, ObjectVisitor, Objects, StateDict, TensorVisitor};
 use crate::checkpoint::{Checksum, Crc32, TensorUnavailable, TensorView};
 use core::convert::Infallible;
@@ -35,22 +38,33 @@ pub fn encode<W: Write, T: Objects + ?Sized>(
 ///
 /// # Errors
 /// Returns an [`EncodeError`] in the same cases as [`encode`].
-#[inline(never)] // Keeps the buffer off the stack of a caller that also runs a store.
 pub fn encode_with<C: Checksum, W: Write, T: Objects + ?Sized>(
     writer: &mut W,
     contents: &Contents<'_>,
     objects: &mut T,
 ) -> Result<Encoded, EncodeError<W::Error>> {
+    let len = measure_for(contents, objects)?;
+    encode_measured::<C, W, T>(writer, contents, objects, len)
+}
+
+/// Does the same as [`encode_with`], but without a check. `len` is the result of [`measure`] for the same objects.
+#[inline(never)] // Keeps the buffer off the stack of a caller that also runs a store.
+pub(crate) fn encode_measured<C: Checksum, W: Write, T: Objects + ?Sized>(
+    writer: &mut W,
+    contents: &Contents<'_>,
+    objects: &mut T,
+    len: u32,
+) -> Result<Encoded, EncodeError<W::Error>> {
     let mut sink = ChecksummedWriter { writer, crc: C::default(), error: None };
     let mut encoder = Encoder::new(Some(&mut sink), contents);
-    let crc = encoder.encode(objects);
+    let crc = encoder.write(objects, len);
     match encoder.output.failure {
-        None => Ok(Encoded { len: encoder.output.len, crc }),
+        None => Ok(Encoded { len, crc }),
         Some(failure) => Err(failure.map_io(|()| sink.error)),
     }
 }
 
-/// Returns the length that the checkpoint will have, in bytes. Also checks all names and shapes. Rejects NaN and
+/// Returns the length that the checkpoint will have, in bytes. Also checks all names, shapes and values. Rejects NaN and
 /// infinities unless [`allow_non_finite`](Contents::allow_non_finite) is true.
 ///
 /// # Errors
@@ -65,8 +79,11 @@ pub(crate) fn measure_for<E, T: Objects + ?Sized>(
     contents: &Contents<'_>,
     objects: &mut T,
 ) -> Result<u32, EncodeError<E>> {
+    let mut names = NameCheck::default();
     let mut encoder = Encoder::new(None, contents);
-    encoder.encode(objects);
+    encoder.names = Some(&mut names);
+    encoder.check(objects);
+    encoder.write(objects, 0);
     match encoder.output.failure {
         None => Ok(encoder.output.len),
         Some(failure) => Err(failure.map_io(|()| None)),
@@ -76,16 +93,18 @@ pub(crate) fn measure_for<E, T: Objects + ?Sized>(
 /// The purpose of one pass over the user's objects.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum EncodePass {
-    /// Checks names, shapes and counts; writes nothing.
+    /// Checks names, shapes, values and counts; writes nothing.
     Check,
+    /// Counts the objects.
+    CountObjects,
     /// Writes the names of all objects.
     ObjectNames,
     /// Writes the objects.
     Objects,
     /// Counts the tensors of one object.
     CountTensors,
-    /// Compares the names of all objects, tensors and values with the name of the entry with this index.
-    CompareNames(u32),
+    /// Compares the names of objects and tensors.
+    CompareNames,
 }
 
 struct Encoder<'a> {
@@ -97,12 +116,10 @@ struct Encoder<'a> {
     /// The number of objects that are written.
     selected_count: u32,
     /// The number of tensors and values that were listed so far. During [`EncodePass::CountTensors`], it counts only
-    /// the tensors of one object. During [`EncodePass::CompareNames`], it counts objects and tensors.
+    /// the tensors of one object.
     item_count: u32,
-    /// The name to which [`EncodePass::CompareNames`] compares later names. `None` before that name.
-    compared: Option<NameBuffer>,
-    /// Whether `compared` is the name of an object.
-    compares_objects: bool,
+    /// The search for duplicate names; `None` while the stream is written.
+    names: Option<&'a mut NameCheck>,
 }
 
 /// The error that makes a state dict stop listing its tensors. The actual error is stored in [`Output::failure`].
@@ -123,23 +140,40 @@ impl<'a> Encoder<'a> {
             object_count: 0,
             selected_count: 0,
             item_count: 0,
-            compared: None,
-            compares_objects: false,
+            names: None,
         }
     }
 
-    /// Checks all objects, and then writes the whole checkpoint. Returns the checksum.
-    fn encode<T: Objects + ?Sized>(&mut self, objects: &mut T) -> u32 {
+    /// Checks all objects, and the names of the header.
+    fn check<T: Objects + ?Sized>(&mut self, objects: &mut T) {
+        let Header { score_name, series, .. } = self.contents.header;
+        for name in score_name.into_iter().chain(Some(series.name).filter(|name| !name.is_empty())) {
+            check_name(&mut self.output, name);
+        }
+        let mut previous = "";
+        for (name, _) in self.contents.metadata {
+            check_name(&mut self.output, name);
+            if name.as_bytes() <= previous.as_bytes() {
+                self.output.fail(EncodeError::MetadataOrder { name: ItemName::new(name) });
+            }
+            previous = name;
+        }
         self.visit(EncodePass::Check, objects);
+        while self.output.failure.is_none() {
+            self.visit(EncodePass::CompareNames, objects);
+            if !self.names.as_mut().is_some_and(|names| names.next()) {
+                break;
+            }
+        }
+    }
+
+    /// Writes the whole checkpoint, which has `len` bytes. Returns the checksum.
+    fn write<T: Objects + ?Sized>(&mut self, objects: &mut T, len: u32) -> u32 {
+        self.visit(EncodePass::CountObjects, objects);
         if self.selected_count == 0 {
             self.output.fail(EncodeError::NoObjects);
         }
-        // A name is compared with all later ones, so the last name needs no pass.
-        for index in 1..self.object_count.saturating_add(self.item_count) {
-            (self.item_count, self.compared) = (0, None);
-            self.visit(EncodePass::CompareNames(index - 1), objects);
-        }
-        self.write_header();
+        self.write_header(len);
         // If a checkpoint has one stream per object, each stream lists the names of all objects. A stream with all
         // objects does not need this list.
         if self.contents.single_object.is_some() {
@@ -152,7 +186,7 @@ impl<'a> Encoder<'a> {
         run::write(&mut self.output, self.contents.record);
         self.output.write_u32(self.selected_count);
         self.visit(EncodePass::Objects, objects);
-        self.output.finish()
+        self.output.finish(len)
     }
 
     fn visit<T: Objects + ?Sized>(&mut self, pass: EncodePass, objects: &mut T) {
@@ -166,15 +200,13 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    fn write_header(&mut self) {
-        let Header { step, sequence, iteration, score, score_name, series, .. } = self.contents.header;
+    fn write_header(&mut self, len: u32) {
+        let Header { step, sequence, iteration, score, score_name, .. } = self.contents.header;
         let score = score.filter(|score| !score.is_nan());
         let output = &mut self.output;
-        for name in score_name.into_iter().chain(Some(series.name).filter(|name| !name.is_empty())) {
-            check_name(output, name);
-        }
         output.write_bytes(&MAGIC);
         output.write_u8(VERSION);
+        output.write_bytes(&len.to_le_bytes());
         output.write_u32(step);
         output.write_u32(sequence);
         output.write_u32(iteration);
@@ -188,15 +220,25 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// Writes the list of extension fields. This version writes one field.
+    /// Writes the list of extension fields. A reader may skip each of them.
     fn write_extensions(&mut self) {
+        let metadata = self.contents.metadata;
+        self.output.write_u8(if metadata.is_empty() { 2 } else { 3 });
         let header = &self.contents.header;
-        self.output.write_bytes(&[1, IDENTITY, 0]); // one field, which a reader may skip
         // The run record knows the number of its run.
         let run = self.contents.record.map_or(header.run, |record| record.engine.run);
-        let len = self.output.measure(|output| write_identity(output, header, run));
-        self.output.write_u32(len);
-        write_identity(&mut self.output, header, run);
+        write_extension(&mut self.output, IDENTITY, &|output| write_identity(output, header, run));
+        if !metadata.is_empty() {
+            write_extension(&mut self.output, METADATA, &|output| {
+                output.write_u32(u32::try_from(metadata.len()).unwrap_or(u32::MAX));
+                for (name, value) in metadata {
+                    output.write_text(name);
+                    output.write_len(value.len());
+                    output.write_bytes(value);
+                }
+            });
+        }
+        write_extension(&mut self.output, WRITER, &|output| output.write_text(CRATE_VERSION));
     }
 
     /// Returns an error if the encoder has failed. The error makes the state dict stop listing its tensors.
@@ -215,17 +257,11 @@ impl<'a> Encoder<'a> {
     fn start_object(&mut self, name: &str) -> bool {
         let selected = self.contents.single_object.is_none_or(|single| single == name);
         match self.pass {
-            EncodePass::Check => {
+            EncodePass::Check => check_name(&mut self.output, name),
+            EncodePass::CompareNames => self.compare_name(name, true),
+            EncodePass::CountObjects => {
                 self.object_count = self.object_count.saturating_add(1);
                 self.selected_count = self.selected_count.saturating_add(u32::from(selected));
-                check_name(&mut self.output, name);
-            }
-            EncodePass::CompareNames(_) => {
-                self.compare_name(name, true);
-                // The names of tensors are unique within their object.
-                if !self.compares_objects {
-                    self.compared = None;
-                }
             }
             EncodePass::ObjectNames => self.output.write_text(name),
             EncodePass::Objects if selected => {
@@ -246,45 +282,52 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// Compares a name with the name to which this pass compares all later ones.
     fn compare_name(&mut self, name: &str, is_object: bool) {
-        let EncodePass::CompareNames(index) = self.pass else { return };
-        if self.item_count == index {
-            (self.compared, self.compares_objects) = (Some(NameBuffer::concat(&[name])), is_object);
-        } else if self.compares_objects == is_object
-            && self.compared.as_ref().is_some_and(|other| other.as_bytes() == name.as_bytes())
-        {
+        if self.names.as_mut().is_some_and(|names| names.is_duplicate(name, is_object)) {
             self.output.fail(EncodeError::Duplicate { name: ItemName::new(name) });
         }
-        self.item_count = self.item_count.saturating_add(1);
     }
 
-    fn write_tensor(&mut self, name: &str, shape: &[u32], elements: &[f32]) {
+    fn write_tensor(&mut self, name: &str, tensor: &TensorView<'_>) {
         let output = &mut self.output;
         // The pass that measures the length checks the elements for NaN and infinity. The pass that writes does not
         // repeat this check.
-        if output.is_measuring() && !self.contents.allow_non_finite && !crate::finite::all_finite(elements) {
-            return output.fail(EncodeError::NonFinite { name: ItemName::new(name) });
+        if output.is_measuring()
+            && !self.contents.allow_non_finite
+            && let Some(index) = tensor.first_non_finite()
+        {
+            return output.fail(EncodeError::NonFinite { name: ItemName::new(name), index });
         }
         output.write_text(name);
-        output.write_u32(u32::try_from(shape.len()).unwrap_or(u32::MAX));
-        shape.iter().for_each(|side| output.write_u32(*side));
-        let Some(bytes) = u32::try_from(elements.len()).ok().and_then(|len| len.checked_mul(4)) else {
-            return output.fail(EncodeError::TooLong);
-        };
-        let pad = padding(output.len, bytes);
+        output.write_u8(tensor.element_type() as u8);
+        output.write_len(tensor.shape().len());
+        tensor.shape().iter().for_each(|side| output.write_u32(*side));
+        let bytes = tensor.bytes();
+        let Ok(len) = u32::try_from(bytes.len()) else { return output.fail(EncodeError::TooLong) };
+        let size = tensor.element_type().size();
+        let pad = padding(output.len, len, size);
         output.write_u8(pad);
         (0..pad).for_each(|_| output.write_u8(0));
-        output.write_u32(bytes);
+        output.write_u32(len);
         if cfg!(target_endian = "little") {
-            return output.write_bytes(bytemuck::cast_slice(elements));
+            return output.write_bytes(bytes);
         }
-        elements.iter().for_each(|element| output.write_bytes(&element.to_le_bytes()));
+        for element in bytes.chunks(size as usize) {
+            element.iter().rev().for_each(|byte| output.write_u8(*byte));
+        }
     }
 }
 
+/// Writes an extension field that a reader may skip.
+#[inline(never)] // Called for each field.
+fn write_extension(output: &mut Output<'_>, id: u8, write: &dyn Fn(&mut Output<'_>)) {
+    output.write_bytes(&[id, 0]);
+    let len = output.measure(write);
+    output.write_u32(len);
+    write(output);
+}
+
 /// Writes the extension field that identifies the run, the series and the save.
-#[inline(never)] // Called twice.
 fn write_identity(output: &mut Output<'_>, header: &Header<'_>, run: u32) {
     let Header { series: Series { name, rule, model }, save_id, .. } = *header;
     output.write_u32(run);
@@ -331,13 +374,18 @@ impl ObjectVisitor for Encoder<'_> {
             self.pass = EncodePass::Objects;
             self.output.write_u32(self.item_count);
             object.tensors(self)?;
-        } else if matches!(self.pass, EncodePass::Check | EncodePass::CompareNames(_)) {
+        } else if matches!(self.pass, EncodePass::Check | EncodePass::CompareNames) {
             object.tensors(self)?;
         }
         self.status()
     }
 
-    fn value<S: Serialize + DeserializeOwned>(&mut self, name: &str, object: &mut S) -> Result<(), Stop> {
+    fn value_with<S: Serialize + DeserializeOwned>(
+        &mut self,
+        name: &str,
+        object: &mut S,
+        scratch: &mut [u8],
+    ) -> Result<(), Stop> {
         if self.start_object(name) {
             self.output.write_u8(1); // the object is a serde value
             // The length must be written before the value. Therefore, the value is first serialized without writing it,
@@ -347,13 +395,13 @@ impl ObjectVisitor for Encoder<'_> {
             Self::serialize(&mut self.output, name, object);
         }
         if self.pass == EncodePass::Check {
-            let len = self.output.measure(|output| Self::serialize(output, name, object));
-            if !loads_again(object, len) {
-                self.output.fail(EncodeError::Value { name: ItemName::new(name) });
-            }
-        }
-        if !matches!(self.pass, EncodePass::CompareNames(_)) {
             self.count_item();
+            let len = self.output.measure(|output| Self::serialize(output, name, object));
+            match loads_again(object, len, scratch) {
+                Reload::Equal => (),
+                Reload::TooLarge => self.output.fail(EncodeError::ValueTooLarge { name: ItemName::new(name) }),
+                Reload::Different => self.output.fail(EncodeError::Value { name: ItemName::new(name) }),
+            }
         }
         self.status()
     }
@@ -363,24 +411,19 @@ impl TensorVisitor for Encoder<'_> {
     type Error = Stop;
 
     fn visit_tensor(&mut self, name: &str, tensor: TensorView<'_>) -> Result<(), Stop> {
-        self.visit_read_only(name, tensor.shape, tensor.elements)
-    }
-
-    fn visit_read_only(&mut self, name: &str, shape: &[u32], elements: &[f32]) -> Result<(), Stop> {
-        if matches!(self.pass, EncodePass::CompareNames(_)) {
-            self.compare_name(name, false);
-            return self.status();
-        }
-        self.count_item();
         match self.pass {
-            EncodePass::Objects => self.write_tensor(name, shape, elements),
+            EncodePass::Objects => self.write_tensor(name, &tensor),
+            EncodePass::CompareNames => self.compare_name(name, false),
+            EncodePass::CountTensors => self.count_item(),
             EncodePass::Check => {
+                self.count_item();
                 check_name(&mut self.output, name);
-                if !shape_matches_len(shape, elements.len()) {
+                let (len, size) = (tensor.bytes().len(), tensor.element_type().size() as usize);
+                if !shape_matches_len(tensor.shape(), len / size) || !len.is_multiple_of(size) {
                     self.output.fail(EncodeError::Shape { name: ItemName::new(name) });
                 }
             }
-            EncodePass::ObjectNames | EncodePass::CountTensors | EncodePass::CompareNames(_) => (),
+            EncodePass::ObjectNames | EncodePass::CountObjects => (),
         }
         self.status()
     }

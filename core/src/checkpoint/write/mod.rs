@@ -1,10 +1,11 @@
 //! Writing a checkpoint.
 
 mod encoder;
+mod name_check;
 mod output;
 mod run;
 mod value;
 
-pub(crate) use encoder::measure_for;
+pub(crate) use encoder::{encode_measured, measure_for};
 pub use encoder::{encode, encode_with, measure};
 pub use output::BUFFER;

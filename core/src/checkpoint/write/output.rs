@@ -178,9 +178,14 @@ impl<'a> Output<'a> {
         varint::write_u32(value, |byte| self.write_u8(byte));
     }
 
+    /// Appends a length or a count to the stream.
+    pub fn write_len(&mut self, len: usize) {
+        self.write_u32(u32::try_from(len).unwrap_or(u32::MAX));
+    }
+
     /// Appends `text` to the stream: first its length in bytes, and then its bytes.
     pub fn write_text(&mut self, text: &str) {
-        self.write_u32(u32::try_from(text.len()).unwrap_or(u32::MAX));
+        self.write_len(text.len());
         self.write_bytes(text.as_bytes());
     }
 
@@ -194,15 +199,19 @@ impl<'a> Output<'a> {
         len
     }
 
-    /// Completes the stream: writes the rest of the buffer and the checksum, and flushes the writer. Returns the
-    /// checksum, or 0 if the stream is only measured.
-    pub fn finish(&mut self) -> u32 {
+    /// Completes the stream: writes the rest of the buffer and the checksum, and flushes the writer. `measured` is the
+    /// length that the header contains. Returns the checksum, or 0 if the stream is only measured.
+    pub fn finish(&mut self, measured: u32) -> u32 {
         let Some(len) = self.len.checked_add(CHECKSUM as u32).filter(|_| self.failure.is_none()) else {
             self.fail(EncodeError::TooLong);
             return 0;
         };
         self.len = len;
         let Some(sink) = self.sink.as_deref_mut() else { return 0 };
+        if len != measured {
+            self.failure = Some(EncodeError::Changed);
+            return 0;
+        }
         sink.sum(self.buffer.get(..self.used).unwrap_or_default());
         let crc = sink.value();
         let end = self.used.saturating_add(CHECKSUM);

@@ -3,6 +3,7 @@
 //! Not every `serde` type can be read back from `postcard`, because the format stores no field names and no types. The
 //! check needs no buffer for the whole value: it serializes the value again for each piece of [`WINDOW`] bytes.
 
+use crate::checkpoint::error::DecodeError;
 use crate::checkpoint::read::{ChecksummedSource, Input, ReadFailure};
 use crate::hash::Hash;
 use serde::{Serialize, de::DeserializeOwned};
@@ -10,12 +11,26 @@ use serde::{Serialize, de::DeserializeOwned};
 /// The number of bytes of the value that are in memory at the same time. A larger window needs fewer serializations.
 const WINDOW: usize = if cfg!(target_pointer_width = "64") { 4096 } else { 64 };
 
-/// Returns whether the value, which serializes to `len` bytes, can be deserialized from these bytes and then serializes
-/// to the same bytes.
-pub(super) fn loads_again<S: Serialize + DeserializeOwned>(value: &S, len: u32) -> bool {
+/// The result of the check.
+pub(super) enum Reload {
+    /// The loaded value serializes to the same bytes.
+    Equal,
+    /// The strings and byte arrays of the value do not fit into the buffer.
+    TooLarge,
+    /// The value does not load, or the loaded value serializes to other bytes.
+    Different,
+}
+
+/// Checks whether the value, which serializes to `len` bytes, can be deserialized from these bytes and then serializes
+/// to the same bytes. `scratch` is the buffer for its strings and byte arrays.
+pub(super) fn loads_again<S: Serialize + DeserializeOwned>(value: &S, len: u32, scratch: &mut [u8]) -> Reload {
     let mut source = Replay { value, remaining: len as usize, position: 0, window: [0; WINDOW], unread: 0..0 };
-    let loaded = Input::new(&mut source).read_value::<S>("", len);
-    loaded.is_some_and(|loaded| hash_of(&loaded) == hash_of(value))
+    let mut input = Input::new(&mut source);
+    match input.read_value::<S>("", len, scratch) {
+        Some(loaded) if hash_of(&loaded) == hash_of(value) => Reload::Equal,
+        None if matches!(input.failure, Some(DecodeError::ValueTooLarge { .. })) => Reload::TooLarge,
+        _ => Reload::Different,
+    }
 }
 
 fn hash_of<S: Serialize>(value: &S) -> u32 {

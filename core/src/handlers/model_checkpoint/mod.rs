@@ -291,7 +291,7 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         // Measuring the size also checks the objects. An error in them is thus found before the store is changed.
         let total = checkpoint::measure_for(&contents, objects)?;
         let (bytes, last) = if S::STREAM_PER_OBJECT {
-            write_stream_per_object(&mut self.store, &contents, objects)?
+            write_stream_per_object(&mut self.store, &contents, objects, total)?
         } else {
             (total, write_single_stream(&mut self.store, &contents, objects, total)?)
         };
@@ -323,7 +323,8 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
             series: Series { name: settings.name, rule: self.policy.rule(), model: self.series.model },
             save_id: 0,
         };
-        Contents { header, record, single_object: None, allow_non_finite: settings.allow_non_finite }
+        let policy::Settings { allow_non_finite, metadata, .. } = *settings;
+        Contents { header, record, single_object: None, allow_non_finite, metadata }
     }
 
     /// Checks that the model and the store allow a save with a run record of at most `max_record_len` bytes.

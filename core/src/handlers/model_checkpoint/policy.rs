@@ -97,6 +97,7 @@ pub(super) struct Settings {
     pub score_name: Option<&'static str>,
     pub on_error: OnError,
     pub allow_non_finite: bool,
+    pub metadata: &'static [(&'static str, &'static [u8])],
 }
 
 impl<const N: usize> ModelCheckpoint<N> {
@@ -157,6 +158,7 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
                 score_name: None,
                 on_error: OnError::Stop,
                 allow_non_finite: false,
+                metadata: &[],
             },
             interval,
             keep_all: false,
@@ -178,6 +180,20 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
         }
         self.settings.name = name;
         Ok(self)
+    }
+
+    /// Adds named strings or bytes to each checkpoint, for example the version of the firmware. The names must be in
+    /// ascending order of their bytes; this is checked at the start of the run.
+    ///
+    /// ```
+    /// # use training_monitor::ModelCheckpoint;
+    /// let policy = ModelCheckpoint::<3>::every(1)?.with_metadata(&[("device", b"A7"), ("firmware", b"1.4.0")]);
+    /// # Ok::<(), training_monitor::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: &'static [(&'static str, &'static [u8])]) -> Self {
+        self.settings.metadata = metadata;
+        self
     }
 
     /// Sets the number of checkpoints that are kept. The default is `N`, the table size.

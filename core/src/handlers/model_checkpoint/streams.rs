@@ -77,7 +77,7 @@ pub(super) fn write_single_stream<S: Store, T: Objects + ?Sized>(
 ) -> Result<Encoded, EncodeError<S::Error>> {
     let spec = StreamSpec { header: contents.header, object: None, stream_index: 0, stream_count: 1, len };
     let mut writer = store.create(&spec).map_err(EncodeError::Io)?;
-    checkpoint::encode_with::<S::Checksum, _, T>(&mut writer, contents, objects)
+    checkpoint::encode_measured::<S::Checksum, _, T>(&mut writer, contents, objects, len)
 }
 
 /// Checks whether the store has room for each stream of a checkpoint with a run record of at most `record` bytes.
@@ -112,21 +112,24 @@ fn check_stream<S: Store, T: Objects + ?Sized>(
     store.check(&spec).map_err(EncodeError::Io)
 }
 
-/// Writes each object to its own stream. Returns the total number of bytes and the result of the last stream.
+/// Writes each object to its own stream. A stream with all objects has `len` bytes. Returns the total number of bytes and
+/// the result of the last stream.
 pub(super) fn write_stream_per_object<S: Store, T: Objects + ?Sized>(
     store: &mut S,
     contents: &Contents<'_>,
     objects: &mut T,
+    len: u32,
 ) -> Result<(u32, Encoded), EncodeError<S::Error>> {
     let stream_count = count_objects(objects);
     let mut header = contents.header;
     if stream_count > 1 {
         // The checksum of a stream with all objects identifies the save: if two saves differ in anything, their files
         // are never taken for one checkpoint.
-        let whole = checkpoint::encode_with::<S::Checksum, _, T>(&mut NullWriter, contents, objects);
+        let whole = checkpoint::encode_measured::<S::Checksum, _, T>(&mut NullWriter, contents, objects, len);
         header.save_id = whole.map_err(|error| error.map_io(|never| match *never {}))?.crc;
     }
-    let contents = &Contents { header, ..*contents };
+    // The elements were checked when the length was measured.
+    let contents = &Contents { header, allow_non_finite: true, ..*contents };
     let mut bytes = 0u32;
     let mut last = Err(EncodeError::NoObjects);
     for stream_index in 0..stream_count {
@@ -135,7 +138,7 @@ pub(super) fn write_stream_per_object<S: Store, T: Objects + ?Sized>(
         let len = checkpoint::measure_for(&contents, objects)?;
         let spec = StreamSpec { header: contents.header, object: Some(name.as_str()), stream_index, stream_count, len };
         let mut writer = store.create(&spec).map_err(EncodeError::Io)?;
-        let encoded = checkpoint::encode_with::<S::Checksum, _, T>(&mut writer, &contents, objects)?;
+        let encoded = checkpoint::encode_measured::<S::Checksum, _, T>(&mut writer, &contents, objects, len)?;
         bytes = bytes.saturating_add(encoded.len);
         last = Ok(encoded);
     }
@@ -199,7 +202,12 @@ impl ObjectVisitor for ObjectName {
         self.visit(name);
         Ok(())
     }
-    fn value<V: Serialize + DeserializeOwned>(&mut self, name: &str, _: &mut V) -> Result<(), TensorUnavailable> {
+    fn value_with<V: Serialize + DeserializeOwned>(
+        &mut self,
+        name: &str,
+        _: &mut V,
+        _: &mut [u8],
+    ) -> Result<(), TensorUnavailable> {
         self.visit(name);
         Ok(())
     }

@@ -153,7 +153,7 @@ impl Sample {
 
 impl SampleStream {
     fn new(header: Header<'static>, object: Option<&'static str>, model: &mut SampleModel) -> Option<SampleStream> {
-        let contents = Contents { header, record: None, single_object: object, allow_non_finite: false };
+        let contents = Contents { header, single_object: object, ..Contents::new(header.step) };
         let mut writer = VecWriter(Vec::new());
         let encoded = checkpoint::encode_with::<Crc32Fast, _, _>(&mut writer, &contents, model).ok()?;
         Some(SampleStream { object, bytes: writer.0, encoded })
