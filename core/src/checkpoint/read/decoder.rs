@@ -147,7 +147,8 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
         if count > MAX_ITEMS as u32 {
             return Err(DecodeError::TooManyItems);
         }
-        for item in (0..count).filter(|item| !has_bit(&self.seen, *item)) {
+        let seen = core::mem::replace(&mut self.seen, [0; MAX_ITEMS / 32]);
+        for item in (0..count).filter(|item| !has_bit(&seen, *item)) {
             self.differences.missing = self.differences.missing.saturating_add(1);
             if self.differences.first_missing.is_none() {
                 let name = matching::name_of(self.objects, item);
@@ -157,7 +158,6 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
                 }
             }
         }
-        self.seen = [0; MAX_ITEMS / 32];
         Ok(())
     }
 
