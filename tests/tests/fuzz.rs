@@ -50,7 +50,7 @@ fn save<S: Store>(store: &mut S, meta: CheckpointMeta) -> Result<(), S::Error> {
     use training_monitor::checkpoint::{Contents, encode};
     let CheckpointMeta { step, sequence, run, iteration, score, series: _ } = meta;
     let header = Header { step, sequence, run, iteration, score, ..Header::default() };
-    let contents = Contents { header, record: None, single_object: None, allow_non_finite: false };
+    let contents = Contents { header, record: None, single_object: None, allow_non_finite: false, metadata: &[] };
     let mut bytes = Vec::new();
     let mut objects = Named::new("m", [sequence as f32]);
     let encoded = encode(&mut bytes, &contents, &mut objects).expect("writing to a Vec does not fail");

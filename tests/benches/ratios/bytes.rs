@@ -9,7 +9,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView as SafeTensorView};
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::hint::black_box;
-use training_monitor::checkpoint::{self, Checksum, Contents, Crc32, Named, StateDict, TensorVisitor};
+use training_monitor::checkpoint::{self, Checksum, Contents, Crc32, Named, StateDict, TensorView, TensorVisitor};
 use training_monitor::embedded_io::{ErrorType, Write};
 use training_monitor_std::Crc32Fast;
 
@@ -91,7 +91,9 @@ struct SharedNet<'a>(&'a Net);
 impl StateDict for SharedNet<'_> {
     fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
         let mut all = self.0.names.iter().zip(&self.0.tensors);
-        all.try_for_each(|(name, tensor)| visitor.visit_read_only(name, &[tensor.len() as u32], tensor))
+        all.try_for_each(|(name, tensor)| {
+            visitor.visit_tensor(name, TensorView::read_only(&[tensor.len() as u32], tensor))
+        })
     }
 }
 

@@ -18,6 +18,8 @@ struct Content {
     /// The handler states of the run record: kind, tag and bytes.
     record: Option<Vec<HandlerState>>,
     object_names: Vec<String>,
+    metadata: Vec<(String, Vec<u8>)>,
+    writer: Option<String>,
     items: Vec<Item>,
 }
 
@@ -33,15 +35,23 @@ impl Inspect for Content {
         self.object_names.push(name.into());
     }
     fn tensor(&mut self, tensor: Tensor<'_>) {
-        let name_and_shape = Some((tensor.name.into(), tensor.shape.to_vec()));
-        self.items.push(Item { object: tensor.object.into(), tensor: name_and_shape, data: Vec::new() });
+        let description = Some((tensor.name.into(), tensor.element_type as u8, tensor.shape.to_vec()));
+        self.items.push(Item { object: tensor.object.into(), tensor: description, data: Vec::new() });
     }
     fn value(&mut self, object: &str, _: u32) {
         self.items.push(Item { object: object.into(), tensor: None, data: Vec::new() });
     }
+    fn writer(&mut self, version: &str) {
+        self.writer = Some(version.into());
+    }
+    fn metadata(&mut self, name: &str, _: u32) {
+        self.metadata.push((name.into(), Vec::new()));
+    }
     fn payload(&mut self, bytes: &[u8]) {
-        let last = self.items.last_mut().expect("a payload follows a tensor or a value");
-        last.data.extend_from_slice(bytes);
+        // All metadata come before the first tensor or value.
+        let last = self.items.last_mut().map(|item| &mut item.data);
+        let last = last.or(self.metadata.last_mut().map(|(_, value)| value));
+        last.expect("a payload follows a tensor, a value or metadata").extend_from_slice(bytes);
     }
 }
 
@@ -97,7 +107,13 @@ pub fn sample() -> Vec<u8> {
         checkpoint::Header { score: Some(-0.5), score_name: Some("accur"), run: 3, save_id: 77, ..sample_numbers() };
     let record =
         training_monitor::Engine::<f32>::new(1).record::<(), _>(&mut ()).expect("an empty record is large enough");
-    let contents = checkpoint::Contents { header, record: Some(&record), single_object: None, allow_non_finite: true };
+    let contents = checkpoint::Contents {
+        header,
+        record: Some(&record),
+        single_object: None,
+        allow_non_finite: true,
+        metadata: &[("batch", &[1, 2]), ("firmware", b"1.2.3")],
+    };
     let mut bytes = Vec::new();
     let encoded = checkpoint::encode(&mut bytes, &contents, &mut Model::blank());
     encoded.expect("writing to a Vec does not fail");
@@ -115,6 +131,7 @@ fn assert_same_content(info: &Info, content: Content, expected: &Checkpoint) {
     );
     assert_eq!((info.len as usize, info.crc), (expected.len, expected.crc));
     assert_eq!(content.items, expected.items);
+    assert_eq!((content.metadata, content.writer), (expected.metadata.clone(), expected.writer.clone()));
     assert_eq!((info.has_run, content.record.is_some()), (expected.run.is_some(), expected.run.is_some()));
     assert_eq!([info.run, info.series.model, info.save_id], expected.identity);
     let len: usize = expected.run.iter().flatten().map(|(_, _, state)| 4 + state.len()).sum();
@@ -126,13 +143,13 @@ fn assert_same_content(info: &Info, content: Content, expected: &Checkpoint) {
 }
 
 /// The fuzz target for checkpoint streams. The first byte selects how the stream is built: from the bytes alone, with a
-/// valid beginning, or by modifying a valid stream. It also selects whether the stream gets a correct checksum. Without
-/// one, the decoder would reject almost every stream early.
+/// valid beginning, or by modifying a valid stream. It also selects whether the stream gets a correct length and a
+/// correct checksum. Without them, the decoder would reject almost every stream early.
 pub fn checkpoint_bytes(data: &[u8]) {
     let Some((kind, rest)) = data.split_first() else { return };
     let mut bytes = match kind % 4 {
         0 => rest.to_vec(),
-        1 => [b"TMCK\x02", rest].concat(),
+        1 => [b"TMCK\x02\0\0\0\0", rest].concat(),
         _ => {
             let mut bytes = sample();
             bytes.truncate(bytes.len() - 4);
@@ -149,7 +166,10 @@ pub fn checkpoint_bytes(data: &[u8]) {
             bytes
         }
     };
-    // Appends a correct checksum to most inputs. Without it, the decoder would not check the rest of the stream.
+    let len = bytes.len() as u32 + 4;
+    if let Some(field) = bytes.get_mut(5..9).filter(|_| kind / 4 % 4 > 1) {
+        field.copy_from_slice(&len.to_le_bytes());
+    }
     if kind / 4 % 4 != 0 {
         let crc = crc32(&bytes);
         bytes.extend(crc.to_le_bytes());
@@ -182,8 +202,9 @@ fn check(bytes: &[u8], scratch: usize) {
         Ok(_) => {
             let expected = expected.expect("a stream that can be loaded is valid");
             let floats = |name: &str| -> Vec<u32> {
-                let is_match =
-                    |item: &&Item| item.object == "m" && item.tensor.as_ref().is_some_and(|(tensor, _)| tensor == name);
+                let is_match = |item: &&Item| {
+                    item.object == "m" && item.tensor.as_ref().is_some_and(|(tensor, ..)| tensor == name)
+                };
                 let tensors: Vec<&Item> = expected.items.iter().filter(is_match).collect();
                 assert_eq!(tensors.len(), 1, "the tensor {name} occurs once");
                 tensors[0].data.chunks(4).map(|bytes| u32::from_le_bytes(bytes.try_into().expect("four"))).collect()

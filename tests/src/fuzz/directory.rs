@@ -157,7 +157,8 @@ fn content(content: &Content<'_>, prefix: &str) -> (Option<String>, Vec<u8>) {
         score_name,
         ..Header::default()
     };
-    let contents = Contents { header, record: None, single_object: Some(object), allow_non_finite: false };
+    let contents =
+        Contents { header, record: None, single_object: Some(object), allow_non_finite: false, metadata: &[] };
     let mut bytes = Vec::new();
     let mut objects = TwoObjects { a: [f32::from(*step), 1.0], b: [2.0] };
     let encoded = if *has_two_objects {

@@ -110,7 +110,8 @@ impl Handler<Log, u32> for RecordTaker {
 /// Copies a record with a stream: a handler receives a record of unknown capacity.
 fn copy(record: &RunRecord<[u8]>) -> RunRecord {
     let header = Header { run: record.engine.run, ..Header::default() };
-    let contents = Contents { header, record: Some(record), single_object: None, allow_non_finite: false };
+    let contents =
+        Contents { header, record: Some(record), single_object: None, allow_non_finite: false, metadata: &[] };
     let (mut bytes, mut copy) = (Vec::new(), RunRecord::new());
     checkpoint::encode(&mut bytes, &contents, &mut Named::new("m", 0.0_f32)).expect("writing to a Vec does not fail");
     checkpoint::load(&bytes, &mut Named::new("m", 0.0_f32), Some(&mut copy)).expect("a saved stream can be loaded");

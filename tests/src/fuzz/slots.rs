@@ -17,7 +17,7 @@ const SLOTS: usize = 3;
 /// Returns the stream of a checkpoint with the metadata `meta`.
 fn encode(meta: &CheckpointMeta, weights: &mut [f32]) -> (Vec<u8>, Encoded) {
     let header = header(meta);
-    let contents = Contents { header, record: None, single_object: None, allow_non_finite: true };
+    let contents = Contents { header, record: None, single_object: None, allow_non_finite: true, metadata: &[] };
     let mut bytes = Vec::new();
     let encoded = checkpoint::encode(&mut bytes, &contents, &mut Named::new("m", weights));
     (bytes, encoded.expect("writing to a Vec does not fail"))

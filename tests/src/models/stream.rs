@@ -16,6 +16,10 @@ pub struct Checkpoint {
     pub identity: [u32; 3],
     /// The name and the ranking rule of the series.
     pub series: (String, u8),
+    /// The names and values of the metadata.
+    pub metadata: Vec<(String, Vec<u8>)>,
+    /// The version of the writer.
+    pub writer: Option<String>,
     /// Kind, tag and state of each handler in the run record, if the stream has one.
     pub run: Option<Vec<HandlerState>>,
     /// The tensors and values.
@@ -34,8 +38,8 @@ pub type HandlerState = (u8, u16, Vec<u8>);
 pub struct Item {
     /// The name of the object.
     pub object: String,
-    /// The name and the shape of the tensor; `None` for a value.
-    pub tensor: Option<(String, Vec<u32>)>,
+    /// The name, the code of the element type, and the shape of the tensor; `None` for a value.
+    pub tensor: Option<(String, u8, Vec<u32>)>,
     /// The bytes of the tensor elements or of the value.
     pub data: Vec<u8>,
 }
@@ -95,7 +99,7 @@ impl<'a> Cursor<'a> {
     fn text(&mut self) -> Option<String> {
         let text = String::from_utf8(self.bytes()?.to_vec()).ok()?;
         let is_valid = |character: char| !character.is_control() && !matches!(character, '/' | '\\');
-        (text.len() <= 32 && text.chars().all(is_valid)).then_some(text)
+        (text.len() <= 255 && text.chars().all(is_valid)).then_some(text)
     }
     fn name(&mut self) -> Option<String> {
         self.text().filter(|name| !name.is_empty())
@@ -106,7 +110,7 @@ impl<'a> Cursor<'a> {
         let is_required = self.flag()?;
         let data = self.bytes()?;
         // Version 2 has no required field.
-        (!is_required || id == 1).then_some((id, data))
+        (!is_required || id <= 3).then_some((id, data))
     }
     fn float(&mut self) -> Option<u32> {
         self.take(4).map(|bytes| u32::from_le_bytes(bytes.try_into().expect("four")))
@@ -137,15 +141,25 @@ impl<'a> Cursor<'a> {
 
     fn tensor(&mut self, object: &str) -> Option<Item> {
         let name = self.name()?;
+        let code = self.byte()?;
+        // f32, f64, f16, bf16, i8, u8, i16, u16, i32, u32, i64, u64, bool.
+        let size = *[4, 8, 2, 2, 1, 1, 2, 2, 4, 4, 8, 8, 1].get(usize::from(code))?;
         let shape = self.list(Cursor::word)?;
-        let elements = shape.iter().try_fold(1u32, |product, side| product.checked_mul(*side))?;
-        let pad = self.byte().filter(|len| *len <= 3)?;
+        // Without elements, the product of the other dimensions has no limit.
+        let bytes: u64 = match shape.contains(&0) {
+            true => 0,
+            false => shape.iter().try_fold(size, |product: u64, side| product.checked_mul(u64::from(*side)))?,
+        };
+        let pad = self.byte().filter(|len| u64::from(*len) < size)?;
         self.take(usize::from(pad))?.iter().all(|byte| *byte == 0).then_some(())?;
         let data = self.bytes()?;
-        let start = self.position - data.len();
-        let is_valid =
-            shape.len() <= 6 && start.is_multiple_of(4) && elements.checked_mul(4) == u32::try_from(data.len()).ok();
-        is_valid.then(|| Item { object: object.into(), tensor: Some((name, shape)), data: data.to_vec() })
+        let start = (self.position - data.len()) as u64;
+        let is_bool = code == 12;
+        let is_valid = shape.len() <= 6
+            && start.is_multiple_of(size)
+            && bytes == data.len() as u64
+            && !(is_bool && data.iter().any(|byte| *byte > 1));
+        is_valid.then(|| Item { object: object.into(), tensor: Some((name, code, shape)), data: data.to_vec() })
     }
 }
 
@@ -155,11 +169,13 @@ pub fn read(bytes: &[u8]) -> Option<Checkpoint> {
     if cursor.take(5)? != b"TMCK\x02" {
         return None;
     }
+    let len = u32::from_le_bytes(cursor.take(4)?.try_into().ok()?);
     let numbers = [cursor.word()?, cursor.word()?, cursor.word()?];
     let score = cursor.option(Cursor::float)?;
     let score_name = cursor.option(Cursor::name)?;
     let object_names = cursor.list(Cursor::name)?;
     let (mut identity, mut series, mut last) = ([0; 3], (String::new(), 0), 0);
+    let (mut metadata, mut writer) = (Vec::<(String, Vec<u8>)>::new(), None);
     for (id, data) in cursor.list(Cursor::extension)? {
         let mut data = Cursor { stream: data, position: 0 };
         match id {
@@ -169,6 +185,8 @@ pub fn read(bytes: &[u8]) -> Option<Checkpoint> {
                 identity[1] = data.word()?;
                 identity[2] = data.word()?;
             }
+            2 => metadata = data.list(|data| Some((data.name()?, data.bytes()?.to_vec())))?,
+            3 => writer = Some(data.text()?),
             _ => data.position = data.stream.len(),
         }
         if id <= last || data.position != data.stream.len() {
@@ -176,12 +194,14 @@ pub fn read(bytes: &[u8]) -> Option<Checkpoint> {
         }
         last = id;
     }
-    if score.is_some_and(|score| f32::from_bits(score).is_nan()) {
+    let is_ascending = metadata.is_sorted_by(|(a, _), (b, _)| a < b);
+    if score.is_some_and(|score| f32::from_bits(score).is_nan()) || !is_ascending {
         return None;
     }
     let run = cursor.option(Cursor::run)?;
     let mut items = Vec::new();
-    for _ in 0..cursor.word()? {
+    let objects = cursor.word().filter(|count| if object_names.is_empty() { *count > 0 } else { *count == 1 })?;
+    for _ in 0..objects {
         let object = cursor.name()?;
         match cursor.byte()? {
             0 => items.extend(cursor.list(|cursor| cursor.tensor(&object))?),
@@ -189,11 +209,8 @@ pub fn read(bytes: &[u8]) -> Option<Checkpoint> {
             _ => return None,
         }
     }
-    if items.len() > 256 {
-        return None;
-    }
     let crc = crc32(&bytes[..cursor.position]);
-    let is_intact = cursor.float()? == crc;
+    let is_intact = cursor.float()? == crc && cursor.position == len as usize;
     is_intact.then_some(Checkpoint {
         numbers,
         score,
@@ -201,6 +218,8 @@ pub fn read(bytes: &[u8]) -> Option<Checkpoint> {
         object_names,
         identity,
         series,
+        metadata,
+        writer,
         run,
         items,
         len: cursor.position,

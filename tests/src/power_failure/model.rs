@@ -145,7 +145,7 @@ pub fn header(step: u32, sequence: u32, iteration: u32, score: Option<f32>, len:
 
 /// Returns the stream (the encoded bytes) that the store must contain for a checkpoint with this header.
 pub fn encode<C: Checksum>(header: Header<'_>, weights: &mut Payload) -> Vec<u8> {
-    let contents = Contents { header, record: None, single_object: None, allow_non_finite: false };
+    let contents = Contents { header, record: None, single_object: None, allow_non_finite: false, metadata: &[] };
     let mut bytes = Vec::new();
     let encoded = checkpoint::encode_with::<C, _, _>(&mut bytes, &contents, weights);
     encoded.expect("writing to a Vec does not fail");

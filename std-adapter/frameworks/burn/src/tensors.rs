@@ -163,7 +163,7 @@ pub struct Unavailable {
 pub enum Reason {
     /// The module has no tensors.
     NoParameters,
-    /// The length of the path in bytes, which is not between 1 and 32.
+    /// The length of the path in bytes, which is not between 1 and 255.
     NameLength(usize),
     /// The element type, which is not f32.
     DType(DType),
@@ -186,7 +186,7 @@ impl fmt::Display for Unavailable {
                 write!(f, "the path of tensor `{tensor}` has {len} bytes; a checkpoint allows 1 to {MAX_NAME} bytes")
             }
             Reason::DType(dtype) => {
-                write!(f, "tensor `{tensor}` has elements of type {dtype:?}; a checkpoint contains f32 tensors only")
+                write!(f, "tensor `{tensor}` has elements of type {dtype:?}; this example saves f32 tensors only")
             }
             Reason::Rank(rank) => {
                 write!(f, "tensor `{tensor}` has {rank} dimensions; a checkpoint allows at most {MAX_RANK}")

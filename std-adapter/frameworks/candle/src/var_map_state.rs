@@ -10,7 +10,7 @@ use training_monitor::checkpoint::{MAX_NAME, MAX_RANK, StateDict, TensorUnavaila
 /// The variables of a `VarMap`, sorted by name. Tensors are saved from candle's memory and loaded into it, without a
 /// copy.
 ///
-/// Every variable must be an f32 tensor on the CPU with a name of 1 to 32 bytes. Otherwise saving and loading fail with
+/// Every variable must be an f32 tensor on the CPU with a name of 1 to 255 bytes. Otherwise saving and loading fail with
 /// `TensorUnavailable`, and [`unavailable`](Self::unavailable) returns the tensor and the reason.
 ///
 /// Build the model before a checkpoint is loaded: candle adds a variable to a `VarMap` when a layer requests it, and a
@@ -127,7 +127,7 @@ pub struct Unavailable {
 pub enum Reason {
     /// The `VarMap` is empty, because the model is not built yet.
     NoVariables,
-    /// The length of the name in bytes, which is not between 1 and 32.
+    /// The length of the name in bytes, which is not between 1 and 255.
     NameLength(usize),
     /// The element type, which is not f32.
     DType(DType),
@@ -150,7 +150,7 @@ impl fmt::Display for Unavailable {
                 write!(f, "the name of tensor `{tensor}` has {len} bytes; a checkpoint allows 1 to {MAX_NAME} bytes")
             }
             Reason::DType(dtype) => {
-                write!(f, "tensor `{tensor}` has elements of type {dtype:?}; a checkpoint contains f32 tensors only")
+                write!(f, "tensor `{tensor}` has elements of type {dtype:?}; this example saves f32 tensors only")
             }
             Reason::Device(device) => {
                 write!(f, "tensor `{tensor}` is on device {device:?}; a checkpoint contains tensors on the CPU only")

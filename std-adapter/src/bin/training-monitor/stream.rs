@@ -12,7 +12,7 @@ use std::convert::Infallible;
 use std::fmt;
 use training_monitor::checkpoint::{
     Contents, DecodeError, EncodeError, Header, Info, Inspect, Loader, ObjectVisitor, Objects, RankingRule, Series,
-    StateDict, TensorVisitor, encode_with, inspect_with, measure,
+    StateDict, TensorView, TensorVisitor, encode_with, inspect_with, measure,
 };
 use training_monitor::run_record::RunRecord;
 use training_monitor_std::Crc32Fast;
@@ -139,6 +139,7 @@ impl Stream {
             record: self.header.record(),
             single_object,
             allow_non_finite: true,
+            metadata: &[],
         };
         // The function `measure` reports invalid names and shapes before the first byte is written.
         let mut objects = self;
@@ -335,7 +336,9 @@ struct TensorDict<'a>(&'a [Tensor]);
 
 impl StateDict for TensorDict<'_> {
     fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
-        self.0.iter().try_for_each(|tensor| visitor.visit_read_only(&tensor.name, &tensor.shape, &tensor.elements))
+        self.0.iter().try_for_each(|tensor| {
+            visitor.visit_tensor(&tensor.name, TensorView::read_only(&tensor.shape, &tensor.elements))
+        })
     }
 }
 

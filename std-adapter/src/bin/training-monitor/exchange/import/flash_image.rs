@@ -136,7 +136,7 @@ fn save<const SLOTS: usize>(region: &mut [u8], mut stream: &Stream, evicted: Opt
     }
     let header: Header<'_> = stream.header.as_core();
     let record = stream.header.record();
-    let contents = Contents { header, record, single_object: None, allow_non_finite: true };
+    let contents = Contents { header, record, single_object: None, allow_non_finite: true, metadata: &[] };
     let len = measure(&contents, &mut stream).map_err(|e| failed(e.to_string()))?;
     let before = slots.erases();
     let spec = StreamSpec { header, object: None, stream_index: 0, stream_count: 1, len };
