@@ -261,6 +261,70 @@ fn values_of_a_newer_version_are_refused_as_newer() {
     );
 }
 
+/// Streams with a code or a field of a newer version, and their names.
+fn newer_streams() -> Vec<(&'static str, Vec<u8>)> {
+    let mut record = RunRecord::new();
+    record.engine.phase = Phase::GetBatchCompleted;
+    record.engine.stop = Some(StopReason::StepFailed);
+    let contents = Contents { record: Some(&record), ..Contents::new(0) };
+    let bytes = encode(&contents, &mut Named::new("m", VALUES));
+    let record = START + DEFAULT_LIST.len();
+    let element_type = bytes.windows(4).position(|window| window == b"data").unwrap() + 4;
+    let changed = |position: usize, byte| {
+        let mut bytes = bytes.clone();
+        bytes[position] = byte;
+        with_correct_crc(bytes)
+    };
+    vec![
+        ("phase", changed(record + 1, 11)),
+        ("stop reason", changed(record + 9, 6)),
+        ("element type", changed(element_type, 13)),
+        ("ranking rule", with_extensions(&[1, 1, 0, 5, 0, 0, 2, 7, 0])),
+        ("required field", with_extensions(&[1, 77, 1, 5, 1, 2, 3, 4, 5])),
+    ]
+}
+
+#[test]
+fn a_damaged_stream_of_a_newer_version_is_reported_as_damaged() {
+    for (what, bytes) in newer_streams() {
+        assert_eq!(load(&bytes), Err(DecodeError::Newer), "{what}");
+        let mut damaged = bytes.clone();
+        *damaged.last_mut().unwrap() ^= 1;
+        assert_eq!(load(&damaged), Err(DecodeError::Checksum), "{what}");
+        assert_eq!(load(&bytes[..bytes.len() - 1]), Err(DecodeError::Truncated), "{what}");
+        // A flash slot has more bytes than its stream.
+        assert_eq!(load(&[&bytes[..], &[0xFF; 40]].concat()), Err(DecodeError::Newer), "{what}");
+    }
+}
+
+/// The bytes of an invalid number: the fifth byte has more than 4 bits.
+const INVALID_NUMBER: [u8; 5] = [0xFF, 0xFF, 0xFF, 0xFF, 0x10];
+
+#[test]
+fn the_first_forbidden_byte_decides_between_newer_and_damaged() {
+    let [a, b, c, d, e] = INVALID_NUMBER;
+    for (list, expected, what) in [
+        (&[1, 1, 0, 9, 0, 0, 2, a, b, c, d, e, 0][..], DecodeError::Newer, "a new rule, an invalid number"),
+        (&[1, 1, 0, 9, a, b, c, d, e, 0, 2, 7, 0], DecodeError::Malformed, "an invalid number, a new rule"),
+        (&[1, 9, 1, a, b, c, d, e], DecodeError::Newer, "a required field, an invalid length"),
+        (&[2, 1, 0, 5, 0, 0, 2, 7, 0, 0, 0, 0], DecodeError::Newer, "a new rule, the field 0"),
+        (&[1, 0, 1, 0], DecodeError::Malformed, "the field 0, which is required"),
+        (&[2, 9, 0, 0, 8, 1, 0], DecodeError::Malformed, "descending numbers, a required field"),
+        (&[1, 1, 0, 2, 0, 0, 2, 7, 0], DecodeError::Malformed, "a new rule beyond the end of the field"),
+        (&[1, 1, 0, 200, 1, 0, 0, 2, 7, 0], DecodeError::Malformed, "a new rule in a field beyond the end"),
+    ] {
+        assert_eq!(load(&with_extensions(list)), Err(expected), "{what}");
+    }
+    let (_, newer) = newer_streams().swap_remove(0);
+    let record = START + DEFAULT_LIST.len();
+    let mut invalid = newer.clone();
+    invalid[record + 7] = 2; // the flag of the maximum number of epochs, after the phase
+    assert_eq!(load(&with_correct_crc(invalid)), Err(DecodeError::Newer));
+    let mut invalid = newer;
+    invalid[record] = 2; // the flag of the run record, before the phase
+    assert_eq!(load(&with_correct_crc(invalid)), Err(DecodeError::Malformed));
+}
+
 #[test]
 fn a_nan_score_and_a_padding_other_than_zero_are_invalid() {
     let header = Header { score: Some(1.5), ..Header::default() };
