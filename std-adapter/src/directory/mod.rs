@@ -148,6 +148,12 @@ impl<F: FileSystem> Directory<F> {
         &self.location.dir
     }
 
+    /// Returns the file system that the directory uses.
+    #[must_use]
+    pub const fn file_system(&self) -> &F {
+        &self.location.fs
+    }
+
     /// Returns the paths of all files of the checkpoint with this sequence number, in the order of its objects. Yields
     /// nothing if there is no such checkpoint.
     pub fn files(&self, sequence: u32) -> impl Iterator<Item = PathBuf> {

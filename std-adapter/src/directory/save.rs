@@ -125,20 +125,19 @@ impl<F: FileSystem> Directory<F> {
         if len > limit { Err(DirectoryError::NameTooLong { name, len, limit }) } else { Ok(()) }
     }
 
-    /// Returns the final name of the file for `spec`. If a file that must not be replaced has this name, returns the
+    /// Returns the final name of the file for `spec`. If a file that must not be replaced has this name, returns a
     /// variant of the name. Otherwise every save of this step would fail.
     fn choose_name(&self, spec: &StreamSpec<'_>) -> Result<String, DirectoryError> {
         self.check_names(spec)?;
         let (naming, object) = (&self.location.naming, spec.object.unwrap_or_default());
         let name = naming.final_name(object, &spec.header);
-        if self.is_available(&name, &spec.header)? {
-            return Ok(name);
+        for name in std::iter::once(name).chain(naming.variant_names(object, &spec.header)) {
+            let has_length = naming.tombstone_name(&name).len() <= MAX_FILE_NAME;
+            if has_length && self.is_available(&name, &spec.header)? {
+                return Ok(name);
+            }
         }
-        let variant = naming.variant_name(object, &spec.header);
-        if self.is_available(&variant, &spec.header)? {
-            return Ok(variant);
-        }
-        Err(DirectoryError::FileExists { path: self.location.path(&variant) })
+        Err(DirectoryError::FileExists { path: self.location.path(&naming.variant_name(object, &spec.header)) })
     }
 
     /// Returns whether a save can create a file with the final name `name`.

@@ -199,3 +199,41 @@ fn each_damaged_checkpoint_counts_once() {
     let mut directory = open(&Disk::new(&image));
     assert_eq!((listed(&mut directory).len(), directory.damaged()), (1, 2));
 }
+
+#[test]
+fn checkpoint_is_listed_if_a_read_fails_once() {
+    let disk = Disk::default();
+    save(&mut open(&disk), 2, planned(1, 2).header(1)).unwrap();
+    disk.fail_reads(1);
+    let mut directory = open(&disk);
+    assert_eq!((listed(&mut directory).len(), directory.foreign().count()), (1, 0));
+    // An error that remains is reported.
+    disk.fail_reads(3);
+    let mut directory = open(&disk);
+    assert_eq!((listed(&mut directory).len(), directory.damaged(), directory.foreign().count()), (0, 1, 2));
+}
+
+/// One of two files cannot be read. A save of another series with the same step must not replace the other file.
+#[test]
+fn save_replaces_no_file_of_an_unreadable_checkpoint() {
+    let disk = Disk::default();
+    save(&mut open(&disk), 2, in_series("a", 1, 1)).unwrap();
+    disk.fail_reads(3);
+    save(&mut open(&disk), 2, in_series("b", 1, 2)).unwrap();
+    let sequences: Vec<u32> = listed(&mut open(&disk)).iter().map(|meta| meta.sequence).collect();
+    assert_eq!(sequences, [1, 2]);
+}
+
+/// Both names of a file are taken by files whose content shows no checkpoint of this directory, for example because
+/// the file with the variant is damaged. Otherwise every save with this step and sequence would fail.
+#[test]
+fn save_succeeds_if_the_variant_of_a_name_is_taken() {
+    let note = |name: &str| (name.to_owned(), b"a note".to_vec());
+    let disk = Disk::new(&Image::from([note("p_model_1.ckpt"), note("p_model_1~1.ckpt")]));
+    save(&mut open(&disk), 2, planned(1, 2).header(1)).unwrap();
+    let mut directory = open(&disk);
+    let meta = listed(&mut directory)[0];
+    assert_eq!(generation(&disk, &directory, &meta, &[1]), 1);
+    let names: Vec<_> = directory.files(1).map(|path| path.file_name().unwrap().to_owned()).collect();
+    assert_eq!(names, ["p_model_1~~1.ckpt", "p_optimizer_1.ckpt"]);
+}

@@ -7,6 +7,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 /// A file of a [`Disk`] that is open for writing.
+#[derive(Debug)]
 pub struct DiskWriter {
     disk: Disk,
     /// The index of the inode (the content of the file).
@@ -32,21 +33,31 @@ impl Write for DiskWriter {
 }
 
 /// A file of a [`Disk`] that is open for reading.
-pub struct DiskReader(io::Cursor<Vec<u8>>);
+#[derive(Debug)]
+pub struct DiskReader {
+    disk: Disk,
+    content: io::Cursor<Vec<u8>>,
+}
 
 impl Read for DiskReader {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.0.read(into)
+        let mut state = self.disk.0.borrow_mut();
+        if let Some(left) = state.failing_reads.checked_sub(1) {
+            state.failing_reads = left;
+            return Err(io::Error::other("a read error"));
+        }
+        self.content.read(into)
     }
 }
 
 impl Seek for DiskReader {
     fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
-        self.0.seek(position)
+        self.content.seek(position)
     }
 }
 
 /// The lock of a file of a [`Disk`].
+#[derive(Debug)]
 pub struct DiskLock {
     disk: Disk,
     name: String,
@@ -123,7 +134,8 @@ impl FileSystem for Disk {
             return Err(power_off_error());
         }
         let inode = state.names.get(&file_name(path)).ok_or(io::ErrorKind::NotFound)?;
-        Ok(DiskReader(io::Cursor::new(state.inodes[*inode].current.clone())))
+        let content = io::Cursor::new(state.inodes[*inode].current.clone());
+        Ok(DiskReader { disk: self.clone(), content })
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
