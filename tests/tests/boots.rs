@@ -1,6 +1,6 @@
 //! A fast subset of the simulator of starts, and the self-check of its checker.
 
-use training_monitor_tests::boots::cases::{Sequence, check_on};
+use training_monitor_tests::boots::cases::{DIRECTORY, STORES, Sequence, check_on};
 use training_monitor_tests::boots::generate::{CHANGES, FAILURES, random_sequence};
 use training_monitor_tests::boots::medium::Medium;
 use training_monitor_tests::boots::mistakes::{
@@ -13,7 +13,7 @@ fn sequences_of_starts_follow_the_rules() {
     let mut summary = Summary::new();
     summary.run_interruptions(3, 97);
     for seed in 0..3 {
-        summary.run_round(seed);
+        (0..STORES.len()).for_each(|store| summary.run_round(store, seed));
     }
     for (line, error) in summary.failures.iter().take(10) {
         println!("{error}\n    --replay \"{line}\"");
@@ -34,7 +34,7 @@ fn a_sequence_is_repeated_from_its_line() {
 
 /// Returns how many sequences without failures detect the mistake of a store.
 fn detections<M: Medium>() -> usize {
-    let sequences = (0..50).map(|seed| random_sequence(0, 0, 1, seed));
+    let sequences = (0..50).map(|seed| random_sequence(0, 0, DIRECTORY, seed));
     sequences.filter(|sequence| check_on::<M>(sequence, false).is_err()).count()
 }
 
