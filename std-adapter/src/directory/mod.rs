@@ -282,9 +282,9 @@ impl<F: FileSystem> Store for Directory<F> {
         self.create_stream(spec)
     }
 
-    fn commit(&mut self, header: &Header<'_>, _: &Encoded) -> Result<(), DirectoryError> {
+    fn commit(&mut self, header: &Header<'_>, last: &Encoded) -> Result<(), DirectoryError> {
         self.check_writable()?;
-        self.commit_save(header)
+        self.commit_save(header, last)
     }
 
     fn checkpoint(&mut self, index: u32) -> Result<Option<CheckpointMeta>, DirectoryError> {

@@ -106,8 +106,6 @@ struct DiskState {
     /// The number of the operation during which power fails.
     power_failure_at: Option<usize>,
     fault: Option<DiskFault>,
-    /// The number of reads that fail from now on.
-    failing_reads: usize,
     /// The locked names. Each name maps to the number of its lock and to the text of the owner.
     locks: BTreeMap<String, (usize, String)>,
     /// The number of locks that were ever taken.
@@ -236,11 +234,6 @@ impl Disk {
     /// Sets which operations fail. `None` lets all operations succeed.
     pub fn set_fault(&self, fault: Option<DiskFault>) {
         self.0.borrow_mut().fault = fault;
-    }
-
-    /// Makes the next `count` reads of files fail. Opening a file is not a read.
-    pub fn fail_reads(&self, count: usize) {
-        self.0.borrow_mut().failing_reads = count;
     }
 
     /// Returns the number of operations since the creation of the disk. Only operations that change or synchronize the
