@@ -47,6 +47,23 @@ fn name_of(path: &Path) -> Option<&str> {
 }
 
 impl DirectoryMedium {
+    /// Opens the directory. If `durable` is false, the store synchronizes nothing, which is a mistake.
+    pub(super) fn open_with<'a>(
+        &'a mut self,
+        durable: bool,
+        watch: &'a Watch,
+    ) -> Result<Directory<WatchedDisk<'a>>, String> {
+        // Before some starts only the program has ended, before the others the power was off.
+        let operations = self.disk.operations();
+        self.disk.set_fault(None);
+        match operations % 2 {
+            0 => self.disk.restart_program(),
+            _ => self.disk.restart_device(&mut Random::new(operations as u64)),
+        }
+        let disk = WatchedDisk { disk: self.disk.clone(), watch };
+        builder().durable(durable).open_on(disk).map_err(|error| error.to_string())
+    }
+
     /// Changes the content of the disk by hand.
     fn edit(&mut self, change: impl FnOnce(&mut Image)) {
         let mut image = self.disk.files();
@@ -64,15 +81,7 @@ impl Medium for DirectoryMedium {
         medium
     }
     fn open<'a>(&'a mut self, _: &Program, watch: &'a Watch) -> Result<Self::Store<'a>, String> {
-        // Before some starts only the program has ended, before the others the power was off.
-        let operations = self.disk.operations();
-        self.disk.set_fault(None);
-        match operations % 2 {
-            0 => self.disk.restart_program(),
-            _ => self.disk.restart_device(&mut Random::new(operations as u64)),
-        }
-        let disk = WatchedDisk { disk: self.disk.clone(), watch };
-        builder().open_on(disk).map_err(|error| error.to_string())
+        self.open_with(true, watch)
     }
     fn damage(&mut self, _: &Program, sequence: u32, byte: u8) {
         let (files, byte) = (files_of(&self.disk, sequence), usize::from(byte));

@@ -21,6 +21,9 @@ pub const MIXES_FILES: u8 = 4;
 /// A removal removes all checkpoints.
 pub const REMOVES_ALL: u8 = 5;
 
+/// A commit returns `Ok` before the files are on the medium.
+pub const NOT_DURABLE: u8 = 6;
+
 /// A directory with a deliberate mistake.
 #[derive(Clone, Debug)]
 pub struct Mistaken<const MISTAKE: u8>(DirectoryMedium);
@@ -31,8 +34,9 @@ impl<const MISTAKE: u8> Medium for Mistaken<MISTAKE> {
     fn new(seed: u64) -> Self {
         Mistaken(DirectoryMedium::new(seed))
     }
-    fn open<'a>(&'a mut self, program: &Program, watch: &'a Watch) -> Result<Self::Store<'a>, String> {
-        let mut store = MistakenDirectory { directory: self.0.open(program, watch)?, commits: 0 };
+    fn open<'a>(&'a mut self, _: &Program, watch: &'a Watch) -> Result<Self::Store<'a>, String> {
+        let directory = self.0.open_with(MISTAKE != NOT_DURABLE, watch)?;
+        let mut store = MistakenDirectory { directory, commits: 0 };
         if MISTAKE == DROPS_AT_OPEN {
             store.remove_oldest();
         }
