@@ -22,8 +22,8 @@ pub fn verdict(bytes: &[u8]) -> String {
             assert_eq!((content.run.is_some(), info.len as usize), (info.has_run, bytes.len()));
             let score = info.score.map(|score| format!("{:08x}", score.to_bits()));
             format!(
-                "valid step={} sequence={} iteration={} score={} score_name={} object_names={}{} run_number={} series={} \
-                 rule={} model={} save_id={} writer={} run={}{}",
+                "valid step={} sequence={} iteration={} score={} score_name={} object_names={}{} run_number={} \
+                 series={} rule={} model={} save_id={} writer={} run={}{}",
                 info.step,
                 info.sequence,
                 info.iteration,

@@ -1,5 +1,5 @@
-//! The structures of FORMAT.md, and a writer for them. The writer follows the tables of that page and shares no code with
-//! the library. It can alter one field, so that a stream reaches the rules behind the field with a correct checksum.
+//! The structures of FORMAT.md, and a writer for them. The writer follows the tables of that page and shares no code
+//! with the library. It can alter one field, so that a stream reaches the rules behind the field with a correct checksum.
 
 use training_monitor_tests::random::Random;
 
