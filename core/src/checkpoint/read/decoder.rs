@@ -242,6 +242,10 @@ pub(super) trait Sink {
         let _ = name;
         input.skip(len);
     }
+    /// Receives the name of a state dict (a list of tensors) and the number of its tensors.
+    fn state_dict(&mut self, object: &Name, tensors: u32) {
+        let _ = (object, tensors);
+    }
     /// Reads exactly `bytes` bytes, the payload of a tensor.
     fn tensor(&mut self, input: &mut Input<'_>, tensor: TensorHeader<'_>, bytes: u32);
     /// Reads exactly `len` bytes, the payload of a value.
@@ -365,6 +369,9 @@ fn decode(input: &mut Input<'_>, sink: &mut dyn Sink, info: &mut Info) {
                 input.fail_malformed();
             }
             continue;
+        }
+        if !input.has_failed() {
+            sink.state_dict(&object, count);
         }
         while count > 0 && !input.has_failed() {
             count -= 1;

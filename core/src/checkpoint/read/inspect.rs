@@ -41,6 +41,11 @@ pub trait Inspect {
     fn run(&mut self, record: &RunRecord<[u8]>) {
         let _ = record;
     }
+    /// Receives the name of a state dict (an object that is a list of tensors) and the number of its tensors, which
+    /// follow. This method is called for every state dict, also for one without tensors.
+    fn state_dict(&mut self, object: &str, tensors: u32) {
+        let _ = (object, tensors);
+    }
     /// Receives the description of a tensor. Its elements follow in calls of [`payload`](Self::payload).
     fn tensor(&mut self, tensor: Tensor<'_>) {
         let _ = tensor;
@@ -126,6 +131,9 @@ impl<I: Inspect> Sink for InspectSink<'_, I> {
     fn metadata(&mut self, input: &mut Input<'_>, name: &Name, len: u32) {
         self.visitor.metadata(name.as_str(), len);
         input.read_chunks(len, self.scratch, &mut |chunk| self.visitor.payload(chunk));
+    }
+    fn state_dict(&mut self, object: &Name, tensors: u32) {
+        self.visitor.state_dict(object.as_str(), tensors);
     }
     fn tensor(&mut self, input: &mut Input<'_>, tensor: TensorHeader<'_>, bytes: u32) {
         let TensorHeader { object, name, element_type, shape } = tensor;
