@@ -2,6 +2,9 @@
 
 use core::fmt;
 
+/// Whether names can have 255 bytes, as on a 64-bit host, or 32 bytes.
+const HOST: bool = cfg!(target_pointer_width = "64");
+
 /// The reason why a setting is invalid. The constructor or method that receives the setting returns this error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -17,9 +20,10 @@ pub enum ConfigError {
     CheckSchedule,
     /// The argument of [`ModelCheckpoint::every`](crate::ModelCheckpoint::every) is 0.
     SaveInterval,
-    /// The score name of a [`ModelCheckpoint`](crate::ModelCheckpoint) is empty or has more than 32 bytes.
+    /// The score name of a [`ModelCheckpoint`](crate::ModelCheckpoint) is empty or has more
+    /// than [`MAX_NAME`](crate::checkpoint::MAX_NAME) bytes.
     ScoreName,
-    /// The series name of a [`ModelCheckpoint`](crate::ModelCheckpoint) has more than 32 bytes.
+    /// The series name of a [`ModelCheckpoint`](crate::ModelCheckpoint) has more than [`MAX_NAME`](crate::checkpoint::MAX_NAME) bytes.
     SeriesName,
     /// `n_saved` of a [`ModelCheckpoint`](crate::ModelCheckpoint) is 0 or greater than the size of its table.
     NSaved {
@@ -38,7 +42,9 @@ impl fmt::Display for ConfigError {
             ConfigError::Threshold => "early stopping: `threshold` must be a finite number of at least 0",
             ConfigError::CheckSchedule => "NaN guard: the argument of `with_schedule` is 0; it must be at least 1",
             ConfigError::SaveInterval => "model checkpoint: the interval of `every` is 0; it must be at least 1",
+            ConfigError::ScoreName if HOST => "model checkpoint: the score name must have 1 to 255 bytes",
             ConfigError::ScoreName => "model checkpoint: the score name must have 1 to 32 bytes",
+            ConfigError::SeriesName if HOST => "model checkpoint: the series name must have at most 255 bytes",
             ConfigError::SeriesName => "model checkpoint: the series name must have at most 32 bytes",
             ConfigError::NSaved { n_saved, table } => {
                 return write!(

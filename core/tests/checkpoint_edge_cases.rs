@@ -58,12 +58,12 @@ fn header_numbers_use_all_32_bits() {
     let bytes = encode(&Contents { header, ..CONTENTS }, &mut Named::new("m", &mut values));
     let info = load(&bytes, &mut Named::new("m", &mut [0.0_f32; 3])).unwrap();
     assert_eq!((info.step, info.sequence, info.iteration), (u32::MAX, 1 << 28, (1 << 28) - 1));
-    // The step follows the magic number and the version. It is encoded as a varint (variable-length integer) of five
+    // The step follows the magic number, the version and the length. It is encoded as a varint (variable-length integer) of five
     // bytes. The fifth byte holds the highest four bits.
-    assert_eq!(bytes[5..10], [0xFF, 0xFF, 0xFF, 0xFF, 0x0F]);
+    assert_eq!(bytes[9..14], [0xFF, 0xFF, 0xFF, 0xFF, 0x0F]);
     for fifth in [0x10, 0x1F, 0x7F, 0x80, 0x8F, 0xFF] {
         let mut damaged = bytes.clone();
-        damaged[9] = fifth;
+        damaged[13] = fifth;
         let result = load(&with_correct_crc(damaged), &mut Named::new("m", &mut values));
         assert_eq!(result.unwrap_err(), DecodeError::Malformed, "{fifth:x}");
     }
@@ -118,7 +118,7 @@ fn deserialization_of_a_value_stops_at_the_end_of_the_stream() {
     let bytes = with_value(5, &[0xFF, 0xFF, 0x03, 1, 1]);
     DESERIALIZED.set(0);
     let result = load(&bytes, &mut value(Vec::<Counted>::new()));
-    assert_eq!(result.unwrap_err(), DecodeError::Truncated);
+    assert_eq!(result.unwrap_err(), DecodeError::Malformed);
     assert!(DESERIALIZED.get() <= 8, "{}", DESERIALIZED.get());
 }
 
@@ -135,8 +135,12 @@ fn a_checkpoint_has_at_most_max_items() {
     for count in [1, MAX_ITEMS - 1, MAX_ITEMS] {
         let bytes = encode(&CONTENTS, &mut Named::new("m", Many(count)));
         load(&bytes, &mut Named::new("m", Many(count))).unwrap();
-        let missing = load(&bytes, &mut Named::new("m", Many(count + 1)));
-        assert_named_error!(missing, DecodeError::Missing, count.to_string());
+        let result = load(&bytes, &mut Named::new("m", Many(count + 1)));
+        if count == MAX_ITEMS {
+            assert_eq!(result.unwrap_err(), DecodeError::TooManyItems);
+        } else {
+            assert_named_error!(result, DecodeError::Missing, count.to_string());
+        }
     }
     let measured = |count| checkpoint::measure(&CONTENTS, &mut Named::new("m", Many(count)));
     assert_eq!(measured(MAX_ITEMS + 1), Err(EncodeError::TooManyItems));
@@ -176,7 +180,7 @@ fn names_may_contain_all_characters_except_separators_and_control_characters() {
         ("a/b", "a/b"),
         ("a\\b", "a\\b"),
         ("a\u{7f}", "a?"),
-        (&"n".repeat(33), &"n".repeat(32)),
+        (&"n".repeat(256), &"n".repeat(96)),
     ] {
         assert_named_error!(measured(name), EncodeError::Name, shown);
     }
@@ -185,7 +189,7 @@ fn names_may_contain_all_characters_except_separators_and_control_characters() {
         assert!(matches!(measured(name), Err(EncodeError::Name { .. })), "{name:?}");
     }
     // U+00A0 is the first character after the control characters. Its encoding begins with the same byte as theirs.
-    for name in [" ", "!", "~", "\u{a0}", "é", "ÂŸ", &"n".repeat(32)] {
+    for name in [" ", "!", "~", "\u{a0}", "é", "ÂŸ", &"n".repeat(255)] {
         assert!(measured(name).is_ok(), "{name:?}");
     }
 }
@@ -211,10 +215,11 @@ impl Write for WriteSizes {
 #[test]
 fn a_large_tensor_is_written_in_large_blocks() {
     let mut writer = WriteSizes::default();
-    let mut model = Named::new("m", ReadOnly { shape: &[10_000], elements: &[0.5; 10_000] });
+    let mut model = Named::new("m", ReadOnly { shape: &[10_000], elements: &[0.5_f32; 10_000] });
     checkpoint::encode(&mut writer, &CONTENTS, &mut model).unwrap();
-    assert!(writer.0.len() < 12, "{:?}", writer.0);
-    assert!(writer.0.contains(&8192), "{:?}", writer.0);
+    // 128 bytes are not in blocks of 8 KiB: the start of the stream, and the end of the tensor with the checksum.
+    let large = writer.0.iter().filter(|size| **size == 8192).count();
+    assert_eq!((large, writer.0.len() < large + 4), (4, true), "{:?}", writer.0);
 }
 
 #[test]

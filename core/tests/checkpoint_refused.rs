@@ -121,12 +121,36 @@ fn a_value_that_postcard_cannot_restore_is_refused() {
     assert_loads_again(&Skipping { rate: Some(0.25), steps: 3 }, Skipping { rate: None, steps: 0 });
 }
 
+/// A value whose strings are stored in a buffer of 100 bytes.
+struct Buffered(String);
+impl Objects for Buffered {
+    fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+        visitor.value_with("text", &mut self.0, &mut [0; 100])
+    }
+}
+
+/// With the feature `alloc`, strings have no limit. `cargo test -p training-monitor` tests without this feature.
 #[test]
-fn strings_of_more_than_64_bytes_in_total_are_refused() {
+fn strings_that_do_not_fit_into_the_scratch_buffer_are_refused() {
+    let unlimited = cfg!(feature = "alloc");
+    let check = |result: Result<u32, _>, name: &str| match result {
+        Ok(_) => assert!(unlimited, "{name} was accepted"),
+        refused => assert_eq!(refused, Err(EncodeError::ValueTooLarge { name: name.into() })),
+    };
     assert_loads_again(&"x".repeat(64), String::new());
-    assert_refused("x".repeat(65));
+    check(measure(Value("x".repeat(65))), "options");
     assert_loads_again(&["x".repeat(40), "y".repeat(24)], [String::new(), String::new()]);
-    assert_refused(["x".repeat(40), "y".repeat(25)]);
+    check(measure(Value(["x".repeat(40), "y".repeat(25)])), "options");
+
+    check(measure(Buffered("x".repeat(101))), "text");
+    let bytes = encode(&CONTENTS, &mut Buffered("x".repeat(100)));
+    let mut loaded = Buffered(String::new());
+    checkpoint::load(&bytes, &mut loaded, None).unwrap();
+    assert_eq!(loaded.0, "x".repeat(100));
+}
+
+#[test]
+fn sequences_of_numbers_have_no_limit() {
     // Sequences of numbers have no limit. The encoder needs several pieces of 64 bytes to check them.
     let numbers: Vec<u16> = (0..500).map(|number| number * 131).collect();
     assert_loads_again(&numbers, Vec::new());

@@ -261,10 +261,15 @@ fn objects_of_a_tuple_struct_are_numbered() {
 }
 
 #[test]
-fn a_derived_name_longer_than_32_bytes_is_rejected() {
+fn a_derived_name_longer_than_the_limit_is_rejected() {
     #[derive(StateDict)]
     struct Inner {
-        a_name_of_exactly_24_byte: f32,
+        #[state_dict(
+            rename = "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567\
+        8901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456\
+        789012345678901234567890123456789012345678901234567"
+        )]
+        long: f32,
     }
     #[derive(StateDict)]
     struct Fits {
@@ -274,8 +279,9 @@ fn a_derived_name_longer_than_32_bytes_is_rejected() {
     struct TooLong {
         modules: Inner,
     }
-    let inner = || Inner { a_name_of_exactly_24_byte: 1.0 };
-    assert_eq!("module.a_name_of_exactly_24_byte".len(), checkpoint::MAX_NAME);
+    // The name of the tensor has 248 bytes.
+    let inner = || Inner { long: 1.0 };
+    assert_eq!("module.".len() + 248, checkpoint::MAX_NAME);
     assert!(checkpoint::measure(&CONTENTS, &mut Named::new("m", Fits { module: inner() })).is_ok());
     let too_long = checkpoint::measure(&CONTENTS, &mut Named::new("m", TooLong { modules: inner() }));
     assert_named_error!(too_long, EncodeError::Name, "");

@@ -7,7 +7,7 @@ use std::fmt::{Debug, Display};
 use training_monitor::ConfigError;
 use training_monitor::RunError;
 use training_monitor::checkpoint::{
-    self, Contents, DecodeError, EncodeError, ItemName, Named, StateDict, TensorUnavailable, TensorVisitor,
+    self, Contents, DecodeError, ElementType, EncodeError, ItemName, Named, StateDict, TensorUnavailable, TensorVisitor,
 };
 use training_monitor::embedded_io::{Error as _, ErrorKind};
 use training_monitor::embedded_storage::nor_flash::{NorFlashError, NorFlashErrorKind};
@@ -36,7 +36,7 @@ fn name() -> ItemName {
         }
     }
     match checkpoint::measure(&Contents::new(1), &mut Named::new("m", Layer)) {
-        Err(EncodeError::NonFinite { name, index: 1 }) => name,
+        Err(EncodeError::NonFinite { name, index: 0 }) => name,
         other => panic!("{other:?}"),
     }
 }
@@ -67,6 +67,9 @@ fn all_error_texts_differ() {
         Encode::Duplicate { name },
         Encode::Shape { name },
         Encode::TooManyItems,
+        Encode::MetadataOrder { name },
+        Encode::Changed,
+        Encode::ValueTooLarge { name },
         Encode::TooLong,
         Encode::NonFinite { name, index: 7 },
         Encode::Value { name },
@@ -85,6 +88,10 @@ fn all_error_texts_differ() {
         DecodeError::Checksum,
         DecodeError::Rank { name, expected: 2, found: 3 },
         DecodeError::Shape { name, dimension: 1, expected: 2, found: 3 },
+        DecodeError::ElementType { name, expected: ElementType::F32, found: ElementType::I8 },
+        DecodeError::Unexpected { name },
+        DecodeError::NameTooLong,
+        DecodeError::TooManyItems,
         DecodeError::Missing { name },
         DecodeError::ValueTooLarge { name },
         DecodeError::ReadOnly { name },
@@ -153,6 +160,10 @@ fn an_error_text_contains_the_numbers_of_the_error() {
     assert_text_contains(DecodeError::<Cause>::Rank { name, expected: 12, found: 13 }, parts);
     assert_text_contains(DecodeError::<Cause>::Shape { name, dimension: 11, expected: 12, found: 13 }, parts);
     assert_text_contains(DecodeError::<Cause>::Shape { name, dimension: 11, expected: 12, found: 13 }, &["11"]);
+    let different = DecodeError::<Cause>::ElementType { name, expected: ElementType::F16, found: ElementType::U64 };
+    assert_text_contains(different, &["`layer.weight`", "f16", "u64"]);
+    assert_text_contains(DecodeError::<Cause>::Unexpected { name }, &["`layer.weight`"]);
+    assert_text_contains(EncodeError::<Cause>::NonFinite { name, index: 77 }, &["77"]);
     let named =
         [DecodeError::<Cause>::Missing { name }, DecodeError::ValueTooLarge { name }, DecodeError::ReadOnly { name }];
     named.into_iter().for_each(|error| assert_text_contains(error, &["`layer.weight`"]));
@@ -162,6 +173,8 @@ fn an_error_text_contains_the_numbers_of_the_error() {
         EncodeError::Shape { name },
         EncodeError::NonFinite { name, index: 7 },
         EncodeError::Value { name },
+        EncodeError::ValueTooLarge { name },
+        EncodeError::MetadataOrder { name },
     ];
     named.into_iter().for_each(|error| assert_text_contains(error, &["`layer.weight`"]));
     assert_text_contains(RunError::<Cause>::Start(EncodeError::Name { name }), &["`layer.weight`"]);

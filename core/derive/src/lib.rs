@@ -10,10 +10,10 @@ use syn::{
 /// Implements `StateDict` for a struct. The implementation passes every field and its name to the visitor, which saves
 /// or loads the field.
 ///
-/// A field that is an `f32` or an array of up to six dimensions is one tensor. The type of the field determines the
+/// A field that is a number, a `bool` or an array of up to six dimensions is one tensor. The type of the field determines the
 /// shape. A field of any other type must implement `StateDict`, and is a nested module. The names of its tensors get
 /// the prefix `field_name.`, as in PyTorch. The fields of a tuple struct have the names `0`, `1`, and so on. The full
-/// name of a tensor has at most 32 bytes.
+/// name of a tensor has at most 255 bytes on a 64-bit host, and 32 bytes on a microcontroller.
 ///
 /// * `#[state_dict(skip)]` excludes a field.
 /// * `#[state_dict(rename = "name")]` changes the name of a field.
@@ -47,10 +47,13 @@ pub fn derive_state_dict(input: proc_macro::TokenStream) -> proc_macro::TokenStr
 
 /// Implements `Objects` for a struct. Every field is one object of the checkpoint, and has the name of the field.
 ///
-/// A field must implement `StateDict`, unless it is marked as a value. The name of an object has at most 32 bytes.
+/// A field must implement `StateDict`, unless it is marked as a value. The names of objects have the same limit as those of
+/// tensors.
 ///
 /// * `#[objects(value)]` saves the field as a whole with postcard. Its type must implement `Serialize` and
-///   `DeserializeOwned`.
+///   `DeserializeOwned`. Its strings and byte arrays have at most 64 bytes in total.
+/// * `#[objects(value, scratch = "buffer")]` does the same. The strings and byte arrays of the value can have as many
+///   bytes as the field `buffer`, an array or slice of `u8` that is marked with `skip`.
 /// * `#[objects(skip)]` excludes a field.
 /// * `#[objects(rename = "name")]` changes the name of a field.
 ///
@@ -101,6 +104,7 @@ struct Options {
     skip: bool,
     flatten: bool,
     value: bool,
+    scratch: Option<Ident>,
     rename: Option<LitStr>,
 }
 
@@ -117,10 +121,12 @@ impl Options {
                     options.flatten = true;
                 } else if meta.path.is_ident("value") && derive == Derive::Objects {
                     options.value = true;
+                } else if meta.path.is_ident("scratch") && derive == Derive::Objects {
+                    options.scratch = Some(meta.value()?.parse::<LitStr>()?.parse()?);
                 } else {
                     let expected = match derive {
                         Derive::StateDict => "expected `skip`, `flatten` or `rename = \"name\"`",
-                        Derive::Objects => "expected `value`, `skip` or `rename = \"name\"`",
+                        Derive::Objects => "expected `value`, `scratch = \"field\"`, `skip` or `rename = \"name\"`",
                     };
                     return Err(meta.error(expected));
                 }
@@ -168,6 +174,9 @@ fn visit(index: usize, field: &Field, derive: Derive) -> Result<TokenStream> {
     if options.skip {
         return Ok(TokenStream::new());
     }
+    if let Some(scratch) = options.scratch.as_ref().filter(|_| !options.value) {
+        return Err(Error::new(scratch.span(), "`scratch` needs `value`"));
+    }
     let member = match &field.ident {
         Some(ident) => Member::Named(ident.clone()),
         None => Member::Unnamed(Index::from(index)),
@@ -190,8 +199,15 @@ fn visit(index: usize, field: &Field, derive: Derive) -> Result<TokenStream> {
         Derive::StateDict => quote_spanned! {span=>
             ::training_monitor::checkpoint::StateDict::visit_as_field(&mut self.#member, #name, visitor)?;
         },
-        Derive::Objects if options.value => quote_spanned! {span=>
-            ::training_monitor::checkpoint::ObjectVisitor::value(visitor, #name, &mut self.#member)?;
+        Derive::Objects if options.value => match options.scratch {
+            Some(scratch) => quote_spanned! {span=>
+                ::training_monitor::checkpoint::ObjectVisitor::value_with(
+                    visitor, #name, &mut self.#member, &mut self.#scratch,
+                )?;
+            },
+            None => quote_spanned! {span=>
+                ::training_monitor::checkpoint::ObjectVisitor::value(visitor, #name, &mut self.#member)?;
+            },
         },
         Derive::Objects => quote_spanned! {span=>
             ::training_monitor::checkpoint::ObjectVisitor::state_dict(visitor, #name, &mut self.#member)?;

@@ -312,10 +312,9 @@ impl<E: fmt::Display> fmt::Display for DecodeError<E> {
                 "dimension {dimension} of tensor `{name}` has the size {expected} in the model, but {found} in the \
                  checkpoint"
             ),
-            DecodeError::ElementType { name, expected, found } => write!(
-                f,
-                "tensor `{name}` has elements of type {expected} in the model, but {found} in the checkpoint"
-            ),
+            DecodeError::ElementType { name, expected, found } => {
+                write!(f, "tensor `{name}` has elements of type {expected} in the model, but {found} in the checkpoint")
+            }
             DecodeError::Unexpected { name } => {
                 write!(f, "the checkpoint contains tensor `{name}`, which the model does not have")
             }

@@ -57,5 +57,5 @@ pub use tensor::{MAX_RANK, NestedArray, TensorUnavailable, TensorView};
 #[cfg(feature = "derive")]
 #[cfg_attr(docsrs, doc(cfg(feature = "derive")))]
 pub use training_monitor_derive::{Objects, StateDict};
-pub(crate) use write::{encode_measured, measure_for};
 pub use write::{BUFFER, encode, encode_with, measure};
+pub(crate) use write::{encode_measured, measure_for};

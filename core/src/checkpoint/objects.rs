@@ -37,8 +37,8 @@ use core::ops::{Deref, DerefMut};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The maximum number of tensors and values of a model. A value is an object that is saved as a whole. All objects of
-/// the model share this limit, which is 65536 on a 64-bit host and 256 on a microcontroller.
-pub const MAX_ITEMS: usize = if cfg!(target_pointer_width = "64") { 1 << 16 } else { 256 };
+/// the model share this limit, which is 4096 on a 64-bit host and 256 on a microcontroller.
+pub const MAX_ITEMS: usize = if cfg!(target_pointer_width = "64") { 4096 } else { 256 };
 
 /// An object that consists of named tensors, such as a model.
 #[diagnostic::on_unimplemented(

@@ -5,7 +5,8 @@ use super::{contents, format_md};
 use crate::model::Model;
 use crate::streams::{encode, with_correct_crc};
 use training_monitor::checkpoint::{
-    self, Contents, DecodeError, Header, Info, Inspect, Named, RankingRule, Series, SeriesId, model_signature,
+    self, Contents, DecodeError, EncodeError, Header, Info, Inspect, Named, RankingRule, Series, SeriesId,
+    model_signature,
 };
 use training_monitor::engine::Phase;
 use training_monitor::run_record::RunRecord;
@@ -13,24 +14,115 @@ use training_monitor::{Objects, StateDict, StopReason};
 
 const VALUES: [f32; 3] = [1.0, 2.0, 3.0];
 
-/// The list of extensions of a checkpoint that was saved without an engine: one field with the number 1, which is
-/// optional and has 5 bytes. These are the number of the run, the name of the series, its rule, its model and the
-/// identity of the save.
-const DEFAULT_LIST: [u8; 9] = [1, 1, 0, 5, 0, 0, 0, 0, 0];
+/// The number of bytes before the list of extensions, if there is no score and no name.
+const START: usize = 15;
 
-/// Returns a checkpoint without score, names and run record. Its list of extensions starts at byte 11.
+/// The list of extensions of a checkpoint that was saved without an engine: two optional fields. The field 1 has 5
+/// bytes: the number of the run, the name of the series, its rule, its model and the identity of the save. The field 3
+/// is the version of the crate.
+const DEFAULT_LIST: &[u8] = &[2, 1, 0, 5, 0, 0, 0, 0, 0, 3, 0, 6, 5, b'0', b'.', b'1', b'.', b'0'];
+
+/// Returns a checkpoint without score, names and run record.
 fn bare() -> Vec<u8> {
-    let bytes = encode(&contents(Header::default()), &mut Named::new("m", VALUES));
-    assert_eq!((&bytes[..11], &bytes[11..20], bytes[20]), (&b"TMCK\x02\0\0\0\0\0\0"[..], &DEFAULT_LIST[..], 0));
-    bytes
+    encode(&contents(Header::default()), &mut Named::new("m", VALUES))
 }
 
-/// Returns the checkpoint of [`bare`] with these extensions. The tensor data must stay at a multiple of four, so the
-/// list must have 4 n + 1 bytes.
+/// Returns the checkpoint of [`bare`] with these extensions.
 fn with_extensions(list: &[u8]) -> Vec<u8> {
-    assert_eq!(list.len() % 4, 1);
+    let mut bytes = [b"TMCK\x02\0\0\0\0\0\0\0\0\0\0", list, b"\0\x01\x01m\0\x01\x04data\0\x01\x03"].concat();
+    // The length of the padding takes one byte, and so does the length of the data.
+    let pad = (bytes.len() + 2).wrapping_neg() % 4;
+    bytes.push(pad as u8);
+    bytes.extend(vec![0; pad]);
+    bytes.push(12);
+    bytes.extend(VALUES.iter().flat_map(|value| value.to_le_bytes()));
+    with_correct_crc([bytes, vec![0; 4]].concat())
+}
+
+#[test]
+fn the_default_fields_are_the_identity_and_the_version() {
+    assert_eq!(with_extensions(DEFAULT_LIST), bare());
+}
+
+/// A visitor that keeps the metadata and the version of the writer.
+#[derive(Default)]
+struct MetadataVisitor {
+    writer: String,
+    metadata: Vec<(String, Vec<u8>)>,
+}
+impl Inspect for MetadataVisitor {
+    fn writer(&mut self, version: &str) {
+        self.writer = version.into();
+    }
+    fn metadata(&mut self, name: &str, _: u32) {
+        self.metadata.push((name.into(), Vec::new()));
+    }
+    fn tensor(&mut self, _: checkpoint::Tensor<'_>) {
+        self.metadata.push((String::new(), Vec::new()));
+    }
+    fn payload(&mut self, bytes: &[u8]) {
+        self.metadata.last_mut().unwrap().1.extend(bytes);
+    }
+}
+
+#[test]
+fn metadata_is_written_and_restored() {
+    let long = [7; 1000];
+    let metadata: &[(&str, &[u8])] = &[("A", b""), ("firmware", b"1.4.0"), ("z", &long)];
+    let bytes = encode(&Contents { metadata, ..Contents::new(1) }, &mut Named::new("m", VALUES));
+    let decoded: format_md::Checkpoint = postcard::from_bytes(&bytes).unwrap();
+    assert_eq!(decoded.extensions.iter().map(|field| field.id).collect::<Vec<_>>(), [1, 2, 3]);
+    let fields: Vec<format_md::Metadata> = postcard::from_bytes(&decoded.extensions[1].data).unwrap();
+    assert!(fields.iter().map(|field| (&*field.name, &*field.value)).eq(metadata.iter().copied()));
+    let mut visitor = MetadataVisitor::default();
+    checkpoint::inspect(&mut &bytes[..], &mut [0; 16], &mut visitor).unwrap();
+    visitor.metadata.pop(); // the tensor
+    assert!(visitor.metadata.iter().map(|(name, value)| (&**name, &**value)).eq(metadata.iter().copied()));
+    assert_eq!(visitor.writer, env!("CARGO_PKG_VERSION"));
+    assert!(load(&bytes).is_ok());
+}
+
+#[test]
+fn metadata_in_another_order_is_refused() {
+    for metadata in [&[("b", &b"1"[..]), ("a", b"2")][..], &[("a", b"1"), ("a", b"2")]] {
+        let contents = Contents { metadata, ..Contents::new(1) };
+        let refused = checkpoint::measure(&contents, &mut Named::new("m", VALUES));
+        assert_eq!(refused, Err(EncodeError::MetadataOrder { name: "a".into() }));
+    }
+    let contents = Contents { metadata: &[("a/b", b"")], ..Contents::new(1) };
+    let refused = checkpoint::measure(&contents, &mut Named::new("m", VALUES));
+    assert_eq!(refused, Err(EncodeError::Name { name: "a/b".into() }));
+
+    let field = |data: &[u8]| load(&with_extensions(&[&[1, 2, 0, data.len() as u8], data].concat())).map(drop);
+    assert_eq!(field(&[2, 1, b'a', 1, 7, 1, b'b', 0]), Ok(()));
+    for (data, what) in [
+        (&[2, 1, b'b', 1, 7, 1, b'a', 0][..], "descending names"),
+        (&[2, 1, b'a', 1, 7, 1, b'a', 0], "the same name twice"),
+        (&[1, 0, 0], "an empty name"),
+        (&[1, 1, b'\n', 0], "a control character"),
+        (&[1, 1, b'a', 0, 9], "a field that is too short for its length"),
+        (&[2, 1, b'a', 0], "fewer values than the count"),
+    ] {
+        assert_eq!(field(data), Err(DecodeError::Malformed), "{what}");
+    }
+}
+
+#[test]
+fn a_length_that_is_not_that_of_the_stream_is_refused() {
     let bytes = bare();
-    with_correct_crc([&bytes[..11], list, &bytes[20..]].concat())
+    let len = bytes.len() as u32;
+    let result = |found: u32| {
+        let mut bytes = bytes.clone();
+        bytes[5..9].copy_from_slice(&found.to_le_bytes());
+        let body = bytes.len() - 4;
+        let crc = crc32fast::hash(&bytes[..body]).to_le_bytes();
+        bytes[body..].copy_from_slice(&crc);
+        load(&bytes).map(|info| info.len)
+    };
+    assert_eq!(result(len), Ok(len));
+    for found in (0..len).chain([len + 1, len + 4, u32::MAX]) {
+        assert_eq!(result(found), Err(DecodeError::Malformed), "length {found} instead of {len}");
+    }
 }
 
 /// Loads a checkpoint into three elements. If the load fails, the elements must be unchanged.
@@ -48,7 +140,7 @@ fn an_unknown_optional_extension_is_skipped() {
     // The known field and one or three unknown ones. One of them is empty, and one has the largest number.
     for list in [
         &[2, 1, 0, 5, 9, 0, 0, 0, 0, 100, 0, 5, 1, 2, 3, 4, 5][..],
-        &[2, 1, 0, 5, 9, 0, 0, 0, 0, 2, 0, 5, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF],
+        &[2, 1, 0, 5, 9, 0, 0, 0, 0, 4, 0, 5, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF],
         &[4, 1, 0, 5, 9, 0, 0, 0, 0, 4, 0, 0, 0xFF, 1, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F, 0, 2, 7, 7],
     ] {
         let bytes = with_extensions(list);
@@ -64,10 +156,9 @@ fn an_unknown_optional_extension_is_skipped() {
 #[test]
 fn an_unknown_required_extension_is_refused_as_newer() {
     for list in [&[1, 4, 1, 1, 0][..], &[2, 1, 0, 5, 9, 0, 0, 0, 0, 200, 1, 1, 2], &[1, 77, 1, 5, 1, 2, 3, 4, 5]] {
-        let list = [list, &vec![0; (5 - list.len() % 4) % 4]].concat();
-        assert_eq!(load(&with_extensions(&list)), Err(DecodeError::Newer), "{list:x?}");
+        assert_eq!(load(&with_extensions(list)), Err(DecodeError::Newer), "{list:x?}");
         // The same list is refused by `inspect`, which needs no model.
-        let inspected = checkpoint::inspect(&mut &with_extensions(&list)[..], &mut [0; 16], &mut ());
+        let inspected = checkpoint::inspect(&mut &with_extensions(list)[..], &mut [0; 16], &mut ());
         assert_eq!(inspected, Err(DecodeError::Newer));
     }
     // A known field may be marked as required.
@@ -116,7 +207,8 @@ fn the_identity_is_written_and_restored() {
         let header = Header { run, series, save_id, ..Header::default() };
         let bytes = encode(&contents(header), &mut Named::new("m", VALUES));
         let decoded: format_md::Checkpoint = postcard::from_bytes(&bytes).unwrap();
-        assert_eq!(decoded.extensions.iter().map(|field| (field.id, field.required)).collect::<Vec<_>>(), [(1, false)]);
+        let fields: Vec<_> = decoded.extensions.iter().map(|field| (field.id, field.required)).collect();
+        assert_eq!(fields, [(1, false), (3, false)]);
         let name = series.name.to_string();
         let expected = format_md::Identity { run, name, rule: series.rule as u8, model: series.model, save_id };
         assert_eq!(postcard::from_bytes(&decoded.extensions[0].data), Ok(expected));
@@ -152,31 +244,95 @@ fn values_of_a_newer_version_are_refused_as_newer() {
     let contents = Contents { record: Some(&record), ..Contents::new(0) };
     let bytes = encode(&contents, &mut Named::new("m", VALUES));
     // The run record follows the list of extensions. It starts with the flag of the option and the phase.
-    assert_eq!(bytes[11..20], DEFAULT_LIST);
-    assert_eq!(bytes[20..30], [1, 10, 0, 0, 0, 0, 0, 0, 1, 4]);
+    let record = START + DEFAULT_LIST.len();
+    assert_eq!(bytes[record..record + 10], [1, 10, 0, 0, 0, 0, 0, 0, 1, 4]);
     let changed = |position: usize, byte| {
         let mut bytes = bytes.clone();
-        bytes[position] = byte;
+        bytes[record + position] = byte;
         load(&with_correct_crc(bytes)).map(|info| info.has_run)
     };
     assert_eq!(
-        (changed(21, 0), changed(21, 11), changed(21, 127)),
+        (changed(1, 0), changed(1, 11), changed(1, 127)),
         (Ok(true), Err(DecodeError::Newer), Err(DecodeError::Newer))
     );
     assert_eq!(
-        (changed(29, 0), changed(29, 6), changed(29, 127)),
+        (changed(9, 0), changed(9, 6), changed(9, 127)),
         (Ok(true), Err(DecodeError::Newer), Err(DecodeError::Newer))
     );
+}
+
+/// Streams with a code or a field of a newer version, and their names.
+fn newer_streams() -> Vec<(&'static str, Vec<u8>)> {
+    let mut record = RunRecord::new();
+    record.engine.phase = Phase::GetBatchCompleted;
+    record.engine.stop = Some(StopReason::StepFailed);
+    let contents = Contents { record: Some(&record), ..Contents::new(0) };
+    let bytes = encode(&contents, &mut Named::new("m", VALUES));
+    let record = START + DEFAULT_LIST.len();
+    let element_type = bytes.windows(4).position(|window| window == b"data").unwrap() + 4;
+    let changed = |position: usize, byte| {
+        let mut bytes = bytes.clone();
+        bytes[position] = byte;
+        with_correct_crc(bytes)
+    };
+    vec![
+        ("phase", changed(record + 1, 11)),
+        ("stop reason", changed(record + 9, 6)),
+        ("element type", changed(element_type, 13)),
+        ("ranking rule", with_extensions(&[1, 1, 0, 5, 0, 0, 2, 7, 0])),
+        ("required field", with_extensions(&[1, 77, 1, 5, 1, 2, 3, 4, 5])),
+    ]
+}
+
+#[test]
+fn a_damaged_stream_of_a_newer_version_is_reported_as_damaged() {
+    for (what, bytes) in newer_streams() {
+        assert_eq!(load(&bytes), Err(DecodeError::Newer), "{what}");
+        let mut damaged = bytes.clone();
+        *damaged.last_mut().unwrap() ^= 1;
+        assert_eq!(load(&damaged), Err(DecodeError::Checksum), "{what}");
+        assert_eq!(load(&bytes[..bytes.len() - 1]), Err(DecodeError::Truncated), "{what}");
+        // A flash slot has more bytes than its stream.
+        assert_eq!(load(&[&bytes[..], &[0xFF; 40]].concat()), Err(DecodeError::Newer), "{what}");
+    }
+}
+
+/// The bytes of an invalid number: the fifth byte has more than 4 bits.
+const INVALID_NUMBER: [u8; 5] = [0xFF, 0xFF, 0xFF, 0xFF, 0x10];
+
+#[test]
+fn the_first_forbidden_byte_decides_between_newer_and_damaged() {
+    let [a, b, c, d, e] = INVALID_NUMBER;
+    for (list, expected, what) in [
+        (&[1, 1, 0, 9, 0, 0, 2, a, b, c, d, e, 0][..], DecodeError::Newer, "a new rule, an invalid number"),
+        (&[1, 1, 0, 9, a, b, c, d, e, 0, 2, 7, 0], DecodeError::Malformed, "an invalid number, a new rule"),
+        (&[1, 9, 1, a, b, c, d, e], DecodeError::Newer, "a required field, an invalid length"),
+        (&[2, 1, 0, 5, 0, 0, 2, 7, 0, 0, 0, 0], DecodeError::Newer, "a new rule, the field 0"),
+        (&[1, 0, 1, 0], DecodeError::Malformed, "the field 0, which is required"),
+        (&[2, 9, 0, 0, 8, 1, 0], DecodeError::Malformed, "descending numbers, a required field"),
+        (&[1, 1, 0, 2, 0, 0, 2, 7, 0], DecodeError::Malformed, "a new rule beyond the end of the field"),
+        (&[1, 1, 0, 200, 1, 0, 0, 2, 7, 0], DecodeError::Malformed, "a new rule in a field beyond the end"),
+    ] {
+        assert_eq!(load(&with_extensions(list)), Err(expected), "{what}");
+    }
+    let (_, newer) = newer_streams().swap_remove(0);
+    let record = START + DEFAULT_LIST.len();
+    let mut invalid = newer.clone();
+    invalid[record + 7] = 2; // the flag of the maximum number of epochs, after the phase
+    assert_eq!(load(&with_correct_crc(invalid)), Err(DecodeError::Newer));
+    let mut invalid = newer;
+    invalid[record] = 2; // the flag of the run record, before the phase
+    assert_eq!(load(&with_correct_crc(invalid)), Err(DecodeError::Malformed));
 }
 
 #[test]
 fn a_nan_score_and_a_padding_other_than_zero_are_invalid() {
     let header = Header { score: Some(1.5), ..Header::default() };
     let scored = encode(&contents(header), &mut Named::new("m", VALUES));
-    assert_eq!(scored[8..13], [1, 0, 0, 0xC0, 0x3F]);
+    assert_eq!(scored[12..17], [1, 0, 0, 0xC0, 0x3F]);
     for (score, is_valid) in [(f32::NAN, false), (f32::INFINITY, true), (-0.0, true)] {
         let mut bytes = scored.clone();
-        bytes[9..13].copy_from_slice(&score.to_le_bytes());
+        bytes[13..17].copy_from_slice(&score.to_le_bytes());
         let expected = if is_valid { Ok(Some(score)) } else { Err(DecodeError::Malformed) };
         assert_eq!(load(&with_correct_crc(bytes)).map(|info| info.score), expected);
     }
@@ -234,13 +390,13 @@ fn the_identity_of_a_series_is_the_documented_hash() {
 fn the_signature_of_a_model_is_the_documented_hash() {
     let number = |number: u32| number.to_le_bytes();
     let hashed = [
-        &b"net\0\0weight\0\x02"[..],
+        &b"net\0\0weight\0\x02\0"[..],
         &number(5),
         &number(3),
-        b"bias\0\x02",
+        b"bias\0\x02\0",
         &number(100),
         b"schedule\0\x01",
-        b"momentum\0\0data\0\x02",
+        b"momentum\0\0data\0\x02\0",
         &number(7),
         b"seed\0\x01",
     ];
@@ -277,5 +433,6 @@ fn the_signature_of_a_model_is_the_documented_hash() {
     all.sort_unstable();
     all.dedup();
     assert_eq!(all.len(), 9, "two of the models have the same signature");
-    assert_eq!(model_signature(&mut Named::new("m", 0.0_f32)), Ok(fnv(b"m\0\0data\0\x02")));
+    assert_eq!(model_signature(&mut Named::new("m", 0.0_f32)), Ok(fnv(b"m\0\0data\0\x02\0")));
+    assert_eq!(model_signature(&mut Named::new("m", true)), Ok(fnv(b"m\0\0data\0\x02\x0C")));
 }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 pub struct Checkpoint {
     pub magic: [u8; 4],
     pub version: u8,
+    pub length: [u8; 4],
     pub step: u32,
     pub sequence: u32,
     pub iteration: u32,
@@ -22,6 +23,12 @@ pub struct Extension {
     pub id: u32,
     pub required: bool,
     pub data: Vec<u8>,
+}
+/// The data of extension 2 is a list of these.
+#[derive(Deserialize, Debug, PartialEq)]
+pub struct Metadata {
+    pub name: String,
+    pub value: Vec<u8>,
 }
 /// The data of extension 1.
 #[derive(Deserialize, Debug, PartialEq)]
@@ -45,6 +52,7 @@ pub enum Content {
 #[derive(Deserialize, Debug, PartialEq)]
 pub struct Tensor {
     pub name: String,
+    pub element_type: u8,
     pub shape: Vec<u32>,
     pub pad: Vec<u8>,
     pub data: Vec<u8>,

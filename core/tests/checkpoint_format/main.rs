@@ -18,7 +18,8 @@ mod streams;
 use model::{Model, Reordered, Schedule};
 use streams::encode;
 use training_monitor::checkpoint::{
-    self, Contents, Crc32, DecodeError, Header, Info, Inspect, Loader, Named, RankingRule, Series, Tensor,
+    self, Contents, Crc32, DecodeError, ElementType, Header, Info, Inspect, Loader, Named, RankingRule, Series,
+    StateDict, Tensor, TensorView, TensorVisitor,
 };
 use training_monitor::embedded_io::{ErrorKind, ErrorType, Read, Write};
 use training_monitor::event::{EpochCompleted, IterationCompleted, Never};
@@ -96,7 +97,8 @@ fn postcard_decodes_the_documented_structures() {
     assert_eq!((decoded.score, decoded.score_name.as_deref()), (Some(-0.25), Some("val_loss")));
     assert_eq!((decoded.object_names.len(), decoded.run), (0, None));
     let fields: Vec<_> = decoded.extensions.iter().map(|field| (field.id, field.required)).collect();
-    assert_eq!(fields, [(1, false)]);
+    assert_eq!(fields, [(1, false), (3, false)]);
+    assert_eq!(u32::from_le_bytes(decoded.length) as usize, bytes.len());
     let identity = format_md::Identity { run: 7, name: "nightly".into(), rule: 1, model: 0x1234_5678, save_id: 0 };
     assert_eq!(postcard::from_bytes::<format_md::Identity>(&decoded.extensions[0].data), Ok(identity));
     assert_eq!(u32::from_le_bytes(decoded.crc), crc32fast::hash(&bytes[..bytes.len() - 4]));
@@ -247,6 +249,27 @@ fn a_stream_of_one_object_lists_all_objects_of_the_checkpoint() {
     assert_eq!(loaded, model);
 }
 
+/// Returns a checkpoint with metadata and a tensor of each element type, which has the same bytes for each type.
+fn checkpoint_of_all_types() -> Vec<u8> {
+    struct Types;
+    impl StateDict for Types {
+        fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+            for element_type in ElementType::ALL {
+                let mut bytes: Vec<u8> = (0..24).map(|byte| byte * 11 + 2).collect();
+                if element_type == ElementType::Bool {
+                    bytes.iter_mut().for_each(|byte| *byte &= 1);
+                }
+                let shape = [24 / element_type.size()];
+                visitor.tensor(element_type.name(), TensorView::from_bytes(element_type, &shape, &mut bytes))?;
+            }
+            Ok(())
+        }
+    }
+    let metadata: &[(&str, &[u8])] = &[("device", b"A7"), ("raw", &[0, 255])];
+    let allowed = Contents { metadata, allow_non_finite: true, ..contents(header()) };
+    encode(&allowed, &mut Named::new("all", Types))
+}
+
 #[test]
 fn the_encoder_writes_and_reads_the_golden_files() {
     let directory = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden"));
@@ -254,8 +277,9 @@ fn the_encoder_writes_and_reads_the_golden_files() {
     let golden = [
         ("v2-all.ckpt", encode(&contents(header()), &mut Model::new(1))),
         ("v2-one.ckpt", encode(&one, &mut Model::new(1))),
-        ("v2-bare.ckpt", encode(&contents(Header::default()), &mut Named::new("m", [0.5, -0.25]))),
+        ("v2-bare.ckpt", encode(&contents(Header::default()), &mut Named::new("m", [0.5_f32, -0.25]))),
         ("v2-run.ckpt", checkpoint_of_a_run()),
+        ("v2-types.ckpt", checkpoint_of_all_types()),
     ];
     for (name, encoded) in golden {
         let path = directory.join(name);

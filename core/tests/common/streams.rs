@@ -13,9 +13,11 @@ pub fn encode<T: Objects + ?Sized>(contents: &Contents<'_>, objects: &mut T) -> 
     bytes
 }
 
-/// Replaces the checksum (the last four bytes of a checkpoint) with the correct one. A test calls this after it has
-/// modified other bytes.
+/// Replaces the length (bytes 5 to 8 of a checkpoint) and the checksum (its last four bytes) with the correct ones. A
+/// test calls this after it has modified other bytes.
 pub fn with_correct_crc(mut bytes: Vec<u8>) -> Vec<u8> {
+    let len = u32::try_from(bytes.len()).unwrap();
+    bytes[5..9].copy_from_slice(&len.to_le_bytes());
     let body = bytes.len() - 4;
     let crc = crc32fast::hash(&bytes[..body]).to_le_bytes();
     bytes[body..].copy_from_slice(&crc);

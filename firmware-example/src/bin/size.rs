@@ -143,7 +143,7 @@ mod firmware {
         black_box(step(model, any()));
         let header =
             Header { step: any(), sequence: any(), iteration: any(), score: any(), run: any(), ..Header::default() };
-        let contents = Contents { header, record: None, single_object: None, allow_non_finite: false };
+        let contents = Contents { header, ..Contents::new(0) };
         black_box(checkpoint::encode(&mut OpaqueDevice, &contents, model).is_ok());
     }
 
@@ -203,7 +203,7 @@ mod firmware {
             run: any(),
             ..Header::default()
         };
-        let contents = Contents { header, record: None, single_object: None, allow_non_finite: true };
+        let contents = Contents { header, allow_non_finite: true, ..Contents::new(0) };
         let Ok(len) = checkpoint::measure(&contents, model) else { return false };
         let spec = StreamSpec { header, object: None, stream_index: 0, stream_count: 1, len };
         let Ok(mut writer) = store.create(&spec) else { return false };

@@ -147,7 +147,8 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
         if count > MAX_ITEMS as u32 {
             return Err(DecodeError::TooManyItems);
         }
-        for item in (0..count).filter(|item| !has_bit(&self.seen, *item)) {
+        let seen = core::mem::replace(&mut self.seen, [0; MAX_ITEMS / 32]);
+        for item in (0..count).filter(|item| !has_bit(&seen, *item)) {
             self.differences.missing = self.differences.missing.saturating_add(1);
             if self.differences.first_missing.is_none() {
                 let name = matching::name_of(self.objects, item);
@@ -157,7 +158,6 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
                 }
             }
         }
-        self.seen = [0; MAX_ITEMS / 32];
         Ok(())
     }
 
@@ -396,17 +396,22 @@ fn decode_extensions(input: &mut Input<'_>, sink: &mut dyn Sink, info: &mut Info
     while count > 0 && !input.has_failed() {
         count -= 1;
         let id = input.read_u32();
-        let required = input.read_bool();
-        let len = input.read_u32();
-        let start = input.position;
         if id <= previous {
             input.fail_malformed(); // the identifiers are in ascending order, so none occurs twice
         }
         previous = id;
+        if input.read_bool() && id > u32::from(WRITER) {
+            input.fail_newer();
+        }
+        let len = input.read_u32();
+        input.start_field(len);
         if id == u32::from(IDENTITY) {
             info.run = input.read_u32();
             input.read_text(name);
             rule = input.read_u8();
+            if rule > 1 {
+                input.fail_newer();
+            }
             info.series.model = input.read_u32();
             info.save_id = input.read_u32();
         } else if id == u32::from(METADATA) {
@@ -417,17 +422,10 @@ fn decode_extensions(input: &mut Input<'_>, sink: &mut dyn Sink, info: &mut Info
             if !input.has_failed() {
                 sink.writer(&version);
             }
-        } else if required {
-            input.fail(DecodeError::Newer);
         } else {
             input.skip(len);
         }
-        if input.position.wrapping_sub(start) != len {
-            input.fail_malformed();
-        }
-    }
-    if rule > 1 {
-        input.fail(DecodeError::Newer);
+        input.end_field();
     }
     info.series.rule = score_name.bytes(&[0, rule]).bytes(name.bytes()).value();
     if !input.has_failed() {
@@ -462,7 +460,7 @@ fn decode_tensor(input: &mut Input<'_>, sink: &mut dyn Sink, object: &Name, name
     input.read_name(name);
     let code = input.read_u8();
     let Some(element_type) = ElementType::ALL.get(usize::from(code)).copied() else {
-        return input.fail(DecodeError::Newer);
+        return input.fail_newer();
     };
     let size = element_type.size();
     let rank = input.read_u32() as usize;

@@ -114,8 +114,10 @@ pub(in crate::checkpoint) struct Input<'a> {
     source: &'a mut dyn ChecksummedSource,
     /// The number of bytes that have been read.
     pub position: u32,
-    /// The position of the checksum. It is not known before the length of the stream has been read.
+    /// The position where all reads must end: the position of the checksum, or the end of an extension field.
     end: u32,
+    /// The position of the checksum. It is not known before the length of the stream has been read.
+    checksum_position: u32,
     /// Whether each byte must be 0 or 1.
     pub only_bools: bool,
     /// The first error; `None` if there was no error. After an error, all reads return zero.
@@ -124,7 +126,7 @@ pub(in crate::checkpoint) struct Input<'a> {
 
 impl<'a> Input<'a> {
     pub fn new(source: &'a mut dyn ChecksummedSource) -> Self {
-        Input { source, position: 0, end: u32::MAX, only_bools: false, failure: None }
+        Input { source, position: 0, end: u32::MAX, checksum_position: u32::MAX, only_bools: false, failure: None }
     }
 
     /// Stores `error` in `failure`. If `failure` already contains an earlier error, keeps the earlier one.
@@ -167,7 +169,7 @@ impl<'a> Input<'a> {
         let mut len = [0; 4];
         self.read_exact(&mut len);
         match u32::from_le_bytes(len).checked_sub(CHECKSUM) {
-            Some(end) => self.end = end,
+            Some(position) => (self.end, self.checksum_position) = (position, position),
             None => self.fail_malformed(),
         }
     }
@@ -181,6 +183,35 @@ impl<'a> Input<'a> {
         let mut crc = [0; CHECKSUM as usize];
         self.read_unsummed(&mut crc);
         u32::from_le_bytes(crc)
+    }
+
+    /// Starts a field of `len` bytes. Until [`end_field`](Self::end_field), no read goes beyond its end.
+    pub fn start_field(&mut self, len: u32) {
+        match self.position.checked_add(len) {
+            Some(end) if end <= self.checksum_position => self.end = end,
+            _ => self.fail_malformed(),
+        }
+    }
+
+    /// Ends a field, of which all bytes must have been read.
+    pub fn end_field(&mut self) {
+        if self.position != self.end {
+            self.fail_malformed();
+        }
+        self.end = self.checksum_position;
+    }
+
+    /// Fails because a code or a field is from a newer version. First reads the rest of the stream and verifies its
+    /// checksum, because such a code can also be the result of damage.
+    #[inline(never)]
+    pub fn fail_newer(&mut self) {
+        self.end = self.checksum_position;
+        self.skip(self.end.saturating_sub(self.position));
+        let crc = self.checksum();
+        if self.read_checksum() != crc {
+            self.fail(DecodeError::Checksum);
+        }
+        self.fail(DecodeError::Newer);
     }
 
     /// Fills `into` with the next bytes of the stream.

@@ -1,7 +1,6 @@
 //! Reads the run record of a checkpoint: the states of the engine and of the handlers. FORMAT.md specifies its fields.
 
 use super::input::Input;
-use crate::checkpoint::error::DecodeError;
 use crate::checkpoint::format::{STOP_REASON_USER, STOP_REASONS};
 use crate::run_record::{EngineState, MAX_STATES, Phase, RunRecord};
 use crate::state::StopReason;
@@ -10,6 +9,9 @@ use crate::state::StopReason;
 /// verified.
 pub(super) fn read(input: &mut Input<'_>, mut record: Option<&mut RunRecord<[u8]>>) {
     let phase = Phase::from_code(input.read_u32());
+    if phase.is_none() {
+        input.fail_newer();
+    }
     let epoch = input.read_u32();
     let iteration = input.read_u32();
     let offset = input.read_u32();
@@ -22,7 +24,7 @@ pub(super) fn read(input: &mut Input<'_>, mut record: Option<&mut RunRecord<[u8]
             code => {
                 let reason = STOP_REASONS.get(code as usize).copied();
                 if reason.is_none() {
-                    input.fail(DecodeError::Newer);
+                    input.fail_newer();
                 }
                 reason
             }
@@ -32,9 +34,6 @@ pub(super) fn read(input: &mut Input<'_>, mut record: Option<&mut RunRecord<[u8]
     };
     let stop_epoch = input.read_bool();
     let count = input.read_u8();
-    if phase.is_none() {
-        input.fail(DecodeError::Newer);
-    }
     if count > MAX_STATES {
         input.fail_malformed();
     }

@@ -6,6 +6,6 @@ mod output;
 mod run;
 mod value;
 
-pub(crate) use encoder::{encode_measured, measure_for};
 pub use encoder::{encode, encode_with, measure};
+pub(crate) use encoder::{encode_measured, measure_for};
 pub use output::BUFFER;

@@ -57,9 +57,7 @@ impl NameCheck {
         self.index = index.saturating_add(1);
         if self.is_comparing {
             return self.candidate.as_ref().is_some_and(|candidate| {
-                index < candidate.index
-                    && candidate.object == object
-                    && candidate.name.as_bytes() == name.as_bytes()
+                index < candidate.index && candidate.object == object && candidate.name.as_bytes() == name.as_bytes()
             });
         }
         let bit = Hash::NEW.number(object.unwrap_or(0)).bytes(name.as_bytes()).value() % BITS;

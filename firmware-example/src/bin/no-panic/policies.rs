@@ -92,7 +92,8 @@ fn model_checkpoint() {
         .with_greater_or_equal(any())
         .with_step_source(if any() { StepSource::Calls } else { StepSource::Epoch })
         .with_on_error(if any() { OnError::Stop } else { OnError::Retry(any()) })
-        .with_allow_non_finite(any());
+        .with_allow_non_finite(any())
+        .with_metadata(black_box(&[("firmware", b"1.4.0")]));
     let named =
         policy.with_score_name(black_box("score")).and_then(|policy| policy.with_series_name(black_box("best")));
     match named.and_then(|policy| policy.with_n_saved(any())) {
@@ -122,6 +123,7 @@ fn terminate_on_nan() {
     let values = black_box([0.0_f32; 100]);
     let values = values.get(..any()).unwrap_or(&values);
     black_box((finite::all_finite(values), finite::first_non_finite(values)));
+    black_box(finite::all_finite_f64(black_box(&[0.0, 1.0])));
     let deep = (any::<f32>(), [any::<f64>(); 3], Some(values), (any::<u32>(), [[any::<f32>(); 2]; 2]));
     black_box(deep.is_finite());
     let mut guard = TerminateOnNan::default();

@@ -8,7 +8,7 @@ use core::hint::black_box;
 use core::task::Poll;
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash};
 use training_monitor::checkpoint::{
-    self, Checksum, Contents, Crc32, Header, Inspect, ItemName, Loader, Named, ObjectVisitor, Objects, RankingRule,
+    self, Checksum, Contents, Crc32, ElementType, Header, Inspect, ItemName, Loader, Named, NestedArray, ObjectVisitor, Objects, RankingRule,
     Series, SeriesId, StateDict, Tensor, TensorUnavailable, TensorView, TensorVisitor,
 };
 use training_monitor::embedded_io::{self, Read, Write};
@@ -38,7 +38,17 @@ pub fn call_all() {
     let mut weights = black_box([0.0_f32; 40]);
     let mut model: Model<'_> = Named::new("model", &mut weights);
     call_codec(&mut model);
-    call_codec(&mut Nested { layer: Layer { weight: any(), scale: any() }, bias: any() });
+    let layer = Layer {
+        weight: any(),
+        scale: any(),
+        double: black_box([0.0; 40]),
+        half: any(),
+        brain: any(),
+        quantized: any(),
+        flags: black_box([false; 70]),
+        count: any(),
+    };
+    call_codec(&mut Nested { layer, bias: any() });
     call_store(&mut model, Ram::<3, 1024>::new());
     call_store(&mut model, &mut Ram::<3, 1024>::default());
     call_slots::<8>(&mut model);
@@ -65,7 +75,9 @@ fn call_codec<T: Objects>(model: &mut T) {
     };
     black_box(header.series_id());
     black_box(Contents::new(any()));
-    let contents = Contents { header, record: None, single_object: black_box(None), allow_non_finite: any() };
+    let metadata: &[(&str, &[u8])] = black_box(&[("firmware", b"1.4.0")]);
+    let contents =
+        Contents { header, record: None, single_object: black_box(None), allow_non_finite: any(), metadata };
     let mut buffer = Buffer { bytes: [0; 512], position: 0 };
     let mut record = RunRecord::new();
     let view: &mut RunRecord<[u8]> = &mut record;
@@ -89,6 +101,10 @@ fn call_codec<T: Objects>(model: &mut T) {
     black_box(checkpoint::load_with::<Crc32, _>(&buffer.bytes, model, None).is_ok());
     black_box(checkpoint::inspect_with::<Crc32, _, _>(&mut buffer, &mut scratch, &mut Inspector).is_ok());
     let mut loader = Loader::new(model, &mut scratch);
+    if any() {
+        loader = loader.allow_differences();
+    }
+    defmt::info!("{}", loader.differences());
     black_box(loader.verify::<Crc32, _>(&mut buffer, None).is_ok());
     black_box(loader.check_complete::<core::convert::Infallible>().is_ok());
     black_box(loader.load::<Crc32, _>(&mut buffer).is_ok());
@@ -142,6 +158,12 @@ impl Inspect for Inspector {
     }
     fn tensor(&mut self, tensor: Tensor<'_>) {
         black_box(tensor);
+    }
+    fn writer(&mut self, version: &str) {
+        black_box(version);
+    }
+    fn metadata(&mut self, name: &str, len: u32) {
+        black_box((name, len));
     }
     fn payload(&mut self, bytes: &[u8]) {
         black_box(bytes);
@@ -357,6 +379,12 @@ struct Nested {
 struct Layer {
     weight: [[f32; 2]; 3],
     scale: f32,
+    double: [f64; 40],
+    half: [half::f16; 9],
+    brain: [half::bf16; 9],
+    quantized: [[i8; 3]; 2],
+    flags: [bool; 70],
+    count: u64,
 }
 
 /// Lists the tensors of [`Nested`].
@@ -369,7 +397,18 @@ impl StateDict for Tensors<'_> {
         }
         visitor.module(black_box("layer"), &mut self.0.layer)?;
         visitor.tensor("view", TensorView::new(black_box(&[3]), &mut self.0.bias))?;
-        visitor.visit_read_only("read-only", black_box(&[1]), black_box(&[0.0]))
+        visitor.tensor("read-only", TensorView::read_only(black_box(&[1]), black_box(&[0.0_f32])))?;
+        let mut arena = black_box([0; 17]);
+        let element_type = ElementType::ALL[usize::from(any::<u8>() % 13)];
+        display(&element_type);
+        defmt::info!("{} {} {}", element_type, element_type.name(), element_type.is_float());
+        let bytes = arena.get_mut(any()..any()).unwrap_or_default();
+        let shape = [bytes.len() as u32 / element_type.size()];
+        let mut view = TensorView::from_bytes(element_type, &shape, bytes);
+        black_box((view.shape(), view.element_type(), view.bytes(), view.is_read_only()));
+        black_box((view.elements::<f64>(), f32::SHAPE, <[f32; 3]>::flatten(&mut [[0.0; 3]])));
+        black_box(view.elements_mut::<i16>());
+        visitor.tensor("arena", view)
     }
 }
 
@@ -377,7 +416,8 @@ impl Objects for Nested {
     fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
         visitor.state_dict("tensors", &mut Tensors(self))?;
         visitor.state_dict("layer", &mut self.layer)?;
-        visitor.value("bias", &mut self.bias)
+        visitor.value_with("bias", &mut self.bias, &mut black_box([0; 8]))?;
+        visitor.value("scale", &mut self.layer.scale)
     }
 }
 
