@@ -324,7 +324,7 @@ fn errors_state_what_a_wrong_file_is() {
         (&["inspect", "run", "--step", "77"], "no such checkpoint: available are best (steps 1, 3), latest (step 12)"),
         (
             &["import", "f64.json", "--to", "checkpoint", "-o", "x"],
-            "model.w has the shape [2], which does not match its 1 elements",
+            "tensor model.w has the shape [2], which does not match its 1 element",
         ),
         (&["import", "bad.csv", "--to", "checkpoint", "-o", "x"], "line 3: expected index 1 of tensor m.w, found 2"),
         (&["import", "run.json", "--to", "flash-image", "-o", "x"], "needs --into DUMP, or --slots"),
