@@ -77,6 +77,7 @@ fn all_error_texts_differ() {
         Encode::RunRecordFull(RunRecordFull { required: 129, capacity: 128 }),
         Encode::TooFewPlaces { n_saved: 3, places: 3 },
         Encode::BetterExists,
+        Encode::NoSequenceLeft,
     ];
     assert_distinct_texts(&encode);
     assert_distinct_texts(&[
@@ -144,7 +145,7 @@ fn all_error_texts_differ() {
         SlotsError::Incomplete,
         SlotsError::VerifyFailed,
     ]);
-    assert_distinct_texts(&[RamError::TooLong, RamError::Full, RamError::NotFound]);
+    assert_distinct_texts(&[RamError::TooLong, RamError::Full, RamError::NotFound, RamError::Incomplete]);
     assert_distinct_texts(&[TensorUnavailable]);
     assert_distinct_texts(&[RunRecordFull { required: 129, capacity: 128 }]);
     assert_distinct_texts(&[EventQueueFull]);
@@ -265,4 +266,5 @@ fn kind_returns_the_kind_of_embedded_io() {
     assert_eq!(RamError::TooLong.kind(), ErrorKind::OutOfMemory);
     assert_eq!(RamError::Full.kind(), ErrorKind::OutOfMemory);
     assert_eq!(RamError::NotFound.kind(), ErrorKind::NotFound);
+    assert_eq!(RamError::Incomplete.kind(), ErrorKind::InvalidData);
 }

@@ -112,14 +112,40 @@ fn a_ram_store_accepts_streams_up_to_its_capacity() {
         (write(99), write(2), write(1), write(1)),
         (Ok(99), Err(RamError::TooLong), Ok(1), Err(RamError::TooLong))
     );
-    ram.create(&spec(1)).unwrap();
+    embedded_io::Write::write(&mut ram.create(&spec(1)).unwrap(), &[7]).unwrap();
     ram.commit(&Header { sequence: 5, ..Header::default() }, &Encoded { len: 1, crc: 0 }).unwrap();
     assert_eq!((ram.stream_count(5), ram.stream_count(0)), (Ok(1), Ok(0)));
     let mut full = Ram::<1, 100>::default();
-    full.create(&spec(1)).unwrap();
+    embedded_io::Write::write(&mut full.create(&spec(1)).unwrap(), &[7]).unwrap();
     full.commit(&Header::default(), &Encoded { len: 1, crc: 0 }).unwrap();
     assert_eq!(full.create(&spec(1)).err(), Some(RamError::Full));
     assert_eq!(full.commit(&Header::default(), &Encoded { len: 1, crc: 0 }), Err(RamError::NotFound));
+}
+
+#[test]
+fn a_commit_in_ram_needs_the_announced_bytes() {
+    let mut ram = Ram::<2, 100>::new();
+    for (announced, written, committed) in [(2, 1, 2), (1, 2, 1), (2, 2, 1)] {
+        let header = Header::default();
+        let spec = StreamSpec { header, object: None, stream_index: 0, stream_count: 1, len: announced };
+        embedded_io::Write::write(&mut ram.create(&spec).unwrap(), &[7; 2][..written]).unwrap();
+        assert_eq!(ram.commit(&header, &Encoded { len: committed, crc: 0 }), Err(RamError::Incomplete));
+        assert_eq!(ram.checkpoint(0), Ok(None));
+    }
+}
+
+#[test]
+fn a_save_after_the_last_sequence_number_is_an_error() {
+    let mut ram = Ram::<5, 512>::new();
+    let header = Header { sequence: u32::MAX - 1, ..Header::default() };
+    let spec = StreamSpec { header, object: None, stream_index: 0, stream_count: 1, len: 1 };
+    embedded_io::Write::write(&mut ram.create(&spec).unwrap(), &[7]).unwrap();
+    ram.commit(&header, &Encoded { len: 1, crc: 0 }).unwrap();
+    let mut handler = policy(3).attach(IterationCompleted, ram).unwrap();
+    handler.save(decision(1), 1, None, &mut model()).unwrap();
+    assert_eq!(handler.save(decision(2), 2, None, &mut model()), Err(EncodeError::NoSequenceLeft));
+    assert_eq!(handler.store_mut().checkpoint(1).unwrap().map(|meta| meta.sequence), Some(u32::MAX));
+    assert_eq!(handler.store_mut().checkpoint(2), Ok(None));
 }
 
 #[test]

@@ -103,6 +103,10 @@ impl fmt::Display for ElementType {
     }
 }
 
+/// Whether the elements of a stream have another byte order than those in memory. The configuration
+/// `training_monitor_swap_bytes` makes a little-endian machine behave like a big-endian one, for tests.
+pub(super) const SWAP_BYTES: bool = cfg!(any(target_endian = "big", training_monitor_swap_bytes));
+
 /// Searches bytes for the first element that is NaN or infinite, and returns the index of that element.
 pub(super) type Scan = fn(&[u8]) -> Option<u32>;
 

@@ -83,6 +83,9 @@ pub enum EncodeError<E> {
     },
     /// The series contains a better checkpoint with the same step number. A worse checkpoint never replaces it.
     BetterExists,
+    /// The store contains a checkpoint with the sequence number `u32::MAX`, so a newer one would have no number. Erase
+    /// the store to save again.
+    NoSequenceLeft,
 }
 
 impl<E> EncodeError<E> {
@@ -109,6 +112,7 @@ impl<E> EncodeError<E> {
                 EncodeError::TooFewPlaces { n_saved: *n_saved, places: *places }
             }
             EncodeError::BetterExists => EncodeError::BetterExists,
+            EncodeError::NoSequenceLeft => EncodeError::NoSequenceLeft,
         }
     }
 }
@@ -160,6 +164,9 @@ impl<E: fmt::Display> fmt::Display for EncodeError<E> {
                 );
             }
             EncodeError::BetterExists => "the series contains a better checkpoint with the same step number",
+            EncodeError::NoSequenceLeft => {
+                "the sequence numbers of the store are used up; erase the store to save again"
+            }
         })
     }
 }

@@ -25,11 +25,12 @@ struct Slot<const SIZE: usize> {
     bytes: Vec<u8, SIZE>,
     /// The metadata of the checkpoint. `None` if the slot is free or is being written.
     meta: Option<CheckpointMeta>,
-    writing: bool,
+    /// The announced length of the checkpoint that is being written.
+    writing: Option<u32>,
 }
 
 impl<const SIZE: usize> Slot<SIZE> {
-    const FREE: Self = Slot { bytes: Vec::new(), meta: None, writing: false };
+    const FREE: Self = Slot { bytes: Vec::new(), meta: None, writing: None };
 }
 
 impl<const SLOTS: usize, const SIZE: usize> Ram<SLOTS, SIZE> {
@@ -99,16 +100,20 @@ impl<const SLOTS: usize, const SIZE: usize> Store for Ram<SLOTS, SIZE> {
 
     fn create(&mut self, spec: &StreamSpec<'_>) -> Result<Writer<'_, SIZE>, RamError> {
         self.check(spec)?;
-        self.slots.iter_mut().for_each(|slot| slot.writing = false);
+        self.slots.iter_mut().for_each(|slot| slot.writing = None);
         let slot = self.slots.iter_mut().find(|slot| slot.meta.is_none()).ok_or(RamError::Full)?;
         slot.bytes.clear();
-        slot.writing = true;
+        slot.writing = Some(spec.len);
         Ok(Writer(&mut slot.bytes))
     }
 
-    fn commit(&mut self, header: &Header<'_>, _: &Encoded) -> Result<(), RamError> {
-        let slot = self.slots.iter_mut().find(|slot| slot.writing).ok_or(RamError::NotFound)?;
-        slot.writing = false;
+    fn commit(&mut self, header: &Header<'_>, last: &Encoded) -> Result<(), RamError> {
+        let mut slots = self.slots.iter_mut();
+        let found = slots.find_map(|slot| slot.writing.take().map(|len| (slot, len)));
+        let (slot, len) = found.ok_or(RamError::NotFound)?;
+        if slot.bytes.len() != len as usize || last.len != len {
+            return Err(RamError::Incomplete);
+        }
         let new = CheckpointMeta::from(header);
         slot.meta = Some(new);
         for slot in &mut self.slots {
@@ -153,6 +158,8 @@ pub enum RamError {
     Full,
     /// The checkpoint does not exist.
     NotFound,
+    /// The number of written bytes is not the announced length. The store has discarded the checkpoint.
+    Incomplete,
 }
 
 impl fmt::Display for RamError {
@@ -161,6 +168,7 @@ impl fmt::Display for RamError {
             RamError::TooLong => "the checkpoint is longer than a slot of the RAM store",
             RamError::Full => "every slot of the RAM store contains a checkpoint; it needs n_saved + 1 slots",
             RamError::NotFound => "the RAM store does not contain the checkpoint",
+            RamError::Incomplete => "the checkpoint does not have the announced length, so it was discarded",
         })
     }
 }
@@ -172,6 +180,7 @@ impl embedded_io::Error for RamError {
         match self {
             RamError::TooLong | RamError::Full => ErrorKind::OutOfMemory,
             RamError::NotFound => ErrorKind::NotFound,
+            RamError::Incomplete => ErrorKind::InvalidData,
         }
     }
 }

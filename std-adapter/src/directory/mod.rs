@@ -148,6 +148,12 @@ impl<F: FileSystem> Directory<F> {
         &self.location.dir
     }
 
+    /// Returns the file system that the directory uses.
+    #[must_use]
+    pub const fn file_system(&self) -> &F {
+        &self.location.fs
+    }
+
     /// Returns the paths of all files of the checkpoint with this sequence number, in the order of its objects. Yields
     /// nothing if there is no such checkpoint.
     pub fn files(&self, sequence: u32) -> impl Iterator<Item = PathBuf> {
@@ -276,9 +282,9 @@ impl<F: FileSystem> Store for Directory<F> {
         self.create_stream(spec)
     }
 
-    fn commit(&mut self, header: &Header<'_>, _: &Encoded) -> Result<(), DirectoryError> {
+    fn commit(&mut self, header: &Header<'_>, last: &Encoded) -> Result<(), DirectoryError> {
         self.check_writable()?;
-        self.commit_save(header)
+        self.commit_save(header, last)
     }
 
     fn checkpoint(&mut self, index: u32) -> Result<Option<CheckpointMeta>, DirectoryError> {

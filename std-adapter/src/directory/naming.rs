@@ -7,11 +7,14 @@ use training_monitor::checkpoint::Header;
 /// The maximum length of a file name in bytes, on all common file systems.
 pub(super) const MAX_FILE_NAME: usize = 255;
 
+/// The number of variants of a name. Each file that has a variant without belonging to a listed checkpoint needs one.
+const MAX_VARIANTS: usize = 4;
+
 /// The prefix and the extension of the checkpoint files of one directory. Both determine the names of the files.
 ///
 /// A committed file has its final name, which [`FileName`] defines. If a file that must not be replaced has this name,
-/// the new file has a variant of the name: `~` and the sequence number of the checkpoint precede the extension. While a
-/// file is being written, it has the temporary name `.{final}.{n}.tmp`. While a checkpoint of several files is being
+/// the new file has a variant of the name: `~` and the sequence number of the checkpoint precede the extension. If the
+/// variant is taken, too, for example by a damaged file, the name gets another `~`. While a file is being written, it has the temporary name `.{final}.{n}.tmp`. While a checkpoint of several files is being
 /// removed, one of them has the tombstone name `.{final}.{n}.deleted`. The number n is the length of the prefix in
 /// bytes. Without n, a damaged temporary file of `a_b_model_1.ckpt` could belong to the prefix `a` or to the prefix
 /// `a_b`.
@@ -66,7 +69,7 @@ impl Naming {
     #[must_use]
     pub fn infer(file_name: &str, object: &str, header: &Header<'_>) -> Option<Naming> {
         let (stem, extension) = file_name.rsplit_once('.')?;
-        let stem = stem.strip_suffix(&variant_mark(header)).unwrap_or(stem);
+        let stem = strip_variant_mark(stem, header);
         let score = header.score_name.zip(header.score);
         let suffix = FileName { prefix: "", object, step: header.step, score, extension }.to_string();
         let name = format!("{stem}.{extension}");
@@ -96,9 +99,17 @@ impl Naming {
     /// final name.
     #[must_use]
     pub fn variant_name(&self, object: &str, header: &Header<'_>) -> String {
+        self.variant_names(object, header).next().unwrap_or_default()
+    }
+
+    /// Returns all variants of the final name, in the order in which a new file tries them.
+    pub(super) fn variant_names(&self, object: &str, header: &Header<'_>) -> impl Iterator<Item = String> {
         let name = self.final_name(object, header);
-        let stem = name.strip_suffix(&self.extension).and_then(|stem| stem.strip_suffix('.')).unwrap_or(&name);
-        format!("{stem}{}.{}", variant_mark(header), self.extension)
+        let (extension, sequence) = (self.extension.clone(), header.sequence);
+        (1..=MAX_VARIANTS).map(move |count| {
+            let stem = name.strip_suffix(&extension).and_then(|stem| stem.strip_suffix('.')).unwrap_or(&name);
+            format!("{stem}{}{sequence}.{extension}", "~".repeat(count))
+        })
     }
 
     /// Returns the name of the lock file, which shows that a program writes files with this prefix.
@@ -176,14 +187,18 @@ impl Naming {
     pub(super) fn object_index(&self, final_name: &str, summary: &StreamSummary) -> Option<usize> {
         let header = summary.header();
         summary.objects.iter().position(|object| {
-            self.final_name(object, &header) == final_name || self.variant_name(object, &header) == final_name
+            self.final_name(object, &header) == final_name
+                || self.variant_names(object, &header).any(|name| name == final_name)
         })
     }
 }
 
-/// Returns the text that precedes the extension in the variant of a name.
-fn variant_mark(header: &Header<'_>) -> String {
-    format!("~{}", header.sequence)
+/// Removes the mark of a variant from a name without its extension.
+fn strip_variant_mark<'a>(stem: &'a str, header: &Header<'_>) -> &'a str {
+    match stem.strip_suffix(&header.sequence.to_string()) {
+        Some(rest) if rest.ends_with('~') => rest.trim_end_matches('~'),
+        _ => stem,
+    }
 }
 
 /// Returns the part of a final name after the name of the object: the step number and the score. All files of a
@@ -191,7 +206,7 @@ fn variant_mark(header: &Header<'_>) -> String {
 pub(super) fn step_part<'a>(final_name: &'a str, extension: &str) -> &'a str {
     let stem = final_name.strip_suffix(extension).and_then(|stem| stem.strip_suffix('.')).unwrap_or(final_name);
     let stem = match stem.rsplit_once('~') {
-        Some((rest, sequence)) if is_number(sequence) => rest,
+        Some((rest, sequence)) if is_number(sequence) => rest.trim_end_matches('~'),
         _ => stem,
     };
     let mut starts = stem.rmatch_indices('_').filter_map(|(index, _)| stem.get(index + 1..));
@@ -235,6 +250,7 @@ mod tests {
         assert_eq!(infer("m_1_loss=0.5.bin"), Some((String::new(), "bin".into())));
         assert_eq!(infer("a_b_m_1_loss=0.5.ckpt"), Some(("a_b".into(), "ckpt".into())));
         assert_eq!(infer("a_b_m_1_loss=0.5~1.ckpt"), Some(("a_b".into(), "ckpt".into())));
+        assert_eq!(infer("a_b_m_1_loss=0.5~~1.ckpt"), Some(("a_b".into(), "ckpt".into())));
         for other in ["m_1_loss=0.5~2.ckpt", "am_1_loss=0.5.ckpt", "a_m_1.ckpt", "a_m_2_loss=0.5.ckpt", "m"] {
             assert_eq!(infer(other), None, "{other}");
         }
@@ -268,6 +284,7 @@ mod tests {
         for (name, part) in [
             ("p_model_5.ckpt", "5"),
             ("p_m_1_5~17.ckpt", "5"),
+            ("p_m_1_5~~17.ckpt", "5"),
             ("m_5_val_loss=0.25.ckpt", "5_val_loss=0.25"),
             ("m_5_s=1e-05~3.ckpt", "5_s=1e-05"),
             ("p_notes.ckpt", "p_notes"),

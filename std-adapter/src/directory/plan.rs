@@ -109,7 +109,7 @@ pub enum IgnoreReason {
     Unfinished,
     /// The file is truncated, or its checksum is wrong.
     Damaged,
-    /// The file cannot be read, because of this I/O error.
+    /// The file, or another file of the same checkpoint, cannot be read, because of this I/O error.
     Unreadable(ErrorKind),
     /// The file has an unsupported version of the checkpoint format.
     Version {

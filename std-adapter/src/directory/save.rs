@@ -7,7 +7,7 @@ use super::naming::MAX_FILE_NAME;
 use super::plan::{CheckpointFiles, IgnoreReason, IgnoredFile};
 use std::fmt;
 use std::io::{BufWriter, Write as _};
-use training_monitor::checkpoint::Header;
+use training_monitor::checkpoint::{Encoded, Header};
 use training_monitor::embedded_io::{ErrorType, Write};
 use training_monitor::store::{CheckpointMeta, SeriesId, StreamSpec};
 
@@ -21,6 +21,10 @@ pub(super) struct PendingSave<W: std::io::Write> {
     objects: Vec<String>,
     /// The file that is open for writing, which is the last one in `names`. `None` if this file is already closed.
     file: Option<BufWriter<W>>,
+    /// The announced length of the last file in `names`.
+    len: u32,
+    /// The number of bytes that were written to this file.
+    written: u64,
 }
 
 /// The values that all streams of a save, and its commit, have in common.
@@ -66,7 +70,11 @@ impl<F: FileSystem> Writer<'_, F> {
 
 impl<F: FileSystem> Write for Writer<'_, F> {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, DirectoryError> {
-        self.write_or_abort(|file| file.write(bytes))
+        let count = self.write_or_abort(|file| file.write(bytes))?;
+        if let Some(save) = &mut self.0.pending_save {
+            save.written += count as u64;
+        }
+        Ok(count)
     }
     fn flush(&mut self) -> Result<(), DirectoryError> {
         self.write_or_abort(BufWriter::flush)
@@ -88,7 +96,7 @@ impl<F: FileSystem> Directory<F> {
         if stream_index == 0 || !self.pending_save.as_ref().is_some_and(continues) {
             self.abort_save();
             let (names, objects) = (Vec::new(), Vec::new());
-            self.pending_save = Some(PendingSave { id, stream_count, names, objects, file: None });
+            self.pending_save = Some(PendingSave { id, stream_count, names, objects, file: None, len: 0, written: 0 });
         }
         if let Err(error) = self.finish_file().and_then(|()| self.create_file(spec)) {
             self.abort_save();
@@ -110,6 +118,7 @@ impl<F: FileSystem> Directory<F> {
             save.names.push(name);
             save.objects.push(spec.object.unwrap_or_default().to_owned());
             save.file = Some(BufWriter::new(file));
+            (save.len, save.written) = (spec.len, 0);
         }
         Ok(())
     }
@@ -125,20 +134,19 @@ impl<F: FileSystem> Directory<F> {
         if len > limit { Err(DirectoryError::NameTooLong { name, len, limit }) } else { Ok(()) }
     }
 
-    /// Returns the final name of the file for `spec`. If a file that must not be replaced has this name, returns the
+    /// Returns the final name of the file for `spec`. If a file that must not be replaced has this name, returns a
     /// variant of the name. Otherwise every save of this step would fail.
     fn choose_name(&self, spec: &StreamSpec<'_>) -> Result<String, DirectoryError> {
         self.check_names(spec)?;
         let (naming, object) = (&self.location.naming, spec.object.unwrap_or_default());
         let name = naming.final_name(object, &spec.header);
-        if self.is_available(&name, &spec.header)? {
-            return Ok(name);
+        for name in std::iter::once(name).chain(naming.variant_names(object, &spec.header)) {
+            let has_length = naming.tombstone_name(&name).len() <= MAX_FILE_NAME;
+            if has_length && self.is_available(&name, &spec.header)? {
+                return Ok(name);
+            }
         }
-        let variant = naming.variant_name(object, &spec.header);
-        if self.is_available(&variant, &spec.header)? {
-            return Ok(variant);
-        }
-        Err(DirectoryError::FileExists { path: self.location.path(&variant) })
+        Err(DirectoryError::FileExists { path: self.location.path(&naming.variant_name(object, &spec.header)) })
     }
 
     /// Returns whether a save can create a file with the final name `name`.
@@ -200,10 +208,12 @@ impl<F: FileSystem> Directory<F> {
         }
     }
 
-    /// Flushes, synchronizes and closes the file that is open for writing. Does nothing if no file is open.
+    /// Flushes, synchronizes and closes the file that is open for writing. Does nothing if no file is open. Returns an
+    /// error if the file does not have the announced length.
     fn finish_file(&mut self) -> Result<(), DirectoryError> {
-        if self.pending_save.as_ref().is_none_or(|save| save.file.is_none()) {
-            return Ok(());
+        let Some(save) = self.pending_save.as_ref().filter(|save| save.file.is_some()) else { return Ok(()) };
+        if save.written != u64::from(save.len) {
+            return Err(DirectoryError::IncompleteSave);
         }
         self.write_to_open_file(BufWriter::flush)?;
         let location = &self.location;
@@ -236,9 +246,10 @@ impl<F: FileSystem> Directory<F> {
 
     /// Commits the pending save: renames its files to their final names, and adds the checkpoint to the list of
     /// committed checkpoints.
-    pub(super) fn commit_save(&mut self, header: &Header<'_>) -> Result<(), DirectoryError> {
+    pub(super) fn commit_save(&mut self, header: &Header<'_>, last: &Encoded) -> Result<(), DirectoryError> {
         let is_complete = |save: &PendingSave<F::Writer>| {
-            save.id == PendingId::from(header) && save.names.len() == save.stream_count as usize
+            let has_all_streams = save.names.len() == save.stream_count as usize;
+            save.id == PendingId::from(header) && has_all_streams && save.len == last.len
         };
         if !self.pending_save.as_ref().is_some_and(is_complete) {
             self.abort_save();

@@ -14,6 +14,10 @@ use training_monitor::checkpoint::DecodeError;
 /// has listed them, so another program must be very fast to interfere even once.
 const ATTEMPTS: usize = 16;
 
+/// How often a scan reads a file if the read fails. A failed read does not mean that the checkpoint does not exist: a
+/// new checkpoint would get its sequence number. A read of a network file system can fail once.
+const READS: usize = 3;
+
 /// The maximum number of files that a directory keeps open. An operating system can limit a process to 256 files.
 pub(super) const MAX_HELD_FILES: usize = 64;
 
@@ -55,11 +59,20 @@ impl<F: FileSystem> Location<F> {
         for name in names {
             let held = opened.pop();
             let is_held = held.is_some();
-            let read = |mut file: BufferedReader<F::Reader>| {
+            let mut read = |mut file: BufferedReader<F::Reader>| {
                 let summary = StreamSummary::read(&mut file, &mut scratch).map_err(ignore_reason)?;
                 Ok((summary, file.into_inner()))
             };
-            let content = match held.unwrap_or_else(|| self.open_regular(&name)).and_then(read) {
+            let mut content = held.unwrap_or_else(|| self.open_regular(&name)).and_then(&mut read);
+            for _ in 1..READS {
+                match &content {
+                    Err(IgnoreReason::Unreadable(kind)) if *kind != ErrorKind::NotFound => {
+                        content = self.open_regular(&name).and_then(&mut read);
+                    }
+                    _ => break,
+                }
+            }
+            let content = match content {
                 Err(IgnoreReason::Unreadable(ErrorKind::NotFound)) if !self.exists(&name) => {
                     scan.is_disturbed = true;
                     continue;

@@ -40,6 +40,7 @@ mod files;
 
 pub use files::{DiskLock, DiskReader, DiskWriter};
 
+use super::random::Random;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
@@ -50,7 +51,7 @@ use std::rc::Rc;
 pub type Image = BTreeMap<String, Vec<u8>>;
 
 /// The content of a file, in RAM and on the medium.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 struct Inode {
     /// The content in RAM, which programs see when they read the file.
     current: Vec<u8>,
@@ -61,7 +62,7 @@ struct Inode {
 }
 
 /// A creation, renaming or removal of a file. The number is the index of the inode (the content of the file).
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 enum NameChange {
     Create(String, usize),
     Rename(String, String, usize),
@@ -91,7 +92,7 @@ impl NameChange {
     }
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 struct DiskState {
     inodes: Vec<Inode>,
     /// The current file names. Each name maps to the index of its inode (the content of the file).
@@ -115,7 +116,7 @@ struct DiskState {
 
 /// An injected fault: a range of operations fails, as on a full disk. A failing write writes half of its bytes. All
 /// other failing operations have no effect.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct DiskFault {
     /// The number of the first failing operation, from 0.
     pub from: usize,
@@ -126,7 +127,7 @@ pub struct DiskFault {
 }
 
 /// A simulated file system with a single directory. All clones of a value share the same directory.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Disk(Rc<RefCell<DiskState>>);
 
 fn file_name(path: &Path) -> String {
@@ -134,6 +135,17 @@ fn file_name(path: &Path) -> String {
 }
 
 impl DiskState {
+    /// Creates a state in which all files of `image` are synchronized.
+    fn new(image: &Image) -> Self {
+        let mut state = DiskState::default();
+        for (index, (name, bytes)) in image.iter().enumerate() {
+            state.inodes.push(Inode { current: bytes.clone(), synced: bytes.clone(), is_dirty: false });
+            state.names.insert(name.clone(), index);
+        }
+        state.synced_names = state.names.clone();
+        state
+    }
+
     fn is_off(&self) -> bool {
         self.power_failure_at.is_some_and(|at| self.operations > at)
     }
@@ -170,13 +182,7 @@ fn check_power(is_on: bool) -> io::Result<()> {
 impl Disk {
     /// Creates a disk that contains the files of `image`. All files are synchronized.
     pub fn new(image: &Image) -> Self {
-        let mut state = DiskState::default();
-        for (index, (name, bytes)) in image.iter().enumerate() {
-            state.inodes.push(Inode { current: bytes.clone(), synced: bytes.clone(), is_dirty: false });
-            state.names.insert(name.clone(), index);
-        }
-        state.synced_names = state.names.clone();
-        Disk(Rc::new(RefCell::new(state)))
+        Disk(Rc::new(RefCell::new(DiskState::new(image))))
     }
 
     /// Makes power fail during the operation with the number `operation`, counted from 0. To simulate a killed program
@@ -191,6 +197,28 @@ impl Disk {
         let mut state = self.0.borrow_mut();
         state.power_failure_at = None;
         state.locks.clear();
+    }
+
+    /// Simulates that the power is switched off and on again. The disk then has one of the contents that
+    /// [`images`](Self::images) returns; `random` selects it. All files are synchronized, and operations succeed again.
+    pub fn restart_device(&self, random: &mut Random) {
+        let mut state = self.0.borrow_mut();
+        let outcomes = Outcomes::new(&state);
+        let digits: Vec<usize> = outcomes.radices.iter().map(|radix| random.below(*radix)).collect();
+        let restarted = DiskState::new(&outcomes.image(&state, &digits));
+        *state = DiskState {
+            operations: state.operations,
+            fault: state.fault,
+            lock_count: state.lock_count,
+            has_no_locks: state.has_no_locks,
+            ..restarted
+        };
+    }
+
+    /// Returns a copy of the disk that shares nothing with it. The copy has no locks.
+    pub fn duplicate(&self) -> Disk {
+        let state = self.0.borrow().clone();
+        Disk(Rc::new(RefCell::new(DiskState { locks: BTreeMap::new(), ..state })))
     }
 
     /// Sets whether the file system has locks. By default, it has.
@@ -225,6 +253,31 @@ impl Disk {
     /// selection of at most `cap` of them. The second value is `true` if contents are left out.
     pub fn images(&self, cap: usize) -> (Vec<Image>, bool) {
         let state = self.0.borrow();
+        let outcomes = Outcomes::new(&state);
+        let count: usize = outcomes.radices.iter().product();
+        let step = count.div_ceil(cap);
+        let images = (0..count).step_by(step).map(|number| {
+            let mut rest = number;
+            let digits: Vec<usize> = outcomes.radices.iter().map(|radix| (rest % radix, rest /= radix).0).collect();
+            outcomes.image(&state, &digits)
+        });
+        (images.collect(), step > 1)
+    }
+}
+
+/// All possible contents of the medium after a power failure. Each one combines one effect of each name change with one
+/// content of each file that is not synchronized. A list of digits selects the effects and the contents.
+struct Outcomes {
+    /// The possible contents of each inode.
+    contents: Vec<Vec<Vec<u8>>>,
+    /// The inodes with several possible contents.
+    uncertain: Vec<usize>,
+    /// The number of choices for each digit: first the name changes, then the uncertain inodes.
+    radices: Vec<usize>,
+}
+
+impl Outcomes {
+    fn new(state: &DiskState) -> Self {
         let contents: Vec<Vec<Vec<u8>>> = state.inodes.iter().map(possible_contents).collect();
         let may_have_name = |inode: &usize| {
             state.synced_names.values().any(|i| i == inode)
@@ -233,28 +286,22 @@ impl Disk {
                     NameChange::Remove(_) => false,
                 })
         };
-        // Each image combines one effect of each name change with one content of each file that is not synchronized.
-        // Each image has a number, whose digits select the effects and the contents. `radices` contains the number of
-        // choices for each digit.
         let uncertain: Vec<usize> =
             (0..contents.len()).filter(|i| contents[*i].len() > 1 && may_have_name(i)).collect();
         let effects = state.changes.iter().map(NameChange::effect_count);
-        let radices: Vec<usize> = effects.chain(uncertain.iter().map(|i| contents[*i].len())).collect();
-        let count: usize = radices.iter().product();
-        let step = count.div_ceil(cap);
-        let images = (0..count).step_by(step).map(|number| {
-            let mut rest = number;
-            let digits: Vec<usize> = radices.iter().map(|radix| (rest % radix, rest /= radix).0).collect();
-            let (effects, choices) = digits.split_at(state.changes.len());
-            let mut names = state.synced_names.clone();
-            state.changes.iter().zip(effects).for_each(|(change, effect)| change.apply(*effect, &mut names));
-            let content = |inode: &usize| {
-                let choice = uncertain.iter().position(|i| i == inode).map_or(0, |index| choices[index]);
-                contents[*inode][choice].clone()
-            };
-            names.iter().map(|(name, inode)| (name.clone(), content(inode))).collect()
-        });
-        (images.collect(), step > 1)
+        let radices = effects.chain(uncertain.iter().map(|i| contents[*i].len())).collect();
+        Outcomes { contents, uncertain, radices }
+    }
+
+    fn image(&self, state: &DiskState, digits: &[usize]) -> Image {
+        let (effects, choices) = digits.split_at(state.changes.len());
+        let mut names = state.synced_names.clone();
+        state.changes.iter().zip(effects).for_each(|(change, effect)| change.apply(*effect, &mut names));
+        let content = |inode: &usize| {
+            let choice = self.uncertain.iter().position(|i| i == inode).map_or(0, |index| choices[index]);
+            self.contents[*inode][choice].clone()
+        };
+        names.iter().map(|(name, inode)| (name.clone(), content(inode))).collect()
     }
 }
 

@@ -1,7 +1,9 @@
 //! Tests of the identity of checkpoints: the sequence number identifies a checkpoint, the series and the step decide
 //! what a save replaces, and files of different saves are never combined.
 
+use crate::recording_disk::RecordingDisk;
 use crate::training::{NAMES, PlannedSave, Tensor, Training, save, save_generation};
+use std::io::ErrorKind;
 use training_monitor::checkpoint::{Header, Named, RankingRule, Series, load_with};
 use training_monitor::store::{CheckpointMeta, Store};
 use training_monitor_std::test_support::disk::{Disk, Image};
@@ -198,4 +200,32 @@ fn each_damaged_checkpoint_counts_once() {
     image.insert("p_notes.ckpt".into(), b"PK no checkpoint".to_vec());
     let mut directory = open(&Disk::new(&image));
     assert_eq!((listed(&mut directory).len(), directory.damaged()), (1, 2));
+}
+
+/// One of two files cannot be read. A save of another series with the same step must not replace the other file.
+#[test]
+fn save_replaces_no_file_of_an_unreadable_checkpoint() {
+    let fs = RecordingDisk::default();
+    save(&mut open(&fs.disk), 2, in_series("a", 1, 1)).unwrap();
+    fs.fail_reads([ErrorKind::TimedOut; 3]);
+    let mut directory = Directory::builder("dir", "p").require_empty(false).open_on(fs.clone()).unwrap();
+    assert_eq!((directory.damaged(), directory.foreign().count()), (1, 2));
+    save(&mut directory, 2, in_series("b", 1, 2)).unwrap();
+    drop(directory);
+    let sequences: Vec<u32> = listed(&mut open(&fs.disk)).iter().map(|meta| meta.sequence).collect();
+    assert_eq!(sequences, [1, 2]);
+}
+
+/// Both names of a file are taken by files whose content shows no checkpoint of this directory, for example because
+/// the file with the variant is damaged. Otherwise every save with this step and sequence would fail.
+#[test]
+fn save_succeeds_if_the_variant_of_a_name_is_taken() {
+    let note = |name: &str| (name.to_owned(), b"a note".to_vec());
+    let disk = Disk::new(&Image::from([note("p_model_1.ckpt"), note("p_model_1~1.ckpt")]));
+    save(&mut open(&disk), 2, planned(1, 2).header(1)).unwrap();
+    let mut directory = open(&disk);
+    let meta = listed(&mut directory)[0];
+    assert_eq!(generation(&disk, &directory, &meta, &[1]), 1);
+    let names: Vec<_> = directory.files(1).map(|path| path.file_name().unwrap().to_owned()).collect();
+    assert_eq!(names, ["p_model_1~~1.ckpt", "p_optimizer_1.ckpt"]);
 }

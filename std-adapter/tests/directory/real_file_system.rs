@@ -142,10 +142,11 @@ fn foreign_files_are_never_changed() {
     save(&mut directory, 1, planned(5, 1).header(5)).unwrap();
     assert_eq!(steps(&mut read(dir.path(), "p")), [1, 2, 3, 4, 5]);
     assert_eq!(names(dir.path()).len(), 8);
-    // The variant of the name is taken, too.
+    // All variants of the name are taken, too.
     fs::write(dir.path().join("p_model_3~9.ckpt"), "PK a file of another program").unwrap();
-    fs::write(dir.path().join("p_model_6.ckpt"), "PK a file of another program").unwrap();
-    fs::write(dir.path().join("p_model_6~9.ckpt"), "PK a file of another program").unwrap();
+    for name in ["p_model_6", "p_model_6~9", "p_model_6~~9", "p_model_6~~~9", "p_model_6~~~~9"] {
+        fs::write(dir.path().join(format!("{name}.ckpt")), "PK a file of another program").unwrap();
+    }
     let rejected = save(&mut directory, 1, planned(6, 1).header(9));
     assert!(matches!(rejected, Err(DirectoryError::FileExists { path }) if path.ends_with("p_model_6~9.ckpt")));
 }

@@ -35,7 +35,7 @@ fn file_names(fs: &RecordingDisk) -> Vec<String> {
 }
 
 /// A value for the last parameter of `commit`, which the directory ignores.
-const ENCODED: Encoded = Encoded { len: 0, crc: 0 };
+const ENCODED: Encoded = Encoded { len: 4, crc: 0 };
 
 fn assert_incomplete(result: Result<(), DirectoryError>) {
     assert!(matches!(result, Err(DirectoryError::IncompleteSave)), "{result:?}");
@@ -105,6 +105,22 @@ fn flush_writes_buffered_bytes_to_the_file() {
     assert_eq!(bytes(), b"");
     writer.flush().unwrap();
     assert_eq!(bytes(), b"TMCK");
+}
+
+#[test]
+fn commit_needs_the_announced_bytes() {
+    let fs = RecordingDisk::default();
+    let mut directory = open(&fs);
+    let header = planned(1, 1).header(1);
+    for (announced, committed) in [(5, 5), (3, 4), (4, 5), (5, 4)] {
+        directory.create(&single_stream(announced)).unwrap().write(b"TMCK").unwrap();
+        assert_incomplete(directory.commit(&header, &Encoded { len: committed, crc: 0 }));
+        assert_eq!(file_names(&fs), [""; 0]);
+    }
+    // The first of two files is too short.
+    let spec = StreamSpec { stream_count: 2, ..single_stream(5) };
+    directory.create(&spec).unwrap().write(b"TMCK").unwrap();
+    assert_incomplete(directory.create(&StreamSpec { stream_index: 1, ..spec }).map(drop));
 }
 
 #[test]
@@ -216,7 +232,7 @@ fn save_can_reuse_the_names_of_an_unfinished_removal() {
     assert_eq!(steps(&mut open(&fs)), [1]);
 }
 
-/// The directory repeats a read or a write that a signal interrupts. Any other error makes the operation fail at once.
+/// The directory repeats a read or a write that a signal interrupts. Any other error makes a write fail at once.
 #[test]
 fn interrupted_system_calls_are_repeated() {
     let fs = RecordingDisk::default();
@@ -234,9 +250,17 @@ fn interrupted_system_calls_are_repeated() {
     drop(directory);
     fs.fail_reads([ErrorKind::Interrupted; 3]);
     assert_eq!(steps(&mut open(&fs)), [1]);
-    // The read fails with an error other than `Interrupted`. The directory does not repeat the read, although a second
-    // read would succeed.
-    fs.fail_reads([ErrorKind::Interrupted, ErrorKind::TimedOut]);
+}
+
+/// A read that fails once must not hide a checkpoint: the next save would take its sequence number.
+#[test]
+fn checkpoint_is_listed_if_a_read_fails_once() {
+    let fs = RecordingDisk::default();
+    save(&mut open(&fs), 1, planned(1, 1).header(1)).unwrap();
+    fs.fail_reads([ErrorKind::Interrupted, ErrorKind::TimedOut, ErrorKind::Other]);
+    assert_eq!(steps(&mut open(&fs)), [1]);
+    // An error that remains is reported.
+    fs.fail_reads([ErrorKind::TimedOut; 3]);
     let directory = open(&fs);
     let reasons: Vec<_> = directory.foreign().map(|file| file.reason.clone()).collect();
     assert_eq!(reasons, [IgnoreReason::Unreadable(ErrorKind::TimedOut)]);

@@ -155,6 +155,9 @@ impl<M: Medium> Device<M> {
         }
         let (end, run) = result?;
         if let Some(error) = refused {
+            if watch.has_failed.get() {
+                return Ok(End::Interrupted);
+            }
             if !M::HAS_LAYOUT || self.layouts.iter().all(|layout| *layout == program.layout) {
                 return Err(format!("the store was not opened: {error}"));
             }

@@ -1,15 +1,21 @@
 //! Sequences of starts: their text form, and the check of one sequence.
 
 use super::boot::{Device, End, Start};
+use super::directory::DirectoryMedium;
 use super::failures::Failure;
-use super::files::Files;
 use super::flash::FlashMedium;
 use super::medium::{Medium, RamMedium};
 use core::fmt;
 use core::str::FromStr;
 
-/// The stores.
-pub const STORES: [&str; 5] = ["ram", "files", "flash1", "flash4", "flash8"];
+/// The names of the stores.
+pub const STORES: [&str; 5] = ["ram", "directory", "flash1", "flash4", "flash8"];
+
+/// The index of the RAM in [`STORES`]. Only this store does not simulate power failures itself.
+pub const RAM: usize = 0;
+
+/// The index of the directory in [`STORES`].
+pub const DIRECTORY: usize = 1;
 
 /// A sequence of starts. After these starts, the last program is started until its run is finished.
 #[derive(Clone, PartialEq, Debug)]
@@ -60,7 +66,7 @@ impl FromStr for Sequence {
 pub fn check(sequence: &Sequence, is_verbose: bool) -> Result<Vec<u32>, String> {
     match sequence.store {
         0 => check_on::<RamMedium>(sequence, is_verbose),
-        1 => check_on::<Files>(sequence, is_verbose),
+        1 => check_on::<DirectoryMedium>(sequence, is_verbose),
         2 => check_on::<FlashMedium<1>>(sequence, is_verbose),
         3 => check_on::<FlashMedium<4>>(sequence, is_verbose),
         _ => check_on::<FlashMedium<8>>(sequence, is_verbose),

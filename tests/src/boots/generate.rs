@@ -1,7 +1,7 @@
 //! Generates sequences of starts: every change of the program with every kind of failure on every store.
 
 use super::boot::Start;
-use super::cases::{STORES, Sequence};
+use super::cases::{DIRECTORY, STORES, Sequence};
 use super::failures::Failure;
 use super::program::Program;
 use crate::random::Random;
@@ -107,13 +107,15 @@ pub fn changed(base: &Program, change: usize, random: &mut Random) -> (Program, 
     (base, program)
 }
 
-fn failure(kind: usize, random: &mut Random) -> Failure {
+fn failure(kind: usize, store: usize, random: &mut Random) -> Failure {
+    // On a disk, opening reads all files, and a save consists of many writes.
+    let (reads, writes) = if store == DIRECTORY { (160, 60) } else { (40, 6) };
     match FAILURES[kind] {
         "power" | "power often" => power(random),
         // Most reads, listings and writes happen at the beginning of a start.
-        "read" => Failure::Read(up_to(40, random)),
+        "read" => Failure::Read(up_to(reads, random)),
         "listing" => Failure::List(up_to(60, random)),
-        "write" => Failure::Write(up_to(6, random)),
+        "write" => Failure::Write(up_to(writes, random)),
         "damage" => Failure::Damage(random.byte()),
         "removal" => Failure::Remove,
         _ => Failure::None,
@@ -155,7 +157,7 @@ pub fn random_sequence(change: usize, kind: usize, store: usize, seed: u64) -> S
     }
     let count = if kind == 2 { 2 + random.below(3) } else { 1 };
     for _ in 0..count {
-        starts.push(Start { program, failure: failure(kind, &mut random) });
+        starts.push(Start { program, failure: failure(kind, store, &mut random) });
     }
     match random.below(4) {
         // Back to the old program, and perhaps forward again.

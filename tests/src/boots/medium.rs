@@ -1,5 +1,5 @@
-//! The media on which the simulated devices keep their checkpoints: RAM, and a set of files without a limit. The
-//! module [`flash`](super::flash) contains the third one, NOR flash.
+//! The media on which the simulated devices keep their checkpoints. This module contains RAM. The modules
+//! [`directory`](super::directory) and [`flash`](super::flash) contain the other ones.
 
 use super::program::Program;
 use super::watch::Watch;

@@ -7,7 +7,7 @@
 //! device, which uses neither the ranking nor the recovery of the library.
 //!
 //! * [`program`], [`net`], [`handlers`]: the programs.
-//! * [`medium`], [`files`], [`flash`]: the media. [`watch`] reports what a program does with them, and fails on request.
+//! * [`medium`], [`directory`], [`flash`]: the media. [`watch`] reports what a program does with them, and fails on request.
 //! * [`history`], [`expect`]: what the checker knows and expects. [`boot`] performs and checks one start.
 //! * [`cases`], [`generate`], [`table`]: sequences of starts, written as lines of text. [`mistakes`]: the self-check.
 //!
@@ -22,9 +22,9 @@
 
 pub mod boot;
 pub mod cases;
+pub mod directory;
 pub mod expect;
 pub mod failures;
-pub mod files;
 pub mod flash;
 pub mod generate;
 pub mod handlers;

@@ -71,6 +71,9 @@ pub(super) fn run<'w, S: Inspect>(
     let recorded = engine.outcome();
     watch.events.set(0);
     let result = train(program, &mut engine, &mut net, &mut handlers, watch);
+    if is_verbose {
+        println!("  run: {result:?}");
+    }
     if watch.is_off() {
         return Ok((End::Interrupted, None));
     }

@@ -57,7 +57,7 @@ pub struct Watch {
     power_left: Cell<Option<u32>>,
     /// The number of operations so far that change the medium.
     pub operations: Cell<u32>,
-    /// Selects the effect of the interrupted operation.
+    /// Selects the effect of the interrupted operation, or how many writes fail.
     pub effect: Cell<u8>,
     commits_left: Cell<Option<u32>>,
     reads_left: Cell<Option<u32>>,
@@ -95,7 +95,10 @@ impl Watch {
             Failure::Stop(commits) => watch.commits_left.set(Some(commits)),
             Failure::Read(number) => watch.reads_left.set(Some(number)),
             Failure::List(number) => watch.lists_left.set(Some(number)),
-            Failure::Write(number) => watch.writes_left.set(Some(number)),
+            Failure::Write(number) => {
+                watch.writes_left.set(Some(number));
+                watch.effect.set(number as u8);
+            }
             Failure::None | Failure::Damage(_) | Failure::Remove => (),
         }
         watch
@@ -140,12 +143,27 @@ impl Watch {
         expired
     }
 
-    fn check_read<E>(&self) -> Result<(), Fault<E>> {
+    /// Returns an error if a read fails now.
+    pub fn check_read<E>(&self) -> Result<(), Fault<E>> {
         match () {
             () if self.is_off() => Err(Fault::PowerOff),
             () if self.expires(&self.reads_left) => Err(Fault::Injected),
             () => Ok(()),
         }
+    }
+
+    /// Returns an error if a listing fails now.
+    pub fn check_list<E>(&self) -> Result<(), Fault<E>> {
+        match () {
+            () if self.is_off() => Err(Fault::PowerOff),
+            () if self.expires(&self.lists_left) => Err(Fault::Injected),
+            () => Ok(()),
+        }
+    }
+
+    /// Counts a write. If it fails now, returns how many writes fail.
+    pub fn failing_writes(&self) -> Option<usize> {
+        self.expires(&self.writes_left).then(|| 1 + usize::from(self.effect.get()) % 3)
     }
 
     /// Adds a record.
@@ -344,12 +362,7 @@ impl<'w, S: Inspect> Store for Watched<'w, S> {
         result
     }
     fn checkpoint(&mut self, index: u32) -> Result<Option<CheckpointMeta>, Self::Error> {
-        if self.watch.is_off() {
-            return Err(Fault::PowerOff);
-        }
-        if self.watch.expires(&self.watch.lists_left) {
-            return Err(Fault::Injected);
-        }
+        self.watch.check_list()?;
         self.store.checkpoint(index).map_err(Fault::Store)
     }
     fn stream_count(&mut self, sequence: u32) -> Result<u32, Self::Error> {

@@ -6,6 +6,7 @@
 //! make the loop run for a long time.
 
 use crate::checkpoint::Checksum;
+use crate::checkpoint::element::SWAP_BYTES;
 use crate::checkpoint::error::DecodeError;
 use crate::checkpoint::names::{FORMAT_MAX_NAME, ItemName, MAX_NAME, is_utf8, is_valid_name};
 use crate::varint;
@@ -302,7 +303,7 @@ impl<'a> Input<'a> {
     pub fn read_elements(&mut self, into: &mut [u8], size: u32) {
         // Reads blocks of 8 KiB. Each block is still in the cache when its checksum is computed.
         into.chunks_mut(8192).for_each(|block| self.read_exact(block));
-        if cfg!(target_endian = "big") {
+        if SWAP_BYTES {
             into.chunks_mut(size as usize).for_each(<[u8]>::reverse);
         }
     }

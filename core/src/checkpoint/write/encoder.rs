@@ -11,6 +11,7 @@ use super::name_check::NameCheck;
 use super::output::{ChecksummedSink, ChecksummedWriter, Output};
 use super::run;
 use super::value::{Reload, loads_again};
+use crate::checkpoint::element::SWAP_BYTES;
 use crate::checkpoint::error::EncodeError;
 use crate::checkpoint::format::{
     CRATE_VERSION, Contents, Encoded, Header, IDENTITY, MAGIC, METADATA, Series, VERSION, WRITER, padding,
@@ -309,7 +310,7 @@ impl<'a> Encoder<'a> {
         output.write_u8(pad);
         (0..pad).for_each(|_| output.write_u8(0));
         output.write_u32(len);
-        if cfg!(target_endian = "little") {
+        if !SWAP_BYTES {
             return output.write_bytes(bytes);
         }
         for element in bytes.chunks(size as usize) {

@@ -84,7 +84,7 @@ where
             PriorWrite::None => self.sequence = self.sequence.max(state.sequence),
             // The method `write` adds 1 to the sequence number. Therefore, 1 is subtracted here, so that the repeated
             // save has the sequence number of its interrupted first attempt.
-            PriorWrite::NotDurable => self.sequence = self.sequence.wrapping_sub(1),
+            PriorWrite::NotDurable => self.sequence = self.sequence.saturating_sub(1),
             PriorWrite::Durable => return false,
         }
         let saved = self.save_with_retries(decision, state.iteration(), record, model);

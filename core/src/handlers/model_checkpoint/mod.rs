@@ -286,7 +286,7 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         record.map_or(Ok(()), RunRecord::check_complete).map_err(EncodeError::RunRecordFull)?;
         // Each attempt has its own sequence number, because a failed save may have left a part of its checkpoint on the
         // medium.
-        self.sequence = self.sequence.wrapping_add(1);
+        self.sequence = self.sequence.checked_add(1).ok_or(EncodeError::NoSequenceLeft)?;
         let contents = self.contents(decision, iteration, record);
         // Measuring the size also checks the objects. An error in them is thus found before the store is changed.
         let total = checkpoint::measure_for(&contents, objects)?;

@@ -4,7 +4,8 @@ use core::cell::RefCell;
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash};
 
 /// A reference to a flash driver that several stores share. For example, one store keeps the best checkpoints, and
-/// another one keeps the latest. Each store has its own region of the flash and its own copy of this reference.
+/// another one keeps the latest. Each store has its own region of the flash and its own copy of this reference. The
+/// regions must not overlap. This is not checked: a store knows only its own region.
 ///
 /// ```
 /// # use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};

@@ -8,8 +8,8 @@ use core::hint::black_box;
 use core::task::Poll;
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash};
 use training_monitor::checkpoint::{
-    self, Checksum, Contents, Crc32, ElementType, Header, Inspect, ItemName, Loader, Named, NestedArray, ObjectVisitor, Objects, RankingRule,
-    Series, SeriesId, StateDict, Tensor, TensorUnavailable, TensorView, TensorVisitor,
+    self, Checksum, Contents, Crc32, ElementType, Header, Inspect, ItemName, Loader, Named, NestedArray, ObjectVisitor,
+    Objects, RankingRule, Series, SeriesId, StateDict, Tensor, TensorUnavailable, TensorView, TensorVisitor,
 };
 use training_monitor::embedded_io::{self, Read, Write};
 use training_monitor::embedded_storage_async::nor_flash as async_flash;
@@ -76,8 +76,7 @@ fn call_codec<T: Objects>(model: &mut T) {
     black_box(header.series_id());
     black_box(Contents::new(any()));
     let metadata: &[(&str, &[u8])] = black_box(&[("firmware", b"1.4.0")]);
-    let contents =
-        Contents { header, record: None, single_object: black_box(None), allow_non_finite: any(), metadata };
+    let contents = Contents { header, record: None, single_object: black_box(None), allow_non_finite: any(), metadata };
     let mut buffer = Buffer { bytes: [0; 512], position: 0 };
     let mut record = RunRecord::new();
     let view: &mut RunRecord<[u8]> = &mut record;

@@ -2,7 +2,7 @@
 //! for a checkpoint directory.
 
 use super::{Action, CheckpointFiles, FileEntry, IgnoreReason, IgnoredFile, Plan, RemoveReason};
-use crate::directory::naming::{NameKind, Naming};
+use crate::directory::naming::{NameKind, Naming, step_part};
 use crate::directory::summary::StreamSummary;
 use std::collections::BTreeMap;
 use training_monitor::store::CheckpointMeta;
@@ -275,14 +275,28 @@ impl<'a> Planner<'a> {
         self.plan.checkpoints.extend(save.meta.map(|meta| CheckpointFiles { meta, files, objects: id.objects }));
     }
 
+    /// Returns why a file of the save cannot be read, if there is such a file. Its content is unknown, so the step part
+    /// of its name decides whether it belongs to the save.
+    fn unreadable_file(&self, save: &SaveFiles) -> Option<IgnoreReason> {
+        let extension = &self.naming.extension;
+        let is_of_save = |file: &&IgnoredFile| {
+            let part = step_part(&file.name, extension);
+            matches!(file.reason, IgnoreReason::Unreadable(_))
+                && save.names(NameKind::Final).any(|name| step_part(name, extension) == part)
+        };
+        self.plan.ignored.iter().find(is_of_save).map(|file| file.reason.clone())
+    }
+
     /// Rule 6: ignores the files of a save that is incomplete, or that has the same age as another complete save.
     fn ignore(&mut self, id: SaveId, save: &SaveFiles) {
+        let unreadable = self.unreadable_file(save);
         let SaveId { step, sequence, objects, .. } = id;
         let objects = objects.into_iter().enumerate();
         let missing: Vec<String> =
             objects.filter(|(object, _)| !save.has(*object, NameKind::Final)).map(|(_, name)| name).collect();
         let reason = match missing.is_empty() {
-            false => IgnoreReason::Incomplete { step, sequence, missing },
+            // The missing file is perhaps only unreadable, so no save may replace the others.
+            false => unreadable.unwrap_or(IgnoreReason::Incomplete { step, sequence, missing }),
             // The save is complete, but another complete save has the same sequence number. Saves of one directory
             // never agree in it, so another program has copied these files.
             true => IgnoreReason::Duplicate { sequence },

@@ -7,6 +7,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 /// A file of a [`Disk`] that is open for writing.
+#[derive(Debug)]
 pub struct DiskWriter {
     disk: Disk,
     /// The index of the inode (the content of the file).
@@ -32,6 +33,7 @@ impl Write for DiskWriter {
 }
 
 /// A file of a [`Disk`] that is open for reading.
+#[derive(Debug)]
 pub struct DiskReader(io::Cursor<Vec<u8>>);
 
 impl Read for DiskReader {
@@ -47,6 +49,7 @@ impl Seek for DiskReader {
 }
 
 /// The lock of a file of a [`Disk`].
+#[derive(Debug)]
 pub struct DiskLock {
     disk: Disk,
     name: String,
