@@ -110,9 +110,9 @@ pub(super) fn to_stream(path: &Path, file: TensorFile, template: Option<Stream>,
     }
 }
 
-/// Copies the tensors of a file into the template. The types must be equal. If `has_elements` is true, the template is a
-/// complete checkpoint: a tensor that is missing in the file keeps the elements of the template, and the shapes must be
-/// equal, too.
+/// Copies the tensors of a file into the template. The types must be equal. If `has_elements` is true, the template is
+/// a complete checkpoint: a tensor that is missing in the file keeps the elements of the template, and the shapes must
+/// be equal, too.
 fn fill_template(path: &Path, mut template: Stream, tensors: Vec<NamedTensor>, has_elements: bool) -> Result<Stream> {
     let error = |reason: String| Err(CliError::content(path, reason));
     let mut by_name = BTreeMap::new();
@@ -129,9 +129,9 @@ fn fill_template(path: &Path, mut template: Stream, tensors: Vec<NamedTensor>, h
                 Some(NamedTensor { element_type, shape, bytes, .. }) => {
                     if element_type != target.element_type {
                         let expected = target.element_type;
-                        let reason = "convert the tensor to the type of the checkpoint";
                         return error(format!(
-                            "tensor {name} has the type {element_type}, but the checkpoint to fill has {expected}; {reason}"
+                            "tensor {name} has the type {element_type}, but the checkpoint to fill has {expected}; \
+                             convert the tensor"
                         ));
                     }
                     if has_elements && shape != target.shape {

@@ -71,7 +71,10 @@ fn checkpoint_json(checkpoint: &Checkpoint, rank: usize) -> Value {
         let element_type = tensor.element_type.name();
         json!({ "object": object, "name": tensor.name, "type": element_type, "shape": tensor.shape, "stats": stats })
     };
-    let metadata = |(name, value): &(String, Vec<u8>)| json!({ "name": name, "text": std::str::from_utf8(value).ok(), "bytes": hex(value) });
+    let metadata = |(name, value): &(String, Vec<u8>)| {
+        let text = std::str::from_utf8(value).ok();
+        json!({ "name": name, "text": text, "bytes": hex(value) })
+    };
     let value = |(object, bytes): (&str, &[u8])| json!({ "object": object, "bytes": hex(bytes) });
     let mut json = json!({
         "step": header.step,

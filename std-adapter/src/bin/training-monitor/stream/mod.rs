@@ -1,8 +1,9 @@
-//! A checkpoint stream (the bytes of a checkpoint) as plain data. The module converts a stream to data and back to bytes.
+//! A checkpoint stream (the bytes of a checkpoint) as plain data. The module converts a stream to data and back to
+//! bytes.
 //!
 //! A device knows the names, the types and the shapes of its tensors at compile time. This tool reads them from the
-//! stream. The functions of the packages `training-monitor` and `training-monitor-std` read and write the bytes, so this
-//! module does not depend on the format.
+//! stream. The functions of the packages `training-monitor` and `training-monitor-std` read and write the bytes, so
+//! this module does not depend on the format.
 
 mod read;
 mod write;

@@ -12,9 +12,9 @@ use training_monitor::checkpoint::{
 use training_monitor_std::Crc32Fast;
 
 impl Stream {
-    /// Encodes the stream. If the stream was read from bytes that this version of the tool wrote, the result is equal to
-    /// these bytes. NaN and infinite elements are allowed, because the device has already applied its own check when it
-    /// saved the checkpoint.
+    /// Encodes the stream. If the stream was read from bytes that this version of the tool wrote, the result is equal
+    /// to these bytes. NaN and infinite elements are allowed, because the device has already applied its own check when
+    /// it saved the checkpoint.
     pub fn write(&mut self) -> Result<Vec<u8>, EncodeError<Infallible>> {
         let Stream { header, object_names, objects } = self;
         let single_object = objects.first().filter(|_| !object_names.is_empty()).map(|object| object.name.clone());
@@ -49,8 +49,8 @@ impl training_monitor::embedded_io::Write for VecWriter {
     }
 }
 
-/// Passes the objects of a stream to the encoder. Loading is not supported. To read a checkpoint, `Stream::read` creates
-/// a new stream from the bytes.
+/// Passes the objects of a stream to the encoder. Loading is not supported. To read a checkpoint, `Stream::read`
+/// creates a new stream from the bytes.
 pub struct StreamObjects<'a> {
     pub object_names: &'a [String],
     pub objects: &'a mut [Object],
