@@ -4,6 +4,7 @@
 //! * [`Directory`] stores checkpoints as files with Ignite's file names. Committed checkpoints survive a power failure.
 //! * [`History`] records the events of a run in a file of JSON lines, and [`chart`] draws them as an SVG image.
 //! * [`Progress`] shows the progress of a run in the terminal.
+//! * [`inspect`](inspect()) reads a checkpoint file without a model and checks every rule of the format.
 //! * [`StdClock`] is a clock for an attached [`Timer`](training_monitor::Timer).
 //! * [`Crc32Fast`] computes the checksum of the checkpoint format with the CPU's own instructions.
 //! * `test_support` (feature `test-support`) provides simulated flash, disks, stores and clocks that fail on request,
@@ -77,6 +78,7 @@ mod checksum;
 mod clock;
 pub mod directory;
 pub mod history;
+mod inspect;
 mod progress;
 #[cfg(feature = "test-support")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-support")))]
@@ -86,6 +88,7 @@ pub use checksum::Crc32Fast;
 pub use clock::StdClock;
 pub use directory::Directory;
 pub use history::History;
+pub use inspect::{InspectError, inspect};
 pub use progress::{Progress, ProgressHandler};
 
 #[cfg(doctest)]

@@ -306,7 +306,7 @@ fn errors_state_what_a_wrong_file_is() {
     write("model.pth", b"PK\x03\x04rest");
     write("old.pth", b"\x80\x02}q");
     write("f64.json", br#"{"tensors": {"model.w": {"shape": [2], "data": [1]}}}"#);
-    write("bad.csv", b"tensor,shape,index,value\nm.w,2,0,1.5\nm.w,2,2,1.5\n");
+    write("bad.csv", b"tensor,type,shape,index,value\nm.w,f32,2,0,1.5\nm.w,f32,2,2,1.5\n");
     check_output(dir.path(), &["export", "run", "--to", "json", "-o", "run.json"], 0);
     fs::create_dir(dir.path().join("nothing")).unwrap();
     write("log", b"INFO epoch 1: loss 0.5\n");
@@ -324,9 +324,9 @@ fn errors_state_what_a_wrong_file_is() {
         (&["inspect", "run", "--step", "77"], "no such checkpoint: available are best (steps 1, 3), latest (step 12)"),
         (
             &["import", "f64.json", "--to", "checkpoint", "-o", "x"],
-            "model.w has the shape [2], which does not match its 1 elements",
+            "tensor model.w has the shape [2], which does not match its 1 element",
         ),
-        (&["import", "bad.csv", "--to", "checkpoint", "-o", "x"], "line 3: expected index 1 of m.w, found 2"),
+        (&["import", "bad.csv", "--to", "checkpoint", "-o", "x"], "line 3: expected index 1 of tensor m.w, found 2"),
         (&["import", "run.json", "--to", "flash-image", "-o", "x"], "needs --into DUMP, or --slots"),
         (
             &["import", "run.json", "--to", "flash-image", "--slots", "2", "--slot-size", "96", "-o", "x"],

@@ -199,7 +199,7 @@ fn the_device_resumes_from_an_imported_image() {
     fs::write(dir.path().join("dump.bin"), &bytes).unwrap();
     check_output(dir.path(), &["export", "dump.bin", "--to", "csv", "-o", "weights.csv"], 0);
     let text = fs::read_to_string(dir.path().join("weights.csv")).unwrap();
-    assert!(text.contains("model.fc.weight,2x3,5,0.0\n"), "{text}");
+    assert!(text.contains("model.fc.weight,f32,2x3,5,0.0\n"), "{text}");
     fs::write(dir.path().join("weights.csv"), text.replace("2x3,5,0.0", "2x3,5,42.5")).unwrap();
     let region = format!("{LATEST}..{END}");
     let import = ["import", "weights.csv", "--template", "dump.bin", "--to", "flash-image", "--into", "dump.bin"];

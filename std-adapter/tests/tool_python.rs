@@ -40,7 +40,7 @@ fn numpy_and_safetensors_read_exported_files() {
         .output()
         .unwrap();
     let log = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && log.contains("Ran 4 tests"), "{log}");
+    assert!(output.status.success() && log.contains("Ran 5 tests"), "{log}");
 }
 
 /// The size of an erase block in bytes.

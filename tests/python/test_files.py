@@ -116,7 +116,43 @@ class Files(unittest.TestCase):
             cwd=self.directory.name, capture_output=True, check=False,
         )
         self.assertEqual(result.returncode, 2)
-        self.assertIn(b"float32", result.stderr)
+        self.assertIn(b"has the type f64, but the checkpoint to fill has f32", result.stderr)
+
+    def test_every_type(self):
+        # The bits of three elements: the largest pattern (NaN with a payload for floats), one, and a pattern with the
+        # sign bit alone. NumPy has no bf16: npz files have elements of two bytes, as those of the package ml_dtypes.
+        types = {
+            "f32": "<f4", "f64": "<f8", "f16": "<f2", "bf16": "V2", "i8": "i1", "u8": "u1", "i16": "<i2", "u16": "<u2",
+            "i32": "<i4", "u32": "<u4", "i64": "<i8", "u64": "<u8",
+        }
+        arrays = {"m.bool": numpy.array([True, False, True]), "m.empty": numpy.zeros((0, 4), "<i8")}
+        for name, dtype in types.items():
+            size = numpy.dtype(dtype).itemsize
+            bits = numpy.array([2 ** (8 * size) - 1, 1, 2 ** (8 * size - 1)], f"<u{size}")
+            arrays["m." + name] = bits.view(dtype)
+        numpy.savez(self.path("types.npz"), **arrays)
+        self.tool("import", "types.npz", "--to", "checkpoint", "-o", "types.ckpt")
+        inventory = json.loads(self.tool("inspect", "types.ckpt", "--json"))
+        (checkpoint,) = inventory["series"][0]["checkpoints"]
+        found = {tensor["name"]: tensor["type"] for tensor in checkpoint["tensors"]}
+        self.assertEqual(found, {name: name for name in [*types, "bool"]} | {"empty": "i64"})
+        for kind in ["npz", "json", "csv", "safetensors"]:
+            options = ["--template", "types.ckpt"] if kind == "csv" else []
+            self.tool("export", "types.ckpt", "--to", kind, "-o", "types." + kind)
+            self.tool("import", "types." + kind, "--to", "checkpoint", "-o", "back.ckpt", *options)
+            with open(self.path("types.ckpt"), "rb") as a, open(self.path("back.ckpt"), "rb") as b:
+                self.assertEqual(a.read(), b.read(), kind)
+        with numpy.load(self.path("types.npz")) as file:
+            for name, array in arrays.items():
+                self.assertEqual((file[name].dtype.str[1:], file[name].tobytes()), (array.dtype.str[1:], array.tobytes()))
+        with safetensors.safe_open(self.path("types.safetensors"), framework="numpy") as file:
+            # Reading bf16 with numpy needs the package ml_dtypes.
+            for name in arrays.keys() - {"m.bf16"}:
+                array = file.get_tensor(name)
+                self.assertEqual((array.dtype, array.tobytes()), (arrays[name].dtype, arrays[name].tobytes()), name)
+        with open(self.path("types.json"), encoding="utf-8") as file:
+            tensors = json.load(file)["tensors"]
+        self.assertEqual(tensors["m.u64"]["data"], [2**64 - 1, 1, 2**63])
 
 
 if __name__ == "__main__":

@@ -121,9 +121,10 @@ fn the_length_of_a_pad_takes_one_byte() {
 
     let valid = training_monitor_tests::fuzz::bytes::sample();
     assert!(read(&valid).is_some());
-    // The first tensor has the shape [2, 2] and a pad of one byte. The third byte after the number of dimensions is the
-    // length of the pad.
-    let position = valid.windows(5).position(|bytes| bytes == [2, 2, 2, 1, 0]).expect("a tensor") + 3;
+    // The first tensor has the type 0, the shape [2, 2] and a pad of one byte. The third byte after the number of
+    // dimensions is the length of the pad.
+    let position = valid.windows(4).position(|bytes| bytes == [0, 2, 2, 2]).expect("a tensor") + 4;
+    assert_eq!(valid[position..position + 2], [1, 0]);
     let mut modified = valid[..valid.len() - 4].to_vec();
     // 0x80 and the 0 that follows are the number 0 in two bytes: an empty pad, without a change of the payload's
     // position.

@@ -36,7 +36,7 @@ fn the_remains_of_several_interrupted_saves_do_not_become_the_newest_checkpoint(
 
 /// Seeds of long random sequences of saves and power failures. A store that writes no seal (the second mark of a
 /// committed checkpoint) loses a checkpoint in some of these sequences.
-const SEEDS: core::ops::Range<u64> = 120..150;
+const SEEDS: core::ops::Range<u64> = 560..590;
 
 /// Checks that the test cases detect the deliberate mistake of a store variant. The reported line must reproduce the
 /// error, and the unmodified store must pass the same line.

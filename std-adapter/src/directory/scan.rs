@@ -5,6 +5,7 @@ use super::file_system::FileSystem;
 use super::location::Location;
 use super::plan::{FileEntry, IgnoreReason};
 use super::summary::{BufferedReader, StreamSummary};
+use crate::inspect::InspectError;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use training_monitor::checkpoint::DecodeError;
@@ -97,19 +98,21 @@ impl<F: FileSystem> Location<F> {
     /// Opens a regular file. Opening anything else could block.
     fn open_regular(&self, name: &str) -> Result<BufferedReader<F::Reader>, IgnoreReason> {
         match self.fs.is_file(&self.path(name)) {
-            Ok(true) => self.open(name).map_err(|error| ignore_reason(DecodeError::Io(error))),
+            Ok(true) => self.open(name).map_err(|error| ignore_reason(DecodeError::Io(error).into())),
             Ok(false) => Err(IgnoreReason::NotAFile),
             Err(cause) => Err(IgnoreReason::Unreadable(cause.kind())),
         }
     }
 }
 
-fn ignore_reason(error: DecodeError<DirectoryError>) -> IgnoreReason {
+fn ignore_reason(error: InspectError<DirectoryError>) -> IgnoreReason {
     match error {
-        DecodeError::Io(DirectoryError::Io { cause, .. }) => IgnoreReason::Unreadable(cause.kind()),
-        DecodeError::NotACheckpoint => IgnoreReason::Foreign,
-        DecodeError::Version { found } => IgnoreReason::Version { found },
-        DecodeError::Newer => IgnoreReason::Newer,
+        InspectError::Decode(DecodeError::Io(DirectoryError::Io { cause, .. })) => {
+            IgnoreReason::Unreadable(cause.kind())
+        }
+        InspectError::Decode(DecodeError::NotACheckpoint) => IgnoreReason::Foreign,
+        InspectError::Decode(DecodeError::Version { found }) => IgnoreReason::Version { found },
+        InspectError::Decode(DecodeError::Newer) => IgnoreReason::Newer,
         _ => IgnoreReason::Damaged,
     }
 }

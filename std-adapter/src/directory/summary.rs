@@ -1,15 +1,15 @@
 //! The summary of a checkpoint file: the part of its content that recovery needs.
 
 use super::error::{DirectoryError, Operation};
-use crate::checksum::Crc32Fast;
+use crate::inspect::{InspectError, inspect};
 use std::io::Read as _;
 use std::path::PathBuf;
-use training_monitor::checkpoint::{DecodeError, Header, Inspect, RankingRule, Series, inspect_with};
+use training_monitor::checkpoint::{Header, Inspect, RankingRule, Series};
 use training_monitor::embedded_io::{ErrorType, Read};
 use training_monitor::store::CheckpointMeta;
 
 /// The summary of a valid checkpoint file: the header, and the names of all objects of the checkpoint. A file is valid
-/// if it is complete and its checksum is correct.
+/// if [`inspect`](crate::inspect()) accepts it.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct StreamSummary {
     /// The step number of the checkpoint.
@@ -58,13 +58,9 @@ impl StreamSummary {
     pub(super) fn read<R: std::io::Read>(
         reader: &mut BufferedReader<R>,
         scratch: &mut [u8],
-    ) -> Result<StreamSummary, DecodeError<DirectoryError>> {
+    ) -> Result<StreamSummary, InspectError<DirectoryError>> {
         let mut names = NameCollector::default();
-        let info = inspect_with::<Crc32Fast, _, _>(reader, scratch, &mut names)?;
-        // A valid file ends with its checksum, so a longer file is damaged.
-        if reader.read(&mut [0]).map_err(DecodeError::Io)? != 0 {
-            return Err(DecodeError::Malformed);
-        }
+        let info = inspect(reader, scratch, &mut names)?;
         Ok(StreamSummary {
             step: info.step,
             sequence: info.sequence,

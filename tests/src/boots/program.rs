@@ -100,10 +100,10 @@ impl Program {
         }
     }
 
-    /// Returns whether the model of this program can load a checkpoint of the model `saved`. A checkpoint can contain more
-    /// tensors than the model.
+    /// Returns whether the model of this program can load a checkpoint of the model `saved`. A load is strict: the
+    /// tensors must be the same.
     pub fn fits(&self, saved: u8) -> bool {
-        self.model == saved || (self.model, saved) == (3, 0)
+        self.model == saved
     }
 
     /// Returns the score name of the checkpoint handler.

@@ -112,7 +112,7 @@ pub fn sample() -> Vec<u8> {
         record: Some(&record),
         single_object: None,
         allow_non_finite: true,
-        metadata: &[("batch", &[1, 2]), ("firmware", b"1.2.3")],
+        metadata: &[("batch", &[1, 2]), ("firmware", b"1.2.3-a")],
     };
     let mut bytes = Vec::new();
     let encoded = checkpoint::encode(&mut bytes, &contents, &mut Model::blank());

@@ -11,12 +11,14 @@ use crate::stream::{Stream, Tensor};
 use comfy_table::{Cell, CellAlignment, Color};
 use owo_colors::OwoColorize;
 use serde_json::json;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Shows which tensors and values of two checkpoints differ.
 ///
 /// The exit code is 0 if there is no difference, and 1 otherwise. Elements are compared bit by bit, so 0 and -0 differ.
+/// Tensors of different types are different, even if their numbers are equal.
 /// The step number, the score and the state of the run are not compared.
 #[derive(clap::Args, Debug)]
 pub struct Diff {
@@ -38,10 +40,10 @@ pub struct Diff {
 
 /// The result of the comparison of one tensor or one value in the two checkpoints.
 enum Comparison<'a> {
-    /// Both checkpoints have a tensor of this name and shape.
+    /// Both checkpoints have a tensor of this name, type and shape.
     Tensors { name: String, difference: TensorDifference },
-    /// Both checkpoints have a tensor with this name, but the two tensors have different shapes.
-    Shapes { name: String, a: &'a Tensor, b: &'a Tensor },
+    /// Both checkpoints have a tensor with this name, but the two tensors have different types or shapes.
+    Layouts { name: String, a: &'a Tensor, b: &'a Tensor },
     /// Both checkpoints have a value of this name.
     Values { name: String, is_equal: bool },
     /// Only one checkpoint has a tensor or a value with this name. `checkpoint` is "first" or "second".
@@ -70,22 +72,22 @@ pub fn diff(arguments: &Diff) -> Result<ExitCode> {
 fn compare<'a>(a: &'a Stream, b: &'a Stream) -> Vec<Comparison<'a>> {
     let mut comparisons = Vec::new();
     let only_in = |name: String, checkpoint| Comparison::OnlyIn { name, checkpoint };
-    let find = |stream: &'a Stream, object: &str, name: &str| {
-        stream.tensors().find(|(o, tensor)| *o == object && tensor.name == name).map(|(_, tensor)| tensor)
+    let by_name = |stream: &'a Stream| -> HashMap<(&str, &str), &Tensor> {
+        stream.tensors().map(|(object, tensor)| ((object, tensor.name.as_str()), tensor)).collect()
     };
+    let (in_a, in_b) = (by_name(a), by_name(b));
     for (object, tensor) in a.tensors() {
         let name = format!("{object}.{}", tensor.name);
-        comparisons.push(match find(b, object, &tensor.name) {
-            Some(other) if other.shape == tensor.shape => {
-                let difference = TensorDifference::new(&tensor.elements, &other.elements);
-                Comparison::Tensors { name, difference }
+        comparisons.push(match in_b.get(&(object, tensor.name.as_str())) {
+            Some(other) if (other.element_type, &other.shape) == (tensor.element_type, &tensor.shape) => {
+                Comparison::Tensors { name, difference: TensorDifference::new(tensor, other) }
             }
-            Some(other) => Comparison::Shapes { name, a: tensor, b: other },
+            Some(other) => Comparison::Layouts { name, a: tensor, b: other },
             None => only_in(name, "first"),
         });
     }
     for (object, tensor) in b.tensors() {
-        if find(a, object, &tensor.name).is_none() {
+        if !in_a.contains_key(&(object, tensor.name.as_str())) {
             comparisons.push(only_in(format!("{object}.{}", tensor.name), "second"));
         }
     }
@@ -109,14 +111,17 @@ impl Comparison<'_> {
         match self {
             Comparison::Tensors { difference, .. } => difference.changed == 0,
             Comparison::Values { is_equal, .. } => *is_equal,
-            Comparison::Shapes { .. } | Comparison::OnlyIn { .. } => false,
+            Comparison::Layouts { .. } | Comparison::OnlyIn { .. } => false,
         }
     }
 
     fn json(&self) -> serde_json::Value {
         match self {
             Comparison::Tensors { name, difference } => json!({ "name": name, "change": difference }),
-            Comparison::Shapes { name, a, b } => json!({ "name": name, "shapes": [a.shape, b.shape] }),
+            Comparison::Layouts { name, a, b } => {
+                let types = [a, b].map(|tensor| tensor.element_type.name());
+                json!({ "name": name, "types": types, "shapes": [a.shape, b.shape] })
+            }
             Comparison::OnlyIn { name, checkpoint } => json!({ "name": name, "only_in": checkpoint }),
             Comparison::Values { name, is_equal } => json!({ "name": name, "equal": is_equal }),
         }
@@ -134,13 +139,14 @@ impl Comparison<'_> {
                 vec![
                     Cell::new(name).fg(Color::Cyan),
                     Cell::new(format!("{changed} of {elements}")),
-                    Cell::new(rounded_or(*max_abs, "not finite")),
+                    Cell::new(max_abs.map_or("not finite".to_owned(), |number| number.to_string())),
                     Cell::new(rounded_or(*l2, "not finite")),
                     Cell::new(relative),
                 ]
             }
-            Comparison::Shapes { name, a, b } => {
-                vec![Cell::new(name), warning(format!("shape {} and {}", shape(&a.shape), shape(&b.shape)))]
+            Comparison::Layouts { name, a, b } => {
+                let layout = |tensor: &Tensor| format!("{} {}", tensor.element_type, shape(&tensor.shape));
+                vec![Cell::new(name), warning(format!("{} and {}", layout(a), layout(b)))]
             }
             Comparison::OnlyIn { name, checkpoint } => {
                 vec![Cell::new(name), warning(format!("only in the {checkpoint}"))]

@@ -51,7 +51,7 @@ pub fn describe_content(bytes: &[u8]) -> String {
         "it looks like safetensors (`import` reads it)"
     } else if starts(b"\x89PNG") {
         "it is a picture (PNG)"
-    } else if starts(b"tensor,shape,") {
+    } else if starts(b"tensor,type,") {
         "it is a CSV file of tensors (`import` reads it)"
     } else if json() {
         "it is JSON"

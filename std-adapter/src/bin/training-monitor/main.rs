@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod diff;
+mod elements;
 mod error;
 mod exchange;
 mod files;

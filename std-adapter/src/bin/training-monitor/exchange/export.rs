@@ -12,9 +12,10 @@ use std::process::ExitCode;
 
 /// Writes the tensors of a checkpoint to a file for Python or other programs.
 ///
-/// In the file, a tensor has the name OBJECT.TENSOR. The file preserves the shapes and all bits of all elements. Every
-/// format except CSV also contains the state of the run, so that `import` can restore the whole checkpoint. From a
-/// directory or a flash dump, the command exports the newest checkpoint unless an option selects another one.
+/// In the file, a tensor has the name OBJECT.TENSOR. The file preserves the types, the shapes and all bits of all
+/// elements. In an npz file, a tensor of bf16 has NumPy's type V2, because NumPy has no bf16. Every format except CSV
+/// also contains the state of the run, so that `import` can restore the whole checkpoint. From a directory or a flash
+/// dump, the command exports the newest checkpoint unless an option selects another one.
 #[derive(clap::Args, Debug)]
 pub struct Export {
     /// The path of the checkpoint: a file, a directory of checkpoints, or a flash dump.
@@ -47,8 +48,7 @@ pub fn export(arguments: &Export) -> Result<ExitCode> {
         PathBuf::from(format!("{stem}_{step}.{}", to.extension()))
     });
     files::write(&file, &bytes)?;
-    let (tensors, elements) =
-        stream.tensors().fold((0, 0), |(n, sum), (_, tensor)| (n + 1, sum + tensor.elements.len()));
+    let (tensors, elements) = stream.tensors().fold((0, 0), |(n, sum), (_, tensor)| (n + 1, sum + tensor.len()));
     let (tensors, elements) = (count(tensors, "tensor"), count(elements, "element"));
     output::print_line(format_args!("wrote step {step} ({tensors}, {elements}) to {}", file.display()))?;
     Ok(ExitCode::SUCCESS)

@@ -14,8 +14,10 @@ use crate::inventory::{Inventory, Selection};
 use crate::numbers::{count, parse_byte_count};
 use crate::output;
 use crate::stream::{Content, Object, Stream, StreamHeader, Tensor};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use training_monitor::checkpoint::MAX_NAME;
 
 /// The kind of file that `import` writes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -74,7 +76,7 @@ pub fn import(arguments: &Import) -> Result<ExitCode> {
         None => None,
     };
     let mut stream = if bytes.starts_with(b"TMCK") {
-        Stream::read_all(&bytes).map_err(|error| CliError::content(file, error))?
+        Stream::read(&bytes).map_err(|error| CliError::content(file, error))?
     } else {
         to_stream(file, TensorFile::read(file, &bytes)?, template, &arguments.object)?
     };
@@ -108,41 +110,45 @@ pub(super) fn to_stream(path: &Path, file: TensorFile, template: Option<Stream>,
     }
 }
 
-/// Copies the tensors of a file into the template. If `has_elements` is true, the template is a complete checkpoint: a
-/// tensor that is missing in the file keeps the elements of the template, and the shapes must be equal.
-fn fill_template(
-    path: &Path,
-    mut template: Stream,
-    mut tensors: Vec<NamedTensor>,
-    has_elements: bool,
-) -> Result<Stream> {
+/// Copies the tensors of a file into the template. The types must be equal. If `has_elements` is true, the template is
+/// a complete checkpoint: a tensor that is missing in the file keeps the elements of the template, and the shapes must
+/// be equal, too.
+fn fill_template(path: &Path, mut template: Stream, tensors: Vec<NamedTensor>, has_elements: bool) -> Result<Stream> {
+    let error = |reason: String| Err(CliError::content(path, reason));
+    let mut by_name = BTreeMap::new();
+    for tensor in tensors {
+        if let Some(tensor) = by_name.insert(tensor.name.clone(), tensor) {
+            return error(format!("the file contains tensor {} twice", tensor.name));
+        }
+    }
     for object in &mut template.objects {
         let Content::Tensors(targets) = &mut object.content else { continue };
         for target in targets {
             let name = file_name_of(&object.name, target);
-            match tensors.iter().position(|tensor| tensor.name == name) {
-                Some(index) => {
-                    let NamedTensor { shape, elements, .. } = tensors.remove(index);
-                    let shape = stream_shape(path, &name, &shape)?;
+            match by_name.remove(&name) {
+                Some(NamedTensor { element_type, shape, bytes, .. }) => {
+                    if element_type != target.element_type {
+                        let expected = target.element_type;
+                        return error(format!(
+                            "tensor {name} has the type {element_type}, but the checkpoint to fill has {expected}; \
+                             convert the tensor"
+                        ));
+                    }
                     if has_elements && shape != target.shape {
                         let expected = &target.shape;
-                        let reason = format!("{name} has the shape {shape:?}, but the template has {expected:?}");
-                        return Err(CliError::content(path, reason));
+                        return error(format!(
+                            "tensor {name} has the shape {shape:?}, but the template has {expected:?}"
+                        ));
                     }
-                    (target.shape, target.elements) = (shape, elements);
+                    (target.shape, target.bytes) = (shape, bytes);
                 }
                 None if has_elements => (),
-                None => {
-                    let reason = format!("{name} is missing; use --template to take it from a checkpoint");
-                    return Err(CliError::content(path, reason));
-                }
+                None => return error(format!("tensor {name} is missing; use --template to take it from a checkpoint")),
             }
         }
     }
-    match tensors.first() {
-        Some(NamedTensor { name, .. }) => {
-            Err(CliError::content(path, format!("the checkpoint to fill has no tensor with the name {name}")))
-        }
+    match by_name.keys().next() {
+        Some(name) => error(format!("the checkpoint to fill has no tensor with the name {name}")),
         None => Ok(template),
     }
 }
@@ -150,21 +156,29 @@ fn fill_template(
 /// Creates a checkpoint that contains only tensors, from a file without metadata. In the name of a tensor, the part
 /// before the first dot is the name of its object. `object` is the name of the object if there is no dot.
 fn tensors_only(path: &Path, tensors: Vec<NamedTensor>, object: &str) -> Result<Stream> {
-    let mut objects = Vec::<Object>::new();
-    for NamedTensor { name: full_name, shape, elements } in tensors {
+    let (mut objects, mut indices) = (Vec::<Object>::new(), BTreeMap::new());
+    let mut names = BTreeSet::new();
+    for NamedTensor { name: full_name, element_type, shape, bytes } in tensors {
         let (object, name) = full_name.split_once('.').unwrap_or((object, &full_name));
-        let tensor = Tensor { name: name.to_owned(), shape: stream_shape(path, &full_name, &shape)?, elements };
-        let known = objects.iter_mut().find(|known| known.name == object);
-        match known.map(|known| &mut known.content) {
-            Some(Content::Tensors(tensors)) => tensors.push(tensor),
-            _ => objects.push(Object { name: object.to_owned(), content: Content::Tensors(vec![tensor]) }),
+        for name in [object, name] {
+            if name.is_empty() || name.len() > MAX_NAME {
+                let reason = format!("tensor {full_name}: an object or a tensor has a name of {} bytes", name.len());
+                return Err(CliError::content(path, format!("{reason}; a checkpoint allows 1 to {MAX_NAME} bytes")));
+            }
+        }
+        if !names.insert((object.to_owned(), name.to_owned())) {
+            let reason = format!("two tensors would have the name {name} in object {object}");
+            return Err(CliError::content(path, format!("{reason}; use --object to name another object")));
+        }
+        let tensor = Tensor { name: name.to_owned(), element_type, shape, bytes };
+        let index = *indices.entry(object.to_owned()).or_insert_with(|| {
+            objects.push(Object { name: object.to_owned(), content: Content::Tensors(vec![]) });
+            objects.len() - 1
+        });
+        if let Some(Object { content: Content::Tensors(tensors), .. }) = objects.get_mut(index) {
+            tensors.push(tensor);
         }
     }
     let header = StreamHeader { step: 1, sequence: 1, ..StreamHeader::default() };
     Ok(Stream { header, object_names: vec![], objects })
-}
-
-fn stream_shape(path: &Path, name: &str, shape: &[usize]) -> Result<Vec<u32>> {
-    let sides = shape.iter().map(|side| u32::try_from(*side)).collect::<std::result::Result<_, _>>();
-    sides.map_err(|_| CliError::content(path, format!("{name} has the shape {shape:?}; a side must be below 2³²")))
 }

@@ -1,11 +1,11 @@
 //! The metadata of an exported checkpoint: all parts that are not tensors, as text. The exported file contains the
 //! metadata beside the tensors.
 //!
-//! The step, the iteration and the score in the metadata are for people and for other programs. `import` reads only the
-//! template, which is the whole checkpoint with empty tensors.
+//! The step, the iteration, the score and the metadata of the program are for people and for other programs. `import`
+//! reads only the template, which is the whole checkpoint with empty tensors.
 
 use crate::error::{CliError, Result};
-use crate::numbers::{hex, json_f32, parse_hex};
+use crate::numbers::{hex, json_f32, parse_hex, text_or_hex};
 use crate::stream::Stream;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -23,6 +23,9 @@ pub struct RunMetadata {
     score: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     score_name: Option<String>,
+    /// The metadata that the program added: each value as text, or as hexadecimal digits if it is not text.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    metadata: serde_json::Map<String, Value>,
     /// The checkpoint with empty tensors, as hexadecimal digits.
     template: String,
 }
@@ -36,6 +39,7 @@ impl RunMetadata {
             iteration: header.iteration,
             score: header.score.map(json_f32),
             score_name: header.score_name.clone(),
+            metadata: header.metadata.iter().map(|(name, value)| (name.clone(), text_or_hex(value).into())).collect(),
             template: hex(&template),
         })
     }
@@ -45,7 +49,7 @@ impl RunMetadata {
         let damaged =
             || CliError::content(path, "the run metadata is damaged; use --template to replace it with a checkpoint");
         let bytes = parse_hex(&self.template).ok_or_else(damaged)?;
-        Stream::read_all(&bytes).map_err(|_| damaged())
+        Stream::read(&bytes).map_err(|_| damaged())
     }
 
     pub fn to_json(&self) -> Result<String> {

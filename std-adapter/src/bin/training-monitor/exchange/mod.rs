@@ -1,12 +1,11 @@
-//! Converts checkpoints to and from the file formats of other programs. The conversion preserves the names, the shapes
-//! and all bits of all elements.
+//! Converts checkpoints to and from the file formats of other programs. The conversion preserves the names, the types,
+//! the shapes and all bits of all elements.
 //!
 //! In a file of tensors, a tensor has the name `object.tensor`. Such a file cannot express the run, the handlers, the
-//! serde values and the score. Therefore `export` stores them beside the tensors as [`RunMetadata`]. The metadata
-//! contain a *template*, which is the checkpoint without its elements. If a checkpoint is exported and imported with
-//! this metadata, the result has the same bytes. CSV cannot hold the metadata, and other programs can drop them. In
-//! both cases,
-//! `import --template` takes the template from a checkpoint.
+//! serde values, the metadata of the program and the score. Therefore `export` stores them beside the tensors as
+//! [`RunMetadata`]. The metadata contain a *template*, which is the checkpoint without its elements. If a checkpoint is
+//! exported and imported with this metadata, the result has the same bytes. CSV cannot hold the metadata, and other
+//! programs can drop them. In both cases, `import --template` takes the template from a checkpoint.
 
 mod csv;
 pub mod export;
@@ -18,9 +17,12 @@ mod safetensors;
 
 use crate::error::{CliError, Result};
 use crate::files::describe_content;
+use crate::numbers::count;
 use crate::stream::{Stream, Tensor};
 use metadata::RunMetadata;
+use std::collections::HashSet;
 use std::path::Path;
+use training_monitor::checkpoint::{ElementType, MAX_RANK};
 
 /// The format of a file of tensors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -31,7 +33,7 @@ pub enum Format {
     Npz,
     /// One JSON object; NaN and infinities are strings
     Json,
-    /// One line for each element: tensor, shape, index, value
+    /// One line for each element: tensor, type, shape, index, value
     Csv,
 }
 
@@ -55,25 +57,50 @@ struct TensorFile {
 /// A tensor with the name that it has in an exported file: the name of the object, a dot, and the name of the tensor.
 struct NamedTensor {
     name: String,
-    shape: Vec<usize>,
-    elements: Vec<f32>,
+    element_type: ElementType,
+    shape: Vec<u32>,
+    /// The elements in row-major order and in little-endian byte order.
+    bytes: Vec<u8>,
 }
 
 impl NamedTensor {
-    /// Creates a tensor. Returns an error if the shape does not match the number of elements.
-    fn new(path: &Path, name: String, shape: Vec<usize>, elements: Vec<f32>) -> Result<NamedTensor> {
-        let expected = shape.iter().try_fold(1_usize, |product, side| product.checked_mul(*side));
-        if expected != Some(elements.len()) {
-            let reason =
-                format!("{name} has the shape {shape:?}, which does not match its {} elements", elements.len());
-            return Err(CliError::content(path, reason));
+    /// Creates a tensor from a file. Returns an error if a checkpoint cannot contain it.
+    fn new(
+        path: &Path,
+        name: String,
+        element_type: ElementType,
+        shape: &[usize],
+        bytes: Vec<u8>,
+    ) -> Result<NamedTensor> {
+        let error = |reason: String| Err(CliError::content(path, format!("tensor {name} {reason}")));
+        if shape.len() > MAX_RANK {
+            return error(format!("has {} dimensions; a checkpoint allows at most {MAX_RANK}", shape.len()));
         }
-        Ok(NamedTensor { name, shape, elements })
+        let sides: std::result::Result<Vec<u32>, _> = shape.iter().map(|side| u32::try_from(*side)).collect();
+        let Ok(sides) = sides else {
+            return error(format!("has the shape {shape:?}; a dimension must be less than 2³²"));
+        };
+        let elements = shape.iter().try_fold(1_usize, |product, side| product.checked_mul(*side));
+        let elements = if shape.contains(&0) { Some(0) } else { elements };
+        let size = element_type.size() as usize;
+        if elements.and_then(|elements| elements.checked_mul(size)) != Some(bytes.len()) {
+            let found = bytes.len() / size;
+            return error(format!("has the shape {shape:?}, which does not match its {}", count(found, "element")));
+        }
+        if element_type == ElementType::Bool && bytes.iter().any(|byte| *byte > 1) {
+            return error("has the type bool, but an element is neither 0 nor 1".to_owned());
+        }
+        Ok(NamedTensor { name, element_type, shape: sides, bytes })
     }
 
-    /// Returns the bytes of the elements in little-endian order.
-    fn to_bytes(&self) -> Vec<u8> {
-        self.elements.iter().flat_map(|element| element.to_le_bytes()).collect()
+    /// Returns the dimensions as the libraries of the file formats expect them.
+    fn sides(&self) -> Vec<usize> {
+        self.shape.iter().map(|side| *side as usize).collect()
+    }
+
+    /// Returns the bytes of each element.
+    fn elements(&self) -> impl Iterator<Item = &[u8]> {
+        self.bytes.chunks_exact(self.element_type.size() as usize)
     }
 }
 
@@ -84,14 +111,14 @@ fn file_name_of(object: &str, tensor: &Tensor) -> String {
 
 impl TensorFile {
     fn from_stream(path: &Path, stream: &Stream) -> Result<TensorFile> {
-        let mut tensors = Vec::<NamedTensor>::new();
+        let (mut tensors, mut names) = (Vec::new(), HashSet::new());
         for (object, tensor) in stream.tensors() {
             let name = file_name_of(object, tensor);
-            if tensors.iter().any(|other| other.name == name) {
+            if !names.insert(name.clone()) {
                 return Err(CliError::content(path, format!("two tensors would have the name {name} in the file")));
             }
-            let shape = tensor.shape.iter().map(|side| *side as usize).collect();
-            tensors.push(NamedTensor { name, shape, elements: tensor.elements.clone() });
+            let Tensor { element_type, shape, bytes, .. } = tensor.clone();
+            tensors.push(NamedTensor { name, element_type, shape, bytes });
         }
         Ok(TensorFile { tensors, metadata: Some(RunMetadata::new(path, stream)?) })
     }
@@ -124,66 +151,4 @@ impl TensorFile {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::stream::{Content, Object, StreamHeader};
-
-    fn stream() -> Stream {
-        // A linear congruential generator yields random bits. The bits form f32 values of all kinds: normal and
-        // subnormal numbers, infinities and NaN values.
-        let mut seed = 1_u32;
-        let mut next = || {
-            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            f32::from_bits(seed)
-        };
-        let special = vec![0.0, -0.0, f32::NAN, f32::from_bits(0xFFC0_1234), f32::INFINITY, f32::NEG_INFINITY];
-        let tensor =
-            |name: &str, shape: &[u32], elements| Tensor { name: name.to_owned(), shape: shape.to_vec(), elements };
-        let net = vec![
-            tensor("z.weight", &[100, 20], (0..2000).map(|_| next()).collect()),
-            tensor("a.bias", &[2, 3], special),
-            tensor("scalar", &[], vec![f32::MIN_POSITIVE / 4.0]),
-            tensor("empty", &[0, 4], vec![]),
-        ];
-        let objects = vec![
-            Object { name: "net.2".to_owned(), content: Content::Tensors(net) },
-            Object { name: "seed".to_owned(), content: Content::Value(vec![1, 2, 3]) },
-        ];
-        let header = StreamHeader {
-            step: 7,
-            sequence: 3,
-            score: Some(-0.5),
-            score_name: Some("loss".to_owned()),
-            ..StreamHeader::default()
-        };
-        Stream { header, object_names: vec![], objects }
-    }
-
-    #[test]
-    fn each_format_preserves_all_bits() {
-        let path = Path::new("test");
-        let stream = stream();
-        for format in [Format::Safetensors, Format::Npz, Format::Json] {
-            let bytes = TensorFile::from_stream(path, &stream).unwrap().write(format).unwrap();
-            let file = TensorFile::read(path, &bytes).unwrap();
-            let imported = import::to_stream(path, file, None, "model").unwrap();
-            assert_eq!(imported.write().unwrap(), stream.write().unwrap(), "{format:?}");
-        }
-        let bytes = TensorFile::from_stream(path, &stream).unwrap().write(Format::Csv).unwrap();
-        let file = TensorFile::read(path, &bytes).unwrap();
-        // CSV has no line for a tensor without elements. Therefore this tensor must come from the template.
-        let imported = import::to_stream(path, file, Some(stream.clone()), "model").unwrap();
-        assert_eq!(imported.write().unwrap(), stream.write().unwrap());
-    }
-
-    #[test]
-    fn without_metadata_the_first_dot_ends_the_object_name() {
-        let path = Path::new("test");
-        let tensor = |name: &str| NamedTensor { name: name.to_owned(), shape: vec![1], elements: vec![1.5] };
-        let tensors = vec![tensor("net.fc.weight"), tensor("bias"), tensor("net.fc.bias")];
-        let imported = import::to_stream(path, TensorFile { tensors, metadata: None }, None, "model").unwrap();
-        let names: Vec<(&str, &str)> =
-            imported.tensors().map(|(object, tensor)| (object, tensor.name.as_str())).collect();
-        assert_eq!(names, [("net", "fc.weight"), ("net", "fc.bias"), ("model", "bias")]);
-    }
-}
+mod tests;

@@ -9,12 +9,31 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::HashMap;
 use std::path::Path;
+use training_monitor::checkpoint::ElementType;
+
+/// The type that safetensors has for each element type.
+const fn dtype(element_type: ElementType) -> Dtype {
+    match element_type {
+        ElementType::F32 => Dtype::F32,
+        ElementType::F64 => Dtype::F64,
+        ElementType::F16 => Dtype::F16,
+        ElementType::Bf16 => Dtype::BF16,
+        ElementType::I8 => Dtype::I8,
+        ElementType::U8 => Dtype::U8,
+        ElementType::I16 => Dtype::I16,
+        ElementType::U16 => Dtype::U16,
+        ElementType::I32 => Dtype::I32,
+        ElementType::U32 => Dtype::U32,
+        ElementType::I64 => Dtype::I64,
+        ElementType::U64 => Dtype::U64,
+        ElementType::Bool => Dtype::BOOL,
+    }
+}
 
 pub fn write(file: &TensorFile) -> Result<Vec<u8>> {
-    let payloads: Vec<Vec<u8>> = file.tensors.iter().map(NamedTensor::to_bytes).collect();
-    let views = file.tensors.iter().zip(&payloads).map(|(tensor, bytes)| {
-        let view = TensorView::new(Dtype::F32, tensor.shape.clone(), bytes).map_err(CliError::other)?;
-        Ok((tensor.name.as_str(), view))
+    let views = file.tensors.iter().map(|tensor| {
+        let view = TensorView::new(dtype(tensor.element_type), tensor.sides(), &tensor.bytes);
+        Ok((tensor.name.as_str(), view.map_err(CliError::other)?))
     });
     let views = views.collect::<Result<Vec<_>>>()?;
     let metadata = file.metadata.as_ref().map(RunMetadata::to_json).transpose()?;
@@ -31,13 +50,11 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<TensorFile> {
     let mut tensors = Vec::new();
     for name in header.offset_keys() {
         let view = file.tensor(&name).map_err(invalid)?;
-        if view.dtype() != Dtype::F32 {
-            let reason = format!("{name} has the type {:?}, but checkpoints hold float32", view.dtype());
+        let Some(element_type) = ElementType::ALL.into_iter().find(|known| dtype(*known) == view.dtype()) else {
+            let reason = format!("tensor {name} has the type {}, which a checkpoint does not have", view.dtype());
             return Err(CliError::content(path, reason));
-        }
-        let (words, _) = view.data().as_chunks::<4>();
-        let elements = words.iter().map(|word| f32::from_le_bytes(*word)).collect();
-        tensors.push(NamedTensor::new(path, name, view.shape().to_vec(), elements)?);
+        };
+        tensors.push(NamedTensor::new(path, name, element_type, view.shape(), view.data().to_vec())?);
     }
     Ok(TensorFile { tensors, metadata })
 }

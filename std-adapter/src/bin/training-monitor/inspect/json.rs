@@ -67,8 +67,13 @@ fn checkpoint_json(checkpoint: &Checkpoint, rank: usize) -> Value {
     let stored = |stored: &StoredStream| json!({ "place": stored.place, "bytes": stored.len, "crc": crc(stored.crc) });
     let stream = checkpoint.merged_stream();
     let tensor = |(object, tensor): (&str, &Tensor)| {
-        let stats = TensorStats::new(&tensor.elements);
-        json!({ "object": object, "name": tensor.name, "shape": tensor.shape, "stats": stats })
+        let stats = TensorStats::new(tensor);
+        let element_type = tensor.element_type.name();
+        json!({ "object": object, "name": tensor.name, "type": element_type, "shape": tensor.shape, "stats": stats })
+    };
+    let metadata = |(name, value): &(String, Vec<u8>)| {
+        let text = std::str::from_utf8(value).ok();
+        json!({ "name": name, "text": text, "bytes": hex(value) })
     };
     let value = |(object, bytes): (&str, &[u8])| json!({ "object": object, "bytes": hex(bytes) });
     let mut json = json!({
@@ -81,6 +86,8 @@ fn checkpoint_json(checkpoint: &Checkpoint, rank: usize) -> Value {
         "series_name": header.series_name,
         "rule": header.rule_label(),
         "model": crc(header.model),
+        "writer": header.writer,
+        "metadata": header.metadata.iter().map(metadata).collect::<Vec<_>>(),
         "rank": rank,
         "bytes": checkpoint.len(),
         "streams": checkpoint.streams.iter().map(stored).collect::<Vec<_>>(),

@@ -1,11 +1,12 @@
 //! Prints an inventory (the list of all checkpoints at a path) as tables. The tables have colors if standard output is
 //! a terminal.
 
+use crate::elements::Number;
 use crate::error::Result;
 use crate::handler_state::{HandlerState, describe_engine};
 use crate::inventory::flash_dump::describe_region;
 use crate::inventory::{Checkpoint, Inventory, Medium, Selection, Series, Verdict};
-use crate::numbers::{count, crc, exact, hex, percent, rounded_or, shape};
+use crate::numbers::{count, crc, exact, hex, percent, rounded_or, shape, text_or_hex};
 use crate::output::print_line;
 use crate::stats::TensorStats;
 use crate::stream::Stream;
@@ -124,6 +125,12 @@ fn print_details(checkpoint: &Checkpoint) -> Result<()> {
         let (rule, model) = (header.rule_label(), crc(header.model));
         print_line(format_args!("{}  {name}, rule {rule}, model {model}", "series".bold()))?;
     }
+    if let Some(writer) = &header.writer {
+        print_line(format_args!("{}  training-monitor {writer}", "writer".bold()))?;
+    }
+    for (name, value) in &header.metadata {
+        print_line(format_args!("{}  {name}  {}", "metadata".bold(), shortened(value, text_or_hex)))?;
+    }
     if let Some(record) = header.record() {
         print_line(format_args!("{}  {}", "run".bold(), describe_engine(record)))?;
         let mut table = new_table(&["handler", "state"]);
@@ -137,34 +144,42 @@ fn print_details(checkpoint: &Checkpoint) -> Result<()> {
         print_line(format_args!("\n{}", tensor_table(&stream)))?;
     }
     for (name, bytes) in stream.values() {
-        let shown = match bytes.get(..MAX_VALUE_BYTES) {
-            Some(start) if bytes.len() > MAX_VALUE_BYTES => format!("{} …", hex(start)),
-            _ => hex(bytes),
-        };
+        let shown = shortened(bytes, hex);
         print_line(format_args!("\n{} (value)  {}  {shown}", name.bold(), count(bytes.len(), "byte")))?;
     }
     Ok(())
 }
 
+/// Formats the first bytes of a value.
+fn shortened(bytes: &[u8], format: fn(&[u8]) -> String) -> String {
+    match bytes.get(..MAX_VALUE_BYTES) {
+        Some(start) if bytes.len() > MAX_VALUE_BYTES => format!("{} …", format(start)),
+        _ => format(bytes),
+    }
+}
+
 fn tensor_table(stream: &Stream) -> Table {
-    let mut table = new_table(&["tensor", "shape", "min", "max", "mean", "zeros", "NaN, inf"]);
-    for column in table.column_iter_mut().skip(2) {
+    let mut table = new_table(&["tensor", "type", "shape", "min", "max", "mean", "zeros", "other"]);
+    for column in table.column_iter_mut().skip(3) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     for (object, tensor) in stream.tensors() {
-        let stats = TensorStats::new(&tensor.elements);
-        let non_finite = match stats.non_finite() {
-            0 => Cell::new("0"),
-            _ => Cell::new(format!("{}, {}", stats.nan, stats.infinite)).fg(Color::Red),
+        let stats = TensorStats::new(tensor);
+        let other = match (stats.true_count, stats.non_finite()) {
+            (Some(count), _) => Cell::new(format!("{count} true")),
+            (None, 0) => Cell::new(""),
+            (None, _) => Cell::new(format!("{} NaN, {} infinite", stats.nan, stats.infinite)).fg(Color::Red),
         };
+        let number = |number: Option<Number>| number.map_or("-".to_owned(), |number| number.to_string());
         table.add_row([
             Cell::new(format!("{object}.{}", tensor.name)),
+            Cell::new(tensor.element_type),
             Cell::new(shape(&tensor.shape)),
-            Cell::new(rounded_or(stats.min.map(f64::from), "-")),
-            Cell::new(rounded_or(stats.max.map(f64::from), "-")),
+            Cell::new(number(stats.min)),
+            Cell::new(number(stats.max)),
             Cell::new(rounded_or(stats.mean, "-")),
             Cell::new(percent(stats.zeros)),
-            non_finite,
+            other,
         ]);
     }
     table

@@ -13,6 +13,7 @@ use std::convert::Infallible;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 use training_monitor::checkpoint::DecodeError;
+use training_monitor_std::InspectError;
 use training_monitor_std::directory::{
     Action, FileEntry, FileSystem, IgnoreReason, Naming, Plan, RealFs, RemoveReason, StreamSummary, plan,
 };
@@ -107,17 +108,15 @@ fn read_files(path: &Path) -> Result<Files> {
         let final_name = parse_hidden_name(&name).map_or(name.as_str(), |(final_name, _)| final_name);
         let has_extension = Path::new(final_name).extension().is_some_and(|extension| extension == "ckpt");
         let is_checkpoint = has_extension || bytes.starts_with(b"TMCK");
-        let content = match Stream::read_all(&bytes) {
+        let content = match Stream::read(&bytes) {
             Ok(stream) => FileContent {
                 summary: Ok(summary(&stream)),
                 stream: Ok(stored_stream(name.clone(), &bytes, stream)),
                 is_checkpoint,
             },
-            Err(error) => FileContent {
-                summary: Err(ignore_reason(&error)),
-                stream: Err(classify_error(&error, &bytes)),
-                is_checkpoint,
-            },
+            Err(error) => {
+                FileContent { summary: Err(ignore_reason(&error)), stream: Err(classify_error(&error)), is_checkpoint }
+            }
         };
         files.insert(name, content);
     }
@@ -176,11 +175,11 @@ fn summary(stream: &Stream) -> StreamSummary {
     }
 }
 
-const fn ignore_reason(error: &DecodeError<Infallible>) -> IgnoreReason {
+const fn ignore_reason(error: &InspectError<Infallible>) -> IgnoreReason {
     match error {
-        DecodeError::NotACheckpoint => IgnoreReason::Foreign,
-        DecodeError::Version { found } => IgnoreReason::Version { found: *found },
-        DecodeError::Newer => IgnoreReason::Newer,
+        InspectError::Decode(DecodeError::NotACheckpoint) => IgnoreReason::Foreign,
+        InspectError::Decode(DecodeError::Version { found }) => IgnoreReason::Version { found: *found },
+        InspectError::Decode(DecodeError::Newer) => IgnoreReason::Newer,
         _ => IgnoreReason::Damaged,
     }
 }

@@ -219,8 +219,8 @@ fn read_committed_slot(
         let (len, available) = (record.stream_len(), slot.len().saturating_sub(STREAM_OFFSET));
         return Err(damaged(format!("the record gives a length of {len} bytes, but the slot has {available}")));
     };
-    let stream = Stream::read_all(bytes).map_err(|error| {
-        let (verdict, reason) = classify_error(&error, bytes);
+    let stream = Stream::read(bytes).map_err(|error| {
+        let (verdict, reason) = classify_error(&error);
         let leftover = damaged(reason);
         if is_sealed { Leftover { verdict, ..leftover } } else { leftover }
     })?;

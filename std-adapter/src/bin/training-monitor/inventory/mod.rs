@@ -16,6 +16,7 @@ use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use training_monitor::checkpoint::DecodeError;
 use training_monitor::store::flash::layout::SealState;
+use training_monitor_std::InspectError;
 
 /// All checkpoints and all leftovers at a path.
 #[derive(Debug)]
@@ -133,7 +134,7 @@ pub enum Verdict {
     /// The file contains an intact checkpoint, but the store ignores the file. For example, another program has copied
     /// or renamed the file.
     Foreign,
-    /// The checkpoint has a newer format version, which this tool cannot read.
+    /// The checkpoint has a newer format version or a newer field, which this tool cannot read.
     Newer,
     /// The slot (the flash area of one checkpoint) contains no checkpoint, so it is free for the next save.
     Free,
@@ -292,7 +293,7 @@ impl Inventory {
 fn read_file(path: &Path, bytes: &[u8]) -> Inventory {
     let place = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut inventory = Inventory { path: path.to_owned(), medium: Medium::File, series: vec![], leftovers: vec![] };
-    match Stream::read_all(bytes) {
+    match Stream::read(bytes) {
         Ok(stream) => {
             let header = stream.header.clone();
             let streams = vec![stored_stream(place.clone(), bytes, stream)];
@@ -300,7 +301,7 @@ fn read_file(path: &Path, bytes: &[u8]) -> Inventory {
             inventory.series.push(Series { name: place, region: None, checkpoints });
         }
         Err(error) => {
-            let (verdict, reason) = classify_error(&error, bytes);
+            let (verdict, reason) = classify_error(&error);
             inventory.leftovers.push(Leftover { place, verdict, reason });
         }
     }
@@ -314,14 +315,10 @@ fn stored_stream(place: String, bytes: &[u8], stream: Stream) -> StoredStream {
 }
 
 /// Returns the verdict about bytes that cannot be decoded as a checkpoint, and the reason for the verdict.
-fn classify_error(error: &DecodeError<Infallible>, bytes: &[u8]) -> (Verdict, String) {
+fn classify_error(error: &InspectError<Infallible>) -> (Verdict, String) {
     let verdict = match error {
-        DecodeError::Version { .. } => Verdict::Newer,
+        InspectError::Decode(DecodeError::Version { .. } | DecodeError::Newer) => Verdict::Newer,
         _ => Verdict::Damaged,
     };
-    let reason = match (error, Stream::read(bytes)) {
-        (DecodeError::Malformed, Ok((_, rest))) => format!("{} bytes follow the end of the checkpoint", rest.len()),
-        _ => error.to_string(),
-    };
-    (verdict, reason)
+    (verdict, error.to_string())
 }

@@ -9,7 +9,7 @@ use crate::error::{CliError, Result};
 use crate::files;
 use crate::inventory::{Inventory, Region, Series};
 use crate::numbers::address;
-use crate::stream::{Stream, StreamHeader};
+use crate::stream::{Stream, StreamHeader, StreamObjects};
 use training_monitor::checkpoint::{Contents, Header, encode_with, measure};
 use training_monitor::embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 use training_monitor::store::flash::Slots;
@@ -47,7 +47,7 @@ pub fn build(arguments: &Import, mut stream: Stream) -> Result<(Vec<u8>, String)
         }
     };
     let end = region.start + region.slot_size * region.slot_count;
-    let index = save_to_region(&mut image[region.start..end], region.slot_count, &stream, evicted)?;
+    let index = save_to_region(&mut image[region.start..end], region.slot_count, &mut stream, evicted)?;
     let header = &stream.header;
     let address = address(region.start + index * region.slot_size);
     let summary = format!("step {} (iteration {}) in slot {index} at {address}", header.step, header.iteration);
@@ -111,7 +111,7 @@ fn make_newest(inventory: &Inventory, stream: &mut Stream) {
 
 /// Calls [`save`] with the number of slots as a constant. The type `Slots` needs a constant, but the number of slots is
 /// known only at run time.
-fn save_to_region(region: &mut [u8], slot_count: usize, stream: &Stream, evicted: Option<u32>) -> Result<usize> {
+fn save_to_region(region: &mut [u8], slot_count: usize, stream: &mut Stream, evicted: Option<u32>) -> Result<usize> {
     macro_rules! with_slots {
         ($($n:literal)*) => {
             match slot_count {
@@ -125,7 +125,7 @@ fn save_to_region(region: &mut [u8], slot_count: usize, stream: &Stream, evicted
 
 /// Removes the evicted checkpoint and saves the new checkpoint with the same calls as `ModelCheckpoint`. Returns the
 /// index of the slot that contains the new checkpoint.
-fn save<const SLOTS: usize>(region: &mut [u8], mut stream: &Stream, evicted: Option<u32>) -> Result<usize> {
+fn save<const SLOTS: usize>(region: &mut [u8], stream: &mut Stream, evicted: Option<u32>) -> Result<usize> {
     let failed = |reason: String| CliError::usage(format!("cannot write the flash image: {reason}"));
     let end = u32::try_from(region.len()).map_err(|_| failed("the region is larger than 4 GiB".to_owned()))?;
     let slot_size = region.len() / SLOTS;
@@ -135,13 +135,14 @@ fn save<const SLOTS: usize>(region: &mut [u8], mut stream: &Stream, evicted: Opt
         slots.remove(sequence).map_err(|e| failed(e.to_string()))?;
     }
     let header: Header<'_> = stream.header.as_core();
-    let record = stream.header.record();
-    let contents = Contents { header, record, single_object: None, allow_non_finite: true, metadata: &[] };
-    let len = measure(&contents, &mut stream).map_err(|e| failed(e.to_string()))?;
+    let (record, metadata) = (stream.header.record(), stream.header.metadata());
+    let mut objects = StreamObjects { object_names: &[], objects: &mut stream.objects };
+    let contents = Contents { header, record, single_object: None, allow_non_finite: true, metadata: &metadata };
+    let len = measure(&contents, &mut objects).map_err(|e| failed(e.to_string()))?;
     let before = slots.erases();
     let spec = StreamSpec { header, object: None, stream_index: 0, stream_count: 1, len };
     let mut writer = slots.create(&spec).map_err(|e| failed(e.to_string()))?;
-    let encoded = encode_with::<Crc32Fast, _, _>(&mut writer, &contents, &mut stream);
+    let encoded = encode_with::<Crc32Fast, _, _>(&mut writer, &contents, &mut objects);
     let encoded = encoded.map_err(|e| failed(e.to_string()))?;
     slots.commit(&header, &encoded).map_err(|e| failed(e.to_string()))?;
     let after = slots.erases();
