@@ -200,6 +200,19 @@ fn an_unreadable_slot_is_reported_and_is_not_erased_while_another_one_is_free() 
     assert_eq!(steps, [Some(1), Some(2), Some(9)]);
 }
 
+/// Opening the store does not list the damaged checkpoint. The resume uses an older one and counts the damaged one.
+#[test]
+fn a_damaged_newest_checkpoint_is_counted() {
+    let mut flash = Device::<4, 1>::new(1536, Behaviour::default());
+    train(&mut flash, 2, "m").unwrap();
+    // The stream of the newest checkpoint, which is in slot 1, starts at offset 96.
+    flash.bytes[512 + 96 + 20] ^= 1;
+    let store = Slots::<_, 3>::open(&mut flash, 0..1536).unwrap();
+    let mut checkpoint = ModelCheckpoint::<2>::every(1).unwrap().attach(EpochCompleted, store).unwrap();
+    let resumed = Engine::<()>::new(3).resume(&mut Named::new("m", [0.0_f32; 9]), &mut checkpoint).unwrap().unwrap();
+    assert_eq!((resumed.iteration, resumed.skipped), (2, 1));
+}
+
 /// If only unreadable slots are left, the run does not silently start again.
 #[test]
 fn unreadable_checkpoints_are_an_error_of_the_resume() {
