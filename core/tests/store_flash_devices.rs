@@ -1,7 +1,7 @@
 //! Flash chips and drivers that differ from a plain NOR flash: other erased values, errors for blank units, aligned
 //! buffers, failing reads and failing blocks. No such difference may lose a committed checkpoint.
 
-use training_monitor::checkpoint::Named;
+use training_monitor::checkpoint::{Named, ObjectVisitor, Objects};
 use training_monitor::embedded_storage::nor_flash::{
     ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash,
 };
@@ -131,6 +131,30 @@ fn a_driver_that_requires_aligned_buffers_can_load_objects_of_every_name_length(
     }
 }
 
+/// An object that consists of two texts. The loader reads the second text into a buffer that is not aligned.
+struct Texts(&'static str, (String, String));
+
+impl Objects for Texts {
+    fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+        visitor.value(self.0, &mut self.1)
+    }
+}
+
+/// The length of the name decides whether the second text starts at a multiple of the read unit.
+#[test]
+fn a_driver_that_requires_aligned_buffers_can_load_values_at_every_offset() {
+    for name in ["o", "ob", "obj", "obje", "objec", "object"] {
+        let mut flash = Device::<4, 4>::new(1536, Behaviour { requires_alignment: true, ..Behaviour::default() });
+        let store = Slots::<_, 3>::open(&mut flash, 0..1536).unwrap();
+        let mut checkpoint = ModelCheckpoint::<2>::every(1).unwrap().attach(EpochCompleted, store).unwrap();
+        let texts = || ("abc".to_owned(), "0123456789".to_owned());
+        checkpoint.save(SaveDecision { step: 1, score: None }, 1, None, &mut Texts(name, texts())).unwrap();
+        let mut loaded = Texts(name, Default::default());
+        assert_eq!(checkpoint.load_best(&mut loaded).map(|info| info.map(|info| info.step)), Ok(Some(1)), "{name}");
+        assert_eq!(loaded.1, texts(), "{name}");
+    }
+}
+
 #[test]
 fn blank_units_that_cannot_be_read_are_never_read() {
     fn check<const W: usize, const R: usize>() {
@@ -232,6 +256,10 @@ fn a_failing_block_is_skipped_and_remembered() {
         let mut fewer = 0;
         for start in 1..=6 {
             let store = Slots::<_, 3>::open(&mut flash, 0..1536).unwrap();
+            if start > 3 {
+                // The first three starts have tried each slot.
+                assert_eq!(store.usable_slots(), 2, "{bad:?}, opening of start {start}");
+            }
             let policy = ModelCheckpoint::<2>::every(1).unwrap();
             let mut checkpoint = policy.attach(EpochCompleted, store).unwrap().observe(|event: &CheckpointEvent<_>| {
                 fewer += u32::from(matches!(event, CheckpointEvent::FewerPlaces { places: 1 }));
