@@ -1,4 +1,4 @@
-//! The next firmware has another number of hidden units and finds the checkpoints of the earlier firmware in its stores.
+//! The next firmware has another number of hidden units, and finds the checkpoints of the earlier firmware.
 
 use digits_workload::monitored::{self, Plan, RunObserver};
 use digits_workload::train::Trainee;

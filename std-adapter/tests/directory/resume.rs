@@ -156,8 +156,8 @@ fn run_with_many_power_failures_has_the_same_result() {
     }
 }
 
-/// Another program removes a file of the best checkpoint during the run. The checkpoint no longer ranks, so a lower score
-/// is saved, and the observer receives the removal.
+/// Another program removes a file of the best checkpoint during the run. The checkpoint no longer ranks, so a lower
+/// score is saved, and the observer receives the removal.
 #[test]
 fn best_checkpoint_that_another_program_removed_no_longer_ranks() {
     let dir = tempfile::tempdir().unwrap();
