@@ -131,7 +131,8 @@ fn a_driver_that_requires_aligned_buffers_can_load_objects_of_every_name_length(
     }
 }
 
-/// An object that consists of two texts. The loader reads the second text into a buffer that is not aligned.
+/// An object that consists of two texts. If both have more than 16 bytes, the loader reads them into one buffer, one
+/// after the other.
 struct Texts(&'static str, (String, String));
 
 impl Objects for Texts {
@@ -140,18 +141,23 @@ impl Objects for Texts {
     }
 }
 
-/// The length of the name decides whether the second text starts at a multiple of the read unit.
+/// The length of the name decides whether the second text starts at a multiple of the read unit. The length of the
+/// first text decides whether the second text is read to an aligned address.
 #[test]
 fn a_driver_that_requires_aligned_buffers_can_load_values_at_every_offset() {
-    for name in ["o", "ob", "obj", "obje", "objec", "object"] {
+    for (name, first) in (0..16).map(|case| (&"name"[case / 4..], &"the first of two texts"[case % 4..])) {
         let mut flash = Device::<4, 4>::new(1536, Behaviour { requires_alignment: true, ..Behaviour::default() });
         let store = Slots::<_, 3>::open(&mut flash, 0..1536).unwrap();
         let mut checkpoint = ModelCheckpoint::<2>::every(1).unwrap().attach(EpochCompleted, store).unwrap();
-        let texts = || ("abc".to_owned(), "0123456789".to_owned());
+        let texts = || (first.to_owned(), "0123456789 0123456789".to_owned());
         checkpoint.save(SaveDecision { step: 1, score: None }, 1, None, &mut Texts(name, texts())).unwrap();
         let mut loaded = Texts(name, Default::default());
-        assert_eq!(checkpoint.load_best(&mut loaded).map(|info| info.map(|info| info.step)), Ok(Some(1)), "{name}");
-        assert_eq!(loaded.1, texts(), "{name}");
+        assert_eq!(
+            checkpoint.load_best(&mut loaded).map(|info| info.map(|info| info.step)),
+            Ok(Some(1)),
+            "{name} {first}"
+        );
+        assert_eq!(loaded.1, texts(), "{name} {first}");
     }
 }
 
