@@ -1,22 +1,21 @@
 //! The verdict of the library on a file, and the content that it reads.
 
-use std::collections::HashSet;
 use std::fmt::Write;
 use training_monitor::StopReason;
-use training_monitor::checkpoint::{self, DecodeError, Inspect, RankingRule, Tensor};
+use training_monitor::checkpoint::{DecodeError, Inspect, RankingRule, Tensor};
 use training_monitor::run_record::RunRecord;
+use training_monitor_std::{InspectError, inspect};
 
 /// Returns the line that the two readers must print for a file with these bytes.
 pub fn verdict(bytes: &[u8]) -> String {
     let (mut rest, mut content) = (bytes, Content::default());
-    let result = checkpoint::inspect(&mut rest, &mut [0; 512], &mut content);
+    let result = inspect(&mut rest, &mut [0; 512], &mut content);
     content.end_payload();
     match result {
-        Err(DecodeError::Newer) => "newer".into(),
-        Err(DecodeError::Version { .. }) => "unsupported version".into(),
-        Err(error @ (DecodeError::Io(_) | DecodeError::NameTooLong)) => panic!("{error}"),
+        Err(InspectError::Decode(DecodeError::Newer)) => "newer".into(),
+        Err(InspectError::Decode(DecodeError::Version { .. })) => "unsupported version".into(),
+        Err(InspectError::Decode(error @ (DecodeError::Io(_) | DecodeError::NameTooLong))) => panic!("{error}"),
         Err(_) => "invalid".into(),
-        Ok(_) if !content.names.are_valid() || !rest.is_empty() => "invalid".into(),
         Ok(info) => {
             assert_eq!(content.object_names.len(), info.object_count as usize);
             assert_eq!((content.run.is_some(), info.len as usize), (info.has_run, bytes.len()));
@@ -44,30 +43,9 @@ pub fn verdict(bytes: &[u8]) -> String {
     }
 }
 
-/// The names of a stream. The core library has no memory to compare them, so a program on a host does.
-#[derive(Default)]
-struct NameRules {
-    listed: HashSet<String>,
-    objects: HashSet<String>,
-    tensors: HashSet<String>,
-    has_duplicate: bool,
-}
-
-impl NameRules {
-    fn start_object(&mut self, name: &str) {
-        self.has_duplicate |= !self.objects.insert(name.into());
-        self.tensors.clear();
-    }
-
-    fn are_valid(&self) -> bool {
-        !self.has_duplicate && (self.listed.is_empty() || self.objects.is_subset(&self.listed))
-    }
-}
-
 /// The content of a stream in the text form of the readers.
 #[derive(Default)]
 struct Content {
-    names: NameRules,
     score_name: Option<String>,
     object_names: Vec<String>,
     metadata: String,
@@ -106,7 +84,6 @@ impl Content {
 
     fn start_object(&mut self, name: &str) {
         self.end_payload();
-        self.names.start_object(name);
         self.objects += &format!(" object={}", hex(name.as_bytes()));
     }
 }
@@ -116,7 +93,6 @@ impl Inspect for Content {
         self.score_name = Some(hex(name.as_bytes()));
     }
     fn object_name(&mut self, name: &str) {
-        self.names.has_duplicate |= !self.names.listed.insert(name.into());
         self.object_names.push(hex(name.as_bytes()));
     }
     fn series(&mut self, name: &str, rule: RankingRule) {
@@ -163,7 +139,6 @@ impl Inspect for Content {
     }
     fn tensor(&mut self, tensor: Tensor<'_>) {
         self.end_payload();
-        self.names.has_duplicate |= !self.names.tensors.insert(tensor.name.into());
         let shape: Vec<_> = tensor.shape.iter().map(u32::to_string).collect();
         let (name, element_type) = (hex(tensor.name.as_bytes()), tensor.element_type as u8);
         self.objects += &format!(" tensor={name},{element_type},{}", shape.join("x"));
