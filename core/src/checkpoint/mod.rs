@@ -43,7 +43,7 @@ mod tensor;
 mod write;
 
 pub use crc::{Checksum, Crc32};
-pub use element::{Element, ElementType};
+pub use element::{Element, ElementType, MAX_RANK, NestedArray};
 pub use error::{DecodeError, EncodeError};
 pub(crate) use format::rule_id;
 pub use format::{Contents, Encoded, Header, Info, MAGIC, RankingRule, Series, SeriesId, VERSION};
@@ -53,7 +53,7 @@ pub use objects::{MAX_ITEMS, Named, ObjectVisitor, Objects, ReadOnly, StateDict,
 pub(crate) use read::SliceReader;
 pub use read::{Differences, Inspect, Loader, Tensor, inspect, inspect_with, load, load_with};
 pub use signature::model_signature;
-pub use tensor::{MAX_RANK, NestedArray, TensorUnavailable, TensorView};
+pub use tensor::{TensorUnavailable, TensorView};
 #[cfg(feature = "derive")]
 #[cfg_attr(docsrs, doc(cfg(feature = "derive")))]
 pub use training_monitor_derive::{Objects, StateDict};

@@ -1,7 +1,7 @@
 //! Functions that check the names and shapes of tensors. They are called before the first byte of a checkpoint is
 //! written.
 
-use super::tensor::MAX_RANK;
+use super::element::MAX_RANK;
 use core::fmt;
 use heapless::Vec;
 

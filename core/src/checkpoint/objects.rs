@@ -30,9 +30,9 @@
 //! }
 //! ```
 
-use super::element::Element;
+use super::element::{Element, NestedArray};
 use super::names::NameBuffer;
-use super::tensor::{NestedArray, TensorUnavailable, TensorView};
+use super::tensor::{TensorUnavailable, TensorView};
 use core::ops::{Deref, DerefMut};
 use serde::{Serialize, de::DeserializeOwned};
 

@@ -1,11 +1,8 @@
 //! A view of one tensor. It borrows the shape and the elements of the tensor from the model.
 
-use super::element::{Element, ElementType, Memory, Scan, scan_of};
+use super::element::{Element, ElementType, Memory, NestedArray, Scan, scan_of};
 use core::fmt;
 use core::slice;
-
-/// The maximum number of dimensions of a tensor.
-pub const MAX_RANK: usize = 6;
 
 /// A view of one tensor: its shape, the type of its elements, and the elements. A [`StateDict`](super::StateDict)
 /// passes such a view to a visitor for each tensor.
@@ -108,46 +105,6 @@ impl<'a> TensorView<'a> {
     pub(super) fn into_memory(self) -> Memory<'a> {
         self.memory
     }
-}
-
-/// An [`Element`], or a nested array of elements such as `[[f32; 4]; 3]`. The array has at most [`MAX_RANK`]
-/// dimensions.
-pub trait NestedArray: Sized {
-    /// The innermost type of the array.
-    type Element: Element;
-    /// The dimensions, outermost first.
-    const SHAPE: &'static [u32];
-    /// Returns all elements of a slice of such arrays, in row-major order.
-    fn flatten(arrays: &mut [Self]) -> &mut [Self::Element];
-}
-
-impl<T: NestedArray, const N: usize> NestedArray for [T; N] {
-    type Element = T::Element;
-    const SHAPE: &'static [u32] = {
-        assert!(T::SHAPE.len() < MAX_RANK, "a tensor has at most 6 dimensions");
-        assert!(N <= u32::MAX as usize, "a dimension of a tensor is less than 2^32");
-        ShapeOf::<T, N>::PADDED.split_at(T::SHAPE.len() + 1).0
-    };
-    #[inline]
-    fn flatten(arrays: &mut [[T; N]]) -> &mut [T::Element] {
-        T::flatten(arrays.as_flattened_mut())
-    }
-}
-
-/// Computes the shape of `[T; N]` at compile time.
-struct ShapeOf<T, const N: usize>(T);
-
-impl<T: NestedArray, const N: usize> ShapeOf<T, N> {
-    const PADDED: &'static [u32; MAX_RANK] = &{
-        let mut shape = [0; MAX_RANK];
-        shape[0] = N as u32;
-        let mut index = 0;
-        while index < T::SHAPE.len() && index + 1 < MAX_RANK {
-            shape[index + 1] = T::SHAPE[index];
-            index += 1;
-        }
-        shape
-    };
 }
 
 impl<'a, T: NestedArray> From<&'a mut T> for TensorView<'a> {
