@@ -6,6 +6,7 @@ use training_monitor::checkpoint::{DecodeError, EncodeError, Named, Objects};
 use training_monitor::embedded_io::{ErrorKind, Read};
 use training_monitor::event::{EpochCompleted, IterationCompleted};
 use training_monitor::handlers::model_checkpoint::{CheckpointEvent, CheckpointHandler, NoScore, SaveDecision};
+use training_monitor::run_record::RestoreError;
 use training_monitor::store::ram::{Ram, RamError};
 use training_monitor::store::{CheckpointMeta, Store};
 use training_monitor::{Engine, Event, Handler, ModelCheckpoint, Outcome, RunError, State, StopReason};
@@ -173,6 +174,21 @@ fn load_best_falls_back_to_another_series() {
     handler.save(SaveDecision { step: 4, score: Some(-5.0) }, 4, None, &mut Named::new("m", [4.0_f32; 4])).unwrap();
     assert_eq!(handler.load_best(&mut loaded).unwrap().map(|info| info.step), Some(4));
     assert_eq!(handler.policy().best().map(|best| best.step), Some(4));
+}
+
+/// A checkpoint that was saved without an engine has no run record. The reason for skipping it is not a damage.
+#[test]
+fn a_checkpoint_without_a_run_record_is_reported() {
+    let mut place = Place::new();
+    attach::<_, 2>(&mut place).save(SaveDecision { step: 7, score: None }, 7, None, &mut model()).unwrap();
+    let events = RefCell::new(Vec::new());
+    let mut handler = attach::<_, 2>(&mut place)
+        .observe(|event: &CheckpointEvent<'_, RamError>| events.borrow_mut().push(event.to_string()));
+    let result = Engine::<u32>::new(1).resume(&mut model(), &mut handler);
+    assert_eq!(result, Err(RestoreError::NoneLoadable { skipped: 1 }));
+    assert_eq!(events.take(), ["the run cannot resume from step 7, which contains no run record"]);
+    // Its weights can be loaded.
+    assert_eq!(handler.load_best(&mut model()).unwrap().map(|info| info.step), Some(7));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Flash chips and drivers that differ from a plain NOR flash: other erased values, errors for blank units, aligned
 //! buffers, failing reads and failing blocks. No such difference may lose a committed checkpoint.
 
-use training_monitor::checkpoint::Named;
+use training_monitor::checkpoint::{Named, ObjectVisitor, Objects};
 use training_monitor::embedded_storage::nor_flash::{
     ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash,
 };
@@ -131,6 +131,36 @@ fn a_driver_that_requires_aligned_buffers_can_load_objects_of_every_name_length(
     }
 }
 
+/// An object that consists of two texts. If both have more than 16 bytes, the loader reads them into one buffer, one
+/// after the other.
+struct Texts(&'static str, (String, String));
+
+impl Objects for Texts {
+    fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+        visitor.value(self.0, &mut self.1)
+    }
+}
+
+/// The length of the name decides whether the second text starts at a multiple of the read unit. The length of the
+/// first text decides whether the second text is read to an aligned address.
+#[test]
+fn a_driver_that_requires_aligned_buffers_can_load_values_at_every_offset() {
+    for (name, first) in (0..16).map(|case| (&"name"[case / 4..], &"the first of two texts"[case % 4..])) {
+        let mut flash = Device::<4, 4>::new(1536, Behaviour { requires_alignment: true, ..Behaviour::default() });
+        let store = Slots::<_, 3>::open(&mut flash, 0..1536).unwrap();
+        let mut checkpoint = ModelCheckpoint::<2>::every(1).unwrap().attach(EpochCompleted, store).unwrap();
+        let texts = || (first.to_owned(), "0123456789 0123456789".to_owned());
+        checkpoint.save(SaveDecision { step: 1, score: None }, 1, None, &mut Texts(name, texts())).unwrap();
+        let mut loaded = Texts(name, Default::default());
+        assert_eq!(
+            checkpoint.load_best(&mut loaded).map(|info| info.map(|info| info.step)),
+            Ok(Some(1)),
+            "{name} {first}"
+        );
+        assert_eq!(loaded.1, texts(), "{name} {first}");
+    }
+}
+
 #[test]
 fn blank_units_that_cannot_be_read_are_never_read() {
     fn check<const W: usize, const R: usize>() {
@@ -200,6 +230,19 @@ fn an_unreadable_slot_is_reported_and_is_not_erased_while_another_one_is_free() 
     assert_eq!(steps, [Some(1), Some(2), Some(9)]);
 }
 
+/// Opening the store does not list the damaged checkpoint. The resume uses an older one and counts the damaged one.
+#[test]
+fn a_damaged_newest_checkpoint_is_counted() {
+    let mut flash = Device::<4, 1>::new(1536, Behaviour::default());
+    train(&mut flash, 2, "m").unwrap();
+    // The stream of the newest checkpoint, which is in slot 1, starts at offset 96.
+    flash.bytes[512 + 96 + 20] ^= 1;
+    let store = Slots::<_, 3>::open(&mut flash, 0..1536).unwrap();
+    let mut checkpoint = ModelCheckpoint::<2>::every(1).unwrap().attach(EpochCompleted, store).unwrap();
+    let resumed = Engine::<()>::new(3).resume(&mut Named::new("m", [0.0_f32; 9]), &mut checkpoint).unwrap().unwrap();
+    assert_eq!((resumed.iteration, resumed.skipped), (2, 1));
+}
+
 /// If only unreadable slots are left, the run does not silently start again.
 #[test]
 fn unreadable_checkpoints_are_an_error_of_the_resume() {
@@ -219,6 +262,10 @@ fn a_failing_block_is_skipped_and_remembered() {
         let mut fewer = 0;
         for start in 1..=6 {
             let store = Slots::<_, 3>::open(&mut flash, 0..1536).unwrap();
+            if start > 3 {
+                // The first three starts have tried each slot.
+                assert_eq!(store.usable_slots(), 2, "{bad:?}, opening of start {start}");
+            }
             let policy = ModelCheckpoint::<2>::every(1).unwrap();
             let mut checkpoint = policy.attach(EpochCompleted, store).unwrap().observe(|event: &CheckpointEvent<_>| {
                 fewer += u32::from(matches!(event, CheckpointEvent::FewerPlaces { places: 1 }));

@@ -6,12 +6,14 @@
 use digits_workload::random::Pcg32;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use training_monitor::checkpoint::{Checksum, Inspect, inspect_with};
 use training_monitor_std::Crc32Fast;
+use training_monitor_std::history::{History, HistoryEvent};
 
 const KILLS: u32 = 20;
 const EPOCHS: &str = "6";
@@ -93,6 +95,53 @@ fn a_run_that_is_killed_at_random_moments_ends_with_the_same_bits() {
         assert_eq!(payloads(&directory), payloads(&uninterrupted), "run {run}, KILL_SEED={seed}");
     }
     println!("{kills} kills over {run} runs");
+}
+
+/// SIGTERM and SIGINT end the run with a checkpoint of the last iteration and with a message.
+#[cfg(unix)]
+#[test]
+fn a_run_that_receives_a_signal_saves_its_state() {
+    for signal in ["-TERM", "-INT"] {
+        let home = tempfile::tempdir().unwrap();
+        let directory = home.path().join("run");
+        let start = || {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_digits"));
+            // The run does not end before the signal.
+            command.args(["--resume", "--quiet", "--epochs", "100000", "--patience", "100000", "--directory"]);
+            command.arg(&directory).stdout(Stdio::piped()).spawn().unwrap()
+        };
+        let stop = |run: Child| {
+            assert!(Command::new("kill").args([signal, &run.id().to_string()]).status().unwrap().success());
+            let output = run.wait_with_output().unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert!(output.status.success(), "{signal}: {:?}, {text}", output.status);
+            assert!(text.contains("stopped by a signal; the state is saved, continue with --resume"), "{text}");
+            text
+        };
+        let run = start();
+        // The first checkpoint is saved after the first epoch.
+        while !fs::read_dir(&directory).is_ok_and(|mut files| files.any(|file| is_latest(&file.unwrap()))) {
+            sleep(Duration::from_millis(1));
+        }
+        stop(run);
+        // The history contains every iteration. The last one is also that of the newest checkpoint.
+        let history = History::read(directory.join("history.jsonl")).unwrap();
+        let last = history.iter().rev().find_map(|event| match event {
+            HistoryEvent::Iteration { iteration, .. } => Some(*iteration),
+            _ => None,
+        });
+        let mut run = start();
+        let mut lines = BufReader::new(run.stdout.take().unwrap()).lines();
+        let resumed = lines.next().unwrap().unwrap();
+        assert!(resumed.starts_with(&format!("resumed after iteration {} ", last.unwrap())), "{resumed}, {last:?}");
+        run.kill().unwrap();
+        run.wait().unwrap();
+    }
+}
+
+#[cfg(unix)]
+fn is_latest(file: &fs::DirEntry) -> bool {
+    file.file_name().to_str().is_some_and(|name| name.starts_with("latest_") && name.ends_with(".ckpt"))
 }
 
 #[test]

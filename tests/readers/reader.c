@@ -136,7 +136,7 @@ static void read_extensions(void) {
             model = varint();
             save_id = varint();
         } else if (id == 2) {
-            bytes last = {0, 0};
+            bytes last = {stream, 0};
             for (uint32_t m = varint(); m > 0; m--) {
                 bytes key = name();
                 require(compare(key, last) > 0); /* no name is empty, so the first one is greater */

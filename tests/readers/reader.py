@@ -17,7 +17,7 @@ from zlib import crc32
 import numpy as np
 
 BOOL = 12
-TYPES = [np.dtype(code) for code in "<f4 <f8 <f2 <u2 i1 u1 <i2 <u2 <i4 <u4 <i8 <u8 u1".split()]
+TYPES = [np.dtype(code) for code in "<f4 <f8 <f2 <u2 i1 u1 <i2 <u2 <i4 <u4 <i8 <u8 ?".split()]
 NOT_IN_NAMES = re.compile(r"[/\\\x00-\x1f\x7f-\x9f]")
 
 

@@ -76,6 +76,7 @@ const fn is_finite_16(bits: u16, exponent: u16) -> bool {
 }
 
 /// Checks two elements with each 32-bit operation. The sum of one element never carries into the other.
+#[cfg(not(target_pointer_width = "64"))]
 #[inline(always)]
 fn all_finite_16(bits: &[u16], exponent: u16) -> bool {
     let (before, pairs, after) = bytemuck::pod_align_to::<u16, u32>(bits);
@@ -83,15 +84,35 @@ fn all_finite_16(bits: &[u16], exponent: u16) -> bool {
     let carry = |pair: u32| (pair & 0x7FFF_7FFF).wrapping_add(exponents);
     let (chunks, rest) = pairs.as_chunks::<4>();
     let mut any = rest.iter().fold(0, |any, pair| any | carry(*pair));
-    // The function ends at the first chunk of 8 KiB with a NaN or an infinity.
-    for block in chunks.chunks(super::BLOCK / 4) {
-        for &[a, b, c, d] in block {
-            any |= carry(a) | carry(b) | carry(c) | carry(d);
-        }
-        if any & 0x8000_8000 != 0 {
-            return false;
-        }
+    for &[a, b, c, d] in chunks {
+        any |= carry(a) | carry(b) | carry(c) | carry(d);
     }
     let is_finite = |bits: &u16| is_finite_16(*bits, exponent);
     any & 0x8000_8000 == 0 && before.iter().all(is_finite) && after.iter().all(is_finite)
+}
+
+/// Compares the largest absolute value of each block with infinity, because a NaN is larger than infinity. This takes
+/// two vector instructions for each vector, one less than the carry of the exponent.
+#[cfg(target_pointer_width = "64")]
+#[inline(always)]
+fn all_finite_16(bits: &[u16], exponent: u16) -> bool {
+    const LANES: usize = super::LANES * 2;
+    let (chunks, rest) = bits.as_chunks::<LANES>();
+    let is_finite = |bits: &u16| is_finite_16(*bits, exponent);
+    let is_block_finite = |block: &[[u16; LANES]]| largest(block).iter().all(is_finite);
+    chunks.chunks(super::BLOCK / super::LANES).all(is_block_finite) && rest.iter().all(is_finite)
+}
+
+/// Returns the largest absolute value of each column. It is not inlined, as `sums`.
+#[cfg(target_pointer_width = "64")]
+#[inline(never)]
+fn largest<const LANES: usize>(chunks: &[[u16; LANES]]) -> [u16; LANES] {
+    let mut largest = [0_i16; LANES];
+    for chunk in chunks {
+        for (largest, bits) in largest.iter_mut().zip(chunk) {
+            // Signed, because SSE2 has no maximum of unsigned numbers with 16 bits.
+            *largest = (*largest).max((bits & 0x7FFF).cast_signed());
+        }
+    }
+    largest.map(i16::cast_unsigned)
 }

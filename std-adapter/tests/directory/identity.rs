@@ -4,7 +4,10 @@
 use crate::recording_disk::RecordingDisk;
 use crate::training::{NAMES, PlannedSave, Tensor, Training, save, save_generation};
 use std::io::ErrorKind;
-use training_monitor::checkpoint::{Header, Named, RankingRule, Series, load_with};
+use training_monitor::ModelCheckpoint;
+use training_monitor::checkpoint::{DecodeError, Header, Named, RankingRule, Series, load_with};
+use training_monitor::event::Never;
+use training_monitor::handlers::model_checkpoint::SaveDecision;
 use training_monitor::store::{CheckpointMeta, Store};
 use training_monitor_std::test_support::disk::{Disk, Image};
 use training_monitor_std::{Crc32Fast, Directory};
@@ -114,6 +117,40 @@ fn copied_file_of_another_run_is_not_combined() {
     mixed.remove("p_optimizer_1.ckpt");
     mixed.insert(".p_optimizer_1.ckpt.1.tmp".into(), image(2)["p_optimizer_1.ckpt"].clone());
     assert_eq!(listed(&mut open(&Disk::new(&mixed))), []);
+}
+
+/// A checkpoint handler saves two models with equal numbers to two directories. Their files do not fit together.
+#[test]
+fn saves_of_a_handler_with_equal_numbers_are_not_combined() {
+    let image = |generation| {
+        let disk = Disk::default();
+        let mut handler = ModelCheckpoint::<1>::every(1).unwrap().attach(Never, open(&disk)).unwrap();
+        let decision = SaveDecision { step: 1, score: None };
+        handler.save(decision, 10, None, &mut Training::new(2, generation)).unwrap();
+        drop(handler);
+        disk.files()
+    };
+    assert_eq!(listed(&mut open(&Disk::new(&image(1)))).len(), 1);
+    let mut mixed = image(1);
+    mixed.insert("p_optimizer_1.ckpt".into(), image(2)["p_optimizer_1.ckpt"].clone());
+    assert_eq!(listed(&mut open(&Disk::new(&mixed))), []);
+}
+
+/// Another program replaces a file of a listed checkpoint by a file of another checkpoint.
+#[test]
+fn files_replaced_after_the_opening_are_not_loaded_as_one_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = Directory::builder(dir.path(), "p").open().unwrap();
+    let mut handler = ModelCheckpoint::<2>::every(1).unwrap().attach(Never, files).unwrap();
+    for step in 1..=2 {
+        let decision = SaveDecision { step, score: None };
+        handler.save(decision, step, None, &mut Training::new(2, step)).unwrap();
+    }
+    std::fs::copy(dir.path().join("p_optimizer_1.ckpt"), dir.path().join("p_optimizer_2.ckpt")).unwrap();
+    let mut loaded = Training::new(2, 999);
+    let result = handler.load_step(2, &mut loaded);
+    assert!(matches!(result, Err(DecodeError::Malformed)), "{result:?}");
+    assert_eq!(loaded.objects, Training::new(2, 999).objects);
 }
 
 #[test]

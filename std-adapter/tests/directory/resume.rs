@@ -3,11 +3,13 @@
 //! many times in a longer run. The result must always equal the result of an uninterrupted run, bit by bit.
 
 use crate::training::Tensor;
+use std::cell::RefCell;
 use std::collections::HashSet;
+use std::fs;
 use training_monitor::checkpoint::{ObjectVisitor, Objects};
 use training_monitor::event::{EpochCompleted, IterationCompleted};
-use training_monitor::handlers::model_checkpoint::OnError;
 use training_monitor::handlers::model_checkpoint::ranking::RankedCheckpoint;
+use training_monitor::handlers::model_checkpoint::{CheckpointEvent, OnError};
 use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, Outcome, State, on};
 use training_monitor_std::Directory;
 use training_monitor_std::test_support::disk::{Disk, Image};
@@ -152,4 +154,48 @@ fn run_with_many_power_failures_has_the_same_result() {
         }
         assert!(total > 40, "{total} power failures");
     }
+}
+
+/// Another program removes a file of the best checkpoint during the run. The checkpoint no longer ranks, so a lower
+/// score is saved, and the observer receives the removal.
+#[test]
+fn best_checkpoint_that_another_program_removed_no_longer_ranks() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = Directory::builder(dir.path(), "p").open().unwrap();
+    let disappeared = RefCell::new(Vec::new());
+    let policy = ModelCheckpoint::<1>::best_by(|state: &State<f32>| state.output.unwrap());
+    let mut checkpoint = policy.attach(EpochCompleted, files).unwrap().observe(|event: &CheckpointEvent<'_, _>| {
+        if let CheckpointEvent::Disappeared { step } = event {
+            disappeared.borrow_mut().push(*step);
+        }
+    });
+    let scores = [0.9, 0.5, 0.4, 0.6, 0.55];
+    let step = |_: &mut Learner, _, state: &mut State<f32>| {
+        if state.epoch() == 2 {
+            fs::remove_file(dir.path().join("p_net_1.ckpt")).unwrap();
+        }
+        scores[state.epoch() as usize - 1]
+    };
+    Engine::new(5).run(&mut Learner::new(), 0..1, &mut checkpoint, step).unwrap();
+    assert_eq!(checkpoint.policy().kept(), [RankedCheckpoint::new(4, Some(0.6))]);
+    assert_eq!(disappeared.take(), [1]);
+}
+
+/// Opening the directory does not list the damaged checkpoint. The resume uses an older one and counts the damaged one.
+#[test]
+fn damaged_newest_checkpoint_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let attach = || {
+        let files = Directory::builder(dir.path(), "p").require_empty(false).open().unwrap();
+        ModelCheckpoint::<3>::every(1).unwrap().attach(EpochCompleted, files).unwrap()
+    };
+    let mut checkpoint = attach();
+    Engine::new(3).run(&mut Learner::new(), 0..2, &mut checkpoint, |_, _, _| 0.0_f32).unwrap();
+    drop(checkpoint);
+    let newest = dir.path().join("p_optimizer_3.ckpt");
+    let mut bytes = fs::read(&newest).unwrap();
+    bytes[40] ^= 1;
+    fs::write(&newest, bytes).unwrap();
+    let resumed = Engine::<f32>::new(4).resume(&mut Learner::new(), &mut attach()).unwrap().unwrap();
+    assert_eq!((resumed.epoch, resumed.skipped), (2, 1));
 }

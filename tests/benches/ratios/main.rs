@@ -13,9 +13,11 @@ mod growth;
 mod handlers;
 mod measure;
 mod scan;
+mod types;
 
 use measure::Group;
 use std::path::Path;
+use training_monitor::checkpoint::ElementType;
 
 const ROUNDS: usize = 41;
 const SIZES: [(usize, &str); 3] = [(1 << 20, "1 M"), (1 << 16, "64 k"), (1 << 10, "1 k")];
@@ -91,6 +93,16 @@ fn encoders() {
     }
 }
 
+/// The speed for each byte must not depend on the type. A `bool` is checked in addition.
+fn types() {
+    let budgets = |max_ratio| move |variant| Budget { variant, other: "f32", max_ratio };
+    let names: Vec<_> = ElementType::ALL.iter().map(|element_type| element_type.name()).collect();
+    let all: Vec<_> = names.iter().copied().filter(|name| *name != "bool").map(budgets(1.05)).collect();
+    print(types::encoders(), "f32", "f32", &all);
+    print(types::loads(), "f32", "f32", &all);
+    print(types::scans(), "f32", "f32", &["f64", "f16", "bf16"].map(budgets(1.05)));
+}
+
 fn instructions() {
     println!("\ninstructions per iteration (callgrind)       manual    engine    ratio     budget");
     for weights in ["8 weights", "256 weights"] {
@@ -133,10 +145,10 @@ fn main() {
     {
         return handlers::run_program(name, epochs.parse().expect("a number of epochs"));
     }
-    // `-- --only encoders` runs one of the four parts.
+    // `-- --only encoders` runs one of the five parts.
     let only = arguments.iter().position(|argument| argument == "--only").and_then(|index| arguments.get(index + 1));
-    let parts: [(&str, fn()); 4] =
-        [("scans", scans), ("encoders", encoders), ("instructions", instructions), ("saves", saves)];
+    let parts: [(&str, fn()); 5] =
+        [("scans", scans), ("encoders", encoders), ("types", types), ("instructions", instructions), ("saves", saves)];
     for (name, part) in parts {
         if only.is_none_or(|only| only == name) {
             part();
