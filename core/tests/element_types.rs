@@ -262,6 +262,16 @@ fn a_load_compares_the_element_type() {
 }
 
 #[test]
+fn a_bool_other_than_0_and_1_is_not_saved() {
+    for offset in 0..3 {
+        let mut arena = Arena::new(ElementType::Bool, &[5], offset, 7);
+        arena.bytes()[4] = 2;
+        let refused = checkpoint::measure(&CONTENTS, &mut Named::new("m", arena));
+        assert_eq!(refused, Err(EncodeError::Bool { name: "w".into() }));
+    }
+}
+
+#[test]
 fn bytes_that_are_no_multiple_of_the_element_size_are_refused() {
     struct Odd;
     impl StateDict for Odd {

@@ -70,6 +70,7 @@ fn all_error_texts_differ() {
         Encode::MetadataOrder { name },
         Encode::Changed,
         Encode::ValueTooLarge { name },
+        Encode::Bool { name },
         Encode::TooLong,
         Encode::NonFinite { name, index: 7 },
         Encode::Value { name },

@@ -55,6 +55,11 @@ pub enum EncodeError<E> {
         /// The index of the first such element, in row-major order.
         index: u32,
     },
+    /// A tensor of type `bool` contains a byte other than 0 and 1. Only bytes whose type is known at run time can.
+    Bool {
+        /// The name of the tensor.
+        name: ItemName,
+    },
     /// A value could not be loaded again. The `postcard` crate cannot serialize it, or what it serializes does not
     /// deserialize to the same value. This happens if the value contains a sequence of unknown length, or serde
     /// attributes such as `untagged`, `tag` or `skip_serializing_if`.
@@ -104,6 +109,7 @@ impl<E> EncodeError<E> {
             EncodeError::Changed => EncodeError::Changed,
             EncodeError::TooLong => EncodeError::TooLong,
             EncodeError::NonFinite { name, index } => EncodeError::NonFinite { name: *name, index: *index },
+            EncodeError::Bool { name } => EncodeError::Bool { name: *name },
             EncodeError::Value { name } => EncodeError::Value { name: *name },
             EncodeError::ValueTooLarge { name } => EncodeError::ValueTooLarge { name: *name },
             EncodeError::Unavailable => EncodeError::Unavailable,
@@ -144,6 +150,9 @@ impl<E: fmt::Display> fmt::Display for EncodeError<E> {
             EncodeError::TooLong => "the checkpoint would be longer than 4 GiB",
             EncodeError::NonFinite { name, index } => {
                 return write!(f, "element {index} of tensor `{name}` is a NaN or an infinity");
+            }
+            EncodeError::Bool { name } => {
+                return write!(f, "tensor `{name}` of type bool contains a byte other than 0 and 1");
             }
             EncodeError::Value { name } => {
                 return write!(

@@ -90,6 +90,11 @@ impl<'a> TensorView<'a> {
         }
     }
 
+    /// Returns whether a byte of a `bool` is neither 0 nor 1.
+    pub(super) fn has_invalid_bool(&self) -> bool {
+        matches!(&self.memory, Memory::Bytes(bytes) if self.element_type == ElementType::Bool && bytes.iter().any(|byte| *byte > 1))
+    }
+
     /// Returns the index of the first element that is NaN or infinite.
     pub(super) fn first_non_finite(&self) -> Option<u32> {
         self.scan.and_then(|scan| scan(self.bytes()))

@@ -423,6 +423,9 @@ impl TensorVisitor for Encoder<'_> {
                 if !shape_matches_len(tensor.shape(), len / size) || !len.is_multiple_of(size) {
                     self.output.fail(EncodeError::Shape { name: ItemName::new(name) });
                 }
+                if tensor.has_invalid_bool() {
+                    self.output.fail(EncodeError::Bool { name: ItemName::new(name) });
+                }
             }
             EncodePass::ObjectNames | EncodePass::CountObjects => (),
         }
