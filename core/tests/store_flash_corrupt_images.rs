@@ -6,7 +6,7 @@ mod store_access;
 
 use store_access::{list_checkpoints, read_stream};
 use training_monitor::ModelCheckpoint;
-use training_monitor::checkpoint::Named;
+use training_monitor::checkpoint::{EncodeError, Named};
 use training_monitor::embedded_storage::nor_flash::NorFlash;
 use training_monitor::event::IterationCompleted;
 use training_monitor::handlers::model_checkpoint::SaveDecision;
@@ -148,7 +148,9 @@ fn records_with_an_invalid_length_or_version_are_ignored() {
         let mut handler = policy.attach(IterationCompleted, open(&mut flash)).unwrap();
         for step in 2..6 {
             let mut objects = Named::new("m", [step as f32]);
-            handler.save(SaveDecision { step, score: None }, 10 * step, None, &mut objects).unwrap();
+            let result = handler.save(SaveDecision { step, score: None }, 10 * step, None, &mut objects);
+            // No sequence number is greater than the largest one.
+            assert_eq!(result, if field == 8 { Err(EncodeError::NoSequenceLeft) } else { Ok(()) });
         }
     }
 }
