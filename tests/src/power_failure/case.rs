@@ -51,8 +51,8 @@ pub struct Workload {
     pub write: usize,
     /// The size of an erase block (the smallest erasable unit) in bytes.
     pub erase: usize,
-    /// The value of an erased byte.
-    pub erased: u8,
+    /// The values of two erased bytes. They differ on a chip that encrypts its content.
+    pub erased: [u8; 2],
     /// The number of slots (flash areas of one checkpoint each) in the store.
     pub slots: usize,
     /// The initial content of the flash.
@@ -87,14 +87,15 @@ impl fmt::Display for Case {
             Case::Long { seed } => return write!(f, "long={seed}"),
             Case::Bounded { workload, failures } => (workload, failures),
         };
-        let Workload { write, erase, erased, slots, start, order, saves } = workload;
+        let Workload { write, erase, erased: [even, odd], slots, start, order, saves } = workload;
+        let odd = if even == odd { String::new() } else { format!("{odd:02x}") };
         let start = match start {
             Start::Blank => "blank",
             Start::Full => "full",
             Start::Garbage => "garbage",
         };
         let order = if *order == Order::Score { "score" } else { "interval" };
-        write!(f, "w={write} e={erase} v={erased:02x} s={slots} start={start} rank={order} saves=")?;
+        write!(f, "w={write} e={erase} v={even:02x}{odd} s={slots} start={start} rank={order} saves=")?;
         for (index, Save { long, score }) in saves.iter().enumerate() {
             write!(f, "{}{}{score}", if index > 0 { "," } else { "" }, if *long { "L" } else { "S" })?;
         }
@@ -136,7 +137,11 @@ impl FromStr for Case {
                 seed: number(seed)?,
             });
         }
-        let erased = u8::from_str_radix(required("v")?, 16).map_err(|error| format!("v=: {error}"))?;
+        let erased = required("v")?;
+        let byte = |text: Option<&str>| u8::from_str_radix(text.unwrap_or_default(), 16);
+        let even = byte(erased.get(..2)).map_err(|error| format!("v=: {error}"))?;
+        let odd = if erased.len() > 2 { byte(erased.get(2..)).map_err(|error| format!("v=: {error}"))? } else { even };
+        let erased = [even, odd];
         let workload = Workload {
             write: number(required("w")?)? as usize,
             erase: number(required("e")?)? as usize,

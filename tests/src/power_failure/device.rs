@@ -14,8 +14,39 @@ use training_monitor::store::{CheckpointMeta, Store, StreamSpec};
 
 type Error = SlotsError<ChipError>;
 
-/// Write size in bytes, erase size in bytes, and value of an erased byte.
-pub type Geometry = (usize, usize, u8);
+/// Write size in bytes, erase size in bytes, and the values of two erased bytes.
+pub type Geometry = (usize, usize, [u8; 2]);
+
+/// The number of slots, and the encryption of the flash.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// The number of slots.
+    pub slots: usize,
+    /// The values of two erased bytes.
+    erased: [u8; 2],
+}
+
+impl Layout {
+    /// Creates the layout of a flash whose erased bytes have these two values in turn.
+    pub fn new(slots: usize, erased: [u8; 2]) -> Self {
+        Layout { slots, erased }
+    }
+
+    /// Returns the value of an erased byte of the chip itself.
+    pub fn blank(self) -> u8 {
+        let [even, odd] = self.erased;
+        if even == odd { even } else { 0xFF }
+    }
+
+    /// Encrypts or decrypts bytes at this address, so that erased bytes of the chip read as `erased`.
+    fn encrypt(self, address: u32, bytes: &mut [u8]) {
+        let [even, odd] = self.erased;
+        if even != odd {
+            let keys = [!even, !odd].into_iter().cycle().skip(address as usize % 2);
+            bytes.iter_mut().zip(keys).for_each(|(byte, key)| *byte ^= key);
+        }
+    }
+}
 
 /// A deliberate mistake of the driver between the store and the flash.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +66,7 @@ pub enum Mistake {
 struct Driver<'a, const W: usize, const E: usize> {
     flash: Flash<W, E, 1, &'a mut Chip>,
     mistake: Mistake,
+    layout: Layout,
 }
 
 impl<const W: usize, const E: usize> nor_flash::ErrorType for Driver<'_, W, E> {
@@ -44,7 +76,7 @@ impl<const W: usize, const E: usize> nor_flash::ErrorType for Driver<'_, W, E> {
 impl<const W: usize, const E: usize> ReadNorFlash for Driver<'_, W, E> {
     const READ_SIZE: usize = 1;
     fn read(&mut self, offset: u32, buffer: &mut [u8]) -> Result<(), ChipError> {
-        read(&mut self.flash, self.mistake, offset, buffer)
+        read(&mut self.flash, self.mistake, self.layout, offset, buffer)
     }
     fn capacity(&self) -> usize {
         self.flash.image().len()
@@ -55,21 +87,25 @@ impl<const W: usize, const E: usize> NorFlash for Driver<'_, W, E> {
     const WRITE_SIZE: usize = W;
     const ERASE_SIZE: usize = E;
     fn write(&mut self, offset: u32, data: &[u8]) -> Result<(), ChipError> {
-        self.flash.program(offset, data)
+        let mut data = data.to_vec();
+        self.layout.encrypt(offset, &mut data);
+        self.flash.program(offset, &data)
     }
     fn erase(&mut self, from: u32, to: u32) -> Result<(), ChipError> {
         erase(&mut self.flash, self.mistake, from, to)
     }
 }
 
-fn read(chip: &mut Chip, mistake: Mistake, offset: u32, buffer: &mut [u8]) -> Result<(), ChipError> {
+fn read(chip: &mut Chip, mistake: Mistake, layout: Layout, offset: u32, buffer: &mut [u8]) -> Result<(), ChipError> {
     chip.read(offset, buffer)?;
+    layout.encrypt(offset, buffer);
     let (_, block, _) = chip.geometry();
     // The store reads a seal (the second mark of a checkpoint) as whole granules at offset 64 of a slot, which starts
     // with a commit record.
     if mistake == Mistake::FakesSeals && buffer.len() <= 32 && offset as usize % block == 64 {
         let mut record = [0; 64];
         chip.read(offset - 64, &mut record)?;
+        layout.encrypt(offset - 64, &mut record);
         if record.starts_with(&RECORD_MAGIC) {
             for (seal, byte) in buffer[..4].iter_mut().zip(&record[52..56]) {
                 *seal = !byte;
@@ -233,14 +269,15 @@ fn open_as<const W: usize, const E: usize, const SLOTS: usize, C: Checksum + 'st
     chip: &mut Chip,
     mistake: Mistake,
     region: Range<u32>,
+    layout: Layout,
 ) -> Result<Device<'_, C>, String> {
     let flash = Flash::with_chip(chip).ok_or("the chip has another geometry than the driver")?;
-    let slots = Slots::<Driver<'_, W, E>, SLOTS, C>::open(Driver { flash, mistake }, region);
+    let slots = Slots::<Driver<'_, W, E>, SLOTS, C>::open(Driver { flash, mistake, layout }, region);
     Ok(Device(Box::new(slots.map_err(|error| format!("cannot open the slots: {error}"))?), PhantomData))
 }
 
 macro_rules! geometries {
-    ($(($write:literal, $erase:literal, $erased:literal),)*) => {
+    ($(($write:literal, $erase:literal, $erased:expr),)*) => {
         /// The geometries that `open` supports.
         pub const GEOMETRIES: &[Geometry] = &[$(($write, $erase, $erased),)*];
 
@@ -249,14 +286,15 @@ macro_rules! geometries {
             chip: &mut Chip,
             mistake: Mistake,
             region: Range<u32>,
-            slots: usize,
+            layout: Layout,
         ) -> Result<Device<'_, C>, String> {
             let (write, erase, _) = chip.geometry();
+            let slots = layout.slots;
             match (write, erase, slots) {
                 $(
-                    ($write, $erase, 2) => open_as::<$write, $erase, 2, C>(chip, mistake, region),
-                    ($write, $erase, 3) => open_as::<$write, $erase, 3, C>(chip, mistake, region),
-                    ($write, $erase, 4) => open_as::<$write, $erase, 4, C>(chip, mistake, region),
+                    ($write, $erase, 2) => open_as::<$write, $erase, 2, C>(chip, mistake, region, layout),
+                    ($write, $erase, 3) => open_as::<$write, $erase, 3, C>(chip, mistake, region, layout),
+                    ($write, $erase, 4) => open_as::<$write, $erase, 4, C>(chip, mistake, region, layout),
                 )*
                 _ => Err(format!(
                     "unsupported geometry: write size {write}, erase size {erase}, {slots} slots; see GEOMETRIES"
@@ -267,14 +305,14 @@ macro_rules! geometries {
 }
 
 geometries! {
-    (32, 256, 0xFF),
-    (16, 256, 0x00),
-    (8, 256, 0xFF),
-    (4, 256, 0xFF),
-    (4, 4096, 0xFF),
-    (1, 256, 0x00),
-    (2, 1024, 0xFF),
-    (8, 2048, 0xFF),
-    (16, 4096, 0x00),
-    (32, 131_072, 0xFF),
+    (32, 256, [0xFF; 2]),
+    (16, 256, [0x00; 2]),
+    (8, 256, [0x39, 0xE3]),
+    (4, 256, [0xFF; 2]),
+    (4, 4096, [0xFF; 2]),
+    (1, 256, [0x00; 2]),
+    (2, 1024, [0x39, 0xE3]),
+    (8, 2048, [0xFF; 2]),
+    (16, 4096, [0x00; 2]),
+    (32, 131_072, [0xFF; 2]),
 }

@@ -120,7 +120,7 @@ impl Explorer<'_> {
 pub fn run_sequence<V: StoreVariant>(random: &mut Random, sessions: usize) -> Result<u64, (u64, String)> {
     let (write, erase, _) = *random.pick(GEOMETRIES);
     let slots = 2 + random.below(3);
-    let erased = *random.pick(&[0xFF, 0]);
+    let erased = *random.pick(&[[0xFF; 2], [0; 2], [0x39, 0xE3]]);
     let order = *random.pick(&[Order::Interval, Order::Score]);
     let start = *random.pick(&[Start::Blank, Start::Garbage]);
     let workload = Workload { write, erase, erased, slots, start, order, saves: Vec::new() };

@@ -2,7 +2,7 @@
 //! contain).
 
 use super::case::{PowerFailure, Save, Start, Workload};
-use super::device::{Device, GEOMETRIES, open};
+use super::device::{Device, GEOMETRIES, Layout, open};
 use super::model::{Model, Order, Table, header};
 use super::store_variant::StoreVariant;
 use crate::flash::Chip;
@@ -37,13 +37,13 @@ pub struct Simulation<V> {
     pub chip: Chip,
     /// The model: the saves that were started, and the checkpoints that the store must contain.
     pub model: Model,
-    slots: usize,
+    layout: Layout,
     variant: PhantomData<V>,
 }
 
 impl<V> Clone for Simulation<V> {
     fn clone(&self) -> Self {
-        Simulation { chip: self.chip.clone(), model: self.model.clone(), slots: self.slots, variant: PhantomData }
+        Simulation { chip: self.chip.clone(), model: self.model.clone(), layout: self.layout, variant: PhantomData }
     }
 }
 
@@ -64,15 +64,16 @@ impl<V: StoreVariant> Simulation<V> {
                 "unsupported geometry: write size {write}, erase size {erase}, {slots} slots; see GEOMETRIES"
             ));
         }
-        let mut image = vec![erased; erase + 2 * erase * slots];
+        let layout = Layout::new(slots, erased);
+        let mut image = vec![layout.blank(); erase + 2 * erase * slots];
         if start == Start::Garbage {
             let mut random = Random::new(7);
             image.fill_with(|| random.byte());
         }
         image[..erase].fill(FOREIGN);
-        let chip = Chip::new(write, erase, 1, image, erased);
+        let chip = Chip::new(write, erase, 1, image, layout.blank());
         let model = Model::new(order, V::n_saved(slots));
-        let mut simulation = Simulation { chip, model, slots, variant: PhantomData };
+        let mut simulation = Simulation { chip, model, layout, variant: PhantomData };
         if start == Start::Full {
             for index in 0..slots {
                 simulation.run(&[Action::Save(Save { long: index % 2 == 1, score: 1 + index as u8 })], None)?;
@@ -101,9 +102,9 @@ impl<V: StoreVariant> Simulation<V> {
     }
 
     fn session<F>(&mut self, policy: Policy<F>, actions: &[Action]) -> Result<(), String> {
-        let Simulation { chip, model, slots, .. } = self;
+        let Simulation { chip, model, layout, .. } = self;
         let (_, erase, _) = chip.geometry();
-        let mut handler = attach::<V, F>(chip, *slots, policy)?;
+        let mut handler = attach::<V, F>(chip, *layout, policy)?;
         let mut sequence = list_checkpoints(handler.store_mut())?.last().map_or(0, |newest| newest.sequence);
         for action in actions {
             match *action {
@@ -142,7 +143,7 @@ impl<V: StoreVariant> Simulation<V> {
             Order::Score => self.check_content(Ok(ModelCheckpoint::by_score())),
         }?;
         if !self.chip.is_unstable() {
-            let mut store = open_slots::<V>(&mut self.chip, self.slots)?;
+            let mut store = open_slots::<V>(&mut self.chip, self.layout)?;
             if list_checkpoints(&mut store)? != first {
                 return Err("opening the store a second time lists other checkpoints".into());
             }
@@ -165,10 +166,10 @@ impl<V: StoreVariant> Simulation<V> {
     /// Opens the store, compares its checkpoints with the model (the expected state), and returns the listed
     /// checkpoints.
     fn check_content<F>(&mut self, policy: Policy<F>) -> Result<Vec<CheckpointMeta>, String> {
-        let Simulation { chip, model, slots, .. } = self;
-        check_opening::<V>(chip, *slots)?;
+        let Simulation { chip, model, layout, .. } = self;
+        check_opening::<V>(chip, *layout)?;
 
-        let mut handler = attach::<V, F>(chip, *slots, policy)?;
+        let mut handler = attach::<V, F>(chip, *layout, policy)?;
         let listed = list_checkpoints(handler.store_mut())?;
         let mut intact = Vec::new();
         for meta in &listed {
@@ -215,11 +216,12 @@ impl<V: StoreVariant> Simulation<V> {
 
 /// Opens the store. Checks that this takes a limited number of reads, and that no reported erase count exceeds the
 /// actual number of erases.
-fn check_opening<V: StoreVariant>(chip: &mut Chip, slots: usize) -> Result<(), String> {
+fn check_opening<V: StoreVariant>(chip: &mut Chip, layout: Layout) -> Result<(), String> {
     let (_, erase, _) = chip.geometry();
     let reads = chip.counts.reads;
     let block_erases = chip.block_erases.clone();
-    let store = open_slots::<V>(chip, slots)?;
+    let store = open_slots::<V>(chip, layout)?;
+    let slots = layout.slots;
     let erases = store.erases();
     drop(store);
     let limit = slots * (3 + 2 * erase / 64 + 1);
@@ -238,20 +240,20 @@ fn weight_count(erase: usize, long: bool) -> usize {
     if long { (erase - 96) / 4 + 6 } else { 6 }
 }
 
-fn open_slots<V: StoreVariant>(chip: &mut Chip, slots: usize) -> Result<Device<'_, V::Sum>, String> {
+fn open_slots<V: StoreVariant>(chip: &mut Chip, layout: Layout) -> Result<Device<'_, V::Sum>, String> {
     let (_, erase, _) = chip.geometry();
     let end = chip.image().len();
-    open(chip, V::MISTAKE, erase as u32..end as u32, slots)
+    open(chip, V::MISTAKE, erase as u32..end as u32, layout)
 }
 
 fn attach<V: StoreVariant, F>(
     chip: &mut Chip,
-    slots: usize,
+    layout: Layout,
     policy: Policy<F>,
 ) -> Result<CheckpointHandler<4, IterationCompleted, Device<'_, V::Sum>, F>, String> {
-    let policy = policy.and_then(|policy| policy.with_n_saved(V::n_saved(slots) as u32));
+    let policy = policy.and_then(|policy| policy.with_n_saved(V::n_saved(layout.slots) as u32));
     let policy = policy.map_err(|error| format!("settings: {error}"))?;
-    let store = open_slots::<V>(chip, slots)?;
+    let store = open_slots::<V>(chip, layout)?;
     policy.attach(IterationCompleted, store).map_err(|error| format!("attach: {error}"))
 }
 
