@@ -166,7 +166,7 @@ fn checkpoint_of_a_module_with_more_parameters_is_rejected() -> TestResult {
     let before = bits(&mut loaded)?;
     // Tensors 0 to 2 are the weight and its moments. Tensor 3 contains the numbers of steps of all parameters.
     let error = checkpoint::load(&bytes, &mut loaded, None);
-    assert_eq!(error, Err(DecodeError::Length { item: 3, expected: 2, found: 4 }));
+    assert_eq!(error, Err(DecodeError::Shape { name: "steps".into(), dimension: 0, expected: 1, found: 2 }));
     assert_eq!(bits(&mut loaded)?, before);
     Ok(())
 }

@@ -114,7 +114,7 @@ fn load_of_a_tensor_with_another_length_fails() -> TestResult {
     let variable = Var::zeros(4, DType::F32, &Device::Cpu)?;
     let mut model = Named::new("model", VarMapState::new(one_variable("weight", variable)));
     let error = checkpoint::load(&bytes, &mut model, None);
-    assert_eq!(error, Err(DecodeError::Length { item: 0, expected: 4, found: 3 }));
+    assert_eq!(error, Err(DecodeError::Shape { name: "weight".into(), dimension: 0, expected: 4, found: 3 }));
     Ok(())
 }
 
