@@ -143,9 +143,9 @@ enum SlotState {
     /// The slot contains no valid checkpoint. It is blank, damaged, or cannot be read completely, so it is erased before
     /// it is used.
     Unknown,
-    /// The slot contains data, but no valid checkpoint. An interrupted save can leave unstable bits. A later opening can
-    /// then read a valid checkpoint, and its sequence number can be higher than that of a checkpoint saved since then.
-    /// Therefore, the next save erases the slot.
+    /// The slot contains data, but no valid checkpoint. An interrupted save or erase can leave unstable bits. A later
+    /// opening can then read a valid checkpoint, and its sequence number can be that of a checkpoint saved since then, or
+    /// higher. Therefore, the next save erases the slot.
     Remains,
     /// The flash driver returned an error for the commit record. The slot can contain a checkpoint, so the slot is used
     /// only after the others.
@@ -327,8 +327,11 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
     /// the restart.
     fn select_slot(&self) -> Option<usize> {
         let slots = self.slots.iter().enumerate();
-        let free = slots.filter_map(|(index, slot)| Some((slot.allocation_order()?, slot.erases, index)));
-        let (_, _, index) = free.min()?;
+        // Of the removed checkpoints of one step, the newest is the last to be erased. The checkpoint that replaced it may
+        // have an unstable seal, and is then ignored by a later opening that finds a sealed one of the same step.
+        let age = |slot: &Slot| if slot.state == SlotState::Removed { slot.meta.sequence } else { 0 };
+        let free = slots.filter_map(|(index, slot)| Some((slot.allocation_order()?, age(slot), slot.erases, index)));
+        let (.., index) = free.min()?;
         if self.slots.get(index).is_some_and(|slot| slot.state == SlotState::Removed) {
             // While an unsealed checkpoint exists, the removed checkpoint may be the only durable one, so its slot is
             // not erased yet. The slot of the newest unsealed checkpoint is used instead. Its loss does no harm: a run

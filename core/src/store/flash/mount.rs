@@ -49,7 +49,11 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
                     let state = if seal == SealState::Complete { SlotState::Committed } else { SlotState::Unsealed };
                     *slot = Slot { state, meta: record.meta, len: record.len, erases: record.erases, ..Slot::UNKNOWN };
                 }
-                Content::Damaged(sequence) => newest_damaged = newest_damaged.max(Some(sequence.unwrap_or(u32::MAX))),
+                // If only an unstable bit damages the checkpoint, a later opening can read it again.
+                Content::Damaged(sequence) => {
+                    newest_damaged = newest_damaged.max(Some(sequence.unwrap_or(u32::MAX)));
+                    slot.state = SlotState::Remains;
+                }
                 Content::Remains => slot.state = SlotState::Remains,
                 Content::None => (),
                 Content::Unreadable => slot.state = SlotState::Unreadable,
