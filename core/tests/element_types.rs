@@ -325,13 +325,14 @@ fn a_load_that_allows_differences_reports_them() {
     let bytes = encode(&CONTENTS, &mut Named::new("m", Scalars(&["a", "b", "c", "d"], 5.0)));
     let mut model = Named::new("m", Scalars(&["x", "b", "y"], 0.0));
     let mut scratch = [0; 64];
-    let mut loader = Loader::new(&mut model, &mut scratch).allow_differences();
+    let mut differences = Differences::default();
+    let mut loader = Loader::new(&mut model, &mut scratch).allow_differences(&mut differences);
     loader.verify::<Crc32, _>(&mut &bytes[..], None).unwrap();
     loader.check_complete::<()>().unwrap();
     loader.load::<Crc32, _>(&mut &bytes[..]).unwrap();
     let expected =
         Differences { missing: 2, first_missing: Some("x".into()), unexpected: 3, first_unexpected: Some("a".into()) };
-    assert_eq!(loader.differences(), expected);
+    assert_eq!(differences, expected);
     assert_eq!(model.object.1, 5.0);
 }
 
@@ -340,7 +341,8 @@ fn another_shape_is_an_error_although_differences_are_allowed() {
     let bytes = encode(&CONTENTS, &mut Named::new("m", [1.0_f32; 3]));
     let mut model = Named::new("m", [0.0_f32; 2]);
     let mut scratch = [0; 64];
-    let mut loader = Loader::new(&mut model, &mut scratch).allow_differences();
+    let mut differences = Differences::default();
+    let mut loader = Loader::new(&mut model, &mut scratch).allow_differences(&mut differences);
     let result = loader.verify::<Crc32, _>(&mut &bytes[..], None);
     assert!(matches!(result, Err(DecodeError::Shape { dimension: 0, expected: 2, found: 3, .. })));
 }

@@ -78,8 +78,8 @@ pub struct Loader<'a, T: ?Sized> {
     /// One bit for each tensor and value of the model. The bit is set if one of the streams contains the tensor or
     /// value.
     seen: [u32; MAX_ITEMS / 32],
-    allow_differences: bool,
-    differences: Differences,
+    /// The differences that are found. `None` if every difference is an error.
+    differences: Option<&'a mut Differences>,
 }
 
 /// How the tensors of a checkpoint differ from those of the model.
@@ -103,22 +103,18 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
     /// Creates a loader for `objects`. `scratch` is a buffer for bytes that are only verified or skipped. A buffer of
     /// 64 bytes is enough, but 4 KiB are faster on a 64-bit host.
     pub fn new(objects: &'a mut T, scratch: &'a mut [u8]) -> Self {
-        let differences = Differences::default();
-        Loader { objects, scratch, seen: [0; MAX_ITEMS / 32], allow_differences: false, differences }
+        Loader { objects, scratch, seen: [0; MAX_ITEMS / 32], differences: None }
     }
 
     /// Lets the checkpoint and the model have different sets of tensors, as `strict=False` of PyTorch's
     /// `load_state_dict`. Tensors of the same name must still have the same element type and shape.
-    #[must_use]
-    pub fn allow_differences(mut self) -> Self {
-        self.allow_differences = true;
-        self
-    }
-
-    /// Returns the differences that the verified streams have. They are complete
+    ///
+    /// The loader adds the differences to `differences`. They are complete
     /// after [`check_complete`](Self::check_complete).
-    pub fn differences(&self) -> Differences {
-        self.differences
+    #[must_use]
+    pub fn allow_differences(mut self, differences: &'a mut Differences) -> Self {
+        self.differences = Some(differences);
+        self
     }
 
     /// Verifies one stream, and checks that its tensors and values match the objects. The objects do not change.
@@ -150,13 +146,12 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
         }
         let seen = core::mem::replace(&mut self.seen, [0; MAX_ITEMS / 32]);
         for item in (0..count).filter(|item| !has_bit(&seen, *item)) {
-            self.differences.missing = self.differences.missing.saturating_add(1);
-            if self.differences.first_missing.is_none() {
-                let name = matching::name_of(self.objects, item);
-                self.differences.first_missing = Some(name);
-                if !self.allow_differences {
-                    return Err(DecodeError::Missing { name });
-                }
+            let Some(differences) = self.differences.as_deref_mut() else {
+                return Err(DecodeError::Missing { name: matching::name_of(self.objects, item) });
+            };
+            differences.missing = differences.missing.saturating_add(1);
+            if differences.first_missing.is_none() {
+                differences.first_missing = Some(matching::name_of(self.objects, item));
             }
         }
         Ok(())
@@ -188,13 +183,7 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
             Match::Item(item) => item,
             Match::OnlyObject => {
                 let name = target.tensor.map_or(target.object, |tensor| tensor.name.bytes());
-                let name = ItemName::new(core::str::from_utf8(name).unwrap_or_default());
-                if !self.allow_differences {
-                    input.fail(DecodeError::Unexpected { name });
-                } else if !loading {
-                    self.differences.unexpected = self.differences.unexpected.saturating_add(1);
-                    self.differences.first_unexpected.get_or_insert(name);
-                }
+                report_unexpected(input, name, self.differences.as_deref_mut().map(|all| (all, loading)));
                 return false;
             }
             Match::Nothing => return false,
@@ -208,6 +197,21 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
             *bits |= 1 << (item % 32);
         }
         true
+    }
+}
+
+/// Reports that the object in the model does not have the tensor `name`. `differences` is `None` if this is an error. Its
+/// flag is true if the stream is loaded, because the tensor was then counted when the stream was verified.
+#[inline(never)] // Keeps the name off the stack of the caller.
+fn report_unexpected(input: &mut Input<'_>, name: &[u8], differences: Option<(&mut Differences, bool)>) {
+    let name = ItemName::new(core::str::from_utf8(name).unwrap_or_default());
+    match differences {
+        None => input.fail(DecodeError::Unexpected { name }),
+        Some((_, true)) => (),
+        Some((differences, false)) => {
+            differences.unexpected = differences.unexpected.saturating_add(1);
+            differences.first_unexpected.get_or_insert(name);
+        }
     }
 }
 

@@ -155,7 +155,7 @@ impl<'a> Encoder<'a> {
         for (name, _) in self.contents.metadata {
             check_name(&mut self.output, name);
             if name.as_bytes() <= previous.as_bytes() {
-                self.output.fail(EncodeError::MetadataOrder { name: ItemName::new(name) });
+                self.output.fail_item(name, |name| EncodeError::MetadataOrder { name });
             }
             previous = name;
         }
@@ -249,7 +249,7 @@ impl<'a> Encoder<'a> {
 
     fn serialize<S: Serialize + ?Sized>(output: &mut Output<'_>, name: &str, value: &S) {
         if postcard::serialize_with_flavor(value, PostcardSink(output)).is_err() {
-            output.fail(EncodeError::Value { name: ItemName::new(name) });
+            output.fail_item(name, |name| EncodeError::Value { name });
         }
     }
 
@@ -285,7 +285,7 @@ impl<'a> Encoder<'a> {
 
     fn compare_name(&mut self, name: &str, is_object: bool) {
         if self.names.as_mut().is_some_and(|names| names.is_duplicate(name, is_object)) {
-            self.output.fail(EncodeError::Duplicate { name: ItemName::new(name) });
+            self.output.fail_item(name, |name| EncodeError::Duplicate { name });
         }
     }
 
@@ -341,7 +341,7 @@ fn write_identity(output: &mut Output<'_>, header: &Header<'_>, run: u32) {
 /// Checks a name before the first byte of the checkpoint is written.
 fn check_name(output: &mut Output<'_>, name: &str) {
     if !is_valid_name(name.as_bytes()) {
-        output.fail(EncodeError::Name { name: ItemName::new(name) });
+        output.fail_item(name, |name| EncodeError::Name { name });
     }
 }
 
@@ -400,8 +400,8 @@ impl ObjectVisitor for Encoder<'_> {
             let len = self.output.measure(|output| Self::serialize(output, name, object));
             match loads_again(object, len, scratch) {
                 Reload::Equal => (),
-                Reload::TooLarge => self.output.fail(EncodeError::ValueTooLarge { name: ItemName::new(name) }),
-                Reload::Different => self.output.fail(EncodeError::Value { name: ItemName::new(name) }),
+                Reload::TooLarge => self.output.fail_item(name, |name| EncodeError::ValueTooLarge { name }),
+                Reload::Different => self.output.fail_item(name, |name| EncodeError::Value { name }),
             }
         }
         self.status()
@@ -421,10 +421,10 @@ impl TensorVisitor for Encoder<'_> {
                 check_name(&mut self.output, name);
                 let (len, size) = (tensor.bytes().len(), tensor.element_type().size() as usize);
                 if !shape_matches_len(tensor.shape(), len / size) || !len.is_multiple_of(size) {
-                    self.output.fail(EncodeError::Shape { name: ItemName::new(name) });
+                    self.output.fail_item(name, |name| EncodeError::Shape { name });
                 }
                 if tensor.has_invalid_bool() {
-                    self.output.fail(EncodeError::Bool { name: ItemName::new(name) });
+                    self.output.fail_item(name, |name| EncodeError::Bool { name });
                 }
             }
             EncodePass::ObjectNames | EncodePass::CountObjects => (),

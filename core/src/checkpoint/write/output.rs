@@ -6,6 +6,7 @@
 
 use crate::checkpoint::Checksum;
 use crate::checkpoint::error::EncodeError;
+use crate::checkpoint::names::ItemName;
 use crate::varint;
 use embedded_io::{Error, ErrorKind, Write};
 
@@ -115,6 +116,12 @@ impl<'a> Output<'a> {
     /// Stores `error` in `failure`. If `failure` already contains an earlier error, keeps the earlier one.
     pub fn fail(&mut self, error: EncodeError<()>) {
         self.failure.get_or_insert(error);
+    }
+
+    /// Stores the error of the object or tensor `name`, as [`fail`](Self::fail) does.
+    #[inline(never)] // Keeps the name off the stack of the caller.
+    pub fn fail_item(&mut self, name: &str, error: fn(ItemName) -> EncodeError<()>) {
+        self.fail(error(ItemName::new(name)));
     }
 
     fn check_written(&mut self, written: bool) {

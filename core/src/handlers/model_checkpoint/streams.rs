@@ -33,20 +33,19 @@ pub(super) fn read<S: Store, T: Objects + ?Sized>(
     pass: ReadPass<'_>,
 ) -> Result<Info, DecodeError<S::Error>> {
     if S::LARGE_BUFFER {
-        read_with(store, sequence, Loader::new(objects, &mut [0; LARGE_SCRATCH]), pass)
+        read_with(store, sequence, &mut Loader::new(objects, &mut [0; LARGE_SCRATCH]), pass)
     } else {
-        read_with(store, sequence, Loader::new(objects, &mut [0; SMALL_SCRATCH]), pass)
+        read_with(store, sequence, &mut Loader::new(objects, &mut [0; SMALL_SCRATCH]), pass)
     }
 }
 
 fn read_with<S: Store, T: Objects + ?Sized>(
     store: &mut S,
     sequence: u32,
-    mut loader: Loader<'_, T>,
+    loader: &mut Loader<'_, T>,
     mut pass: ReadPass<'_>,
 ) -> Result<Info, DecodeError<S::Error>> {
-    let mut first = None;
-    let mut info = Err(DecodeError::Truncated);
+    let mut info: Result<Info, _> = Err(DecodeError::Truncated);
     let loading = matches!(pass, ReadPass::Load);
     for stream in 0..store.stream_count(sequence).map_err(DecodeError::Io)? {
         let mut reader = store.open(sequence, stream).map_err(DecodeError::Io)?;
@@ -56,8 +55,8 @@ fn read_with<S: Store, T: Objects + ?Sized>(
         };
         let next = loader.read::<S::Checksum, _>(&mut reader, record, loading)?;
         // Streams with different identities are from two saves, so they are rejected.
-        let identity = (next.step, next.sequence, next.save_id);
-        if *first.get_or_insert(identity) != identity {
+        let identity = |info: &Info| (info.step, info.sequence, info.save_id);
+        if info.is_ok_and(|info| identity(&info) != identity(&next)) {
             return Err(DecodeError::Malformed);
         }
         info = Ok(next);

@@ -45,8 +45,8 @@ fn under_engine(iterations: u32) {
     let mut weights = [0.0; 4];
     let mut model: Model<'_> = Named::new("model", &mut weights);
     let Ok(stopping) = EarlyStopping::new(3) else { return };
-    let Ok(best) = ModelCheckpoint::<1>::best_by(|state| loss(state)).attach(EpochCompleted, Ram::<2, 320>::new())
-    else {
+    let mut store = Ram::<2, 320>::new();
+    let Ok(best) = ModelCheckpoint::<1>::best_by(|state| loss(state)).attach(EpochCompleted, &mut store) else {
         return;
     };
     let mut handlers = (
