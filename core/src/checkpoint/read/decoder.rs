@@ -1,6 +1,7 @@
 //! Decodes a checkpoint and passes its parts to a receiver. FORMAT.md specifies the structure of a checkpoint.
 
-use super::input::{ChecksummedReader, Input, Name};
+use super::input::{Input, Name};
+use super::source::ChecksummedReader;
 use crate::checkpoint::error::DecodeError;
 use crate::checkpoint::format::{IDENTITY, Info, MAGIC, METADATA, RankingRule, VERSION, WRITER};
 use crate::checkpoint::names::element_count;

@@ -1,88 +1,15 @@
-//! The input of the decoder. It reads numbers, names and `postcard` values from a [`Read`], and computes the checksum
-//! of all bytes.
+//! The input of the decoder. It reads numbers, names and elements from a source, which computes the checksum of all
+//! bytes.
 //!
 //! After the first error, all reads return zero, so most callers check for an error only at the end. A loop whose
 //! length comes from the stream must check [`Input::has_failed`] in each iteration. Otherwise, a damaged length could
 //! make the loop run for a long time.
 
-use crate::checkpoint::Checksum;
+use super::source::{ChecksummedSource, ReadFailure};
 use crate::checkpoint::element::SWAP_BYTES;
 use crate::checkpoint::error::DecodeError;
-use crate::checkpoint::names::{FORMAT_MAX_NAME, ItemName, MAX_NAME, is_utf8, is_valid_name};
+use crate::checkpoint::names::{FORMAT_MAX_NAME, MAX_NAME, is_utf8, is_valid_name};
 use crate::varint;
-use embedded_io::{Error, ErrorKind, ErrorType, Read};
-use postcard::de_flavors::Flavor;
-use serde::de::DeserializeOwned;
-
-/// A reader with a checksum. The decoder uses it as a trait object, so that the decoder is compiled only once for all
-/// types of readers and checksums.
-pub(in crate::checkpoint) trait ChecksummedSource {
-    /// Fills `into` with the next bytes of the stream.
-    fn read(&mut self, into: &mut [u8]) -> Result<(), ReadFailure>;
-    /// Adds `bytes` to the checksum.
-    fn sum(&mut self, bytes: &[u8]);
-    /// Returns the checksum of all added bytes.
-    fn value(&self) -> u32;
-}
-
-/// The reason why a source returned fewer bytes than requested.
-pub(in crate::checkpoint) enum ReadFailure {
-    /// The source has no more bytes.
-    EndOfStream,
-    /// The reader returned an error. The source keeps this error.
-    Error,
-}
-
-/// A [`Read`] implementation with a checksum.
-pub(super) struct ChecksummedReader<'a, C, R: Read> {
-    pub reader: &'a mut R,
-    pub crc: C,
-    pub error: Option<R::Error>,
-}
-
-impl<C: Checksum, R: Read> ChecksummedSource for ChecksummedReader<'_, C, R> {
-    fn read(&mut self, mut into: &mut [u8]) -> Result<(), ReadFailure> {
-        while !into.is_empty() {
-            let count = match self.reader.read(into) {
-                Ok(0) => return Err(ReadFailure::EndOfStream),
-                Ok(count) => count,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    self.error = Some(error);
-                    return Err(ReadFailure::Error);
-                }
-            };
-            into = into.get_mut(count..).unwrap_or_default();
-        }
-        Ok(())
-    }
-    fn sum(&mut self, bytes: &[u8]) {
-        self.crc.update(bytes);
-    }
-    fn value(&self) -> u32 {
-        self.crc.value()
-    }
-}
-
-/// Bytes in memory whose checksum is already verified. The bytes cannot have changed since then, so the checksum is not
-/// computed again.
-pub(super) struct VerifiedSlice<'a> {
-    pub bytes: SliceReader<'a>,
-    pub crc: u32,
-}
-
-impl ChecksummedSource for VerifiedSlice<'_> {
-    fn read(&mut self, into: &mut [u8]) -> Result<(), ReadFailure> {
-        match self.bytes.read(into) {
-            Ok(count) if count == into.len() => Ok(()),
-            _ => Err(ReadFailure::EndOfStream),
-        }
-    }
-    fn sum(&mut self, _: &[u8]) {}
-    fn value(&self) -> u32 {
-        self.crc
-    }
-}
 
 /// The size of the checksum at the end of the stream, in bytes.
 const CHECKSUM: u32 = 4;
@@ -142,6 +69,11 @@ impl<'a> Input<'a> {
 
     pub fn has_failed(&self) -> bool {
         self.failure.is_some()
+    }
+
+    /// Returns the number of bytes before the position where all reads must end.
+    pub const fn remaining(&self) -> u32 {
+        self.end.saturating_sub(self.position)
     }
 
     /// Returns the checksum of all bytes that were read.
@@ -315,103 +247,5 @@ impl<'a> Input<'a> {
             self.read_exact(bytes.get_mut(..block.len()).unwrap_or_default());
             block.iter_mut().zip(bytes).for_each(|(element, byte)| *element = byte == 1);
         }
-    }
-
-    /// Reads the value `name` of `len` bytes in the `postcard` format. Its strings and byte arrays are stored in `scratch`
-    /// while it is deserialized. Returns `None` if the value is invalid.
-    pub fn read_value<S: DeserializeOwned>(&mut self, name: &str, len: u32, scratch: &mut [u8]) -> Option<S> {
-        let start = self.position;
-        if len > self.end.saturating_sub(start) {
-            self.fail_malformed();
-            return None;
-        }
-        #[cfg(feature = "alloc")]
-        let mut heap = alloc::vec![0; if len as usize > scratch.len() { len as usize } else { 0 }];
-        #[cfg(feature = "alloc")]
-        let scratch = if heap.is_empty() { scratch } else { &mut heap };
-        let flavor = PostcardSource { input: &mut *self, arena: scratch, temporary: [0; 16], name };
-        let value = S::deserialize(&mut postcard::Deserializer::from_flavor(flavor)).ok();
-        if value.is_none() || self.position.wrapping_sub(start) != len {
-            self.fail_malformed();
-        }
-        value.filter(|_| !self.has_failed())
-    }
-}
-
-/// Lets the `postcard` deserializer read the bytes of a value from the input.
-struct PostcardSource<'b, 'a> {
-    input: &'b mut Input<'a>,
-    /// The free part of a buffer. Strings and byte arrays of the value are copied into the buffer while they are
-    /// deserialized.
-    arena: &'b mut [u8],
-    /// A buffer for the bytes of one number. The deserializer borrows these bytes until it has converted the number.
-    temporary: [u8; 16],
-    /// The name of the value.
-    name: &'b str,
-}
-
-impl PostcardSource<'_, '_> {
-    /// Returns an error to the `postcard` deserializer if the input has failed. The input itself stores the cause.
-    fn status(&self) -> postcard::Result<()> {
-        if self.input.has_failed() { Err(postcard::Error::DeserializeUnexpectedEnd) } else { Ok(()) }
-    }
-}
-
-impl<'de, 'b: 'de, 'a: 'de> Flavor<'de> for PostcardSource<'b, 'a> {
-    type Remainder = ();
-    type Source = &'de [u8];
-
-    fn pop(&mut self) -> postcard::Result<u8> {
-        let byte = self.input.read_u8();
-        self.status()?;
-        Ok(byte)
-    }
-
-    fn try_take_n(&mut self, count: usize) -> postcard::Result<&'de [u8]> {
-        let Some((taken, rest)) = core::mem::take(&mut self.arena).split_at_mut_checked(count) else {
-            self.input.fail(DecodeError::ValueTooLarge { name: ItemName::new(self.name) });
-            return Err(postcard::Error::DeserializeUnexpectedEnd);
-        };
-        self.arena = rest;
-        self.input.read_exact(taken);
-        self.status()?;
-        Ok(taken)
-    }
-
-    // This function is inlined, so that the compiler knows the length of the returned slice. Otherwise, the `postcard`
-    // code that reads a float would contain a panic.
-    #[inline(always)]
-    fn try_take_n_temp<'t>(&'t mut self, count: usize) -> postcard::Result<&'t [u8]>
-    where
-        'de: 't,
-    {
-        if count > self.temporary.len() {
-            return self.try_take_n(count);
-        }
-        self.input.read_exact(self.temporary.get_mut(..count).unwrap_or_default());
-        self.status()?;
-        Ok(self.temporary.get(..count).unwrap_or_default())
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
-    }
-}
-
-/// A reader for bytes in memory. It replaces the [`Read`] implementation of `embedded_io` for slices, which contains a
-/// panic if it is compiled at opt-level "z".
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SliceReader<'a>(pub &'a [u8]);
-
-impl ErrorType for SliceReader<'_> {
-    type Error = core::convert::Infallible;
-}
-
-impl Read for SliceReader<'_> {
-    fn read(&mut self, into: &mut [u8]) -> Result<usize, Self::Error> {
-        let count = self.0.len().min(into.len());
-        into.iter_mut().zip(self.0).for_each(|(to, from)| *to = *from);
-        self.0 = self.0.get(count..).unwrap_or_default();
-        Ok(count)
     }
 }

@@ -8,9 +8,10 @@
 //! an object of the model does not have are an error, unless the program allows differences.
 
 use super::decoder::{Sink, TensorHeader, decode, decode_from};
-use super::input::{Input, Name, SliceReader, VerifiedSlice};
+use super::input::{Input, Name};
 use super::matching::{self, Match, Target};
 use super::run;
+use super::source::{SliceReader, VerifiedSlice};
 use crate::checkpoint::error::DecodeError;
 use crate::checkpoint::format::Info;
 use crate::checkpoint::names::ItemName;

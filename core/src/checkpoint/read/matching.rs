@@ -2,6 +2,7 @@
 
 use super::decoder::TensorHeader;
 use super::input::Input;
+use super::value::read_value;
 use crate::checkpoint::element::Memory;
 use crate::checkpoint::error::DecodeError;
 use crate::checkpoint::names::ItemName;
@@ -128,7 +129,7 @@ impl ObjectVisitor for Search<'_, '_> {
             return Ok(());
         }
         self.matched_index = Some(item);
-        let value = input.read_value(name, target.bytes, scratch).ok_or(Stop)?;
+        let value = read_value(input, name, target.bytes, scratch).ok_or(Stop)?;
         if self.loading {
             *object = value;
         }

@@ -7,16 +7,15 @@
 //! The encoder accesses the writer and the checksum through a trait object. Therefore, it is compiled only once for all
 //! types of writers and checksums.
 
+use super::header::{self, check_name};
 use super::name_check::NameCheck;
 use super::output::{ChecksummedSink, ChecksummedWriter, Output};
 use super::run;
 use super::value::{Reload, loads_again};
 use crate::checkpoint::element::SWAP_BYTES;
 use crate::checkpoint::error::EncodeError;
-use crate::checkpoint::format::{
-    CRATE_VERSION, Contents, Encoded, Header, IDENTITY, MAGIC, METADATA, Series, VERSION, WRITER, padding,
-};
-use crate::checkpoint::names::{ItemName, is_valid_name, shape_matches_len};
+use crate::checkpoint::format::{Contents, Encoded, padding};
+use crate::checkpoint::names::{ItemName, shape_matches_len};
 use crate::checkpoint::objects::{MAX_ITEMS, ObjectVisitor, Objects, StateDict, TensorVisitor};
 use crate::checkpoint::{Checksum, Crc32, TensorUnavailable, TensorView};
 use core::convert::Infallible;
@@ -147,18 +146,7 @@ impl<'a> Encoder<'a> {
 
     /// Checks all objects, and the names of the header.
     fn check<T: Objects + ?Sized>(&mut self, objects: &mut T) {
-        let Header { score_name, series, .. } = self.contents.header;
-        for name in score_name.into_iter().chain(Some(series.name).filter(|name| !name.is_empty())) {
-            check_name(&mut self.output, name);
-        }
-        let mut previous = "";
-        for (name, _) in self.contents.metadata {
-            check_name(&mut self.output, name);
-            if name.as_bytes() <= previous.as_bytes() {
-                self.output.fail_item(name, |name| EncodeError::MetadataOrder { name });
-            }
-            previous = name;
-        }
+        header::check(&mut self.output, self.contents);
         self.visit(EncodePass::Check, objects);
         while self.output.failure.is_none() {
             self.visit(EncodePass::CompareNames, objects);
@@ -174,7 +162,7 @@ impl<'a> Encoder<'a> {
         if self.selected_count == 0 {
             self.output.fail(EncodeError::NoObjects);
         }
-        self.write_header(len);
+        header::write(&mut self.output, &self.contents.header, len);
         // If a checkpoint has one stream per object, each stream lists the names of all objects. A stream with all
         // objects does not need this list.
         if self.contents.single_object.is_some() {
@@ -183,7 +171,7 @@ impl<'a> Encoder<'a> {
         } else {
             self.output.write_u8(0);
         }
-        self.write_extensions();
+        header::write_extensions(&mut self.output, self.contents);
         run::write(&mut self.output, self.contents.record);
         self.output.write_u32(self.selected_count);
         self.visit(EncodePass::Objects, objects);
@@ -199,47 +187,6 @@ impl<'a> Encoder<'a> {
                 self.output.fail(EncodeError::Unavailable);
             }
         }
-    }
-
-    fn write_header(&mut self, len: u32) {
-        let Header { step, sequence, iteration, score, score_name, .. } = self.contents.header;
-        let score = score.filter(|score| !score.is_nan());
-        let output = &mut self.output;
-        output.write_bytes(&MAGIC);
-        output.write_u8(VERSION);
-        output.write_bytes(&len.to_le_bytes());
-        output.write_u32(step);
-        output.write_u32(sequence);
-        output.write_u32(iteration);
-        output.write_bool(score.is_some());
-        if let Some(score) = score {
-            output.write_bytes(&score.to_le_bytes());
-        }
-        output.write_bool(score_name.is_some());
-        if let Some(name) = score_name {
-            output.write_text(name);
-        }
-    }
-
-    /// Writes the list of extension fields. A reader may skip each of them.
-    fn write_extensions(&mut self) {
-        let metadata = self.contents.metadata;
-        self.output.write_u8(if metadata.is_empty() { 2 } else { 3 });
-        let header = &self.contents.header;
-        // The run record knows the number of its run.
-        let run = self.contents.record.map_or(header.run, |record| record.engine.run);
-        write_extension(&mut self.output, IDENTITY, &|output| write_identity(output, header, run));
-        if !metadata.is_empty() {
-            write_extension(&mut self.output, METADATA, &|output| {
-                output.write_u32(u32::try_from(metadata.len()).unwrap_or(u32::MAX));
-                for (name, value) in metadata {
-                    output.write_text(name);
-                    output.write_len(value.len());
-                    output.write_bytes(value);
-                }
-            });
-        }
-        write_extension(&mut self.output, WRITER, &|output| output.write_text(CRATE_VERSION));
     }
 
     /// Returns an error if the encoder has failed. The error makes the state dict stop listing its tensors.
@@ -316,32 +263,6 @@ impl<'a> Encoder<'a> {
         for element in bytes.chunks(size as usize) {
             element.iter().rev().for_each(|byte| output.write_u8(*byte));
         }
-    }
-}
-
-/// Writes an extension field that a reader may skip.
-#[inline(never)] // Called for each field.
-fn write_extension(output: &mut Output<'_>, id: u8, write: &dyn Fn(&mut Output<'_>)) {
-    output.write_bytes(&[id, 0]);
-    let len = output.measure(write);
-    output.write_u32(len);
-    write(output);
-}
-
-/// Writes the extension field that identifies the run, the series and the save.
-fn write_identity(output: &mut Output<'_>, header: &Header<'_>, run: u32) {
-    let Header { series: Series { name, rule, model }, save_id, .. } = *header;
-    output.write_u32(run);
-    output.write_text(name);
-    output.write_u8(rule as u8);
-    output.write_u32(model);
-    output.write_u32(save_id);
-}
-
-/// Checks a name before the first byte of the checkpoint is written.
-fn check_name(output: &mut Output<'_>, name: &str) {
-    if !is_valid_name(name.as_bytes()) {
-        output.fail_item(name, |name| EncodeError::Name { name });
     }
 }
 

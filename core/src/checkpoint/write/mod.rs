@@ -1,6 +1,7 @@
 //! Writing a checkpoint.
 
 mod encoder;
+mod header;
 mod name_check;
 mod output;
 mod run;

@@ -4,7 +4,7 @@
 //! check needs no buffer for the whole value: it serializes the value again for each piece of [`WINDOW`] bytes.
 
 use crate::checkpoint::error::DecodeError;
-use crate::checkpoint::read::{ChecksummedSource, Input, ReadFailure};
+use crate::checkpoint::read::{ChecksummedSource, Input, ReadFailure, read_value};
 use crate::hash::Hash;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -26,7 +26,7 @@ pub(super) enum Reload {
 pub(super) fn loads_again<S: Serialize + DeserializeOwned>(value: &S, len: u32, scratch: &mut [u8]) -> Reload {
     let mut source = Replay { value, remaining: len as usize, position: 0, window: [0; WINDOW], unread: 0..0 };
     let mut input = Input::new(&mut source);
-    match input.read_value::<S>("", len, scratch) {
+    match read_value::<S>(&mut input, "", len, scratch) {
         Some(loaded) if hash_of(&loaded) == hash_of(value) => Reload::Equal,
         None if matches!(input.failure, Some(DecodeError::ValueTooLarge { .. })) => Reload::TooLarge,
         _ => Reload::Different,

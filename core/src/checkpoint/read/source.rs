@@ -1,0 +1,92 @@
+//! The sources of the decoder: a reader with a checksum, and bytes in memory that are already verified.
+
+use crate::checkpoint::Checksum;
+use embedded_io::{Error, ErrorKind, ErrorType, Read};
+
+/// A reader with a checksum. The decoder uses it as a trait object, so that the decoder is compiled only once for all
+/// types of readers and checksums.
+pub(in crate::checkpoint) trait ChecksummedSource {
+    /// Fills `into` with the next bytes of the stream.
+    fn read(&mut self, into: &mut [u8]) -> Result<(), ReadFailure>;
+    /// Adds `bytes` to the checksum.
+    fn sum(&mut self, bytes: &[u8]);
+    /// Returns the checksum of all added bytes.
+    fn value(&self) -> u32;
+}
+
+/// The reason why a source returned fewer bytes than requested.
+pub(in crate::checkpoint) enum ReadFailure {
+    /// The source has no more bytes.
+    EndOfStream,
+    /// The reader returned an error. The source keeps this error.
+    Error,
+}
+
+/// A [`Read`] implementation with a checksum.
+pub(super) struct ChecksummedReader<'a, C, R: Read> {
+    pub reader: &'a mut R,
+    pub crc: C,
+    pub error: Option<R::Error>,
+}
+
+impl<C: Checksum, R: Read> ChecksummedSource for ChecksummedReader<'_, C, R> {
+    fn read(&mut self, mut into: &mut [u8]) -> Result<(), ReadFailure> {
+        while !into.is_empty() {
+            let count = match self.reader.read(into) {
+                Ok(0) => return Err(ReadFailure::EndOfStream),
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    self.error = Some(error);
+                    return Err(ReadFailure::Error);
+                }
+            };
+            into = into.get_mut(count..).unwrap_or_default();
+        }
+        Ok(())
+    }
+    fn sum(&mut self, bytes: &[u8]) {
+        self.crc.update(bytes);
+    }
+    fn value(&self) -> u32 {
+        self.crc.value()
+    }
+}
+
+/// Bytes in memory whose checksum is already verified. The bytes cannot have changed since then, so the checksum is not
+/// computed again.
+pub(super) struct VerifiedSlice<'a> {
+    pub bytes: SliceReader<'a>,
+    pub crc: u32,
+}
+
+impl ChecksummedSource for VerifiedSlice<'_> {
+    fn read(&mut self, into: &mut [u8]) -> Result<(), ReadFailure> {
+        match self.bytes.read(into) {
+            Ok(count) if count == into.len() => Ok(()),
+            _ => Err(ReadFailure::EndOfStream),
+        }
+    }
+    fn sum(&mut self, _: &[u8]) {}
+    fn value(&self) -> u32 {
+        self.crc
+    }
+}
+
+/// A reader for bytes in memory. It replaces the [`Read`] implementation of `embedded_io` for slices, which contains a
+/// panic if it is compiled at opt-level "z".
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SliceReader<'a>(pub &'a [u8]);
+
+impl ErrorType for SliceReader<'_> {
+    type Error = core::convert::Infallible;
+}
+
+impl Read for SliceReader<'_> {
+    fn read(&mut self, into: &mut [u8]) -> Result<usize, Self::Error> {
+        let count = self.0.len().min(into.len());
+        into.iter_mut().zip(self.0).for_each(|(to, from)| *to = *from);
+        self.0 = self.0.get(count..).unwrap_or_default();
+        Ok(count)
+    }
+}
