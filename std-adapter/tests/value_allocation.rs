@@ -1,4 +1,4 @@
-//! A load allocates memory only for bytes that the stream contains, whatever length a damaged stream states.
+//! A load allocates memory only for bytes that the stream contains, regardless of the length that a damaged stream states.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
