@@ -172,9 +172,9 @@ fn a_byte_of_a_bool_is_0_or_1() {
 }
 
 /// Checks that a NaN or an infinity at each position is found, and that no finite value is.
-fn check_finite<T: Copy>(finite: T, limits: &[T], non_finite: &[T])
+fn check_finite<T>(finite: T, limits: &[T], non_finite: &[T])
 where
-    T: checkpoint::Element,
+    T: Copy + checkpoint::Element,
     [T]: Finite,
 {
     let measure = |values: &[T]| {
