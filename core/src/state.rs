@@ -42,6 +42,14 @@ pub enum StopReason {
     StepFailed,
     /// A reason that the program defines. The program chooses the number.
     User(u8),
+    /// The handler [`TimeLimit`](crate::TimeLimit) measured that the training time is used up.
+    TimeLimit,
+    /// A score reached the target of [`ScoreLimits`](crate::ScoreLimits).
+    TargetReached,
+    /// A score was worse than the limit of [`ScoreLimits`](crate::ScoreLimits).
+    Diverged,
+    /// The program requested the end of the run, for example after Ctrl-C or before the power is switched off.
+    Requested,
 }
 
 /// How a run ended.

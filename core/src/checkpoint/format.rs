@@ -98,13 +98,19 @@ pub(super) const CRATE_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// program chose for its reason.
 pub(super) const STOP_REASON_USER: u32 = 5;
 
-/// All stop reasons except [`StopReason::User`]. The code of a reason in a checkpoint is its index in this array.
-pub(super) const STOP_REASONS: [StopReason; STOP_REASON_USER as usize] = [
+/// All stop reasons. The code of a reason in a checkpoint is its index in this array. The entry of [`StopReason::User`]
+/// stands for all numbers.
+pub(super) const STOP_REASONS: [StopReason; 10] = [
     StopReason::MaxEpochs,
     StopReason::EarlyStopping,
     StopReason::NonFinite,
     StopReason::SaveFailed,
     StopReason::StepFailed,
+    StopReason::User(0),
+    StopReason::TimeLimit,
+    StopReason::TargetReached,
+    StopReason::Diverged,
+    StopReason::Requested,
 ];
 
 /// The contents of a checkpoint except its objects (such as the model), and the settings for writing it.

@@ -74,6 +74,14 @@ impl HandlerKind {
     pub const KEEP_OUTPUT: Self = Self(5);
     /// The kind of [`KeepMetrics`](crate::handlers::keep::KeepMetrics).
     pub const KEEP_METRICS: Self = Self(6);
+    /// The kind of [`ReduceOnPlateau`](crate::ReduceOnPlateau).
+    pub const REDUCE_ON_PLATEAU: Self = Self(7);
+    /// The kind of [`RunningAverage`](crate::RunningAverage).
+    pub const RUNNING_AVERAGE: Self = Self(8);
+    /// The kind of [`WeightAverage`](crate::WeightAverage).
+    pub const WEIGHT_AVERAGE: Self = Self(9);
+    /// The kind of [`TimeLimit`](crate::TimeLimit).
+    pub const TIME_LIMIT: Self = Self(10);
 
     /// Returns the kind of a user-defined handler. The program chooses a different `number` from 0 to 127 for each of
     /// its handler types. The highest bit of `number` is ignored.
@@ -99,6 +107,10 @@ impl fmt::Display for HandlerKind {
             Self::TERMINATE_ON_NAN => "TerminateOnNan",
             Self::KEEP_OUTPUT => "KeepOutput",
             Self::KEEP_METRICS => "KeepMetrics",
+            Self::REDUCE_ON_PLATEAU => "ReduceOnPlateau",
+            Self::RUNNING_AVERAGE => "RunningAverage",
+            Self::WEIGHT_AVERAGE => "WeightAverage",
+            Self::TIME_LIMIT => "TimeLimit",
             Self(code) if code >= 128 => return write!(f, "user-defined handler {}", code & 127),
             Self(code) => return write!(f, "unknown handler {code}"),
         })

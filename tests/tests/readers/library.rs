@@ -114,6 +114,10 @@ impl Inspect for Content {
             StopReason::SaveFailed => "3".into(),
             StopReason::StepFailed => "4".into(),
             StopReason::User(number) => format!("5:{number}"),
+            StopReason::TimeLimit => "6".into(),
+            StopReason::TargetReached => "7".into(),
+            StopReason::Diverged => "8".into(),
+            StopReason::Requested => "9".into(),
             other => panic!("{other:?} has no code in FORMAT.md"),
         });
         let max_epochs = engine.max_epochs.map(|number| number.to_string());

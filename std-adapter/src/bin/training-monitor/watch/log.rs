@@ -10,7 +10,18 @@ use std::sync::LazyLock;
 use training_monitor_std::history::HistoryEvent;
 
 /// The names of the variants of `StopReason`.
-const STOP_REASONS: [&str; 6] = ["MaxEpochs", "EarlyStopping", "NonFinite", "SaveFailed", "StepFailed", "User"];
+const STOP_REASONS: [&str; 10] = [
+    "MaxEpochs",
+    "EarlyStopping",
+    "NonFinite",
+    "SaveFailed",
+    "StepFailed",
+    "User",
+    "TimeLimit",
+    "TargetReached",
+    "Diverged",
+    "Requested",
+];
 
 /// The name of the value `patience` in a log line of an epoch. The value is not a metric. It is the number of epochs
 /// without improvement that `EarlyStopping` still allows.
