@@ -106,6 +106,14 @@ pub trait Handler<T: ?Sized, O, X = ()> {
         false
     }
 
+    /// Ends the run. The engine calls this method after the last event and the last save, also if the step function
+    /// failed, and if a resumed run was already finished. In a custom loop, it is called whenever a method of the engine
+    /// returns that the run is over.
+    #[inline(always)]
+    fn finish(&mut self, model: &mut T) {
+        let _ = model;
+    }
+
     /// Returns why the last save of this handler failed, or why the handler refused the start of the run. Returns `None`
     /// if the last save succeeded.
     #[inline(always)]

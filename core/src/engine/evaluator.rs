@@ -116,6 +116,9 @@ where
         }
         saved
     }
+    fn finish(&mut self, model: &mut T) {
+        self.handlers.finish(model);
+    }
     fn save_error(&self) -> Option<EncodeError<ErrorKind>> {
         self.handlers.save_error()
     }

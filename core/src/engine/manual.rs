@@ -52,10 +52,14 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
         self.prepare_run(model, handlers).map_err(RunError::Start)?;
         let running = self.advance(model, handlers, Until::NextIteration);
         self.resumed_in_iteration &= self.phase == Phase::IterationStarted;
-        if !running && self.state.stop == Some(StopReason::SaveFailed) {
+        if running {
+            return Ok(true);
+        }
+        self.finish(model, handlers);
+        if self.state.stop == Some(StopReason::SaveFailed) {
             return Err(RunError::SaveFailed(save_error(handlers)));
         }
-        Ok(running)
+        Ok(false)
     }
 
     /// Ends the iteration and stores the output of its step. Fires `IterationCompleted`. After the last iteration of an
@@ -77,7 +81,11 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
             self.run_deferred_actions(model, handlers);
         }
         self.finish_epoch(model, handlers);
-        !self.phase.is_final()
+        let is_over = self.phase.is_final();
+        if is_over {
+            self.finish(model, handlers);
+        }
+        !is_over
     }
 
     /// Ends the current epoch, because the data has ended. Custom loops over data of unknown length call this method.

@@ -57,9 +57,9 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
     pub fn try_run<T, D, H, F, E>(
         &mut self,
         model: &mut T,
-        mut data: D,
+        data: D,
         handlers: &mut H,
-        mut step: F,
+        step: F,
     ) -> Result<Outcome, RunError<E>>
     where
         T: ?Sized,
@@ -68,6 +68,7 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
         F: FnMut(&mut T, D::Batch, &mut State<O, X>) -> Result<O, E>,
     {
         if self.resumed_finished {
+            self.finish(model, handlers);
             return self.result(handlers);
         }
         if data.is_empty() {
@@ -75,6 +76,27 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
         }
         self.restart();
         self.prepare_run(model, handlers).map_err(RunError::Start)?;
+        let ended = self.run_to_end(model, data, handlers, step);
+        self.finish(model, handlers);
+        ended?;
+        self.result(handlers)
+    }
+
+    /// Runs until the last event. Returns an error if the step function failed or the data ended too early.
+    #[inline(always)]
+    fn run_to_end<T, D, H, F, E>(
+        &mut self,
+        model: &mut T,
+        mut data: D,
+        handlers: &mut H,
+        mut step: F,
+    ) -> Result<(), RunError<E>>
+    where
+        T: ?Sized,
+        D: Batches,
+        H: Handler<T, O, X>,
+        F: FnMut(&mut T, D::Batch, &mut State<O, X>) -> Result<O, E>,
+    {
         if self.state.epoch_length == 0 {
             self.state.epoch_length = data.len().unwrap_or(0);
         }
@@ -140,7 +162,7 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
                 }
             }
         }
-        self.result(handlers)
+        Ok(())
     }
 
     /// Returns the outcome of a finished run, or an error if the run ended because a save failed.
@@ -148,6 +170,14 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
         match self.current_outcome() {
             Outcome { reason: StopReason::SaveFailed, .. } => Err(RunError::SaveFailed(save_error(handlers))),
             outcome => Ok(outcome),
+        }
+    }
+
+    /// Lets the handlers end the run. The end of an evaluation is not the end of the training run.
+    #[inline(always)]
+    pub(super) fn finish<T: ?Sized, H: Handler<T, O, X>>(&self, model: &mut T, handlers: &mut H) {
+        if self.state.deferred.is_none() {
+            handlers.finish(model);
         }
     }
 

@@ -34,6 +34,10 @@ macro_rules! forward {
             $handlers.fold(false, |saved, handler| handler.perform(model, state, record) | saved)
         }
         #[inline(always)]
+        fn finish(&mut $self, model: &mut T) {
+            $handlers.for_each(|handler| handler.finish(model));
+        }
+        #[inline(always)]
         fn save_error(&$self) -> Option<EncodeError<ErrorKind>> {
             $shared.find_map(|handler| handler.save_error())
         }
@@ -93,6 +97,10 @@ macro_rules! tuples {
                 let mut saved = false;
                 $(saved |= self.$index.perform(model, state, record);)+
                 saved
+            }
+            #[inline(always)]
+            fn finish(&mut self, model: &mut T) {
+                $(self.$index.finish(model);)+
             }
             #[inline(always)]
             fn save_error(&self) -> Option<EncodeError<ErrorKind>> {

@@ -47,16 +47,9 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
     where
         B: CheckpointObserver<S::Error>,
     {
-        self.bind(objects).map_err(DecodeError::Io)?;
-        let mut last = Ok(None);
-        for index in (0..self.policy.kept().len()).rev() {
-            let Some(step) = self.policy.kept().get(index).map(|kept| kept.step) else { break };
-            if let Some(meta) = self.find(step).map_err(DecodeError::Io)? {
-                match self.try_load(&meta, objects) {
-                    Ok(info) => return Ok(Some(info)),
-                    Err(error) => last = Err(error),
-                }
-            }
+        let mut last = self.load_ranked(objects);
+        if matches!(last, Ok(Some(_))) {
+            return last;
         }
         for own in [true, false] {
             let mut below = u32::MAX;
@@ -72,6 +65,29 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
                     Err(error) => last = Err(error),
                 }
                 below = meta.sequence;
+            }
+        }
+        last
+    }
+
+    /// Loads the best checkpoint of the ranking into `objects`. If that checkpoint is damaged, loads the next best one.
+    /// Returns `Ok(None)` if the ranking is empty.
+    pub(super) fn load_ranked<T: Objects + ?Sized>(
+        &mut self,
+        objects: &mut T,
+    ) -> Result<Option<Info>, DecodeError<S::Error>>
+    where
+        B: CheckpointObserver<S::Error>,
+    {
+        self.bind(objects).map_err(DecodeError::Io)?;
+        let mut last = Ok(None);
+        for index in (0..self.policy.kept().len()).rev() {
+            let Some(step) = self.policy.kept().get(index).map(|kept| kept.step) else { break };
+            if let Some(meta) = self.find(step).map_err(DecodeError::Io)? {
+                match self.try_load(&meta, objects) {
+                    Ok(info) => return Ok(Some(info)),
+                    Err(error) => last = Err(error),
+                }
             }
         }
         last

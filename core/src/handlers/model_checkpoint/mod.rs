@@ -51,12 +51,14 @@ mod load;
 mod policy;
 pub mod ranking;
 mod recovery;
+mod restore_best;
 mod score;
 mod streams;
 
 pub use events::{CheckpointEvent, CheckpointObserver};
 pub use handler::CheckpointHandlerState;
 pub use policy::{ModelCheckpoint, OnError, SaveDecision, StepSource};
+pub use restore_best::RestoreBest;
 pub use score::{GetScore, NoScore, ScoreArgument, ScoreFunction, Scored};
 
 use crate::checkpoint::{self, Contents, EncodeError, Header, Objects, Series, SeriesId};
