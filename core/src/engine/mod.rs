@@ -62,6 +62,8 @@ pub struct Engine<O, X = (), const RECORD: usize = CAPACITY> {
     checked: bool,
     /// Whether the engine resumed a finished run. The run stays finished until the program restarts it.
     resumed_finished: bool,
+    /// Whether the last call ended because the run was suspended.
+    is_suspended: bool,
     /// The maximum number of epochs that the program configured. A resumed run uses this number, unless a handler had
     /// changed the number before the checkpoint was saved.
     max_epochs: u32,
@@ -107,6 +109,7 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
             resumed_in_iteration: false,
             checked: false,
             resumed_finished: false,
+            is_suspended: false,
             max_epochs,
             epoch_length: 0,
         }
@@ -144,7 +147,10 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
 
     fn current_outcome(&self) -> Outcome {
         Outcome {
-            reason: self.state.stop.unwrap_or(StopReason::MaxEpochs),
+            reason: match self.state.stop {
+                _ if self.is_suspended => StopReason::Requested,
+                reason => reason.unwrap_or(StopReason::MaxEpochs),
+            },
             epoch: self.state.counters.epoch,
             iteration: self.state.counters.iteration,
         }
@@ -201,7 +207,7 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
         }
         self.phase = phase;
         self.run_deferred_actions(model, handlers);
-        self.state.flags & (flag::STOP | flag::STOP_EPOCH) == 0
+        self.state.flags & (flag::STOP | flag::STOP_EPOCH | flag::SUSPEND) == 0
     }
 
     /// Performs the requests of the handlers, outside the fast path. Dispatches the queued user-defined events first.
@@ -254,6 +260,19 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
         loop {
             let state = &mut self.state;
             let stop = state.flags & flag::STOP != 0;
+            // A request to terminate the run has priority. The first event of a run clears old requests.
+            if state.flags & flag::SUSPEND != 0 && !stop && !self.phase.is_final() && self.phase != Phase::NotStarted {
+                if until == Until::NextIteration {
+                    self.dispatch(Event::Suspended, model, handlers);
+                    // A handler of this event cannot suspend the run once more, but a failed save terminates it.
+                    self.state.flags &= !flag::SUSPEND;
+                    self.is_suspended = self.state.flags & flag::STOP == 0;
+                    if !self.is_suspended {
+                        continue;
+                    }
+                }
+                return false;
+            }
             let stop_epoch = state.flags & flag::STOP_EPOCH != 0;
             match self.phase {
                 Phase::Completed | Phase::ExceptionRaised => return false,
@@ -262,7 +281,7 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
                     self.dispatch(Event::Completed, model, handlers);
                 }
                 Phase::NotStarted => {
-                    state.flags &= !(flag::STOP | flag::STOP_EPOCH);
+                    state.flags &= !(flag::STOP | flag::STOP_EPOCH | flag::SUSPEND);
                     state.stop = None;
                     self.phase = Phase::Started;
                     self.dispatch(Event::Started, model, handlers);

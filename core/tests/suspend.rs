@@ -1,0 +1,195 @@
+//! A suspended run continues as if nothing had happened, in the same program and after a restart.
+
+use training_monitor::checkpoint::Named;
+use training_monitor::engine::Evaluator;
+use training_monitor::event::{Completed, EpochCompleted, IterationCompleted, Suspended};
+use training_monitor::store::ram::Ram;
+use training_monitor::{
+    Engine, Event, EventFilter, Handler, ModelCheckpoint, Outcome, RunError, State, StopReason, on,
+};
+use training_monitor_std::test_support::store::{FaultyStore, StoreFault, StoreOperation};
+
+type Model = Named<'static, [f32; 1]>;
+
+const EPOCHS: u32 = 2;
+const BATCHES: [f32; 2] = [0.25, 0.5];
+
+fn model() -> Model {
+    Named::new("model", [0.0])
+}
+
+/// The result depends on the number and the order of the steps.
+fn step(model: &mut Model, batch: f32) -> f32 {
+    model[0] = model[0] * 0.5 + batch;
+    model[0]
+}
+
+fn run<H: Handler<Model, f32>>(engine: &mut Engine<f32>, model: &mut Model, handlers: &mut H) -> Outcome {
+    engine.run(model, &BATCHES[..], handlers, |model, batch, _| step(model, *batch)).unwrap()
+}
+
+/// Runs a custom loop until the run is over or suspended.
+fn run_loop<H: Handler<Model, f32>>(engine: &mut Engine<f32>, model: &mut Model, handlers: &mut H) {
+    while engine.begin_iteration(model, handlers).unwrap() {
+        let output = step(model, BATCHES[engine.state().offset() as usize]);
+        engine.end_iteration(output, model, handlers);
+    }
+}
+
+/// Records all events, and suspends the run at the event with the index `suspend_at`.
+struct Recorder {
+    events: Vec<(Event, u32, u32)>,
+    suspend_at: usize,
+}
+
+impl Recorder {
+    fn new(suspend_at: usize) -> Self {
+        Recorder { events: Vec::new(), suspend_at }
+    }
+
+    /// The recorded events without the suspension.
+    fn without_suspension(&self) -> Vec<(Event, u32, u32)> {
+        self.events.iter().copied().filter(|(event, ..)| *event != Event::Suspended).collect()
+    }
+}
+
+impl Handler<Model, f32> for Recorder {
+    fn on_event(&mut self, event: Event, _: &mut Model, state: &mut State<f32>) {
+        if event == Event::SavedCheckpoint {
+            return;
+        }
+        if self.events.len() == self.suspend_at {
+            state.suspend();
+        }
+        self.events.push((event, state.epoch(), state.iteration()));
+    }
+}
+
+fn uninterrupted(run: impl Fn(&mut Engine<f32>, &mut Model, &mut Recorder)) -> (Vec<(Event, u32, u32)>, f32) {
+    let (mut model, mut recorder) = (model(), Recorder::new(usize::MAX));
+    run(&mut Engine::new(EPOCHS).with_epoch_length(2), &mut model, &mut recorder);
+    (recorder.events, model[0])
+}
+
+#[test]
+fn a_run_that_is_suspended_at_any_event_continues_with_the_same_events() {
+    let (events, result) = uninterrupted(|engine, model, recorder| _ = run(engine, model, recorder));
+    for suspend_at in 0..events.len() {
+        let (mut model, mut recorder) = (model(), Recorder::new(suspend_at));
+        let mut engine = Engine::new(EPOCHS).with_epoch_length(2);
+        let outcome = run(&mut engine, &mut model, &mut recorder);
+        // A run cannot be suspended after its last event.
+        let is_over = suspend_at + 1 == events.len();
+        let expected = if is_over { StopReason::MaxEpochs } else { StopReason::Requested };
+        assert_eq!((outcome.reason, engine.outcome().is_some()), (expected, is_over), "event {suspend_at}");
+        if !is_over {
+            assert_eq!(recorder.events[suspend_at + 1].0, Event::Suspended, "event {suspend_at}");
+            assert_eq!(run(&mut engine, &mut model, &mut recorder).reason, StopReason::MaxEpochs);
+        }
+        assert_eq!((recorder.without_suspension(), model[0]), (events.clone(), result), "event {suspend_at}");
+    }
+}
+
+#[test]
+fn a_custom_loop_that_is_suspended_at_any_event_continues_with_the_same_events() {
+    let (events, result) = uninterrupted(|engine, model, recorder| run_loop(engine, model, recorder));
+    for suspend_at in 0..events.len() {
+        let (mut model, mut recorder) = (model(), Recorder::new(suspend_at));
+        let mut engine = Engine::new(EPOCHS).with_epoch_length(2);
+        run_loop(&mut engine, &mut model, &mut recorder);
+        if suspend_at + 1 < events.len() {
+            assert_eq!(recorder.events.last().unwrap().0, Event::Suspended, "event {suspend_at}");
+            run_loop(&mut engine, &mut model, &mut recorder);
+        }
+        assert_eq!((recorder.without_suspension(), model[0]), (events.clone(), result), "event {suspend_at}");
+    }
+}
+
+#[test]
+fn a_suspended_run_continues_after_a_restart() {
+    let (events, result) = uninterrupted(|engine, model, recorder| _ = run(engine, model, recorder));
+    for suspend_at in 0..events.len() - 1 {
+        let mut store = Ram::<2, 512>::new();
+        let mut log = Vec::new();
+        for (start, suspend_at) in [suspend_at, usize::MAX].into_iter().enumerate() {
+            let latest = ModelCheckpoint::<1>::every(1).unwrap().attach(Suspended, &mut store).unwrap();
+            let mut handlers = (Recorder::new(suspend_at), latest);
+            let (mut engine, mut model) = (Engine::new(EPOCHS).with_epoch_length(2), model());
+            let resumed = engine.resume(&mut model, &mut handlers).unwrap();
+            assert_eq!(resumed.is_some(), start == 1, "event {suspend_at}");
+            let outcome = run(&mut engine, &mut model, &mut handlers);
+            assert_eq!(outcome.reason == StopReason::MaxEpochs, start == 1, "event {suspend_at}");
+            log.append(&mut handlers.0.without_suspension());
+            if start == 1 {
+                assert_eq!(model[0], result, "event {suspend_at}");
+            }
+        }
+        assert_eq!(log, events, "event {suspend_at}");
+    }
+}
+
+#[test]
+fn a_request_to_terminate_has_priority() {
+    let mut events = Vec::new();
+    let mut handlers = (
+        on(IterationCompleted, |_: &mut Model, state: &mut State<f32>| {
+            state.suspend();
+            state.terminate(StopReason::User(1));
+        }),
+        on(Completed.or(Suspended), |_: &mut Model, state: &mut State<f32>| events.push(state.iteration())),
+    );
+    let mut engine = Engine::new(EPOCHS);
+    let outcome = run(&mut engine, &mut model(), &mut handlers);
+    assert_eq!((outcome.reason, outcome.iteration), (StopReason::User(1), 1));
+    // The next run is not suspended by the old request before its first event.
+    let outcome = run(&mut engine, &mut model(), &mut handlers);
+    assert_eq!((outcome.reason, outcome.iteration), (StopReason::User(1), 2));
+    assert_eq!(events, [1, 2]);
+}
+
+#[test]
+fn a_failed_save_at_the_suspension_is_an_error() {
+    let store = FaultyStore::new(Ram::<2, 512>::new(), |operation| match operation {
+        StoreOperation::Commit => StoreFault::Before,
+        _ => StoreFault::None,
+    });
+    let mut handlers = (
+        on(IterationCompleted, |_: &mut Model, state: &mut State<f32>| state.suspend()),
+        ModelCheckpoint::<1>::every(1).unwrap().attach(Suspended, store).unwrap(),
+    );
+    let failed =
+        Engine::new(EPOCHS).run(&mut model(), &BATCHES[..], &mut handlers, |model, batch, _| step(model, *batch));
+    assert!(matches!(failed, Err(RunError::SaveFailed(_))), "{failed:?}");
+}
+
+#[test]
+fn an_error_of_the_step_function_ends_a_suspended_run() {
+    let mut engine = Engine::new(EPOCHS);
+    let failed = engine.try_run(&mut model(), &BATCHES[..], &mut (), |_, _, state| {
+        state.suspend();
+        if state.iteration() == 2 { Err("broken sensor") } else { Ok(0.0) }
+    });
+    assert_eq!(failed.map(|outcome| outcome.reason), Ok(StopReason::Requested));
+    let failed = engine.try_run(&mut model(), &BATCHES[..], &mut (), |_, _, state| {
+        state.suspend();
+        Err::<f32, _>("broken sensor")
+    });
+    assert_eq!(failed, Err(RunError::Step("broken sensor")));
+    // The old request does not suspend the next run.
+    let outcome = engine.run(&mut model(), &BATCHES[..], &mut (), |_, _, _| 0.0).unwrap();
+    assert_eq!(outcome.reason, StopReason::MaxEpochs);
+}
+
+#[test]
+fn a_suspended_evaluation_suspends_the_training_run() {
+    let suspend = on(Completed, |_: &mut Model, state: &mut State<f32>| state.suspend());
+    let suspend_step = on(IterationCompleted, |_: &mut Model, state: &mut State<f32>| state.suspend());
+    let evaluator = Evaluator::new(Engine::<f32>::new(1), (suspend, suspend_step));
+    let mut handlers =
+        evaluator.run_at(EpochCompleted, |model: &mut Model, trainer: &mut State<f32>, engine, handlers| {
+            let evaluation = engine.run(model, &BATCHES[..], handlers, |model, _, _| model[0]).unwrap();
+            trainer.terminate_if_stopped(&evaluation);
+        });
+    let outcome = run(&mut Engine::new(EPOCHS), &mut model(), &mut handlers);
+    assert_eq!((outcome.reason, outcome.epoch), (StopReason::Requested, 1));
+}
