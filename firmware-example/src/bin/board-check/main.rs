@@ -29,6 +29,9 @@ enum Command {
         hidden: u32,
         /// Output file for the flash image
         image: PathBuf,
+        /// Train the network with 8-bit weights
+        #[arg(long)]
+        quantized: bool,
     },
     /// Print the checkpoints in a flash image and write each one to a file
     Contents {
@@ -132,7 +135,9 @@ impl BoardName {
 
 fn main() -> ExitCode {
     let result = match Command::parse() {
-        Command::Simulate { board, hidden, image } => image::simulate(board.board(), hidden, &image),
+        Command::Simulate { board, hidden, image, quantized } => {
+            image::simulate(board.board(), hidden, quantized, &image)
+        }
         Command::Contents { board, image, directory } => image::contents(board.board(), &image, &directory),
         Command::Log { elf, frames } => log::decode(&elf, &frames),
         Command::LogTable { elf } => elf::print_log_table(&elf),
