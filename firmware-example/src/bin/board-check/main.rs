@@ -8,6 +8,7 @@ mod elf;
 mod image;
 mod kill;
 mod log;
+mod precisions;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -53,6 +54,15 @@ enum Command {
     LogTable {
         /// ELF file of the program
         elf: PathBuf,
+    },
+    /// Compare the test accuracy and the checkpoint size of a run with 8-bit weights with those of the run with f32 weights
+    Precisions {
+        /// Name of the network for the printed line
+        network: String,
+        /// Decoded log of the run with f32 weights
+        float: PathBuf,
+        /// Decoded log of the run with 8-bit weights
+        quantized: PathBuf,
     },
     /// Start a program until it completes, and kill it at random moments before
     Kill {
@@ -141,6 +151,7 @@ fn main() -> ExitCode {
         Command::Contents { board, image, directory } => image::contents(board.board(), &image, &directory),
         Command::Log { elf, frames } => log::decode(&elf, &frames),
         Command::LogTable { elf } => elf::print_log_table(&elf),
+        Command::Precisions { network, float, quantized } => precisions::compare(&network, &float, &quantized),
         Command::Kill { kills, seed, mean_life, flash, killed, program } => {
             kill::kill(kills, seed, mean_life, &flash, &killed, &program)
         }
