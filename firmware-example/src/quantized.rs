@@ -20,11 +20,12 @@
 //! The scales are constant during a run. A checkpoint contains them, so it can be read without this program.
 //!
 //! **Training.** There is no `f32` copy of the weights. The gradients are those of the network without rounding
-//! (straight-through estimator: Y. Bengio et al., "Estimating or Propagating Gradients Through Stochastic Neurons",
-//! 2013). [`QuantizedMlp::update`] adds the step of gradient descent to a weight and rounds the result up or down at
-//! random, so that the mean of the result is exact (stochastic rounding: S. Gupta et al., "Deep Learning with Limited
-//! Numerical Precision", 2015). Rounding to the nearest integer would lose most steps, because a typical step is
-//! smaller than one unit of a weight.
+//! (straight-through estimator: Y. Bengio et al., "Estimating or Propagating Gradients Through Stochastic Neurons for
+//! Conditional Computation", 2013). [`QuantizedMlp::update`] adds the step of gradient descent to a weight and rounds
+//! the result up or down at random, so that its mean is exact (stochastic rounding: S. Gupta et al., "Deep Learning
+//! with Limited Numerical Precision", 2015). Rounding to the nearest integer loses all steps of less than half a unit.
+//! For the network 64-32-10 and the seeds 0 to 9, the mean test accuracy is then 96.6 % instead of 96.8 %, and 94.1 %
+//! instead of 96.1 % with a learning rate of 0.1.
 //!
 //! **Range.** A weight that would leave its range stops at ±127. An activation above 127 becomes 127, and its gradient
 //! becomes 0. An integer cannot be NaN, so an update with an infinite or NaN gradient is refused: the weights stay
