@@ -139,7 +139,6 @@ fn a_run_that_receives_a_signal_saves_its_state() {
     }
 }
 
-#[cfg(unix)]
 fn is_latest(file: &fs::DirEntry) -> bool {
     file.file_name().to_str().is_some_and(|name| name.starts_with("latest_") && name.ends_with(".ckpt"))
 }
@@ -171,4 +170,18 @@ fn invalid_settings_are_rejected_before_a_checkpoint_is_written() {
         let checkpoints = fs::read_dir(home.path().join("run")).unwrap().flatten();
         assert_eq!(checkpoints.filter(|entry| entry.path().extension().is_some_and(|e| e == "ckpt")).count(), 0);
     }
+}
+
+#[test]
+fn the_option_quantized_writes_checkpoints_of_less_than_a_quarter_of_the_size() {
+    let [float, quantized] = [&[][..], &["--quantized"]].map(|options: &[&str]| {
+        let home = tempfile::tempdir().unwrap();
+        let directory = home.path().join("run");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_digits"));
+        command.args(["--quiet", "--epochs", "1", "--directory"]).arg(&directory).args(options);
+        assert!(command.stdout(Stdio::null()).status().unwrap().success());
+        let files = fs::read_dir(&directory).unwrap().flatten();
+        files.filter(is_latest).map(|file| file.metadata().unwrap().len()).sum::<u64>()
+    });
+    assert!(0 < quantized && quantized * 4 < float, "{quantized} bytes, with f32 weights {float} bytes");
 }
