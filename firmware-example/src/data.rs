@@ -31,6 +31,7 @@
 //! assert_eq!(first.label(), 0);
 //! assert_eq!(first.pixels()[..4], [0, 0, 5, 13]);
 //! assert_eq!(first.scaled()[3], 13.0 / 16.0 - 0.5);
+//! assert_eq!(first.centered()[3], 13 - 8);
 //! assert!(data::image(1797).is_none());
 //!
 //! assert_eq!(Split::ALL.map(Split::len), [1200, 237, 360]);
@@ -76,6 +77,11 @@ impl Image {
     /// Inputs are centered around 0, because a network learns better from them than from inputs in `0.0..=1.0`.
     pub fn scaled(&self) -> [f32; PIXELS] {
         self.pixels.map(|pixel| f32::from(pixel) * (1.0 / PIXEL_MAX as f32) - 0.5)
+    }
+
+    /// The values of [`Image::scaled`] in units of 1/16, `-8..=8`: the inputs of a network with 8-bit weights.
+    pub fn centered(&self) -> [i8; PIXELS] {
+        self.pixels.map(|pixel| pixel.wrapping_sub(PIXEL_MAX / 2) as i8)
     }
 }
 

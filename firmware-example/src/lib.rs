@@ -11,6 +11,7 @@
 //! | [`random`] | initial weights and the image order of an epoch, as functions of a seed |
 //! | [`mlp`] | the network and its gradients |
 //! | [`train`] | SGD with momentum, one training step, one evaluation |
+//! | [`quantized`] | the same network and its training with 8-bit weights, for smaller checkpoints |
 //! | [`boards`] | the flash regions in which each board stores its checkpoints |
 //! | [`flash`] | a wrapper that enforces the rules of NOR flash on devices that do not enforce them |
 //! | [`monitored`] | the training run with all four handlers, as the boards and the host execute it |
@@ -49,6 +50,7 @@ pub mod data;
 pub mod flash;
 pub mod mlp;
 pub mod monitored;
+pub mod quantized;
 pub mod random;
 pub mod train;
 

@@ -199,7 +199,7 @@ fn affine<const N: usize>(row: &[f32; N], x: &[f32; N], bias: f32) -> f32 {
 }
 
 /// Adds `scale * values` to `sums`, element by element.
-fn add_scaled<const N: usize>(sums: &mut [f32; N], values: &[f32; N], scale: f32) {
+pub(crate) fn add_scaled<const N: usize>(sums: &mut [f32; N], values: &[f32; N], scale: f32) {
     for (sum, value) in sums.iter_mut().zip(values) {
         *sum += scale * value;
     }
@@ -215,7 +215,7 @@ fn relu(value: f32) -> f32 {
 ///
 /// The function subtracts the largest logit from all logits, so that no `exp` overflows. An infinite or NaN logit makes
 /// the loss NaN.
-fn softmax<const OUT: usize>(logits: &[f32; OUT], label: u8) -> ([f32; OUT], f32) {
+pub(crate) fn softmax<const OUT: usize>(logits: &[f32; OUT], label: u8) -> ([f32; OUT], f32) {
     let largest =
         logits.iter().fold(f32::NEG_INFINITY, |largest, logit| if *logit > largest { *logit } else { largest });
     let mut exps = logits.map(|logit| libm::expf(logit - largest));
@@ -234,7 +234,7 @@ fn softmax<const OUT: usize>(logits: &[f32; OUT], label: u8) -> ([f32; OUT], f32
 }
 
 /// The index of the largest logit. Of several equal logits the first wins. A NaN is never the largest.
-fn argmax<const OUT: usize>(logits: &[f32; OUT]) -> u8 {
+pub(crate) fn argmax<const OUT: usize>(logits: &[f32; OUT]) -> u8 {
     let indices: [u8; OUT] = array::from_fn(|index| index as u8);
     let first = (0, f32::NEG_INFINITY);
     let (index, _) = indices.iter().zip(logits).fold(

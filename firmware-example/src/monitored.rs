@@ -29,7 +29,7 @@
 //! ```
 
 use crate::data::Split;
-use crate::train::{Hyper, Metrics, Trainee};
+use crate::train::{Metrics, Training};
 use core::cell::Cell;
 use core::fmt;
 use training_monitor::checkpoint::DecodeError;
@@ -125,7 +125,7 @@ pub struct Summary {
     pub steps: u32,
     /// Duration of all training steps, in ticks of [`RunObserver::now`].
     pub ticks: u64,
-    /// [`Trainee::checksum`] after the last training step.
+    /// [`Training::checksum`] after the last training step.
     pub checksum: u64,
     /// Step number of the best checkpoint.
     pub best: u32,
@@ -140,22 +140,23 @@ pub struct Summary {
 ///
 /// # Errors
 /// Returns [`Error`]. Checkpoints that are committed in the stores remain there.
-pub fn run<const HIDDEN: usize, const BATCH: usize, const TABLE: usize, L, B, R>(
-    trainee: &mut Trainee<HIDDEN, BATCH>,
+pub fn run<T, const TABLE: usize, L, B, R>(
+    trainee: &mut T,
     plan: Plan<TABLE>,
     latest: L,
     best: B,
     observer: &R,
 ) -> Result<Summary, Error<B::Error>>
 where
+    T: Training,
     L: Store<Error = B::Error>,
     B: Store,
     R: RunObserver<B::Error>,
 {
-    trainee.init(plan.seed, Hyper::default());
+    trainee.init(plan.seed);
     let steps = Cell::new(0_u64);
     let stopping = Cell::new(false);
-    let types = RunTypes::<Trainee<HIDDEN, BATCH>, f32, Metrics>::new();
+    let types = RunTypes::<T, f32, Metrics>::new();
     let latest =
         ModelCheckpoint::<2>::every(1)?.with_n_saved(plan.n_latest)?.attach(EpochCompleted.or(User(SAVE.id)), latest);
     // `ModelCheckpoint` keeps the highest scores, so the score is the negated loss.
@@ -163,8 +164,7 @@ where
         .with_score_name("val_loss")?
         .with_n_saved(plan.n_best)?
         .attach(EpochCompleted, best);
-    let check_weights = types.slices(|trainee, check| trainee.net.parameters.slices().into_iter().for_each(check));
-    let steps_per_check = Trainee::<HIDDEN, BATCH>::BATCHES;
+    let check_weights = types.slices(|trainee: &T, check| trainee.scan(check));
     let mut handlers = (
         on(IterationCompleted, |_, state: &mut State<f32, Metrics>| {
             observer.on_iteration(state.counters(), state.output.unwrap_or(f32::NAN));
@@ -174,7 +174,7 @@ where
             }
         }),
         TerminateOnNan::new().attach(IterationCompleted, |_, state| &state.output),
-        TerminateOnNan::new().with_schedule(steps_per_check)?.attach_slices(IterationCompleted, check_weights),
+        TerminateOnNan::new().with_schedule(T::BATCHES)?.attach_slices(IterationCompleted, check_weights),
         on(EpochCompleted, types.function(|trainee, state| state.metrics = trainee.evaluate(Split::Validation))),
         EarlyStopping::new(plan.patience)?
             .attach(EpochCompleted, types.score(|state| -state.metrics.loss))
@@ -206,8 +206,7 @@ where
         }
     };
     observer.on_start(resumed);
-    let batches = 0..Trainee::<HIDDEN, BATCH>::BATCHES;
-    let outcome = engine.try_run(trainee, batches, &mut handlers, |trainee, _, state| {
+    let outcome = engine.try_run(trainee, 0..T::BATCHES, &mut handlers, |trainee: &mut T, _, state| {
         if stopping.get() {
             return Err(Stopped);
         }

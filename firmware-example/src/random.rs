@@ -63,6 +63,25 @@ impl Pcg32 {
         shifted.rotate_right((old >> 59) as u32)
     }
 
+    /// Creates the generator of one training step. Its numbers depend only on the arguments, so a resumed run draws the
+    /// numbers of the interrupted run without a stored state.
+    ///
+    /// ```
+    /// use digits_workload::random::Pcg32;
+    ///
+    /// assert_eq!(Pcg32::for_step(1, 2, 3), Pcg32::for_step(1, 2, 3));
+    /// assert_ne!(Pcg32::for_step(1, 2, 3), Pcg32::for_step(1, 3, 3));
+    /// ```
+    pub const fn for_step(seed: u32, epoch: u32, offset: u32) -> Self {
+        let key = mix(mix(seed ^ 0xb7e1_5163) ^ epoch);
+        Self::new((key as u64) << 32 | mix(key ^ offset) as u64)
+    }
+
+    /// The next number from a uniform distribution over `0.0..1.0`: one of the 2²⁴ multiples of 2⁻²⁴.
+    pub const fn fraction(&mut self) -> f32 {
+        (self.next_u32() >> 8) as f32 * (1.0 / 16_777_216.0)
+    }
+
     /// The next number from a uniform distribution over `-bound..bound`.
     ///
     /// The generator maps 24 random bits to one of 2²⁴ multiples of 2⁻²³. An `f32` represents them exactly, so only the

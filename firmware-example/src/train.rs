@@ -36,7 +36,7 @@
 //! assert!(after.loss < before.loss && after.accuracy > 0.7);
 //! ```
 
-use crate::data::{self, CLASSES, PIXELS, Split};
+use crate::data::{self, CLASSES, Image, PIXELS, Split};
 use crate::mlp::{Mlp, Parameters};
 use crate::random::Pcg32;
 use training_monitor::{Objects, StateDict};
@@ -138,6 +138,44 @@ pub struct Metrics {
     pub accuracy: f32,
 }
 
+impl Metrics {
+    /// The mean over the images of `split`. `evaluate` returns the loss and the predicted class of an image.
+    pub(crate) fn mean(split: Split, mut evaluate: impl FnMut(&Image) -> (f32, u8)) -> Self {
+        let mut loss = 0.0;
+        let mut correct = 0_u32;
+        for image in split.images() {
+            let (image_loss, prediction) = evaluate(&image);
+            loss += image_loss;
+            correct += u32::from(prediction == image.label());
+        }
+        let images = split.len() as f32;
+        Metrics { loss: loss / images, accuracy: correct as f32 / images }
+    }
+}
+
+/// A network and its optimizer, as [`monitored::run`](crate::monitored::run) trains them. The result of a step must
+/// depend only on the objects of a checkpoint, the epoch and the batch offset.
+pub trait Training: Objects {
+    /// Number of steps in one epoch.
+    const BATCHES: u32;
+
+    /// Prepares a new run with the default hyperparameters.
+    fn init(&mut self, seed: u32);
+
+    /// Executes the training step of the batch at `offset` in `epoch`. Returns the mean loss of the batch before the
+    /// update, in nats, or NaN if the step failed.
+    fn step(&mut self, epoch: u32, offset: u32) -> f32;
+
+    /// Computes loss and accuracy on one part of the data.
+    fn evaluate(&self, split: Split) -> Metrics;
+
+    /// A hash of the numbers in a checkpoint, to compare the results of two machines.
+    fn checksum(&self) -> u64;
+
+    /// Passes the numbers to `check` that must be finite after a step.
+    fn scan(&self, check: &mut dyn FnMut(&[f32]));
+}
+
 /// The network, the optimizer and the seed, with `HIDDEN` hidden units and batches of `BATCH` images.
 ///
 /// The program chooses both numbers. The RAM usage is [`size_of`] this type: about `12 * (75 * HIDDEN + 10)` bytes,
@@ -205,16 +243,7 @@ impl<const HIDDEN: usize, const BATCH: usize> Trainee<HIDDEN, BATCH> {
 
     /// Computes loss and accuracy of the network on one part of the data. Changes nothing.
     pub fn evaluate(&self, split: Split) -> Metrics {
-        let mut loss = 0.0;
-        let mut correct = 0_u32;
-        for image in split.images() {
-            let net = &self.net.parameters;
-            let (image_loss, prediction) = net.loss_and_prediction(&image.scaled(), image.label());
-            loss += image_loss;
-            correct += u32::from(prediction == image.label());
-        }
-        let images = split.len() as f32;
-        Metrics { loss: loss / images, accuracy: correct as f32 / images }
+        Metrics::mean(split, |image| self.net.parameters.loss_and_prediction(&image.scaled(), image.label()))
     }
 
     /// The bits of all weights, then of all optimizer tensors. Two trainees with equal bits and equal seeds continue
@@ -229,8 +258,31 @@ impl<const HIDDEN: usize, const BATCH: usize> Trainee<HIDDEN, BATCH> {
     /// The 64-bit FNV-1a hash of [`Trainee::bits`] as little-endian bytes. Equal hashes show that two machines computed
     /// the same weights.
     pub fn checksum(&self) -> u64 {
-        self.bits()
-            .flat_map(u32::to_le_bytes)
-            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+        fnv1a(self.bits().flat_map(u32::to_le_bytes))
     }
+}
+
+impl<const HIDDEN: usize, const BATCH: usize> Training for Trainee<HIDDEN, BATCH> {
+    const BATCHES: u32 = Self::BATCHES;
+
+    fn init(&mut self, seed: u32) {
+        self.init(seed, Hyper::DEFAULT);
+    }
+    fn step(&mut self, epoch: u32, offset: u32) -> f32 {
+        self.step(epoch, offset)
+    }
+    fn evaluate(&self, split: Split) -> Metrics {
+        self.evaluate(split)
+    }
+    fn checksum(&self) -> u64 {
+        self.checksum()
+    }
+    fn scan(&self, check: &mut dyn FnMut(&[f32])) {
+        self.net.parameters.slices().into_iter().for_each(check);
+    }
+}
+
+/// The 64-bit FNV-1a hash of `bytes`.
+pub(crate) fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }

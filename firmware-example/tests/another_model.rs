@@ -1,6 +1,7 @@
-//! The next firmware has another number of hidden units, and finds the checkpoints of the earlier firmware.
+//! The next firmware has another number of hidden units, or weights of another type, and finds the checkpoints of the earlier firmware.
 
 use digits_workload::monitored::{self, Plan, RunObserver};
+use digits_workload::quantized::QuantizedTrainee;
 use digits_workload::train::Trainee;
 use std::cell::RefCell;
 use training_monitor::engine::Resumed;
@@ -33,4 +34,15 @@ fn a_program_with_another_model_completes_its_run_on_the_same_stores() {
     let again = monitored::run(&mut Trainee::<2, 32>::new(), plan, &mut latest, &mut best, &starts).unwrap();
     assert_eq!((again.outcome, again.test), (new.outcome, new.test));
     assert_eq!(starts.0.take(), [None, None, Some(Trainee::<2, 32>::BATCHES)]);
+}
+
+#[test]
+fn a_program_with_quantized_weights_starts_a_new_run_on_the_same_stores() {
+    let (mut latest, mut best, starts) = (Place::new(), Place::new(), Starts::default());
+    let plan = Plan { max_epochs: 2, ..Plan::DEFAULT };
+    monitored::run(&mut Trainee::<4, 32>::new(), plan, &mut latest, &mut best, &starts).unwrap();
+    let new = monitored::run(&mut QuantizedTrainee::<4, 32>::new(), plan, &mut latest, &mut best, &starts).unwrap();
+    let again = monitored::run(&mut QuantizedTrainee::<4, 32>::new(), plan, &mut latest, &mut best, &starts).unwrap();
+    assert_eq!((again.outcome, again.test), (new.outcome, new.test));
+    assert_eq!(starts.0.take(), [None, None, Some(2 * Trainee::<4, 32>::BATCHES)]);
 }

@@ -7,7 +7,8 @@
 
 use digits_workload::boards::{BEST_SLOTS, LATEST_SLOTS};
 use digits_workload::monitored::{self, Plan, Summary};
-use digits_workload::train::{Hyper, Metrics, Trainee};
+use digits_workload::quantized::QuantizedTrainee;
+use digits_workload::train::{Hyper, Metrics, Trainee, Training};
 use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
 use std::cell::{RefCell, RefMut};
 use training_monitor::embedded_io::Read;
@@ -106,19 +107,19 @@ impl<const W: usize, const E: usize> Board<W, E> {
     }
 
     /// Executes the run from power-on to its completion. Returns `None` if the power failed before.
-    fn session<const HIDDEN: usize, const BATCH: usize>(&self, flash: &RefCell<Flash<W, E>>) -> Option<RunResult> {
-        let result = self.run::<HIDDEN, BATCH>(flash);
+    fn session<T: Training + Default>(&self, flash: &RefCell<Flash<W, E>>) -> Option<RunResult> {
+        let result = self.run::<T>(flash);
         // If the power fails in the last operation of the run, for example in an eviction, the run still returns `Ok`.
         // A session therefore counts as completed only if the power is still on.
         result.filter(|_| !flash.borrow().is_off())
     }
 
-    fn run<const HIDDEN: usize, const BATCH: usize>(&self, flash: &RefCell<Flash<W, E>>) -> Option<RunResult> {
+    fn run<T: Training + Default>(&self, flash: &RefCell<Flash<W, E>>) -> Option<RunResult> {
         let middle = LATEST_SLOTS as u32 * self.slot_size;
         let end = middle + BEST_SLOTS as u32 * self.slot_size;
         let latest = || Slots::<_, LATEST_SLOTS>::open(Shared(flash), 0..middle).ok();
         let best = || Slots::<_, BEST_SLOTS>::open(Shared(flash), middle..end).ok();
-        let mut trainee = Trainee::<HIDDEN, BATCH>::new();
+        let mut trainee = T::default();
         let summary = monitored::run(&mut trainee, self.plan, latest()?, best()?, &()).ok()?;
         Some((summary, trainee.checksum(), stored_checkpoints(latest()?, best()?)?))
     }
@@ -126,11 +127,21 @@ impl<const W: usize, const E: usize> Board<W, E> {
 
 #[test]
 fn a_run_interrupted_in_any_flash_operation_ends_with_the_same_bits() {
+    interrupt_every_flash_operation::<Trainee<2, 64>>();
+}
+
+#[test]
+fn a_quantized_run_interrupted_in_any_flash_operation_ends_with_the_same_bits() {
+    interrupt_every_flash_operation::<QuantizedTrainee<4, 64>>();
+}
+
+/// Interrupts a short run of `T` in every flash operation, and compares the resumed run with an uninterrupted one.
+fn interrupt_every_flash_operation<T: Training + Default>() {
     let board = Board::<32, 512> { slot_size: 3072, plan: Plan { max_epochs: 3, ..Plan::DEFAULT } };
     let mut flash = board.flash();
     flash.log = Some(Vec::new());
     let flash = RefCell::new(flash);
-    let expected = board.session::<2, 64>(&flash).unwrap();
+    let expected = board.session::<T>(&flash).unwrap();
     assert_eq!((expected.0.outcome.epoch, expected.2.0.len(), expected.2.1.len()), (3, 1, 2));
     let operations = flash.into_inner().log.take().unwrap();
 
@@ -143,9 +154,9 @@ fn a_run_interrupted_in_any_flash_operation_ends_with_the_same_bits() {
         for state in states.iter().skip(operation % stride).step_by(stride) {
             let flash = RefCell::new(board.flash());
             flash.borrow_mut().cut_power_at(operation as u64, *state, operation as u64);
-            assert_eq!(board.session::<2, 64>(&flash), None, "failure in operation {operation}");
+            assert_eq!(board.session::<T>(&flash), None, "failure in operation {operation}");
             flash.borrow_mut().power_on();
-            let result = board.session::<2, 64>(&flash);
+            let result = board.session::<T>(&flash);
             assert_eq!(result.as_ref(), Some(&expected), "failure in operation {operation}: {state}");
             assert_eq!(flash.borrow().violations(), []);
             cases += 1;
@@ -164,7 +175,7 @@ fn seeds(count: u64) -> std::ops::Range<u64> {
 #[test]
 fn a_board_run_with_repeated_power_failures_ends_with_the_same_bits() {
     let board = Board::<8, 2048> { slot_size: 24 * 1024, plan: Plan { max_epochs: 14, ..Plan::DEFAULT } };
-    let expected = board.session::<32, 16>(&RefCell::new(board.flash())).unwrap();
+    let expected = board.session::<Trainee<32, 16>>(&RefCell::new(board.flash())).unwrap();
     for seed in seeds(3) {
         let mut random = Random::new(seed);
         let flash = RefCell::new(board.flash());
@@ -172,7 +183,7 @@ fn a_board_run_with_repeated_power_failures_ends_with_the_same_bits() {
         let result = loop {
             let state = *random.pick(Interruption::all(random.clone().once_in(8), 8));
             flash.borrow_mut().cut_power_at(random.below(9_000) as u64, state, random.bits());
-            if let Some(result) = board.session::<32, 16>(&flash) {
+            if let Some(result) = board.session::<Trainee<32, 16>>(&flash) {
                 break result;
             }
             assert!(flash.borrow().is_off(), "FAILURE_SEED={seed}, {failures} power failures");

@@ -4,7 +4,8 @@ use crate::CheckResult;
 use digits_workload::boards::{BEST_SLOTS, Board, LATEST_SLOTS, Region};
 use digits_workload::flash::{Violation, WriteOnce};
 use digits_workload::monitored::{self, N_BEST, Plan, RunObserver, Series};
-use digits_workload::train::{Metrics, Trainee};
+use digits_workload::quantized::QuantizedTrainee;
+use digits_workload::train::{Metrics, Trainee, Training};
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 use std::error::Error;
 use std::fmt::Display;
@@ -57,9 +58,9 @@ impl<const BLOCK: usize, const GRANULE: usize> NorFlash for Image<'_, BLOCK, GRA
     }
 }
 
-/// Prints the lines of the board's log. The texts are equal to those of the firmware's `train`.
+/// Prints the lines of the board's log. The texts are equal to those of the firmware's `train` and `quantized`.
 struct LogPrinter {
-    hidden: u32,
+    network: String,
     /// Erase count of each slot for the latest checkpoint, at the program start.
     latest: [u32; LATEST_SLOTS],
     /// Erase count of each slot for the best checkpoints, at the program start.
@@ -79,7 +80,7 @@ fn fill(format: &str, values: &[&dyn Display]) -> String {
 
 impl<E> RunObserver<E> for LogPrinter {
     fn on_start(&self, resumed: Option<Resumed>) {
-        println!("network 64-{}-10", self.hidden);
+        println!("network {}", self.network);
         match resumed {
             None => println!("{}", log::STARTED),
             Some(run) => println!("{}", fill(log::RESUMED, &[&run.epoch, &run.iteration, &run.skipped])),
@@ -122,34 +123,39 @@ macro_rules! with_geometry {
     };
 }
 
-/// Executes the training run of `board` with `hidden` hidden units. Prints the log and writes the flash image to
-/// `path`.
-pub fn simulate(board: Board, hidden: u32, path: &Path) -> CheckResult {
+/// Executes the training run of `board` with `hidden` hidden units, and with 8-bit weights if `is_quantized` is true.
+/// Prints the log and writes the flash image to `path`.
+pub fn simulate(board: Board, hidden: u32, is_quantized: bool, path: &Path) -> CheckResult {
     let mut image = vec![0xFF; board.capacity() as usize];
-    match hidden {
-        10 => with_geometry!(board, train_small(board, &mut image))?,
-        32 => with_geometry!(board, train_full(board, &mut image))?,
-        _ => return Err(format!("unsupported number of hidden units: {hidden}, expected 10 or 32").into()),
-    }
+    with_geometry!(board, train_network(board, (hidden, is_quantized), &mut image))?;
     fs::write(path, image)?;
     Ok(())
 }
 
-fn train_small<const BLOCK: usize, const GRANULE: usize>(board: Board, image: &mut [u8]) -> CheckResult {
-    train::<BLOCK, GRANULE, 10>(board, image)
+fn train_network<const BLOCK: usize, const GRANULE: usize>(
+    board: Board,
+    (hidden, is_quantized): (u32, bool),
+    image: &mut [u8],
+) -> CheckResult {
+    match (hidden, is_quantized) {
+        (10, false) => train::<BLOCK, GRANULE, Trainee<10, 16>>(board, "64-10-10", image),
+        (32, false) => train::<BLOCK, GRANULE, Trainee<32, 16>>(board, "64-32-10", image),
+        (10, true) => train::<BLOCK, GRANULE, QuantizedTrainee<10, 16>>(board, "64-10-10, 8-bit weights", image),
+        (32, true) => train::<BLOCK, GRANULE, QuantizedTrainee<32, 16>>(board, "64-32-10, 8-bit weights", image),
+        _ => Err(format!("unsupported number of hidden units: {hidden}, expected 10 or 32").into()),
+    }
 }
 
-fn train_full<const BLOCK: usize, const GRANULE: usize>(board: Board, image: &mut [u8]) -> CheckResult {
-    train::<BLOCK, GRANULE, 32>(board, image)
-}
-
-/// Runs the same training on the host as the firmware program `train`, on a flash image in memory.
-fn train<const BLOCK: usize, const GRANULE: usize, const HIDDEN: usize>(board: Board, image: &mut [u8]) -> CheckResult {
-    let mut trainee = Box::new(Trainee::<HIDDEN, 16>::new());
+/// Runs the same training on the host as the firmware, on a flash image in memory.
+fn train<const BLOCK: usize, const GRANULE: usize, T>(board: Board, network: &str, image: &mut [u8]) -> CheckResult
+where
+    T: Training + Default,
+{
+    let mut trainee = Box::<T>::default();
     let (latest, best) = image.split_at_mut(board.range(Region::Best).start as usize);
     let latest = open::<BLOCK, GRANULE, LATEST_SLOTS>(latest)?;
     let best = open::<BLOCK, GRANULE, BEST_SLOTS>(best)?;
-    let log = LogPrinter { hidden: HIDDEN as u32, latest: latest.erases(), best: best.erases() };
+    let log = LogPrinter { network: network.to_owned(), latest: latest.erases(), best: best.erases() };
     let summary = monitored::run(&mut *trainee, Plan::DEFAULT, latest, best, &log)?;
     println!("{}", fill(log::STOPPED, &[&format!("{:?}", summary.outcome.reason), &summary.outcome.epoch]));
     println!("{} steps, the best is {}", summary.steps, summary.best);

@@ -8,6 +8,7 @@ mod elf;
 mod image;
 mod kill;
 mod log;
+mod precisions;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,9 @@ enum Command {
         hidden: u32,
         /// Output file for the flash image
         image: PathBuf,
+        /// Train the network with 8-bit weights
+        #[arg(long)]
+        quantized: bool,
     },
     /// Print the checkpoints in a flash image and write each one to a file
     Contents {
@@ -50,6 +54,15 @@ enum Command {
     LogTable {
         /// ELF file of the program
         elf: PathBuf,
+    },
+    /// Compare the test accuracy and the checkpoint size of a run with 8-bit weights with those of the run with f32 weights
+    Precisions {
+        /// Name of the network for the printed line
+        network: String,
+        /// Decoded log of the run with f32 weights
+        float: PathBuf,
+        /// Decoded log of the run with 8-bit weights
+        quantized: PathBuf,
     },
     /// Start a program until it completes, and kill it at random moments before
     Kill {
@@ -132,10 +145,13 @@ impl BoardName {
 
 fn main() -> ExitCode {
     let result = match Command::parse() {
-        Command::Simulate { board, hidden, image } => image::simulate(board.board(), hidden, &image),
+        Command::Simulate { board, hidden, image, quantized } => {
+            image::simulate(board.board(), hidden, quantized, &image)
+        }
         Command::Contents { board, image, directory } => image::contents(board.board(), &image, &directory),
         Command::Log { elf, frames } => log::decode(&elf, &frames),
         Command::LogTable { elf } => elf::print_log_table(&elf),
+        Command::Precisions { network, float, quantized } => precisions::compare(&network, &float, &quantized),
         Command::Kill { kills, seed, mean_life, flash, killed, program } => {
             kill::kill(kills, seed, mean_life, &flash, &killed, &program)
         }

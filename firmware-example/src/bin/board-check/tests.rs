@@ -1,6 +1,7 @@
-//! Tests of the table comparison and of the instruction decoder.
+//! Tests of the table comparison, of the instruction decoder, and of the comparison of two runs.
 
 use crate::calls::{Call, pushed, riscv_call, thumb_call};
+use crate::precisions::{RunResult, exceeded_limits};
 use crate::table;
 use std::fs;
 use tempfile::TempDir;
@@ -104,4 +105,20 @@ fn riscv_calls_have_the_targets_of_the_disassembler() {
     let allocations = [0x1141, 0x1101, 0x7119, 0x7141, 0x8301_0113];
     assert_eq!(allocations.map(|word| pushed(false, word)), [16, 32, 128, 496, 2000]);
     assert_eq!([0x6121, 0x8082].map(|word| pushed(false, word)), [0, 0], "c.addi16sp with a positive immediate, ret");
+}
+
+#[test]
+fn the_results_of_a_run_are_read_from_its_log_and_compared_with_the_limits() {
+    let log = "network 64-10-10\nbest: saved step 1, 6408 bytes\nlatest: saved step 20, 6392 bytes, evicted step 19\n\
+        best: saved step 19, 6412 bytes, evicted step 18\ntest: loss 0.1515, accuracy 0.9388889\n";
+    let float = RunResult { bytes: 6412, accuracy: 0.938_888_9 };
+    assert_eq!(RunResult::from_log(log), Some(float));
+    assert_eq!(RunResult::from_log("best: saved step 1, 6408 bytes"), None);
+    assert_eq!(RunResult::from_log("test: loss 0.1515, accuracy 0.9388889"), None);
+
+    let exceeded = |bytes, accuracy| exceeded_limits(float, RunResult { bytes, accuracy }).len();
+    assert_eq!(exceeded(1603, 0.924), 0);
+    assert_eq!(exceeded(1604, 0.924), 1);
+    assert_eq!(exceeded(1603, 0.923), 1);
+    assert_eq!(exceeded(1604, 0.923), 2);
 }

@@ -28,6 +28,9 @@ pub struct Arguments {
     /// Resume from the newest checkpoint in the output directory, if there is one
     #[arg(long)]
     pub resume: bool,
+    /// Train the network with 8-bit weights. Its checkpoints have less than a quarter of the size
+    #[arg(long)]
+    pub quantized: bool,
     /// Replace the loss of this iteration with a NaN, to demonstrate TerminateOnNan
     #[arg(long, value_name = "ITERATION")]
     pub nan_at: Option<u32>,

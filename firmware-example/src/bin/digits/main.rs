@@ -10,6 +10,7 @@ mod observer;
 use arguments::Arguments;
 use clap::Parser;
 use digits_workload::monitored::{self, Plan};
+use digits_workload::quantized::QuantizedTrainee;
 use digits_workload::train::Trainee;
 use observer::TerminalObserver;
 use std::error::Error;
@@ -21,6 +22,8 @@ use training_monitor_std::{Directory, History, chart};
 
 /// The trainee of the host simulation: the network 64-32-10 with batches of 16 images.
 type HostTrainee = Trainee<32, 16>;
+/// The trainee of the host simulation with the option `--quantized`. It has the same number of batches.
+type QuantizedHostTrainee = QuantizedTrainee<32, 16>;
 
 /// Maximum number of best checkpoints.
 const TABLE: usize = 64;
@@ -60,8 +63,11 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     };
     let stop = observer.stop_flag();
     ctrlc::set_handler(move || stop.store(true, Ordering::Relaxed))?;
-    let mut trainee = Box::new(HostTrainee::new());
-    let result = monitored::run(&mut trainee, plan, latest, best, &observer);
+    let result = if arguments.quantized {
+        monitored::run(&mut *Box::new(QuantizedHostTrainee::new()), plan, latest, best, &observer)
+    } else {
+        monitored::run(&mut *Box::new(HostTrainee::new()), plan, latest, best, &observer)
+    };
     observer.finish();
     let summary = match result {
         Err(monitored::Error::Stopped) => {
