@@ -34,18 +34,15 @@ use core::cell::Cell;
 use core::fmt;
 use training_monitor::checkpoint::DecodeError;
 use training_monitor::engine::Resumed;
-use training_monitor::event::{Counters, EpochCompleted, IterationCompleted, IterationStarted, User};
+use training_monitor::event::{Counters, EpochCompleted, IterationCompleted, IterationStarted, Suspended};
 use training_monitor::handler::RunTypes;
 use training_monitor::handlers::model_checkpoint::CheckpointEvent;
 use training_monitor::run_record::RestoreError;
 use training_monitor::store::Store;
 use training_monitor::{
-    ConfigError, EarlyStopping, Engine, EventFilter, ModelCheckpoint, Outcome, RunError, State, TerminateOnNan, Timer,
-    UserEvent, on,
+    ConfigError, EarlyStopping, Engine, EventFilter, ModelCheckpoint, Outcome, RunError, State, StopReason,
+    TerminateOnNan, Timer, on,
 };
-
-/// The user-defined event at which the run saves its state before it stops.
-const SAVE: UserEvent = UserEvent { id: 0, value: 0 };
 
 /// Number of best checkpoints that the boards keep.
 pub const N_BEST: usize = 2;
@@ -155,10 +152,9 @@ where
 {
     trainee.init(plan.seed);
     let steps = Cell::new(0_u64);
-    let stopping = Cell::new(false);
     let types = RunTypes::<T, f32, Metrics>::new();
     let latest =
-        ModelCheckpoint::<2>::every(1)?.with_n_saved(plan.n_latest)?.attach(EpochCompleted.or(User(SAVE.id)), latest);
+        ModelCheckpoint::<2>::every(1)?.with_n_saved(plan.n_latest)?.attach(EpochCompleted.or(Suspended), latest);
     // `ModelCheckpoint` keeps the highest scores, so the score is the negated loss.
     let best = ModelCheckpoint::<TABLE>::best_by(types.score(|state| -state.metrics.loss))
         .with_score_name("val_loss")?
@@ -169,8 +165,8 @@ where
         on(IterationCompleted, |_, state: &mut State<f32, Metrics>| {
             observer.on_iteration(state.counters(), state.output.unwrap_or(f32::NAN));
             if observer.stop_requested() {
-                // The handler of the latest checkpoints saves at this event, before the next step.
-                stopping.set(state.fire(SAVE).is_ok());
+                // The handler of the latest checkpoints saves at the event `Suspended`, before the next step.
+                state.suspend();
             }
         }),
         TerminateOnNan::new().attach(IterationCompleted, |_, state| &state.output),
@@ -206,14 +202,14 @@ where
         }
     };
     observer.on_start(resumed);
-    let outcome = engine.try_run(trainee, 0..T::BATCHES, &mut handlers, |trainee: &mut T, _, state| {
-        if stopping.get() {
-            return Err(Stopped);
-        }
+    let outcome = engine.run(trainee, 0..T::BATCHES, &mut handlers, |trainee: &mut T, _, state| {
         let loss = trainee.step(state.epoch(), state.offset());
         steps.set(steps.get().wrapping_add(1));
-        Ok(if plan.nan_at == Some(state.iteration()) { f32::NAN } else { loss })
+        if plan.nan_at == Some(state.iteration()) { f32::NAN } else { loss }
     })?;
+    if outcome.reason == StopReason::Requested {
+        return Err(Error::Stopped);
+    }
     let checksum = trainee.checksum();
 
     let (.., timer, best, _) = &mut handlers;
@@ -233,24 +229,12 @@ pub enum Error<E> {
     /// The stores contain checkpoints of a program with other handlers.
     Resume(RestoreError),
     /// A checkpoint could not be saved. The [`RunObserver`] has received the cause.
-    Run(RunError<Stopped>),
+    Run(RunError),
     /// [`RunObserver::stop_requested`] returned true. The newest checkpoint contains the state of the run.
     Stopped,
     /// The best checkpoint cannot be loaded.
     Load(DecodeError<E>),
 }
-
-/// The error of a training step that was not executed, because the run must stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stopped;
-
-impl fmt::Display for Stopped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the run was stopped")
-    }
-}
-
-impl core::error::Error for Stopped {}
 
 impl<E> From<ConfigError> for Error<E> {
     fn from(error: ConfigError) -> Self {
@@ -264,12 +248,9 @@ impl<E> From<RestoreError> for Error<E> {
     }
 }
 
-impl<E> From<RunError<Stopped>> for Error<E> {
-    fn from(error: RunError<Stopped>) -> Self {
-        match error {
-            RunError::Step(Stopped) => Error::Stopped,
-            error => Error::Run(error),
-        }
+impl<E> From<RunError> for Error<E> {
+    fn from(error: RunError) -> Self {
+        Error::Run(error)
     }
 }
 
@@ -286,7 +267,7 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
             Error::Store(error) => write!(f, "cannot list the checkpoints of a store: {error}"),
             Error::Resume(error) => write!(f, "cannot resume the run: {error}"),
             Error::Run(error) => error.fmt(f),
-            Error::Stopped => Stopped.fmt(f),
+            Error::Stopped => f.write_str("the run was stopped"),
             Error::Load(error) => write!(f, "cannot load the best checkpoint: {error}"),
         }
     }
