@@ -68,6 +68,11 @@ impl<const N: usize, W, S: Store, F, B> RestoreBest<N, W, S, F, B> {
             Err(error) => Err(error),
         }
     }
+
+    /// Returns the handler without the restore.
+    pub fn into_handler(self) -> CheckpointHandler<N, W, S, F, B> {
+        self.handler
+    }
 }
 
 impl<const N: usize, W, S: Store, F, B> Deref for RestoreBest<N, W, S, F, B> {

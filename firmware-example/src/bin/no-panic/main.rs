@@ -7,7 +7,11 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]
+mod codec;
+#[cfg(target_os = "none")]
 mod format;
+#[cfg(target_os = "none")]
+mod memories;
 #[cfg(target_os = "none")]
 mod policies;
 #[cfg(target_os = "none")]
