@@ -18,6 +18,8 @@ pub enum ConfigError {
     Threshold,
     /// The argument of [`TerminateOnNan::with_schedule`](crate::TerminateOnNan::with_schedule) is 0.
     CheckSchedule,
+    /// The number of ticks of an [`EveryTicks`](crate::handlers::every_ticks::EveryTicks) is 0.
+    TickInterval,
     /// The argument of [`ModelCheckpoint::every`](crate::ModelCheckpoint::every) is 0.
     SaveInterval,
     /// The score name of a [`ModelCheckpoint`](crate::ModelCheckpoint) is empty or has more
@@ -41,6 +43,7 @@ impl fmt::Display for ConfigError {
             ConfigError::Patience => "early stopping: `patience` is 0; it must be at least 1",
             ConfigError::Threshold => "early stopping: `threshold` must be a finite number of at least 0",
             ConfigError::CheckSchedule => "NaN guard: the argument of `with_schedule` is 0; it must be at least 1",
+            ConfigError::TickInterval => "time interval: the number of ticks is 0; it must be at least 1",
             ConfigError::SaveInterval => "model checkpoint: the interval of `every` is 0; it must be at least 1",
             ConfigError::ScoreName if HOST => "model checkpoint: the score name must have 1 to 255 bytes",
             ConfigError::ScoreName => "model checkpoint: the score name must have 1 to 32 bytes",

@@ -2,6 +2,7 @@
 //! engine.
 
 pub mod early_stopping;
+pub mod every_ticks;
 pub mod keep;
 pub mod model_checkpoint;
 pub mod terminate_on_nan;

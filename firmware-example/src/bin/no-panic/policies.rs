@@ -9,6 +9,7 @@ use training_monitor::event::{
 use training_monitor::finite::{self, Finite};
 use training_monitor::handler::RunTypes;
 use training_monitor::handlers::early_stopping::{Mode, ThresholdMode};
+use training_monitor::handlers::every_ticks::EveryTicks;
 use training_monitor::handlers::model_checkpoint::ranking::{Order, RankedCheckpoint, Ranking};
 use training_monitor::handlers::model_checkpoint::{OnError, SaveDecision, StepSource};
 use training_monitor::time::{Clock, WrappingClock};
@@ -30,6 +31,7 @@ pub fn call_all() {
     timer();
     model_checkpoint();
     terminate_on_nan();
+    every_ticks();
     events();
     float_text();
     engine(&mut any(), &mut [0.0; 24]);
@@ -134,6 +136,21 @@ fn terminate_on_nan() {
         Ok(mut guard) => {
             black_box((guard.check(&deep), guard.check(values), guard.check_stripe(values)));
             defmt::info!("{}", guard);
+        }
+    }
+}
+
+fn every_ticks() {
+    match EveryTicks::new(any()) {
+        Err(failed) => error(&failed),
+        Ok(every) => {
+            let mut every = every.with_name(black_box("every"));
+            every.start(any());
+            black_box((every.update(any()), every.elapsed()));
+            defmt::info!("{}", every);
+            let mut handler = every.attach(Any, any::<u64>, any());
+            let _ = Engine::<f32>::new(any()).run(&mut (), 0..any(), &mut handler, |_, _, _| any());
+            black_box(handler.every_ticks);
         }
     }
 }
