@@ -9,13 +9,20 @@ use std::process::{Command, Output};
 use training_monitor_tests::conformance::{self, Failure};
 
 /// The names of all trace files, each with the number of traces in it.
-const FILES: [(&str, usize); 10] = [
+const FILES: [(&str, usize); 17] = [
+    ("clip_grad.torch", 60),
+    ("early_stopping.keras", 60),
+    ("early_stopping.lightning", 60),
     ("early_stopping.newest", 60),
+    ("ema.ignite", 60),
     ("engine.newest", 60),
     ("engine_more.newest", 60),
+    ("equal_average.torch", 60),
     ("model_checkpoint.seed", 60),
     ("retention.newest", 60),
+    ("running_average.ignite", 60),
     ("terminate_on_nan.seed", 60),
+    ("time_limit.ignite", 60),
     ("timer.newest", 60),
     ("timer.seed", 60),
     ("timer_attached.newest", 60),
@@ -169,7 +176,7 @@ fn the_program_prints_the_numbers_and_sets_the_exit_code() {
     let all = FILES.map(|(name, _)| path(name).to_string_lossy().into_owned());
     let all: Vec<_> = all.iter().map(String::as_str).collect();
     let output = run_program(&all);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "600 passed, 0 failed\n");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1020 passed, 0 failed\n");
     assert_eq!(output.status.code(), Some(0));
 
     // A file with a valid trace and a copy of it that has one changed value.

@@ -4,5 +4,9 @@
 pub mod early_stopping;
 pub mod keep;
 pub mod model_checkpoint;
+pub mod running_average;
+pub mod score_limits;
 pub mod terminate_on_nan;
+pub mod time_limit;
 pub mod timer;
+pub mod weight_average;
