@@ -20,7 +20,7 @@
 //! * The sum of squares does not overflow or underflow for finite elements. If the plain sum does, it is computed again
 //!   with scaled elements. A norm above `f32::MAX` is returned as `f32::MAX`, but the gradients are scaled by the exact
 //!   norm.
-//! * The relative error of the norm is below 10⁻⁵.
+//! * The relative error of the norm is below 10⁻⁵. A subnormal norm is rounded to the next subnormal number.
 //! * All operations are in `f32`, in the same order on all targets, so the results have the same bits.
 //! * The norm of no elements is 0.
 //!
@@ -42,7 +42,7 @@ use crate::config::ConfigError;
 
 mod norm;
 
-use norm::{Norm, Slices};
+use norm::{Norm, SCALE, Slices};
 
 /// The limit of a gradient: the maximum norm, or the maximum magnitude of an element.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -76,7 +76,7 @@ impl GradientLimit {
     /// Scales the gradient so that its largest magnitude is at most the limit. `gradient` passes each slice to its
     /// argument. Returns the largest magnitude from before the clipping. If it is not finite, the gradient is unchanged.
     pub fn clip_largest(&self, mut gradient: impl FnMut(&mut dyn FnMut(&mut [f32]))) -> f32 {
-        self.scale_all(&mut gradient, |gradient| Norm::exact(norm::largest(gradient)))
+        self.scale_all(&mut gradient, |gradient| Norm::Exact(norm::largest(gradient)))
     }
 
     /// Limits each element to the range from −limit to limit. `gradient` passes each slice to its argument. An infinity
@@ -100,16 +100,18 @@ impl GradientLimit {
     #[inline(never)] // One copy of the code for all models.
     fn scale_all(&self, gradient: &mut Slices<'_>, norm: fn(&mut Slices<'_>) -> Norm) -> f32 {
         let norm = norm(gradient);
-        let Some(unit) = norm.unit() else { return norm.value() };
-        // For a norm that an `f32` can represent, the unit is 1, and the division is torch's. A greater norm is a
-        // multiple of a power of two. The factor may then be below the smallest `f32`, so it is applied in two steps.
-        // Compared to such a norm, `EPSILON` is 0.
-        let factor = self.limit / (norm.in_units() + EPSILON / unit);
-        if unit > 1.0 {
-            multiply(gradient, 1.0 / unit);
-            multiply(gradient, factor);
-        } else if factor < 1.0 {
-            multiply(gradient, factor);
+        if !norm.is_finite() {
+            return norm.value();
+        }
+        let denominator = norm.add(EPSILON);
+        match denominator.divide(self.limit) {
+            Some(factor) if factor >= 1.0 => (),
+            Some(factor) if factor >= f32::MIN_POSITIVE => multiply(gradient, factor),
+            // A number as small as the factor is inaccurate, so it is applied in two steps.
+            _ => {
+                multiply(gradient, 1.0 / SCALE);
+                multiply(gradient, self.limit / denominator.in_scale());
+            }
         }
         norm.value()
     }
