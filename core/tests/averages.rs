@@ -185,7 +185,7 @@ fn a_weight_that_is_not_finite_skips_the_whole_update() {
             pair(&mut first, &mut weights.0);
             pair(&mut second, &mut weights.1);
         };
-        assert!(!ema.is_valid(&mut list));
+        assert!(!WeightAverage::is_valid(&mut list));
         assert!(!ema.start(&mut list) && !ema.update(&mut list));
         assert_eq!((ema, first, second), before);
     }
@@ -202,7 +202,7 @@ fn a_pair_of_different_lengths_changes_nothing() {
             pair(&mut first, &mut weights);
             if swapped { pair(&mut long, &mut short) } else { pair(&mut short, &mut long) }
         };
-        assert!(!ema.is_valid(&mut list) && !ema.start(&mut list) && !ema.update(&mut list));
+        assert!(!WeightAverage::is_valid(&mut list) && !ema.start(&mut list) && !ema.update(&mut list));
         assert!(!WeightAverage::swap(&mut list));
         assert_eq!((ema, first, weights, short, long), before);
     }
@@ -211,7 +211,9 @@ fn a_pair_of_different_lengths_changes_nothing() {
 #[test]
 fn empty_lists_and_slices_are_valid() {
     let mut mean = WeightAverage::equal();
-    assert!(mean.start(|_| ()) && mean.update(|_| ()) && mean.is_valid(|_| ()) && WeightAverage::swap(|_| ()));
+    assert!(
+        mean.start(|_| ()) && mean.update(|_| ()) && WeightAverage::is_valid(|_| ()) && WeightAverage::swap(|_| ())
+    );
     assert!(mean.update(|pair| pair(&mut [], &mut [])));
     assert_eq!(mean.updates(), 2);
 }

@@ -89,7 +89,8 @@ fn run(start: u64, from: Option<&RunRecord>) -> (Outcome, u64, Vec<RunRecord>) {
     let outcome = engine.run(&mut (), 0..10, &mut handlers, step).unwrap();
     clock.set(clock.get() + 1000); // after the run, the time does not count
     let record = engine.record::<(), _>(&mut handlers).unwrap();
-    assert_eq!(record, *handlers.0.0.last().unwrap());
+    // A resumed run that is finished has no further events.
+    assert_eq!(&record, handlers.0.0.last().or(from).unwrap());
     (outcome, handlers.1.time_limit.elapsed(), handlers.0.0)
 }
 
@@ -105,13 +106,32 @@ fn the_elapsed_time_continues_after_a_restart() {
         }
     }
     let (kind, tag, bytes) = records.last().unwrap().handlers().next().unwrap();
-    assert_eq!((kind.code(), bytes), (10, &[56][..]));
+    assert_eq!((kind.code(), bytes), (10, &[56, 0][..]));
     let mut other = TimeLimit::new(51).unwrap().attach(IterationCompleted, || 0);
     assert_ne!(tag, other.tag());
     assert_eq!(Engine::<()>::new(2).restore::<(), _>(records.last().unwrap(), &mut other), Ok(()));
     assert_eq!(other.time_limit.elapsed(), 56);
     let named = TimeLimit::new(50).unwrap().with_name("night").attach(IterationCompleted, || 0);
     assert_ne!(tag, named.tag());
+}
+
+/// A finished run continues with more epochs. The time continues from its end.
+#[test]
+fn the_time_of_an_extended_run_counts_again() {
+    let clock = Cell::new(0);
+    let limit = || TimeLimit::new(50).unwrap().attach(IterationCompleted, || clock.get());
+    let step = |(): &mut (), _, _: &mut _| clock.set(clock.get() + 7);
+    let mut first = limit();
+    let mut engine = Engine::<()>::new(1);
+    let outcome = engine.run(&mut (), 0..4, &mut first, step).unwrap();
+    assert_eq!((outcome.reason, first.time_limit.elapsed()), (StopReason::MaxEpochs, 28));
+    let record = engine.record::<(), _>(&mut first).unwrap();
+    clock.set(1_000_000);
+    let mut second = limit();
+    let mut engine = Engine::<()>::new(9);
+    engine.restore::<(), _>(&record, &mut second).unwrap();
+    let outcome = engine.run(&mut (), 0..4, &mut second, step).unwrap();
+    assert_eq!((outcome.reason, outcome.iteration, second.time_limit.elapsed()), (StopReason::TimeLimit, 8, 56));
 }
 
 #[test]
@@ -145,8 +165,12 @@ fn an_equal_score_does_not_stop_the_run() {
         [1.0, above, -1.0, -above, 0.0].map(|score| limits.update(score)),
         [None, Some(StopReason::TargetReached), None, Some(StopReason::Diverged), None]
     );
-    let limits = limits.with_mode(Mode::Min);
-    assert_eq!([1.0, -1.0].map(|score| limits.update(score)), [None, Some(StopReason::TargetReached)]);
+    let limits = ScoreLimits::new().with_mode(Mode::Min);
+    let limits = limits.with_target(-1.0).unwrap().with_divergence_limit(1.0).unwrap();
+    assert_eq!(
+        [1.0, above, -1.0, -above].map(|score| limits.update(score)),
+        [None, Some(StopReason::Diverged), None, Some(StopReason::TargetReached)]
+    );
 }
 
 /// A score can be better than the target and worse than the divergence limit, if the limits contradict each other.

@@ -7,7 +7,7 @@
 //! the square root is half of that of the sum.
 
 /// A closure that passes each slice of a gradient to its argument.
-pub type Slices<'a> = dyn FnMut(&mut dyn FnMut(&mut [f32])) + 'a;
+pub(super) type Slices<'a> = dyn FnMut(&mut dyn FnMut(&mut [f32])) + 'a;
 
 /// The number of sums that are computed in parallel.
 const LANES: usize = 32;
@@ -22,7 +22,7 @@ const SMALLEST_SUM: f32 = power_of_two(-100);
 /// The scale of elements whose squares underflow, and the inverse of the scale of elements whose squares overflow. If
 /// the plain sum is above 2¹²⁸, the sum of the scaled squares is above 2⁻⁷², and no square is above 2⁵⁶. If the plain
 /// sum is below 2⁻¹⁰⁰, the sum of the scaled squares is below 2¹⁰⁰, and the square of the smallest element is 2⁻⁹⁸.
-pub const SCALE: f32 = power_of_two(100);
+pub(super) const SCALE: f32 = power_of_two(100);
 
 const fn power_of_two(exponent: i32) -> f32 {
     f32::from_bits(((exponent + 127) as u32) << 23)
@@ -30,7 +30,7 @@ const fn power_of_two(exponent: i32) -> f32 {
 
 /// A norm. The norm of finite elements can be greater than `f32::MAX`.
 #[derive(Clone, Copy, Debug)]
-pub enum Norm {
+pub(super) enum Norm {
     /// The norm.
     Exact(f32),
     /// The norm divided by [`SCALE`], because the norm exceeds `f32::MAX`.
@@ -38,14 +38,14 @@ pub enum Norm {
 }
 
 impl Norm {
-    pub const fn is_finite(self) -> bool {
+    pub(super) const fn is_finite(self) -> bool {
         match self {
             Norm::Exact(value) | Norm::Scaled(value) => value.is_finite(),
         }
     }
 
     /// Returns the norm, but at most `f32::MAX` if it is finite.
-    pub const fn value(self) -> f32 {
+    pub(super) const fn value(self) -> f32 {
         match self {
             Norm::Exact(value) => value,
             Norm::Scaled(_) => f32::MAX,
@@ -53,7 +53,7 @@ impl Norm {
     }
 
     /// Adds a small number. A norm that exceeds `f32::MAX` does not change by it.
-    pub fn add(self, small: f32) -> Self {
+    pub(super) fn add(self, small: f32) -> Self {
         match self {
             Norm::Exact(value) => Norm::Exact(value + small),
             Norm::Scaled(_) => self,
@@ -61,7 +61,7 @@ impl Norm {
     }
 
     /// Returns `dividend` divided by the norm, or `None` if the norm exceeds `f32::MAX`.
-    pub fn divide(self, dividend: f32) -> Option<f32> {
+    pub(super) fn divide(self, dividend: f32) -> Option<f32> {
         match self {
             Norm::Exact(value) => Some(dividend / value),
             Norm::Scaled(_) => None,
@@ -69,7 +69,7 @@ impl Norm {
     }
 
     /// Returns the norm divided by [`SCALE`].
-    pub fn in_scale(self) -> f32 {
+    pub(super) fn in_scale(self) -> f32 {
         match self {
             Norm::Exact(value) => value * (1.0 / SCALE),
             Norm::Scaled(value) => value,
@@ -78,7 +78,7 @@ impl Norm {
 }
 
 /// Returns the L2 norm of all slices together.
-pub fn l2(gradient: &mut Slices<'_>) -> Norm {
+pub(super) fn l2(gradient: &mut Slices<'_>) -> Norm {
     let mut total = CompensatedSum::default();
     gradient(&mut |values| values.chunks(BLOCK).for_each(|block| total.add(sum_of_squares(block))));
     let sum = total.value();
@@ -100,7 +100,7 @@ pub fn l2(gradient: &mut Slices<'_>) -> Norm {
 }
 
 /// Returns the largest magnitude of all slices together, or NaN if an element is NaN.
-pub fn largest(gradient: &mut Slices<'_>) -> f32 {
+pub(super) fn largest(gradient: &mut Slices<'_>) -> f32 {
     // The magnitudes are compared as integers. Their order is the same, and a NaN is greater than all numbers. An i32
     // comparison is faster than a u32 comparison in the vector unit of x86-64; the sign bit is 0.
     let mut largest = 0;
@@ -152,28 +152,32 @@ fn lanes_by_row(block: &[f32]) -> [f32; LANES] {
 }
 
 /// Returns the same bits as `lanes_by_row`, for processors with fewer registers: one pass over the block for each group of
-/// four lanes.
+/// eight lanes.
 #[cfg(any(test, not(target_pointer_width = "64")))]
 #[inline(never)]
 fn lanes_by_group(block: &[f32]) -> [f32; LANES] {
-    let (quads, rest) = block.as_chunks::<4>();
+    let (rows, rest) = block.as_chunks::<LANES>();
     let mut sums = [0.0; LANES];
-    let (groups, _) = sums.as_chunks_mut::<4>();
-    let group_count = groups.len();
+    let (groups, _) = sums.as_chunks_mut::<8>();
     for (index, group) in groups.iter_mut().enumerate() {
-        let [mut p, mut q, mut r, mut s] = *group;
-        for [a, b, c, d] in quads.iter().skip(index).step_by(group_count) {
+        // The loop is unrolled by hand, so that the sums stay in registers even at opt-level "s".
+        let [mut p, mut q, mut r, mut s, mut t, mut u, mut v, mut w] = *group;
+        for row in rows {
+            let (parts, _) = row.as_chunks::<8>();
+            let Some([a, b, c, d, e, f, g, h]) = parts.get(index) else { break };
             p += a * a;
             q += b * b;
             r += c * c;
             s += d * d;
+            t += e * e;
+            u += f * f;
+            v += g * g;
+            w += h * h;
         }
-        *group = [p, q, r, s];
+        *group = [p, q, r, s, t, u, v, w];
     }
-    if let Some(group) = groups.get_mut(quads.len() % group_count) {
-        for (sum, value) in group.iter_mut().zip(rest) {
-            *sum += value * value;
-        }
+    for (sum, value) in sums.iter_mut().zip(rest) {
+        *sum += value * value;
     }
     sums
 }

@@ -146,40 +146,49 @@ impl<T: ?Sized, O, X, W: EventFilter, C: Clock> Handler<T, O, X> for TimeLimitHa
             self.time_limit.pause(self.clock.now());
         }
     }
-    fn persist(&mut self, _: &mut State<O, X>, states: &mut HandlerStates<'_>) {
-        states.visit(self);
+    fn persist(&mut self, run: &mut State<O, X>, states: &mut HandlerStates<'_>) {
+        // The run had ended and continues now, so the time counts again.
+        if states.visit(self) && run.extended {
+            self.time_limit.last = Some(self.clock.now());
+        }
     }
 }
 
-/// The state of a [`TimeLimit`] in a checkpoint: the elapsed ticks. The checkpoint format fixes its encoding.
+/// The state of a [`TimeLimit`] in a checkpoint. The checkpoint format fixes the encoding of these fields.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ElapsedTicks(u64);
+pub struct TimeLimitState {
+    elapsed: u64,
+    /// Whether the time counted when the state was saved. It does not count after the end of a run.
+    counts: bool,
+}
 
-impl StateCodec for ElapsedTicks {
+impl StateCodec for TimeLimitState {
     fn encode(&self, encoder: &mut StateEncoder<'_>) {
-        encoder.write_u64(self.0);
+        encoder.write_u64(self.elapsed);
+        encoder.write_bool(self.counts);
     }
     fn decode(decoder: &mut StateDecoder<'_>) -> Option<Self> {
-        decoder.read_u64().map(ElapsedTicks)
+        Some(TimeLimitState { elapsed: decoder.read_u64()?, counts: decoder.read_bool()? })
     }
 }
 
 /// The time between a save and a restore does not count.
 impl<W, C: Clock> Persist for TimeLimitHandler<W, C> {
     const KIND: HandlerKind = HandlerKind::TIME_LIMIT;
-    type State = ElapsedTicks;
-    const MAX_LEN: usize = 10;
+    type State = TimeLimitState;
+    const MAX_LEN: usize = 11;
     fn tag(&self) -> u16 {
         fold(Hash::NEW.bytes(&self.time_limit.limit.to_le_bytes()).value()) ^ self.time_limit.name
     }
-    fn save(&mut self) -> ElapsedTicks {
-        if self.time_limit.last.is_some() {
+    fn save(&mut self) -> TimeLimitState {
+        let counts = self.time_limit.last.is_some();
+        if counts {
             self.time_limit.update(self.clock.now());
         }
-        ElapsedTicks(self.time_limit.elapsed)
+        TimeLimitState { elapsed: self.time_limit.elapsed, counts }
     }
-    fn restore(&mut self, ElapsedTicks(elapsed): ElapsedTicks) {
-        self.time_limit.start(self.clock.now());
+    fn restore(&mut self, TimeLimitState { elapsed, counts }: TimeLimitState) {
         self.time_limit.elapsed = elapsed;
+        self.time_limit.last = if counts { Some(self.clock.now()) } else { None };
     }
 }

@@ -185,10 +185,17 @@ impl WeightAverage<Exponential> {
     /// original bits, including those of a NaN. `pairs` lists the pairs of averages and weights. Returns false if the
     /// slices of a pair differ in length; nothing has changed in this case.
     ///
-    /// While the averages and the weights are exchanged, do not train, update or save. A checkpoint would contain the
+    /// The function is the same for both rules. While the averages and the weights are exchanged, do not train, update or save. A checkpoint would contain the
     /// averages as weights.
     pub fn swap(mut pairs: impl FnMut(&mut dyn FnMut(&mut [f32], &mut [f32]))) -> bool {
         swap_all(&mut pairs)
+    }
+
+    /// Returns whether all weights are finite and the slices of each pair have equal lengths. `pairs` lists the pairs of
+    /// averages and weights. The function is the same for both rules. [`update`](Self::update) performs this check, too.
+    #[must_use]
+    pub fn is_valid(mut pairs: impl FnMut(&mut dyn FnMut(&mut [f32], &mut [f32]))) -> bool {
+        check_all(&mut pairs, true)
     }
 }
 
@@ -235,13 +242,6 @@ impl<R: AverageRule> WeightAverage<R> {
             self.updates = Some(update);
         }
         changed
-    }
-
-    /// Returns whether all weights are finite and the slices of each pair have equal lengths. `pairs` lists the pairs of
-    /// averages and weights. [`update`](Self::update) performs this check, too.
-    #[must_use]
-    pub fn is_valid(&self, mut pairs: impl FnMut(&mut dyn FnMut(&mut [f32], &mut [f32]))) -> bool {
-        check_all(&mut pairs, true)
     }
 
     /// Returns the number of updates since the start. The number stops at `u32::MAX`.

@@ -47,7 +47,7 @@ fn weight_average<R: AverageRule + defmt::Format>(average: WeightAverage<R>) {
         let averages = averages.get_mut(..any()).unwrap_or_default();
         pair(averages, weights.get_mut(..any()).unwrap_or_default());
     };
-    black_box((average.start(&mut pairs), average.is_valid(&mut pairs)));
+    black_box((average.start(&mut pairs), WeightAverage::is_valid(&mut pairs)));
     while average.update(&mut pairs) {
         black_box((average.updates(), average.momentum()));
     }
