@@ -20,6 +20,18 @@ pub enum ConfigError {
     CheckSchedule,
     /// The number of ticks of an [`EveryTicks`](crate::handlers::every_ticks::EveryTicks) is 0.
     TickInterval,
+    /// `alpha` of [`RunningAverage`](crate::RunningAverage) is not in the range 0 < alpha ≤ 1.
+    Alpha,
+    /// A momentum of [`WeightAverage`](crate::WeightAverage) is not in the range 0 < momentum < 1.
+    Momentum,
+    /// The warm-up of [`WeightAverage`](crate::WeightAverage) has 0 iterations.
+    WarmupIterations,
+    /// The limit of [`TimeLimit`](crate::TimeLimit) is 0 ticks.
+    TimeLimit,
+    /// A limit of [`ScoreLimits`](crate::ScoreLimits) is NaN or infinite.
+    ScoreLimit,
+    /// The limit of [`GradientLimit`](crate::gradient::GradientLimit) is not a finite number above 0.
+    GradientLimit,
     /// The argument of [`ModelCheckpoint::every`](crate::ModelCheckpoint::every) is 0.
     SaveInterval,
     /// The score name of a [`ModelCheckpoint`](crate::ModelCheckpoint) is empty or has more
@@ -44,6 +56,12 @@ impl fmt::Display for ConfigError {
             ConfigError::Threshold => "early stopping: `threshold` must be a finite number of at least 0",
             ConfigError::CheckSchedule => "NaN guard: the argument of `with_schedule` is 0; it must be at least 1",
             ConfigError::TickInterval => "time interval: the number of ticks is 0; it must be at least 1",
+            ConfigError::Alpha => "running average: `alpha` must be greater than 0 and at most 1",
+            ConfigError::Momentum => "weight average: the momentum must be greater than 0 and less than 1",
+            ConfigError::WarmupIterations => "weight average: the warm-up has 0 iterations; it must have at least 1",
+            ConfigError::TimeLimit => "time limit: the limit is 0 ticks; it must be at least 1",
+            ConfigError::ScoreLimit => "score limits: a target or a divergence limit must be a finite number",
+            ConfigError::GradientLimit => "gradient clipping: the limit must be a finite number greater than 0",
             ConfigError::SaveInterval => "model checkpoint: the interval of `every` is 0; it must be at least 1",
             ConfigError::ScoreName if HOST => "model checkpoint: the score name must have 1 to 255 bytes",
             ConfigError::ScoreName => "model checkpoint: the score name must have 1 to 32 bytes",

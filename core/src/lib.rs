@@ -5,6 +5,8 @@
 //! * [`Engine`] fires [events](event) around the user's step function. Handlers see the [`State`] of the run.
 //! * [`EarlyStopping`], [`Timer`], [`TerminateOnNan`] and [`ModelCheckpoint`] are state machines. They can be used
 //!   alone, or attached to an engine as a [`Handler`]. Handlers are composed in tuples.
+//! * [`RunningAverage`], [`WeightAverage`], [`TimeLimit`] and [`ScoreLimits`] are further handlers. The
+//!   module [`gradient`] clips gradients.
 //! * [`checkpoint`] converts a model to bytes and back. A [`store`] keeps the bytes.
 //! * [`run_record`] contains what a run needs to resume, beside the model.
 //!
@@ -61,6 +63,7 @@ mod config;
 pub mod engine;
 pub mod event;
 pub mod finite;
+pub mod gradient;
 pub mod handler;
 pub mod handlers;
 mod hash;
@@ -87,8 +90,12 @@ pub use event::{Event, EventFilter, UserEvent};
 pub use handler::{Handler, on};
 pub use handlers::early_stopping::EarlyStopping;
 pub use handlers::model_checkpoint::ModelCheckpoint;
+pub use handlers::running_average::RunningAverage;
+pub use handlers::score_limits::ScoreLimits;
 pub use handlers::terminate_on_nan::TerminateOnNan;
+pub use handlers::time_limit::TimeLimit;
 pub use handlers::timer::Timer;
+pub use handlers::weight_average::WeightAverage;
 pub use state::{Outcome, State, StopReason};
 
 /// Compiles and runs the examples of the README as doc tests.

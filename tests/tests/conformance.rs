@@ -9,13 +9,20 @@ use std::process::{Command, Output};
 use training_monitor_tests::conformance::{self, Failure};
 
 /// The names of all trace files, each with the number of traces in it.
-const FILES: [(&str, usize); 10] = [
+const FILES: [(&str, usize); 17] = [
+    ("clip_grad.torch", 60),
+    ("early_stopping.keras", 60),
+    ("early_stopping.lightning", 60),
     ("early_stopping.newest", 60),
+    ("ema.ignite", 60),
     ("engine.newest", 60),
     ("engine_more.newest", 60),
+    ("equal_average.torch", 60),
     ("model_checkpoint.seed", 60),
     ("retention.newest", 60),
+    ("running_average.ignite", 60),
     ("terminate_on_nan.seed", 60),
+    ("time_limit.ignite", 60),
     ("timer.newest", 60),
     ("timer.seed", 60),
     ("timer_attached.newest", 60),
@@ -70,6 +77,15 @@ fn the_list_contains_all_trace_files() {
 #[test]
 fn a_changed_value_is_reported_as_the_first_difference() {
     let changes = [
+        ("clip_grad.torch", "/total_norm", json!(0.5), 0, "total_norm"),
+        ("early_stopping.keras", "/calls/2/best_epoch", json!(2), 2, "best_epoch"),
+        ("early_stopping.keras", "/weights_of_epoch", json!(1), 0, "weights_of_epoch"),
+        ("early_stopping.lightning", "/calls/2/stop", json!(false), 2, "stop"),
+        ("ema.ignite", "/calls/0/average/1", json!(-0.4866), 0, "average"),
+        ("ema.ignite", "/calls/0/momentum", json!(0.000_200_01), 0, "momentum"),
+        ("equal_average.torch", "/calls/2/average/0", json!(0.1381), 2, "average"),
+        ("running_average.ignite", "/calls/3/average", json!(-2.27), 3, "average"),
+        ("time_limit.ignite", "/iterations", json!(9), 0, "iterations"),
         ("early_stopping.newest", "/calls/2/counter", json!(7), 2, "counter"),
         ("early_stopping.newest", "/calls/1/best_score", json!(0.25), 1, "best_score"),
         ("early_stopping.newest", "/calls/0/terminated", json!(true), 0, "terminated"),
@@ -104,6 +120,13 @@ fn a_changed_value_is_reported_as_the_first_difference() {
 #[test]
 fn a_changed_setting_is_detected() {
     let changes = [
+        ("clip_grad.torch", "/before/0/0", json!(2.0)),
+        ("early_stopping.keras", "/config/patience", json!(2)),
+        ("early_stopping.lightning", "/config/divergence_threshold", json!(1.0)),
+        ("ema.ignite", "/config/momentum", json!(0.0003)),
+        ("equal_average.torch", "/calls/0/weights/0", json!(0.5)),
+        ("running_average.ignite", "/config/alpha", json!(0.97)),
+        ("time_limit.ignite", "/config/limit_seconds", json!(2)),
         ("early_stopping.newest", "/config/patience", json!(1)),
         ("engine.newest", "/config/filtered/1/before", json!(5)),
         ("model_checkpoint.seed", "/config/extension", json!("pt")),
@@ -169,7 +192,7 @@ fn the_program_prints_the_numbers_and_sets_the_exit_code() {
     let all = FILES.map(|(name, _)| path(name).to_string_lossy().into_owned());
     let all: Vec<_> = all.iter().map(String::as_str).collect();
     let output = run_program(&all);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "600 passed, 0 failed\n");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1020 passed, 0 failed\n");
     assert_eq!(output.status.code(), Some(0));
 
     // A file with a valid trace and a copy of it that has one changed value.

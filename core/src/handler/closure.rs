@@ -98,6 +98,18 @@ impl<T: ?Sized, O, X> RunTypes<T, O, X> {
         slices
     }
 
+    /// Returns the closure `pairs` unchanged and tells the compiler its argument types. The closure passes pairs of
+    /// averages and weights to its second argument, for [`WeightAverage::attach`](crate::WeightAverage::attach).
+    pub const fn pairs<F: FnMut(&mut T, &mut dyn FnMut(&mut [f32], &mut [f32]))>(&self, pairs: F) -> F {
+        pairs
+    }
+
+    /// Returns the closure `store` unchanged and tells the compiler its argument types. The closure stores an average in
+    /// the state of the run, for [`RunningAverage::attach`](crate::RunningAverage::attach).
+    pub const fn store<F: FnMut(&mut State<O, X>, f32)>(&self, store: F) -> F {
+        store
+    }
+
     /// Returns the closure `function` unchanged and tells the compiler its argument types. Pass the closure to [`on`].
     pub const fn function<F: FnMut(&mut T, &mut State<O, X>)>(&self, function: F) -> F {
         function

@@ -6,6 +6,13 @@
 //! `cumulative`, a better score that is not an improvement still becomes the best score. With patience 1 and threshold
 //! 0, the first score that is not better stops the run.
 //!
+//! There are two ways to give a run time before it can stop. They are the warm-ups of two other frameworks:
+//!
+//! | warm-up | how | rule | source |
+//! | --- | --- | --- | --- |
+//! | ignore the first scores | the event filter `EpochCompleted.after(n)` | the first n scores neither count nor become the best score | Keras `start_from_epoch` |
+//! | do not stop in the first epochs | [`EarlyStoppingHandler::with_warmup`] | all scores count, but the run stops after epoch n at the earliest | burn `warmup_epochs` |
+//!
 //! One rule differs from Ignite: a NaN is never an improvement and never becomes the best score. (In Ignite, a NaN
 //! counts as an improvement, so a diverged run is never stopped.)
 //!
@@ -225,7 +232,7 @@ impl EarlyStopping {
         W: EventFilter,
         F: FnMut(&State<O, X>) -> f32,
     {
-        EarlyStoppingHandler { early_stopping: self, filter, score, observer: () }
+        EarlyStoppingHandler { early_stopping: self, filter, score, observer: (), warmup: () }
     }
 }
 
@@ -246,22 +253,80 @@ impl Persist for EarlyStopping {
     }
 }
 
-/// A handler that stops a run early. Created by [`EarlyStopping::attach`].
+/// A handler that stops a run early. Created by [`EarlyStopping::attach`]. The type parameters are the event filter, the
+/// score function, the observer and the warm-up.
 #[derive(Clone, Copy, Debug)]
-pub struct EarlyStoppingHandler<W, F, B = ()> {
+pub struct EarlyStoppingHandler<W, F, B = (), U = ()> {
     /// The state machine that decides when the run stops.
     pub early_stopping: EarlyStopping,
     filter: W,
     score: F,
     observer: B,
+    warmup: U,
 }
 
-impl<W, F> EarlyStoppingHandler<W, F> {
+impl<W, F, B, U> EarlyStoppingHandler<W, F, B, U> {
     /// Adds an observer, which is called after each score. It receives the state machine and the state of the run. For
     /// example, it can report the [remaining patience](EarlyStopping::remaining_patience).
-    pub fn observe<O, X, B: FnMut(&EarlyStopping, &State<O, X>)>(self, observer: B) -> EarlyStoppingHandler<W, F, B> {
-        let EarlyStoppingHandler { early_stopping, filter, score, .. } = self;
-        EarlyStoppingHandler { early_stopping, filter, score, observer }
+    pub fn observe<O, X, C: FnMut(&EarlyStopping, &State<O, X>)>(
+        self,
+        observer: C,
+    ) -> EarlyStoppingHandler<W, F, C, U> {
+        let EarlyStoppingHandler { early_stopping, filter, score, warmup, .. } = self;
+        EarlyStoppingHandler { early_stopping, filter, score, observer, warmup }
+    }
+
+    /// Adds a warm-up: the run does not stop before the end of epoch `epochs`. All scores count, so the run can stop in the
+    /// next epoch, unless the score then improves. The epochs are those of the run to which the handler is attached; an
+    /// evaluator's run has only its own. The warm-up has no state, so a checkpoint contains nothing of it.
+    ///
+    /// ```
+    /// use training_monitor::{EarlyStopping, Engine, event::EpochCompleted};
+    ///
+    /// let falling = |state: &training_monitor::State<f32>| -(state.epoch() as f32);
+    /// let mut stopping = EarlyStopping::new(2)?.attach(EpochCompleted, falling).with_warmup(5);
+    /// let outcome = Engine::new(9).run(&mut (), 0..1, &mut stopping, |_, _, _| 0.0)?;
+    /// assert_eq!((outcome.epoch, stopping.early_stopping.counter()), (6, 5)); // without the warm-up: epoch 3
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    pub fn with_warmup(self, epochs: u32) -> EarlyStoppingHandler<W, F, B, WarmupEpochs> {
+        let EarlyStoppingHandler { early_stopping, filter, score, observer, .. } = self;
+        EarlyStoppingHandler { early_stopping, filter, score, observer, warmup: WarmupEpochs(epochs) }
+    }
+}
+
+/// The warm-up of an [`EarlyStoppingHandler`]: the number of epochs in which the run does not stop. Created
+/// by [`EarlyStoppingHandler::with_warmup`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct WarmupEpochs(u32);
+
+/// The warm-up of an [`EarlyStoppingHandler`]: [`WarmupEpochs`], or `()` for none.
+pub trait EarlyStoppingWarmup: warmup::Sealed {}
+
+impl EarlyStoppingWarmup for () {}
+impl EarlyStoppingWarmup for WarmupEpochs {}
+
+mod warmup {
+    //! The method of a warm-up, private to this crate.
+
+    pub trait Sealed {
+        /// Returns whether the warm-up allows the run to stop in this epoch.
+        fn can_stop(&self, epoch: u32) -> bool;
+    }
+
+    impl Sealed for () {
+        #[inline(always)]
+        fn can_stop(&self, _: u32) -> bool {
+            true
+        }
+    }
+
+    impl Sealed for super::WarmupEpochs {
+        #[inline]
+        fn can_stop(&self, epoch: u32) -> bool {
+            epoch > self.0
+        }
     }
 }
 
@@ -285,12 +350,13 @@ impl<O, X, B: FnMut(&EarlyStopping, &State<O, X>)> EarlyStoppingObserver<O, X> f
     }
 }
 
-impl<T, O, X, W, F, B> Handler<T, O, X> for EarlyStoppingHandler<W, F, B>
+impl<T, O, X, W, F, B, U> Handler<T, O, X> for EarlyStoppingHandler<W, F, B, U>
 where
     T: ?Sized,
     W: EventFilter,
     F: FnMut(&State<O, X>) -> f32,
     B: EarlyStoppingObserver<O, X>,
+    U: EarlyStoppingWarmup,
 {
     #[inline(always)]
     fn on_event(&mut self, event: Event, _: &mut T, state: &mut State<O, X>) {
@@ -299,7 +365,7 @@ where
         }
         let stop = self.early_stopping.update((self.score)(state));
         self.observer.on_score(&self.early_stopping, state);
-        if stop {
+        if stop && self.warmup.can_stop(state.epoch()) {
             state.terminate(StopReason::EarlyStopping);
         }
     }

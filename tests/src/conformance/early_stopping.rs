@@ -28,11 +28,20 @@ enum TraceThresholdMode {
     Rel,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum TraceMode {
+pub enum TraceMode {
     Max,
     Min,
+}
+
+impl From<TraceMode> for Mode {
+    fn from(mode: TraceMode) -> Self {
+        match mode {
+            TraceMode::Max => Mode::Max,
+            TraceMode::Min => Mode::Min,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -50,14 +59,10 @@ pub fn replay(trace: &Trace) -> Result<(), Failure> {
         TraceThresholdMode::Abs => ThresholdMode::Abs,
         TraceThresholdMode::Rel => ThresholdMode::Rel,
     };
-    let mode = match trace.config.mode {
-        TraceMode::Max => Mode::Max,
-        TraceMode::Min => Mode::Min,
-    };
     let mut stopping = EarlyStopping::new(patience)
         .and_then(|stopping| stopping.with_threshold(threshold.as_f32(), threshold_mode))
         .map_err(rejected)?
-        .with_mode(mode)
+        .with_mode(trace.config.mode.into())
         .with_cumulative(cumulative);
     let mut terminated = false;
     for (index, call) in trace.calls.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Replays recorded traces of pytorch-ignite with the library, and reports the first difference of each trace.
+//! Replays recorded traces of pytorch-ignite, torch, Lightning and Keras with the library, and reports the first difference of each trace.
 //!
 //! A trace file contains one trace per line, as JSON: an `id`, a `kind`, a `config`, and the recorded calls with their
 //! results. `tests/traces/README.md` documents the fields. This module has a replay function for each kind, which uses
@@ -6,10 +6,12 @@
 //! kind and settings that the library rejects are failures; no trace is skipped. The trace alone defines the expected
 //! behaviour.
 
+mod averages;
 mod checkpoints;
 mod directory;
 mod early_stopping;
 mod engine;
+mod stopping_peers;
 mod terminate_on_nan;
 mod timers;
 mod trace_values;
@@ -102,6 +104,13 @@ fn replay(trace: Value) -> Result<(), Failure> {
         "timer_attached" => parse(trace).and_then(|trace| timers::attached(&trace)),
         "terminate_on_nan" => parse(trace).and_then(|trace| terminate_on_nan::replay(&trace)),
         "engine" => parse(trace).and_then(|trace| engine::replay(&trace)),
+        "ema" => parse(trace).and_then(|trace| averages::ema(&trace)),
+        "equal_average" => parse(trace).and_then(|trace| averages::equal_average(&trace)),
+        "running_average" => parse(trace).and_then(|trace| averages::running_average(&trace)),
+        "time_limit" => parse(trace).and_then(|trace| averages::time_limit(&trace)),
+        "clip_grad" => parse(trace).and_then(|trace| averages::clip_grad(&trace)),
+        "early_stopping_lightning" => parse(trace).and_then(|trace| stopping_peers::lightning(&trace)),
+        "early_stopping_keras" => parse(trace).and_then(|trace| stopping_peers::keras(&trace)),
         other => Err(Failure::UnknownKind(other.into())),
     }
 }

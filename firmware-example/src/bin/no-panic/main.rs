@@ -7,6 +7,8 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]
+mod averages;
+#[cfg(target_os = "none")]
 mod codec;
 #[cfg(target_os = "none")]
 mod format;
@@ -19,11 +21,12 @@ mod storage;
 
 #[cfg(target_os = "none")]
 mod firmware {
-    use super::{policies, storage};
+    use super::{averages, policies, storage};
 
     #[cfg_attr(target_arch = "arm", cortex_m_rt::entry)]
     #[cfg_attr(target_arch = "riscv32", riscv_rt::entry)]
     fn main() -> ! {
+        averages::call_all();
         policies::call_all();
         storage::call_all();
         loop {
