@@ -1,11 +1,13 @@
 //! A suspended run continues as if nothing had happened, in the same program and after a restart.
 
+use std::cell::Cell;
 use training_monitor::checkpoint::Named;
 use training_monitor::engine::Evaluator;
 use training_monitor::event::{Completed, EpochCompleted, IterationCompleted, Suspended};
+use training_monitor::handlers::every_ticks::EveryTicks;
 use training_monitor::store::ram::Ram;
 use training_monitor::{
-    Engine, Event, EventFilter, Handler, ModelCheckpoint, Outcome, RunError, State, StopReason, on,
+    Engine, Event, EventFilter, Handler, ModelCheckpoint, Outcome, RunError, State, StopReason, TimeLimit, on,
 };
 use training_monitor_std::test_support::store::{FaultyStore, StoreFault, StoreOperation};
 
@@ -92,7 +94,7 @@ fn a_run_that_is_suspended_at_any_event_continues_with_the_same_events() {
 
 #[test]
 fn a_custom_loop_that_is_suspended_at_any_event_continues_with_the_same_events() {
-    let (events, result) = uninterrupted(|engine, model, recorder| run_loop(engine, model, recorder));
+    let (events, result) = uninterrupted(run_loop);
     for suspend_at in 0..events.len() {
         let (mut model, mut recorder) = (model(), Recorder::new(suspend_at));
         let mut engine = Engine::new(EPOCHS).with_epoch_length(2);
@@ -192,4 +194,26 @@ fn a_suspended_evaluation_suspends_the_training_run() {
         });
     let outcome = run(&mut Engine::new(EPOCHS), &mut model(), &mut handlers);
     assert_eq!((outcome.reason, outcome.epoch), (StopReason::Requested, 1));
+}
+
+/// The ticks between a suspension and the continuation in the same program are no training time.
+#[test]
+fn the_time_of_a_suspension_does_not_count() {
+    let ticks = Cell::new(0_u64);
+    let mut handlers = (
+        TimeLimit::new(1000).unwrap().attach(IterationCompleted, || ticks.get()),
+        EveryTicks::new(1000).unwrap().attach(IterationCompleted, || ticks.get(), 1),
+        on(IterationCompleted, |_: &mut (), state: &mut State<f32>| state.suspend()),
+    );
+    let mut engine = Engine::<f32>::new(1);
+    for _ in 0..3 {
+        let step = |_: &mut (), _, _: &mut State<f32>| {
+            ticks.set(ticks.get() + 10);
+            0.0
+        };
+        engine.run(&mut (), 0..3, &mut handlers, step).unwrap();
+        ticks.set(ticks.get() + 5000);
+    }
+    // A handler sees the first tick of a continued run at its first event, so only the first iteration counts.
+    assert_eq!((handlers.0.time_limit.elapsed(), handlers.1.every_ticks.elapsed()), (10, 10));
 }

@@ -121,6 +121,10 @@ impl<T: ?Sized, O, X, W: EventFilter, C: Clock> Handler<T, O, X> for EveryTicksH
         if event == Event::Started {
             self.every_ticks.start(self.clock.now());
         }
+        if event == Event::Suspended {
+            // The time until the run continues does not count.
+            self.every_ticks.last = None;
+        }
         if self.filter.matches(event, state.counters()) && self.every_ticks.update(self.clock.now()) {
             let _ = state.fire(UserEvent { id: self.id, value: state.iteration() });
         }
