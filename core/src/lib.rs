@@ -5,6 +5,7 @@
 //! * [`Engine`] fires [events](event) around the user's step function. Handlers see the [`State`] of the run.
 //! * [`EarlyStopping`], [`Timer`], [`TerminateOnNan`] and [`ModelCheckpoint`] are state machines. They can be used
 //!   alone, or attached to an engine as a [`Handler`]. Handlers are composed in tuples.
+//! * A [`Schedule`] and [`ReduceOnPlateau`] change a parameter of the model during the run, such as the learning rate.
 //! * [`checkpoint`] converts a model to bytes and back. A [`store`] keeps the bytes.
 //! * [`run_record`] contains what a run needs to resume, beside the model.
 //!
@@ -87,6 +88,8 @@ pub use event::{Event, EventFilter, UserEvent};
 pub use handler::{Handler, on};
 pub use handlers::early_stopping::EarlyStopping;
 pub use handlers::model_checkpoint::ModelCheckpoint;
+pub use handlers::plateau::ReduceOnPlateau;
+pub use handlers::schedules::Schedule;
 pub use handlers::terminate_on_nan::TerminateOnNan;
 pub use handlers::timer::Timer;
 pub use state::{Outcome, State, StopReason};

@@ -81,7 +81,8 @@ impl<T: ?Sized, O, X> RunTypes<T, O, X> {
     }
 
     /// Returns the closure `score` unchanged and tells the compiler its argument types. The closure computes a score
-    /// for [`EarlyStopping`](crate::EarlyStopping) or [`ModelCheckpoint`](crate::ModelCheckpoint).
+    /// for [`EarlyStopping`](crate::EarlyStopping), [`ModelCheckpoint`](crate::ModelCheckpoint)
+    /// or [`ReduceOnPlateau`](crate::ReduceOnPlateau).
     pub const fn score<F: FnMut(&State<O, X>) -> f32>(&self, score: F) -> F {
         score
     }
@@ -96,6 +97,13 @@ impl<T: ?Sized, O, X> RunTypes<T, O, X> {
     /// the model to its second argument, for [`TerminateOnNan::attach_slices`](crate::TerminateOnNan::attach_slices).
     pub const fn slices<F: FnMut(&T, &mut dyn FnMut(&[f32]))>(&self, slices: F) -> F {
         slices
+    }
+
+    /// Returns the closure `parameter` unchanged and tells the compiler its argument types. The closure writes a value to
+    /// the model, for [`Schedule::attach`](crate::Schedule::attach) or
+    /// [`ReduceOnPlateau::attach`](crate::ReduceOnPlateau::attach).
+    pub const fn parameter<F: FnMut(&mut T, f32)>(&self, parameter: F) -> F {
+        parameter
     }
 
     /// Returns the closure `function` unchanged and tells the compiler its argument types. Pass the closure to [`on`].

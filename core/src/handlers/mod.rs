@@ -4,5 +4,7 @@
 pub mod early_stopping;
 pub mod keep;
 pub mod model_checkpoint;
+pub mod plateau;
+pub mod schedules;
 pub mod terminate_on_nan;
 pub mod timer;
