@@ -21,18 +21,38 @@ struct Config {
     mode: TraceMode,
 }
 
-#[derive(Deserialize)]
+/// Whether a threshold is a difference or a fraction.
+#[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum TraceThresholdMode {
+pub enum TraceThresholdMode {
     Abs,
     Rel,
 }
 
-#[derive(Deserialize)]
+/// Whether a higher or a lower score is better.
+#[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum TraceMode {
+pub enum TraceMode {
     Max,
     Min,
+}
+
+impl From<TraceThresholdMode> for ThresholdMode {
+    fn from(mode: TraceThresholdMode) -> Self {
+        match mode {
+            TraceThresholdMode::Abs => ThresholdMode::Abs,
+            TraceThresholdMode::Rel => ThresholdMode::Rel,
+        }
+    }
+}
+
+impl From<TraceMode> for Mode {
+    fn from(mode: TraceMode) -> Self {
+        match mode {
+            TraceMode::Max => Mode::Max,
+            TraceMode::Min => Mode::Min,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -46,14 +66,8 @@ struct Call {
 
 pub fn replay(trace: &Trace) -> Result<(), Failure> {
     let Config { patience, threshold, cumulative, .. } = trace.config;
-    let threshold_mode = match trace.config.threshold_mode {
-        TraceThresholdMode::Abs => ThresholdMode::Abs,
-        TraceThresholdMode::Rel => ThresholdMode::Rel,
-    };
-    let mode = match trace.config.mode {
-        TraceMode::Max => Mode::Max,
-        TraceMode::Min => Mode::Min,
-    };
+    let threshold_mode = trace.config.threshold_mode.into();
+    let mode = trace.config.mode.into();
     let mut stopping = EarlyStopping::new(patience)
         .and_then(|stopping| stopping.with_threshold(threshold.as_f32(), threshold_mode))
         .map_err(rejected)?

@@ -1,4 +1,4 @@
-//! Replays recorded traces of pytorch-ignite with the library, and reports the first difference of each trace.
+//! Replays recorded traces of pytorch-ignite and torch with the library, and reports the first difference of each trace.
 //!
 //! A trace file contains one trace per line, as JSON: an `id`, a `kind`, a `config`, and the recorded calls with their
 //! results. `tests/traces/README.md` documents the fields. This module has a replay function for each kind, which uses
@@ -10,6 +10,8 @@ mod checkpoints;
 mod directory;
 mod early_stopping;
 mod engine;
+mod plateau;
+mod schedules;
 mod terminate_on_nan;
 mod timers;
 mod trace_values;
@@ -102,6 +104,9 @@ fn replay(trace: Value) -> Result<(), Failure> {
         "timer_attached" => parse(trace).and_then(|trace| timers::attached(&trace)),
         "terminate_on_nan" => parse(trace).and_then(|trace| terminate_on_nan::replay(&trace)),
         "engine" => parse(trace).and_then(|trace| engine::replay(&trace)),
+        "lr_schedule" => parse(trace).and_then(|trace| schedules::lr_schedule(&trace)),
+        "param_schedule" => parse(trace).and_then(|trace| schedules::param_schedule(&trace)),
+        "plateau" => parse(trace).and_then(|trace| plateau::replay(&trace)),
         other => Err(Failure::UnknownKind(other.into())),
     }
 }
