@@ -1,7 +1,6 @@
 //! The arithmetic that several schedules share.
 
 use crate::config::ConfigError;
-use core::f32::consts::PI;
 
 /// Returns `value`, or an error if it is NaN or infinite.
 pub(super) const fn finite(value: f32) -> Result<f32, ConfigError> {
@@ -34,9 +33,22 @@ pub(super) fn interpolate(start: f32, end: f32, progress: f32) -> f32 {
     if start == end { start } else { start * (1.0 - progress) + end * progress }
 }
 
-/// Returns the progress along half a cosine wave: 0 at progress 0, and 1 at progress 1.
+/// Coefficients of `sin(π/2 · y) ≈ y · (C₀ + C₁y² + C₂y⁴ + C₃y⁶ + C₄y⁸)` for `y` from −1 to 1 (C. Hastings, Approximations
+/// for Digital Computers, 1955).
+const SINE: [f32; 5] = [1.570_796_4, -0.645_963_7, 0.079_689_68, -0.004_673_765_6, 0.000_151_484_19];
+
+/// Returns the progress along half a cosine wave, `(1 − cos(π · progress)) / 2`: exactly 0 at progress 0, and exactly 1 at
+/// progress 1. The error is below 2 · 10⁻⁷.
+///
+/// `cosf` of libm reduces arguments of any size and computes in `f64`. On a Cortex-M4F it takes 6 KiB of code, with the
+/// `f64` functions. This polynomial takes 100 bytes.
 pub(super) fn cosine_progress(progress: f32) -> f32 {
-    0.5 - 0.5 * libm::cosf(PI * progress)
+    // cos(π · progress) is sin(π/2 · y).
+    let y = 1.0 - 2.0 * progress;
+    let square = y * y;
+    let sine = y * SINE.iter().rev().fold(0.0, |sum, coefficient| sum * square + coefficient);
+    // Next to the ends, rounding can give a number outside the range.
+    (0.5 - 0.5 * sine).clamp(0.0, 1.0)
 }
 
 /// Returns `value · factor^count`. The result is limited to the finite numbers.
@@ -60,6 +72,19 @@ mod tests {
         }
         assert_eq!([0, 1, 2, 3, u32::MAX].map(|step| progress(step, 2)), [0.0, 0.5, 1.0, 1.0, 1.0]);
         assert_eq!((progress(0, 0), divide(7, 3), divide(7, 0)), (1.0, (2, 1), (0, 0)));
+    }
+
+    #[test]
+    fn half_a_cosine_wave_is_accurate_and_rises() {
+        let mut last = 0.0;
+        for step in 0..=100_000 {
+            let part = progress(step, 100_000);
+            let exact = 0.5 - 0.5 * (std::f64::consts::PI * f64::from(part)).cos();
+            let value = cosine_progress(part);
+            assert!((f64::from(value) - exact).abs() < 2e-7, "{part}: {value} instead of {exact}");
+            assert!(value >= last - 2e-7 && (0.0..=1.0).contains(&value), "{part}: {value} after {last}");
+            last = value;
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@
 //! of torch and Ignite test the values; the relative difference of `f32` and their `f64` is below 10⁻⁵.
 //!
 //! The value of a schedule is finite for every step. A factor greater than 1 grows up to `f32::MAX`. The arithmetic is
-//! `+`, `−`, `·`, `/` and the portable functions of the crate libm, so every target computes the same bits.
+//! `+`, `−`, `·`, `/` and functions of the crate libm that consist of them, so every target computes the same bits.
 //!
 //! ```
 //! use training_monitor::Schedule;
