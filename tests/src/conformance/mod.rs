@@ -16,6 +16,8 @@ mod terminate_on_nan;
 mod timers;
 mod trace_values;
 
+pub use trace_values::Tolerance;
+
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::any::Any;
