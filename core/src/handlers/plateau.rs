@@ -139,7 +139,8 @@ impl ReduceOnPlateau {
     }
 
     /// Sets the threshold: a metric is an improvement if it is better than the best metric by more than this amount or
-    /// fraction.
+    /// fraction. Use [`ThresholdMode::Abs`] for a metric that can be negative. For such a metric, the default, a fraction,
+    /// takes a slightly worse one for an improvement, as in torch.
     ///
     /// # Errors
     /// Returns [`ConfigError::PlateauThreshold`] if `threshold` is negative, NaN or infinite.
