@@ -124,11 +124,12 @@ fn some_handlers_can_be_constructed_in_a_constant() {
 }
 
 type Apply = fn(&mut Model, f32);
+type WarmupHandler = ScheduleHandler<Warmup<Cosine>, EpochStarted, Apply, fn(f32, &State<f32>)>;
 
 #[test]
 fn handlers_that_change_a_parameter_have_types_with_names() {
     let warmup = Warmup::new(Cosine::new(1.0, 4).unwrap(), 0.0, 3).unwrap();
-    let schedule: ScheduleHandler<Warmup<Cosine>, EpochStarted, Apply, fn(f32, &State<f32>)> =
+    let schedule: WarmupHandler =
         warmup.attach(EpochStarted, (|model, value| model[0] = value) as Apply).observe(|_, _| ());
     let plateau = ReduceOnPlateau::new(1.0).unwrap().with_patience(0).with_threshold(0.0, ThresholdMode::Abs).unwrap();
     let plateau: PlateauHandler<EpochCompleted, Score, Apply> =

@@ -239,7 +239,7 @@ fn a_constant_schedule_can_be_a_constant_item() {
     const COSINE: Result<Cosine, ConfigError> = Cosine::new(1.0, 10);
     static MILESTONES: [u32; 2] = [1, 2];
     static STEPS: Result<MultiStep<'_>, ConfigError> = MultiStep::new(1.0, &MILESTONES, 0.5);
-    assert_eq!((COSINE.unwrap().value(10), STEPS.clone().unwrap().value(2)), (0.0, 0.25));
+    assert_eq!((COSINE.unwrap().value(10), STEPS.unwrap().value(2)), (0.0, 0.25));
     // A reference to a schedule is a schedule.
     let schedule: &dyn Schedule = &COSINE.unwrap();
     assert_eq!(Concat::new(schedule, 1, Lambda(|step| step as f32)).map(|concat| concat.value(3)), Ok(2.0));

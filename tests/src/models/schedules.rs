@@ -32,7 +32,7 @@ impl Torch {
         let t = f64::from(step);
         match self {
             Torch::Step { step_size, gamma } => {
-                if step == 0 || step % step_size != 0 {
+                if step == 0 || !step.is_multiple_of(*step_size) {
                     rate
                 } else {
                     rate * gamma
