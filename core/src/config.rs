@@ -39,6 +39,34 @@ pub enum ConfigError {
     ScoreName,
     /// The series name of a [`ModelCheckpoint`](crate::ModelCheckpoint) has more than [`MAX_NAME`](crate::checkpoint::MAX_NAME) bytes.
     SeriesName,
+    /// A value of a [schedule](crate::handlers::schedules) is NaN or infinite.
+    ScheduleValue,
+    /// A factor of a [schedule](crate::handlers::schedules), such as `gamma` or a power, is negative, NaN or infinite, or
+    /// the factor of [`CyclicMode::ExpRange`](crate::handlers::schedules::CyclicMode::ExpRange) is greater than 1.
+    ScheduleFactor,
+    /// A number of steps of a [schedule](crate::handlers::schedules), or its multiple `t_mult`, is 0.
+    ScheduleSteps,
+    /// The milestones of a [schedule](crate::handlers::schedules) are not in ascending order, or
+    /// [`PiecewiseLinear`](crate::handlers::schedules::PiecewiseLinear) has none.
+    Milestones,
+    /// `pct_start` of [`OneCycle`](crate::handlers::schedules::OneCycle) is not between 0 and 1.
+    PctStart,
+    /// A divisor of [`OneCycle`](crate::handlers::schedules::OneCycle) is less than 1 or not finite.
+    DivFactor,
+    /// The cycle size of [`LinearCyclical`](crate::handlers::schedules::LinearCyclical)
+    /// or [`CosineAnnealing`](crate::handlers::schedules::CosineAnnealing) is less than 2.
+    CycleSize,
+    /// `cycle_mult` of [`LinearCyclical`](crate::handlers::schedules::LinearCyclical)
+    /// or [`CosineAnnealing`](crate::handlers::schedules::CosineAnnealing) is not finite or not greater than 0.
+    CycleMult,
+    /// The duration of a [`Warmup`](crate::handlers::schedules::Warmup) is less than 2.
+    WarmupDuration,
+    /// The value or the minimum of [`ReduceOnPlateau`](crate::ReduceOnPlateau) is NaN or infinite.
+    PlateauValue,
+    /// The factor of [`ReduceOnPlateau`](crate::ReduceOnPlateau) is negative, NaN, or not less than 1.
+    PlateauFactor,
+    /// `threshold` or `eps` of [`ReduceOnPlateau`](crate::ReduceOnPlateau) is negative, NaN or infinite.
+    PlateauThreshold,
     /// `n_saved` of a [`ModelCheckpoint`](crate::ModelCheckpoint) is 0 or greater than the size of its table.
     NSaved {
         /// The requested number of checkpoints.
@@ -67,6 +95,22 @@ impl fmt::Display for ConfigError {
             ConfigError::ScoreName => "model checkpoint: the score name must have 1 to 32 bytes",
             ConfigError::SeriesName if HOST => "model checkpoint: the series name must have at most 255 bytes",
             ConfigError::SeriesName => "model checkpoint: the series name must have at most 32 bytes",
+            ConfigError::ScheduleValue => "schedule: a value is NaN or infinite; it must be a finite number",
+            ConfigError::ScheduleFactor => {
+                "schedule: a factor or power must be a finite number of at least 0, and the factor of `ExpRange` at most 1"
+            }
+            ConfigError::ScheduleSteps => "schedule: a number of steps or `t_mult` is 0; it must be at least 1",
+            ConfigError::Milestones => "schedule: the milestones must be in ascending order, and there must be at least one",
+            ConfigError::PctStart => "one-cycle schedule: `pct_start` must be a number from 0 to 1",
+            ConfigError::DivFactor => "one-cycle schedule: the divisors must be finite numbers of at least 1",
+            ConfigError::CycleSize => "cyclical schedule: `cycle_size` is less than 2; it must be at least 2",
+            ConfigError::CycleMult => "cyclical schedule: `cycle_mult` must be a finite number greater than 0",
+            ConfigError::WarmupDuration => "warm-up: `duration` is less than 2; it must be at least 2 steps",
+            ConfigError::PlateauValue => "reduce on plateau: the value and `min_value` must be finite numbers",
+            ConfigError::PlateauFactor => "reduce on plateau: `factor` must be at least 0 and less than 1",
+            ConfigError::PlateauThreshold => {
+                "reduce on plateau: `threshold` and `eps` must be finite numbers of at least 0"
+            }
             ConfigError::NSaved { n_saved, table } => {
                 return write!(
                     f,

@@ -133,6 +133,18 @@ fn all_error_texts_differ() {
         ConfigError::SaveInterval,
         ConfigError::ScoreName,
         ConfigError::SeriesName,
+        ConfigError::ScheduleValue,
+        ConfigError::ScheduleFactor,
+        ConfigError::ScheduleSteps,
+        ConfigError::Milestones,
+        ConfigError::PctStart,
+        ConfigError::DivFactor,
+        ConfigError::CycleSize,
+        ConfigError::CycleMult,
+        ConfigError::WarmupDuration,
+        ConfigError::PlateauValue,
+        ConfigError::PlateauFactor,
+        ConfigError::PlateauThreshold,
         ConfigError::NSaved { n_saved: 1, table: 2 },
     ]);
     assert_distinct_texts(&[

@@ -5,17 +5,20 @@ use std::sync::Mutex;
 use training_monitor::checkpoint::Named;
 use training_monitor::engine::{Evaluator, EvaluatorHandler};
 use training_monitor::event::{
-    Completed, EpochCompleted, Filtered, FilteredBy, IterationCompleted, IterationStarted, Never, Started,
+    Completed, EpochCompleted, EpochStarted, Filtered, FilteredBy, IterationCompleted, IterationStarted, Never, Started,
 };
 use training_monitor::handler::{On, RunTypes};
-use training_monitor::handlers::early_stopping::EarlyStoppingHandler;
+use training_monitor::handlers::early_stopping::{EarlyStoppingHandler, ThresholdMode};
 use training_monitor::handlers::model_checkpoint::{CheckpointEvent, CheckpointHandler, NoScore, ScoreFunction};
+use training_monitor::handlers::plateau::PlateauHandler;
+use training_monitor::handlers::schedules::{Cosine, ScheduleHandler, Warmup};
 use training_monitor::handlers::terminate_on_nan::{EveryNthCall, NanGuard, SliceNanGuard};
 use training_monitor::handlers::timer::TimerHandler;
 use training_monitor::store::ram::{Ram, RamError};
 use training_monitor::time::WrappingClock;
 use training_monitor::{
-    EarlyStopping, Engine, EventFilter, ModelCheckpoint, Outcome, State, StopReason, TerminateOnNan, Timer, on,
+    EarlyStopping, Engine, EventFilter, ModelCheckpoint, Outcome, ReduceOnPlateau, Schedule, State, StopReason,
+    TerminateOnNan, Timer, on,
 };
 
 type Model = Named<'static, [f32; 2]>;
@@ -118,6 +121,22 @@ fn some_handlers_can_be_constructed_in_a_constant() {
     let mut model = Named::new("m", [0.0, 0.0]);
     let outcome = Engine::new(3).run(&mut model, 0..2, &mut handlers, |_, _, _| 1.0).unwrap();
     assert_eq!((outcome.reason, outcome.epoch), (StopReason::EarlyStopping, 2));
+}
+
+type Apply = fn(&mut Model, f32);
+type WarmupHandler = ScheduleHandler<Warmup<Cosine>, EpochStarted, Apply, fn(f32, &State<f32>)>;
+
+#[test]
+fn handlers_that_change_a_parameter_have_types_with_names() {
+    let warmup = Warmup::new(Cosine::new(1.0, 4).unwrap(), 0.0, 3).unwrap();
+    let schedule: WarmupHandler =
+        warmup.attach(EpochStarted, (|model, value| model[0] = value) as Apply).observe(|_, _| ());
+    let plateau = ReduceOnPlateau::new(1.0).unwrap().with_patience(0).with_threshold(0.0, ThresholdMode::Abs).unwrap();
+    let plateau: PlateauHandler<EpochCompleted, Score, Apply> =
+        plateau.attach(EpochCompleted, negative_loss, |model, value| model[1] = value);
+    let mut model = Named::new("m", [0.0, 0.0]);
+    Engine::new(3).run(&mut model, 0..2, &mut (schedule, plateau), |_, _, _| 1.0).unwrap();
+    assert_eq!(model.object, [1.0, 0.010_000_001]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use training_monitor_tests::conformance::{self, Failure};
 
 /// The names of all trace files, each with the number of traces in it.
-const FILES: [(&str, usize); 17] = [
+const FILES: [(&str, usize); 20] = [
     ("clip_grad.torch", 60),
     ("early_stopping.keras", 60),
     ("early_stopping.lightning", 60),
@@ -18,7 +18,10 @@ const FILES: [(&str, usize); 17] = [
     ("engine.newest", 60),
     ("engine_more.newest", 60),
     ("equal_average.torch", 60),
+    ("lr_schedule.torch", 60),
     ("model_checkpoint.seed", 60),
+    ("param_schedule.ignite", 60),
+    ("plateau.torch", 60),
     ("retention.newest", 60),
     ("running_average.ignite", 60),
     ("terminate_on_nan.seed", 60),
@@ -91,7 +94,12 @@ fn a_changed_value_is_reported_as_the_first_difference() {
         ("early_stopping.newest", "/calls/0/terminated", json!(true), 0, "terminated"),
         ("engine.newest", "/log/4/2", json!(9), 4, "log entry"),
         ("engine_more.newest", "/log/3/0", json!("process 99"), 3, "log entry"),
+        ("lr_schedule.torch", "/values/3", json!(0.4117), 3, "values"),
         ("model_checkpoint.seed", "/calls/1/files/0", json!("run_model_9.pth"), 1, "files"),
+        ("param_schedule.ignite", "/values/33", json!(1.1001), 33, "values"),
+        ("plateau.torch", "/calls/1/value", json!(0.0125002), 1, "value"),
+        ("plateau.torch", "/calls/2/bad", json!(1), 2, "bad"),
+        ("plateau.torch", "/calls/2/best", json!(2.0), 2, "best"),
         ("retention.newest", "/calls/2/kept_steps/0", json!(4000), 2, "kept_steps"),
         ("terminate_on_nan.seed", "/calls/3/terminated", json!(true), 3, "terminated"),
         ("timer.newest", "/calls/1/value", json!(0.0078126), 1, "value"),
@@ -129,7 +137,10 @@ fn a_changed_setting_is_detected() {
         ("time_limit.ignite", "/config/limit_seconds", json!(2)),
         ("early_stopping.newest", "/config/patience", json!(1)),
         ("engine.newest", "/config/filtered/1/before", json!(5)),
+        ("lr_schedule.torch", "/config/total_iters", json!(18)),
         ("model_checkpoint.seed", "/config/extension", json!("pt")),
+        ("param_schedule.ignite", "/config/milestones_values/1/0", json!(37)),
+        ("plateau.torch", "/config/patience", json!(1)),
         ("retention.newest", "/config/n_saved", json!(2)),
         ("terminate_on_nan.seed", "/calls/0/output/list/0/number", json!("inf")),
         ("timer.newest", "/config/tick_hz", json!(1000)),
@@ -192,7 +203,7 @@ fn the_program_prints_the_numbers_and_sets_the_exit_code() {
     let all = FILES.map(|(name, _)| path(name).to_string_lossy().into_owned());
     let all: Vec<_> = all.iter().map(String::as_str).collect();
     let output = run_program(&all);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "1020 passed, 0 failed\n");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1200 passed, 0 failed\n");
     assert_eq!(output.status.code(), Some(0));
 
     // A file with a valid trace and a copy of it that has one changed value.

@@ -81,7 +81,8 @@ impl<T: ?Sized, O, X> RunTypes<T, O, X> {
     }
 
     /// Returns the closure `score` unchanged and tells the compiler its argument types. The closure computes a score
-    /// for [`EarlyStopping`](crate::EarlyStopping) or [`ModelCheckpoint`](crate::ModelCheckpoint).
+    /// for [`EarlyStopping`](crate::EarlyStopping), [`ModelCheckpoint`](crate::ModelCheckpoint)
+    /// or [`ReduceOnPlateau`](crate::ReduceOnPlateau).
     pub const fn score<F: FnMut(&State<O, X>) -> f32>(&self, score: F) -> F {
         score
     }
@@ -108,6 +109,13 @@ impl<T: ?Sized, O, X> RunTypes<T, O, X> {
     /// the state of the run, for [`RunningAverage::attach`](crate::RunningAverage::attach).
     pub const fn store<F: FnMut(&mut State<O, X>, f32)>(&self, store: F) -> F {
         store
+    }
+
+    /// Returns the closure `parameter` unchanged and tells the compiler its argument types. The closure writes a value to
+    /// the model, for [`Schedule::attach`](crate::Schedule::attach) or
+    /// [`ReduceOnPlateau::attach`](crate::ReduceOnPlateau::attach).
+    pub const fn parameter<F: FnMut(&mut T, f32)>(&self, parameter: F) -> F {
+        parameter
     }
 
     /// Returns the closure `function` unchanged and tells the compiler its argument types. Pass the closure to [`on`].

@@ -48,6 +48,24 @@ pub enum Mode {
     Min,
 }
 
+impl Mode {
+    /// Returns whether `score` is better than `best` by more than the threshold.
+    pub(super) fn is_improvement(self, score: f32, best: f32, threshold: f32, threshold_mode: ThresholdMode) -> bool {
+        let margin = match self {
+            Mode::Max => threshold,
+            Mode::Min => -threshold,
+        };
+        let limit = match threshold_mode {
+            ThresholdMode::Abs => best + margin,
+            ThresholdMode::Rel => best * (1.0 + margin),
+        };
+        match self {
+            Mode::Max => score > limit,
+            Mode::Min => score < limit,
+        }
+    }
+}
+
 /// Whether the threshold (the minimum gain of an improvement) is a difference of scores or a fraction of the best
 /// score.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -160,7 +178,7 @@ impl EarlyStopping {
         let improved = match self.progress.best {
             _ if score.is_nan() => false,
             None => true,
-            Some(best) => self.improves(score, best),
+            Some(best) => self.mode.is_improvement(score, best, self.threshold, self.threshold_mode),
         };
         if improved {
             self.progress = Progress { counter: 0, best: Some(score) };
@@ -177,21 +195,6 @@ impl EarlyStopping {
         }
         self.progress.counter = self.progress.counter.saturating_add(1);
         self.progress.counter >= self.patience
-    }
-
-    fn improves(&self, score: f32, best: f32) -> bool {
-        let margin = match self.mode {
-            Mode::Max => self.threshold,
-            Mode::Min => -self.threshold,
-        };
-        let limit = match self.threshold_mode {
-            ThresholdMode::Abs => best + margin,
-            ThresholdMode::Rel => best * (1.0 + margin),
-        };
-        match self.mode {
-            Mode::Max => score > limit,
-            Mode::Min => score < limit,
-        }
     }
 
     /// Returns the number of scores in a row without an improvement.

@@ -172,6 +172,11 @@ impl<'a> HandlerStates<'a> {
         }
     }
 
+    /// Returns whether the states are being restored. A handler without a state then notices that the run resumes.
+    pub(crate) const fn is_restoring(&self) -> bool {
+        matches!(&self.0, Access::Read(Reading { pass: ReadPass::Restore, .. }))
+    }
+
     /// Begins the visit of a handler.
     #[inline(never)] // One copy of the code for all handlers.
     fn begin(&mut self, kind: HandlerKind, tag: u16, max_len: usize) -> Visit<'_, 'a> {

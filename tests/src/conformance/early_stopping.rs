@@ -21,18 +21,29 @@ struct Config {
     mode: TraceMode,
 }
 
-#[derive(Deserialize)]
+/// Whether a threshold is a difference or a fraction.
+#[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum TraceThresholdMode {
+pub enum TraceThresholdMode {
     Abs,
     Rel,
 }
 
+/// Whether a higher or a lower score is better.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TraceMode {
     Max,
     Min,
+}
+
+impl From<TraceThresholdMode> for ThresholdMode {
+    fn from(mode: TraceThresholdMode) -> Self {
+        match mode {
+            TraceThresholdMode::Abs => ThresholdMode::Abs,
+            TraceThresholdMode::Rel => ThresholdMode::Rel,
+        }
+    }
 }
 
 impl From<TraceMode> for Mode {
@@ -55,10 +66,7 @@ struct Call {
 
 pub fn replay(trace: &Trace) -> Result<(), Failure> {
     let Config { patience, threshold, cumulative, .. } = trace.config;
-    let threshold_mode = match trace.config.threshold_mode {
-        TraceThresholdMode::Abs => ThresholdMode::Abs,
-        TraceThresholdMode::Rel => ThresholdMode::Rel,
-    };
+    let threshold_mode = trace.config.threshold_mode.into();
     let mut stopping = EarlyStopping::new(patience)
         .and_then(|stopping| stopping.with_threshold(threshold.as_f32(), threshold_mode))
         .map_err(rejected)?

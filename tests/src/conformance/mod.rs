@@ -11,10 +11,14 @@ mod checkpoints;
 mod directory;
 mod early_stopping;
 mod engine;
+mod plateau;
+mod schedules;
 mod stopping_peers;
 mod terminate_on_nan;
 mod timers;
 mod trace_values;
+
+pub use trace_values::Tolerance;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -111,6 +115,9 @@ fn replay(trace: Value) -> Result<(), Failure> {
         "clip_grad" => parse(trace).and_then(|trace| averages::clip_grad(&trace)),
         "early_stopping_lightning" => parse(trace).and_then(|trace| stopping_peers::lightning(&trace)),
         "early_stopping_keras" => parse(trace).and_then(|trace| stopping_peers::keras(&trace)),
+        "lr_schedule" => parse(trace).and_then(|trace| schedules::lr_schedule(&trace)),
+        "param_schedule" => parse(trace).and_then(|trace| schedules::param_schedule(&trace)),
+        "plateau" => parse(trace).and_then(|trace| plateau::replay(&trace)),
         other => Err(Failure::UnknownKind(other.into())),
     }
 }

@@ -1,5 +1,6 @@
 //! Values that several kinds of traces contain: numbers that JSON cannot represent, and names of events.
 
+use super::{Failure, expect_equal};
 use serde::de::{Deserialize, Deserializer, Error};
 use serde_json::Value;
 use training_monitor::Event;
@@ -32,6 +33,33 @@ impl<'de> Deserialize<'de> for Number {
             _ => None,
         };
         number.map(Number).ok_or_else(|| D::Error::custom("not a number, \"nan\", \"inf\" or \"-inf\""))
+    }
+}
+
+/// Compares the f64 values of another implementation with the f32 values of the library. A value passes if its relative
+/// difference is at most 10⁻⁵, or if its difference is at most 10⁻⁶ times the largest absolute value of the trace.
+#[derive(Clone, Copy, Debug)]
+pub struct Tolerance {
+    /// The largest finite absolute value among the inputs and results of the trace.
+    largest: f64,
+}
+
+impl Tolerance {
+    /// Creates the tolerance of a trace with these inputs and results. NaN and infinities have no influence.
+    pub fn new(values: impl IntoIterator<Item = f64>) -> Self {
+        let finite = values.into_iter().filter(|value| value.is_finite());
+        Tolerance { largest: finite.fold(0.0, |largest, value| value.abs().max(largest)) }
+    }
+
+    /// Compares a recorded value with the value of the library. NaN and infinities must be equal.
+    pub fn expect_near(self, index: usize, field: &'static str, expected: f64, found: f32) -> Result<(), Failure> {
+        let found = f64::from(found);
+        let difference = (expected - found).abs();
+        let is_near = difference <= 1e-5 * expected.abs() || difference <= 1e-6 * self.largest;
+        if expected.is_finite() && is_near || expected.is_nan() && found.is_nan() {
+            return Ok(());
+        }
+        expect_equal(index, field, &expected, &found)
     }
 }
 

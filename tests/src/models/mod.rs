@@ -17,6 +17,7 @@ pub mod filters;
 pub mod guard;
 pub mod number;
 pub mod ranking;
+pub mod schedules;
 pub mod score_text;
 pub mod stream;
 pub mod timer;

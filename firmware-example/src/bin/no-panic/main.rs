@@ -17,17 +17,20 @@ mod memories;
 #[cfg(target_os = "none")]
 mod policies;
 #[cfg(target_os = "none")]
+mod schedules;
+#[cfg(target_os = "none")]
 mod storage;
 
 #[cfg(target_os = "none")]
 mod firmware {
-    use super::{averages, policies, storage};
+    use super::{averages, policies, schedules, storage};
 
     #[cfg_attr(target_arch = "arm", cortex_m_rt::entry)]
     #[cfg_attr(target_arch = "riscv32", riscv_rt::entry)]
     fn main() -> ! {
         averages::call_all();
         policies::call_all();
+        schedules::call_all();
         storage::call_all();
         loop {
             core::hint::spin_loop();
