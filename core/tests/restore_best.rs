@@ -14,6 +14,7 @@ use training_monitor_std::test_support::store::{FaultyStore, StoreFault, StoreOp
 
 type Model = Named<'static, [f32; 1]>;
 type Store<'a> = &'a mut Ram<4, 512>;
+type Score = ScoreFunction<fn(&State<f32>) -> f32>;
 
 /// The scores of the epochs 1 to 4. The weight of the model is the score of its epoch.
 const SCORES: [f32; 4] = [0.25, 0.75, 0.5, 0.125];
@@ -27,10 +28,7 @@ fn score(state: &State<f32>) -> f32 {
 }
 
 /// A handler for the two best checkpoints of `store`, which restores the best one.
-fn best<W: EventFilter>(
-    filter: W,
-    store: Store<'_>,
-) -> RestoreBest<2, W, Store<'_>, ScoreFunction<fn(&State<f32>) -> f32>, ()> {
+fn best<W: EventFilter>(filter: W, store: Store<'_>) -> RestoreBest<2, W, Store<'_>, Score, ()> {
     let best = ModelCheckpoint::<2>::best_by(score as fn(&State<f32>) -> f32).with_n_saved(2).unwrap();
     best.attach(filter, store).unwrap().restore_best()
 }
@@ -57,7 +55,7 @@ fn the_best_checkpoint_is_restored_whatever_ends_the_run() {
     assert_eq!(restored[0], 0.75);
 
     let mut store = Ram::new();
-    let stopping = EarlyStopping::new(1).unwrap().attach(EpochCompleted, |state| score(state));
+    let stopping = EarlyStopping::new(1).unwrap().attach(EpochCompleted, score);
     let mut restored = model();
     let reason = run(4, &mut restored, &mut (best(EpochCompleted, &mut store), stopping));
     assert_eq!((reason, restored[0]), (StopReason::EarlyStopping, 0.75));
