@@ -40,6 +40,30 @@ pub enum HandlerState {
     KeepMetrics {
         bytes: String,
     },
+    ReduceOnPlateau {
+        /// The number of metrics in a row without an improvement.
+        bad: u32,
+        /// The number of further metrics that belong to the cooldown.
+        cooldown: u32,
+        #[serde(serialize_with = "serialize_f32")]
+        best: Option<f32>,
+        value: f32,
+    },
+    RunningAverage {
+        #[serde(serialize_with = "serialize_f32")]
+        average: Option<f32>,
+    },
+    WeightAverage {
+        /// `None` before the averages contain weights.
+        updates: Option<u32>,
+    },
+    TimeLimit {
+        elapsed_ticks: u64,
+        running: bool,
+    },
+    EveryTicks {
+        ticks_since_event: u64,
+    },
     /// The state of a user-defined handler, or a state that cannot be decoded.
     Other {
         #[serde(serialize_with = "serialize_kind")]
@@ -82,6 +106,18 @@ impl HandlerState {
                 decode_all(bytes).map(|calls_since_check| HandlerState::TerminateOnNan { calls_since_check })
             }
             HandlerKind::KEEP_OUTPUT => Some(HandlerState::KeepOutput { bytes: hex(bytes) }),
+            // The library refuses a value that is not finite.
+            HandlerKind::REDUCE_ON_PLATEAU => decode_all(bytes)
+                .filter(|(_, _, _, value): &(_, _, _, f32)| value.is_finite())
+                .map(|(bad, cooldown, best, value)| HandlerState::ReduceOnPlateau { bad, cooldown, best, value }),
+            HandlerKind::RUNNING_AVERAGE => decode_all(bytes).map(|average| HandlerState::RunningAverage { average }),
+            HandlerKind::WEIGHT_AVERAGE => decode_all(bytes).map(|updates| HandlerState::WeightAverage { updates }),
+            HandlerKind::TIME_LIMIT => {
+                decode_all(bytes).map(|(elapsed_ticks, running)| HandlerState::TimeLimit { elapsed_ticks, running })
+            }
+            HandlerKind::EVERY_TICKS => {
+                decode_all(bytes).map(|ticks_since_event| HandlerState::EveryTicks { ticks_since_event })
+            }
             HandlerKind::KEEP_METRICS => Some(HandlerState::KeepMetrics { bytes: hex(bytes) }),
             _ => None,
         };
@@ -113,6 +149,28 @@ impl HandlerState {
             }
             HandlerState::TerminateOnNan { calls_since_check } => {
                 ("TerminateOnNan", format!("{} since the last check", count(*calls_since_check as usize, "call")))
+            }
+            HandlerState::ReduceOnPlateau { bad, cooldown, best, value } => {
+                let best = best.map_or("no metric yet".to_owned(), |best| format!("best metric {}", exact(best)));
+                let bad = count(*bad as usize, "metric");
+                (
+                    "ReduceOnPlateau",
+                    format!("value {}, {bad} without improvement, {best}, cooldown {cooldown}", exact(*value)),
+                )
+            }
+            HandlerState::RunningAverage { average } => (
+                "RunningAverage",
+                average.map_or("no value yet".to_owned(), |average| format!("average {}", exact(average))),
+            ),
+            HandlerState::WeightAverage { updates } => (
+                "WeightAverage",
+                updates.map_or("no weights yet".to_owned(), |updates| count(updates as usize, "update")),
+            ),
+            HandlerState::TimeLimit { elapsed_ticks, running } => {
+                ("TimeLimit", format!("{elapsed_ticks} ticks elapsed, {}", if *running { "running" } else { "paused" }))
+            }
+            HandlerState::EveryTicks { ticks_since_event } => {
+                ("EveryTicks", format!("{ticks_since_event} ticks since the last event"))
             }
             HandlerState::KeepOutput { bytes } => ("KeepOutput", bytes.clone()),
             HandlerState::KeepMetrics { bytes } => ("KeepMetrics", bytes.clone()),
@@ -161,6 +219,22 @@ mod tests {
             HandlerState::decode(HandlerKind::user(72), &[1]),
             HandlerState::Other { kind: HandlerKind::user(72), bytes: "01".to_owned() }
         );
+        let plateau = HandlerState::decode(HandlerKind::REDUCE_ON_PLATEAU, &[2, 3, 1, 0, 0, 0, 64, 0, 0, 0, 63]);
+        assert_eq!(plateau, HandlerState::ReduceOnPlateau { bad: 2, cooldown: 3, best: Some(2.0), value: 0.5 });
+        let text = "value 0.5, 2 metrics without improvement, best metric 2.0, cooldown 3";
+        assert_eq!(plateau.describe(), ("ReduceOnPlateau".to_owned(), text.to_owned()));
+        let infinite = HandlerState::decode(HandlerKind::REDUCE_ON_PLATEAU, &[2, 3, 0, 0, 0, 128, 127]);
+        assert!(matches!(infinite, HandlerState::Other { kind: HandlerKind::REDUCE_ON_PLATEAU, .. }));
+        for (kind, bytes, text) in [
+            (HandlerKind::RUNNING_AVERAGE, &[1, 0, 0, 0, 63][..], "average 0.5"),
+            (HandlerKind::RUNNING_AVERAGE, &[0], "no value yet"),
+            (HandlerKind::WEIGHT_AVERAGE, &[1, 2], "2 updates"),
+            (HandlerKind::WEIGHT_AVERAGE, &[0], "no weights yet"),
+            (HandlerKind::TIME_LIMIT, &[44, 1], "44 ticks elapsed, running"),
+            (HandlerKind::EVERY_TICKS, &[9], "9 ticks since the last event"),
+        ] {
+            assert_eq!(HandlerState::decode(kind, bytes).describe(), (kind.to_string(), text.to_owned()));
+        }
         let pending = HandlerState::decode(HandlerKind::MODEL_CHECKPOINT, &[4, 1, 9, 0]);
         let save = PendingSave { step: 9, score: None };
         assert_eq!(pending, HandlerState::ModelCheckpoint { calls: 4, pending: Some(save) });
