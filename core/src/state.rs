@@ -22,8 +22,8 @@ pub(crate) mod flag {
     pub const QUEUED: u8 = 4;
     /// If this bit is set, the engine must call `Handler::perform` of every handler, for example to save a checkpoint.
     pub const ACTION: u8 = 8;
-    /// If this bit is set, the run is suspended after the current event.
-    pub const SUSPEND: u8 = 16;
+    /// If this bit is set, the run is interrupted after the current event.
+    pub const INTERRUPT: u8 = 16;
 }
 
 /// The reason why a run ended. Checkpoints store it as a number, so new variants are only added at the end.
@@ -50,8 +50,8 @@ pub enum StopReason {
     TargetReached,
     /// A score was worse than the limit of [`ScoreLimits`](crate::ScoreLimits).
     Diverged,
-    /// The program [suspended](State::suspend) the run, for example after Ctrl-C or before the power is switched off.
-    Requested,
+    /// The program [interrupted](State::interrupt) the run, for example after Ctrl-C or before the power is switched off.
+    Interrupted,
 }
 
 /// How a run ended.
@@ -220,33 +220,33 @@ impl<O, X> State<O, X> {
         self.raise(flag::STOP_EPOCH);
     }
 
-    /// Suspends the run, for example after Ctrl-C, before the power is switched off, or to serve another task. The
-    /// remaining handlers still receive the current event. Then the event [`Suspended`](crate::Event::Suspended) fires. A
+    /// Interrupts the run, for example after Ctrl-C, before the power is switched off, or to serve another task. The
+    /// remaining handlers still receive the current event. Then the event [`Interrupt`](crate::Event::Interrupt) fires. A
     /// handler that saves at this event saves the exact position of the run.
     ///
-    /// [`Engine::run`](crate::Engine::run) then returns with the reason [`StopReason::Requested`]. A custom loop
+    /// [`Engine::run`](crate::Engine::run) then returns with the reason [`StopReason::Interrupted`]. A custom loop
     /// learns it from `begin_iteration`. Another call continues the run. So does a resumed run after a restart: unlike a
-    /// terminated run, a suspended run is not finished.
+    /// terminated run, an interrupted run is not finished.
     ///
     /// ```
-    /// use training_monitor::event::{IterationCompleted, Suspended};
+    /// use training_monitor::event::{IterationCompleted, Interrupt};
     /// use training_monitor::{Engine, StopReason, on};
     ///
     /// let mut handlers = (
-    ///     on(IterationCompleted.every(2)?, |_, state| state.suspend()),
-    ///     on(Suspended, |saved: &mut u32, _| *saved += 1),
+    ///     on(IterationCompleted.every(2)?, |_, state| state.interrupt()),
+    ///     on(Interrupt, |saved: &mut u32, _| *saved += 1),
     /// );
     /// # use training_monitor::EventFilter;
     /// let (mut engine, mut saved) = (Engine::new(1), 0);
     /// let outcome = engine.run(&mut saved, 0..3, &mut handlers, |_, _, _| ())?;
-    /// assert_eq!((outcome.reason, outcome.iteration, saved), (StopReason::Requested, 2, 1));
+    /// assert_eq!((outcome.reason, outcome.iteration, saved), (StopReason::Interrupted, 2, 1));
     /// let outcome = engine.run(&mut saved, 0..3, &mut handlers, |_, _, _| ())?;
     /// assert_eq!((outcome.reason, outcome.iteration, saved), (StopReason::MaxEpochs, 3, 1));
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     #[inline]
-    pub fn suspend(&mut self) {
-        self.raise(flag::SUSPEND);
+    pub fn interrupt(&mut self) {
+        self.raise(flag::INTERRUPT);
     }
 
     /// Returns the reason why the run ended or is about to end. Returns `None` while the run continues.
@@ -318,12 +318,12 @@ impl<O, X> State<O, X> {
     }
 
     /// Terminates this run for the same reason as an evaluation run, for example early stopping. `evaluation` is the
-    /// outcome of the evaluation run. If that run completed all its epochs, this method does nothing. If it was suspended,
-    /// this run is suspended, too.
+    /// outcome of the evaluation run. If that run completed all its epochs, this method does nothing. If it was interrupted,
+    /// this run is interrupted, too.
     pub fn terminate_if_stopped(&mut self, evaluation: &Outcome) {
         match evaluation.reason {
             StopReason::MaxEpochs => (),
-            StopReason::Requested => self.suspend(),
+            StopReason::Interrupted => self.interrupt(),
             reason => self.terminate(reason),
         }
     }

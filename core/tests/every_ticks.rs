@@ -32,7 +32,7 @@ fn event_iterations(interruptions: &[u32]) -> Vec<u32> {
             EveryTicks::new(25).unwrap().attach(IterationCompleted, || ticks.get(), 7),
             on(User(7), |_, state: &mut State<f32>| fired.push(state.iteration())),
             ModelCheckpoint::<2>::every(1).unwrap().attach(IterationCompleted, &mut store).unwrap(),
-            on(IterationCompleted.filter(|value| value == *interruption), |_, state| state.suspend()),
+            on(IterationCompleted.filter(|value| value == *interruption), |_, state| state.interrupt()),
         );
         let (mut engine, mut model) = (Engine::new(1), Named::new("model", [0.0_f32]));
         engine.resume(&mut model, &mut handlers).unwrap();

@@ -34,7 +34,7 @@ use core::cell::Cell;
 use core::fmt;
 use training_monitor::checkpoint::DecodeError;
 use training_monitor::engine::Resumed;
-use training_monitor::event::{Counters, EpochCompleted, IterationCompleted, IterationStarted, Suspended};
+use training_monitor::event::{Counters, EpochCompleted, IterationCompleted, IterationStarted, Interrupt};
 use training_monitor::handler::RunTypes;
 use training_monitor::handlers::model_checkpoint::CheckpointEvent;
 use training_monitor::run_record::RestoreError;
@@ -154,7 +154,7 @@ where
     let steps = Cell::new(0_u64);
     let types = RunTypes::<T, f32, Metrics>::new();
     let latest =
-        ModelCheckpoint::<2>::every(1)?.with_n_saved(plan.n_latest)?.attach(EpochCompleted.or(Suspended), latest);
+        ModelCheckpoint::<2>::every(1)?.with_n_saved(plan.n_latest)?.attach(EpochCompleted.or(Interrupt), latest);
     // `ModelCheckpoint` keeps the highest scores, so the score is the negated loss.
     let best = ModelCheckpoint::<TABLE>::best_by(types.score(|state| -state.metrics.loss))
         .with_score_name("val_loss")?
@@ -165,8 +165,8 @@ where
         on(IterationCompleted, |_, state: &mut State<f32, Metrics>| {
             observer.on_iteration(state.counters(), state.output.unwrap_or(f32::NAN));
             if observer.stop_requested() {
-                // The handler of the latest checkpoints saves at the event `Suspended`, before the next step.
-                state.suspend();
+                // The handler of the latest checkpoints saves at the event `Interrupt`, before the next step.
+                state.interrupt();
             }
         }),
         TerminateOnNan::new().attach(IterationCompleted, |_, state| &state.output),
@@ -207,7 +207,7 @@ where
         steps.set(steps.get().wrapping_add(1));
         if plan.nan_at == Some(state.iteration()) { f32::NAN } else { loss }
     })?;
-    if outcome.reason == StopReason::Requested {
+    if outcome.reason == StopReason::Interrupted {
         return Err(Error::Stopped);
     }
     let checksum = trainee.checksum();

@@ -110,7 +110,7 @@ pub(super) const STOP_REASONS: [StopReason; 10] = [
     StopReason::TimeLimit,
     StopReason::TargetReached,
     StopReason::Diverged,
-    StopReason::Requested,
+    StopReason::Interrupted,
 ];
 
 /// The contents of a checkpoint except its objects (such as the model), and the settings for writing it.

@@ -45,15 +45,15 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
         model: &mut T,
         handlers: &mut H,
     ) -> Result<bool, RunError> {
-        let stopping = self.state.flags & (flag::STOP | flag::STOP_EPOCH | flag::SUSPEND) != 0;
+        let stopping = self.state.flags & (flag::STOP | flag::STOP_EPOCH | flag::INTERRUPT) != 0;
         if self.phase == Phase::IterationStarted && !self.resumed_in_iteration && !stopping {
             return Err(RunError::IterationNotEnded);
         }
         self.prepare_run(model, handlers).map_err(RunError::Start)?;
-        self.is_suspended = false;
+        self.is_interrupted = false;
         let running = self.advance(model, handlers, Until::NextIteration);
-        // A run that was suspended at `IterationStarted` continues inside that iteration.
-        self.resumed_in_iteration |= self.is_suspended;
+        // A run that was interrupted at `IterationStarted` continues inside that iteration.
+        self.resumed_in_iteration |= self.is_interrupted;
         self.resumed_in_iteration &= self.phase == Phase::IterationStarted;
         if running {
             return Ok(true);

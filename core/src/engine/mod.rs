@@ -62,8 +62,8 @@ pub struct Engine<O, X = (), const RECORD: usize = CAPACITY> {
     checked: bool,
     /// Whether the engine resumed a finished run. The run stays finished until the program restarts it.
     resumed_finished: bool,
-    /// Whether the last call ended because the run was suspended.
-    is_suspended: bool,
+    /// Whether the last call ended because the run was interrupted.
+    is_interrupted: bool,
     /// The maximum number of epochs that the program configured. A resumed run uses this number, unless a handler had
     /// changed the number before the checkpoint was saved.
     max_epochs: u32,
@@ -109,7 +109,7 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
             resumed_in_iteration: false,
             checked: false,
             resumed_finished: false,
-            is_suspended: false,
+            is_interrupted: false,
             max_epochs,
             epoch_length: 0,
         }
@@ -148,7 +148,7 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
     fn current_outcome(&self) -> Outcome {
         Outcome {
             reason: match self.state.stop {
-                _ if self.is_suspended => StopReason::Requested,
+                _ if self.is_interrupted => StopReason::Interrupted,
                 reason => reason.unwrap_or(StopReason::MaxEpochs),
             },
             epoch: self.state.counters.epoch,
@@ -207,7 +207,7 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
         }
         self.phase = phase;
         self.run_deferred_actions(model, handlers);
-        self.state.flags & (flag::STOP | flag::STOP_EPOCH | flag::SUSPEND) == 0
+        self.state.flags & (flag::STOP | flag::STOP_EPOCH | flag::INTERRUPT) == 0
     }
 
     /// Performs the requests of the handlers, outside the fast path. Dispatches the queued user-defined events first.
@@ -261,13 +261,13 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
             let state = &mut self.state;
             let stop = state.flags & flag::STOP != 0;
             // A request to terminate the run has priority. The first event of a run clears old requests.
-            if state.flags & flag::SUSPEND != 0 && !stop && !self.phase.is_final() && self.phase != Phase::NotStarted {
+            if state.flags & flag::INTERRUPT != 0 && !stop && !self.phase.is_final() && self.phase != Phase::NotStarted {
                 if until == Until::NextIteration {
-                    self.dispatch(Event::Suspended, model, handlers);
-                    // A handler of this event cannot suspend the run once more, but a failed save terminates it.
-                    self.state.flags &= !flag::SUSPEND;
-                    self.is_suspended = self.state.flags & flag::STOP == 0;
-                    if !self.is_suspended {
+                    self.dispatch(Event::Interrupt, model, handlers);
+                    // A handler of this event cannot interrupt the run once more, but a failed save terminates it.
+                    self.state.flags &= !flag::INTERRUPT;
+                    self.is_interrupted = self.state.flags & flag::STOP == 0;
+                    if !self.is_interrupted {
                         continue;
                     }
                 }
@@ -281,7 +281,7 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
                     self.dispatch(Event::Completed, model, handlers);
                 }
                 Phase::NotStarted => {
-                    state.flags &= !(flag::STOP | flag::STOP_EPOCH | flag::SUSPEND);
+                    state.flags &= !(flag::STOP | flag::STOP_EPOCH | flag::INTERRUPT);
                     state.stop = None;
                     self.phase = Phase::Started;
                     self.dispatch(Event::Started, model, handlers);

@@ -76,7 +76,7 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
         }
         self.restart();
         self.prepare_run(model, handlers).map_err(RunError::Start)?;
-        self.is_suspended = false;
+        self.is_interrupted = false;
         let ended = self.run_to_end(model, data, handlers, step);
         self.finish(model, handlers);
         ended?;
@@ -174,11 +174,11 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
         }
     }
 
-    /// Lets the handlers end the run. A suspended run has not ended, and the end of an evaluation is not the end of the
+    /// Lets the handlers end the run. An interrupted run has not ended, and the end of an evaluation is not the end of the
     /// training run.
     #[inline(always)]
     pub(super) fn finish<T: ?Sized, H: Handler<T, O, X>>(&self, model: &mut T, handlers: &mut H) {
-        if self.state.deferred.is_none() && !self.is_suspended {
+        if self.state.deferred.is_none() && !self.is_interrupted {
             handlers.finish(model);
         }
     }

@@ -140,7 +140,7 @@ macro_rules! named_events {
 
 named_events! {
     Started EpochStarted GetBatchStarted GetBatchCompleted IterationStarted IterationCompleted EpochCompleted Completed
-    Terminate TerminateSingleEpoch ExceptionRaised SavedCheckpoint Suspended
+    Terminate TerminateSingleEpoch ExceptionRaised SavedCheckpoint Interrupt
 }
 
 /// A filter that selects every n-th occurrence of an event, the occurrences inside a window, or both.

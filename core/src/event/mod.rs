@@ -34,7 +34,7 @@ mod filter;
 pub use filter::{
     Any, Completed, Either, EpochCompleted, EpochStarted, EventFilter, ExceptionRaised, Filtered, FilteredBy,
     GetBatchCompleted, GetBatchStarted, IterationCompleted, IterationStarted, Never, Once, SavedCheckpoint, Started,
-    Suspended, Terminate, TerminateSingleEpoch, User,
+    Interrupt, Terminate, TerminateSingleEpoch, User,
 };
 
 /// An event of a training run. An uninterrupted run fires the events in this order, where `*` means repetition:
@@ -72,9 +72,9 @@ pub enum Event {
     ExceptionRaised,
     /// At least one checkpoint was saved after the previous event.
     SavedCheckpoint,
-    /// The run is being suspended, because a handler or the step function called `suspend`. This is the last event before
+    /// The run is being interrupted, because a handler or the step function called `interrupt`. This is the last event before
     /// the run continues, in this program or after a restart.
-    Suspended,
+    Interrupt,
     /// A user-defined event. The program fires it with [`State::fire`](crate::State::fire) or `Engine::fire`.
     User(UserEvent),
 }

@@ -121,7 +121,7 @@ impl<T: ?Sized, O, X, W: EventFilter, C: Clock> Handler<T, O, X> for EveryTicksH
         if event == Event::Started {
             self.every_ticks.start(self.clock.now());
         }
-        if event == Event::Suspended {
+        if event == Event::Interrupt {
             // The time until the run continues does not count.
             self.every_ticks.last = None;
         }

@@ -115,7 +115,7 @@ impl TimeLimit {
         self.limit.saturating_sub(self.elapsed)
     }
 
-    /// Attaches the limit to a run. The elapsed time starts at 0 when a new run starts, and stops when the run ends or is suspended. At
+    /// Attaches the limit to a run. The elapsed time starts at 0 when a new run starts, and stops when the run ends or is interrupted. At
     /// each event that `filter` selects, the handler reads `clock`. If the elapsed time is greater than the limit, it
     /// terminates the run with the reason [`StopReason::TimeLimit`].
     pub const fn attach<W: EventFilter, C: Clock>(self, filter: W, clock: C) -> TimeLimitHandler<W, C> {
@@ -142,7 +142,7 @@ impl<T: ?Sized, O, X, W: EventFilter, C: Clock> Handler<T, O, X> for TimeLimitHa
         if self.filter.matches(event, state.counters()) && self.time_limit.update(self.clock.now()) {
             state.terminate(StopReason::TimeLimit);
         }
-        if matches!(event, Event::Completed | Event::ExceptionRaised | Event::Suspended) {
+        if matches!(event, Event::Completed | Event::ExceptionRaised | Event::Interrupt) {
             self.time_limit.pause(self.clock.now());
         }
     }

@@ -117,7 +117,7 @@ impl Inspect for Content {
             StopReason::TimeLimit => "6".into(),
             StopReason::TargetReached => "7".into(),
             StopReason::Diverged => "8".into(),
-            StopReason::Requested => "9".into(),
+            StopReason::Interrupted => "9".into(),
             other => panic!("{other:?} has no code in FORMAT.md"),
         });
         let max_epochs = engine.max_epochs.map(|number| number.to_string());

@@ -4,7 +4,7 @@ use crate::format::{display, error, serde};
 use core::hint::black_box;
 use training_monitor::engine::{Evaluator, IterBatches, Position};
 use training_monitor::event::{
-    Any, Completed, Counters, EpochCompleted, IterationCompleted, IterationStarted, Never, Started, Suspended, User,
+    Any, Completed, Counters, EpochCompleted, IterationCompleted, IterationStarted, Never, Started, Interrupt, User,
 };
 use training_monitor::finite::{self, Finite};
 use training_monitor::handler::RunTypes;
@@ -169,7 +169,7 @@ fn events() {
     match narrowed {
         Err(failed) => error(&failed),
         Ok(when) => {
-            let mut when = when.or(User(any())).or(Suspended).or(Any).or(Never).or(event).filter(|value| value > any());
+            let mut when = when.or(User(any())).or(Interrupt).or(Any).or(Never).or(event).filter(|value| value > any());
             black_box(when.matches(event, &counters()));
         }
     }
@@ -254,7 +254,7 @@ fn engine(model: &mut u32, weights: &mut [f32]) {
 
 fn call_state(state: &mut State<f32>) {
     state.terminate_epoch();
-    state.suspend();
+    state.interrupt();
     state.terminate(StopReason::User(any()));
     state.set_max_epochs(any());
     state.request_action();

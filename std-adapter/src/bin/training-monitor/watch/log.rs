@@ -20,7 +20,7 @@ const STOP_REASONS: [&str; 10] = [
     "TimeLimit",
     "TargetReached",
     "Diverged",
-    "Requested",
+    "Interrupted",
 ];
 
 /// The name of the value `patience` in a log line of an epoch. The value is not a metric. It is the number of epochs
