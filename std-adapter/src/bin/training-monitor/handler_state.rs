@@ -40,6 +40,15 @@ pub enum HandlerState {
     KeepMetrics {
         bytes: String,
     },
+    ReduceOnPlateau {
+        /// The number of metrics in a row without an improvement.
+        bad: u32,
+        /// The number of further metrics that belong to the cooldown.
+        cooldown: u32,
+        #[serde(serialize_with = "serialize_f32")]
+        best: Option<f32>,
+        value: f32,
+    },
     /// The state of a user-defined handler, or a state that cannot be decoded.
     Other {
         #[serde(serialize_with = "serialize_kind")]
@@ -82,6 +91,10 @@ impl HandlerState {
                 decode_all(bytes).map(|calls_since_check| HandlerState::TerminateOnNan { calls_since_check })
             }
             HandlerKind::KEEP_OUTPUT => Some(HandlerState::KeepOutput { bytes: hex(bytes) }),
+            // The library refuses a value that is not finite.
+            HandlerKind::REDUCE_ON_PLATEAU => decode_all(bytes)
+                .filter(|(_, _, _, value): &(_, _, _, f32)| value.is_finite())
+                .map(|(bad, cooldown, best, value)| HandlerState::ReduceOnPlateau { bad, cooldown, best, value }),
             HandlerKind::KEEP_METRICS => Some(HandlerState::KeepMetrics { bytes: hex(bytes) }),
             _ => None,
         };
@@ -114,6 +127,14 @@ impl HandlerState {
             HandlerState::TerminateOnNan { calls_since_check } => {
                 ("TerminateOnNan", format!("{} since the last check", count(*calls_since_check as usize, "call")))
             }
+            HandlerState::ReduceOnPlateau { bad, cooldown, best, value } => {
+                let best = best.map_or("no metric yet".to_owned(), |best| format!("best metric {}", exact(best)));
+                let bad = count(*bad as usize, "metric");
+                (
+                    "ReduceOnPlateau",
+                    format!("value {}, {bad} without improvement, {best}, cooldown {cooldown}", exact(*value)),
+                )
+            }
             HandlerState::KeepOutput { bytes } => ("KeepOutput", bytes.clone()),
             HandlerState::KeepMetrics { bytes } => ("KeepMetrics", bytes.clone()),
             HandlerState::Other { kind, bytes } => return (kind.to_string(), bytes.clone()),
@@ -144,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn undecodable_states_are_shown_as_bytes() {
+    fn states_are_decoded_and_undecodable_ones_are_shown_as_bytes() {
         let state = HandlerState::decode(HandlerKind::EARLY_STOPPING, &[3, 0]);
         assert_eq!(state, HandlerState::EarlyStopping { counter: 3, best_score: None });
         let longer = HandlerState::decode(HandlerKind::EARLY_STOPPING, &[3, 0, 7]);
@@ -161,6 +182,12 @@ mod tests {
             HandlerState::decode(HandlerKind::user(72), &[1]),
             HandlerState::Other { kind: HandlerKind::user(72), bytes: "01".to_owned() }
         );
+        let plateau = HandlerState::decode(HandlerKind::REDUCE_ON_PLATEAU, &[2, 3, 1, 0, 0, 0, 64, 0, 0, 0, 63]);
+        assert_eq!(plateau, HandlerState::ReduceOnPlateau { bad: 2, cooldown: 3, best: Some(2.0), value: 0.5 });
+        let text = "value 0.5, 2 metrics without improvement, best metric 2.0, cooldown 3";
+        assert_eq!(plateau.describe(), ("ReduceOnPlateau".to_owned(), text.to_owned()));
+        let infinite = HandlerState::decode(HandlerKind::REDUCE_ON_PLATEAU, &[2, 3, 0, 0, 0, 128, 127]);
+        assert!(matches!(infinite, HandlerState::Other { kind: HandlerKind::REDUCE_ON_PLATEAU, .. }));
         let pending = HandlerState::decode(HandlerKind::MODEL_CHECKPOINT, &[4, 1, 9, 0]);
         let save = PendingSave { step: 9, score: None };
         assert_eq!(pending, HandlerState::ModelCheckpoint { calls: 4, pending: Some(save) });
