@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use training_monitor::checkpoint::Named;
 use training_monitor::engine::Evaluator;
-use training_monitor::event::{Completed, EpochCompleted, IterationCompleted, Interrupt};
+use training_monitor::event::{Completed, EpochCompleted, Interrupt, IterationCompleted};
 use training_monitor::handlers::every_ticks::EveryTicks;
 use training_monitor::store::ram::Ram;
 use training_monitor::{

@@ -34,7 +34,7 @@ use core::cell::Cell;
 use core::fmt;
 use training_monitor::checkpoint::DecodeError;
 use training_monitor::engine::Resumed;
-use training_monitor::event::{Counters, EpochCompleted, IterationCompleted, IterationStarted, Interrupt};
+use training_monitor::event::{Counters, EpochCompleted, Interrupt, IterationCompleted, IterationStarted};
 use training_monitor::handler::RunTypes;
 use training_monitor::handlers::model_checkpoint::CheckpointEvent;
 use training_monitor::run_record::RestoreError;

@@ -261,7 +261,8 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
             let state = &mut self.state;
             let stop = state.flags & flag::STOP != 0;
             // A request to terminate the run has priority. The first event of a run clears old requests.
-            if state.flags & flag::INTERRUPT != 0 && !stop && !self.phase.is_final() && self.phase != Phase::NotStarted {
+            if state.flags & flag::INTERRUPT != 0 && !stop && !self.phase.is_final() && self.phase != Phase::NotStarted
+            {
                 if until == Until::NextIteration {
                     self.dispatch(Event::Interrupt, model, handlers);
                     // A handler of this event cannot interrupt the run once more, but a failed save terminates it.

@@ -33,8 +33,8 @@ mod filter;
 
 pub use filter::{
     Any, Completed, Either, EpochCompleted, EpochStarted, EventFilter, ExceptionRaised, Filtered, FilteredBy,
-    GetBatchCompleted, GetBatchStarted, IterationCompleted, IterationStarted, Never, Once, SavedCheckpoint, Started,
-    Interrupt, Terminate, TerminateSingleEpoch, User,
+    GetBatchCompleted, GetBatchStarted, Interrupt, IterationCompleted, IterationStarted, Never, Once, SavedCheckpoint,
+    Started, Terminate, TerminateSingleEpoch, User,
 };
 
 /// An event of a training run. An uninterrupted run fires the events in this order, where `*` means repetition:

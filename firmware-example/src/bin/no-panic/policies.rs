@@ -4,7 +4,7 @@ use crate::format::{display, error, serde};
 use core::hint::black_box;
 use training_monitor::engine::{Evaluator, IterBatches, Position};
 use training_monitor::event::{
-    Any, Completed, Counters, EpochCompleted, IterationCompleted, IterationStarted, Never, Started, Interrupt, User,
+    Any, Completed, Counters, EpochCompleted, Interrupt, IterationCompleted, IterationStarted, Never, Started, User,
 };
 use training_monitor::finite::{self, Finite};
 use training_monitor::handler::RunTypes;

@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn undecodable_states_are_shown_as_bytes() {
+    fn states_are_decoded_and_undecodable_ones_are_shown_as_bytes() {
         let state = HandlerState::decode(HandlerKind::EARLY_STOPPING, &[3, 0]);
         assert_eq!(state, HandlerState::EarlyStopping { counter: 3, best_score: None });
         let longer = HandlerState::decode(HandlerKind::EARLY_STOPPING, &[3, 0, 7]);
