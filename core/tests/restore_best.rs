@@ -1,4 +1,4 @@
-//! The best checkpoint is restored at the end of the run, whatever ended it, and the last checkpoint keeps the last
+//! The best checkpoint is restored at the end of the run, regardless of what ended it, and the last checkpoint keeps the last
 //! weights.
 
 use std::cell::{Cell, RefCell};
@@ -48,7 +48,7 @@ fn run<H: Handler<Model, f32>>(epochs: u32, model: &mut Model, handlers: &mut H)
 }
 
 #[test]
-fn the_best_checkpoint_is_restored_whatever_ends_the_run() {
+fn the_best_checkpoint_is_restored_however_the_run_ends() {
     let mut store = Ram::new();
     let mut restored = model();
     assert_eq!(run(4, &mut restored, &mut best(EpochCompleted, &mut store)), StopReason::MaxEpochs);

@@ -1,6 +1,6 @@
 //! Restores the best checkpoint at the end of a run, as Keras' `EarlyStopping(restore_best_weights=True)` does.
 //!
-//! Whatever ends the run, the model then contains the objects of the best checkpoint: its weights, and for example the
+//! However the run ends, the model then contains the objects of the best checkpoint: its weights, and for example the
 //! optimizer that was saved with them. The last checkpoint of the run contains the last weights, because nothing is saved
 //! after the restore. If a finished run is resumed, the best checkpoint is restored again.
 //!
