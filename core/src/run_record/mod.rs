@@ -35,7 +35,8 @@ pub use persist::{HandlerStates, Persist};
 use core::fmt;
 
 /// The default capacity of a run record in bytes: the maximum size of all handler states together. Each state takes its
-/// own bytes and four more. The four handlers of this crate take at most 68 bytes.
+/// own bytes and four more. `EarlyStopping`, `Timer`, `TerminateOnNan` and one `ModelCheckpoint` together take at most 68
+/// bytes.
 pub const CAPACITY: usize = 128;
 
 /// The maximum length of one handler state in bytes. The length is stored as a variable-length integer of one byte,
