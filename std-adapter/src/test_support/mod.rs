@@ -30,11 +30,11 @@
 //! use training_monitor_std::test_support::store::{FaultyStore, StoreFault, StoreOperation};
 //! use training_monitor_std::test_support::ticks::TickSource;
 //!
-//! let mut flash = Flash::<4, 256>::new(768, 0xFF);
+//! let mut flash = Flash::<4, 512>::new(1536, 0xFF);
 //! let ticks = TickSource::with_ticks_until_wrap(2);
 //! // Every second commit fails.
 //! let mut commits = 0;
-//! let store = FaultyStore::new(Slots::<_, 3>::open(&mut flash, 0..768)?, |operation| {
+//! let store = FaultyStore::new(Slots::<_, 3>::open(&mut flash, 0..1536)?, |operation| {
 //!     commits += u32::from(operation == StoreOperation::Commit);
 //!     if operation == StoreOperation::Commit && commits % 2 == 0 { StoreFault::Before } else { StoreFault::None }
 //! });

@@ -122,8 +122,24 @@ fn replay(trace: Value) -> Result<(), Failure> {
     }
 }
 
-fn parse<T: DeserializeOwned>(trace: Value) -> Result<T, Failure> {
+fn parse<T: DeserializeOwned>(mut trace: Value) -> Result<T, Failure> {
+    use_canonical_numbers(&mut trace);
     serde_json::from_value(trace).map_err(|error| malformed(&error))
+}
+
+/// Replaces the text of each float by its canonical one. Another crate of the build may enable the feature
+/// `arbitrary_precision` of serde_json, which keeps the text. A tagged enum then reads a text such as `7.5e-05` as a map.
+fn use_canonical_numbers(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            if let Some(canonical) = number.as_f64().and_then(serde_json::Number::from_f64) {
+                *number = canonical;
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(use_canonical_numbers),
+        Value::Object(fields) => fields.values_mut().for_each(use_canonical_numbers),
+        _ => (),
+    }
 }
 
 fn malformed(error: &serde_json::Error) -> Failure {
