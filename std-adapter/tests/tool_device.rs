@@ -63,7 +63,7 @@ fn frames_and_text_have_the_same_output() {
     let shown = watch(dir.path());
     assert!(shown.starts_with("INFO  network 64-32-10\nINFO  started a new run\n"), "{shown}");
     assert!(shown.contains("\nepoch 1  loss 0.28987  accuracy"), "{shown}");
-    let end = "\nlatest: saved step 12, 19596 bytes, evicted step 11\nstopped: EarlyStopping, after epoch 12";
+    let end = "\nlatest: saved step 12, 19616 bytes, evicted step 11\nstopped: EarlyStopping, after epoch 12";
     assert!(shown.contains(end), "{shown}");
     // The tool interprets only some lines. It shows every other line with its log level. The text log has no levels, so
     // the test removes the levels before the comparison.
