@@ -13,9 +13,9 @@
 //! because of such a record, both checkpoints could be lost. Therefore, four more bytes, the seal, are written after
 //! the record. If the seal is complete, the record was completely written before, and the checkpoint is durable. A
 //! checkpoint without a complete seal is listed and can be loaded. As long as it exists, the store erases no durable
-//! checkpoint, unless a newer one of the same step is complete. The next save may use its slot. Therefore, a run that resumes from it saves it again. A seal whose write
-//! was interrupted can also read as complete at one start and as incomplete at the next. Therefore, each commit record
-//! contains which slots were durable when it was written.
+//! checkpoint, unless a newer one of the same step is complete. The next save may use its slot. Therefore, a run that
+//! resumes from it saves it again. A seal whose write was interrupted can also read as complete at one start and as
+//! incomplete at the next. Therefore, each commit record contains which slots were durable when it was written.
 //!
 //! **Failing flash.** A failed read is repeated. A slot that stays unreadable is erased only if no other slot is free. If
 //! an erase or a write fails twice in a slot, the save uses another slot, and the next commit record remembers the
@@ -26,10 +26,9 @@
 //! removed checkpoint again, and [`ModelCheckpoint`](crate::ModelCheckpoint) removes it again. Opening reads each
 //! committed checkpoint once, in pieces of 64 bytes.
 //!
-//! **Wear.** Of the slots without a checkpoint, of those with a replaced one, and of those with a removed one, a save uses
-//! the slot with the fewest erases. The commit record of a slot contains the number of its
-//! erases. If power fails before a commit, the erases since the last commit are not counted, so the number can be too
-//! low.
+//! **Wear.** Of the slots without a checkpoint, of those with a replaced one, and of those with a removed one, a save
+//! uses the slot with the fewest erases. The commit record of a slot contains the number of its erases. If power fails
+//! before a commit, the erases since the last commit are not counted, so the number can be too low.
 //!
 //! ```
 //! # use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
