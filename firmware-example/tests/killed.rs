@@ -1,5 +1,6 @@
 //! Tests of the host simulation as a process. The main test kills the process (SIGKILL) at random moments and starts it
-//! again until the run completes. The final weights and the kept checkpoint files must equal those of an uninterrupted run.
+//! again until the run completes. The final weights and the kept checkpoint files must equal those of an uninterrupted
+//! run.
 //!
 //! `KILL_SEED=n cargo test -p training-monitor-firmware-example --test killed` replays the delays of one seed.
 

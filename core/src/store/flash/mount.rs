@@ -119,7 +119,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
                 other.is_listed() && hides_older((&other.meta, other_index), (&slot.meta, index))
             };
             if slot.is_listed() && self.slots.iter().enumerate().any(hides_slot) {
-                self.set_state(index, SlotState::Removed);
+                self.set_state(index, SlotState::Replaced);
             }
         }
     }

@@ -38,7 +38,6 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
         let required = self.bytes_required(spec.len)?;
         let index = self.select_slot().ok_or(SlotsError::Full)?;
         self.selected = Some(index);
-        self.list_hidden(index);
         self.erase_remains(index);
         while self.erase_block(index, required)? < required {}
         self.set_state(index, SlotState::Unfinished);
@@ -90,7 +89,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
         }
         for slot in &mut self.slots {
             if slot.is_listed() && (slot.meta.is_replaced_by(&meta) || slot.meta.sequence == meta.sequence) {
-                slot.state = SlotState::Removed;
+                slot.state = SlotState::Replaced;
             }
         }
         if let Some(slot) = self.slots.get_mut(index) {
@@ -157,18 +156,6 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
     fn find(&self, sequence: u32) -> Option<(usize, Slot)> {
         let mut slots = self.slots.iter().copied().enumerate();
         slots.find(|(_, slot)| slot.is_listed() && slot.meta.sequence == sequence)
-    }
-
-    /// Lists the checkpoint that the unsealed checkpoint in the slot `selected` hides, because the slot is erased next.
-    /// Only another unsealed checkpoint can be hidden: opening ignores an unsealed one if a sealed one has its step
-    /// number.
-    fn list_hidden(&mut self, selected: usize) {
-        let Some(unsealed) = self.slots.get(selected).copied().filter(Slot::is_listed) else { return };
-        let is_hidden = |slot: &Slot| slot.state == SlotState::Removed && slot.meta.is_replaced_by(&unsealed.meta);
-        let hidden = self.slots.iter_mut().filter(|slot| is_hidden(slot));
-        if let Some(slot) = hidden.max_by_key(|slot| slot.meta.sequence) {
-            slot.state = SlotState::Unsealed;
-        }
     }
 
     /// Erases the remains of interrupted saves in all slots but `selected`, before a new checkpoint takes a sequence
