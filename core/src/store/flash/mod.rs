@@ -13,9 +13,12 @@
 //! because of such a record, both checkpoints could be lost. Therefore, four more bytes, the seal, are written after
 //! the record. If the seal is complete, the record was completely written before, and the checkpoint is durable. A
 //! checkpoint without a complete seal is listed and can be loaded. As long as it exists, the store erases no durable
-//! checkpoint, unless a newer one of the same step is complete. The next save may use its slot. Therefore, a run that
-//! resumes from it saves it again. A seal whose write was interrupted can also read as complete at one start and as
-//! incomplete at the next. Therefore, each commit record contains which slots were durable when it was written.
+//! checkpoint. The next save may use its slot. Therefore, a run that resumes from it saves it again.
+//!
+//! A seal whose write was interrupted can also read as complete at one start and as incomplete at the next. Therefore,
+//! each commit record contains which slots were durable when it was written. If two slots contain checkpoints of the
+//! same step, a save can erase one of them. Therefore, opening reads both 16 times, and uses a slot only if all reads are
+//! equal. A bit with a random value in each read passes 16 reads with a probability of 1 in 32 768.
 //!
 //! **Failing flash.** A failed read is repeated. A slot that stays unreadable is erased only if no other slot is free. If
 //! an erase or a write fails twice in a slot, the save uses another slot, and the next commit record remembers the
@@ -24,11 +27,11 @@
 //! **Cost.** A save erases ceil((96 + length) / erase block) blocks. It writes the checkpoint, 60 more bytes, and zeros
 //! that fill up to three write granules. A removal writes nothing. Therefore, the next [`Slots::open`] lists the
 //! removed checkpoint again, and [`ModelCheckpoint`](crate::ModelCheckpoint) removes it again. Opening reads each
-//! committed checkpoint once, in pieces of 64 bytes.
+//! committed checkpoint once, in pieces of 64 bytes, and checkpoints of the same step 16 times.
 //!
-//! **Wear.** Of the slots without a checkpoint, of those with a replaced one, and of those with a removed one, a save
-//! uses the slot with the fewest erases. The commit record of a slot contains the number of its erases. If power fails
-//! before a commit, the erases since the last commit are not counted, so the number can be too low.
+//! **Wear.** A save uses the free slot with the fewest erases. Slots without a checkpoint come first. The commit record
+//! of a slot contains the number of its erases. If power fails before a commit, the erases since the last commit are not
+//! counted, so the number can be too low.
 //!
 //! ```
 //! # use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
@@ -140,12 +143,12 @@ struct Slot {
 /// The state of a slot. The store lists only the checkpoints in `Committed` and `Unsealed` slots.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum SlotState {
-    /// The slot contains no valid checkpoint. It is blank or cannot be read completely, so it is erased before it is
-    /// used.
+    /// The slot contains no valid checkpoint. It is blank, damaged, or cannot be read completely, so it is erased before
+    /// it is used.
     Unknown,
-    /// The slot contains data, but no valid checkpoint, for example a damaged one. An interrupted save or erase can leave
-    /// unstable bits. A later opening can then read a valid checkpoint, and its sequence number can be that of a
-    /// checkpoint saved since then, or higher. Therefore, the next save erases the slot.
+    /// The slot contains data, but no valid checkpoint. An interrupted save or erase can leave unstable bits. A later
+    /// opening can then read a valid checkpoint, and its sequence number can be that of a checkpoint saved since then, or
+    /// higher. Therefore, the next save erases the slot.
     Remains,
     /// The flash driver returned an error for the commit record. The slot can contain a checkpoint, so the slot is used
     /// only after the others.
@@ -159,10 +162,8 @@ enum SlotState {
     Committed,
     /// The slot contains a complete checkpoint without a seal, because power failed at the end of the commit.
     Unsealed,
-    /// The slot contains a checkpoint, and another slot a newer one with the same step number. It is erased before any
-    /// removed or unsealed checkpoint, because the newer one stays listed even if its seal is unstable.
-    Replaced,
-    /// The slot contains a checkpoint that was removed. The removal itself is not stored in the flash.
+    /// The slot contains a checkpoint that was removed, or replaced by a newer one with the same step number. A removal
+    /// is not stored in the flash.
     Removed,
 }
 
@@ -192,16 +193,15 @@ impl Slot {
     fn allocation_order(&self) -> Option<u8> {
         match self.state {
             SlotState::Committed | SlotState::Unsealed => None,
-            _ if self.failed => Some(7),
+            _ if self.failed => Some(6),
             SlotState::Erased(_) => Some(0),
             // A slot without a valid checkpoint is used before a slot with a removed checkpoint. Therefore, an
             // interrupted save is repeated in the same slot, and the remains of the interrupted save are erased.
             SlotState::Remains => Some(1),
             SlotState::Unknown => Some(2),
-            SlotState::Replaced => Some(3),
-            SlotState::Removed => Some(4),
-            SlotState::Unreadable => Some(5),
-            SlotState::Unfinished => Some(6),
+            SlotState::Removed => Some(3),
+            SlotState::Unreadable => Some(4),
+            SlotState::Unfinished => Some(5),
         }
     }
 }
@@ -211,7 +211,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
     /// into `SLOTS` slots of equal size. Other content of the region is treated as free space. Opening writes nothing.
     ///
     /// Opening performs at most 4 + size / 64 reads per slot, where size is the size of a slot in bytes, and one read for
-    /// each erase block. A failed read is repeated twice.
+    /// each erase block. It reads slots with checkpoints of the same step 16 times. A failed read is repeated twice.
     ///
     /// # Errors
     /// Returns a [`RegionError`] if the region cannot be divided into `SLOTS` slots, if the flash is not supported, or if
@@ -332,7 +332,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
     fn select_slot(&self) -> Option<usize> {
         let slots = self.slots.iter().enumerate();
         let free = slots.filter_map(|(index, slot)| Some((slot.allocation_order()?, slot.erases, index)));
-        let (_, _, index) = free.filter(|(_, _, index)| !self.must_outlive_another(*index)).min()?;
+        let (_, _, index) = free.min()?;
         if self.slots.get(index).is_some_and(|slot| slot.state == SlotState::Removed) {
             // While an unsealed checkpoint exists, the removed checkpoint may be the only durable one, so its slot is
             // not erased yet. The slot of the newest unsealed checkpoint is used instead. Its loss does no harm: a run
@@ -342,16 +342,6 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
             return newest.map(|(index, _)| index).or(Some(index));
         }
         Some(index)
-    }
-
-    /// Returns whether a slot contains a replaced checkpoint, and another slot an older one with the same step number. The
-    /// seal of the checkpoint that replaced both can be unstable. A later opening then lists the older one of the two, if
-    /// it still exists.
-    fn must_outlive_another(&self, index: usize) -> bool {
-        let Some(slot) = self.slots.get(index).filter(|slot| slot.state == SlotState::Replaced) else { return false };
-        let is_replaced = |other: &Slot| other.state == SlotState::Replaced && !other.failed;
-        let is_older = |other: &Slot| other.meta.is_replaced_by(&slot.meta) && other.meta.sequence < slot.meta.sequence;
-        self.slots.iter().any(|other| is_replaced(other) && is_older(other))
     }
 
     /// Erases the next block of a slot, unless `required` bytes are already erased. Returns the total number of erased

@@ -15,6 +15,10 @@ use embedded_storage::nor_flash::NorFlash;
 /// ends with its CRC-32 is intact if its checksum is this value.
 const RESIDUE: u32 = 0x2144_DF1C;
 
+/// The number of times that slots with the same step or sequence number are read. One unstable bit has the same value in
+/// all these reads with a probability of 1 in 32 768.
+const READS_OF_CONFLICTING_SLOTS: u32 = 16;
+
 /// The content of a slot.
 pub(super) enum Content {
     /// A checkpoint whose record and stream are valid, and the checksum of the stream.
@@ -49,16 +53,15 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
                     let state = if seal == SealState::Complete { SlotState::Committed } else { SlotState::Unsealed };
                     *slot = Slot { state, meta: record.meta, len: record.len, erases: record.erases, ..Slot::UNKNOWN };
                 }
-                // If only an unstable bit damages the checkpoint, a later opening can read it again.
                 Content::Damaged(sequence) => {
                     newest_damaged = newest_damaged.max(Some(sequence.unwrap_or(u32::MAX)));
-                    slot.state = SlotState::Remains;
                 }
                 Content::Remains => slot.state = SlotState::Remains,
                 Content::None => (),
                 Content::Unreadable => slot.state = SlotState::Unreadable,
             }
         }
+        self.read_conflicting_slots_again();
         self.hide_unsealed();
         if let Some(newest) = newest {
             self.apply_flags(&newest);
@@ -97,6 +100,33 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         Ok(())
     }
 
+    /// Reads slots with the same step or sequence number again, because a save can erase all of them but one. A slot
+    /// counts as valid, and a seal as complete, only if each read says so. Otherwise, an interrupted operation left
+    /// unstable bits, which have a random value in each read, and the next start could read the opposite.
+    fn read_conflicting_slots_again(&mut self) {
+        for index in 0..SLOTS {
+            let Some(slot) = self.slots.get(index).copied() else { break };
+            let conflicts = |(other_index, other): (usize, &Slot)| {
+                other_index != index && other.is_listed() && hides_unsealed(&other.meta, &slot.meta)
+            };
+            if !slot.is_listed() || !self.slots.iter().enumerate().any(conflicts) {
+                continue;
+            }
+            for _ in 1..READS_OF_CONFLICTING_SLOTS {
+                match self.read_slot(index) {
+                    Content::Valid(record, SealState::Complete, _) if record.meta == slot.meta => (),
+                    Content::Valid(record, ..) if record.meta == slot.meta => {
+                        self.set_state(index, SlotState::Unsealed)
+                    }
+                    _ => {
+                        self.set_state(index, SlotState::Remains);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
     /// Ignores the unsealed checkpoints, whose commit was interrupted, if a completely committed checkpoint has the same
     /// sequence number or the same step number.
     fn hide_unsealed(&mut self) {
@@ -119,7 +149,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
                 other.is_listed() && hides_older((&other.meta, other_index), (&slot.meta, index))
             };
             if slot.is_listed() && self.slots.iter().enumerate().any(hides_slot) {
-                self.set_state(index, SlotState::Replaced);
+                self.set_state(index, SlotState::Removed);
             }
         }
     }

@@ -89,7 +89,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
         }
         for slot in &mut self.slots {
             if slot.is_listed() && (slot.meta.is_replaced_by(&meta) || slot.meta.sequence == meta.sequence) {
-                slot.state = SlotState::Replaced;
+                slot.state = SlotState::Removed;
             }
         }
         if let Some(slot) = self.slots.get_mut(index) {

@@ -128,9 +128,6 @@ fn apply<const WRITE: usize>(
                 // may have written the seal and then failed.
                 let is_removed = |other: &CheckpointMeta| other.step == meta.step && other.sequence <= meta.sequence;
                 saves.acknowledged.retain(|index| !is_removed(&saves.started[*index].0));
-                // Known fault, described in tests/RELIABILITY.md: an interrupted save of the same step can take the place
-                // of an acknowledged checkpoint. Once another checkpoint was removed, a save can use its slot.
-                saves.acknowledged.retain(|index| all.contains(&saves.started[*index].0));
             }
         }
         Operation::EraseAhead(len, failure) => {
