@@ -20,6 +20,8 @@ pub enum ConfigError {
     CheckSchedule,
     /// The number of ticks of an [`EveryTicks`](crate::handlers::every_ticks::EveryTicks) is 0.
     TickInterval,
+    /// The number of roll-backs of a [`RollBack`](crate::RollBack) is 0.
+    RollBacks,
     /// `alpha` of [`RunningAverage`](crate::RunningAverage) is not in the range 0 < alpha ≤ 1.
     Alpha,
     /// A momentum of [`WeightAverage`](crate::WeightAverage) is not in the range 0 < momentum < 1.
@@ -84,6 +86,7 @@ impl fmt::Display for ConfigError {
             ConfigError::Threshold => "early stopping: `threshold` must be a finite number of at least 0",
             ConfigError::CheckSchedule => "NaN guard: the argument of `with_schedule` is 0; it must be at least 1",
             ConfigError::TickInterval => "time interval: the number of ticks is 0; it must be at least 1",
+            ConfigError::RollBacks => "roll-back: the number of roll-backs is 0; it must be at least 1",
             ConfigError::Alpha => "running average: `alpha` must be greater than 0 and at most 1",
             ConfigError::Momentum => "weight average: the momentum must be greater than 0 and less than 1",
             ConfigError::WarmupIterations => "weight average: the warm-up has 0 iterations; it must have at least 1",

@@ -114,6 +114,13 @@ pub trait Handler<T: ?Sized, O, X = ()> {
         let _ = model;
     }
 
+    /// Returns whether the handler can roll the run back to its newest checkpoint. The result must be the same at each
+    /// call, so that the compiler removes the code for it from a program without a [`RollBack`](crate::RollBack).
+    #[inline(always)]
+    fn rolls_back(&self) -> bool {
+        false
+    }
+
     /// Returns why the last save of this handler failed, or why the handler refused the start of the run. Returns `None`
     /// if the last save succeeded.
     #[inline(always)]

@@ -24,6 +24,8 @@ pub(crate) mod flag {
     pub const ACTION: u8 = 8;
     /// If this bit is set, the run is interrupted after the current event.
     pub const INTERRUPT: u8 = 16;
+    /// If this bit is set, the engine must load the newest checkpoint and continue there.
+    pub const ROLL_BACK: u8 = 32;
 }
 
 /// The reason why a run ended. Checkpoints store it as a number, so new variants are only added at the end.
@@ -247,6 +249,12 @@ impl<O, X> State<O, X> {
     #[inline]
     pub fn interrupt(&mut self) {
         self.raise(flag::INTERRUPT);
+    }
+
+    /// Rolls the run back to its newest checkpoint, instead of the termination that was requested. The engine does this
+    /// only for a tuple of handlers that contains a [`RollBack`](crate::RollBack).
+    pub(crate) const fn roll_back(&mut self) {
+        self.raise(flag::ROLL_BACK);
     }
 
     /// Returns the reason why the run ended or is about to end. Returns `None` while the run continues.

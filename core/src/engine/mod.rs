@@ -215,7 +215,9 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
     #[cold]
     #[inline(never)]
     fn run_deferred_actions<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H) {
-        if self.state.flags & (flag::QUEUED | flag::ACTION) == 0 {
+        // A save after the cause of a roll-back would make a bad model the newest checkpoint.
+        let rolls_back = handlers.rolls_back() && self.state.flags & flag::ROLL_BACK != 0;
+        if self.state.flags & (flag::QUEUED | flag::ACTION) == 0 || rolls_back {
             return;
         }
         self.dispatch_queued(model, handlers);
@@ -260,6 +262,10 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
         loop {
             let state = &mut self.state;
             let stop = state.flags & flag::STOP != 0;
+            if handlers.rolls_back() && state.flags & flag::ROLL_BACK != 0 && !self.phase.is_final() {
+                self.roll_back(model, handlers);
+                continue;
+            }
             // A request to terminate the run has priority. The first event of a run clears old requests.
             if state.flags & flag::INTERRUPT != 0 && !stop && !self.phase.is_final() && self.phase != Phase::NotStarted
             {

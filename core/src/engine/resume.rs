@@ -1,7 +1,7 @@
 //! Methods that resume a run, either from a run record or from the newest stored checkpoint.
 
 use super::{Engine, EngineState, Phase};
-use crate::event::Counters;
+use crate::event::{Counters, Event};
 use crate::handler::Handler;
 use crate::run_record::{HandlerKind, HandlerStates, RestoreError, RunRecord, RunRecordFull};
 use crate::state::flag;
@@ -122,10 +122,38 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
     ) -> Result<Option<Resumed>, RestoreError> {
         // The handlers learn the signature of the model. `run` reports an error of this check.
         let _ = self.check_start(model, handlers);
+        let mut skipped = handlers.damaged_checkpoints();
+        let resumed = self.resume_newest(model, handlers, None, &mut skipped)?;
+        if resumed.is_none() && skipped > 0 { Err(RestoreError::NoneLoadable { skipped }) } else { Ok(resumed) }
+    }
+
+    /// Loads the newest checkpoint of the current run, and restores the engine and the handlers. If this succeeds, fires
+    /// `RolledBack`. Otherwise, the requested termination of the run takes effect.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn roll_back<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H) {
+        self.state.flags &= !flag::ROLL_BACK;
+        let run = Some(self.state.run);
+        if let Ok(Some(_)) = self.resume_newest(model, handlers, run, &mut 0) {
+            self.dispatch(Event::RolledBack, model, handlers);
+        }
+    }
+
+    /// Resumes from the newest checkpoint that can be loaded. If `run` is given, only checkpoints of that run are
+    /// considered. Adds the number of newer checkpoints that cannot be loaded to `skipped`.
+    fn resume_newest<T: ?Sized, H: Handler<T, O, X>>(
+        &mut self,
+        model: &mut T,
+        handlers: &mut H,
+        run: Option<u32>,
+        skipped: &mut u32,
+    ) -> Result<Option<Resumed>, RestoreError> {
         let mut record = RunRecord::<[u8; RECORD]>::with_capacity();
         let mut below = None;
-        let mut skipped = handlers.damaged_checkpoints();
         while let Some(point) = handlers.newest_checkpoint(below)? {
+            if run.is_some_and(|run| point.run != run) {
+                break;
+            }
             if handlers.verify_checkpoint(point, model, &mut record)? {
                 let states = self.check(&record, handlers)?;
                 if !handlers.load_checkpoint(point, model)? {
@@ -137,12 +165,13 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
                 self.run_deferred_actions(model, handlers);
                 let is_changed = self.epoch_length != 0 && epoch_length != 0 && epoch_length != self.epoch_length;
                 let changed_epoch_length = is_changed.then_some(epoch_length);
+                let skipped = *skipped;
                 return Ok(Some(Resumed { epoch, iteration, skipped, changed_epoch_length, changed_settings }));
             }
-            skipped = skipped.saturating_add(1);
+            *skipped = skipped.saturating_add(1);
             below = Some(point);
         }
-        if skipped > 0 { Err(RestoreError::NoneLoadable { skipped }) } else { Ok(None) }
+        Ok(None)
     }
 
     /// Checks that the run record (the saved state of a run) is consistent and contains the states of these handlers.

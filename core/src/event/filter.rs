@@ -140,7 +140,7 @@ macro_rules! named_events {
 
 named_events! {
     Started EpochStarted GetBatchStarted GetBatchCompleted IterationStarted IterationCompleted EpochCompleted Completed
-    Terminate TerminateSingleEpoch ExceptionRaised SavedCheckpoint Interrupt
+    Terminate TerminateSingleEpoch ExceptionRaised SavedCheckpoint Interrupt RolledBack
 }
 
 /// A filter that selects every n-th occurrence of an event, the occurrences inside a window, or both.

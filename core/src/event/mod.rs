@@ -33,8 +33,8 @@ mod filter;
 
 pub use filter::{
     Any, Completed, Either, EpochCompleted, EpochStarted, EventFilter, ExceptionRaised, Filtered, FilteredBy,
-    GetBatchCompleted, GetBatchStarted, Interrupt, IterationCompleted, IterationStarted, Never, Once, SavedCheckpoint,
-    Started, Terminate, TerminateSingleEpoch, User,
+    GetBatchCompleted, GetBatchStarted, Interrupt, IterationCompleted, IterationStarted, Never, Once, RolledBack,
+    SavedCheckpoint, Started, Terminate, TerminateSingleEpoch, User,
 };
 
 /// An event of a training run. An uninterrupted run fires the events in this order, where `*` means repetition:
@@ -75,6 +75,9 @@ pub enum Event {
     /// The run is being interrupted, because a handler or the step function called `interrupt`. This is the last event before
     /// the run continues, in this program or after a restart.
     Interrupt,
+    /// The run was [rolled back](crate::RollBack): the model, the engine and the handlers have the state of the newest
+    /// checkpoint again.
+    RolledBack,
     /// A user-defined event. The program fires it with [`State::fire`](crate::State::fire) or `Engine::fire`.
     User(UserEvent),
 }

@@ -38,6 +38,10 @@ macro_rules! forward {
             $handlers.for_each(|handler| handler.finish(model));
         }
         #[inline(always)]
+        fn rolls_back(&$self) -> bool {
+            $shared.any(|handler| handler.rolls_back())
+        }
+        #[inline(always)]
         fn save_error(&$self) -> Option<EncodeError<ErrorKind>> {
             $shared.find_map(|handler| handler.save_error())
         }
@@ -101,6 +105,10 @@ macro_rules! tuples {
             #[inline(always)]
             fn finish(&mut self, model: &mut T) {
                 $(self.$index.finish(model);)+
+            }
+            #[inline(always)]
+            fn rolls_back(&self) -> bool {
+                false $(|| self.$index.rolls_back())+
             }
             #[inline(always)]
             fn save_error(&self) -> Option<EncodeError<ErrorKind>> {

@@ -14,8 +14,8 @@ use training_monitor::handlers::model_checkpoint::ranking::{Order, RankedCheckpo
 use training_monitor::handlers::model_checkpoint::{OnError, SaveDecision, StepSource};
 use training_monitor::time::{Clock, WrappingClock};
 use training_monitor::{
-    Batches, EarlyStopping, Engine, Event, EventFilter, Handler, ModelCheckpoint, State, StopReason, TerminateOnNan,
-    Timer, UserEvent, on,
+    Batches, EarlyStopping, Engine, Event, EventFilter, Handler, ModelCheckpoint, RollBack, State, StopReason,
+    TerminateOnNan, Timer, UserEvent, on,
 };
 
 /// Returns a value that the compiler cannot predict, so that the compiler cannot remove a panic because of a known
@@ -32,6 +32,7 @@ pub fn call_all() {
     model_checkpoint();
     terminate_on_nan();
     every_ticks();
+    roll_back();
     events();
     float_text();
     engine(&mut any(), &mut [0.0; 24]);
@@ -151,6 +152,21 @@ fn every_ticks() {
             let mut handler = every.attach(Any, any::<u64>, any());
             let _ = Engine::<f32>::new(any()).run(&mut (), 0..any(), &mut handler, |_, _, _| any());
             black_box(handler.every_ticks);
+        }
+    }
+}
+
+fn roll_back() {
+    match RollBack::new(any()) {
+        Err(failed) => error(&failed),
+        Ok(mut roll_back) => {
+            let reason = if any() { Some(StopReason::NonFinite) } else { None };
+            black_box((roll_back.update(reason), roll_back.complete(), roll_back.count()));
+            defmt::info!("{}", roll_back);
+            let mut handler = roll_back.attach(|_: &mut (), _| {});
+            let stop = on(Any, |_, state: &mut State<f32>| state.terminate(StopReason::NonFinite));
+            let _ = Engine::<f32>::new(any()).run(&mut (), 0..any(), &mut (stop, &mut handler), |_, _, _| any());
+            black_box(handler.roll_back);
         }
     }
 }

@@ -64,6 +64,9 @@ pub enum HandlerState {
     EveryTicks {
         ticks_since_event: u64,
     },
+    RollBack {
+        count: u32,
+    },
     /// The state of a user-defined handler, or a state that cannot be decoded.
     Other {
         #[serde(serialize_with = "serialize_kind")]
@@ -118,6 +121,7 @@ impl HandlerState {
             HandlerKind::EVERY_TICKS => {
                 decode_all(bytes).map(|ticks_since_event| HandlerState::EveryTicks { ticks_since_event })
             }
+            HandlerKind::ROLL_BACK => decode_all(bytes).map(|count| HandlerState::RollBack { count }),
             HandlerKind::KEEP_METRICS => Some(HandlerState::KeepMetrics { bytes: hex(bytes) }),
             _ => None,
         };
@@ -172,6 +176,7 @@ impl HandlerState {
             HandlerState::EveryTicks { ticks_since_event } => {
                 ("EveryTicks", format!("{ticks_since_event} ticks since the last event"))
             }
+            HandlerState::RollBack { count: rolled_back } => ("RollBack", count(*rolled_back as usize, "roll-back")),
             HandlerState::KeepOutput { bytes } => ("KeepOutput", bytes.clone()),
             HandlerState::KeepMetrics { bytes } => ("KeepMetrics", bytes.clone()),
             HandlerState::Other { kind, bytes } => return (kind.to_string(), bytes.clone()),
@@ -232,6 +237,7 @@ mod tests {
             (HandlerKind::WEIGHT_AVERAGE, &[0], "no weights yet"),
             (HandlerKind::TIME_LIMIT, &[44, 1], "44 ticks elapsed, running"),
             (HandlerKind::EVERY_TICKS, &[9], "9 ticks since the last event"),
+            (HandlerKind::ROLL_BACK, &[2], "2 roll-backs"),
         ] {
             assert_eq!(HandlerState::decode(kind, bytes).describe(), (kind.to_string(), text.to_owned()));
         }
