@@ -1,7 +1,7 @@
 //! Tests of the roll-back: to which checkpoint it returns, when it gives up, and that power failures do not change the
 //! result.
 
-use training_monitor::event::{Any, EpochCompleted, Event, IterationCompleted, RolledBack};
+use training_monitor::event::{Any, EpochCompleted, Event, IterationCompleted, IterationStarted, RolledBack};
 use training_monitor::handlers::early_stopping::Mode;
 use training_monitor::store::flash::Slots;
 use training_monitor::store::ram::Ram;
@@ -120,18 +120,39 @@ fn without_a_checkpoint_the_run_stops() {
 
 #[test]
 fn checkpoint_of_an_older_run_is_not_used() {
-    let mut checkpoints =
-        ModelCheckpoint::<1>::every(10).unwrap().attach(IterationCompleted, Ram::<2, 512>::new()).unwrap();
-    let mut first = Model::new(0.1);
-    Engine::<f32>::new(1).run(&mut first, 0..20, &mut checkpoints, |model, batch, _| model.step(batch)).unwrap();
-    let mut model = Model::new(1.0e30);
+    let checkpoints = ModelCheckpoint::<1>::every(10).unwrap();
     let mut handlers = (
-        &mut checkpoints,
+        checkpoints.attach(IterationCompleted, Ram::<2, 512>::new()).unwrap(),
         TerminateOnNan::new().attach(IterationCompleted, |_, state| &state.output),
         RollBack::new(2).unwrap().attach(halve),
     );
+    for (learning_rate, reason) in [(0.1, StopReason::MaxEpochs), (1.0e30, StopReason::NonFinite)] {
+        let mut model = Model::new(learning_rate);
+        let mut engine = Engine::new(1);
+        let outcome = engine.run(&mut model, 0..20, &mut handlers, |model, batch, _| model.step(batch)).unwrap();
+        assert_eq!((outcome.reason, handlers.2.roll_back.count()), (reason, 0));
+    }
+}
+
+/// A handler can request the termination at an event that `RollBack` does not handle. `Terminate` follows.
+#[test]
+fn termination_at_another_event_is_rolled_back() {
+    let mut model = Model::new(0.1);
+    let (mut requests, mut rolled_back) = (0, 0);
+    let mut handlers = (
+        ModelCheckpoint::<1>::every(10).unwrap().attach(IterationCompleted, Ram::<2, 512>::new()).unwrap(),
+        on(IterationStarted, |_, state: &mut State<f32>| {
+            if state.iteration() == 15 && requests == 0 {
+                requests += 1;
+                state.terminate(StopReason::Diverged);
+            }
+        }),
+        RollBack::new(2).unwrap().attach(halve),
+        on(RolledBack, |_, state: &mut State<f32>| rolled_back = state.iteration()),
+    );
     let outcome = Engine::new(1).run(&mut model, 0..20, &mut handlers, |model, batch, _| model.step(batch)).unwrap();
-    assert_eq!((outcome.reason, handlers.2.roll_back.count()), (StopReason::NonFinite, 0));
+    assert_eq!((outcome.reason, handlers.2.roll_back.count()), (StopReason::MaxEpochs, 1));
+    assert_eq!(rolled_back, 10);
 }
 
 /// A divergence has finite weights. A save at the same event would make them the newest checkpoint.
