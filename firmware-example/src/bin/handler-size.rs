@@ -1,9 +1,9 @@
 //! Measures the code size of each handler.
 //!
-//! The environment variable `PART` selects one handler at compile time. The program contains an engine, a step and that
-//! handler. `PART=engine` has no handler. The difference of the two program sizes is the size of the handler. `roll-back`
-//! and `restore-best` need checkpoints, so they are compared with `model-checkpoint`. The program is never executed. Its
-//! inputs come from `black_box`, so the compiler cannot remove code for particular values.
+//! The environment variable `PART` selects one handler at compile time. The program contains an engine, a step, a
+//! `ModelCheckpoint` and that handler. `PART=model-checkpoint` has no other handler. The difference of the two program
+//! sizes is the size of the handler. The program is never executed. Its inputs come from `black_box`, so the compiler
+//! cannot remove code for particular values.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -38,7 +38,7 @@ mod firmware {
 
     const PART: &str = match option_env!("PART") {
         Some(part) => part,
-        None => "engine",
+        None => "model-checkpoint",
     };
 
     /// Returns true if `part` is the part that this build measures.
@@ -70,12 +70,14 @@ mod firmware {
         loss
     }
 
-    fn run<H: Handler<Model, f32>>(model: &mut Model, mut handlers: H) {
-        let mut engine = Engine::new(any());
-        black_box(engine.run(model, 0..any(), &mut handlers, |model, batch, _| step(model, batch)).is_ok());
+    /// Runs the engine with the handler and a checkpoint handler.
+    fn run<H: Handler<Model, f32>>(model: &mut Model, handler: H) {
+        if let Some(checkpoints) = checkpoints() {
+            run_handlers(model, (checkpoints, handler));
+        }
     }
 
-    fn resume_and_run<H: Handler<Model, f32>>(model: &mut Model, mut handlers: H) {
+    fn run_handlers<H: Handler<Model, f32>>(model: &mut Model, mut handlers: H) {
         let mut engine = Engine::new(any());
         if engine.resume(model, &mut handlers).is_ok() {
             black_box(engine.run(model, 0..any(), &mut handlers, |model, batch, _| step(model, batch)).is_ok());
@@ -92,7 +94,7 @@ mod firmware {
     }
 
     fn measure(model: &mut Model) -> Result<(), ConfigError> {
-        if const { is_part("engine") } {
+        if const { is_part("model-checkpoint") } {
             run(model, ());
         }
         if const { is_part("early-stopping") } {
@@ -143,20 +145,13 @@ mod firmware {
             };
             run(model, on(IterationCompleted, clip));
         }
-        if const { is_part("model-checkpoint") }
-            && let Some(checkpoints) = checkpoints()
-        {
-            resume_and_run(model, checkpoints);
-        }
         if const { is_part("restore-best") }
             && let Some(checkpoints) = checkpoints()
         {
-            resume_and_run(model, checkpoints.restore_best());
+            run_handlers(model, (checkpoints.restore_best(), ()));
         }
-        if const { is_part("roll-back") }
-            && let Some(checkpoints) = checkpoints()
-        {
-            resume_and_run(model, (checkpoints, RollBack::new(3)?.attach(|model: &mut Model, _| model[0] *= 0.5)));
+        if const { is_part("roll-back") } {
+            run(model, RollBack::new(3)?.attach(|model: &mut Model, _| model[0] *= 0.5));
         }
         Ok(())
     }
