@@ -6,7 +6,7 @@
 //! * [`EarlyStopping`], [`Timer`], [`TerminateOnNan`] and [`ModelCheckpoint`] are state machines. They can be used
 //!   alone, or attached to an engine as a [`Handler`]. Handlers are composed in tuples.
 //! * [`RunningAverage`], [`WeightAverage`], [`TimeLimit`], [`ScoreLimits`] and [`RollBack`] are further handlers. The
-//!   module [`gradient`] clips gradients.
+//!   module [`gradient`] clips gradients. A [`Profiler`] measures the parts of a run.
 //! * A [`Schedule`] and [`ReduceOnPlateau`] change a parameter of the model during the run, such as the learning rate.
 //! * [`checkpoint`] converts a model to bytes and back. A [`store`] keeps the bytes.
 //! * [`run_record`] contains what a run needs to resume, beside the model.
@@ -92,6 +92,7 @@ pub use handler::{Handler, on};
 pub use handlers::early_stopping::EarlyStopping;
 pub use handlers::model_checkpoint::ModelCheckpoint;
 pub use handlers::plateau::ReduceOnPlateau;
+pub use handlers::profiler::{Profiled, Profiler};
 pub use handlers::roll_back::RollBack;
 pub use handlers::running_average::RunningAverage;
 pub use handlers::schedules::Schedule;

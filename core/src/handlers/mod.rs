@@ -6,6 +6,7 @@ pub mod every_ticks;
 pub mod keep;
 pub mod model_checkpoint;
 pub mod plateau;
+pub mod profiler;
 pub mod roll_back;
 pub mod running_average;
 pub mod schedules;

@@ -167,7 +167,7 @@ impl Timer {
 /// Divides bit by bit. The compiler's 64-bit division takes 932 bytes of code on 32-bit targets. This function is
 /// smaller and slower, which is acceptable because a timer is read rarely.
 #[cfg(not(target_pointer_width = "64"))]
-const fn divide(dividend: u64, divisor: NonZeroU32) -> u64 {
+pub(super) const fn divide(dividend: u64, divisor: NonZeroU32) -> u64 {
     let divisor = divisor.get() as u64;
     let (mut quotient, mut remainder, mut bit) = (0, 0, 64);
     while bit > 0 {
@@ -184,7 +184,7 @@ const fn divide(dividend: u64, divisor: NonZeroU32) -> u64 {
 }
 
 #[cfg(target_pointer_width = "64")]
-const fn divide(dividend: u64, divisor: NonZeroU32) -> u64 {
+pub(super) const fn divide(dividend: u64, divisor: NonZeroU32) -> u64 {
     dividend / divisor.get() as u64
 }
 

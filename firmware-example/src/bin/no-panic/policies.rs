@@ -12,10 +12,11 @@ use training_monitor::handlers::early_stopping::{Mode, ThresholdMode};
 use training_monitor::handlers::every_ticks::EveryTicks;
 use training_monitor::handlers::model_checkpoint::ranking::{Order, RankedCheckpoint, Ranking};
 use training_monitor::handlers::model_checkpoint::{OnError, SaveDecision, StepSource};
+use training_monitor::handlers::profiler::TickStatistics;
 use training_monitor::time::{Clock, WrappingClock};
 use training_monitor::{
-    Batches, EarlyStopping, Engine, Event, EventFilter, Handler, ModelCheckpoint, RollBack, State, StopReason,
-    TerminateOnNan, Timer, UserEvent, on,
+    Batches, EarlyStopping, Engine, Event, EventFilter, Handler, ModelCheckpoint, Profiled, Profiler, RollBack, State,
+    StopReason, TerminateOnNan, Timer, UserEvent, on,
 };
 
 /// Returns a value that the compiler cannot predict, so that the compiler cannot remove a panic because of a known
@@ -32,6 +33,7 @@ pub fn call_all() {
     model_checkpoint();
     terminate_on_nan();
     every_ticks();
+    profiler();
     roll_back();
     events();
     float_text();
@@ -154,6 +156,40 @@ fn every_ticks() {
             black_box(handler.every_ticks);
         }
     }
+}
+
+fn profiler() {
+    let mut statistics = TickStatistics::new();
+    while any() {
+        statistics.update(any());
+    }
+    black_box((statistics.count(), statistics.total(), statistics.min(), statistics.max()));
+    black_box((statistics.mean(), statistics.deviation()));
+    display(statistics);
+    serde(&statistics);
+    defmt::info!("{}", statistics);
+
+    let mut profiler = Profiler::default();
+    while any() {
+        profiler.update(if any() { Event::Started } else { Event::GetBatchStarted }, any());
+    }
+    display(profiler);
+    defmt::info!("{}", profiler);
+    black_box((profiler.fetch(), profiler.step(), profiler.other(), profiler.epoch()));
+    let profiler = profiler.with_saved_statistics().attach(WrappingClock::new(any::<u32>));
+    let mut handlers = (
+        profiler.observe(EpochCompleted, |profiler: &Profiler| _ = black_box(profiler.step())),
+        Profiled::new(black_box("timer"), Timer::new(any()).attach(any::<u64>), Any, any::<u64>),
+    );
+    let mut engine = Engine::<f32, (), 512>::with_record_capacity(any(), ());
+    let _ = engine.run(&mut (), 0..any(), &mut handlers, |_, _, _| any());
+    if let Ok(record) = engine.record::<(), _>(&mut handlers)
+        && let Err(failed) = engine.restore::<(), _>(&record, &mut handlers)
+    {
+        error(&failed);
+    }
+    black_box((handlers.1.events(), handlers.1.actions()));
+    display(handlers.1);
 }
 
 fn roll_back() {

@@ -64,6 +64,14 @@ pub enum HandlerState {
     EveryTicks {
         ticks_since_event: u64,
     },
+    /// The durations of one part of the run.
+    Profiler {
+        part: &'static str,
+        count: u32,
+        total_ticks: u64,
+        min_ticks: u64,
+        max_ticks: u64,
+    },
     RollBack {
         count: u32,
     },
@@ -89,7 +97,7 @@ pub struct PendingSave {
 }
 
 impl HandlerState {
-    fn decode(kind: HandlerKind, bytes: &[u8]) -> HandlerState {
+    fn decode(kind: HandlerKind, tag: u16, bytes: &[u8]) -> HandlerState {
         fn decode_all<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
             postcard::take_from_bytes(bytes).ok().filter(|(_, rest)| rest.is_empty()).map(|(value, _)| value)
         }
@@ -121,6 +129,18 @@ impl HandlerState {
             HandlerKind::EVERY_TICKS => {
                 decode_all(bytes).map(|ticks_since_event| HandlerState::EveryTicks { ticks_since_event })
             }
+            HandlerKind::PROFILER => profiled_part(tag).and_then(|part| {
+                // The last two fields are the sum of the squared ticks and the part in progress.
+                decode_all::<(u32, u64, u64, u64, (u64, u64), Option<u64>)>(bytes).map(
+                    |(count, total_ticks, min_ticks, max_ticks, _, _)| HandlerState::Profiler {
+                        part,
+                        count,
+                        total_ticks,
+                        min_ticks,
+                        max_ticks,
+                    },
+                )
+            }),
             HandlerKind::ROLL_BACK => decode_all(bytes).map(|count| HandlerState::RollBack { count }),
             HandlerKind::KEEP_METRICS => Some(HandlerState::KeepMetrics { bytes: hex(bytes) }),
             _ => None,
@@ -130,7 +150,7 @@ impl HandlerState {
 
     /// Returns the states of all handlers in a run record. The states have the same order as in the record.
     pub fn all(record: &RunRecord<[u8]>) -> Vec<HandlerState> {
-        record.handlers().map(|(kind, _, bytes)| HandlerState::decode(kind, bytes)).collect()
+        record.handlers().map(|(kind, tag, bytes)| HandlerState::decode(kind, tag, bytes)).collect()
     }
 
     /// Returns the name of the handler, and its state as text.
@@ -176,12 +196,27 @@ impl HandlerState {
             HandlerState::EveryTicks { ticks_since_event } => {
                 ("EveryTicks", format!("{ticks_since_event} ticks since the last event"))
             }
+            HandlerState::Profiler { part, count: durations, total_ticks, min_ticks, max_ticks } => {
+                let durations = count(*durations as usize, "time");
+                ("Profiler", format!("{part}: {durations}, {total_ticks} ticks, min {min_ticks}, max {max_ticks}"))
+            }
             HandlerState::RollBack { count: rolled_back } => ("RollBack", count(*rolled_back as usize, "roll-back")),
             HandlerState::KeepOutput { bytes } => ("KeepOutput", bytes.clone()),
             HandlerState::KeepMetrics { bytes } => ("KeepMetrics", bytes.clone()),
             HandlerState::Other { kind, bytes } => return (kind.to_string(), bytes.clone()),
         };
         (name.to_owned(), text)
+    }
+}
+
+/// Returns the part of the run that a profiler's state with this tag describes.
+fn profiled_part(tag: u16) -> Option<&'static str> {
+    match tag {
+        1 => Some("fetch"),
+        2 => Some("step"),
+        3 => Some("other"),
+        4 => Some("epoch"),
+        _ => None,
     }
 }
 
@@ -208,27 +243,27 @@ mod tests {
 
     #[test]
     fn states_are_decoded_and_undecodable_ones_are_shown_as_bytes() {
-        let state = HandlerState::decode(HandlerKind::EARLY_STOPPING, &[3, 0]);
+        let state = HandlerState::decode(HandlerKind::EARLY_STOPPING, 0, &[3, 0]);
         assert_eq!(state, HandlerState::EarlyStopping { counter: 3, best_score: None });
-        let longer = HandlerState::decode(HandlerKind::EARLY_STOPPING, &[3, 0, 7]);
+        let longer = HandlerState::decode(HandlerKind::EARLY_STOPPING, 0, &[3, 0, 7]);
         assert_eq!(longer, HandlerState::Other { kind: HandlerKind::EARLY_STOPPING, bytes: "030007".to_owned() });
         assert_eq!(
-            HandlerState::decode(HandlerKind::KEEP_OUTPUT, &[1, 2]),
+            HandlerState::decode(HandlerKind::KEEP_OUTPUT, 0, &[1, 2]),
             HandlerState::KeepOutput { bytes: "0102".to_owned() }
         );
         assert_eq!(
-            HandlerState::decode(HandlerKind::KEEP_METRICS, &[]),
+            HandlerState::decode(HandlerKind::KEEP_METRICS, 0, &[]),
             HandlerState::KeepMetrics { bytes: String::new() }
         );
         assert_eq!(
-            HandlerState::decode(HandlerKind::user(72), &[1]),
+            HandlerState::decode(HandlerKind::user(72), 0, &[1]),
             HandlerState::Other { kind: HandlerKind::user(72), bytes: "01".to_owned() }
         );
-        let plateau = HandlerState::decode(HandlerKind::REDUCE_ON_PLATEAU, &[2, 3, 1, 0, 0, 0, 64, 0, 0, 0, 63]);
+        let plateau = HandlerState::decode(HandlerKind::REDUCE_ON_PLATEAU, 0, &[2, 3, 1, 0, 0, 0, 64, 0, 0, 0, 63]);
         assert_eq!(plateau, HandlerState::ReduceOnPlateau { bad: 2, cooldown: 3, best: Some(2.0), value: 0.5 });
         let text = "value 0.5, 2 metrics without improvement, best metric 2.0, cooldown 3";
         assert_eq!(plateau.describe(), ("ReduceOnPlateau".to_owned(), text.to_owned()));
-        let infinite = HandlerState::decode(HandlerKind::REDUCE_ON_PLATEAU, &[2, 3, 0, 0, 0, 128, 127]);
+        let infinite = HandlerState::decode(HandlerKind::REDUCE_ON_PLATEAU, 0, &[2, 3, 0, 0, 0, 128, 127]);
         assert!(matches!(infinite, HandlerState::Other { kind: HandlerKind::REDUCE_ON_PLATEAU, .. }));
         for (kind, bytes, text) in [
             (HandlerKind::RUNNING_AVERAGE, &[1, 0, 0, 0, 63][..], "average 0.5"),
@@ -239,9 +274,13 @@ mod tests {
             (HandlerKind::EVERY_TICKS, &[9], "9 ticks since the last event"),
             (HandlerKind::ROLL_BACK, &[2], "2 roll-backs"),
         ] {
-            assert_eq!(HandlerState::decode(kind, bytes).describe(), (kind.to_string(), text.to_owned()));
+            assert_eq!(HandlerState::decode(kind, 0, bytes).describe(), (kind.to_string(), text.to_owned()));
         }
-        let pending = HandlerState::decode(HandlerKind::MODEL_CHECKPOINT, &[4, 1, 9, 0]);
+        let step = HandlerState::decode(HandlerKind::PROFILER, 2, &[3, 60, 10, 30, 120, 0, 1, 4]);
+        assert_eq!(step.describe(), ("Profiler".to_owned(), "step: 3 times, 60 ticks, min 10, max 30".to_owned()));
+        let unknown = HandlerState::decode(HandlerKind::PROFILER, 9, &[3, 60, 10, 30, 120, 0, 0]);
+        assert!(matches!(unknown, HandlerState::Other { kind: HandlerKind::PROFILER, .. }));
+        let pending = HandlerState::decode(HandlerKind::MODEL_CHECKPOINT, 0, &[4, 1, 9, 0]);
         let save = PendingSave { step: 9, score: None };
         assert_eq!(pending, HandlerState::ModelCheckpoint { calls: 4, pending: Some(save) });
     }
