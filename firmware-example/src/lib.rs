@@ -14,7 +14,7 @@
 //! | [`quantized`] | the same network and its training with 8-bit weights, for smaller checkpoints |
 //! | [`boards`] | the flash regions in which each board stores its checkpoints |
 //! | [`flash`] | a wrapper that enforces the rules of NOR flash on devices that do not enforce them |
-//! | [`monitored`] | the training run with all four handlers, as the boards and the host execute it |
+//! | [`monitored`] | the training run with all four handlers, as the boards execute it |
 //!
 //! The library gives three guarantees:
 //!

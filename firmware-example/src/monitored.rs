@@ -1,4 +1,4 @@
-//! The training run with all four handlers, as every board and the host execute it.
+//! The training run with all four handlers, as every board executes it.
 //!
 //! [`run`] attaches the handlers, resumes from the newest checkpoint if a store contains one, and trains until a
 //! handler or the epoch limit stops the run.

@@ -1,95 +1,137 @@
-//! The host simulation: trains the digits network with all four handlers. It executes the same run as the boards, and
-//! stores the checkpoints in a directory.
+//! The host simulation: trains the digits network with the handlers that a study on a host uses, and stores the
+//! checkpoints in a directory.
 //!
 //! If the process is killed and started again with `--resume`, the run ends with the same weights, bit for bit. The
 //! program prints a checksum of the final weights, so that two runs can be compared.
+//!
+//! The network, the data and the steps are those of the boards. The boards train with other settings, so that their
+//! committed results stay valid: see [`monitored`](digits_workload::monitored).
 
 mod arguments;
+mod network;
 mod observer;
+mod output;
+mod run;
+mod settings;
+mod summary;
 
 use arguments::Arguments;
 use clap::Parser;
-use digits_workload::monitored::{self, Plan};
-use digits_workload::quantized::QuantizedTrainee;
-use digits_workload::train::Trainee;
+use network::Study;
 use observer::TerminalObserver;
+use output::{print_error_line, print_line};
+use settings::{Settings, UsageError};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
-use std::{fs, io};
+use std::{env, fs, io};
+use training_monitor::StopReason;
 use training_monitor_std::{Directory, History, chart};
 
-/// The trainee of the host simulation: the network 64-32-10 with batches of 16 images.
-type HostTrainee = Trainee<32, 16>;
-/// The trainee of the host simulation with the option `--quantized`. It has the same number of batches.
-type QuantizedHostTrainee = QuantizedTrainee<32, 16>;
-
-/// Maximum number of best checkpoints.
-const TABLE: usize = 64;
+/// The exit code of an invalid option. clap exits with the same code.
+const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                eprintln!("  caused by: {error}");
-                cause = error.source();
-            }
+    if let Err(error) = run(&Arguments::parse()) {
+        print_error_line(format_args!("error: {error}"));
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            print_error_line(format_args!("  caused by: {error}"));
+            cause = error.source();
+        }
+        return if error.is::<UsageError>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE };
+    }
+    match output::error() {
+        None => ExitCode::SUCCESS,
+        Some(error) => {
+            print_error_line(format_args!("error: cannot write to standard output: {error}"));
             ExitCode::FAILURE
         }
     }
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let directory = &arguments.directory;
-    if !arguments.resume {
+    // The checks come first. They change no file.
+    let directory = &find_directory(arguments)?;
+    let earlier = if arguments.resume { Settings::read(directory)? } else { None };
+    let (settings, notes) = arguments.settings(earlier)?;
+    let mut study = Study::new(&settings)?;
+
+    if arguments.resume {
+        notes.iter().for_each(|note| print_error_line(format_args!("note: {note}")));
+        if earlier.is_none() {
+            print_line(format_args!("no checkpoint to resume from in {}; a new run starts", directory.display()));
+        }
+    } else {
         rename_existing(directory)?;
     }
     let best = Directory::builder(directory, "best").require_empty(false).open()?;
     let latest = Directory::builder(directory, "latest").require_empty(false).open()?;
     let history = History::open(directory.join("history.jsonl"))?;
-    let observer = TerminalObserver::new(&history, arguments);
-
-    let plan = Plan::<TABLE> {
-        seed: arguments.seed,
-        max_epochs: arguments.epochs,
-        patience: arguments.patience,
-        n_best: arguments.n_saved,
-        n_latest: 2,
-        nan_at: arguments.nan_at,
-    };
+    let observer = TerminalObserver::new(&history, &settings, arguments.quiet);
     let stop = observer.stop_flag();
     ctrlc::set_handler(move || stop.store(true, Ordering::Relaxed))?;
-    let result = if arguments.quantized {
-        monitored::run(&mut *Box::new(QuantizedHostTrainee::new()), plan, latest, best, &observer)
-    } else {
-        monitored::run(&mut *Box::new(HostTrainee::new()), plan, latest, best, &observer)
-    };
+
+    let result = run::run(&mut study, &settings, arguments.nan_at, latest, best, &observer);
     observer.finish();
-    let summary = match result {
-        Err(monitored::Error::Stopped) => {
-            history.flush()?;
-            println!("stopped by a signal; the state is saved, continue with --resume");
-            return Ok(());
-        }
-        result => result?,
-    };
-    history.record_stop(&summary.outcome);
-    history.flush()?;
-    let chart = directory.join("run.svg");
-    fs::write(&chart, chart::draw(&History::read(directory.join("history.jsonl"))?, "Handwritten digits"))?;
-    observer::print_summary(&summary, directory, &chart);
+    let summary = result?;
+    let reason = summary.outcome.reason;
+    if reason == StopReason::Interrupted {
+        history.flush()?;
+        print_line(format_args!("stopped by a signal; the state is saved, continue with --resume"));
+    } else {
+        history.record_stop(&summary.outcome);
+        history.flush()?;
+        let chart = directory.join("run.svg");
+        fs::write(&chart, chart::draw(&History::read(directory.join("history.jsonl"))?, "Handwritten digits"))?;
+        summary::print_text(&summary, directory, &chart);
+    }
+    if arguments.json {
+        summary::print_json(&summary, &settings);
+    }
+    if reason == StopReason::NonFinite {
+        let iteration = summary.outcome.iteration;
+        return Err(format!("the loss or a weight was NaN or infinite at iteration {iteration}").into());
+    }
     Ok(())
+}
+
+/// Returns the path of the output directory in a form that can be renamed: without a trailing separator, and as an
+/// absolute path if its last part is `.` or `..`.
+fn find_directory(arguments: &Arguments) -> Result<PathBuf, Box<dyn Error>> {
+    let mut directory: PathBuf = arguments.directory.components().collect();
+    if !directory.exists() {
+        return Ok(directory);
+    }
+    let refuse = |text: &str| Err(UsageError(format!("--directory {}: {text}", arguments.directory.display())).into());
+    if !directory.is_dir() {
+        return refuse("this is not a directory");
+    }
+    let absolute = directory.canonicalize()?;
+    if !arguments.resume
+        && is_used(&directory)
+        && env::current_dir().is_ok_and(|current| current.starts_with(&absolute))
+    {
+        return refuse(
+            "a new run renames a directory that is not empty, but this one contains the current directory; use another \
+             directory, or --resume",
+        );
+    }
+    if directory.file_name().is_none() {
+        directory = absolute;
+    }
+    Ok(directory)
+}
+
+fn is_used(directory: &Path) -> bool {
+    fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 /// Renames `directory` if it is not empty, so that a new run does not overwrite the files of an earlier run. The new
 /// name is the old one with the first unused number appended, for example `digits.1`.
 fn rename_existing(directory: &Path) -> io::Result<()> {
-    let is_used = fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some());
-    if !is_used {
+    if !is_used(directory) {
         return Ok(());
     }
     let numbered = |number: u32| {
@@ -99,6 +141,6 @@ fn rename_existing(directory: &Path) -> io::Result<()> {
     };
     let free = (1..).map(numbered).find(|path| !path.exists()).unwrap_or_else(|| numbered(u32::MAX));
     fs::rename(directory, &free)?;
-    println!("renamed the directory of the earlier run to {}", free.display());
+    print_line(format_args!("renamed the directory of the earlier run to {}", free.display()));
     Ok(())
 }

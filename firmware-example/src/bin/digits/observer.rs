@@ -1,12 +1,11 @@
-//! The output of the host simulation: a progress bar during the run, a summary after it, and a history file.
+//! The output during a run: a progress bar or one line per epoch, and a history file.
 
-use crate::HostTrainee;
-use crate::arguments::Arguments;
-use digits_workload::monitored::{RunObserver, Series, Summary};
+use crate::output::{print_error_line, print_line};
+use crate::settings::Settings;
+use digits_workload::monitored::Series;
 use digits_workload::train::Metrics;
 use std::cell::{Cell, RefCell};
 use std::io::{self, IsTerminal};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use training_monitor::engine::Resumed;
@@ -17,6 +16,17 @@ use training_monitor_std::directory::DirectoryError;
 use training_monitor_std::history::HistoryObserver;
 use training_monitor_std::{History, Progress, StdClock};
 
+/// The values of a completed epoch.
+pub struct EpochReport {
+    pub epoch: u32,
+    /// The running average of the training loss.
+    pub smoothed_loss: f32,
+    /// Loss and accuracy on the validation images.
+    pub validation: Metrics,
+    /// The learning rate of the last step.
+    pub learning_rate: f32,
+}
+
 /// Writes the events of the run to the history and to the terminal.
 pub struct TerminalObserver {
     history: History,
@@ -24,8 +34,12 @@ pub struct TerminalObserver {
     latest: RefCell<HistoryObserver>,
     /// `None` if the progress bar is disabled.
     progress: Option<Progress>,
+    /// Whether each epoch prints a line, because standard error is no terminal.
+    prints_epochs: bool,
     clock: Cell<StdClock>,
     epochs: u32,
+    /// Number of training steps in one epoch.
+    batches: Cell<u32>,
     /// Time at which the current step started, in ticks of the clock.
     step_start: Cell<u64>,
     /// Set by Ctrl-C or SIGTERM.
@@ -33,14 +47,18 @@ pub struct TerminalObserver {
 }
 
 impl TerminalObserver {
-    pub fn new(history: &History, arguments: &Arguments) -> Self {
+    /// `quiet` disables the progress.
+    pub fn new(history: &History, settings: &Settings, quiet: bool) -> Self {
+        let is_terminal = io::stderr().is_terminal();
         TerminalObserver {
             best: RefCell::new(history.observer("best")),
             latest: RefCell::new(history.observer("latest")),
             history: history.clone(),
-            progress: (!arguments.quiet && io::stderr().is_terminal()).then(Progress::new),
+            progress: (!quiet && is_terminal).then(Progress::new),
+            prints_epochs: !quiet && !is_terminal,
             clock: Cell::new(StdClock::new()),
-            epochs: arguments.epochs,
+            epochs: settings.epochs,
+            batches: Cell::new(0),
             step_start: Cell::new(0),
             stop: Arc::new(AtomicBool::new(false)),
         }
@@ -61,58 +79,77 @@ impl TerminalObserver {
     fn warn(&self, line: &str) {
         match &self.progress {
             Some(progress) => progress.println(line),
-            None => eprintln!("{line}"),
+            None => print_error_line(format_args!("{line}")),
         }
     }
-}
 
-impl RunObserver<DirectoryError> for TerminalObserver {
-    fn on_start(&self, resumed: Option<Resumed>) {
+    /// The run starts. `resumed` describes the loaded checkpoint, or is `None` if the run starts from the beginning.
+    pub fn on_start(&self, resumed: Option<Resumed>, batches: u32) {
         if let Err(error) = self.history.record_resume(resumed) {
             self.warn(&format!("warning: {error}"));
         }
         if let Some(Resumed { epoch, iteration, skipped, .. }) = resumed {
-            println!("resumed after iteration {iteration} (epoch {epoch})");
+            print_line(format_args!("resumed after iteration {iteration} (epoch {epoch})"));
             if skipped > 0 {
                 self.warn(&format!("warning: skipped {skipped} checkpoints, because they are damaged or do not fit"));
             }
         }
         if let Some(progress) = &self.progress {
-            progress.start(self.epochs, Some(HostTrainee::BATCHES));
+            progress.start(self.epochs, Some(batches));
         }
-        self.step_start.set(self.now(0));
+        self.batches.set(batches);
+        self.step_start.set(self.now());
     }
 
-    fn now(&self, _steps: u64) -> u64 {
+    /// Reads the clock, in nanoseconds.
+    pub fn now(&self) -> u64 {
         let mut clock = self.clock.get();
         clock.now()
     }
 
-    fn stop_requested(&self) -> bool {
+    /// Returns whether the user pressed Ctrl-C or sent SIGTERM.
+    pub fn stop_requested(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    fn on_iteration(&self, counters: &Counters, loss: f32) {
-        let now = self.now(0);
+    /// A training step is complete. The history contains its loss, and the progress bar shows the smoothed loss.
+    pub fn on_iteration(&self, counters: &Counters, loss: f32, smoothed_loss: f32) {
+        let now = self.now();
         let seconds = StdClock::seconds(now.saturating_sub(self.step_start.replace(now)));
         self.history.record_iteration(counters.iteration, loss, Some(seconds));
         if let Some(progress) = &self.progress {
-            let batch = (counters.iteration - 1) % HostTrainee::BATCHES + 1;
-            progress.set_batch(counters.epoch, batch, counters.iteration, loss);
+            let batch = (counters.iteration - 1) % self.batches.get() + 1;
+            progress.set_batch(counters.epoch, batch, counters.iteration, smoothed_loss);
         }
     }
 
-    fn on_epoch(&self, epoch: u32, validation: Metrics, _patience: u32) {
-        let metrics = [("val_loss", f64::from(validation.loss)), ("accuracy", f64::from(validation.accuracy))];
+    /// An epoch is complete.
+    pub fn on_epoch(&self, report: &EpochReport) {
+        let EpochReport { epoch, smoothed_loss, validation, learning_rate } = *report;
+        let metrics = [
+            ("val_loss", f64::from(validation.loss)),
+            ("accuracy", f64::from(validation.accuracy)),
+            ("learning_rate", f64::from(learning_rate)),
+        ];
         self.history.record_epoch(epoch, &metrics);
+        if self.prints_epochs {
+            print_error_line(format_args!(
+                "epoch {epoch}/{}: smoothed loss {smoothed_loss:.4}, val_loss {:.4}, accuracy {:.2} %, learning rate \
+                 {learning_rate:.4}",
+                self.epochs,
+                validation.loss,
+                validation.accuracy * 100.0
+            ));
+        }
         if let Some(progress) = &self.progress {
             progress.set_score("val_loss", f64::from(validation.loss));
         }
         // The duration of the next step must not include the evaluation.
-        self.step_start.set(self.now(0));
+        self.step_start.set(self.now());
     }
 
-    fn on_checkpoint(&self, series: Series, event: &CheckpointEvent<'_, DirectoryError>) {
+    /// A checkpoint handler saved a checkpoint, evicted one, or failed to save, evict or load one.
+    pub fn on_checkpoint(&self, series: Series, event: &CheckpointEvent<'_, DirectoryError>) {
         match series {
             Series::Best => self.best.borrow_mut().on_checkpoint_event(event),
             Series::Latest => self.latest.borrow_mut().on_checkpoint_event(event),
@@ -121,22 +158,6 @@ impl RunObserver<DirectoryError> for TerminalObserver {
             self.warn(&format!("warning: {event}"));
         }
         // The duration of the next step must not include the save.
-        self.step_start.set(self.now(0));
+        self.step_start.set(self.now());
     }
-}
-
-/// Prints the result of the run.
-pub fn print_summary(summary: &Summary, directory: &Path, chart: &Path) {
-    let Summary { outcome, steps, ticks, checksum, best, test } = summary;
-    let seconds_per_step = StdClock::seconds(*ticks) / f64::from((*steps).max(1));
-    println!("stopped       {:?}, after epoch {} (iteration {})", outcome.reason, outcome.epoch, outcome.iteration);
-    println!("step time     {:.1} µs on average over {steps} steps", seconds_per_step * 1e6);
-    println!(
-        "best          step {best}, {:.2} % of the test images correct, loss {:.4}",
-        test.accuracy * 100.0,
-        test.loss
-    );
-    println!("checkpoints   {}", directory.display());
-    println!("chart         {}", chart.display());
-    println!("final weights {checksum:016x}");
 }

@@ -1,0 +1,232 @@
+//! The training run of the host simulation.
+//!
+//! It has the handlers of [`monitored`](digits_workload::monitored), which the boards execute, and those that a study on
+//! a host needs. The boards do not contain the latter: they would take flash, and the boards' results are compared bit
+//! for bit.
+//!
+//! | handler | input | effect |
+//! | --- | --- | --- |
+//! | [`Schedule`] or [`ReduceOnPlateau`] | the iteration, or the validation loss of each epoch | sets the learning rate |
+//! | [`RunningAverage`] | the loss of each step | smooths the loss that the progress shows |
+//! | [`TerminateOnNan`] | the loss of each step; the weights once per epoch | stops the run |
+//! | [`EarlyStopping`] | the validation loss of each epoch | stops the run |
+//! | [`TimeLimit`] | the time of all starts of the run | stops the run at the end of an epoch |
+//! | [`Timer`] | the events before and after each step | counts steps and measures their duration |
+//! | [`ModelCheckpoint`] | the validation loss of each epoch | saves the best and the latest checkpoints; restores the best one at the end |
+//!
+//! A schedule is a function of the iteration. The states of the other handlers are part of each checkpoint. A resumed
+//! run therefore ends with the same bits.
+//!
+//! `TimeLimit` stops the run at `EpochCompleted` and not within an epoch, so the checkpoint of this epoch records the
+//! stop. Without it, each start with `--resume` would train a little further.
+
+use crate::arguments::MAX_N_SAVED;
+use crate::network::Study;
+use crate::observer::{EpochReport, TerminalObserver};
+use crate::settings::{ScheduleKind, Settings};
+use digits_workload::data::Split;
+use digits_workload::monitored::Series;
+use digits_workload::train::Metrics;
+use std::cell::Cell;
+use std::error::Error;
+use training_monitor::event::{EpochCompleted, Interrupt, IterationCompleted, IterationStarted};
+use training_monitor::handler::RunTypes;
+use training_monitor::handlers::model_checkpoint::CheckpointEvent;
+use training_monitor::handlers::schedules::{Cosine, Warmup};
+use training_monitor::run_record::RestoreError;
+use training_monitor::{
+    ConfigError, EarlyStopping, Engine, Event, EventFilter, ModelCheckpoint, Outcome, ReduceOnPlateau, RunningAverage,
+    Schedule, State, StopReason, TerminateOnNan, TimeLimit, Timer, on,
+};
+use training_monitor_std::{Directory, StdClock};
+
+/// Capacity of the run record in bytes. The states of these handlers do not fit into the default of 128.
+const RECORD: usize = 256;
+
+/// The learning rate of each iteration, unless `ReduceOnPlateau` changes it.
+enum LearningRate {
+    Constant(f32),
+    Cosine(Cosine),
+    WarmupCosine(Warmup<Cosine>),
+}
+
+impl LearningRate {
+    /// Returns `None` for the schedule `plateau`.
+    fn new(settings: &Settings, batches: u32) -> Result<Option<Self>, ConfigError> {
+        let rate = settings.learning_rate;
+        let steps = settings.schedule_epochs.saturating_mul(batches);
+        let warmup = steps / 20;
+        Ok(match settings.schedule {
+            ScheduleKind::Plateau => None,
+            ScheduleKind::Constant => Some(LearningRate::Constant(rate)),
+            ScheduleKind::Cosine => {
+                let cosine = Cosine::new(rate, steps - warmup)?.with_eta_min(rate * 0.01)?;
+                // A warm-up has at least two steps.
+                Some(if warmup < 2 {
+                    LearningRate::Cosine(cosine)
+                } else {
+                    LearningRate::WarmupCosine(Warmup::new(cosine, rate * 0.1, warmup)?)
+                })
+            }
+        })
+    }
+}
+
+impl Schedule for LearningRate {
+    fn value(&self, step: u32) -> f32 {
+        match self {
+            LearningRate::Constant(rate) => *rate,
+            LearningRate::Cosine(schedule) => schedule.value(step),
+            LearningRate::WarmupCosine(schedule) => schedule.value(step),
+        }
+    }
+}
+
+/// The best checkpoint of a run.
+#[derive(Debug, Clone, Copy)]
+pub struct Best {
+    /// Epoch of the checkpoint.
+    pub epoch: u32,
+    /// Loss and accuracy on the test images.
+    pub test: Metrics,
+}
+
+/// The result of a run.
+#[derive(Debug, Clone, Copy)]
+pub struct Summary {
+    /// The reason why the run stopped, with its last epoch and iteration.
+    pub outcome: Outcome,
+    /// Number of training steps, including the steps before a restart.
+    pub steps: u32,
+    /// Duration of all training steps in seconds.
+    pub step_seconds: f64,
+    /// Duration of the run in seconds, with evaluations and saves. The time between two starts does not count.
+    pub seconds: f64,
+    /// A hash of the numbers in a checkpoint after the last training step.
+    pub checksum: u64,
+    /// Whether the resumed run was already finished, so that this start trained nothing.
+    pub was_finished: bool,
+    /// The restored checkpoint. `None` if no epoch was completed, or if the run was interrupted.
+    pub best: Option<Best>,
+}
+
+/// Trains `study`, and resumes from the newest checkpoint of the two stores if there is one. `nan_at` is the iteration
+/// whose loss is replaced by a NaN. At the end, `study` contains the best checkpoint.
+pub fn run(
+    study: &mut Study,
+    settings: &Settings,
+    nan_at: Option<u32>,
+    latest: Directory,
+    best: Directory,
+    observer: &TerminalObserver,
+) -> Result<Summary, Box<dyn Error>> {
+    let batches = study.batches();
+    let smoothed_loss = Cell::new(f32::NAN);
+    let learning_rate = Cell::new(study.learning_rate());
+    let checksum = Cell::new(0_u64);
+    let types = RunTypes::<Study, f32, Metrics>::new();
+    let time_limit = settings.time_limit.map_or(u64::MAX, |seconds| (seconds * f64::from(StdClock::HERTZ)) as u64);
+
+    let metadata = settings.metadata();
+    let latest =
+        ModelCheckpoint::<2>::every(1)?.with_metadata(metadata).attach(EpochCompleted.or(Interrupt), latest)?;
+    // `ModelCheckpoint` keeps the highest scores, so the score is the negated loss.
+    let best = ModelCheckpoint::<{ MAX_N_SAVED as usize }>::best_by(types.score(|state| -state.metrics.loss))
+        .with_score_name("val_loss")?
+        .with_n_saved(settings.n_saved)?
+        .with_metadata(metadata)
+        .attach(EpochCompleted, best)?;
+    let set_rate = types.parameter(|study, rate| study.set_learning_rate(rate));
+    let plateau = ReduceOnPlateau::new(settings.learning_rate)?.with_factor(0.5)?.with_patience(1).attach(
+        EpochCompleted,
+        types.score(|state| state.metrics.loss),
+        types.parameter(|study, rate| study.set_learning_rate(rate)),
+    );
+    let plateau = (settings.schedule == ScheduleKind::Plateau).then_some(plateau);
+
+    let mut handlers = (
+        // The handlers of each iteration.
+        (
+            LearningRate::new(settings, batches)?.map(|schedule| schedule.attach(IterationStarted, set_rate)),
+            RunningAverage::new(0.98)?.attach(
+                IterationCompleted,
+                types.score(|state| state.output.unwrap_or(f32::NAN)),
+                types.store(|_, average| smoothed_loss.set(average)),
+            ),
+            on(IterationCompleted, |_, state: &mut State<f32, Metrics>| {
+                observer.on_iteration(state.counters(), state.output.unwrap_or(f32::NAN), smoothed_loss.get());
+                if observer.stop_requested() {
+                    // The handler of the latest checkpoints saves at the event `Interrupt`, before the next step.
+                    state.interrupt();
+                }
+            }),
+            TerminateOnNan::new().attach(IterationCompleted, types.reference(|_, state| &state.output)),
+            TerminateOnNan::new()
+                .with_schedule(batches)?
+                .attach_slices(IterationCompleted, types.slices(|study, check| study.scan(check))),
+        ),
+        on(
+            EpochCompleted,
+            types.function(|study, state| {
+                state.metrics = study.evaluate(Split::Validation);
+                learning_rate.set(study.learning_rate());
+            }),
+        ),
+        plateau,
+        EarlyStopping::new(settings.patience)?
+            .attach(EpochCompleted, types.score(|state| -state.metrics.loss))
+            .observe(|_, state| {
+                let (smoothed_loss, learning_rate) = (smoothed_loss.get(), learning_rate.get());
+                observer.on_epoch(&EpochReport {
+                    epoch: state.epoch(),
+                    smoothed_loss,
+                    validation: state.metrics,
+                    learning_rate,
+                });
+            }),
+        on(Event::Completed, types.function(|study, _| checksum.set(study.checksum()))),
+        TimeLimit::new(time_limit)?.attach(EpochCompleted, || observer.now()),
+        Timer::new(0)
+            .attach(|| observer.now())
+            .pause(IterationCompleted)
+            .resume(IterationStarted)
+            .step(IterationCompleted),
+        best.observe(|event: &CheckpointEvent<'_, _>| observer.on_checkpoint(Series::Best, event)).restore_best(),
+        latest.observe(|event: &CheckpointEvent<'_, _>| observer.on_checkpoint(Series::Latest, event)),
+    );
+
+    let metrics = Metrics { loss: f32::INFINITY, accuracy: 0.0 };
+    let mut engine = Engine::<f32, Metrics, RECORD>::with_record_capacity(settings.epochs, metrics);
+    let resumed = match engine.resume(study, &mut handlers) {
+        Ok(resumed) => resumed,
+        // The observer has received one load error per checkpoint. The directory contains no other run, so the run starts
+        // from the beginning, as on a device.
+        Err(RestoreError::NoneLoadable { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    // The last weights of a finished run, which fires no further event.
+    checksum.set(study.checksum());
+    observer.on_start(resumed, batches);
+    let outcome = engine.run(study, 0..batches, &mut handlers, |study: &mut Study, _, state| {
+        let loss = study.step(state.epoch(), state.offset());
+        if nan_at == Some(state.iteration()) { f32::NAN } else { loss }
+    })?;
+
+    let (.., time_limit, timer, best, _) = &mut handlers;
+    let best = if outcome.reason == StopReason::Interrupted {
+        checksum.set(study.checksum());
+        None
+    } else {
+        let restored = best.restored().map_err(|error| format!("cannot load the best checkpoint: {error}"))?;
+        restored.map(|info| Best { epoch: info.step, test: study.evaluate(Split::Test) })
+    };
+    Ok(Summary {
+        outcome,
+        steps: timer.timer.step_count(),
+        step_seconds: StdClock::seconds(timer.timer.total()),
+        seconds: StdClock::seconds(time_limit.time_limit.elapsed()),
+        checksum: checksum.get(),
+        was_finished: resumed.is_some_and(|resumed| resumed.iteration == outcome.iteration),
+        best,
+    })
+}

@@ -1,0 +1,128 @@
+//! Tests of the host simulation with `--resume`: each setting keeps its value, is reported, or is refused.
+
+mod common;
+
+use common::{Home, OPTIONS};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The settings that a resumed run can change.
+const CHANGEABLE: [&str; 4] = ["--epochs", "--n-saved", "--patience", "--time-limit"];
+
+#[test]
+fn a_resumed_run_keeps_its_settings_if_no_option_is_given() {
+    let home = Home::new();
+    let given: Vec<&str> = OPTIONS.iter().flat_map(|(option, _, value)| [*option, *value]).collect();
+    let first = home.json(&given);
+    let before = home.files();
+    let resumed = home.digits(&["--resume", "--json"]);
+    assert!(resumed.stdout.contains("the run was already finished; no step was trained"), "{}", resumed.stdout);
+    assert_eq!(resumed.stderr, "");
+    let second = resumed.json();
+    for key in ["accuracy", "loss", "best_epoch", "reason", "epochs", "iterations", "final_weights"] {
+        assert_eq!(second.get(key), first.get(key), "{key}");
+    }
+    for (_, name, value) in OPTIONS {
+        assert_eq!(second.get(name).trim_matches('"'), value);
+    }
+    // Equal values are no contradiction.
+    let third = home.json(&[&given[..], &["--resume"]].concat());
+    assert_eq!(third.get("final_weights"), first.get("final_weights"));
+    let names = |files: BTreeMap<PathBuf, Vec<u8>>| files.into_keys().collect::<Vec<_>>();
+    assert_eq!(names(home.files()), names(before));
+}
+
+#[test]
+fn other_values_than_those_of_the_resumed_run_are_refused_or_reported() {
+    let home = Home::new();
+    home.json(&["--epochs", "1"]);
+    for (option, _, value) in OPTIONS {
+        let before = home.files();
+        let finished = home.digits(&["--resume", option, value]);
+        if CHANGEABLE.contains(&option) {
+            assert_eq!(finished.code, Some(0), "{option}: {}", finished.stderr);
+            let note = format!("note: {option} {value} replaces the value ");
+            assert!(finished.stderr.starts_with(&note), "{option}: {}", finished.stderr);
+        } else {
+            assert_eq!(finished.code, Some(2), "{option}: {}", finished.stderr);
+            let message = format!("error: {option} {value} cannot be used to resume the run in ");
+            assert!(finished.stderr.starts_with(&message), "{option}: {}", finished.stderr);
+            assert_eq!(home.files(), before, "{option}");
+        }
+    }
+    let finished = home.digits(&["--resume", "--quantized"]);
+    assert_eq!(finished.code, Some(2), "{}", finished.stderr);
+}
+
+#[test]
+fn more_epochs_continue_a_run_with_the_same_cosine() {
+    let [home, long] = [Home::new(), Home::new()];
+    home.json(&["--epochs", "2", "--patience", "50"]);
+    let finished = home.digits(&["--resume", "--epochs", "4", "--json"]);
+    assert!(
+        finished.stderr.contains("`cosine` is unchanged, and reaches its final value after epoch 2"),
+        "{}",
+        finished.stderr
+    );
+    let json = finished.json();
+    assert_eq!([json.get("epochs"), json.get("schedule_epochs")], ["4", "2"]);
+    // The rate is 1/100 of its maximum from the end of the schedule.
+    let rates = home.learning_rates();
+    assert!(rates[2..] == [0.004_f32; 2].map(f64::from), "{rates:?}");
+    // A longer run with a schedule that does not depend on its length has the same steps.
+    let constant = ["--schedule", "constant", "--patience", "50", "--epochs"];
+    let home = Home::new();
+    home.json(&[&constant[..], &["2"]].concat());
+    let short = home.json(&["--resume", "--epochs", "4"]);
+    let long = long.json(&[&constant[..], &["4"]].concat());
+    assert_eq!(short.get("final_weights"), long.get("final_weights"));
+}
+
+#[test]
+fn the_time_limit_ends_the_run_and_it_stays_finished() {
+    let home = Home::new();
+    let first = home.json(&["--hidden", "128", "--time-limit", "0.001"]);
+    assert_eq!([first.get("reason"), first.get("epochs"), first.get("best_epoch")], ["\"TimeLimit\"", "1", "1"]);
+    let second = home.json(&["--resume"]);
+    assert_eq!([second.get("reason"), second.get("epochs")], ["\"TimeLimit\"", "1"]);
+    assert_eq!(second.get("final_weights"), first.get("final_weights"));
+}
+
+#[test]
+fn the_time_of_all_starts_counts() {
+    let home = Home::new();
+    home.json(&["--epochs", "1", "--schedule", "constant"]);
+    let before: f64 = home.json(&["--resume"]).get("seconds").parse().unwrap();
+    // The first epoch alone takes longer than this limit, so the run ends after the second one.
+    let limit = format!("{:.6}", (before * 0.9).max(0.001));
+    let json = home.json(&["--resume", "--epochs", "30", "--time-limit", &limit]);
+    assert_eq!([json.get("reason"), json.get("epochs")], ["\"TimeLimit\"", "2"]);
+    assert!(json.get("seconds").parse::<f64>().unwrap() > before);
+}
+
+#[test]
+fn a_resume_without_a_checkpoint_is_reported() {
+    let home = Home::new();
+    let finished = home.digits(&["--resume", "--epochs", "1", "--seed", "3"]);
+    assert_eq!(finished.code, Some(0));
+    assert!(finished.stdout.starts_with("no checkpoint to resume from in "), "{}", finished.stdout);
+}
+
+#[test]
+fn checkpoints_of_another_program_are_refused() {
+    use training_monitor::checkpoint::Named;
+    use training_monitor::event::EpochCompleted;
+    use training_monitor::{Engine, ModelCheckpoint};
+
+    let home = Home::new();
+    let store = training_monitor_std::Directory::builder(&home.run, "latest").open().unwrap();
+    let mut handler = ModelCheckpoint::<2>::every(1).unwrap().attach(EpochCompleted, store).unwrap();
+    let mut model = Named::new("model", [0.0_f32; 4]);
+    Engine::new(1).run(&mut model, 0..2, &mut handler, |_, _, _| ()).unwrap();
+    drop(handler);
+    let before = home.files();
+    let finished = home.digits(&["--resume"]);
+    assert_eq!(finished.code, Some(2));
+    assert!(finished.stderr.contains("has no valid setting `schedule`"), "{}", finished.stderr);
+    assert_eq!(home.files(), before);
+}
