@@ -165,7 +165,7 @@ impl Handler<Model, f32> for Worker<'_> {
     fn on_event(&mut self, event: Event, _: &mut Model, state: &mut State<f32>) {
         if event == Event::IterationCompleted {
             self.ticks.set(self.ticks.get() + u64::from(state.iteration()));
-            if state.iteration() % self.every == 0 {
+            if state.iteration().is_multiple_of(self.every) {
                 self.is_pending = true;
                 state.request_action();
             }

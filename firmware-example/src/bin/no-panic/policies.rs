@@ -169,7 +169,7 @@ fn profiler() {
     serde(&statistics);
     defmt::info!("{}", statistics);
 
-    let mut profiler = Profiler::default();
+    let mut profiler = if any() { Profiler::default() } else { Profiler::new() };
     while any() {
         profiler.update(if any() { Event::Started } else { Event::GetBatchStarted }, any());
     }
