@@ -1,9 +1,9 @@
 //! The workload of the firmware example: a small neural network that learns to read handwritten digits.
 //!
-//! The training program is the same on a microcontroller and on the host. This library contains the network, the data,
-//! the optimizer and the training run. [`monitored`] attaches the handlers of `training-monitor`; [`mlp`] and [`train`]
-//! use its derive macros to list what a checkpoint contains. The firmware and the host simulation are binaries of this
-//! package that call [`monitored::run`].
+//! The network and its training steps are the same on a microcontroller and on the host. This library contains the
+//! network, the data, the optimizer and the training run. [`monitored`] attaches the handlers of `training-monitor`;
+//! [`mlp`] and [`train`] use its derive macros to list what a checkpoint contains. The firmware programs are binaries
+//! of this package that call [`monitored::run`]. The host simulation adds further handlers and options.
 //!
 //! | module | contents |
 //! | --- | --- |

@@ -11,8 +11,8 @@
 //! | [`ModelCheckpoint`] | the validation loss of each epoch | saves the best checkpoints; a second one saves the latest |
 //!
 //! The default clock of the [`Timer`] is logical: one tick is one training step. The checkpoints of two boards are
-//! therefore equal byte for byte. A program that measures real time implements [`RunObserver::now`], as the host
-//! simulation does.
+//! therefore equal byte for byte. A program that measures real time implements
+//! [`RunObserver::now`].
 //!
 //! The caller provides the two checkpoint stores and the [`RunObserver`] that receives the events of the run.
 //!

@@ -5,6 +5,12 @@ mod common;
 use common::{Home, OPTIONS};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use training_monitor::checkpoint::{Inspect, Named, inspect};
+use training_monitor::event::EpochCompleted;
+use training_monitor::run_record::{HandlerKind, RunRecord};
+use training_monitor::store::Store;
+use training_monitor::{Engine, ModelCheckpoint};
+use training_monitor_std::Directory;
 
 /// The settings that a resumed run can change.
 const CHANGEABLE: [&str; 4] = ["--epochs", "--n-saved", "--patience", "--time-limit"];
@@ -56,7 +62,7 @@ fn other_values_than_those_of_the_resumed_run_are_refused_or_reported() {
 
 #[test]
 fn more_epochs_continue_a_run_with_the_same_cosine() {
-    let [home, long] = [Home::new(), Home::new()];
+    let home = Home::new();
     home.json(&["--epochs", "2", "--patience", "50"]);
     let finished = home.digits(&["--resume", "--epochs", "4", "--json"]);
     assert!(
@@ -69,13 +75,21 @@ fn more_epochs_continue_a_run_with_the_same_cosine() {
     // The rate is 1/100 of its maximum from the end of the schedule.
     let rates = home.learning_rates();
     assert!(rates[2..] == [0.004_f32; 2].map(f64::from), "{rates:?}");
-    // A longer run with a schedule that does not depend on its length has the same steps.
-    let constant = ["--schedule", "constant", "--patience", "50", "--epochs"];
-    let home = Home::new();
-    home.json(&[&constant[..], &["2"]].concat());
-    let short = home.json(&["--resume", "--epochs", "4"]);
-    let long = long.json(&[&constant[..], &["4"]].concat());
-    assert_eq!(short.get("final_weights"), long.get("final_weights"));
+}
+
+/// The length of the schedule `constant` does not depend on the number of epochs.
+#[test]
+fn a_run_in_two_parts_has_the_same_bits_as_one_run() {
+    for network in [&["--quantized"][..], &["--hidden", "64", "--batch-size", "50"]] {
+        let options = [network, &["--schedule", "constant", "--patience", "50", "--epochs"]].concat();
+        let home = Home::new();
+        home.json(&[&options[..], &["2"]].concat());
+        let parts = home.json(&["--resume", "--epochs", "4"]);
+        let whole = Home::new().json(&[&options[..], &["4"]].concat());
+        for key in ["accuracy", "loss", "best_epoch", "iterations", "final_weights"] {
+            assert_eq!(parts.get(key), whole.get(key), "{network:?}, {key}");
+        }
+    }
 }
 
 #[test]
@@ -88,15 +102,36 @@ fn the_time_limit_ends_the_run_and_it_stays_finished() {
     assert_eq!(second.get("final_weights"), first.get("final_weights"));
 }
 
+/// Returns the elapsed seconds that the newest of the latest checkpoints contains.
+fn saved_seconds(home: &Home) -> f64 {
+    struct Elapsed(Option<u64>);
+    impl Inspect for Elapsed {
+        fn run(&mut self, record: &RunRecord<[u8]>) {
+            let state = record.handlers().find(|(kind, ..)| *kind == HandlerKind::TIME_LIMIT);
+            // A variable-length integer: seven bits per byte, the lowest first.
+            self.0 = state.map(|(_, _, bytes)| {
+                let len = bytes.iter().position(|byte| byte & 128 == 0).unwrap() + 1;
+                bytes[..len].iter().rev().fold(0, |value, byte| value << 7 | u64::from(byte & 127))
+            });
+        }
+    }
+    let mut store = Directory::builder(&home.run, "latest").open_read_only().unwrap();
+    let metas = (0..).map_while(|index| store.checkpoint(index).unwrap());
+    let newest = metas.map(|meta| meta.sequence).max().unwrap();
+    let mut elapsed = Elapsed(None);
+    inspect(&mut store.open(newest, 0).unwrap(), &mut [0; 512], &mut elapsed).unwrap();
+    elapsed.0.unwrap() as f64 / 1e9
+}
+
 #[test]
 fn the_time_of_all_starts_counts() {
     let home = Home::new();
-    home.json(&["--epochs", "1", "--schedule", "constant"]);
-    let before: f64 = home.json(&["--resume"]).get("seconds").parse().unwrap();
-    // The first epoch alone takes longer than this limit, so the run ends after the second one.
-    let limit = format!("{:.6}", (before * 0.9).max(0.001));
+    home.json(&["--epochs", "3", "--hidden", "128", "--schedule", "constant"]);
+    // The time of the first start is greater than this limit, so the second start ends after one epoch.
+    let before = saved_seconds(&home);
+    let limit = format!("{:.9}", before * 0.99);
     let json = home.json(&["--resume", "--epochs", "30", "--time-limit", &limit]);
-    assert_eq!([json.get("reason"), json.get("epochs")], ["\"TimeLimit\"", "2"]);
+    assert_eq!([json.get("reason"), json.get("epochs")], ["\"TimeLimit\"", "4"], "{before}, {json:?}");
     assert!(json.get("seconds").parse::<f64>().unwrap() > before);
 }
 
@@ -110,12 +145,8 @@ fn a_resume_without_a_checkpoint_is_reported() {
 
 #[test]
 fn checkpoints_of_another_program_are_refused() {
-    use training_monitor::checkpoint::Named;
-    use training_monitor::event::EpochCompleted;
-    use training_monitor::{Engine, ModelCheckpoint};
-
     let home = Home::new();
-    let store = training_monitor_std::Directory::builder(&home.run, "latest").open().unwrap();
+    let store = Directory::builder(&home.run, "latest").open().unwrap();
     let mut handler = ModelCheckpoint::<2>::every(1).unwrap().attach(EpochCompleted, store).unwrap();
     let mut model = Named::new("model", [0.0_f32; 4]);
     Engine::new(1).run(&mut model, 0..2, &mut handler, |_, _, _| ()).unwrap();

@@ -84,7 +84,7 @@ pub struct Arguments {
     /// Print one JSON object with the result and the settings as the last line of standard output
     #[arg(long)]
     pub json: bool,
-    /// Do not show the progress. Otherwise, there is a progress bar, or one line per epoch if standard error is no terminal
+    /// Do not show the progress: a progress bar, or one line per epoch if standard error is no terminal
     #[arg(long)]
     pub quiet: bool,
 }

@@ -151,7 +151,10 @@ macro_rules! networks {
     };
 }
 
-networks!(Float10 Quantized10 10, Float16 Quantized16 16, Float32 Quantized32 32, Float64 Quantized64 64, Float128 Quantized128 128);
+networks!(
+    Float10 Quantized10 10, Float16 Quantized16 16, Float32 Quantized32 32, Float64 Quantized64 64,
+    Float128 Quantized128 128
+);
 
 /// What a run trains: a network and its optimizer, with the settings of a training step. The checkpoints contain the
 /// same objects as those of the boards.

@@ -1,7 +1,7 @@
 //! The training run of the host simulation.
 //!
-//! It has the handlers of [`monitored`](digits_workload::monitored), which the boards execute, and those that a study on
-//! a host needs. The boards do not contain the latter: they would take flash, and the boards' results are compared bit
+//! It has the handlers of [`monitored`](digits_workload::monitored), which the boards execute, and those that a study
+//! on a host needs. The boards do not contain the latter: they would take flash, and the boards' results are compared bit
 //! for bit.
 //!
 //! | handler | input | effect |
@@ -12,7 +12,7 @@
 //! | [`EarlyStopping`] | the validation loss of each epoch | stops the run |
 //! | [`TimeLimit`] | the time of all starts of the run | stops the run at the end of an epoch |
 //! | [`Timer`] | the events before and after each step | counts steps and measures their duration |
-//! | [`ModelCheckpoint`] | the validation loss of each epoch | saves the best and the latest checkpoints; restores the best one at the end |
+//! | [`ModelCheckpoint`] | the validation loss of each epoch | saves the best and the latest ones; restores the best one |
 //!
 //! A schedule is a function of the iteration. The states of the other handlers are part of each checkpoint. A resumed
 //! run therefore ends with the same bits.
@@ -199,8 +199,8 @@ pub fn run(
     let mut engine = Engine::<f32, Metrics, RECORD>::with_record_capacity(settings.epochs, metrics);
     let resumed = match engine.resume(study, &mut handlers) {
         Ok(resumed) => resumed,
-        // The observer has received one load error per checkpoint. The directory contains no other run, so the run starts
-        // from the beginning, as on a device.
+        // The observer has received one load error per checkpoint. The directory contains no other run, so the run
+        // starts from the beginning, as on a device.
         Err(RestoreError::NoneLoadable { .. }) => None,
         Err(error) => return Err(error.into()),
     };
