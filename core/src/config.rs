@@ -30,6 +30,10 @@ pub enum ConfigError {
     TimeLimit,
     /// A limit of [`ScoreLimits`](crate::ScoreLimits) is NaN or infinite.
     ScoreLimit,
+    /// The window of [`SpikeGuard`](crate::SpikeGuard) has 0 values.
+    SpikeWindow,
+    /// A tolerance of [`SpikeGuard`](crate::SpikeGuard) is negative, NaN or infinite.
+    SpikeTolerance,
     /// The limit of [`GradientLimit`](crate::gradient::GradientLimit) is not a finite number above 0.
     GradientLimit,
     /// The argument of [`ModelCheckpoint::every`](crate::ModelCheckpoint::every) is 0.
@@ -89,6 +93,8 @@ impl fmt::Display for ConfigError {
             ConfigError::WarmupIterations => "weight average: the warm-up has 0 iterations; it must have at least 1",
             ConfigError::TimeLimit => "time limit: the limit is 0 ticks; it must be at least 1",
             ConfigError::ScoreLimit => "score limits: a target or a divergence limit must be a finite number",
+            ConfigError::SpikeWindow => "spike guard: the window has 0 values; it must have at least 1",
+            ConfigError::SpikeTolerance => "spike guard: a tolerance must be a finite number of at least 0",
             ConfigError::GradientLimit => "gradient clipping: the limit must be a finite number greater than 0",
             ConfigError::SaveInterval => "model checkpoint: the interval of `every` is 0; it must be at least 1",
             ConfigError::ScoreName if HOST => "model checkpoint: the score name must have 1 to 255 bytes",

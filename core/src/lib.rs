@@ -5,7 +5,7 @@
 //! * [`Engine`] fires [events](event) around the user's step function. Handlers see the [`State`] of the run.
 //! * [`EarlyStopping`], [`Timer`], [`TerminateOnNan`] and [`ModelCheckpoint`] are state machines. They can be used
 //!   alone, or attached to an engine as a [`Handler`]. Handlers are composed in tuples.
-//! * [`RunningAverage`], [`WeightAverage`], [`TimeLimit`] and [`ScoreLimits`] are further handlers. The
+//! * [`RunningAverage`], [`WeightAverage`], [`TimeLimit`], [`ScoreLimits`] and [`SpikeGuard`] are further handlers. The
 //!   module [`gradient`] clips gradients.
 //! * A [`Schedule`] and [`ReduceOnPlateau`] change a parameter of the model during the run, such as the learning rate.
 //! * [`checkpoint`] converts a model to bytes and back. A [`store`] keeps the bytes.
@@ -95,6 +95,7 @@ pub use handlers::plateau::ReduceOnPlateau;
 pub use handlers::running_average::RunningAverage;
 pub use handlers::schedules::Schedule;
 pub use handlers::score_limits::ScoreLimits;
+pub use handlers::spike_guard::SpikeGuard;
 pub use handlers::terminate_on_nan::TerminateOnNan;
 pub use handlers::time_limit::TimeLimit;
 pub use handlers::timer::Timer;

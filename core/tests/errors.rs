@@ -129,6 +129,8 @@ fn all_error_texts_differ() {
         ConfigError::WarmupIterations,
         ConfigError::TimeLimit,
         ConfigError::ScoreLimit,
+        ConfigError::SpikeWindow,
+        ConfigError::SpikeTolerance,
         ConfigError::GradientLimit,
         ConfigError::SaveInterval,
         ConfigError::ScoreName,

@@ -9,6 +9,7 @@ pub mod plateau;
 pub mod running_average;
 pub mod schedules;
 pub mod score_limits;
+pub mod spike_guard;
 pub mod terminate_on_nan;
 pub mod time_limit;
 pub mod timer;

@@ -85,6 +85,8 @@ impl HandlerKind {
     pub const TIME_LIMIT: Self = Self(10);
     /// The kind of [`EveryTicks`](crate::handlers::every_ticks::EveryTicks).
     pub const EVERY_TICKS: Self = Self(11);
+    /// The kind of [`SpikeGuard`](crate::SpikeGuard).
+    pub const SPIKE_GUARD: Self = Self(12);
 
     /// Returns the kind of a user-defined handler. The program chooses a different `number` from 0 to 127 for each of
     /// its handler types. The highest bit of `number` is ignored.
@@ -115,6 +117,7 @@ impl fmt::Display for HandlerKind {
             Self::WEIGHT_AVERAGE => "WeightAverage",
             Self::TIME_LIMIT => "TimeLimit",
             Self::EVERY_TICKS => "EveryTicks",
+            Self::SPIKE_GUARD => "SpikeGuard",
             Self(code) if code >= 128 => return write!(f, "user-defined handler {}", code & 127),
             Self(code) => return write!(f, "unknown handler {code}"),
         })

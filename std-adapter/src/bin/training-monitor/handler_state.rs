@@ -64,6 +64,16 @@ pub enum HandlerState {
     EveryTicks {
         ticks_since_event: u64,
     },
+    SpikeGuard {
+        /// The number of values that have entered the mean.
+        values: u32,
+        spikes: u32,
+        #[serde(serialize_with = "serialize_f32")]
+        mean: Option<f32>,
+        /// The last value that was not a spike.
+        #[serde(serialize_with = "serialize_f32")]
+        last: Option<f32>,
+    },
     /// The state of a user-defined handler, or a state that cannot be decoded.
     Other {
         #[serde(serialize_with = "serialize_kind")]
@@ -118,6 +128,14 @@ impl HandlerState {
             HandlerKind::EVERY_TICKS => {
                 decode_all(bytes).map(|ticks_since_event| HandlerState::EveryTicks { ticks_since_event })
             }
+            // The library refuses all other combinations.
+            HandlerKind::SPIKE_GUARD => decode_all(bytes)
+                .filter(|(values, _, mean, last): &(u32, u32, Option<f32>, Option<f32>)| {
+                    let is_none_or_finite =
+                        |number: &Option<f32>| number.map_or(*values == 0, |number| *values > 0 && number.is_finite());
+                    is_none_or_finite(mean) && is_none_or_finite(last)
+                })
+                .map(|(values, spikes, mean, last)| HandlerState::SpikeGuard { values, spikes, mean, last }),
             HandlerKind::KEEP_METRICS => Some(HandlerState::KeepMetrics { bytes: hex(bytes) }),
             _ => None,
         };
@@ -171,6 +189,14 @@ impl HandlerState {
             }
             HandlerState::EveryTicks { ticks_since_event } => {
                 ("EveryTicks", format!("{ticks_since_event} ticks since the last event"))
+            }
+            HandlerState::SpikeGuard { values, spikes, mean, last } => {
+                let level = match (mean, last) {
+                    (Some(mean), Some(last)) => format!("mean {}, last value {}", exact(*mean), exact(*last)),
+                    _ => "no value yet".to_owned(),
+                };
+                let (values, spikes) = (count(*values as usize, "value"), count(*spikes as usize, "spike"));
+                ("SpikeGuard", format!("{spikes}, {values} in the mean, {level}"))
             }
             HandlerState::KeepOutput { bytes } => ("KeepOutput", bytes.clone()),
             HandlerState::KeepMetrics { bytes } => ("KeepMetrics", bytes.clone()),
@@ -232,8 +258,18 @@ mod tests {
             (HandlerKind::WEIGHT_AVERAGE, &[0], "no weights yet"),
             (HandlerKind::TIME_LIMIT, &[44, 1], "44 ticks elapsed, running"),
             (HandlerKind::EVERY_TICKS, &[9], "9 ticks since the last event"),
+            (
+                HandlerKind::SPIKE_GUARD,
+                &[7, 1, 1, 0, 0, 0, 63, 1, 0, 0, 64, 63],
+                "1 spike, 7 values in the mean, mean 0.5, last value 0.75",
+            ),
+            (HandlerKind::SPIKE_GUARD, &[0, 2, 0, 0], "2 spikes, 0 values in the mean, no value yet"),
         ] {
             assert_eq!(HandlerState::decode(kind, bytes).describe(), (kind.to_string(), text.to_owned()));
+        }
+        for invalid in [&[0, 2, 1, 0, 0, 0, 63, 0][..], &[3, 2, 0, 0], &[3, 2, 1, 0, 0, 128, 127, 1, 0, 0, 0, 63]] {
+            let state = HandlerState::decode(HandlerKind::SPIKE_GUARD, invalid);
+            assert!(matches!(state, HandlerState::Other { kind: HandlerKind::SPIKE_GUARD, .. }));
         }
         let pending = HandlerState::decode(HandlerKind::MODEL_CHECKPOINT, &[4, 1, 9, 0]);
         let save = PendingSave { step: 9, score: None };
