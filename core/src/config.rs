@@ -16,6 +16,8 @@ pub enum ConfigError {
     Patience,
     /// The threshold of [`EarlyStopping`](crate::EarlyStopping) is negative, NaN or infinite.
     Threshold,
+    /// The baseline of [`EarlyStopping`](crate::EarlyStopping) is NaN or infinite.
+    Baseline,
     /// The argument of [`TerminateOnNan::with_schedule`](crate::TerminateOnNan::with_schedule) is 0.
     CheckSchedule,
     /// The number of ticks of an [`EveryTicks`](crate::handlers::every_ticks::EveryTicks) is 0.
@@ -86,6 +88,7 @@ impl fmt::Display for ConfigError {
             ConfigError::Occurrence => "event filter: the argument of `every` or `once` is 0; it must be at least 1",
             ConfigError::Patience => "early stopping: `patience` is 0; it must be at least 1",
             ConfigError::Threshold => "early stopping: `threshold` must be a finite number of at least 0",
+            ConfigError::Baseline => "early stopping: the baseline must be a finite number",
             ConfigError::CheckSchedule => "NaN guard: the argument of `with_schedule` is 0; it must be at least 1",
             ConfigError::TickInterval => "time interval: the number of ticks is 0; it must be at least 1",
             ConfigError::Alpha => "running average: `alpha` must be greater than 0 and at most 1",

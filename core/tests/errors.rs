@@ -123,6 +123,7 @@ fn all_error_texts_differ() {
         ConfigError::Occurrence,
         ConfigError::Patience,
         ConfigError::Threshold,
+        ConfigError::Baseline,
         ConfigError::CheckSchedule,
         ConfigError::Alpha,
         ConfigError::Momentum,
