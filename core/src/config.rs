@@ -16,6 +16,8 @@ pub enum ConfigError {
     Patience,
     /// The threshold of [`EarlyStopping`](crate::EarlyStopping) is negative, NaN or infinite.
     Threshold,
+    /// The baseline of [`EarlyStopping`](crate::EarlyStopping) is NaN or infinite.
+    Baseline,
     /// The argument of [`TerminateOnNan::with_schedule`](crate::TerminateOnNan::with_schedule) is 0.
     CheckSchedule,
     /// The number of ticks of an [`EveryTicks`](crate::handlers::every_ticks::EveryTicks) is 0.
@@ -32,6 +34,10 @@ pub enum ConfigError {
     TimeLimit,
     /// A limit of [`ScoreLimits`](crate::ScoreLimits) is NaN or infinite.
     ScoreLimit,
+    /// The window of [`SpikeGuard`](crate::SpikeGuard) has 0 values.
+    SpikeWindow,
+    /// A tolerance of [`SpikeGuard`](crate::SpikeGuard) is negative, NaN or infinite.
+    SpikeTolerance,
     /// The limit of [`GradientLimit`](crate::gradient::GradientLimit) is not a finite number above 0.
     GradientLimit,
     /// The argument of [`ModelCheckpoint::every`](crate::ModelCheckpoint::every) is 0.
@@ -84,6 +90,7 @@ impl fmt::Display for ConfigError {
             ConfigError::Occurrence => "event filter: the argument of `every` or `once` is 0; it must be at least 1",
             ConfigError::Patience => "early stopping: `patience` is 0; it must be at least 1",
             ConfigError::Threshold => "early stopping: `threshold` must be a finite number of at least 0",
+            ConfigError::Baseline => "early stopping: the baseline must be a finite number",
             ConfigError::CheckSchedule => "NaN guard: the argument of `with_schedule` is 0; it must be at least 1",
             ConfigError::TickInterval => "time interval: the number of ticks is 0; it must be at least 1",
             ConfigError::RollBacks => "roll-back: the number of roll-backs is 0; it must be at least 1",
@@ -92,6 +99,8 @@ impl fmt::Display for ConfigError {
             ConfigError::WarmupIterations => "weight average: the warm-up has 0 iterations; it must have at least 1",
             ConfigError::TimeLimit => "time limit: the limit is 0 ticks; it must be at least 1",
             ConfigError::ScoreLimit => "score limits: a target or a divergence limit must be a finite number",
+            ConfigError::SpikeWindow => "spike guard: the window has 0 values; it must have at least 1",
+            ConfigError::SpikeTolerance => "spike guard: a tolerance must be a finite number of at least 0",
             ConfigError::GradientLimit => "gradient clipping: the limit must be a finite number greater than 0",
             ConfigError::SaveInterval => "model checkpoint: the interval of `every` is 0; it must be at least 1",
             ConfigError::ScoreName if HOST => "model checkpoint: the score name must have 1 to 255 bytes",

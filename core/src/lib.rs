@@ -5,8 +5,8 @@
 //! * [`Engine`] fires [events](event) around the user's step function. Handlers see the [`State`] of the run.
 //! * [`EarlyStopping`], [`Timer`], [`TerminateOnNan`] and [`ModelCheckpoint`] are state machines. They can be used
 //!   alone, or attached to an engine as a [`Handler`]. Handlers are composed in tuples.
-//! * [`RunningAverage`], [`WeightAverage`], [`TimeLimit`], [`ScoreLimits`] and [`RollBack`] are further handlers. The
-//!   module [`gradient`] clips gradients. A [`Profiler`] measures the parts of a run.
+//! * [`RunningAverage`], [`WeightAverage`], [`TimeLimit`], [`ScoreLimits`], [`SpikeGuard`] and [`RollBack`] are further
+//!   handlers. The module [`gradient`] clips gradients. A [`Profiler`] measures the parts of a run.
 //! * A [`Schedule`] and [`ReduceOnPlateau`] change a parameter of the model during the run, such as the learning rate.
 //! * [`checkpoint`] converts a model to bytes and back. A [`store`] keeps the bytes.
 //! * [`run_record`] contains what a run needs to resume, beside the model.
@@ -97,6 +97,7 @@ pub use handlers::roll_back::RollBack;
 pub use handlers::running_average::RunningAverage;
 pub use handlers::schedules::Schedule;
 pub use handlers::score_limits::ScoreLimits;
+pub use handlers::spike_guard::SpikeGuard;
 pub use handlers::terminate_on_nan::TerminateOnNan;
 pub use handlers::time_limit::TimeLimit;
 pub use handlers::timer::Timer;

@@ -54,6 +54,8 @@ pub enum StopReason {
     Diverged,
     /// The program [interrupted](State::interrupt) the run, for example after Ctrl-C or before the power is switched off.
     Interrupted,
+    /// A value was a spike, as the handler [`SpikeGuard`](crate::SpikeGuard) defines it.
+    Spike,
 }
 
 /// How a run ended.

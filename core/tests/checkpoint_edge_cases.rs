@@ -297,6 +297,11 @@ fn a_run_record_is_loaded_unchanged() {
         Some(StopReason::StepFailed),
         Some(StopReason::User(0)),
         Some(StopReason::User(255)),
+        Some(StopReason::TimeLimit),
+        Some(StopReason::TargetReached),
+        Some(StopReason::Diverged),
+        Some(StopReason::Interrupted),
+        Some(StopReason::Spike),
     ];
     for stop in reasons {
         for max_epochs in [None, Some(0), Some(u32::MAX)] {

@@ -87,6 +87,8 @@ fn the_tag_depends_on_every_setting() {
         policy().with_threshold(0.0, ThresholdMode::Rel).unwrap(),
         policy().with_cumulative(true),
         policy().with_name("name"),
+        policy().with_baseline(0.0).unwrap(),
+        policy().with_baseline(1.0).unwrap(),
     ];
     let tag = |policy: EarlyStopping| {
         let record = Engine::<f32>::new(1).record::<(), _>(&mut attach(policy, output)).unwrap();

@@ -53,6 +53,7 @@ fn limit_of_zero_is_refused_and_the_state_machine_counts() {
     assert_eq!((roll_back.complete(), roll_back.count()), (1, 1));
     assert!(roll_back.update(Some(StopReason::Diverged)));
     assert_eq!((roll_back.complete(), roll_back.count()), (2, 2));
+    assert!(RollBack::new(1).unwrap().update(Some(StopReason::Spike)));
     assert!(!roll_back.update(Some(StopReason::NonFinite)), "the limit is reached");
 }
 

@@ -161,7 +161,7 @@ static void read_run(void) {
     if (boolean()) print(",%u", varint()); else print(",-");
     if (boolean()) {
         uint32_t reason = varint();
-        if (reason > 9) refuse(NEWER);
+        if (reason > 10) refuse(NEWER);
         print(",%u", reason);
         if (reason == 5) print(":%u", u8());
     } else print(",-");

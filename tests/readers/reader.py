@@ -161,7 +161,7 @@ class Stream(Fields):
         numbers = [self.varint() for _ in range(5)]  # epoch, iteration, offset, data_offset, epoch_length
         max_epochs = self.option(self.varint)
         stop = self.option(self.varint)
-        require(stop is None or stop <= 9, "newer")
+        require(stop is None or stop <= 10, "newer")
         if stop == 5:
             stop = f"5:{self.u8()}"
         self.put("run", phase, *numbers, max_epochs, stop, self.bool())

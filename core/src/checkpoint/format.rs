@@ -100,7 +100,7 @@ pub(super) const STOP_REASON_USER: u32 = 5;
 
 /// All stop reasons. The code of a reason in a checkpoint is its index in this array. The entry of [`StopReason::User`]
 /// stands for all numbers.
-pub(super) const STOP_REASONS: [StopReason; 10] = [
+pub(super) const STOP_REASONS: [StopReason; 11] = [
     StopReason::MaxEpochs,
     StopReason::EarlyStopping,
     StopReason::NonFinite,
@@ -111,6 +111,7 @@ pub(super) const STOP_REASONS: [StopReason; 10] = [
     StopReason::TargetReached,
     StopReason::Diverged,
     StopReason::Interrupted,
+    StopReason::Spike,
 ];
 
 /// The contents of a checkpoint except its objects (such as the model), and the settings for writing it.

@@ -11,6 +11,7 @@ pub mod roll_back;
 pub mod running_average;
 pub mod schedules;
 pub mod score_limits;
+pub mod spike_guard;
 pub mod terminate_on_nan;
 pub mod time_limit;
 pub mod timer;

@@ -1,10 +1,11 @@
-//! Rolls a run back to its newest checkpoint after a NaN or a divergence, instead of stopping it.
+//! Rolls a run back to its newest checkpoint after a NaN, a spike or a divergence, instead of stopping it.
 //!
 //! Another handler requests the termination of the run: [`TerminateOnNan`](crate::TerminateOnNan) for
-//! [`StopReason::NonFinite`], or [`ScoreLimits`](crate::ScoreLimits) for [`StopReason::Diverged`]. `RollBack` then loads the
-//! newest checkpoint of the run, with the states of the engine and of all handlers. It calls a closure, which usually
-//! reduces the learning rate, and the run continues. After `max` roll-backs, the run stops with the requested reason. It
-//! also stops if the run has not saved a checkpoint yet, or if no checkpoint can be loaded.
+//! [`StopReason::NonFinite`], [`ScoreLimits`](crate::ScoreLimits) for [`StopReason::Diverged`],
+//! or [`SpikeGuard`](crate::SpikeGuard) for [`StopReason::Spike`]. `RollBack` then loads the newest checkpoint of the run,
+//! with the states of the engine and of all handlers. It calls a closure, which usually reduces the learning rate, and the
+//! run continues. After `max` roll-backs, the run stops with the requested reason. It also stops if the run has not saved a
+//! checkpoint yet, or if no checkpoint can be loaded.
 //!
 //! Three rules make the result independent of power failures:
 //!
@@ -80,11 +81,11 @@ impl RollBack {
     }
 
     /// Returns whether the run must be rolled back instead of being terminated for `reason`. Every other reason
-    /// than [`StopReason::NonFinite`] and [`StopReason::Diverged`] terminates the run. The state machine requests a
-    /// roll-back only once until [`complete`](Self::complete) is called.
+    /// than [`StopReason::NonFinite`], [`StopReason::Diverged`] and [`StopReason::Spike`] terminates the run. The state
+    /// machine requests a roll-back only once until [`complete`](Self::complete) is called.
     #[must_use]
     pub const fn update(&mut self, reason: Option<StopReason>) -> bool {
-        let is_bad = matches!(reason, Some(StopReason::NonFinite | StopReason::Diverged));
+        let is_bad = matches!(reason, Some(StopReason::NonFinite | StopReason::Diverged | StopReason::Spike));
         if !is_bad || self.is_requested || self.count >= self.max {
             return false;
         }

@@ -85,6 +85,8 @@ impl HandlerKind {
     pub const TIME_LIMIT: Self = Self(10);
     /// The kind of [`EveryTicks`](crate::handlers::every_ticks::EveryTicks).
     pub const EVERY_TICKS: Self = Self(11);
+    /// The kind of [`SpikeGuard`](crate::SpikeGuard).
+    pub const SPIKE_GUARD: Self = Self(12);
     /// The kind of [`Profiler`](crate::Profiler). A profiler has one state for each part of the run.
     pub const PROFILER: Self = Self(13);
     /// The kind of [`RollBack`](crate::RollBack).
@@ -119,6 +121,7 @@ impl fmt::Display for HandlerKind {
             Self::WEIGHT_AVERAGE => "WeightAverage",
             Self::TIME_LIMIT => "TimeLimit",
             Self::EVERY_TICKS => "EveryTicks",
+            Self::SPIKE_GUARD => "SpikeGuard",
             Self::PROFILER => "Profiler",
             Self::ROLL_BACK => "RollBack",
             Self(code) if code >= 128 => return write!(f, "user-defined handler {}", code & 127),

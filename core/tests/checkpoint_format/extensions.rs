@@ -256,7 +256,7 @@ fn values_of_a_newer_version_are_refused_as_newer() {
         (Ok(true), Err(DecodeError::Newer), Err(DecodeError::Newer))
     );
     assert_eq!(
-        (changed(9, 0), changed(9, 10), changed(9, 127)),
+        (changed(9, 10), changed(9, 11), changed(9, 127)),
         (Ok(true), Err(DecodeError::Newer), Err(DecodeError::Newer))
     );
 }
@@ -277,7 +277,7 @@ fn newer_streams() -> Vec<(&'static str, Vec<u8>)> {
     };
     vec![
         ("phase", changed(record + 1, 11)),
-        ("stop reason", changed(record + 9, 10)),
+        ("stop reason", changed(record + 9, 11)),
         ("element type", changed(element_type, 13)),
         ("ranking rule", with_extensions(&[1, 1, 0, 5, 0, 0, 2, 7, 0])),
         ("required field", with_extensions(&[1, 77, 1, 5, 1, 2, 3, 4, 5])),

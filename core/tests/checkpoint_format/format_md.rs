@@ -78,6 +78,11 @@ pub enum StopReason {
     SaveFailed,
     StepFailed,
     User(u8),
+    TimeLimit,
+    TargetReached,
+    Diverged,
+    Interrupted,
+    Spike,
 }
 #[derive(Deserialize, Debug, PartialEq)]
 pub struct HandlerState {

@@ -123,7 +123,7 @@ impl<'a> Cursor<'a> {
         }
         self.option(Cursor::word)?;
         self.option(|stop| match stop.word()? {
-            0..=4 => Some(()),
+            0..=4 | 6..=10 => Some(()),
             5 => stop.byte().map(drop),
             _ => None,
         })?;

@@ -118,6 +118,7 @@ impl Inspect for Content {
             StopReason::TargetReached => "7".into(),
             StopReason::Diverged => "8".into(),
             StopReason::Interrupted => "9".into(),
+            StopReason::Spike => "10".into(),
             other => panic!("{other:?} has no code in FORMAT.md"),
         });
         let max_epochs = engine.max_epochs.map(|number| number.to_string());

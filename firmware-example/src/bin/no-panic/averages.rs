@@ -1,14 +1,17 @@
 //! Calls the public functions of the averages, the limits and the gradient clipping.
 
-use crate::format::error;
+use crate::format::{error, serde};
 use crate::policies::any;
 use core::hint::black_box;
 use training_monitor::event::{EpochCompleted, IterationCompleted};
 use training_monitor::gradient::{self, GradientLimit};
 use training_monitor::handler::RunTypes;
 use training_monitor::handlers::early_stopping::Mode;
+use training_monitor::handlers::spike_guard::stop_run;
 use training_monitor::handlers::weight_average::AverageRule;
-use training_monitor::{EarlyStopping, Engine, RunningAverage, ScoreLimits, State, TimeLimit, WeightAverage};
+use training_monitor::{
+    EarlyStopping, Engine, RunningAverage, ScoreLimits, SpikeGuard, State, TimeLimit, WeightAverage,
+};
 
 /// Calls all public functions of the averages, the limits and the gradient clipping, so that the linker checks them for
 /// panics.
@@ -21,6 +24,7 @@ pub fn call_all() {
     weight_average(WeightAverage::equal());
     time_limit();
     score_limits();
+    spike_guard();
     gradient_limit();
     run(&mut ([0.0; 5], [0.0; 5]));
 }
@@ -82,6 +86,24 @@ fn score_limits() {
     }
 }
 
+fn spike_guard() {
+    let guard = if any() { SpikeGuard::default() } else { SpikeGuard::new() };
+    let guard = guard.with_mode(if any() { Mode::Max } else { Mode::Min }).with_warmup(any());
+    let guard = guard.with_name(black_box("loss")).with_window(any());
+    let tolerant = guard.and_then(|guard| guard.with_absolute_tolerance(any()));
+    match tolerant.and_then(|guard| guard.with_relative_tolerance(any())) {
+        Err(failed) => error(&failed),
+        Ok(mut guard) => {
+            let verdict = guard.update(any());
+            defmt::info!("{} {}", guard, verdict);
+            serde(&verdict);
+            black_box((verdict.stop_reason(), guard.spike_count(), guard.mean(), guard.last()));
+            guard.reset();
+            black_box(guard);
+        }
+    }
+}
+
 fn gradient_limit() {
     let mut values = black_box([0.0; 100]);
     let mut slices = |visit: &mut dyn FnMut(&mut [f32])| visit(values.get_mut(..any()).unwrap_or_default());
@@ -113,6 +135,7 @@ fn run(net: &mut ([f32; 5], [f32; 5])) {
         WeightAverage::equal().attach(EpochCompleted, types.pairs(|(weights, averages), pair| pair(averages, weights))),
         limit.attach(IterationCompleted, any::<u64>),
         ScoreLimits::new().attach(EpochCompleted, types.score(|state| state.metrics)),
+        SpikeGuard::new().attach(IterationCompleted, types.score(|state| state.output.unwrap_or(0.0)), stop_run),
         stopping
             .attach(EpochCompleted, types.score(|state| state.metrics))
             .with_warmup(any())

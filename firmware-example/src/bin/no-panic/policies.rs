@@ -53,6 +53,7 @@ fn early_stopping() {
                 .with_mode(mode)
                 .with_cumulative(any())
                 .with_threshold(any(), kind)
+                .and_then(|stopping| stopping.with_baseline(any()))
             {
                 Err(failed) => error(&failed),
                 Ok(mut stopping) => {

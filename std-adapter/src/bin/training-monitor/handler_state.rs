@@ -64,6 +64,16 @@ pub enum HandlerState {
     EveryTicks {
         ticks_since_event: u64,
     },
+    SpikeGuard {
+        /// The number of values that have entered the mean.
+        values: u32,
+        spikes: u32,
+        #[serde(serialize_with = "serialize_f32")]
+        mean: Option<f32>,
+        /// The last value that was not a spike.
+        #[serde(serialize_with = "serialize_f32")]
+        last: Option<f32>,
+    },
     /// The durations of one part of the run.
     Profiler {
         part: &'static str,
@@ -129,6 +139,14 @@ impl HandlerState {
             HandlerKind::EVERY_TICKS => {
                 decode_all(bytes).map(|ticks_since_event| HandlerState::EveryTicks { ticks_since_event })
             }
+            // The library refuses all other combinations.
+            HandlerKind::SPIKE_GUARD => decode_all(bytes)
+                .filter(|(values, _, mean, last): &(u32, u32, Option<f32>, Option<f32>)| {
+                    let is_none_or_finite =
+                        |number: &Option<f32>| number.map_or(*values == 0, |number| *values > 0 && number.is_finite());
+                    is_none_or_finite(mean) && is_none_or_finite(last)
+                })
+                .map(|(values, spikes, mean, last)| HandlerState::SpikeGuard { values, spikes, mean, last }),
             HandlerKind::PROFILER => profiled_part(tag).and_then(|part| {
                 // The last two fields are the sum of the squared ticks and the part in progress.
                 decode_all::<(u32, u64, u64, u64, (u64, u64), Option<u64>)>(bytes).map(
@@ -195,6 +213,14 @@ impl HandlerState {
             }
             HandlerState::EveryTicks { ticks_since_event } => {
                 ("EveryTicks", format!("{ticks_since_event} ticks since the last event"))
+            }
+            HandlerState::SpikeGuard { values, spikes, mean, last } => {
+                let level = match (mean, last) {
+                    (Some(mean), Some(last)) => format!("mean {}, last value {}", exact(*mean), exact(*last)),
+                    _ => "no value yet".to_owned(),
+                };
+                let (values, spikes) = (count(*values as usize, "value"), count(*spikes as usize, "spike"));
+                ("SpikeGuard", format!("{spikes}, {values} in the mean, {level}"))
             }
             HandlerState::Profiler { part, count: durations, total_ticks, min_ticks, max_ticks } => {
                 let durations = count(*durations as usize, "time");
@@ -272,9 +298,19 @@ mod tests {
             (HandlerKind::WEIGHT_AVERAGE, &[0], "no weights yet"),
             (HandlerKind::TIME_LIMIT, &[44, 1], "44 ticks elapsed, running"),
             (HandlerKind::EVERY_TICKS, &[9], "9 ticks since the last event"),
+            (
+                HandlerKind::SPIKE_GUARD,
+                &[7, 1, 1, 0, 0, 0, 63, 1, 0, 0, 64, 63],
+                "1 spike, 7 values in the mean, mean 0.5, last value 0.75",
+            ),
+            (HandlerKind::SPIKE_GUARD, &[0, 2, 0, 0], "2 spikes, 0 values in the mean, no value yet"),
             (HandlerKind::ROLL_BACK, &[2], "2 roll-backs"),
         ] {
             assert_eq!(HandlerState::decode(kind, 0, bytes).describe(), (kind.to_string(), text.to_owned()));
+        }
+        for invalid in [&[0, 2, 1, 0, 0, 0, 63, 0][..], &[3, 2, 0, 0], &[3, 2, 1, 0, 0, 128, 127, 1, 0, 0, 0, 63]] {
+            let state = HandlerState::decode(HandlerKind::SPIKE_GUARD, 0, invalid);
+            assert!(matches!(state, HandlerState::Other { kind: HandlerKind::SPIKE_GUARD, .. }));
         }
         let step = HandlerState::decode(HandlerKind::PROFILER, 2, &[3, 60, 10, 30, 120, 0, 1, 4]);
         assert_eq!(step.describe(), ("Profiler".to_owned(), "step: 3 times, 60 ticks, min 10, max 30".to_owned()));

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use training_monitor_std::history::HistoryEvent;
 
 /// The names of the variants of `StopReason`.
-const STOP_REASONS: [&str; 10] = [
+const STOP_REASONS: [&str; 11] = [
     "MaxEpochs",
     "EarlyStopping",
     "NonFinite",
@@ -21,6 +21,7 @@ const STOP_REASONS: [&str; 10] = [
     "TargetReached",
     "Diverged",
     "Interrupted",
+    "Spike",
 ];
 
 /// The name of the value `patience` in a log line of an epoch. The value is not a metric. It is the number of epochs

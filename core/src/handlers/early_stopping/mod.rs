@@ -13,6 +13,11 @@
 //! | ignore the first scores | the event filter `EpochCompleted.after(n)` | the first n scores neither count nor become the best score | Keras `start_from_epoch` |
 //! | do not stop in the first epochs | [`EarlyStoppingHandler::with_warmup`] | all scores count, but the run stops after epoch n at the earliest | burn `warmup_epochs` |
 //!
+//! A [baseline](EarlyStopping::with_baseline) is a score that the run must beat within the patience. An improvement that
+//! does not beat the baseline becomes the best score, but counts as a score without an improvement. The setting is that
+//! of Keras. Keras does not check the patience after an improvement, so a run that improves below the baseline never
+//! stops there. Here, each score is checked, also the first one.
+//!
 //! One rule differs from Ignite: a NaN is never an improvement and never becomes the best score. (In Ignite, a NaN
 //! counts as an improvement, so a diverged run is never stopped.)
 //!
@@ -29,12 +34,13 @@
 //! # Ok::<(), training_monitor::ConfigError>(())
 //! ```
 
+mod handler;
+
+pub use handler::{EarlyStoppingHandler, EarlyStoppingObserver, EarlyStoppingWarmup, WarmupEpochs};
+
 use crate::config::ConfigError;
-use crate::event::{Event, EventFilter};
-use crate::handler::Handler;
 use crate::hash::{Hash, fold};
-use crate::run_record::{HandlerKind, HandlerStates, Persist, StateCodec, StateDecoder, StateEncoder};
-use crate::state::{State, StopReason};
+use crate::run_record::{HandlerKind, Persist, StateCodec, StateDecoder, StateEncoder};
 
 /// Whether a higher or a lower score is better.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -90,6 +96,8 @@ pub struct EarlyStopping {
     threshold_mode: ThresholdMode,
     mode: Mode,
     cumulative: bool,
+    /// The score that an improvement must beat to set the counter to 0. It is finite.
+    baseline: Option<f32>,
     /// The hash of the name; 0 without a name.
     name: u16,
     progress: Progress,
@@ -131,6 +139,7 @@ impl EarlyStopping {
             threshold_mode: ThresholdMode::Abs,
             mode: Mode::Max,
             cumulative: false,
+            baseline: None,
             name: 0,
             progress: Progress { counter: 0, best: None },
         })
@@ -165,6 +174,30 @@ impl EarlyStopping {
         self
     }
 
+    /// Sets a baseline: an improvement sets the counter to 0 only if it is also better than the baseline, by more than the
+    /// threshold. By default, there is no baseline.
+    ///
+    /// ```
+    /// use training_monitor::EarlyStopping;
+    ///
+    /// let mut stopping = EarlyStopping::new(3)?.with_baseline(0.5)?;
+    /// assert_eq!([0.25, 0.375, 0.75, 0.625].map(|score| stopping.update(score)), [false; 4]); // the counter: 1, 2, 0, 1
+    /// stopping.reset();
+    /// assert_eq!([0.25, 0.375, 0.5].map(|score| stopping.update(score)), [false, false, true]);
+    /// assert_eq!(stopping.best_score(), Some(0.5));
+    /// # Ok::<(), training_monitor::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Returns [`ConfigError::Baseline`] if `baseline` is NaN or infinite.
+    pub const fn with_baseline(mut self, baseline: f32) -> Result<Self, ConfigError> {
+        if !baseline.is_finite() {
+            return Err(ConfigError::Baseline);
+        }
+        self.baseline = Some(baseline);
+        Ok(self)
+    }
+
     /// Sets a name. A program with two handlers of the same settings gives them names, so that a checkpoint distinguishes
     /// their states. Otherwise it distinguishes them by their settings, and then by their order.
     #[must_use]
@@ -175,29 +208,26 @@ impl EarlyStopping {
 
     /// Compares `score` with the best score so far. Returns true if the run should stop.
     pub fn update(&mut self, score: f32) -> bool {
-        let improved = match self.progress.best {
-            _ if score.is_nan() => false,
-            None => true,
-            Some(best) => self.mode.is_improvement(score, best, self.threshold, self.threshold_mode),
-        };
-        if improved {
+        let improves = |reference: f32| self.mode.is_improvement(score, reference, self.threshold, self.threshold_mode);
+        let is_improvement = !score.is_nan() && self.progress.best.is_none_or(improves);
+        if is_improvement && self.baseline.is_none_or(improves) {
             self.progress = Progress { counter: 0, best: Some(score) };
             return false;
         }
-        if let Some(best) = self.progress.best.filter(|_| !self.cumulative) {
-            let better = match self.mode {
-                Mode::Max => score > best,
-                Mode::Min => score < best,
-            };
-            if better {
-                self.progress.best = Some(score);
-            }
+        let is_better = |best: f32| match self.mode {
+            Mode::Max => score > best,
+            Mode::Min => score < best,
+        };
+        // A NaN is not better than any score.
+        if is_improvement || (!self.cumulative && self.progress.best.is_some_and(is_better)) {
+            self.progress.best = Some(score);
         }
         self.progress.counter = self.progress.counter.saturating_add(1);
         self.progress.counter >= self.patience
     }
 
-    /// Returns the number of scores in a row without an improvement.
+    /// Returns the number of scores in a row without an improvement. With a baseline, an improvement that does not beat it
+    /// counts as well.
     #[must_use]
     pub const fn counter(&self) -> u32 {
         self.progress.counter
@@ -225,18 +255,6 @@ impl EarlyStopping {
     pub const fn reset(&mut self) {
         self.progress = Progress { counter: 0, best: None };
     }
-
-    /// Attaches the state machine to a run. At each event that `filter` selects, the handler passes the result of
-    /// `score` to [`update`](Self::update). When the patience is exhausted, the handler terminates the run with the
-    /// reason [`StopReason::EarlyStopping`]. If that run is an evaluation, [`State::terminate_if_stopped`] can
-    /// terminate the training run as well.
-    pub const fn attach<O, X, W, F>(self, filter: W, score: F) -> EarlyStoppingHandler<W, F>
-    where
-        W: EventFilter,
-        F: FnMut(&State<O, X>) -> f32,
-    {
-        EarlyStoppingHandler { early_stopping: self, filter, score, observer: (), warmup: () }
-    }
 }
 
 impl Persist for EarlyStopping {
@@ -246,6 +264,8 @@ impl Persist for EarlyStopping {
     fn tag(&self) -> u16 {
         let modes = [self.mode as u8, self.threshold_mode as u8, u8::from(self.cumulative)];
         let settings = Hash::NEW.number(self.patience).number(self.threshold.to_bits()).bytes(&modes);
+        // Without a baseline, the tag is that of a version that had no such setting.
+        let settings = self.baseline.map_or(settings, |baseline| settings.number(baseline.to_bits()));
         fold(settings.value()) ^ self.name
     }
     fn save(&mut self) -> Progress {
@@ -253,126 +273,5 @@ impl Persist for EarlyStopping {
     }
     fn restore(&mut self, progress: Progress) {
         self.progress = progress;
-    }
-}
-
-/// A handler that stops a run early. Created by [`EarlyStopping::attach`]. The type parameters are the event filter, the
-/// score function, the observer and the warm-up.
-#[derive(Clone, Copy, Debug)]
-pub struct EarlyStoppingHandler<W, F, B = (), U = ()> {
-    /// The state machine that decides when the run stops.
-    pub early_stopping: EarlyStopping,
-    filter: W,
-    score: F,
-    observer: B,
-    warmup: U,
-}
-
-impl<W, F, B, U> EarlyStoppingHandler<W, F, B, U> {
-    /// Adds an observer, which is called after each score. It receives the state machine and the state of the run. For
-    /// example, it can report the [remaining patience](EarlyStopping::remaining_patience).
-    pub fn observe<O, X, C: FnMut(&EarlyStopping, &State<O, X>)>(
-        self,
-        observer: C,
-    ) -> EarlyStoppingHandler<W, F, C, U> {
-        let EarlyStoppingHandler { early_stopping, filter, score, warmup, .. } = self;
-        EarlyStoppingHandler { early_stopping, filter, score, observer, warmup }
-    }
-
-    /// Adds a warm-up: the run does not stop before the end of epoch `epochs`. All scores count, so the run can stop in the
-    /// next epoch, unless the score then improves. The epochs are those of the run to which the handler is attached; an
-    /// evaluator's run has only its own. The warm-up has no state, so a checkpoint contains nothing of it.
-    ///
-    /// ```
-    /// use training_monitor::{EarlyStopping, Engine, event::EpochCompleted};
-    ///
-    /// let falling = |state: &training_monitor::State<f32>| -(state.epoch() as f32);
-    /// let mut stopping = EarlyStopping::new(2)?.attach(EpochCompleted, falling).with_warmup(5);
-    /// let outcome = Engine::new(9).run(&mut (), 0..1, &mut stopping, |_, _, _| 0.0)?;
-    /// assert_eq!((outcome.epoch, stopping.early_stopping.counter()), (6, 5)); // without the warm-up: epoch 3
-    /// # Ok::<(), Box<dyn core::error::Error>>(())
-    /// ```
-    pub fn with_warmup(self, epochs: u32) -> EarlyStoppingHandler<W, F, B, WarmupEpochs> {
-        let EarlyStoppingHandler { early_stopping, filter, score, observer, .. } = self;
-        EarlyStoppingHandler { early_stopping, filter, score, observer, warmup: WarmupEpochs(epochs) }
-    }
-}
-
-/// The warm-up of an [`EarlyStoppingHandler`]: the number of epochs in which the run does not stop. Created
-/// by [`EarlyStoppingHandler::with_warmup`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct WarmupEpochs(u32);
-
-/// The warm-up of an [`EarlyStoppingHandler`]: [`WarmupEpochs`], or `()` for none.
-pub trait EarlyStoppingWarmup: warmup::Sealed {}
-
-impl EarlyStoppingWarmup for () {}
-impl EarlyStoppingWarmup for WarmupEpochs {}
-
-mod warmup {
-    //! The method of a warm-up, private to this crate.
-
-    pub trait Sealed {
-        /// Returns whether the warm-up allows the run to stop in this epoch.
-        fn can_stop(&self, epoch: u32) -> bool;
-    }
-
-    impl Sealed for () {
-        #[inline(always)]
-        fn can_stop(&self, _: u32) -> bool {
-            true
-        }
-    }
-
-    impl Sealed for super::WarmupEpochs {
-        #[inline]
-        fn can_stop(&self, epoch: u32) -> bool {
-            epoch > self.0
-        }
-    }
-}
-
-/// A function that an [`EarlyStoppingHandler`] calls after each score. Closures `FnMut(&EarlyStopping, &State<O, X>)`
-/// implement this trait. The type `()` stands for no observer.
-pub trait EarlyStoppingObserver<O, X> {
-    /// The handler calls this method after `early_stopping` has received a score.
-    fn on_score(&mut self, early_stopping: &EarlyStopping, state: &State<O, X>);
-}
-
-/// An observer that does nothing. A handler uses it unless the program adds another observer.
-impl<O, X> EarlyStoppingObserver<O, X> for () {
-    #[inline(always)]
-    fn on_score(&mut self, _: &EarlyStopping, _: &State<O, X>) {}
-}
-
-impl<O, X, B: FnMut(&EarlyStopping, &State<O, X>)> EarlyStoppingObserver<O, X> for B {
-    #[inline]
-    fn on_score(&mut self, early_stopping: &EarlyStopping, state: &State<O, X>) {
-        self(early_stopping, state);
-    }
-}
-
-impl<T, O, X, W, F, B, U> Handler<T, O, X> for EarlyStoppingHandler<W, F, B, U>
-where
-    T: ?Sized,
-    W: EventFilter,
-    F: FnMut(&State<O, X>) -> f32,
-    B: EarlyStoppingObserver<O, X>,
-    U: EarlyStoppingWarmup,
-{
-    #[inline(always)]
-    fn on_event(&mut self, event: Event, _: &mut T, state: &mut State<O, X>) {
-        if !self.filter.matches(event, state.counters()) {
-            return;
-        }
-        let stop = self.early_stopping.update((self.score)(state));
-        self.observer.on_score(&self.early_stopping, state);
-        if stop && self.warmup.can_stop(state.epoch()) {
-            state.terminate(StopReason::EarlyStopping);
-        }
-    }
-    fn persist(&mut self, _: &mut State<O, X>, states: &mut HandlerStates<'_>) {
-        states.visit(&mut self.early_stopping);
     }
 }
