@@ -23,10 +23,11 @@ mod firmware {
     use training_monitor::handlers::every_ticks::EveryTicks;
     use training_monitor::handlers::model_checkpoint::{CheckpointHandler, ScoreFunction};
     use training_monitor::handlers::schedules::{Cosine, StepDecay, Warmup};
+    use training_monitor::handlers::spike_guard::stop_run;
     use training_monitor::store::ram::Ram;
     use training_monitor::{
-        ConfigError, EarlyStopping, Engine, Handler, ModelCheckpoint, ReduceOnPlateau, RollBack, RunningAverage,
-        Schedule, ScoreLimits, State, TerminateOnNan, TimeLimit, Timer, WeightAverage, on,
+        ConfigError, EarlyStopping, Engine, Handler, ModelCheckpoint, Profiler, ReduceOnPlateau, RollBack,
+        RunningAverage, Schedule, ScoreLimits, SpikeGuard, State, TerminateOnNan, TimeLimit, Timer, WeightAverage, on,
     };
 
     static WEIGHTS: ConstStaticCell<[f32; 64]> = ConstStaticCell::new([0.0; 64]);
@@ -109,6 +110,12 @@ mod firmware {
         if const { is_part("score-limits") } {
             let limits = ScoreLimits::new().with_target(0.1)?.with_divergence_limit(9.0)?;
             run(model, limits.attach(EpochCompleted, loss));
+        }
+        if const { is_part("spike-guard") } {
+            run(model, SpikeGuard::new().attach(IterationCompleted, loss, stop_run));
+        }
+        if const { is_part("profiler") } {
+            run(model, Profiler::new().attach(any::<u64>));
         }
         if const { is_part("time-limit") } {
             run(model, TimeLimit::new(100)?.attach(IterationCompleted, any::<u64>));
