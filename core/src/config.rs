@@ -45,6 +45,8 @@ pub enum ConfigError {
     /// The score name of a [`ModelCheckpoint`](crate::ModelCheckpoint) is empty or has more
     /// than [`MAX_NAME`](crate::checkpoint::MAX_NAME) bytes.
     ScoreName,
+    /// The initial threshold of a [`ModelCheckpoint`](crate::ModelCheckpoint) is NaN.
+    InitialThreshold,
     /// The series name of a [`ModelCheckpoint`](crate::ModelCheckpoint) has more than [`MAX_NAME`](crate::checkpoint::MAX_NAME) bytes.
     SeriesName,
     /// A value of a [schedule](crate::handlers::schedules) is NaN or infinite.
@@ -105,6 +107,7 @@ impl fmt::Display for ConfigError {
             ConfigError::SaveInterval => "model checkpoint: the interval of `every` is 0; it must be at least 1",
             ConfigError::ScoreName if HOST => "model checkpoint: the score name must have 1 to 255 bytes",
             ConfigError::ScoreName => "model checkpoint: the score name must have 1 to 32 bytes",
+            ConfigError::InitialThreshold => "model checkpoint: the initial threshold is NaN; it must be a number",
             ConfigError::SeriesName if HOST => "model checkpoint: the series name must have at most 255 bytes",
             ConfigError::SeriesName => "model checkpoint: the series name must have at most 32 bytes",
             ConfigError::ScheduleValue => "schedule: a value is NaN or infinite; it must be a finite number",

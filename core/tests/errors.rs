@@ -135,6 +135,7 @@ fn all_error_texts_differ() {
         ConfigError::GradientLimit,
         ConfigError::SaveInterval,
         ConfigError::ScoreName,
+        ConfigError::InitialThreshold,
         ConfigError::SeriesName,
         ConfigError::ScheduleValue,
         ConfigError::ScheduleFactor,

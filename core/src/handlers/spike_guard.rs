@@ -27,8 +27,8 @@
 //!
 //! The mean of finite values is finite. A distance from the mean above `f32::MAX` is a spike with any tolerance. A relative
 //! tolerance × |mean| above `f32::MAX` is not reached by any other distance. If the mean is 0, only the absolute tolerance
-//! limits the spikes. After a permanent change of the level, each value is a spike until [`reset`](SpikeGuard::reset) is
-//! called.
+//! limits the spikes. After a permanent change of the level, each value of the new level can be a spike. The action can
+//! then call [`reset`](SpikeGuard::reset).
 //!
 //! ```
 //! use training_monitor::SpikeGuard;
@@ -317,7 +317,7 @@ impl SpikeGuard {
     where
         W: EventFilter,
         F: FnMut(&State<O, X>) -> f32,
-        A: FnMut(&SpikeGuard, SpikeVerdict, &mut State<O, X>),
+        A: FnMut(&mut SpikeGuard, SpikeVerdict, &mut State<O, X>),
     {
         SpikeGuardHandler { spike_guard: self, filter, value, action }
     }
@@ -342,7 +342,7 @@ impl Persist for SpikeGuard {
 
 /// An action for [`SpikeGuard::attach`] that stops the run, with the reason [`StopReason::Spike`]
 /// or [`StopReason::NonFinite`].
-pub fn stop_run<O, X>(_: &SpikeGuard, verdict: SpikeVerdict, state: &mut State<O, X>) {
+pub fn stop_run<O, X>(_: &mut SpikeGuard, verdict: SpikeVerdict, state: &mut State<O, X>) {
     if let Some(reason) = verdict.stop_reason() {
         state.terminate(reason);
     }
@@ -363,7 +363,7 @@ where
     T: ?Sized,
     W: EventFilter,
     F: FnMut(&State<O, X>) -> f32,
-    A: FnMut(&SpikeGuard, SpikeVerdict, &mut State<O, X>),
+    A: FnMut(&mut SpikeGuard, SpikeVerdict, &mut State<O, X>),
 {
     #[inline(always)]
     fn on_event(&mut self, event: Event, _: &mut T, state: &mut State<O, X>) {
@@ -373,7 +373,7 @@ where
         if self.filter.matches(event, state.counters()) {
             let verdict = self.spike_guard.update((self.value)(state));
             if verdict != SpikeVerdict::Normal {
-                (self.action)(&self.spike_guard, verdict, state);
+                (self.action)(&mut self.spike_guard, verdict, state);
             }
         }
     }

@@ -3,7 +3,8 @@
 //! The rules are those of Ignite 0.2.0, whose `ModelCheckpoint` counts its own calls. The step number of a checkpoint
 //! is the number of the call (or the engine's iteration or epoch, see [`StepSource`]). Either an interval or a score
 //! decides whether to save. The module [`ranking`] decides which checkpoints are kept. Two rules differ from Ignite: a
-//! NaN score is never saved, and the ranking changes only after a commit. A failed save consumes its step number.
+//! NaN score is never saved, and the ranking changes only after a commit. A failed save consumes its step number. An
+//! [initial threshold](ModelCheckpoint::with_initial_threshold), as in Keras, limits the scores that are saved.
 //!
 //! The type [`ModelCheckpoint`] is a state machine. The method [`attach`](ModelCheckpoint::attach) combines it with
 //! a [store](crate::store). The resulting handler saves in this order:

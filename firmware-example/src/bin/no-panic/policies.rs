@@ -102,6 +102,7 @@ fn model_checkpoint() {
         .with_metadata(black_box(&[("firmware", b"1.4.0")]));
     let named =
         policy.with_score_name(black_box("score")).and_then(|policy| policy.with_series_name(black_box("best")));
+    let named = named.and_then(|policy| policy.with_initial_threshold(any()));
     match named.and_then(|policy| policy.with_n_saved(any())) {
         Err(failed) => error(&failed),
         Ok(mut policy) => {
