@@ -1,13 +1,15 @@
 //! Tests of the roll-back: to which checkpoint it returns, when it gives up, and that power failures do not change the
 //! result.
 
-use training_monitor::event::{Any, EpochCompleted, Event, IterationCompleted, IterationStarted, RolledBack};
+use training_monitor::event::{
+    Any, EpochCompleted, Event, GetBatchStarted, Interrupt, IterationCompleted, IterationStarted, RolledBack, User,
+};
 use training_monitor::handlers::early_stopping::Mode;
 use training_monitor::store::flash::Slots;
 use training_monitor::store::ram::Ram;
 use training_monitor::{
     ConfigError, EarlyStopping, Engine, EventFilter, ModelCheckpoint, Objects, Outcome, RollBack, RunError,
-    ScoreLimits, State, StateDict, StopReason, TerminateOnNan, on,
+    ScoreLimits, State, StateDict, StopReason, TerminateOnNan, UserEvent, on,
 };
 use training_monitor_std::test_support::flash::{self, Flash};
 
@@ -156,6 +158,57 @@ fn termination_at_another_event_is_rolled_back() {
     assert_eq!(rolled_back, 10);
 }
 
+/// The batches of a range have no end that the range itself finds, so the engine must still know the length of the data.
+#[test]
+fn data_restarts_at_its_end_after_a_roll_back() {
+    let mut model = Model::new(0.1);
+    let (mut batches, mut requests) = (Vec::new(), 0);
+    let mut handlers = (
+        ModelCheckpoint::<1>::every(1).unwrap().attach(IterationCompleted, Ram::<2, 512>::new()).unwrap(),
+        on(IterationCompleted, |_, state: &mut State<f32>| {
+            if state.iteration() == 2 && requests == 0 {
+                requests += 1;
+                state.terminate(StopReason::Diverged);
+            }
+        }),
+        RollBack::new(1).unwrap().attach(halve),
+    );
+    let mut engine = Engine::new(2).with_epoch_length(4);
+    let outcome = engine.run(&mut model, 0..3, &mut handlers, |model, batch, _| {
+        batches.push(batch);
+        model.step(batch)
+    });
+    assert_eq!(outcome.unwrap().iteration, 8);
+    assert_eq!(batches, [0, 1, 1, 2, 0, 1, 2, 0, 1]);
+}
+
+/// A request to interrupt the run takes effect although the run is rolled back at the same event.
+#[test]
+fn interrupt_at_the_event_of_a_roll_back_is_not_lost() {
+    let mut model = Model::new(0.1);
+    let (mut requests, mut interruptions) = (0, 0);
+    let mut handlers = (
+        ModelCheckpoint::<1>::every(1).unwrap().attach(IterationCompleted, Ram::<2, 512>::new()).unwrap(),
+        on(IterationCompleted, |_, state: &mut State<f32>| {
+            if state.iteration() == 3 && requests == 0 {
+                requests += 1;
+                state.terminate(StopReason::Diverged);
+                state.interrupt();
+            }
+        }),
+        RollBack::new(1).unwrap().attach(halve),
+        on(Interrupt, |_, _: &mut State<f32>| interruptions += 1),
+    );
+    let mut engine = Engine::new(1);
+    let mut outcomes = Vec::new();
+    for _ in 0..2 {
+        let outcome = engine.run(&mut model, 0..5, &mut handlers, |model, batch, _| model.step(batch)).unwrap();
+        outcomes.push((outcome.reason, outcome.iteration));
+    }
+    assert_eq!(outcomes, [(StopReason::Interrupted, 2), (StopReason::MaxEpochs, 5)]);
+    assert_eq!((handlers.2.roll_back.count(), interruptions), (1, 1));
+}
+
 /// A divergence has finite weights. A save at the same event would make them the newest checkpoint.
 #[test]
 fn nothing_is_saved_at_the_event_that_requests_the_roll_back() {
@@ -178,6 +231,39 @@ fn nothing_is_saved_at_the_event_that_requests_the_roll_back() {
     let bad = events.iter().position(|(_, is_small)| !is_small).unwrap();
     let after = events[bad..].iter().find(|(_, is_small)| *is_small).unwrap();
     assert_eq!(after.0, events[bad].0 - 1, "the run continues from the checkpoint of the previous iteration");
+}
+
+/// Runs 20 iterations with a save at `save_at`. The iteration 15 requests a roll-back once, at the same event.
+fn request_at_the_event_of_a_save<W: EventFilter + Copy>(save_at: W) -> (Outcome, u32, Vec<u32>) {
+    let mut model = Model::new(0.1);
+    let (mut requests, mut rolled_back) = (0, Vec::new());
+    let mut handlers = (
+        on(IterationCompleted, |_, state: &mut State<f32>| {
+            state.fire(UserEvent { id: 1, value: 0 }).expect("the queue is empty");
+        }),
+        ModelCheckpoint::<1>::every(1).unwrap().attach(save_at, Ram::<2, 512>::new()).unwrap(),
+        on(save_at, |_, state: &mut State<f32>| {
+            if state.iteration() == 15 && requests == 0 {
+                requests += 1;
+                state.terminate(StopReason::Diverged);
+            }
+        }),
+        RollBack::new(2).unwrap().attach(halve),
+        on(RolledBack, |_, state: &mut State<f32>| rolled_back.push(state.iteration())),
+    );
+    let outcome = Engine::new(1).run(&mut model, 0..20, &mut handlers, |model, batch, _| model.step(batch)).unwrap();
+    let count = handlers.3.roll_back.count();
+    (outcome, count, rolled_back)
+}
+
+/// A checkpoint of the event would contain the request to terminate, so the run could not continue from it.
+#[test]
+fn at_no_event_is_a_checkpoint_saved_whose_run_is_rolled_back() {
+    let outcome = Outcome { reason: StopReason::MaxEpochs, epoch: 1, iteration: 20 };
+    assert_eq!(request_at_the_event_of_a_save(IterationCompleted), (outcome, 1, vec![14]));
+    assert_eq!(request_at_the_event_of_a_save(IterationStarted), (outcome, 1, vec![14]));
+    assert_eq!(request_at_the_event_of_a_save(GetBatchStarted), (outcome, 1, vec![14]));
+    assert_eq!(request_at_the_event_of_a_save(User(1)), (outcome, 1, vec![14]));
 }
 
 #[test]

@@ -215,13 +215,12 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
     #[cold]
     #[inline(never)]
     fn run_deferred_actions<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H) {
-        // A save after the cause of a roll-back would make a bad model the newest checkpoint.
-        let rolls_back = handlers.rolls_back() && self.state.flags & flag::ROLL_BACK != 0;
-        if self.state.flags & (flag::QUEUED | flag::ACTION) == 0 || rolls_back {
+        if self.state.flags & (flag::QUEUED | flag::ACTION) == 0 || self.must_roll_back(handlers) {
             return;
         }
         self.dispatch_queued(model, handlers);
-        if self.state.flags & flag::ACTION == 0 {
+        // A handler of a user-defined event can request a roll-back, too.
+        if self.state.flags & flag::ACTION == 0 || self.must_roll_back(handlers) {
             return;
         }
         self.state.flags &= !flag::ACTION;
@@ -240,6 +239,12 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
         // saves at `SavedCheckpoint` would loop forever. User-defined events are dispatched now, because this may be
         // the last event of the run.
         self.dispatch_queued(model, handlers);
+    }
+
+    /// Returns whether a roll-back is requested. A save after its cause would make a bad model the newest checkpoint.
+    #[inline(always)]
+    fn must_roll_back<T: ?Sized, H: Handler<T, O, X>>(&self, handlers: &H) -> bool {
+        handlers.rolls_back() && self.state.flags & flag::ROLL_BACK != 0
     }
 
     fn dispatch_queued<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H) {

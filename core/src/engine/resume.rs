@@ -133,8 +133,13 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
     #[inline(never)]
     pub(super) fn roll_back<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H) {
         self.state.flags &= !flag::ROLL_BACK;
-        let run = Some(self.state.run);
+        let (run, data_length) = (Some(self.state.run), self.state.data_length);
+        let interrupt = self.state.flags & flag::INTERRUPT;
         if let Ok(Some(_)) = self.resume_newest(model, handlers, run, &mut 0) {
+            // Unlike a run that resumes in another program, this one continues with the same data, and a request to
+            // interrupt it still applies.
+            self.state.data_length = data_length;
+            self.state.flags |= interrupt;
             self.dispatch(Event::RolledBack, model, handlers);
         }
     }

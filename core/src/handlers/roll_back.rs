@@ -171,18 +171,18 @@ where
                 let RollBack { max, .. } = self.roll_back;
                 self.roll_back = RollBack { max, count: 0, in_checkpoint: 0, is_requested: false };
             }
-            // `Terminate` follows a request that was made at another event.
-            Event::IterationCompleted | Event::EpochCompleted | Event::Terminate
-                if state.stop_reason().is_some() && self.roll_back.update(state.stop_reason()) =>
-            {
-                state.roll_back();
-            }
             Event::RolledBack => {
                 for _ in 0..self.roll_back.complete() {
                     (self.change)(model, state);
                 }
             }
+            // The run has ended.
+            Event::Completed | Event::ExceptionRaised => return,
             _ => (),
+        }
+        // A handler can request the termination at any event, and a checkpoint can be saved at any event.
+        if state.stop_reason().is_some() && self.roll_back.update(state.stop_reason()) {
+            state.roll_back();
         }
     }
     #[inline(always)]
