@@ -11,7 +11,7 @@
 //!
 //! The first two multiply each element by limit / (norm + 10⁻⁶) if this factor is less than 1, and return the norm from
 //! before the clipping. A step function calls them between the backward pass and the optimizer. A closure lists the
-//! slices; it is called up to three times.
+//! slices; it is called two or three times, and up to six times if squares overflow or underflow.
 //!
 //! Decisions:
 //!
@@ -107,10 +107,16 @@ impl GradientLimit {
         match denominator.divide(self.limit) {
             Some(factor) if factor >= 1.0 => (),
             Some(factor) if factor >= f32::MIN_POSITIVE => multiply(gradient, factor),
-            // A number as small as the factor is inaccurate, so it is applied in two steps.
+            // A number as small as the factor is inaccurate, so it is applied in several steps.
             _ => {
                 multiply(gradient, 1.0 / SCALE);
-                multiply(gradient, self.limit / denominator.in_scale());
+                let rest = self.limit / denominator.in_scale();
+                if rest >= f32::MIN_POSITIVE {
+                    multiply(gradient, rest);
+                } else {
+                    multiply(gradient, 1.0 / denominator.in_scale());
+                    multiply(gradient, self.limit);
+                }
             }
         }
         norm.value()

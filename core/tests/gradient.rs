@@ -178,3 +178,17 @@ fn the_factor_is_that_of_torch() {
     limit(0.001).clip_largest(|clip| clip(&mut values));
     assert!((values[0] - 0.001 * (0.001 / 0.001_001)).abs() < 1e-9);
 }
+
+/// The factor and also its rest after the first step are subnormal numbers or 0. Rounding them would change the gradient
+/// by more than the rounding of its elements.
+#[test]
+fn a_tiny_limit_of_a_huge_gradient_is_accurate() {
+    for maximum in [1.0e-36, 3.0e-37, 1.0e-30, f32::MIN_POSITIVE] {
+        let (mut by_norm, mut by_largest) = ([f32::MAX, 0.0], [0.0, f32::MIN]);
+        limit(maximum).clip_norm(|clip| clip(&mut by_norm));
+        limit(maximum).clip_largest(|clip| clip(&mut by_largest));
+        for ratio in [by_norm[0] / maximum, -by_largest[1] / maximum] {
+            assert!((ratio - 1.0).abs() < 1e-5, "{maximum}: {ratio}");
+        }
+    }
+}

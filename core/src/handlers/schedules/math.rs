@@ -53,7 +53,16 @@ pub(super) fn cosine_progress(progress: f32) -> f32 {
 
 /// Returns `value · factor^count`. The result is limited to the finite numbers.
 pub(super) fn scale(value: f32, factor: f32, count: u32) -> f32 {
-    limit(value * libm::powf(factor, count as f32), value)
+    let count = count as f32;
+    let power = libm::powf(factor, count);
+    let product = if power.is_finite() {
+        value * power
+    } else {
+        // The product of a small value with the power need not overflow, even if the power does.
+        let root = libm::powf(factor, 0.25 * count);
+        (0..4).fold(value, |product, _| product * root)
+    };
+    limit(product, value)
 }
 
 /// Limits `product` to the finite numbers. The product of 0 and infinity is NaN; the result is then `value`, which is 0.
@@ -69,6 +78,12 @@ mod tests {
     fn both_ends_are_exact() {
         for (start, end) in [(0.1, 0.3), (f32::MIN, f32::MAX), (1e-30, 1.0), (0.0, 0.0), (0.7, 0.7)] {
             assert_eq!([0.0, 1.0].map(|p| interpolate(start, end, cosine_progress(p))), [start, end]);
+        }
+        // Rounding can make the sum of the weights greater than 1.
+        let largest = [f32::MAX, f32::from_bits(f32::MAX.to_bits() - 1)];
+        for step in 0..10_000 {
+            let value = interpolate(largest[0], largest[1], progress(step, 10_000));
+            assert!((largest[1]..=largest[0]).contains(&value), "{step}: {value}");
         }
         assert_eq!([0, 1, 2, 3, u32::MAX].map(|step| progress(step, 2)), [0.0, 0.5, 1.0, 1.0, 1.0]);
         assert_eq!((progress(0, 0), divide(7, 3), divide(7, 0)), (1.0, (2, 1), (0, 0)));
@@ -91,6 +106,11 @@ mod tests {
     fn the_result_of_a_power_is_finite() {
         assert_eq!(scale(0.0, 2.0, u32::MAX), 0.0);
         assert_eq!((scale(1.0, 2.0, 200), scale(-1.0, 2.0, 200)), (f32::MAX, f32::MIN));
+        // The power is infinite, but the product is not.
+        for (value, factor, count, exact) in [(1e-30, 2.0, 200, 1.606_938e30), (-1e-38, 1e24, 3, -1e34)] {
+            let relative = scale(value, factor, count) / exact;
+            assert!((relative - 1.0).abs() < 1e-6, "{value} · {factor}^{count}: {relative}");
+        }
         assert_eq!((scale(3.0, 0.5, 2), scale(3.0, 0.0, 0), scale(3.0, 0.0, 1)), (0.75, 3.0, 0.0));
     }
 }
