@@ -13,6 +13,7 @@
 //! | [`TimeLimit`] | the time of all starts of the run | stops the run at the end of an epoch |
 //! | [`Timer`] | the events before and after each step | counts steps and measures their duration |
 //! | [`ModelCheckpoint`] | the validation loss of each epoch | saves the best and the latest ones; restores the best one |
+//! | [`Profiler`], [`Profiled`] | the events of the run, and the two checkpoint handlers | measure the parts of this start |
 //!
 //! A schedule is a function of the iteration. The states of the other handlers are part of each checkpoint. A resumed
 //! run therefore ends with the same bits.
@@ -35,8 +36,8 @@ use training_monitor::handlers::model_checkpoint::CheckpointEvent;
 use training_monitor::handlers::schedules::{Cosine, Warmup};
 use training_monitor::run_record::RestoreError;
 use training_monitor::{
-    ConfigError, EarlyStopping, Engine, Event, EventFilter, ModelCheckpoint, Outcome, ReduceOnPlateau, RunningAverage,
-    Schedule, State, StopReason, TerminateOnNan, TimeLimit, Timer, on,
+    ConfigError, EarlyStopping, Engine, Event, EventFilter, ModelCheckpoint, Outcome, Profiled, Profiler,
+    ReduceOnPlateau, RunningAverage, Schedule, State, StopReason, TerminateOnNan, TimeLimit, Timer, on,
 };
 use training_monitor_std::{Directory, StdClock};
 
@@ -92,7 +93,7 @@ pub struct Best {
 }
 
 /// The result of a run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Summary {
     /// The reason why the run stopped, with its last epoch and iteration.
     pub outcome: Outcome,
@@ -108,6 +109,8 @@ pub struct Summary {
     pub was_finished: bool,
     /// The restored checkpoint. `None` if no epoch was completed, or if the run was interrupted.
     pub best: Option<Best>,
+    /// A table of the durations of this start in microseconds: a heading, and a line for each part of the run.
+    pub profile: String,
 }
 
 /// Trains `study`, and resumes from the newest checkpoint of the two stores if there is one. `nan_at` is the iteration
@@ -144,7 +147,12 @@ pub fn run(
     );
     let plateau = (settings.schedule == ScheduleKind::Plateau).then_some(plateau);
 
+    let microseconds = || observer.now() / 1000;
+    let best = best.observe(|event: &CheckpointEvent<'_, _>| observer.on_checkpoint(Series::Best, event));
+    let latest = latest.observe(|event: &CheckpointEvent<'_, _>| observer.on_checkpoint(Series::Latest, event));
     let mut handlers = (
+        // It comes first, so that a step ends before the other handlers start.
+        Profiler::new().attach(microseconds),
         // The handlers of each iteration.
         (
             LearningRate::new(settings, batches)?.map(|schedule| schedule.attach(IterationStarted, set_rate)),
@@ -191,8 +199,8 @@ pub fn run(
             .pause(IterationCompleted)
             .resume(IterationStarted)
             .step(IterationCompleted),
-        best.observe(|event: &CheckpointEvent<'_, _>| observer.on_checkpoint(Series::Best, event)).restore_best(),
-        latest.observe(|event: &CheckpointEvent<'_, _>| observer.on_checkpoint(Series::Latest, event)),
+        Profiled::new("best", best.restore_best(), EpochCompleted, microseconds),
+        Profiled::new("latest", latest, EpochCompleted.or(Interrupt), microseconds),
     );
 
     let metrics = Metrics { loss: f32::INFINITY, accuracy: 0.0 };
@@ -212,12 +220,13 @@ pub fn run(
         if nan_at == Some(state.iteration()) { f32::NAN } else { loss }
     })?;
 
-    let (.., time_limit, timer, best, _) = &mut handlers;
+    let (profiler, .., time_limit, timer, best, latest) = &mut handlers;
+    let profile = format!("{}\n{best}\n{latest}", profiler.profiler);
     let best = if outcome.reason == StopReason::Interrupted {
         checksum.set(study.checksum());
         None
     } else {
-        let restored = best.restored().map_err(|error| format!("cannot load the best checkpoint: {error}"))?;
+        let restored = best.handler.restored().map_err(|error| format!("cannot load the best checkpoint: {error}"))?;
         restored.map(|info| Best { epoch: info.step, test: study.evaluate(Split::Test) })
     };
     Ok(Summary {
@@ -228,5 +237,6 @@ pub fn run(
         checksum: checksum.get(),
         was_finished: resumed.is_some_and(|resumed| resumed.iteration == outcome.iteration),
         best,
+        profile,
     })
 }

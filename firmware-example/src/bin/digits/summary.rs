@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// Prints the result of the run.
 pub fn print_text(summary: &Summary, directory: &Path, chart: &Path) {
-    let Summary { outcome, steps, step_seconds, seconds, checksum, best, was_finished } = summary;
+    let Summary { outcome, steps, step_seconds, seconds, checksum, best, was_finished, profile } = summary;
     if *was_finished {
         print_line(format_args!("the run was already finished; no step was trained"));
     }
@@ -19,6 +19,10 @@ pub fn print_text(summary: &Summary, directory: &Path, chart: &Path) {
     ));
     print_line(format_args!("training time {seconds:.2} s"));
     print_line(format_args!("step time     {microseconds:.1} µs on average over {steps} steps"));
+    if !was_finished {
+        print_line(format_args!("durations of this start in µs; `actions` are the saves of a handler:"));
+        profile.lines().for_each(|line| print_line(format_args!("  {line}")));
+    }
     match best {
         Some(Best { epoch, test }) => print_line(format_args!(
             "best          epoch {epoch}, {:.2} % of the test images correct, loss {:.4}",
