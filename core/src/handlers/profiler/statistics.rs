@@ -31,7 +31,6 @@ use core::num::NonZeroU32;
 /// assert_eq!(step.mean() / 1000.0, 0.03);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TickStatistics {
     pub(super) count: u32,
     pub(super) total: u64,
@@ -158,5 +157,38 @@ impl defmt::Format for TickStatistics {
             self.mean(),
             self.deviation()
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn the_count_stops() {
+        let mut statistics = TickStatistics { count: u32::MAX - 1, total: 10, min: 1, max: 5, squares: 20 };
+        statistics.update(7);
+        assert_eq!((statistics.count(), statistics.total(), statistics.max()), (u32::MAX, 17, 7));
+        let full = statistics;
+        statistics.update(9);
+        assert_eq!(statistics, full);
+    }
+
+    /// A checkpoint can contain numbers that are not those of any durations. No query of them panics.
+    #[test]
+    fn every_number_gives_finite_results() {
+        let numbers = [0, 1, 2, u64::from(u32::MAX), 1 << 40, u64::MAX - 1, u64::MAX];
+        for count in [0, 1, 2, u32::MAX - 1, u32::MAX] {
+            for total in numbers {
+                for squares in [0, 1, u128::from(u64::MAX), 1 << 96, u128::MAX - 1, u128::MAX] {
+                    let mut statistics = TickStatistics { count, total, min: total, max: 3, squares };
+                    assert!(statistics.deviation().is_finite() && statistics.mean().is_finite());
+                    // A number with many digits moves the rest of its row, but two numbers never touch.
+                    assert_eq!(statistics.to_string().split_whitespace().count(), 6);
+                    statistics.update(u64::MAX);
+                }
+            }
+        }
     }
 }

@@ -168,7 +168,6 @@ fn profiler() {
     black_box((statistics.count(), statistics.total(), statistics.min(), statistics.max()));
     black_box((statistics.mean(), statistics.deviation()));
     display(statistics);
-    serde(&statistics);
     defmt::info!("{}", statistics);
 
     let mut profiler = if any() { Profiler::default() } else { Profiler::new() };
