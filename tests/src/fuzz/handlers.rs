@@ -2,43 +2,22 @@
 //! the state of the handler in a checkpoint, decodes the checkpoint, and restores the state into a new handler.
 
 use super::decode;
+use super::state::{bits, transfer_state};
 use crate::models::early_stopping::EarlyStopping as EarlyStoppingModel;
 use crate::models::guard::Guard;
 use crate::models::number::{Counter, Number};
 use crate::models::ranking::{self, Entry, ModelCheckpoint as RankingModel};
 use crate::models::timer::Timer as TimerModel;
 use arbitrary::Arbitrary;
-use training_monitor::checkpoint::{self, Contents, Named};
 use training_monitor::event::{Any, Counters, User};
 use training_monitor::handlers::early_stopping::{Mode, ThresholdMode};
 use training_monitor::handlers::model_checkpoint::{SaveDecision, StepSource};
 use training_monitor::handlers::terminate_on_nan::EveryNthCall;
-use training_monitor::run_record::RunRecord;
 use training_monitor::time::{Clock, WrappingClock};
 use training_monitor::{
     ConfigError, EarlyStopping, Engine, Event, Handler, ModelCheckpoint, State, TerminateOnNan, Timer, UserEvent,
 };
 use training_monitor_std::test_support::ticks::TickSource;
-
-/// Saves the state of `source` in a checkpoint, decodes the checkpoint, and restores the state into `target`.
-fn transfer_state<A: Handler<(), f32>, B: Handler<(), f32>>(source: &mut A, target: &mut B) {
-    let mut engine = Engine::<f32>::new(1);
-    let record = engine.record::<(), _>(source).expect("the record is large enough");
-    let contents = Contents { record: Some(&record), ..Contents::new(0) };
-    let mut bytes = Vec::new();
-    checkpoint::encode(&mut bytes, &contents, &mut Named::new("m", [0.0; 0])).expect("writing to a Vec does not fail");
-    let mut decoded = RunRecord::new();
-    let loaded = checkpoint::load(&bytes, &mut Named::new("m", [0.0; 0]), Some(&mut decoded));
-    assert!(loaded.expect("the stream is intact").has_run);
-    assert_eq!(decoded, record);
-    engine.restore::<(), _>(&record, target).expect("the state of the same handler");
-}
-
-/// Returns the bits of a number. All NaNs have the same bits. Unlike `==`, a comparison of the bits distinguishes the
-/// two zeros and treats NaNs as equal.
-fn bits(value: Option<f32>) -> Option<u32> {
-    value.map(|value| if value.is_nan() { f32::NAN.to_bits() } else { value.to_bits() })
-}
 
 #[derive(Arbitrary, Debug)]
 struct EarlyStoppingInput {
@@ -100,7 +79,7 @@ pub fn early_stopping(data: &[u8]) {
             }
             EarlyStoppingOperation::Restart => {
                 let mut restored = attach(configured);
-                transfer_state(&mut handler, &mut restored);
+                transfer_state::<(), _, _>(&mut handler, &mut restored);
                 handler = restored;
             }
         }
@@ -171,7 +150,7 @@ pub fn timer(data: &[u8]) {
                 ticks = TickSource::with_ticks_until_wrap(*before_wrap);
                 zero = ticks.unwrapped_count();
                 let mut restored = attach(&ticks);
-                transfer_state(&mut handler, &mut restored);
+                transfer_state::<(), _, _>(&mut handler, &mut restored);
                 handler = restored;
                 model.restart(saved, zero);
             }
@@ -239,7 +218,7 @@ pub fn guard(data: &[u8]) {
             }
             GuardOperation::Restart => {
                 let mut restored = attach(new_guard);
-                transfer_state(&mut handler, &mut restored);
+                transfer_state::<(), _, _>(&mut handler, &mut restored);
                 handler = restored;
             }
         }

@@ -11,14 +11,21 @@
 //! (target.body)(&[3, 0, 1, 2]);
 //! ```
 
+pub mod averages;
 pub mod bytes;
 pub mod directory;
 pub mod engine;
 pub mod filters;
 pub mod handlers;
+pub mod limits;
+mod plateau;
+pub mod roll_back;
 pub mod runner;
 pub mod saving;
+mod schedule_kinds;
+pub mod schedules;
 pub mod slots;
+mod state;
 
 use arbitrary::{Arbitrary, Unstructured};
 
@@ -34,7 +41,7 @@ pub struct Target {
 }
 
 /// All fuzz targets of the project, with their names and maximum input lengths.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 17] = [
     Target { name: "checkpoint-bytes", body: bytes::checkpoint_bytes, len: 160 },
     Target { name: "names", body: bytes::names, len: 48 },
     Target { name: "early-stopping", body: handlers::early_stopping, len: 96 },
@@ -42,6 +49,10 @@ pub const TARGETS: [Target; 13] = [
     Target { name: "timer", body: handlers::timer, len: 96 },
     Target { name: "filters", body: filters::filters, len: 64 },
     Target { name: "guard", body: handlers::guard, len: 128 },
+    Target { name: "schedules", body: schedules::schedules, len: 128 },
+    Target { name: "averages", body: averages::averages, len: 160 },
+    Target { name: "limits", body: limits::limits, len: 128 },
+    Target { name: "roll-back", body: roll_back::roll_back, len: 64 },
     Target { name: "engine", body: engine::engine, len: 64 },
     Target { name: "hostile-record", body: engine::hostile_record, len: 32 },
     Target { name: "saving", body: saving::saving, len: 160 },

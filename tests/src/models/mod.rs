@@ -11,12 +11,16 @@
 //! assert_eq!([1.0, 1.0, f32::NAN].map(|score| model.update(score)), [false, false, true]);
 //! ```
 
+pub mod averages;
 pub mod early_stopping;
 pub mod engine;
 pub mod filters;
 pub mod guard;
+pub mod limits;
 pub mod number;
+pub mod plateau;
 pub mod ranking;
+pub mod roll_back;
 pub mod schedules;
 pub mod score_text;
 pub mod stream;

@@ -167,3 +167,54 @@ impl Cyclical {
         value
     }
 }
+
+/// torch's `OneCycleLR`. The fields have torch's names.
+#[derive(Clone, Copy, PartialEq, Debug)]
+#[allow(missing_docs, reason = "the fields are the parameters of torch's scheduler")]
+pub struct OneCycle {
+    pub max_lr: f64,
+    pub total_steps: u32,
+    pub pct_start: f64,
+    pub div_factor: f64,
+    pub final_div_factor: f64,
+    pub is_linear: bool,
+    pub three_phase: bool,
+}
+
+impl OneCycle {
+    /// Returns the value of a step. From the last step, the value holds; torch raises an error there.
+    pub fn value(&self, step: u32) -> f64 {
+        let total = f64::from(self.total_steps);
+        let step = f64::from(step).min(total - 1.0);
+        let initial = self.max_lr / self.div_factor;
+        let min = initial / self.final_div_factor;
+        let up = self.pct_start * total - 1.0;
+        let phases = if self.three_phase {
+            vec![(up, initial, self.max_lr), (2.0 * up, self.max_lr, initial), (total - 1.0, initial, min)]
+        } else {
+            vec![(up, initial, self.max_lr), (total - 1.0, self.max_lr, min)]
+        };
+        let mut start_step = 0.0;
+        for (index, (end_step, start, end)) in phases.iter().copied().enumerate() {
+            if step <= end_step || index + 1 == phases.len() {
+                let progress = (step - start_step) / (end_step - start_step);
+                let progress = if end_step > start_step { progress.clamp(0.0, 1.0) } else { 1.0 };
+                let progress = if self.is_linear { progress } else { (1.0 - (PI * progress).cos()) / 2.0 };
+                return start + (end - start) * progress;
+            }
+            start_step = end_step;
+        }
+        min
+    }
+}
+
+/// Returns the value of Ignite's `PiecewiseLinear` at a step.
+pub fn piecewise_linear(milestones: &[(u32, f32)], step: u32) -> f64 {
+    let point = |(step, value): (u32, f32)| (f64::from(step), f64::from(value));
+    let passed = milestones.iter().filter(|(milestone, _)| *milestone <= step).count();
+    match (passed.checked_sub(1).map(|last| point(milestones[last])), milestones.get(passed).copied().map(point)) {
+        (Some((start, value)), Some((end, next))) => value + (next - value) * (f64::from(step) - start) / (end - start),
+        (Some((_, value)), None) | (None, Some((_, value))) => value,
+        (None, None) => f64::NAN,
+    }
+}

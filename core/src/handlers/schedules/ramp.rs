@@ -90,7 +90,7 @@ impl Schedule for Constant {
 }
 
 /// Lowers the value to 0 along a polynomial, as torch's `PolynomialLR` does: `base · (1 − t / total_iters)^power`. From
-/// step `total_iters`, the value is 0.
+/// step `total_iters`, the value is 0, or `base` if `power` is 0.
 ///
 /// ```
 /// use training_monitor::{Schedule, handlers::schedules::Polynomial};
