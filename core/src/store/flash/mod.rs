@@ -17,8 +17,8 @@
 //!
 //! A seal whose write was interrupted can also read as complete at one start and as incomplete at the next. Therefore,
 //! each commit record contains which slots were durable when it was written. If two slots contain checkpoints of the
-//! same step, a save can erase one of them. Therefore, opening reads both 16 times, and uses a slot only if all reads are
-//! equal. A bit with a random value in each read passes 16 reads with a probability of 1 in 32 768.
+//! same step, a save can erase one of them. Therefore, opening reads both 16 times. A checkpoint is valid, and its seal
+//! complete, only if all reads say so. A random bit passes 16 reads with a probability of 1 in 32 768.
 //!
 //! **Failing flash.** A failed read is repeated. A slot that stays unreadable is erased only if no other slot is free. If
 //! an erase or a write fails twice in a slot, the save uses another slot, and the next commit record remembers the
