@@ -255,8 +255,8 @@ fn export_and_import_preserve_all_bytes() {
     run(&["import", "run.json", "--to", "checkpoint", "-o", "run.ckpt"]);
     let original = fs::read(dir.path().join("run.ckpt")).unwrap();
     for format in ["safetensors", "npz", "json", "csv"] {
-        run(&["export", "run.ckpt", "--to", format, "-o", "file"]);
-        let mut back = vec!["import", "file", "--to", "checkpoint", "-o", "back.ckpt"];
+        run(&["export", "run.ckpt", "--to", format, "-o", "file", "--force"]);
+        let mut back = vec!["import", "file", "--to", "checkpoint", "-o", "back.ckpt", "--force"];
         if format == "csv" {
             back.extend(["--template", "run.ckpt"]);
         }
@@ -268,7 +268,7 @@ fn export_and_import_preserve_all_bytes() {
     let other = text.replace("0.30000001192092896", "3.0000001192092896E-01");
     assert_ne!(other, text);
     fs::write(dir.path().join("other.json"), other).unwrap();
-    run(&["import", "other.json", "--to", "checkpoint", "-o", "back.ckpt"]);
+    run(&["import", "other.json", "--to", "checkpoint", "-o", "back.ckpt", "--force"]);
     assert!(fs::read(dir.path().join("back.ckpt")).unwrap() == original);
     // A checkpoint consists of several files. The tool can also export and import a single one of them.
     run(&["export", "run/latest_model_12.ckpt", "--to", "npz", "-o", "part.npz"]);

@@ -81,8 +81,8 @@ fn each_format_preserves_every_type_and_the_metadata() {
     let dir = tempfile::tempdir().unwrap();
     let original = write_checkpoint(&dir.path().join("all.ckpt"), 0);
     for format in ["safetensors", "npz", "json", "csv"] {
-        check_output(dir.path(), &["export", "all.ckpt", "--to", format, "-o", "file"], 0);
-        let mut import = vec!["import", "file", "--to", "checkpoint", "-o", "back.ckpt"];
+        check_output(dir.path(), &["export", "all.ckpt", "--to", format, "-o", "file", "--force"], 0);
+        let mut import = vec!["import", "file", "--to", "checkpoint", "-o", "back.ckpt", "--force"];
         if format == "csv" {
             import.extend(["--template", "all.ckpt"]);
         }
@@ -93,7 +93,7 @@ fn each_format_preserves_every_type_and_the_metadata() {
     write_checkpoint(&dir.path().join("other.ckpt"), 1);
     check_output(
         dir.path(),
-        &["import", "file", "--to", "checkpoint", "-o", "back.ckpt", "--template", "other.ckpt"],
+        &["import", "file", "--to", "checkpoint", "-o", "back.ckpt", "--force", "--template", "other.ckpt"],
         0,
     );
     check_output(dir.path(), &["diff", "all.ckpt", "back.ckpt"], 0);
@@ -172,7 +172,7 @@ fn diff_is_exact_for_integers_and_reports_other_types() {
     );
     for name in ["a", "b"] {
         let (from, to) = (format!("{name}.json"), format!("{name}.ckpt"));
-        check_output(dir.path(), &["import", &from, "--to", "checkpoint", "-o", &to], 0);
+        check_output(dir.path(), &["import", &from, "-o", &to, "--force"], 0);
     }
     let text = check_output(dir.path(), &["diff", "a.ckpt", "b.ckpt"], 1);
     assert!(text.contains("18446744073709551615") && text.contains("i8 1 and u8 1"), "{text}");

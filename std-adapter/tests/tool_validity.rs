@@ -116,8 +116,8 @@ fn objects_without_tensors_survive_export_and_import() {
     let dir = tempfile::tempdir().unwrap();
     for (name, bytes) in [("all", encoded(None)), ("one", encoded(Some("object_b")))] {
         fs::write(dir.path().join(name), &bytes).unwrap();
-        check_output(dir.path(), &["export", name, "--to", "safetensors", "-o", "file"], 0);
-        check_output(dir.path(), &["import", "file", "--to", "checkpoint", "-o", "back"], 0);
+        check_output(dir.path(), &["export", name, "--to", "safetensors", "-o", "file", "--force"], 0);
+        check_output(dir.path(), &["import", "file", "--to", "checkpoint", "-o", "back", "--force"], 0);
         assert!(fs::read(dir.path().join("back")).unwrap() == bytes, "{name}");
     }
 }

@@ -12,10 +12,16 @@ use training_monitor::event::{EpochCompleted, IterationCompleted};
 use training_monitor::store::Store;
 use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, State};
 
+/// Returns the command that runs the tool in `directory`.
+pub fn tool_command(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_training-monitor"));
+    command.args(arguments).current_dir(directory).env("NO_COLOR", "1");
+    command
+}
+
 /// Runs the tool in `directory`.
 pub fn run_tool(directory: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_training-monitor"));
-    command.args(arguments).current_dir(directory).env("NO_COLOR", "1").output().unwrap()
+    tool_command(directory, arguments).output().unwrap()
 }
 
 /// Runs the tool and checks its exit code. Returns its standard error for exit code 2, otherwise its standard output.

@@ -18,6 +18,12 @@ pub enum CliError {
         path: PathBuf,
         cause: io::Error,
     },
+    /// A write to standard output failed.
+    StandardOutput(io::Error),
+    /// The output file exists, and the user did not allow to replace it.
+    OutputExists { path: PathBuf },
+    /// The output file is also an input of the command.
+    OutputIsInput { path: PathBuf },
     /// The kind of the file is not the kind that the command expects. For example, the file is no checkpoint.
     WrongFile { path: PathBuf, expected: &'static str, found: String },
     /// The file has the expected kind, but the command cannot use its content.
@@ -49,10 +55,10 @@ impl CliError {
         CliError::Other(Box::new(error))
     }
 
-    /// Returns whether a write failed because another program closed the pipe. In `training-monitor inspect … | head
-    /// -1`, the program `head` closes the pipe after one line.
+    /// Returns whether a write failed because another program closed the pipe of standard output. In `training-monitor
+    /// inspect … | head -1`, the program `head` closes the pipe after one line.
     pub fn is_broken_pipe(&self) -> bool {
-        matches!(self, CliError::Io { cause, .. } if cause.kind() == io::ErrorKind::BrokenPipe)
+        matches!(self, CliError::StandardOutput(cause) if cause.kind() == io::ErrorKind::BrokenPipe)
     }
 }
 
@@ -60,6 +66,13 @@ impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CliError::Io { action, path, cause } => write!(f, "cannot {action} {}: {cause}", path.display()),
+            CliError::StandardOutput(cause) => write!(f, "cannot write standard output: {cause}"),
+            CliError::OutputExists { path } => {
+                write!(f, "{} exists; use --force to replace it", path.display())
+            }
+            CliError::OutputIsInput { path } => {
+                write!(f, "{} is also an input of the command; choose another output", path.display())
+            }
             CliError::WrongFile { path, expected, found } => {
                 write!(f, "{} is not {expected}: {found}", path.display())
             }

@@ -1,26 +1,26 @@
-//! Reads and writes whole files, and guesses the kind of a file that the user passed.
+//! Reads and writes files, and guesses the kind of a file that the user passed.
+
+mod output_file;
+
+pub use output_file::{OutputFile, is_standard_stream};
 
 use crate::error::{CliError, Result};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read};
+use std::path::Path;
 
-/// Reads a whole file.
+/// Reads a whole file. The path `-` is standard input.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(CliError::io("read", path))
+    if !is_standard_stream(path) {
+        return std::fs::read(path).map_err(CliError::io("read", path));
+    }
+    let mut bytes = Vec::new();
+    io::stdin().lock().read_to_end(&mut bytes).map_err(CliError::io("read", "standard input".as_ref()))?;
+    Ok(bytes)
 }
 
-/// Writes a file. The function first writes a temporary file and then renames it to `path`. A failed write therefore
-/// leaves an existing file at `path` unchanged.
-pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut temp = path.as_os_str().to_owned();
-    temp.push(".tmp");
-    let temp = PathBuf::from(temp);
-    let written = std::fs::write(&temp, bytes).and_then(|()| std::fs::rename(&temp, path));
-    written.map_err(|cause| {
-        // The write has failed, and the function returns the error of the write. An error while removing the temporary
-        // file is ignored, because it would not help the user.
-        let _ = std::fs::remove_file(&temp);
-        CliError::Io { action: "write", path: path.to_owned(), cause }
-    })
+/// Returns the ending of a file's name in lower case, for example `npz`. The ending selects the format of an output.
+pub fn extension(path: &Path) -> Option<String> {
+    path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase)
 }
 
 /// Returns whether a file begins like a checkpoint, a zip archive, a NumPy array or an ELF program. `watch` rejects

@@ -22,10 +22,9 @@ pub fn print_json(value: &serde_json::Value) -> Result<()> {
     print_line(serde_json::to_string_pretty(value).map_err(CliError::other)?)
 }
 
-/// Adds the failed operation ("write") and the place ("standard output") to a write error. Commands that write to
-/// standard output directly call this function.
+/// Adds the place, standard output, to a write error. Commands that write to standard output directly call this function.
 pub fn check_write(result: io::Result<()>) -> Result<()> {
-    result.map_err(CliError::io("write", "standard output".as_ref()))
+    result.map_err(CliError::StandardOutput)
 }
 
 /// Returns the exit code of `verify` or `diff`. `is_positive` is the result of the command. If another program closed

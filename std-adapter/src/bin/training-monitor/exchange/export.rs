@@ -1,13 +1,13 @@
 //! The command `export`. It writes the tensors of a checkpoint to a file.
 
 use super::{Format, TensorFile};
-use crate::error::Result;
-use crate::files;
+use crate::error::{CliError, Result};
+use crate::files::OutputFile;
 use crate::inventory::flash_dump::Geometry;
 use crate::inventory::{Inventory, Selection};
 use crate::numbers::count;
-use crate::output;
-use std::path::{Path, PathBuf};
+use crate::output::print_line;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Writes the tensors of a checkpoint to a file for Python or other programs.
@@ -20,13 +20,16 @@ use std::process::ExitCode;
 pub struct Export {
     /// The path of the checkpoint: a file, a directory of checkpoints, or a flash dump.
     pub path: PathBuf,
-    /// The format of the file
+    /// The format of the file. By default, the ending of FILE selects it.
     #[arg(long, value_name = "FORMAT")]
-    pub to: Format,
+    pub to: Option<Format>,
     /// The file to write, or `-` for standard output. By default, the name consists of PATH and the step number, and
     /// the file is in the current directory.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Replace an existing file
+    #[arg(long)]
+    pub force: bool,
     #[command(flatten)]
     pub selection: Selection,
     #[command(flatten)]
@@ -35,21 +38,24 @@ pub struct Export {
 
 /// Runs the command `export`.
 pub fn export(arguments: &Export) -> Result<ExitCode> {
-    let Export { path, to, .. } = arguments;
+    let Export { path, output, force, .. } = arguments;
+    let format = arguments.to.or_else(|| Format::from_extension(output.as_ref()?)).ok_or_else(|| {
+        CliError::usage("the format is unknown: use --to, or a file with the ending .safetensors, .npz, .json or .csv")
+    })?;
     let inventory = Inventory::new(path, &arguments.geometry)?;
     let stream = inventory.select(&arguments.selection)?.merged_stream();
-    let bytes = TensorFile::from_stream(path, &stream)?.write(*to)?;
-    if arguments.output.as_deref() == Some(Path::new("-")) {
-        return output::write_bytes(&bytes).map(|()| ExitCode::SUCCESS);
-    }
     let step = stream.header.step;
-    let file = arguments.output.clone().unwrap_or_else(|| {
+    let file = output.clone().unwrap_or_else(|| {
         let stem = path.file_stem().unwrap_or("checkpoint".as_ref()).to_string_lossy();
-        PathBuf::from(format!("{stem}_{step}.{}", to.extension()))
+        PathBuf::from(format!("{stem}_{step}.{}", format.extension()))
     });
-    files::write(&file, &bytes)?;
-    let (tensors, elements) = stream.tensors().fold((0, 0), |(n, sum), (_, tensor)| (n + 1, sum + tensor.len()));
-    let (tensors, elements) = (count(tensors, "tensor"), count(elements, "element"));
-    output::print_line(format_args!("wrote step {step} ({tensors}, {elements}) to {}", file.display()))?;
+    let output = OutputFile::create(&file, &[path], *force)?;
+    let is_regular_file = output.is_regular_file();
+    output.write_whole(&TensorFile::from_stream(path, &stream)?.write(format)?)?;
+    if is_regular_file {
+        let (tensors, elements) = stream.tensors().fold((0, 0), |(n, sum), (_, tensor)| (n + 1, sum + tensor.len()));
+        let (tensors, elements) = (count(tensors, "tensor"), count(elements, "element"));
+        print_line(format_args!("wrote step {step} ({tensors}, {elements}) to {}", file.display()))?;
+    }
     Ok(ExitCode::SUCCESS)
 }

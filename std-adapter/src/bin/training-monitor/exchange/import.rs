@@ -8,11 +8,11 @@ mod flash_image;
 
 use super::{NamedTensor, TensorFile, file_name_of};
 use crate::error::{CliError, Result};
-use crate::files;
+use crate::files::{self, OutputFile};
 use crate::inventory::flash_dump::Geometry;
 use crate::inventory::{Inventory, Selection};
 use crate::numbers::{count, parse_byte_count};
-use crate::output;
+use crate::output::print_line;
 use crate::stream::{Content, Object, Stream, StreamHeader, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -29,6 +29,17 @@ pub enum Target {
     FlashImage,
 }
 
+impl Target {
+    /// Returns the kind of file that the ending of a file's name selects.
+    fn from_extension(path: &Path) -> Option<Target> {
+        match files::extension(path)?.as_str() {
+            "ckpt" => Some(Target::Checkpoint),
+            "bin" | "img" => Some(Target::FlashImage),
+            _ => None,
+        }
+    }
+}
+
 /// Converts a file of tensors to a checkpoint file or a flash image.
 ///
 /// The command detects the format of FILE from its content: safetensors, npz, json, csv or a checkpoint. The state of
@@ -36,14 +47,18 @@ pub enum Target {
 /// new weights. Without metadata and template, the checkpoint contains only tensors.
 #[derive(clap::Args, Debug)]
 pub struct Import {
-    /// A file of tensors, or a checkpoint file
+    /// A file of tensors, or a checkpoint file; `-` for standard input
     pub file: PathBuf,
-    /// The kind of file to write
+    /// The kind of file to write. By default, the ending of the output selects it: .ckpt for a checkpoint, .bin or .img
+    /// for a flash image.
     #[arg(long, value_name = "KIND")]
-    pub to: Target,
-    /// The file to write
+    pub to: Option<Target>,
+    /// The file to write, or `-` for standard output
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
+    /// Replace an existing file
+    #[arg(long)]
+    pub force: bool,
     /// Take the state of the run, the handlers, the values and the order of the tensors from this checkpoint, directory
     /// or flash dump.
     #[arg(long, value_name = "PATH")]
@@ -70,6 +85,9 @@ pub struct Import {
 /// Runs the command `import`.
 pub fn import(arguments: &Import) -> Result<ExitCode> {
     let file = &arguments.file;
+    let target = arguments.to.or_else(|| Target::from_extension(&arguments.output)).ok_or_else(|| {
+        CliError::usage("the kind of output is unknown: use --to, or a file with the ending .ckpt, .bin or .img")
+    })?;
     let bytes = files::read(file)?;
     let template = match &arguments.template {
         Some(path) => Some(Inventory::new(path, &Geometry::default())?.select(&arguments.selection)?.merged_stream()),
@@ -86,7 +104,7 @@ pub fn import(arguments: &Import) -> Result<ExitCode> {
         }
         stream.header.score = Some(score);
     }
-    let (bytes, summary) = match arguments.to {
+    let (bytes, summary) = match target {
         Target::Checkpoint => {
             let bytes = stream.write().map_err(|error| CliError::content(file, error))?;
             let summary = format!("step {} ({})", stream.header.step, count(bytes.len(), "byte"));
@@ -94,8 +112,17 @@ pub fn import(arguments: &Import) -> Result<ExitCode> {
         }
         Target::FlashImage => flash_image::build(arguments, stream)?,
     };
-    files::write(&arguments.output, &bytes)?;
-    output::print_line(format_args!("wrote {summary} to {}", arguments.output.display()))?;
+    let inputs: Vec<&Path> = [Some(file), arguments.template.as_ref(), arguments.into.as_ref()]
+        .into_iter()
+        .flatten()
+        .map(|path| &**path)
+        .collect();
+    let output = OutputFile::create(&arguments.output, &inputs, arguments.force)?;
+    let is_regular_file = output.is_regular_file();
+    output.write_whole(&bytes)?;
+    if is_regular_file {
+        print_line(format_args!("wrote {summary} to {}", arguments.output.display()))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

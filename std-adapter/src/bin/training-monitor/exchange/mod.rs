@@ -16,7 +16,7 @@ mod npz;
 mod safetensors;
 
 use crate::error::{CliError, Result};
-use crate::files::describe_content;
+use crate::files::{self, describe_content};
 use crate::numbers::count;
 use crate::stream::{Stream, Tensor};
 use metadata::RunMetadata;
@@ -38,6 +38,12 @@ pub enum Format {
 }
 
 impl Format {
+    /// Returns the format that the ending of a file's name selects.
+    fn from_extension(path: &Path) -> Option<Format> {
+        let extension = files::extension(path)?;
+        <Format as clap::ValueEnum>::value_variants().iter().copied().find(|format| format.extension() == extension)
+    }
+
     const fn extension(self) -> &'static str {
         match self {
             Format::Safetensors => "safetensors",

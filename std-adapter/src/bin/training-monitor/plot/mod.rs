@@ -13,6 +13,7 @@ pub mod terminal;
 pub use run::history_file;
 
 use crate::error::{CliError, Result};
+use crate::files::OutputFile;
 use crate::numbers::count;
 use crate::{files, output};
 use run::Run;
@@ -36,9 +37,15 @@ pub struct Plot {
     /// More runs for the same picture
     #[arg(long, value_name = "RUN", num_args = 1..)]
     pub compare: Vec<PathBuf>,
-    /// The picture to write: .svg or .png
+    /// The picture to write, or `-` for standard output
     #[arg(short, long, value_name = "FILE", conflicts_with = "terminal")]
     pub output: Option<PathBuf>,
+    /// The format of the picture. By default, the ending of FILE selects it.
+    #[arg(long, value_name = "FORMAT", requires = "output")]
+    pub to: Option<Format>,
+    /// Replace an existing picture
+    #[arg(long)]
+    pub force: bool,
     /// Write TensorBoard event files. Each run has its own directory in DIR.
     #[arg(long, value_name = "DIR", conflicts_with = "terminal")]
     pub tensorboard: Option<PathBuf>,
@@ -53,8 +60,32 @@ pub struct Plot {
     pub terminal: bool,
 }
 
+/// The format of a picture.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Format {
+    /// Scalable vector graphics
+    Svg,
+    /// Pixels
+    Png,
+}
+
+impl Format {
+    /// Returns the format that the ending of a file's name selects.
+    fn from_extension(path: &Path) -> Result<Format> {
+        match files::extension(path).as_deref() {
+            Some("svg") => Ok(Format::Svg),
+            Some("png") => Ok(Format::Png),
+            _ => Err(CliError::usage("the format is unknown: use --to, or a file with the ending .svg or .png")),
+        }
+    }
+}
+
 /// Runs the command `plot`.
 pub fn plot(arguments: &Plot) -> Result<ExitCode> {
+    let output = match &arguments.output {
+        Some(file) => Some((file, arguments.to.map_or_else(|| Format::from_extension(file), Ok)?)),
+        None => None,
+    };
     let mut runs = paths(arguments).map(Run::read).collect::<Result<Vec<_>>>()?;
     make_names_unique(&mut runs, arguments);
     // The messages are printed after all files are written. Printing fails if the pipe is closed, but then the files
@@ -65,10 +96,16 @@ pub fn plot(arguments: &Plot) -> Result<ExitCode> {
         let files = tensorboard::write(&runs, &paths, directory)?;
         messages.extend(files.iter().map(|file| format!("wrote {}", file.display())));
     }
-    match &arguments.output {
-        Some(file) => {
-            files::write(file, &picture(&runs, arguments, file)?)?;
-            messages.push(format!("wrote {} to {}", count(runs.len(), "run"), file.display()));
+    match output {
+        Some((file, format)) => {
+            let picture = picture(&runs, arguments, format)?;
+            let inputs: Vec<PathBuf> = paths(arguments).map(history_file).collect();
+            let inputs: Vec<&Path> = inputs.iter().map(PathBuf::as_path).collect();
+            let output = OutputFile::create(file, &inputs, arguments.force)?;
+            if output.is_regular_file() {
+                messages.push(format!("wrote {} to {}", count(runs.len(), "run"), file.display()));
+            }
+            output.write_whole(&picture)?;
         }
         None if arguments.tensorboard.is_none() => terminal::print(&runs)?,
         None => (),
@@ -77,17 +114,8 @@ pub fn plot(arguments: &Plot) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the picture as SVG or PNG. The extension of `file` selects the format.
-fn picture(runs: &[Run], arguments: &Plot, file: &Path) -> Result<Vec<u8>> {
-    let extension = file.extension().map(|extension| extension.to_ascii_lowercase());
-    let is_png = match extension.as_ref().and_then(|extension| extension.to_str()) {
-        Some("svg") => false,
-        Some("png") => true,
-        _ => {
-            let reason = format!("cannot write {}: the name of a picture must end with .svg or .png", file.display());
-            return Err(CliError::usage(reason));
-        }
-    };
+/// Returns the picture as SVG or PNG.
+fn picture(runs: &[Run], arguments: &Plot, format: Format) -> Result<Vec<u8>> {
     let title = arguments.title.clone();
     let svg = match runs {
         [run] => chart::draw(&run.events, title.as_ref().unwrap_or(&run.name)),
@@ -100,7 +128,10 @@ fn picture(runs: &[Run], arguments: &Plot, file: &Path) -> Result<Vec<u8>> {
             chart::compare(&named, &title.unwrap_or(names))
         }
     };
-    if is_png { png::render(&svg, arguments.width) } else { Ok(svg.into_bytes()) }
+    match format {
+        Format::Svg => Ok(svg.into_bytes()),
+        Format::Png => png::render(&svg, arguments.width),
+    }
 }
 
 fn paths(arguments: &Plot) -> impl Iterator<Item = &Path> {

@@ -20,7 +20,7 @@
 
 use super::run::{Run, history_file};
 use crate::error::{CliError, Result};
-use crate::files;
+use crate::files::OutputFile;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -44,7 +44,8 @@ pub fn write(runs: &[Run], paths: &[&Path], directory: &Path) -> Result<Vec<Path
             fs::create_dir_all(parent).map_err(CliError::io("create", parent))?;
         }
         let end = modification_time(&history_file(path))?;
-        files::write(&file, &event_file(&run.events, end))?;
+        // Only this tool writes files with this name, so an older one can be replaced.
+        OutputFile::create(&file, &[path], true)?.write_whole(&event_file(&run.events, end))?;
         written.push(file);
     }
     Ok(written)
