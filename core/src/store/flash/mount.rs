@@ -30,8 +30,9 @@ pub(super) enum Content {
     Remains,
     /// No data, or data that cannot be read because a write of it was interrupted.
     None,
-    /// The flash driver returns an error for the record. The slot can contain a checkpoint.
-    Unreadable,
+    /// The flash driver returns an error for the record, or for the stream of a sealed record. The slot can contain a
+    /// checkpoint. The sequence number is only known if the record is valid.
+    Unreadable(Option<u32>),
 }
 
 impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
@@ -58,7 +59,12 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
                 }
                 Content::Remains => slot.state = SlotState::Remains,
                 Content::None => (),
-                Content::Unreadable => slot.state = SlotState::Unreadable,
+                Content::Unreadable(None) => slot.state = SlotState::Unreadable,
+                // An interrupted erase can have the same effect, so other slots are used first.
+                Content::Unreadable(sequence) => {
+                    newest_damaged = newest_damaged.max(sequence);
+                    slot.state = SlotState::Removed;
+                }
             }
         }
         self.read_conflicting_slots_again();
@@ -67,6 +73,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
             self.apply_flags(&newest);
         }
         self.hide_older();
+        self.separate_equal_sequences();
         self.estimate_erases(newest.map_or(0, |newest| newest.total_erases));
         // A damaged checkpoint that is older than a listed one may have been removed, and its erase interrupted.
         let last = self.slots.iter().filter(|slot| slot.is_listed()).map(|slot| slot.meta.sequence).max();
@@ -118,6 +125,11 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
                     Content::Valid(record, ..) if record.meta == slot.meta => {
                         self.set_state(index, SlotState::Unsealed)
                     }
+                    // The driver failed. This says nothing about the checkpoint, so the slot must not be erased.
+                    Content::Unreadable(_) => {
+                        self.set_state(index, SlotState::Unreadable);
+                        break;
+                    }
                     _ => {
                         self.set_state(index, SlotState::Remains);
                         break;
@@ -150,6 +162,28 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
             };
             if slot.is_listed() && self.slots.iter().enumerate().any(hides_slot) {
                 self.set_state(index, SlotState::Removed);
+            }
+        }
+    }
+
+    /// Gives checkpoints with the same sequence number different ones, in the order of their steps. If a checkpoint could
+    /// not be read when the store was opened, the next save took its number.
+    fn separate_equal_sequences(&mut self) {
+        for _ in 1..SLOTS {
+            for index in 0..SLOTS {
+                let Some(slot) = self.slots.get(index).copied() else { break };
+                let order = |index: usize, slot: &Slot| (slot.meta.step, index);
+                let is_before = |(other_index, other): (usize, &Slot)| {
+                    other.is_listed()
+                        && other.meta.sequence == slot.meta.sequence
+                        && order(other_index, other) < order(index, &slot)
+                };
+                if slot.is_listed()
+                    && self.slots.iter().enumerate().any(is_before)
+                    && let Some(slot) = self.slots.get_mut(index)
+                {
+                    slot.meta.sequence = slot.meta.sequence.saturating_add(1);
+                }
             }
         }
     }
@@ -199,7 +233,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
             // After an interrupted write, a unit of the record can be unreadable. The seal was not written in this case,
             // so its bytes are usually all equal.
             let is_interrupted = seal.is_some_and(|[first, rest @ ..]| rest.iter().all(|byte| byte == first));
-            return if is_interrupted { Content::None } else { Content::Unreadable };
+            return if is_interrupted { Content::None } else { Content::Unreadable(None) };
         }
 
         let Some(record) = CommitRecord::from_bytes::<C>(&bytes.0) else {
@@ -213,32 +247,34 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
             };
         };
         let state = seal.map_or(SealState::Incomplete, |seal| SealState::new(seal, &bytes.0));
-        if let Some(crc) = self.verify_stream(address.wrapping_add(STREAM_OFFSET), record.len, &mut bytes.0) {
-            return Content::Valid(record, state, crc);
+        match self.verify_stream(address.wrapping_add(STREAM_OFFSET), record.len, &mut bytes.0) {
+            Ok(Some(crc)) => Content::Valid(record, state, crc),
+            _ if state == SealState::Incomplete => Content::Remains,
+            Ok(None) => Content::Damaged(Some(record.meta.sequence)),
+            Err(_) => Content::Unreadable(Some(record.meta.sequence)),
         }
-        if state == SealState::Complete { Content::Damaged(Some(record.meta.sequence)) } else { Content::Remains }
     }
 
     /// Verifies the checksum at the end of a stream, and returns it. `buffer` is used for reading. Returns `None` if the
-    /// checksum is wrong or if a read fails.
-    fn verify_stream(&mut self, from: u32, len: u32, buffer: &mut RecordBytes) -> Option<u32> {
-        let body = len.checked_sub(4).filter(|_| len <= self.max_stream_len())?;
+    /// checksum is wrong, and the error of the driver if a read fails.
+    fn verify_stream(&mut self, from: u32, len: u32, buffer: &mut RecordBytes) -> Result<Option<u32>, F::Error> {
+        let Some(body) = len.checked_sub(4).filter(|_| len <= self.max_stream_len()) else { return Ok(None) };
         let mut crc = C::default();
         self.add_to_crc(from, body, &mut crc, buffer)?;
         let value = crc.value();
         self.add_to_crc(from.wrapping_add(body), 4, &mut crc, buffer)?;
-        (crc.value() == RESIDUE).then_some(value)
+        Ok((crc.value() == RESIDUE).then_some(value))
     }
 
     /// Reads `len` bytes of the flash, starting at the address `from`, and adds them to `crc`. `buffer` is used for
-    /// reading. Returns `None` if a read fails.
-    fn add_to_crc(&mut self, from: u32, len: u32, crc: &mut C, buffer: &mut RecordBytes) -> Option<()> {
+    /// reading.
+    fn add_to_crc(&mut self, from: u32, len: u32, crc: &mut C, buffer: &mut RecordBytes) -> Result<(), F::Error> {
         let mut reader = Reader::new(&mut self.flash, from, len);
         loop {
-            let count = reader.read_some(buffer).ok()?;
+            let count = reader.read_some(buffer)?;
             match buffer.get(..count) {
                 Some(bytes) if !bytes.is_empty() => crc.update(bytes),
-                _ => return Some(()),
+                _ => return Ok(()),
             }
         }
     }
