@@ -60,11 +60,19 @@ pub struct ItemName {
 
 impl ItemName {
     pub(crate) fn new(name: &str) -> Self {
+        Self::from_utf8(name.as_bytes())
+    }
+
+    /// Creates the name from bytes that are known to be valid UTF-8.
+    #[inline(never)] // Called at many places.
+    pub(super) fn from_utf8(name: &[u8]) -> Self {
         let mut item = ItemName { bytes: [0; SHOWN], len: 0 };
-        // A name that is too long is truncated at the end of a character.
-        let len = (0..=SHOWN).rev().find(|len| name.is_char_boundary(*len)).unwrap_or(0).min(name.len());
+        // A name that is too long is truncated at the end of a character. In UTF-8, only the first byte of a character
+        // does not begin with the bits 10.
+        let is_boundary = |len: &usize| name.get(*len).is_none_or(|byte| byte & 0xC0 != 0x80);
+        let len = (0..=SHOWN).rev().find(is_boundary).unwrap_or(0);
         let mut previous = 0;
-        for (place, byte) in item.bytes.iter_mut().zip(name.bytes()).take(len) {
+        for (place, &byte) in item.bytes.iter_mut().zip(name).take(len) {
             // The UTF-8 encodings of the control characters U+0080 to U+009F begin with C2. They become U+00BF.
             let is_control = previous == 0xC2 && byte < 0xA0;
             *place = match byte {

@@ -56,9 +56,9 @@ pub(super) struct TensorHeader<'a> {
 }
 
 /// Decodes a stream from a reader.
-pub(super) fn decode_from<C: Checksum, R: Read>(
+pub(super) fn decode_from<C: Checksum, R: Read, S: Sink>(
     reader: &mut R,
-    sink: &mut dyn Sink,
+    sink: &mut S,
 ) -> Result<Info, DecodeError<R::Error>> {
     let mut source = ChecksummedReader { reader, crc: C::default(), error: None };
     let mut input = Input::new(&mut source);
@@ -71,7 +71,7 @@ pub(super) fn decode_from<C: Checksum, R: Read>(
 }
 
 /// Decodes a whole stream and passes its parts to `sink`.
-pub(super) fn decode(input: &mut Input<'_>, sink: &mut dyn Sink, info: &mut Info) {
+pub(super) fn decode<S: Sink>(input: &mut Input<'_>, sink: &mut S, info: &mut Info) {
     let mut magic = [0; 4];
     input.read_exact(&mut magic);
     if magic != MAGIC {
@@ -153,7 +153,7 @@ pub(super) fn decode(input: &mut Input<'_>, sink: &mut dyn Sink, info: &mut Info
 
 /// Decodes the list of extension fields. Skips the fields that this version does not know. `score_name` is the hash of the
 /// score name.
-fn decode_extensions(input: &mut Input<'_>, sink: &mut dyn Sink, info: &mut Info, name: &mut Name, score_name: Hash) {
+fn decode_extensions<S: Sink>(input: &mut Input<'_>, sink: &mut S, info: &mut Info, name: &mut Name, score_name: Hash) {
     let mut count = input.read_u32();
     let mut previous = 0;
     name.len = 0;
@@ -200,7 +200,7 @@ fn decode_extensions(input: &mut Input<'_>, sink: &mut dyn Sink, info: &mut Info
 
 /// Decodes the named strings or bytes that the program added.
 #[inline(never)] // Keeps the two names off the stack of the caller.
-fn decode_metadata(input: &mut Input<'_>, sink: &mut dyn Sink) {
+fn decode_metadata<S: Sink>(input: &mut Input<'_>, sink: &mut S) {
     let (mut name, mut previous) = (Name::default(), Name::default());
     let mut count = input.read_u32();
     while count > 0 && !input.has_failed() {
@@ -221,7 +221,7 @@ fn decode_metadata(input: &mut Input<'_>, sink: &mut dyn Sink) {
     }
 }
 
-fn decode_tensor(input: &mut Input<'_>, sink: &mut dyn Sink, object: &Name, name: &mut Name) {
+fn decode_tensor<S: Sink>(input: &mut Input<'_>, sink: &mut S, object: &Name, name: &mut Name) {
     input.read_name(name);
     let code = input.read_u8();
     let Some(element_type) = ElementType::ALL.get(usize::from(code)).copied() else {

@@ -174,7 +174,7 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
         record: Option<&mut RunRecord<[u8]>>,
         loading: bool,
     ) -> Result<Info, DecodeError<R::Error>> {
-        decode_from::<C, R>(reader, &mut LoadSink { loader: self, record, loading })
+        decode_from::<C, R, _>(reader, &mut LoadSink { loader: self, record, loading })
     }
 
     /// Searches the objects for `target`, which is the next tensor or value of the stream. Returns whether the objects
@@ -205,7 +205,7 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
 /// flag is true if the stream is loaded, because the tensor was then counted when the stream was verified.
 #[inline(never)] // Keeps the name off the stack of the caller.
 fn report_unexpected(input: &mut Input<'_>, name: &[u8], differences: Option<(&mut Differences, bool)>) {
-    let name = ItemName::new(core::str::from_utf8(name).unwrap_or_default());
+    let name = ItemName::from_utf8(name);
     match differences {
         None => input.fail(DecodeError::Unexpected { name }),
         Some((_, true)) => (),
