@@ -143,7 +143,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
     /// sequence number or the same step number.
     fn hide_unsealed(&mut self) {
         for index in 0..SLOTS {
-            let Some(slot) = self.slots.get(index).copied() else { break };
+            let Some(slot) = self.slots.get(index) else { break };
             let hides_slot =
                 |other: &Slot| other.state == SlotState::Committed && hides_unsealed(&other.meta, &slot.meta);
             if slot.state == SlotState::Unsealed && self.slots.iter().any(hides_slot) {
@@ -156,7 +156,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
     /// numbers are the same, too, both are equally valid, and the one in the later slot is listed.
     fn hide_older(&mut self) {
         for index in 0..SLOTS {
-            let Some(slot) = self.slots.get(index).copied() else { break };
+            let Some(slot) = self.slots.get(index) else { break };
             let hides_slot = |(other_index, other): (usize, &Slot)| {
                 other.is_listed() && hides_older((&other.meta, other_index), (&slot.meta, index))
             };
@@ -171,12 +171,12 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
     fn separate_equal_sequences(&mut self) {
         for _ in 1..SLOTS {
             for index in 0..SLOTS {
-                let Some(slot) = self.slots.get(index).copied() else { break };
+                let Some(slot) = self.slots.get(index) else { break };
                 let order = |index: usize, slot: &Slot| (slot.meta.step, index);
                 let is_before = |(other_index, other): (usize, &Slot)| {
                     other.is_listed()
                         && other.meta.sequence == slot.meta.sequence
-                        && order(other_index, other) < order(index, &slot)
+                        && order(other_index, other) < order(index, slot)
                 };
                 if slot.is_listed()
                     && self.slots.iter().enumerate().any(is_before)

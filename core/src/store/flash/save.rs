@@ -121,17 +121,19 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
     }
 
     fn is_durable(&mut self, sequence: u32) -> bool {
-        self.find(sequence).is_none_or(|(_, slot)| slot.state != SlotState::Unsealed)
+        let slot = self.find(sequence).and_then(|index| self.slots.get(index));
+        slot.is_none_or(|slot| slot.state != SlotState::Unsealed)
     }
 
     fn open(&mut self, sequence: u32, _: u32) -> Result<Reader<'_, F>, Self::Error> {
-        let (index, slot) = self.find(sequence).ok_or(SlotsError::NotFound)?;
+        let index = self.find(sequence).ok_or(SlotsError::NotFound)?;
         let address = self.slot_address(index).wrapping_add(STREAM_OFFSET);
-        Ok(Reader::new(&mut self.flash, address, slot.len))
+        let len = self.slots.get(index).map_or(0, |slot| slot.len);
+        Ok(Reader::new(&mut self.flash, address, len))
     }
 
     fn remove(&mut self, sequence: u32) -> Result<(), Self::Error> {
-        if let Some((index, _)) = self.find(sequence) {
+        if let Some(index) = self.find(sequence) {
             self.set_state(index, SlotState::Removed);
         }
         Ok(())
@@ -140,7 +142,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
     fn erase(&mut self, sequence: u32) -> Result<(), Self::Error> {
         match self.find(sequence) {
             // The first block contains the commit record.
-            Some((index, _)) => self.erase_block(index, to_u32(F::ERASE_SIZE)).map(|_| ()),
+            Some(index) => self.erase_block(index, to_u32(F::ERASE_SIZE)).map(|_| ()),
             None => Ok(()),
         }
     }
@@ -152,10 +154,9 @@ fn bit(index: usize) -> u16 {
 }
 
 impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
-    /// Returns the listed slot with the checkpoint `sequence`, and its index.
-    fn find(&self, sequence: u32) -> Option<(usize, Slot)> {
-        let mut slots = self.slots.iter().copied().enumerate();
-        slots.find(|(_, slot)| slot.is_listed() && slot.meta.sequence == sequence)
+    /// Returns the index of the listed slot with the checkpoint `sequence`.
+    fn find(&self, sequence: u32) -> Option<usize> {
+        self.slots.iter().position(|slot| slot.is_listed() && slot.meta.sequence == sequence)
     }
 
     /// Erases the remains of interrupted saves in all slots but `selected`, before a new checkpoint takes a sequence
