@@ -72,7 +72,7 @@ impl From<&Header<'_>> for CheckpointMeta {
 pub struct StreamSpec<'a> {
     /// The header of the checkpoint, which contains for example its step number and its score.
     pub header: Header<'a>,
-    /// The name of the object in the stream, if the store uses [one stream per object](Store::STREAM_PER_OBJECT).
+    /// The name of the object in the stream, if the store uses [one stream per object](Store::has_stream_per_object).
     /// `None` if all objects are in one stream.
     pub object: Option<&'a str>,
     /// The index of the stream within the checkpoint, starting at 0.
@@ -99,8 +99,6 @@ pub trait Store {
     /// compute the same values, but may be faster.
     type Checksum: Checksum;
 
-    /// Whether each object of a checkpoint is written to its own stream, for example to its own file in a directory.
-    const STREAM_PER_OBJECT: bool = false;
     /// Whether a read may use 16 KiB of stack to be faster.
     const LARGE_BUFFER: bool = false;
 
@@ -110,6 +108,12 @@ pub trait Store {
     /// Whether checkpoints can disappear while the store is open, for example because another program removes files. If
     /// true, a handler that ranks checkpoints calls [`stream_count`](Self::stream_count) before it rejects a score.
     const SHARED: bool = false;
+
+    /// Returns whether each object of a checkpoint is written to its own stream, for example to its own file in a
+    /// directory. The result never changes while the store is open. The default is `false`.
+    fn has_stream_per_object(&self) -> bool {
+        false
+    }
 
     /// Returns how many of the [`PLACES`](Self::PLACES) can be used. The number is lower after a part of the medium has
     /// failed. A handler then keeps fewer checkpoints, but at least one.
@@ -215,11 +219,13 @@ impl<S: Store> Store for &mut S {
         Self: 'a;
     type Checksum = S::Checksum;
 
-    const STREAM_PER_OBJECT: bool = S::STREAM_PER_OBJECT;
     const LARGE_BUFFER: bool = S::LARGE_BUFFER;
     const PLACES: u32 = S::PLACES;
     const SHARED: bool = S::SHARED;
 
+    fn has_stream_per_object(&self) -> bool {
+        (**self).has_stream_per_object()
+    }
     fn capacity(&mut self) -> u32 {
         (**self).capacity()
     }

@@ -20,6 +20,7 @@ pub struct Builder {
     extension: String,
     atomic: bool,
     durable: bool,
+    single_file: bool,
     require_empty: bool,
     create_dir: bool,
 }
@@ -27,7 +28,8 @@ pub struct Builder {
 impl Builder {
     pub(super) fn new(dirname: PathBuf, prefix: String) -> Self {
         let extension = "ckpt".to_owned();
-        Builder { dirname, prefix, extension, atomic: true, durable: true, require_empty: true, create_dir: true }
+        let (atomic, durable, single_file, require_empty, create_dir) = (true, true, false, true, true);
+        Builder { dirname, prefix, extension, atomic, durable, single_file, require_empty, create_dir }
     }
 
     /// Sets the file extension, without the dot.
@@ -47,6 +49,37 @@ impl Builder {
     /// of the program, but may not survive a power failure.
     pub fn durable(mut self, durable: bool) -> Self {
         self.durable = durable;
+        self
+    }
+
+    /// Sets whether a save writes all objects of a checkpoint to one file, with the name `checkpoint` in place of the
+    /// name of an object, as later versions of Ignite do. By default, each object has its own file, as in Ignite 0.2.
+    ///
+    /// A save to one file synchronizes twice: the file, and the directory. A save to n files synchronizes n + 2 times, and
+    /// twice more if an older checkpoint of several files is removed. The setting does not affect the checkpoints that
+    /// the directory already contains.
+    ///
+    /// ```
+    /// use training_monitor::{Engine, ModelCheckpoint, event::EpochCompleted};
+    /// use training_monitor::checkpoint::Objects;
+    /// use training_monitor_std::Directory;
+    ///
+    /// #[derive(Objects)]
+    /// struct Training {
+    ///     net: [f32; 8],
+    ///     momentum: [f32; 8],
+    /// }
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let files = Directory::builder(dir.path(), "best").single_file(true).open()?;
+    /// let mut checkpoint = ModelCheckpoint::<1>::every(1)?.attach(EpochCompleted, files)?;
+    /// let mut training = Training { net: [0.5; 8], momentum: [0.0; 8] };
+    /// Engine::<()>::new(2).run(&mut training, 0..3, &mut checkpoint, |_, _, _| ())?;
+    /// assert!(dir.path().join("best_checkpoint_2.ckpt").exists());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn single_file(mut self, single_file: bool) -> Self {
+        self.single_file = single_file;
         self
     }
 
@@ -129,7 +162,7 @@ impl Builder {
 
     /// Validates the settings, and finds the directory.
     fn locate<F>(self, fs: F) -> Result<Location<F>, OpenError> {
-        let Builder { dirname, prefix, extension, atomic, durable, .. } = self;
+        let Builder { dirname, prefix, extension, atomic, durable, single_file, .. } = self;
         if dirname.as_os_str().is_empty() {
             return Err(OpenError::EmptyPath);
         }
@@ -148,7 +181,7 @@ impl Builder {
         let Some(dir) = expand_home(&dirname, home_directory().as_deref()) else {
             return Err(OpenError::NoHomeDirectory { path: dirname });
         };
-        Ok(Location { fs, dir, naming, atomic, durable })
+        Ok(Location { fs, dir, naming, atomic, durable, single_file })
     }
 }
 

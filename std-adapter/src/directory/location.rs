@@ -17,6 +17,8 @@ pub(super) struct Location<F> {
     pub atomic: bool,
     /// Whether a save synchronizes files and the directory (`fsync`), so that a checkpoint survives a power failure.
     pub durable: bool,
+    /// Whether a save writes all objects to one file.
+    pub single_file: bool,
 }
 
 impl<F: FileSystem> Location<F> {

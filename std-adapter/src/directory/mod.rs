@@ -10,8 +10,9 @@
 //!
 //! A save performs these steps:
 //!
-//! 1. Write a temporary file for each object, and synchronize the file (`fsync`).
-//! 2. If the checkpoint has several objects, synchronize the directory. All temporary files then survive a power
+//! 1. Write a temporary file for each object, or [one file for all objects](Builder::single_file), and synchronize the
+//!    file (`fsync`).
+//! 2. If the checkpoint has several files, synchronize the directory. All temporary files then survive a power
 //!    failure.
 //! 3. Rename each temporary file to its final name.
 //! 4. Synchronize the directory. The save has succeeded.
@@ -268,9 +269,12 @@ impl<F: FileSystem> Store for Directory<F> {
         Self: 'a;
     type Checksum = Crc32Fast;
 
-    const STREAM_PER_OBJECT: bool = true;
     const LARGE_BUFFER: bool = true;
     const SHARED: bool = true;
+
+    fn has_stream_per_object(&self) -> bool {
+        !self.location.single_file
+    }
 
     fn check(&mut self, spec: &StreamSpec<'_>) -> Result<(), DirectoryError> {
         self.check_writable()?;

@@ -1,6 +1,7 @@
 //! The summary of a checkpoint file: the part of its content that recovery needs.
 
 use super::error::{DirectoryError, Operation};
+use super::naming::ALL_OBJECTS;
 use crate::inspect::{InspectError, inspect};
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -33,8 +34,8 @@ pub struct StreamSummary {
     /// The identity of the save. All files of a checkpoint have the same identity. It is 0 if the checkpoint has one
     /// file.
     pub save_id: u32,
-    /// The names of all objects of the checkpoint. Each object has its own file. The list is empty for a file that
-    /// stores a whole checkpoint, which a [`Directory`](crate::Directory) never writes.
+    /// The names of all objects of the checkpoint, each of which has its own file. For a file that stores the whole
+    /// checkpoint, the only name is `checkpoint`.
     pub objects: Vec<String>,
 }
 
@@ -61,6 +62,9 @@ impl StreamSummary {
     ) -> Result<StreamSummary, InspectError<DirectoryError>> {
         let mut names = NameCollector::default();
         let info = inspect(reader, scratch, &mut names)?;
+        if names.objects.is_empty() {
+            names.objects.push(ALL_OBJECTS.to_owned());
+        }
         Ok(StreamSummary {
             step: info.step,
             sequence: info.sequence,

@@ -158,11 +158,13 @@ impl<S: Store, D: FnMut(StoreOperation) -> StoreFault> Store for FaultyStore<S, 
         Self: 'a;
     type Checksum = S::Checksum;
 
-    const STREAM_PER_OBJECT: bool = S::STREAM_PER_OBJECT;
     const LARGE_BUFFER: bool = S::LARGE_BUFFER;
     const PLACES: u32 = S::PLACES;
     const SHARED: bool = S::SHARED;
 
+    fn has_stream_per_object(&self) -> bool {
+        self.inner.has_stream_per_object()
+    }
     fn capacity(&mut self) -> u32 {
         self.inner.capacity()
     }

@@ -13,4 +13,5 @@ mod real_file_system;
 mod recording_disk;
 mod resume;
 mod save_operations;
+mod single_file;
 mod training;

@@ -275,8 +275,11 @@ impl<const PER_OBJECT: bool> Store for ToyStore<'_, PER_OBJECT> {
     where
         Self: 'a;
     type Checksum = Crc32;
-    const STREAM_PER_OBJECT: bool = PER_OBJECT;
     const PLACES: u32 = PLACES as u32;
+
+    fn has_stream_per_object(&self) -> bool {
+        PER_OBJECT
+    }
 
     fn capacity(&mut self) -> u32 {
         PLACES as u32 + u32::from(self.0.mistake == Mistake::ReportsManyPlaces)

@@ -99,8 +99,11 @@ impl<'d, const MISTAKE: u8> Store for MistakenDirectory<'d, MISTAKE> {
         Self: 'a;
     type Checksum = <Directory<WatchedDisk<'d>> as Store>::Checksum;
 
-    const STREAM_PER_OBJECT: bool = true;
     const SHARED: bool = true;
+
+    fn has_stream_per_object(&self) -> bool {
+        self.directory.has_stream_per_object()
+    }
 
     fn create(&mut self, spec: &StreamSpec<'_>) -> Result<Self::Writer<'_>, Self::Error> {
         if MISTAKE == EVICTS_BEFORE_COMMIT && spec.stream_index == 0 {

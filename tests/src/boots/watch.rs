@@ -300,10 +300,12 @@ impl<'w, S: Inspect> Store for Watched<'w, S> {
         Self: 'a;
     type Checksum = S::Checksum;
 
-    const STREAM_PER_OBJECT: bool = S::STREAM_PER_OBJECT;
     const SHARED: bool = S::SHARED;
     const PLACES: u32 = S::PLACES;
 
+    fn has_stream_per_object(&self) -> bool {
+        self.store.has_stream_per_object()
+    }
     fn capacity(&mut self) -> u32 {
         self.store.capacity()
     }

@@ -293,7 +293,7 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         let contents = self.contents(decision, iteration, record);
         // Measuring the size also checks the objects. An error in them is thus found before the store is changed.
         let total = checkpoint::measure_for(&contents, objects)?;
-        let (bytes, last) = if S::STREAM_PER_OBJECT {
+        let (bytes, last) = if self.store.has_stream_per_object() {
             write_stream_per_object(&mut self.store, &contents, objects, total)?
         } else {
             (total, write_single_stream(&mut self.store, &contents, objects, total)?)

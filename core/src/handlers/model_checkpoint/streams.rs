@@ -86,7 +86,7 @@ pub(super) fn check_streams<S: Store, T: Objects + ?Sized>(
     objects: &mut T,
     record: u32,
 ) -> Result<(), EncodeError<S::Error>> {
-    if !S::STREAM_PER_OBJECT {
+    if !store.has_stream_per_object() {
         return check_stream(store, contents, objects, (0, 1), record);
     }
     let stream_count = count_objects(objects);

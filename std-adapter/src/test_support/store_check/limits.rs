@@ -71,7 +71,7 @@ impl<M: Medium> Checker<'_, M> {
 
         let len = limit.min(MAX_LEN) as usize;
         let sequence = self.sequence();
-        let Some(longest) = Sample::with_len(sequence, 9, len, Self::stream_per_object()) else { return self.clear() };
+        let Some(longest) = Sample::with_len(sequence, 9, len, self.stream_per_object) else { return self.clear() };
         let last = self.main_sample(4)?;
         let mut store = self.open()?;
         let capacity = store.capacity();

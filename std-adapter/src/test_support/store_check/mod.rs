@@ -55,7 +55,9 @@ use training_monitor::store::Store;
 /// # Ok::<(), training_monitor_std::test_support::StoreViolation>(())
 /// ```
 pub fn check_store<M: Medium>(medium: &mut M) -> Result<(), StoreViolation> {
-    let mut checker = Checker { medium, next_sequence: 1001 };
+    let mut checker = Checker { medium, next_sequence: 1001, stream_per_object: false };
+    let stream_per_object = checker.open()?.has_stream_per_object();
+    checker.stream_per_object = stream_per_object;
     checker.check_empty()?;
     checker.check_round_trip()?;
     checker.check_order()?;
@@ -71,6 +73,8 @@ struct Checker<'m, M> {
     medium: &'m mut M,
     /// The sequence number of the next checkpoint. Each checkpoint has another number, which is no step number.
     next_sequence: u32,
+    /// Whether the store writes each object to its own stream.
+    stream_per_object: bool,
 }
 
 /// The filler of a sample with a usual length.
@@ -79,10 +83,6 @@ const FILLER: usize = 40;
 impl<M: Medium> Checker<'_, M> {
     fn open(&mut self) -> Check<M::Store<'_>> {
         self.medium.open().map_err(|error| violation(StoreRule::Opens, "opening the store", error))
-    }
-
-    fn stream_per_object() -> bool {
-        <M::Store<'_> as Store>::STREAM_PER_OBJECT
     }
 
     fn sequence(&mut self) -> u32 {
@@ -94,7 +94,7 @@ impl<M: Medium> Checker<'_, M> {
         let sequence = self.sequence();
         // Several lengths, so that the streams end at different positions in a write granule.
         let filler = FILLER + sequence as usize % 5 * 3;
-        Sample::new(sequence, step, series, filler, Self::stream_per_object())
+        Sample::new(sequence, step, series, filler, self.stream_per_object)
             .ok_or_else(|| violation(StoreRule::Succeeds, "encoding a checkpoint", "the checkpoint cannot be encoded"))
     }
 
