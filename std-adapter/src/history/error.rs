@@ -1,6 +1,6 @@
 //! Errors of a history file.
 
-use super::event::{SCHEMA, VERSION};
+use super::format::{SCHEMA, VERSION};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,41 +1,13 @@
-//! The events of a history, and the lines that store them.
+//! The events of a history.
 
-use super::HistoryError;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::{Number, Value};
-use std::collections::HashSet;
+use std::borrow::Borrow;
 use std::fmt;
-use std::io::{self, Write};
-use std::mem::{self, Discriminant};
-use std::path::Path;
-use std::str::FromStr;
-
-pub(super) const SCHEMA: &str = "training-monitor-history";
-pub(super) const VERSION: u32 = 1;
-
-/// The first line of a history file. It contains the name and the version of the file format.
-#[derive(Serialize, Deserialize)]
-pub(super) struct FileHeader {
-    schema: String,
-    version: u32,
-}
-
-impl FileHeader {
-    /// Returns the header (the first line of a history file) that this version of the crate writes.
-    pub fn current() -> Self {
-        FileHeader { schema: SCHEMA.to_owned(), version: VERSION }
-    }
-}
-
-impl fmt::Display for FileHeader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
-    }
-}
+use training_monitor::handlers::profiler::TickStatistics;
 
 /// An event of a training run. Each event is one line of the history file. A number that is NaN or infinite is stored
-/// as `null` and read as `None`.
+/// as `null` and read as `None`. A loss that exceeds the range of `f32` is read as `None`, too.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -49,6 +21,14 @@ pub enum HistoryEvent {
         /// The duration of the iteration in seconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seconds: Option<f64>,
+    },
+    /// The values of named quantities in an iteration, for example the learning rate and the gradient norm.
+    Scalars {
+        /// The number of the iteration, from 1.
+        iteration: u32,
+        /// The names and the values, in the order in which the program recorded them.
+        #[serde(serialize_with = "to_map", deserialize_with = "from_map")]
+        values: Vec<(String, Option<f64>)>,
     },
     /// The run finished an epoch.
     Epoch {
@@ -129,6 +109,13 @@ pub enum HistoryEvent {
         /// The last iteration of the run.
         iteration: u32,
     },
+    /// The durations of the parts of the run since the start of the program.
+    Profile {
+        /// The last iteration that the durations include.
+        iteration: u32,
+        /// The parts, in the order in which the program recorded them.
+        parts: Vec<ProfiledPart>,
+    },
     /// An event whose kind is unknown to this version of the crate.
     #[serde(other)]
     Unknown,
@@ -141,11 +128,13 @@ impl HistoryEvent {
     pub const fn iteration(&self) -> Option<u32> {
         match self {
             HistoryEvent::Iteration { iteration, .. }
+            | HistoryEvent::Scalars { iteration, .. }
             | HistoryEvent::Epoch { iteration, .. }
             | HistoryEvent::Saved { iteration, .. }
             | HistoryEvent::SaveFailed { iteration, .. }
             | HistoryEvent::EvictionFailed { iteration, .. }
             | HistoryEvent::Resumed { iteration, .. }
+            | HistoryEvent::Profile { iteration, .. }
             | HistoryEvent::Stopped { iteration, .. } => Some(*iteration),
             HistoryEvent::LoadFailed { .. } | HistoryEvent::Unknown => None,
         }
@@ -161,112 +150,106 @@ impl HistoryEvent {
             _ => self.iteration().is_none_or(|own| own <= iteration && iteration > 0),
         }
     }
+}
 
-    pub(super) fn write(&self, writer: &mut impl Write) -> io::Result<()> {
-        serde_json::to_writer(&mut *writer, self)?;
-        writer.write_all(b"\n")
-    }
+/// The durations of one part of a run, for example of all training steps or of all saves of a handler. All durations are
+/// in seconds.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ProfiledPart {
+    /// The name of the part.
+    pub name: String,
+    /// The number of durations.
+    pub count: u32,
+    /// The sum of the durations.
+    pub total: f64,
+    /// The shortest duration.
+    pub min: f64,
+    /// The longest duration.
+    pub max: f64,
+    /// The mean of the durations.
+    pub mean: f64,
+    /// The standard deviation of the durations.
+    pub deviation: f64,
+}
 
-    /// Returns the kind and the number of an event that a history may contain only once, such as iteration 7 or
-    /// epoch 2. Returns `None` for kinds of events that may occur repeatedly.
-    fn unique_key(&self) -> Option<(Discriminant<HistoryEvent>, u32)> {
-        match self {
-            HistoryEvent::Iteration { iteration: number, .. } | HistoryEvent::Epoch { epoch: number, .. } => {
-                Some((mem::discriminant(self), *number))
-            }
-            _ => None,
+impl ProfiledPart {
+    /// Converts statistics in ticks to seconds. `hertz` is the number of ticks per second.
+    #[must_use]
+    pub fn new(name: &str, statistics: &TickStatistics, hertz: u32) -> Self {
+        let hertz = f64::from(hertz.max(1));
+        let (count, total) = (statistics.count(), statistics.total() as f64);
+        ProfiledPart {
+            name: name.to_owned(),
+            count,
+            total: total / hertz,
+            min: statistics.min() as f64 / hertz,
+            max: statistics.max() as f64 / hertz,
+            mean: total / (hertz * f64::from(count.max(1))),
+            deviation: f64::from(statistics.deviation()) / hertz,
         }
     }
 }
 
-/// Parses one line of a history file.
+/// An event with the time at which the program recorded it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TimedEvent {
+    /// The time of the system clock in seconds since 1970-01-01 00:00 UTC. `None` if the file contains no time.
+    pub time: Option<f64>,
+    /// The event.
+    pub event: HistoryEvent,
+}
+
+impl Borrow<HistoryEvent> for TimedEvent {
+    fn borrow(&self) -> &HistoryEvent {
+        &self.event
+    }
+}
+
+/// Divides the events of a history into runs. A file can contain several runs, if the program recorded a new run after
+/// the end of an earlier one. A run begins with the first event after a stop whose iteration is not higher than that of
+/// the stop, unless the run was resumed. Returns no empty run.
 ///
-/// Prefer this implementation to `serde_json::from_str`. Both give the same result, but `serde_json::from_str` rejects
-/// fractions if any crate in the program enables the feature `arbitrary_precision` of `serde_json`.
-impl FromStr for HistoryEvent {
-    type Err = serde_json::Error;
-
-    fn from_str(line: &str) -> Result<HistoryEvent, serde_json::Error> {
-        parse_line(line.as_bytes())
-    }
-}
-
-fn parse_line(line: &[u8]) -> serde_json::Result<HistoryEvent> {
-    /// The metrics of an epoch event, in the order in which the line of the history file lists them. A [`Value`] of
-    /// `serde_json` does not keep this order.
-    #[derive(Deserialize)]
-    struct OrderedMetrics {
-        #[serde(deserialize_with = "from_map")]
-        metrics: Vec<(String, Option<f64>)>,
-    }
-
-    let mut value: Value = serde_json::from_slice(line)?;
-    normalize_numbers(&mut value);
-    let mut event = HistoryEvent::deserialize(value)?;
-    if let HistoryEvent::Epoch { metrics, .. } = &mut event {
-        *metrics = serde_json::from_slice::<OrderedMetrics>(line)?.metrics;
-    }
-    Ok(event)
-}
-
-/// Replaces each fractional number in `value` by the nearest `f64`. `serde_json` can deserialize an `f64` with any
-/// combination of its features.
-fn normalize_numbers(value: &mut Value) {
-    match value {
-        Value::Number(number) if !number.is_u64() && !number.is_i64() => {
-            if let Some(normalized) = number.as_f64().and_then(Number::from_f64) {
-                *number = normalized;
+/// ```
+/// use training_monitor_std::history::{HistoryEvent, split_runs};
+///
+/// let iteration = |iteration| HistoryEvent::Iteration { iteration, loss: Some(0.5), seconds: None };
+/// let stop = |iteration| HistoryEvent::Stopped { reason: "MaxEpochs".into(), epoch: 1, iteration };
+/// let events = [iteration(1), iteration(2), stop(2), iteration(1), stop(1)];
+/// assert_eq!(split_runs(&events), [&events[..3], &events[3..]]);
+/// ```
+#[must_use]
+pub fn split_runs<E: Borrow<HistoryEvent>>(events: &[E]) -> Vec<&[E]> {
+    let (mut runs, mut start) = (Vec::new(), 0);
+    let mut stop = None;
+    for (index, event) in events.iter().enumerate() {
+        let starts_run = |stop: u32| match event.borrow() {
+            HistoryEvent::Iteration { iteration, .. } | HistoryEvent::Scalars { iteration, .. } => *iteration <= stop,
+            // A program can record the metrics of the last epoch after the stop.
+            other => other.iteration().is_some_and(|iteration| iteration < stop),
+        };
+        match event.borrow() {
+            HistoryEvent::Resumed { .. } => stop = None,
+            _ if stop.is_some_and(starts_run) => {
+                runs.push(&events[start..index]);
+                (start, stop) = (index, None);
             }
+            _ => (),
         }
-        Value::Object(map) => map.values_mut().for_each(normalize_numbers),
-        Value::Array(values) => values.iter_mut().for_each(normalize_numbers),
-        _ => (),
-    }
-}
-
-/// Keeps only the last event of each iteration and of each epoch. A resumed run can record the iteration of its
-/// checkpoint a second time, so the history can contain duplicates.
-pub(super) fn remove_duplicates(mut events: Vec<HistoryEvent>) -> Vec<HistoryEvent> {
-    let mut seen = HashSet::new();
-    events.reverse();
-    events.retain(|event| event.unique_key().is_none_or(|key| seen.insert(key)));
-    events.reverse();
-    events
-}
-
-/// Parses `text`, the content of the history file at `path`. Returns the events, and the total length in bytes of all
-/// lines that were parsed without an error.
-pub(super) fn parse(path: &Path, text: &[u8]) -> Result<(Vec<HistoryEvent>, usize), HistoryError> {
-    let mut lines = text.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
-    let not_a_history = || HistoryError::NotAHistory { path: path.to_owned() };
-    let header = lines.next().ok_or_else(not_a_history)?;
-    match serde_json::from_slice::<FileHeader>(header) {
-        Ok(FileHeader { schema, version: VERSION }) if schema == SCHEMA => (),
-        Ok(FileHeader { schema, version: found }) if schema == SCHEMA => {
-            return Err(HistoryError::Version { path: path.to_owned(), found });
+        if let HistoryEvent::Stopped { iteration, .. } = event.borrow() {
+            stop = Some(*iteration);
         }
-        _ => return Err(not_a_history()),
     }
-    let mut events = Vec::new();
-    let mut len = header.len();
-    let mut lines = lines.enumerate().peekable();
-    while let Some((index, line)) = lines.next() {
-        match parse_line(line) {
-            Ok(event) => events.push(event),
-            // A power failure can leave garbage in the last line, so an invalid last line is skipped.
-            Err(_) if lines.peek().is_none() => break,
-            Err(cause) => return Err(HistoryError::Line { path: path.to_owned(), line: index + 2, cause }),
-        }
-        len += line.len();
-    }
-    Ok((events, len))
+    runs.push(&events[start..]);
+    runs.retain(|run| !run.is_empty());
+    runs
 }
 
 fn to_map<S: Serializer>(metrics: &[(String, Option<f64>)], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(metrics.iter().map(|(name, value)| (name, value)))
 }
 
-fn from_map<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, Option<f64>)>, D::Error> {
+pub(super) fn from_map<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, Option<f64>)>, D::Error> {
     struct MetricsVisitor;
 
     impl<'de> Visitor<'de> for MetricsVisitor {
