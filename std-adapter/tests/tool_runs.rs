@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use tool::check_output;
+use tool::{check_output, run_tool};
 use training_monitor::{Outcome, StopReason};
 use training_monitor_std::History;
 
@@ -37,7 +37,9 @@ fn pictures_of_one_run_and_of_two_runs() {
     let one = String::from_utf8(picture(&["--title", "a < b"], "one.svg")).unwrap();
     assert!(one.contains("a &lt; b") && one.contains("accuracy") && one.contains("early stopping"));
     let both = String::from_utf8(picture(&["--compare", "two"], "both.svg")).unwrap();
-    assert!(both.contains("EarlyStopping at 50") && both.contains("EarlyStopping at 90") && both.contains("accuracy"));
+    assert!(
+        both.contains("early stopping at 50") && both.contains("early stopping at 90") && both.contains("accuracy")
+    );
     assert!(!both.contains("NaN"));
     for (width, file) in [("800", "small.png"), ("1600", "large.png")] {
         let png = picture(&["--compare", "two", "--width", width], file);
@@ -48,6 +50,123 @@ fn pictures_of_one_run_and_of_two_runs() {
     let text = check_output(dir.path(), &["plot", "one", "--terminal"], 0);
     assert!(text.contains("training loss") && text.contains("accuracy") && !text.contains('\x1b'), "{text}");
     assert!(text.chars().any(|c| ('\u{2801}'..='\u{28FF}').contains(&c)), "{text}");
+}
+
+/// Writes the lines of a history.
+fn write_lines(path: &Path, lines: &[&str]) {
+    let header = r#"{"schema":"training-monitor-history","version":1}"#;
+    fs::write(path, format!("{header}\n{}\n", lines.join("\n"))).unwrap();
+}
+
+/// A loss or a metric beyond the range of f32 must not make the command endless.
+#[test]
+fn numbers_beyond_the_range_of_f32_are_drawn() {
+    let dir = tempfile::tempdir().unwrap();
+    write_lines(
+        &dir.path().join("loss.jsonl"),
+        &[
+            r#"{"event":"iteration","iteration":1,"loss":3.5e38}"#,
+            r#"{"event":"iteration","iteration":2,"loss":2.5}"#,
+            r#"{"event":"epoch","epoch":1,"iteration":2,"metrics":{"val_loss":3.5e38,"a":1e308,"b":-1e308}}"#,
+            r#"{"event":"epoch","epoch":2,"iteration":4,"metrics":{"val_loss":1,"a":-1e308,"b":1e-320}}"#,
+        ],
+    );
+    write_lines(&dir.path().join("short.jsonl"), &[r#"{"event":"iteration","iteration":1,"loss":2.5}"#]);
+    let compare = ["plot", "loss.jsonl", "--compare", "short.jsonl"];
+    let text = check_output(dir.path(), &compare, 0);
+    assert!(text.contains("training loss, 1 not finite") && text.contains("3.5e38"), "{text}");
+    for file in ["both.svg", "both.png"] {
+        check_output(dir.path(), &[&compare[..], &["-o", file]].concat(), 0);
+    }
+    assert!(fs::read_to_string(dir.path().join("both.svg")).unwrap().contains("1 not finite, marked ×"));
+}
+
+/// Both commands refuse a history of an unknown version with the same message.
+#[test]
+fn an_unknown_version_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "{\"schema\":\"training-monitor-history\",\"version\":2}\n{\"event\":\"iteration\",\"iteration\":1}\n";
+    fs::write(dir.path().join("history.jsonl"), text).unwrap();
+    let expected = "history file history.jsonl has format version 2, but this program supports version 1";
+    for arguments in [&["plot", "history.jsonl"][..], &["watch", "history.jsonl", "--plain", "--once"]] {
+        let error = check_output(dir.path(), arguments, 2);
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn each_run_of_a_file_is_drawn_with_its_own_end() {
+    let dir = tempfile::tempdir().unwrap();
+    write_history(&dir.path().join("run"), 3);
+    let history = History::open(dir.path().join("run/history.jsonl")).unwrap();
+    history.record_resume(None).unwrap();
+    (1..=10).for_each(|iteration| history.record_iteration(iteration, 0.5, None));
+    history.record_stop(&Outcome { reason: StopReason::NonFinite, epoch: 1, iteration: 10 });
+    history.flush().unwrap();
+    check_output(dir.path(), &["plot", "run", "-o", "run.svg"], 0);
+    let svg = fs::read_to_string(dir.path().join("run.svg")).unwrap();
+    for text in ["run (run 1)", "early stopping at 30", "run (run 2)", "non finite at 10"] {
+        assert!(svg.contains(text), "{text}");
+    }
+    let text = check_output(dir.path(), &["watch", "run", "--plain", "--once"], 0);
+    assert!(
+        text.contains("stopped: EarlyStopping") && text.ends_with("stopped: NonFinite, after epoch 1 (iteration 10)\n")
+    );
+}
+
+#[test]
+fn a_history_is_read_from_standard_input() {
+    let dir = tempfile::tempdir().unwrap();
+    write_history(&dir.path().join("one"), 5);
+    let mut plot = Command::new(env!("CARGO_BIN_EXE_training-monitor"));
+    let file = fs::File::open(dir.path().join("one/history.jsonl")).unwrap();
+    let output = plot.args(["plot", "-", "--to", "svg", "-o", "-"]).stdin(file).output().unwrap();
+    let svg = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && svg.contains("standard input") && svg.contains("early stopping"), "{svg}");
+}
+
+/// Emoji are drawn with a font of the program. Characters that no font has become question marks, and a note names them.
+#[test]
+fn characters_without_a_font_are_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    write_history(&dir.path().join("one"), 5);
+    let picture = |title: &str| {
+        let file = format!("{}.png", title.len());
+        let output = run_tool(dir.path(), &["plot", "one", "--title", title, "-o", &file, "--force"]);
+        assert!(output.status.success());
+        (fs::read(dir.path().join(file)).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (target, note) = picture("\u{1F3AF}");
+    assert_eq!(note, "");
+    assert_ne!(target, picture("\u{1F680}").0);
+    // No font has this character, because it is not assigned.
+    let (unassigned, note) = picture("\u{50000}");
+    assert!(note.starts_with("note: no installed font has the characters \u{50000}, so"), "{note}");
+    assert_eq!(unassigned, picture("?").0);
+}
+
+#[test]
+fn the_profile_and_the_scalars_are_printed() {
+    let dir = tempfile::tempdir().unwrap();
+    write_lines(
+        &dir.path().join("history.jsonl"),
+        &[
+            r#"{"event":"scalars","iteration":1,"values":{"learning_rate":0.5,"gradient_norm":2.5}}"#,
+            r#"{"event":"scalars","iteration":2,"values":{"learning_rate":0.25,"gradient_norm":1.5}}"#,
+            concat!(
+                r#"{"event":"profile","iteration":2,"parts":[{"name":"step\u001b[31m","count":2,"total":0.004,"#,
+                r#""min":0.001,"max":0.003,"mean":0.002,"deviation":0.0014}]}"#
+            ),
+        ],
+    );
+    let text = check_output(dir.path(), &["plot", "."], 0);
+    assert!(text.contains(" learning rate ") && text.contains(" gradient norm "), "{text}");
+    let table: Vec<Vec<&str>> = text.lines().rev().take(2).map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(table[1], ["total", "mean", "max", "count", "min"]);
+    assert_eq!(table[0][1..], ["4", "ms", "2", "ms", "3", "ms", "2", "1", "ms"]);
+    assert!(!text.contains('\x1b') && text.contains("step\u{fffd}[31m"));
+    let status = check_output(dir.path(), &["watch", "history.jsonl", "--plain", "--once"], 0);
+    assert_eq!(status, "");
 }
 
 #[test]

@@ -4,7 +4,11 @@ mod tool;
 
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 use tool::{check_output, python_with};
+use training_monitor::engine::Resumed;
 use training_monitor::{Outcome, StopReason};
 use training_monitor_std::History;
 
@@ -19,6 +23,7 @@ fn create_run() -> tempfile::TempDir {
     history.record_iteration(1, 0.75, Some(0.5));
     history.record_iteration(2, f32::NAN, Some(0.25));
     history.record_iteration(300, 0.125, None);
+    history.record_scalars(300, &[("learning_rate", 0.5)]);
     history.record_epoch(1, &[("accuracy", 0.9), ("val_loss", f64::INFINITY)]);
     history.record_stop(&Outcome { reason: StopReason::MaxEpochs, epoch: 1, iteration: 300 });
     history.flush().unwrap();
@@ -29,12 +34,13 @@ fn create_run() -> tempfile::TempDir {
 }
 
 /// The expected events: step, tag, value.
-const EXPECTED: [(u64, &str, f32); 8] = [
+const EXPECTED: [(u64, &str, f32); 9] = [
     (1, "train/loss", 0.75),
     (1, "train/seconds", 0.5),
     (2, "train/loss", f32::NAN),
     (2, "train/seconds", 0.25),
     (300, "train/loss", 0.125),
+    (300, "train/learning_rate", 0.5),
     (300, "metrics/accuracy", 0.9),
     (300, "metrics/val_loss", f32::NAN),
     (300, "checkpoints/best_score", -1.5),
@@ -117,17 +123,88 @@ fn each_record_and_field_has_the_expected_value() {
         assert_eq!(scalar[0], (1, tag.as_bytes().to_vec()));
         assert_eq!((scalar[1].0, &scalar[1].1[..]), (2, &value.to_le_bytes()[..]), "{tag}");
     }
-    // The run ended at the modification time of its history. Its iterations took 0.75 seconds.
-    let modified = fs::metadata(dir.path().join("run/history.jsonl")).unwrap().modified().unwrap();
-    let end = modified.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
-    assert!((time(records[8]) - end).abs() < 1e-3 && (time(records[8]) - time(records[0]) - 0.75).abs() < 1e-3);
+    // The times are in the history. The last event has none, so it has the time of the previous one.
+    let lines = History::read_timed(dir.path().join("run/history.jsonl")).unwrap();
+    let times: Vec<f64> = lines.iter().filter_map(|line| line.time).collect();
+    assert_eq!((time(records[0]), time(records[1]), time(records[9])), (times[0], times[0], times[5]));
 
-    // A second call of the tool replaces the event file and does not add a second file. It also draws the requested
-    // picture.
-    fs::write(dir.path().join(FILE), b"an older file").unwrap();
+    // A second call of the tool adds nothing. It also draws the requested picture.
     check_output(dir.path(), &["plot", "run", "--tensorboard", "logs", "-o", "run.svg"], 0);
     assert!(fs::read(dir.path().join(FILE)).unwrap() == file && dir.path().join("run.svg").exists());
     assert_eq!(fs::read_dir(dir.path().join("logs/run")).unwrap().count(), 1);
+}
+
+/// TensorBoard reads a growing file, but it does not notice that another file replaces it.
+#[test]
+fn an_event_file_is_continued_or_replaced() {
+    let dir = create_run();
+    let plot = || {
+        check_output(dir.path(), &["plot", "run", "--tensorboard", "logs"], 0);
+        fs::read(dir.path().join(FILE)).unwrap()
+    };
+    let first = plot();
+    let inode = || fs::metadata(dir.path().join(FILE)).unwrap();
+    #[cfg(unix)]
+    let inode = || std::os::unix::fs::MetadataExt::ino(&inode());
+    let before = inode();
+    // A write of the event file was interrupted. The next call continues it.
+    fs::write(dir.path().join(FILE), &first[..first.len() - 5]).unwrap();
+    let mut text = fs::read_to_string(dir.path().join("run/history.jsonl")).unwrap();
+    text.push_str("{\"event\":\"iteration\",\"iteration\":301,\"loss\":0.5,\"time\":1764195272.5}\n");
+    fs::write(dir.path().join("run/history.jsonl"), &text).unwrap();
+    let longer = plot();
+    assert!(longer.len() > first.len() && longer.starts_with(&first));
+    #[cfg(unix)]
+    assert_eq!(inode(), before);
+    // A file with other content is replaced.
+    fs::write(dir.path().join(FILE), b"an older file").unwrap();
+    assert!(plot() == longer);
+}
+
+/// The run is followed while it resumes from a checkpoint, until its end.
+#[test]
+fn a_run_is_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("run");
+    fs::create_dir(&path).unwrap();
+    let history = History::create(path.join("history.jsonl")).unwrap();
+    (1..=3).for_each(|iteration| history.record_iteration(iteration, 0.5, None));
+    history.flush().unwrap();
+    let mut follow = Command::new(env!("CARGO_BIN_EXE_training-monitor"));
+    let follow = follow.args(["plot", "run", "--tensorboard", "logs", "--follow"]).current_dir(dir.path());
+    let mut follow = follow.stdout(Stdio::piped()).spawn().unwrap();
+    let file = dir.path().join(FILE);
+    let wait = |records_expected: usize| {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let bytes = fs::read(&file).unwrap_or_default();
+            if bytes.len() > 40 && records(&bytes).len() == records_expected {
+                return bytes;
+            }
+            assert!(Instant::now() < deadline, "{} bytes", bytes.len());
+            sleep(Duration::from_millis(20));
+        }
+    };
+    let first = wait(4);
+    history.record_iteration(4, 0.25, None);
+    history.flush().unwrap();
+    let second = wait(5);
+    assert!(second.starts_with(&first));
+    // The run resumes from iteration 2.
+    let (epoch, iteration) = (1, 2);
+    let resumed = Resumed { epoch, iteration, skipped: 0, changed_epoch_length: None, changed_settings: None };
+    history.record_resume(Some(resumed)).unwrap();
+    history.record_iteration(3, 0.125, None);
+    history.record_stop(&Outcome { reason: StopReason::MaxEpochs, epoch: 1, iteration: 3 });
+    history.flush().unwrap();
+    assert!(follow.wait().unwrap().success());
+    let third = fs::read(&file).unwrap();
+    assert!(third.starts_with(&second));
+    // One record tells TensorBoard to discard the values from iteration 3 on, and one contains the new value.
+    let new: Vec<Vec<(u64, Vec<u8>)>> = records(&third)[5..].iter().map(|record| fields(record)).collect();
+    assert_eq!(new.len(), 2);
+    assert_eq!((&new[0][1], &new[0][2]), (&(2, 3_u64.to_le_bytes().to_vec()), &(7, vec![0x08, 0x01])));
+    assert_eq!(new[1][1], (2, 3_u64.to_le_bytes().to_vec()));
 }
 
 #[test]

@@ -1,18 +1,21 @@
 //! The data that a chart shows, collected from the history of a run.
 
-use crate::history::HistoryEvent;
+use super::checkpoints::{Lane, Save};
+use super::text::metric_title;
+use crate::history::{HistoryEvent, ProfiledPart, split_runs};
+use std::collections::BTreeMap;
+
+/// Values of larger magnitude are drawn as this one, so that the extent of an axis is finite.
+const MAX_VALUE: f64 = 1e300;
 
 /// The data of one training run. Iteration numbers are stored as `f64`, because the chart uses them as x-coordinates.
 #[derive(Default, Debug)]
 pub(super) struct Run {
-    /// The iteration number and the loss of each iteration. Iterations with a NaN or infinite loss are left out.
-    pub losses: Vec<(f64, f64)>,
-    /// The iteration number and the duration in seconds of each iteration. Iterations without a recorded duration are
-    /// left out.
-    pub durations: Vec<(f64, f64)>,
-    /// The metrics, in the order of their first appearance. Each element consists of the name of a metric and a list of
-    /// its values. Each value is stored with its iteration number.
-    pub metrics: Vec<(String, Vec<(f64, f64)>)>,
+    pub losses: Series,
+    /// The duration of each iteration in seconds. Iterations without a recorded duration are left out.
+    pub durations: Series,
+    /// The metrics and the scalars, in the order of their first appearance.
+    pub metrics: Vec<Series>,
     /// One lane (a row of the chart that shows the saves) for each checkpoint handler.
     pub lanes: Vec<Lane>,
     /// The iterations from which the run resumed.
@@ -22,26 +25,22 @@ pub(super) struct Run {
     pub iterations: u32,
     /// The highest recorded epoch.
     pub epochs: u32,
+    /// The last iteration of each recorded epoch.
+    pub epoch_ends: BTreeMap<u32, u32>,
+    /// The parts of the last profile.
+    pub profile: Vec<ProfiledPart>,
 }
 
-/// The saves of one checkpoint handler.
-#[derive(Debug)]
-pub(super) struct Lane {
-    /// The name of the checkpoint handler.
+/// The values of one quantity. The points are pairs of an iteration and a finite value.
+#[derive(Default, Debug)]
+pub(super) struct Series {
+    /// The name in the history.
     pub name: String,
-    pub saves: Vec<Save>,
-    /// The iterations at which a save failed.
-    pub failures: Vec<f64>,
-}
-
-/// A saved checkpoint.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Save {
-    pub step: u32,
-    pub iteration: f64,
-    pub score: Option<f32>,
-    /// `true` if the checkpoint still exists at the end of the history.
-    pub is_kept: bool,
+    /// `true` if the values belong to iterations, `false` if they belong to epochs.
+    pub is_scalar: bool,
+    pub points: Vec<(f64, f64)>,
+    /// The iterations at which the value was NaN or infinite.
+    pub non_finite: Vec<f64>,
 }
 
 /// The end of the run, which the chart marks with a vertical line.
@@ -51,22 +50,30 @@ pub(super) struct Stop {
     pub iteration: f64,
 }
 
-impl Lane {
-    /// The kept checkpoint with the highest score.
-    pub fn best(&self) -> Option<&Save> {
-        let scored = self.saves.iter().filter(|save| save.is_kept && save.score.is_some());
-        // If several checkpoints have the same score, the first one is the best. The checkpoint handler uses the same
-        // rule.
-        scored.reduce(|best, save| if save.score > best.score { save } else { best })
+impl Series {
+    fn push(&mut self, iteration: u32, value: Option<f64>) {
+        let iteration = f64::from(iteration);
+        match value.filter(|value| value.is_finite()) {
+            Some(value) => self.points.push((iteration, value.clamp(-MAX_VALUE, MAX_VALUE))),
+            None => self.non_finite.push(iteration),
+        }
     }
 }
 
 impl Run {
+    /// Collects the data of the last run in `events`.
     pub fn new(events: &[HistoryEvent]) -> Run {
         let mut run = Run::default();
-        for event in events {
+        for event in split_runs(events).pop().unwrap_or_default() {
             run.iterations = run.iterations.max(event.iteration().unwrap_or(0));
             run.add(event);
+        }
+        // The metrics of the epochs come first. A program can record a name for iterations and for epochs; both values of
+        // an iteration are then the same.
+        run.metrics.sort_by_key(|series| series.is_scalar);
+        for series in &mut run.metrics {
+            series.points.sort_by(|a, b| a.0.total_cmp(&b.0));
+            series.points.dedup_by_key(|(iteration, _)| *iteration);
         }
         run
     }
@@ -74,34 +81,35 @@ impl Run {
     fn add(&mut self, event: &HistoryEvent) {
         match event {
             HistoryEvent::Iteration { iteration, loss, seconds } => {
-                let seconds = seconds.filter(|seconds| seconds.is_finite());
-                self.durations.extend(seconds.map(|seconds| (f64::from(*iteration), seconds)));
-                let finite = loss.filter(|loss| loss.is_finite());
-                self.losses.extend(finite.map(|loss| (f64::from(*iteration), f64::from(loss))));
+                self.losses.push(*iteration, loss.map(f64::from));
+                if seconds.is_some_and(f64::is_finite) {
+                    self.durations.push(*iteration, *seconds);
+                }
+            }
+            HistoryEvent::Scalars { iteration, values } => {
+                for (name, value) in values {
+                    let series = self.metric(name);
+                    series.is_scalar = true;
+                    series.push(*iteration, *value);
+                }
             }
             HistoryEvent::Epoch { epoch, iteration, metrics } => {
                 self.epochs = self.epochs.max(*epoch);
-                for (name, value) in metrics {
-                    if let Some(value) = value.filter(|value| value.is_finite()) {
-                        self.metric(name).push((f64::from(*iteration), value));
-                    }
-                }
+                self.epoch_ends.insert(*epoch, *iteration);
+                metrics.iter().for_each(|(name, value)| self.metric(name).push(*iteration, *value));
             }
             HistoryEvent::Saved { store, step, iteration, score, removed, .. } => {
-                let saves = &mut self.lane(store).saves;
-                // A resumed run can save a checkpoint with the same step number again. In this case, the evicted
-                // (removed) checkpoint is the newest one with this step number.
-                if let Some(evicted) = saves.iter_mut().rev().find(|save| Some(save.step) == *removed) {
-                    evicted.is_kept = false;
-                }
-                saves.iter_mut().filter(|save| save.step == *step).for_each(|save| save.is_kept = false);
-                saves.push(Save { step: *step, iteration: f64::from(*iteration), score: *score, is_kept: true });
+                let score = score.map(f64::from).filter(|score| score.is_finite());
+                self.lane(store).add(*step, f64::from(*iteration), score, *removed);
             }
-            HistoryEvent::SaveFailed { store, iteration, .. } => self.lane(store).failures.push(f64::from(*iteration)),
+            HistoryEvent::SaveFailed { store, iteration, error, .. } => {
+                self.lane(store).failures.push((f64::from(*iteration), error.clone()));
+            }
             HistoryEvent::Resumed { iteration, .. } => {
                 self.resumes.push(f64::from(*iteration));
                 self.stop = None;
             }
+            HistoryEvent::Profile { parts, .. } => self.profile.clone_from(parts),
             HistoryEvent::Stopped { reason, epoch, iteration } => {
                 self.epochs = self.epochs.max(*epoch);
                 self.stop = Some(Stop { reason: reason.clone(), iteration: f64::from(*iteration) });
@@ -111,33 +119,33 @@ impl Run {
     }
 
     /// Returns the values of the metric `name`. Adds the metric if it is new.
-    fn metric(&mut self, name: &str) -> &mut Vec<(f64, f64)> {
-        let index = self.metrics.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
-            self.metrics.push((name.to_owned(), Vec::new()));
+    fn metric(&mut self, name: &str) -> &mut Series {
+        let index = self.metrics.iter().position(|series| series.name == name).unwrap_or_else(|| {
+            self.metrics.push(Series { name: name.to_owned(), ..Series::default() });
             self.metrics.len() - 1
         });
-        &mut self.metrics[index].1
+        &mut self.metrics[index]
     }
 
     /// Returns the lane (a row of the chart) of the checkpoint handler `name`. Adds a lane if there is none.
     fn lane(&mut self, name: &str) -> &mut Lane {
         let index = self.lanes.iter().position(|lane| lane.name == name).unwrap_or_else(|| {
-            self.lanes.push(Lane { name: name.to_owned(), saves: Vec::new(), failures: Vec::new() });
+            self.lanes.push(Lane::new(name));
             self.lanes.len() - 1
         });
         &mut self.lanes[index]
     }
 
-    /// Returns the checkpoint with the highest score. Also returns the name of the metric that is the score of this
+    /// Returns the checkpoint with the highest score. Also returns the title of the metric that is the score of this
     /// checkpoint, if the history contains this metric.
-    pub fn best(&self) -> Option<(&Save, Option<&str>)> {
+    pub fn best(&self) -> Option<(&Save, Option<String>)> {
         let lanes = self.lanes.iter().filter_map(Lane::best);
         let best = lanes.reduce(|best, save| if save.score > best.score { save } else { best })?;
-        let score = f64::from(best.score?);
+        let score = best.score?;
         let is_score = |(iteration, value): &(f64, f64)| {
             *iteration == best.iteration && (value.abs() - score.abs()).abs() <= 1e-5 * score.abs()
         };
-        let metric = self.metrics.iter().find(|(_, values)| values.iter().any(is_score));
-        Some((best, metric.map(|(name, _)| name.as_str())))
+        let metric = self.metrics.iter().find(|series| series.points.iter().any(is_score));
+        Some((best, metric.map(|series| metric_title(&series.name))))
     }
 }

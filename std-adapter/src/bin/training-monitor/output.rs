@@ -27,6 +27,11 @@ pub fn check_write(result: io::Result<()>) -> Result<()> {
     result.map_err(CliError::StandardOutput)
 }
 
+/// Prints a note to standard error. An error of this output is ignored, because the note is not the result of the command.
+pub fn print_note(text: impl fmt::Display) {
+    let _ = writeln!(anstream::stderr().lock(), "note: {text}");
+}
+
 /// Returns the exit code of `verify` or `diff`. `is_positive` is the result of the command. If another program closed
 /// the pipe during the output, the exit code still states this result.
 pub fn exit_code(printed: Result<()>, is_positive: bool) -> Result<ExitCode> {

@@ -7,6 +7,7 @@
 mod png;
 mod run;
 pub mod series;
+mod table;
 mod tensorboard;
 pub mod terminal;
 
@@ -16,23 +17,20 @@ use crate::error::{CliError, Result};
 use crate::files::OutputFile;
 use crate::numbers::count;
 use crate::{files, output};
-use run::Run;
+use run::{Run, make_names_unique, title};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use training_monitor_std::chart;
 
-/// The maximum number of characters of a title that lists the names of all runs.
-const MAX_TITLE: usize = 64;
-
 /// Draws the history of a run.
 ///
 /// The chart shows the loss, the metrics, the saves and removals of checkpoints, each resume of the run, and the reason
-/// of its stop. With --compare, one picture shows the losses and the metrics of several runs. Without --output and
-/// --tensorboard, or with --terminal, the command prints the chart as text. With --tensorboard, the command writes
-/// event files for `tensorboard --logdir DIR`.
+/// of its stop. With --compare, one picture shows the losses and the metrics of several runs. If a history contains several
+/// runs, all of them are drawn. Without --output and --tensorboard, or with --terminal, the command prints the chart as
+/// text. With --tensorboard, the command writes event files for `tensorboard --logdir DIR`.
 #[derive(clap::Args, Debug)]
 pub struct Plot {
-    /// A history file, or a directory with a history.jsonl
+    /// A history file, a directory with a history.jsonl, or `-` for standard input
     pub run: PathBuf,
     /// More runs for the same picture
     #[arg(long, value_name = "RUN", num_args = 1..)]
@@ -46,9 +44,12 @@ pub struct Plot {
     /// Replace an existing picture
     #[arg(long)]
     pub force: bool,
-    /// Write TensorBoard event files. Each run has its own directory in DIR.
+    /// Write TensorBoard event files. Each run has its own directory in DIR. Existing files are continued.
     #[arg(long, value_name = "DIR", conflicts_with = "terminal")]
     pub tensorboard: Option<PathBuf>,
+    /// Append new events to the TensorBoard files until the runs have stopped
+    #[arg(long, requires = "tensorboard", conflicts_with = "output")]
+    pub follow: bool,
     /// The width of a PNG in pixels
     #[arg(long, default_value_t = 1600, value_parser = clap::value_parser!(u32).range(100..=10000))]
     pub width: u32,
@@ -86,14 +87,20 @@ pub fn plot(arguments: &Plot) -> Result<ExitCode> {
         Some(file) => Some((file, arguments.to.map_or_else(|| Format::from_extension(file), Ok)?)),
         None => None,
     };
-    let mut runs = paths(arguments).map(Run::read).collect::<Result<Vec<_>>>()?;
-    make_names_unique(&mut runs, arguments);
+    let mut runs = Vec::new();
+    for path in paths(arguments) {
+        runs.extend(Run::read(path)?);
+    }
+    make_names_unique(&mut runs);
+    if let (Some(directory), true) = (&arguments.tensorboard, arguments.follow) {
+        tensorboard::follow(runs, directory)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     // The messages are printed after all files are written. Printing fails if the pipe is closed, but then the files
     // are already complete.
     let mut messages = Vec::new();
     if let Some(directory) = &arguments.tensorboard {
-        let paths: Vec<&Path> = paths(arguments).collect();
-        let files = tensorboard::write(&runs, &paths, directory)?;
+        let files = tensorboard::write(&runs, directory)?;
         messages.extend(files.iter().map(|file| format!("wrote {}", file.display())));
     }
     match output {
@@ -116,34 +123,25 @@ pub fn plot(arguments: &Plot) -> Result<ExitCode> {
 
 /// Returns the picture as SVG or PNG.
 fn picture(runs: &[Run], arguments: &Plot, format: Format) -> Result<Vec<u8>> {
-    let title = arguments.title.clone();
-    let svg = match runs {
-        [run] => chart::draw(&run.events, title.as_ref().unwrap_or(&run.name)),
-        runs => {
-            let names = runs.iter().map(|run| run.name.as_str()).collect::<Vec<_>>().join(", ");
-            // The legend of the picture also lists the names. If a title with all names would be too long, the title
-            // contains only the number of runs.
-            let names = if names.len() > MAX_TITLE { count(runs.len(), "run") } else { names };
-            let named: Vec<chart::NamedRun<'_>> = runs.iter().map(Run::as_named).collect();
-            chart::compare(&named, &title.unwrap_or(names))
-        }
-    };
+    let title = arguments.title.clone().unwrap_or_else(|| title(runs));
+    let named: Vec<chart::NamedRun<'_>> = runs.iter().map(Run::as_named).collect();
+    let svg = chart::compare(&named, &title);
     match format {
         Format::Svg => Ok(svg.into_bytes()),
-        Format::Png => png::render(&svg, arguments.width),
+        Format::Png => {
+            let png = png::render(&svg, arguments.width)?;
+            if !png.missing.is_empty() {
+                let missing: String = png.missing.iter().collect();
+                output::print_note(format_args!(
+                    "no installed font has the characters {missing}, so the picture shows question marks; install a font \
+                     that has them, for example Noto Sans CJK, or write an SVG"
+                ));
+            }
+            Ok(png.bytes)
+        }
     }
 }
 
 fn paths(arguments: &Plot) -> impl Iterator<Item = &Path> {
     std::iter::once(&arguments.run).chain(&arguments.compare).map(PathBuf::as_path)
-}
-
-/// Makes the names of the runs unique. If several runs have the same name, their paths become their names.
-fn make_names_unique(runs: &mut [Run], arguments: &Plot) {
-    let names: Vec<String> = runs.iter().map(|run| run.name.clone()).collect();
-    for (run, path) in runs.iter_mut().zip(paths(arguments)) {
-        if names.iter().filter(|name| **name == run.name).count() > 1 {
-            run.name = path.display().to_string();
-        }
-    }
 }

@@ -1,26 +1,60 @@
 //! Converts an SVG image to a PNG image.
 //!
 //! The text of the image uses the first installed font in the font list of the chart. A machine without these fonts,
-//! for example a build server, uses a font that is part of this program.
+//! for example a build server, uses a font that is part of this program. Characters that the font does not have are drawn
+//! with any other installed font, and emoji with another font of this program. A character that is in none of these fonts
+//! is replaced by a question mark, and the user gets a note.
 
 use crate::error::{CliError, Result};
 use resvg::tiny_skia::{Pixmap, Transform};
-use resvg::usvg::fontdb::{Database, Family, Query, Source};
-use resvg::usvg::{Options, Tree};
+use resvg::usvg::fontdb::{Database, Family, ID, Query, Source};
+use resvg::usvg::{FontResolver, Options, Tree};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-pub fn render(svg: &str, width: u32) -> Result<Vec<u8>> {
-    let options = Options { fontdb: Arc::new(load_fonts()), ..Options::default() };
-    let tree = Tree::from_str(svg, &options).map_err(CliError::other)?;
+/// A PNG image.
+pub struct Png {
+    pub bytes: Vec<u8>,
+    /// The characters that no font has.
+    pub missing: BTreeSet<char>,
+}
+
+pub fn render(svg: &str, width: u32) -> Result<Png> {
+    let (fonts, bundled) = load_fonts();
+    let fonts = Arc::new(fonts);
+    let missing = missing_characters(svg, &fonts, bundled);
+    let replaced = |c: char| if missing.contains(&c) { replacement(c) } else { Some(c) };
+    let svg: String = svg.chars().filter_map(replaced).collect();
+    let tree = Tree::from_str(&svg, &Options { fontdb: fonts, ..Options::default() }).map_err(CliError::other)?;
     let scale = width as f32 / tree.size().width();
     let height = (tree.size().height() * scale).ceil() as u32;
     let too_large = || CliError::usage(format!("a picture of {width} × {height} pixels is too large; reduce --width"));
     let mut picture = Pixmap::new(width, height).ok_or_else(too_large)?;
     resvg::render(&tree, Transform::from_scale(scale, scale), &mut picture.as_mut());
-    picture.encode_png().map_err(CliError::other)
+    let bytes = picture.encode_png().map_err(CliError::other)?;
+    Ok(Png { bytes, missing: missing.into_iter().filter(|c| replacement(*c).is_some()).collect() })
 }
 
-fn load_fonts() -> Database {
+/// Returns the characters of `text` that no font has. `bundled` is one of at least two fonts.
+fn missing_characters(text: &str, fonts: &Arc<Database>, bundled: ID) -> BTreeSet<char> {
+    // The selector ignores the font that the text used so far. Two searches therefore cover all fonts.
+    let select = FontResolver::default_fallback_selector();
+    let other = fonts.faces().map(|face| face.id).find(|id| *id != bundled).unwrap_or(bundled);
+    let has_font = |c: char| [bundled, other].iter().any(|used| select(c, &[*used], &mut Arc::clone(fonts)).is_some());
+    let characters: BTreeSet<char> = text.chars().filter(|c| !c.is_ascii()).collect();
+    characters.into_iter().filter(|c| !has_font(*c)).collect()
+}
+
+/// Returns the character that is drawn in place of one that no font has. Characters without a shape of their own, for
+/// example the selector of a variant of an emoji, are removed.
+fn replacement(character: char) -> Option<char> {
+    let has_no_shape = matches!(character, '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}'
+        | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{E0000}'..='\u{E0FFF}');
+    (!has_no_shape).then_some('?')
+}
+
+/// Returns all fonts, and the font of this program for emoji.
+fn load_fonts() -> (Database, ID) {
     let mut fonts = Database::new();
     fonts.load_system_fonts();
     let preferred = ["Helvetica", "Arial", "Liberation Sans", "DejaVu Sans"];
@@ -36,6 +70,7 @@ fn load_fonts() -> Database {
             face.and_then(|face| face.families.first()).map_or(String::new(), |(name, _)| name.clone())
         }
     };
+    let emoji = fonts.load_font_source(Source::Binary(Arc::new(epaint_default_fonts::NOTO_EMOJI_REGULAR)));
     fonts.set_sans_serif_family(sans_serif);
-    fonts
+    (fonts, emoji.first().copied().unwrap_or(ID::dummy()))
 }

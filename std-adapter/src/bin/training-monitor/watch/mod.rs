@@ -28,6 +28,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
+use training_monitor_std::history::{HistoryError, check_header};
 
 /// Follows a run: loss, metrics, checkpoints, handlers, flash wear.
 ///
@@ -82,4 +83,12 @@ pub fn watch(arguments: &Watch) -> Result<ExitCode> {
 /// Waits for the next event, but at most for the poll interval. Returns `None` if no event arrived.
 fn next_event(feed: &Feed) -> Option<Result<FeedEvent>> {
     feed.next(POLL_INTERVAL).map(|event| event.map_err(CliError::io("read", feed.path())))
+}
+
+/// Returns an error if `line` is the first line of a history with an unknown format version.
+fn check_version(feed: &Feed, line: &str) -> Result<()> {
+    match line.starts_with(r#"{"schema""#).then(|| check_header(feed.path(), line.as_bytes())) {
+        Some(Err(error @ HistoryError::Version { .. })) => Err(CliError::other(error)),
+        _ => Ok(()),
+    }
 }

@@ -16,7 +16,10 @@ pub fn run(feed: &Feed, status: &mut RunStatus) -> Result<()> {
                     return Ok(());
                 }
             }
-            Some(FeedEvent::Line(line)) => status.apply_line(&line).iter().try_for_each(print_line)?,
+            Some(FeedEvent::Line(line)) => {
+                super::check_version(feed, &line)?;
+                status.apply_line(&line).iter().try_for_each(print_line)?;
+            }
             Some(FeedEvent::Restart) => {
                 status.restart();
                 print_line("(the file was replaced; reading it from the start)")?;

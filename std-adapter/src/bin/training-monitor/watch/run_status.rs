@@ -27,6 +27,8 @@ pub struct RunStatus {
     pub has_iterations: bool,
     pub losses: Points,
     pub metrics: Vec<(String, Points)>,
+    /// The named values of the iterations, for example the learning rate.
+    pub scalars: Vec<(String, Points)>,
     pub stores: Vec<StoreStatus>,
     /// The first iteration with a NaN or infinite loss, and the number of such iterations.
     pub non_finite: Option<(u32, usize)>,
@@ -69,6 +71,7 @@ impl RunStatus {
             has_iterations: false,
             losses: vec![],
             metrics: vec![],
+            scalars: vec![],
             stores: vec![],
             non_finite: None,
             failures: 0,
@@ -127,10 +130,20 @@ impl RunStatus {
         match event {
             HistoryEvent::Iteration { iteration, loss, seconds } => {
                 self.has_iterations = true;
+                // A history can contain several runs. An iteration after the end of a run belongs to the next one.
+                self.stop_reason = None;
                 if let Some(seconds) = seconds {
                     push_limited(&mut self.durations, *seconds, MAX_DURATIONS);
                 }
                 self.apply_loss(*iteration, *loss)
+            }
+            HistoryEvent::Scalars { iteration, values } => {
+                for (name, value) in values {
+                    if let Some(value) = value {
+                        push_point(points_mut(&mut self.scalars, name), *iteration, *value);
+                    }
+                }
+                None
             }
             HistoryEvent::Epoch { epoch, iteration, metrics } => {
                 self.epoch = *epoch;
@@ -197,7 +210,7 @@ impl RunStatus {
         if name == log::PATIENCE {
             self.patience_left = Some(value as u32);
         } else {
-            push_point(self.metric_mut(name), iteration, value);
+            push_point(points_mut(&mut self.metrics, name), iteration, value);
         }
         rounded(value)
     }
@@ -205,14 +218,6 @@ impl RunStatus {
     /// Returns the iteration as a part of a message. The text is empty if the lines contain no iterations.
     fn at_iteration(&self, iteration: u32) -> String {
         if self.has_iterations { format!(" (iteration {iteration})") } else { String::new() }
-    }
-
-    fn metric_mut(&mut self, name: &str) -> &mut Points {
-        let index = self.metrics.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
-            self.metrics.push((name.to_owned(), vec![]));
-            self.metrics.len() - 1
-        });
-        &mut self.metrics[index].1
     }
 
     fn store_mut(&mut self, name: &str) -> &mut StoreStatus {
@@ -230,6 +235,15 @@ impl RunStatus {
         durations.sort_by(f64::total_cmp);
         durations.get(durations.len() / 2).copied()
     }
+}
+
+/// Returns the points of the curve `name`. Adds the curve if it is new.
+fn points_mut<'c>(curves: &'c mut Vec<(String, Points)>, name: &str) -> &'c mut Points {
+    let index = curves.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
+        curves.push((name.to_owned(), vec![]));
+        curves.len() - 1
+    });
+    &mut curves[index].1
 }
 
 /// Appends an item. If there are more than `limit` items, the oldest items are removed.

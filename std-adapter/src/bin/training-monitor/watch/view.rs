@@ -9,8 +9,8 @@ use super::run_status::{RunStatus, StoreStatus};
 use crate::error::{CliError, Result};
 use crate::handler_state::HandlerState;
 use crate::numbers::{count, duration, kibibytes, rounded};
-use crate::plot::series::{Points, single_panel};
-use crate::plot::terminal::chart;
+use crate::plot::series::single_panel;
+use crate::plot::terminal::draw;
 use ratatui::Frame;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -19,7 +19,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Paragraph, Wrap};
 use std::io;
 use std::time::{Duration, Instant};
-use training_monitor_std::chart::{Panel, smooth};
+use training_monitor_std::chart::Panel;
 
 /// The minimum time between two redraws.
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);
@@ -55,7 +55,10 @@ fn run_until_quit(
         while let Some(timeout) = FRAME_INTERVAL.checked_sub(last_frame.elapsed()).filter(|_| !has_ended) {
             match feed.next(timeout) {
                 None => break,
-                Some(Ok(FeedEvent::Line(line))) => drop(status.apply_line(&line)),
+                Some(Ok(FeedEvent::Line(line))) => {
+                    super::check_version(feed, &line)?;
+                    drop(status.apply_line(&line));
+                }
                 Some(Ok(FeedEvent::Restart)) => status.restart(),
                 Some(Ok(FeedEvent::End)) => has_ended = true,
                 Some(Err(cause)) => return Err(CliError::io("read", feed.path())(cause)),
@@ -125,21 +128,19 @@ impl View<'_> {
         let max_charts = usize::from(area.height / 8).clamp(1, 3);
         let mut panels: Vec<Panel> = Vec::new();
         if !self.status.losses.is_empty() {
-            let points = smooth(&self.status.losses, self.status.losses.len());
-            panels.push(if self.is_log {
-                single_panel("log10 of the training loss", logarithms(&points))
-            } else {
-                single_panel("training loss", points)
-            });
+            let mut panel = single_panel("training loss", self.status.losses.clone());
+            panel.is_logarithmic = self.is_log;
+            panels.push(panel);
         }
-        panels.extend(self.status.metrics.iter().map(|(name, points)| single_panel(name, points.clone())));
+        let curves = self.status.metrics.iter().chain(&self.status.scalars);
+        panels.extend(curves.map(|(name, points)| single_panel(name, points.clone())));
         panels.truncate(max_charts);
         if panels.is_empty() {
             panels.push(single_panel("no data yet", vec![]));
         }
         let rows = Layout::vertical(panels.iter().map(|_| Constraint::Fill(1))).split(area);
         for (panel, area) in panels.iter().zip(rows.iter()) {
-            frame.render_widget(chart(panel, &[]), *area);
+            draw(panel, &[], *area, frame.buffer_mut());
         }
     }
 
@@ -148,7 +149,7 @@ impl View<'_> {
         let status = self.status;
         let mut lines = Vec::new();
         lines.extend(status.losses.last().map(|(_, loss)| fact("loss", rounded(*loss))));
-        for (name, points) in &status.metrics {
+        for (name, points) in status.metrics.iter().chain(&status.scalars) {
             lines.extend(points.last().map(|(_, value)| fact(name, rounded(*value))));
         }
         lines.extend(status.iteration_seconds().map(|seconds| fact("iteration", duration(seconds))));
@@ -218,9 +219,4 @@ fn store_facts(store: &StoreStatus) -> [Line<'static>; 2] {
     let kept: Vec<String> = store.kept.iter().map(describe).collect();
     let saves = format!("{}, {}", count(store.saves, "save"), kibibytes(store.bytes));
     [fact(&store.name, kept.join(", ")), fact("", saves).dim()]
-}
-
-/// Returns the decimal logarithms of the positive values.
-fn logarithms(points: &[(f64, f64)]) -> Points {
-    points.iter().filter(|(_, value)| *value > 0.0).map(|(iteration, value)| (*iteration, value.log10())).collect()
 }
