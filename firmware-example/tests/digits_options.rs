@@ -7,6 +7,7 @@ use common::{Finished, Home, OPTIONS};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use training_monitor_std::history::{History, HistoryEvent};
 
 #[test]
 fn each_option_changes_its_setting_and_the_steps_that_depend_on_it() {
@@ -108,6 +109,37 @@ fn the_schedules_set_the_learning_rate() {
     let plateau = rates("plateau");
     assert!(plateau.windows(2).all(|pair| pair[1] == pair[0] || pair[1] == pair[0] / 2.0), "{plateau:?}");
     assert!(plateau[0] == 0.5 && plateau[23] < 0.5, "{plateau:?}");
+}
+
+/// The history and the chart contain the learning rate, the norm of the gradient and the profile of the run.
+#[test]
+fn the_history_and_the_chart_contain_scalars_and_the_profile() {
+    let home = Home::new();
+    for (options, has_gradient) in [(&["--epochs", "2"][..], true), (&["--epochs", "2", "--quantized"], false)] {
+        home.json(options);
+        let events = History::read(home.run.join("history.jsonl")).unwrap();
+        let (mut scalars, mut steps) = (0, 0);
+        for event in &events {
+            match event {
+                HistoryEvent::Scalars { values, .. } => {
+                    scalars += 1;
+                    let names: Vec<&str> = values.iter().map(|(name, _)| name.as_str()).collect();
+                    assert_eq!(names, ["learning_rate", "gradient_norm"][..if has_gradient { 2 } else { 1 }]);
+                    assert!(values.iter().all(|(_, value)| value.is_some_and(|value| value > 0.0)), "{values:?}");
+                }
+                HistoryEvent::Profile { parts, .. } => {
+                    steps = parts.iter().find(|part| part.name == "step").unwrap().count;
+                    assert!(parts.iter().any(|part| part.name == "latest, saves" && part.count == 2));
+                }
+                _ => (),
+            }
+        }
+        let iterations = events.iter().filter_map(HistoryEvent::iteration).max();
+        assert_eq!((Some(scalars), Some(steps)), (iterations, iterations));
+        let chart = fs::read_to_string(home.run.join("run.svg")).unwrap();
+        assert_eq!(chart.contains("gradient norm"), has_gradient);
+        assert!(chart.contains("learning rate") && chart.contains("latest, saves"));
+    }
 }
 
 #[test]

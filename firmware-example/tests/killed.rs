@@ -151,6 +151,7 @@ fn a_run_that_receives_a_signal_saves_its_state() {
             let text = String::from_utf8(output.stdout).unwrap();
             assert!(output.status.success(), "{signal}: {:?}, {text}", output.status);
             assert!(text.contains("stopped by a signal; the state is saved, continue with --resume"), "{text}");
+            assert!(text.contains("stopped       Interrupted, after epoch ") && text.contains("/run.svg\n"), "{text}");
             let summary = text.lines().last().unwrap();
             assert!(
                 summary.contains(r#""accuracy":null,"#) && summary.contains(r#""reason":"Interrupted","#),
@@ -163,6 +164,7 @@ fn a_run_that_receives_a_signal_saves_its_state() {
             sleep(Duration::from_millis(1));
         }
         stop(run);
+        assert!(fs::read_to_string(directory.join("run.svg")).unwrap().contains("learning rate"));
         // The history contains every iteration. The last one is also that of the newest checkpoint.
         let history = History::read(directory.join("history.jsonl")).unwrap();
         let last = history.iter().rev().find_map(|event| match event {

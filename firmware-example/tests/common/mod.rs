@@ -64,16 +64,20 @@ impl Home {
         files
     }
 
-    /// The learning rate of each epoch.
+    /// The learning rate of the last iteration of each epoch.
     pub fn learning_rates(&self) -> Vec<f64> {
-        let history = History::read(self.run.join("history.jsonl")).unwrap();
-        let rate = |event: &HistoryEvent| match event {
-            HistoryEvent::Epoch { metrics, .. } => {
-                metrics.iter().find(|(name, _)| name == "learning_rate").and_then(|(_, value)| *value)
+        let mut rates = Vec::new();
+        let mut last = None;
+        for event in History::read(self.run.join("history.jsonl")).unwrap() {
+            match event {
+                HistoryEvent::Scalars { values, .. } => {
+                    last = values.iter().find(|(name, _)| name == "learning_rate").and_then(|(_, value)| *value);
+                }
+                HistoryEvent::Epoch { .. } => rates.extend(last),
+                _ => (),
             }
-            _ => None,
-        };
-        history.iter().filter_map(rate).collect()
+        }
+        rates
     }
 }
 

@@ -77,16 +77,17 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     observer.finish();
     let summary = result?;
     let reason = summary.outcome.reason;
-    if reason == StopReason::Interrupted {
-        history.flush()?;
-        print_line(format_args!("stopped by a signal; the state is saved, continue with --resume"));
-    } else {
+    // The history of an interrupted run has no end, because the run continues.
+    if reason != StopReason::Interrupted {
         history.record_stop(&summary.outcome);
-        history.flush()?;
-        let chart = directory.join("run.svg");
-        fs::write(&chart, chart::draw(&History::read(directory.join("history.jsonl"))?, "Handwritten digits"))?;
-        summary::print_text(&summary, directory, &chart);
     }
+    history.flush()?;
+    let chart = directory.join("run.svg");
+    chart::write(directory.join("history.jsonl"), &chart, "Handwritten digits")?;
+    if reason == StopReason::Interrupted {
+        print_line(format_args!("stopped by a signal; the state is saved, continue with --resume"));
+    }
+    summary::print_text(&summary, directory, &chart);
     if arguments.json {
         summary::print_json(&summary, &settings);
     }

@@ -10,17 +10,25 @@ use digits_workload::quantized::{QuantizedHyper, QuantizedTrainee};
 use digits_workload::random::Pcg32;
 use digits_workload::train::{Hyper, Metrics, Trainee, Training};
 use training_monitor::checkpoint::ObjectVisitor;
-use training_monitor::gradient::GradientLimit;
+use training_monitor::gradient::{GradientLimit, l2_norm};
 use training_monitor::{ConfigError, Objects};
+
+/// The values of a training step.
+#[derive(Debug, Clone, Copy)]
+struct StepValues {
+    /// Mean loss of the batch before the update, or NaN if the step failed.
+    loss: f32,
+    /// The norm of the mean gradient before clipping. `None` if the network has 8-bit weights, whose gradient is not clipped.
+    gradient_norm: Option<f32>,
+}
 
 /// The operations of a network and its optimizer in a training run.
 trait HostTraining {
     /// Prepares a new run.
     fn init(&mut self, settings: &Settings);
     fn set_learning_rate(&mut self, rate: f32);
-    /// Executes one training step. Returns the mean loss of the batch before the update, or NaN if the step failed.
-    /// `position` consists of the epoch and the offset of the batch in it.
-    fn step(&mut self, position: (u32, u32), batch_size: u32, limit: Option<GradientLimit>) -> f32;
+    /// Executes one training step. `position` consists of the epoch and the offset of the batch in it.
+    fn step(&mut self, position: (u32, u32), batch_size: u32, limit: Option<GradientLimit>) -> StepValues;
     fn learning_rate(&self) -> f32;
     fn evaluate(&self, split: Split) -> Metrics;
     fn checksum(&self) -> u64;
@@ -40,7 +48,7 @@ impl<const HIDDEN: usize> HostTraining for Trainee<HIDDEN, UNUSED> {
     fn set_learning_rate(&mut self, rate: f32) {
         self.sgd.learning_rate = rate;
     }
-    fn step(&mut self, (epoch, offset): (u32, u32), batch_size: u32, limit: Option<GradientLimit>) -> f32 {
+    fn step(&mut self, (epoch, offset): (u32, u32), batch_size: u32, limit: Option<GradientLimit>) -> StepValues {
         let Self { net, sgd, seed } = self;
         net.zero_gradients();
         let (mut loss, mut examples) = (0.0, 0_u32);
@@ -52,11 +60,13 @@ impl<const HIDDEN: usize> HostTraining for Trainee<HIDDEN, UNUSED> {
         let examples = examples as f32;
         let scale = 1.0 / examples;
         net.gradients.slices_mut().into_iter().flatten().for_each(|gradient| *gradient *= scale);
-        if let Some(limit) = limit {
-            limit.clip_norm(|clip| net.gradients.slices_mut().into_iter().for_each(clip));
-        }
+        let gradient = |visit: &mut dyn FnMut(&mut [f32])| net.gradients.slices_mut().into_iter().for_each(visit);
+        let norm = match limit {
+            Some(limit) => limit.clip_norm(gradient),
+            None => l2_norm(gradient),
+        };
         sgd.step(net, 1);
-        loss / examples
+        StepValues { loss: loss / examples, gradient_norm: Some(norm) }
     }
     fn learning_rate(&self) -> f32 {
         self.sgd.learning_rate
@@ -80,7 +90,7 @@ impl<const HIDDEN: usize> HostTraining for QuantizedTrainee<HIDDEN, UNUSED> {
     fn set_learning_rate(&mut self, rate: f32) {
         self.sgd.learning_rate = rate;
     }
-    fn step(&mut self, (epoch, offset): (u32, u32), batch_size: u32, _: Option<GradientLimit>) -> f32 {
+    fn step(&mut self, (epoch, offset): (u32, u32), batch_size: u32, _: Option<GradientLimit>) -> StepValues {
         let Self { net, sgd, seed } = self;
         net.zero_gradients();
         let (mut loss, mut examples) = (0.0, 0_u32);
@@ -91,7 +101,7 @@ impl<const HIDDEN: usize> HostTraining for QuantizedTrainee<HIDDEN, UNUSED> {
         let examples = examples as f32;
         let mut random = Pcg32::for_step(*seed, epoch, offset);
         let updated = net.update(sgd.learning_rate / examples, &mut random);
-        if updated.is_ok() { loss / examples } else { f32::NAN }
+        StepValues { loss: if updated.is_ok() { loss / examples } else { f32::NAN }, gradient_norm: None }
     }
     fn learning_rate(&self) -> f32 {
         self.sgd.learning_rate
@@ -162,6 +172,8 @@ pub struct Study {
     network: Network,
     batch_size: u32,
     limit: Option<GradientLimit>,
+    /// The norm of the gradient in the last step.
+    gradient_norm: Option<f32>,
 }
 
 impl Study {
@@ -174,7 +186,7 @@ impl Study {
         let network = Network::new(settings.hidden, settings.quantized);
         let mut network = network.expect("the command line and the checkpoint contain a valid number of hidden units");
         network.get_mut().init(settings);
-        Ok(Study { network, batch_size: settings.batch_size, limit })
+        Ok(Study { network, batch_size: settings.batch_size, limit, gradient_norm: None })
     }
 
     /// Number of training steps in one epoch.
@@ -182,8 +194,18 @@ impl Study {
         Split::Train.len().div_ceil(self.batch_size)
     }
 
+    /// Executes one training step. Returns the mean loss of the batch before the update, or NaN if the step failed.
     pub fn step(&mut self, epoch: u32, offset: u32) -> f32 {
-        self.network.get_mut().step((epoch, offset), self.batch_size, self.limit)
+        let StepValues { loss, gradient_norm } =
+            self.network.get_mut().step((epoch, offset), self.batch_size, self.limit);
+        self.gradient_norm = gradient_norm;
+        loss
+    }
+
+    /// The norm of the gradient in the last step, before it was clipped. `None` before the first step, and for a network
+    /// with 8-bit weights.
+    pub fn gradient_norm(&self) -> Option<f32> {
+        self.gradient_norm
     }
 
     pub fn set_learning_rate(&mut self, rate: f32) {

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use training_monitor::engine::Resumed;
 use training_monitor::event::Counters;
 use training_monitor::handlers::model_checkpoint::{CheckpointEvent, CheckpointObserver};
+use training_monitor::handlers::profiler::TickStatistics;
 use training_monitor::time::Clock;
 use training_monitor_std::directory::DirectoryError;
 use training_monitor_std::history::HistoryObserver;
@@ -25,7 +26,22 @@ pub struct EpochReport {
     pub validation: Metrics,
     /// The learning rate of the last step.
     pub learning_rate: f32,
+    /// The norm of the gradient in the last step, if it is known.
+    pub gradient_norm: Option<f32>,
 }
+
+/// The values of a completed training step.
+pub struct IterationReport {
+    pub loss: f32,
+    /// The running average of the loss.
+    pub smoothed_loss: f32,
+    pub learning_rate: f32,
+    /// The norm of the gradient, if it is known.
+    pub gradient_norm: Option<f32>,
+}
+
+/// The rate of the clock of the profile.
+const PROFILE_HERTZ: u32 = 1_000_000;
 
 /// Writes the events of the run to the history and to the terminal.
 pub struct TerminalObserver {
@@ -107,16 +123,25 @@ impl TerminalObserver {
         clock.now()
     }
 
+    /// Reads the clock, in microseconds.
+    pub fn microseconds(&self) -> u64 {
+        self.now() / u64::from(StdClock::HERTZ / PROFILE_HERTZ)
+    }
+
     /// Returns whether the user pressed Ctrl-C or sent SIGTERM.
     pub fn stop_requested(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// A training step is complete. The history contains its loss, and the progress bar shows the smoothed loss.
-    pub fn on_iteration(&self, counters: &Counters, loss: f32, smoothed_loss: f32) {
+    /// A training step is complete. The history contains its values, and the progress bar shows the smoothed loss.
+    pub fn on_iteration(&self, counters: &Counters, report: &IterationReport) {
+        let IterationReport { loss, smoothed_loss, learning_rate, gradient_norm } = *report;
         let now = self.now();
         let seconds = StdClock::seconds(now.saturating_sub(self.step_start.replace(now)));
         self.history.record_iteration(counters.iteration, loss, Some(seconds));
+        let mut scalars = vec![("learning_rate", f64::from(learning_rate))];
+        scalars.extend(gradient_norm.map(|norm| ("gradient_norm", f64::from(norm))));
+        self.history.record_scalars(counters.iteration, &scalars);
         if let Some(progress) = &self.progress {
             let batch = (counters.iteration - 1) % self.batches.get() + 1;
             progress.set_batch(counters.epoch, batch, counters.iteration, smoothed_loss);
@@ -125,17 +150,14 @@ impl TerminalObserver {
 
     /// An epoch is complete.
     pub fn on_epoch(&self, report: &EpochReport) {
-        let EpochReport { epoch, smoothed_loss, validation, learning_rate } = *report;
-        let metrics = [
-            ("val_loss", f64::from(validation.loss)),
-            ("accuracy", f64::from(validation.accuracy)),
-            ("learning_rate", f64::from(learning_rate)),
-        ];
+        let EpochReport { epoch, smoothed_loss, validation, learning_rate, gradient_norm } = *report;
+        let metrics = [("val_loss", f64::from(validation.loss)), ("accuracy", f64::from(validation.accuracy))];
         self.history.record_epoch(epoch, &metrics);
         if self.prints_epochs {
+            let norm = gradient_norm.map_or(String::new(), |norm| format!(", gradient norm {norm:.4}"));
             print_error_line(format_args!(
                 "epoch {epoch}/{}: smoothed loss {smoothed_loss:.4}, val_loss {:.4}, accuracy {:.2} %, learning rate \
-                 {learning_rate:.4}",
+                 {learning_rate:.4}{norm}",
                 self.epochs,
                 validation.loss,
                 validation.accuracy * 100.0
@@ -146,6 +168,15 @@ impl TerminalObserver {
         }
         // The duration of the next step must not include the evaluation.
         self.step_start.set(self.now());
+    }
+
+    /// The run ended, and `parts` are the durations of its parts in microseconds. The history contains those parts that
+    /// occurred.
+    pub fn on_profile(&self, parts: &[(&str, &TickStatistics)]) {
+        let occurred: Vec<_> = parts.iter().copied().filter(|(_, statistics)| statistics.count() > 0).collect();
+        if !occurred.is_empty() {
+            self.history.record_profile(PROFILE_HERTZ, &occurred);
+        }
     }
 
     /// A checkpoint handler saved a checkpoint, evicted one, or failed to save, evict or load one.

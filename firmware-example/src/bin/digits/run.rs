@@ -23,7 +23,7 @@
 
 use crate::arguments::MAX_N_SAVED;
 use crate::network::Study;
-use crate::observer::{EpochReport, TerminalObserver};
+use crate::observer::{EpochReport, IterationReport, TerminalObserver};
 use crate::settings::{ScheduleKind, Settings};
 use digits_workload::data::Split;
 use digits_workload::monitored::Series;
@@ -37,7 +37,7 @@ use training_monitor::handlers::schedules::{Cosine, Warmup};
 use training_monitor::run_record::RestoreError;
 use training_monitor::{
     ConfigError, EarlyStopping, Engine, Event, EventFilter, ModelCheckpoint, Outcome, Profiled, Profiler,
-    ReduceOnPlateau, RunningAverage, Schedule, State, StopReason, TerminateOnNan, TimeLimit, Timer, on,
+    ReduceOnPlateau, RunningAverage, Schedule, StopReason, TerminateOnNan, TimeLimit, Timer, on,
 };
 use training_monitor_std::{Directory, StdClock};
 
@@ -126,6 +126,7 @@ pub fn run(
     let batches = study.batches();
     let smoothed_loss = Cell::new(f32::NAN);
     let learning_rate = Cell::new(study.learning_rate());
+    let gradient_norm = Cell::new(None);
     let checksum = Cell::new(0_u64);
     let types = RunTypes::<Study, f32, Metrics>::new();
     let time_limit = settings.time_limit.map_or(u64::MAX, |seconds| (seconds * f64::from(StdClock::HERTZ)) as u64);
@@ -147,12 +148,11 @@ pub fn run(
     );
     let plateau = (settings.schedule == ScheduleKind::Plateau).then_some(plateau);
 
-    let microseconds = || observer.now() / 1000;
     let best = best.observe(|event: &CheckpointEvent<'_, _>| observer.on_checkpoint(Series::Best, event));
     let latest = latest.observe(|event: &CheckpointEvent<'_, _>| observer.on_checkpoint(Series::Latest, event));
     let mut handlers = (
         // It comes first, so that a step ends before the other handlers start.
-        Profiler::new().attach(microseconds),
+        Profiler::new().attach(|| observer.microseconds()),
         // The handlers of each iteration.
         (
             LearningRate::new(settings, batches)?.map(|schedule| schedule.attach(IterationStarted, set_rate)),
@@ -161,13 +161,24 @@ pub fn run(
                 types.score(|state| state.output.unwrap_or(f32::NAN)),
                 types.store(|_, average| smoothed_loss.set(average)),
             ),
-            on(IterationCompleted, |_, state: &mut State<f32, Metrics>| {
-                observer.on_iteration(state.counters(), state.output.unwrap_or(f32::NAN), smoothed_loss.get());
-                if observer.stop_requested() {
-                    // The handler of the latest checkpoints saves at the event `Interrupt`, before the next step.
-                    state.interrupt();
-                }
-            }),
+            on(
+                IterationCompleted,
+                types.function(|study, state| {
+                    observer.on_iteration(
+                        state.counters(),
+                        &IterationReport {
+                            loss: state.output.unwrap_or(f32::NAN),
+                            smoothed_loss: smoothed_loss.get(),
+                            learning_rate: study.learning_rate(),
+                            gradient_norm: study.gradient_norm(),
+                        },
+                    );
+                    if observer.stop_requested() {
+                        // The handler of the latest checkpoints saves at the event `Interrupt`, before the next step.
+                        state.interrupt();
+                    }
+                }),
+            ),
             TerminateOnNan::new().attach(IterationCompleted, types.reference(|_, state| &state.output)),
             TerminateOnNan::new()
                 .with_schedule(batches)?
@@ -178,18 +189,19 @@ pub fn run(
             types.function(|study, state| {
                 state.metrics = study.evaluate(Split::Validation);
                 learning_rate.set(study.learning_rate());
+                gradient_norm.set(study.gradient_norm());
             }),
         ),
         plateau,
         EarlyStopping::new(settings.patience)?
             .attach(EpochCompleted, types.score(|state| -state.metrics.loss))
             .observe(|_, state| {
-                let (smoothed_loss, learning_rate) = (smoothed_loss.get(), learning_rate.get());
                 observer.on_epoch(&EpochReport {
                     epoch: state.epoch(),
-                    smoothed_loss,
+                    smoothed_loss: smoothed_loss.get(),
                     validation: state.metrics,
-                    learning_rate,
+                    learning_rate: learning_rate.get(),
+                    gradient_norm: gradient_norm.get(),
                 });
             }),
         on(Event::Completed, types.function(|study, _| checksum.set(study.checksum()))),
@@ -199,8 +211,8 @@ pub fn run(
             .pause(IterationCompleted)
             .resume(IterationStarted)
             .step(IterationCompleted),
-        Profiled::new("best", best.restore_best(), EpochCompleted, microseconds),
-        Profiled::new("latest", latest, EpochCompleted.or(Interrupt), microseconds),
+        Profiled::new("best", best.restore_best(), EpochCompleted, || observer.microseconds()),
+        Profiled::new("latest", latest, EpochCompleted.or(Interrupt), || observer.microseconds()),
     );
 
     let metrics = Metrics { loss: f32::INFINITY, accuracy: 0.0 };
@@ -222,6 +234,17 @@ pub fn run(
 
     let (profiler, .., time_limit, timer, best, latest) = &mut handlers;
     let profile = format!("{}\n{best}\n{latest}", profiler.profiler);
+    let parts = &profiler.profiler;
+    observer.on_profile(&[
+        ("fetch", parts.fetch()),
+        ("step", parts.step()),
+        ("other", parts.other()),
+        ("epoch", parts.epoch()),
+        ("best", best.events()),
+        ("best, saves", best.actions()),
+        ("latest", latest.events()),
+        ("latest, saves", latest.actions()),
+    ]);
     let best = if outcome.reason == StopReason::Interrupted {
         checksum.set(study.checksum());
         None

@@ -5,6 +5,7 @@ use crate::run::{Best, Summary};
 use crate::settings::{NONE, Settings};
 use std::fmt::Display;
 use std::path::Path;
+use training_monitor::StopReason;
 
 /// Prints the result of the run.
 pub fn print_text(summary: &Summary, directory: &Path, chart: &Path) {
@@ -29,6 +30,9 @@ pub fn print_text(summary: &Summary, directory: &Path, chart: &Path) {
             test.accuracy * 100.0,
             test.loss
         )),
+        None if outcome.reason == StopReason::Interrupted => {
+            print_line(format_args!("best          not evaluated, because the run continues"));
+        }
         None => print_line(format_args!("best          no checkpoint, because no epoch has a finite validation loss")),
     }
     print_line(format_args!("checkpoints   {}", directory.display()));
