@@ -282,8 +282,12 @@ impl History {
             let mut file = BufWriter::new(File::create(&temporary)?);
             writeln!(file, "{}", FileHeader::current())?;
             kept.clone().try_for_each(|line| file.write_all(line.text))?;
-            if let Some(Resumed { epoch, iteration, skipped, .. }) = resumed {
-                now(HistoryEvent::Resumed { epoch, iteration, skipped }).write(&mut file)?;
+            match resumed {
+                Some(Resumed { epoch, iteration, skipped, .. }) => {
+                    now(HistoryEvent::Resumed { epoch, iteration, skipped }).write(&mut file)?;
+                }
+                None if kept.clone().next().is_some() => now(HistoryEvent::Started).write(&mut file)?,
+                None => (),
             }
             let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
             fs::rename(&temporary, &path)?;

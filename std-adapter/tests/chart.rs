@@ -1,7 +1,7 @@
 //! Tests of the charts. The environment variables `CHART` and `COMPARISON` can contain paths. The tests then write the
 //! chart of one run and the chart of two runs to these files for visual inspection.
 
-use roxmltree::{Document, Node};
+use roxmltree::{Document, Node, NodeType};
 use training_monitor_std::chart::{self, NamedRun};
 use training_monitor_std::history::{HistoryEvent, ProfiledPart};
 
@@ -94,7 +94,10 @@ fn draw(events: &[HistoryEvent]) -> String {
 /// Returns the text of all `<text>` elements.
 fn texts(document: &Document<'_>) -> Vec<String> {
     let content = |node: Node<'_, '_>| {
-        node.descendants().filter(Node::is_text).filter_map(|node| node.text()).collect::<String>()
+        node.descendants()
+            .filter(|node| node.node_type() == NodeType::Text)
+            .filter_map(|node| node.text())
+            .collect::<String>()
     };
     document.descendants().filter(|node| node.has_tag_name("text")).map(content).collect()
 }
@@ -144,7 +147,7 @@ fn chart_shows_all_parts_of_a_run() {
         "accuracy",
         "learning rate",
         "gradient norm (log)",
-        "time of an iteration, µs  ·  22 above 506, marked ▲",
+        "time of an iteration, µs  ·  22 above 506, marked by triangles",
         "save failed",
         // The last label of each horizontal axis.
         "1000",
@@ -199,7 +202,7 @@ fn histories_without_data() {
     assert!(draw(&[]).contains("no values recorded"));
     let nan = |iteration| HistoryEvent::Iteration { iteration, loss: None, seconds: Some(f64::NAN) };
     let svg = draw(&(1..=30).map(nan).collect::<Vec<_>>());
-    assert!(svg.contains("no finite value") && svg.contains("30 not finite, marked ×"));
+    assert!(svg.contains("no finite value") && svg.contains("30 not finite, marked by crosses"));
     // A single value is a dot, because a line needs two points.
     let svg = draw(&losses([0.5]));
     let document = parse(&svg);
@@ -226,7 +229,7 @@ fn values_that_are_not_finite_interrupt_the_curve_and_have_a_mark() {
     let hover = hover_texts(&document);
     let marks: Vec<&String> = hover.iter().filter(|text| text.contains("not finite")).collect();
     assert!(marks.iter().any(|text| *text == "iteration 81: not finite"), "{marks:?}");
-    assert_eq!(svg.matches("21 not finite, marked ×").count(), 1);
+    assert_eq!(svg.matches("21 not finite, marked by crosses").count(), 1);
 }
 
 /// A loss that falls to 0.38 and stays there. A mean that lags, or whose length depends on another run, shows other values.

@@ -124,6 +124,17 @@ fn two_runs_in_one_file_keep_their_ends() {
     };
     assert_eq!((ends(runs[0]), ends(runs[1])), (vec!["EarlyStopping 10".into()], vec!["MaxEpochs 12".into()]));
 
+    // A third run records only each hundredth iteration, so its first number is higher than that of the last stop.
+    let text = fs::read(&path).unwrap();
+    let history = History::open(&path).unwrap();
+    history.record_resume(None).unwrap();
+    history.set_interval(100);
+    train(&history, 1, 100);
+    history.record_stop(&stop(StopReason::NonFinite, 20, 100));
+    let events = History::read(&path).unwrap();
+    assert_eq!(split_runs(&events).iter().map(|run| ends(run).len()).collect::<Vec<_>>(), [1, 1, 1]);
+    fs::write(&path, text).unwrap();
+
     // The first run is not affected if the second one continues after its end.
     let history = History::open(&path).unwrap();
     history.record_resume(Some(resumed(2, 12))).unwrap();
@@ -300,6 +311,7 @@ fn events_have_the_names_of_the_file_format() {
         HistoryEvent::SaveFailed { store: store(), step: 3, iteration: 12, error: error(), retrying: true },
         HistoryEvent::EvictionFailed { store: store(), step: 1, iteration: 12, error: error() },
         HistoryEvent::LoadFailed { store: store(), step: 2, error: error() },
+        HistoryEvent::Started,
         HistoryEvent::Scalars {
             iteration: 7,
             values: vec![("learning_rate".to_owned(), Some(0.5)), ("a".to_owned(), None)],
@@ -310,6 +322,7 @@ fn events_have_the_names_of_the_file_format() {
         r#"{"event":"save_failed","store":"best","step":3,"iteration":12,"error":"no space","retrying":true}"#,
         r#"{"event":"removal_failed","store":"best","step":1,"iteration":12,"error":"no space"}"#,
         r#"{"event":"load_failed","store":"best","step":2,"error":"no space"}"#,
+        r#"{"event":"started"}"#,
         r#"{"event":"scalars","iteration":7,"values":{"learning_rate":0.5,"a":null}}"#,
     ];
     for (event, line) in events.iter().zip(lines) {

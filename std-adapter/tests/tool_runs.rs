@@ -78,7 +78,7 @@ fn numbers_beyond_the_range_of_f32_are_drawn() {
     for file in ["both.svg", "both.png"] {
         check_output(dir.path(), &[&compare[..], &["-o", file]].concat(), 0);
     }
-    assert!(fs::read_to_string(dir.path().join("both.svg")).unwrap().contains("1 not finite, marked ×"));
+    assert!(fs::read_to_string(dir.path().join("both.svg")).unwrap().contains("1 not finite, marked by crosses"));
 }
 
 /// Both commands refuse a history of an unknown version with the same message.
@@ -110,7 +110,8 @@ fn each_run_of_a_file_is_drawn_with_its_own_end() {
     }
     let text = check_output(dir.path(), &["watch", "run", "--plain", "--once"], 0);
     assert!(
-        text.contains("stopped: EarlyStopping") && text.ends_with("stopped: NonFinite, after epoch 1 (iteration 10)\n")
+        text.contains("stopped: EarlyStopping, after epoch 3 (iteration 30)\nstarted a new run\n")
+            && text.ends_with("stopped: NonFinite, after epoch 1 (iteration 10)\n")
     );
 }
 

@@ -116,11 +116,11 @@ impl Canvas {
         if let (Some(limit), [curve]) = (panel.limit, &panel.curves[..]) {
             match curve.points.iter().filter(|(_, value)| *value > limit).count() {
                 0 => (),
-                clipped => notes.push(format!("{clipped} above {}, marked ▲", format_short(limit))),
+                clipped => notes.push(format!("{clipped} above {}, marked by triangles", format_short(limit))),
             }
         }
         if panel.non_finite() > 0 {
-            notes.push(format!("{} not finite, marked ×", panel.non_finite()));
+            notes.push(format!("{} not finite, marked by crosses", panel.non_finite()));
         }
         let log = if axis.is_logarithmic() { " (log)" } else { "" };
         let notes: String = notes.iter().map(|note| format!("  ·  {note}")).collect();

@@ -12,6 +12,8 @@ use training_monitor::handlers::profiler::TickStatistics;
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum HistoryEvent {
+    /// A run starts, and the file already contains an earlier one.
+    Started,
     /// The run finished an iteration.
     Iteration {
         /// The number of the iteration, from 1.
@@ -136,7 +138,7 @@ impl HistoryEvent {
             | HistoryEvent::Resumed { iteration, .. }
             | HistoryEvent::Profile { iteration, .. }
             | HistoryEvent::Stopped { iteration, .. } => Some(*iteration),
-            HistoryEvent::LoadFailed { .. } | HistoryEvent::Unknown => None,
+            HistoryEvent::Started | HistoryEvent::LoadFailed { .. } | HistoryEvent::Unknown => None,
         }
     }
 
@@ -207,8 +209,9 @@ impl Borrow<HistoryEvent> for TimedEvent {
 }
 
 /// Divides the events of a history into runs. A file can contain several runs, if the program recorded a new run after
-/// the end of an earlier one. A run begins with the first event after a stop whose iteration is not higher than that of
-/// the stop, unless the run was resumed. Returns no empty run.
+/// the end of an earlier one. A run begins with [`HistoryEvent::Started`]. Without this event, it begins with the first
+/// event after a stop whose iteration is not higher than that of the stop, unless the run was resumed. Returns no empty
+/// run.
 ///
 /// ```
 /// use training_monitor_std::history::{HistoryEvent, split_runs};
@@ -230,7 +233,7 @@ pub fn split_runs<E: Borrow<HistoryEvent>>(events: &[E]) -> Vec<&[E]> {
         };
         match event.borrow() {
             HistoryEvent::Resumed { .. } => stop = None,
-            _ if stop.is_some_and(starts_run) => {
+            event if *event == HistoryEvent::Started || stop.is_some_and(starts_run) => {
                 runs.push(&events[start..index]);
                 (start, stop) = (index, None);
             }

@@ -93,7 +93,7 @@ pub fn plot(arguments: &Plot) -> Result<ExitCode> {
     }
     make_names_unique(&mut runs);
     if let (Some(directory), true) = (&arguments.tensorboard, arguments.follow) {
-        tensorboard::follow(runs, directory)?;
+        tensorboard::follow_runs(runs, directory)?;
         return Ok(ExitCode::SUCCESS);
     }
     // The messages are printed after all files are written. Printing fails if the pipe is closed, but then the files

@@ -15,7 +15,8 @@ use std::sync::Arc;
 /// A PNG image.
 pub struct Png {
     pub bytes: Vec<u8>,
-    /// The characters that no font has.
+    /// The characters that no font has. The replacement character, which stands for a control character, is not among
+    /// them.
     pub missing: BTreeSet<char>,
 }
 
@@ -32,7 +33,8 @@ pub fn render(svg: &str, width: u32) -> Result<Png> {
     let mut picture = Pixmap::new(width, height).ok_or_else(too_large)?;
     resvg::render(&tree, Transform::from_scale(scale, scale), &mut picture.as_mut());
     let bytes = picture.encode_png().map_err(CliError::other)?;
-    Ok(Png { bytes, missing: missing.into_iter().filter(|c| replacement(*c).is_some()).collect() })
+    let is_reported = |c: &char| *c != char::REPLACEMENT_CHARACTER && replacement(*c).is_some();
+    Ok(Png { bytes, missing: missing.into_iter().filter(is_reported).collect() })
 }
 
 /// Returns the characters of `text` that no font has. `bundled` is one of at least two fonts.

@@ -104,7 +104,9 @@ impl RunStatus {
                 Some(line.to_owned())
             }
             Some(LogEvent::Started) => {
-                self.start_new_run();
+                if !self.has_iterations {
+                    self.start_new_run();
+                }
                 Some(line.to_owned())
             }
             None => Some(line.to_owned()),
@@ -118,7 +120,7 @@ impl RunStatus {
     /// Starts the status of a new run. The log of a device can contain several runs. The messages of the previous run
     /// are kept.
     fn start_new_run(&mut self) {
-        if !self.has_iterations && self.epoch > 0 {
+        if self.epoch > 0 {
             let messages = std::mem::take(&mut self.messages);
             self.restart();
             self.messages = messages;
@@ -128,6 +130,10 @@ impl RunStatus {
     fn apply_event(&mut self, event: &HistoryEvent) -> Option<String> {
         self.iteration = self.iteration.max(event.iteration().unwrap_or(0));
         match event {
+            HistoryEvent::Started => {
+                self.start_new_run();
+                Some("started a new run".to_owned())
+            }
             HistoryEvent::Iteration { iteration, loss, seconds } => {
                 self.has_iterations = true;
                 // A history can contain several runs. An iteration after the end of a run belongs to the next one.

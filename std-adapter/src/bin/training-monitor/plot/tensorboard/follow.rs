@@ -37,7 +37,7 @@ struct Written {
 
 /// Writes the event file of each run. Then appends the new events of the last run in each file until all of them have
 /// stopped.
-pub fn follow(mut runs: Vec<Run>, directory: &Path) -> Result<()> {
+pub fn follow_runs(mut runs: Vec<Run>, directory: &Path) -> Result<()> {
     if runs.iter().any(|run| is_standard_stream(&run.file)) {
         return Err(CliError::usage("--follow needs a history file, because standard input has an end"));
     }

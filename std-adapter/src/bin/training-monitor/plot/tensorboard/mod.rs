@@ -8,7 +8,7 @@
 mod follow;
 mod record;
 
-pub use follow::follow;
+pub use follow::follow_runs;
 
 use super::run::Run;
 use crate::error::{CliError, Result};
