@@ -1,15 +1,14 @@
 //! The command `diff`. It compares two checkpoints and shows which tensors and values differ, and by how much.
 
 use crate::error::Result;
-use crate::inspect::table::new_table;
 use crate::inventory::flash_dump::Geometry;
 use crate::inventory::{Inventory, Selection};
 use crate::numbers::{rounded, rounded_or, shape};
 use crate::output;
+use crate::output::table::{Cell, Column, Table};
+use crate::output::text::{Span, Style};
 use crate::stats::TensorDifference;
 use crate::stream::{Stream, Tensor};
-use comfy_table::{Cell, CellAlignment, Color};
-use owo_colors::OwoColorize;
 use serde_json::json;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -128,7 +127,7 @@ impl Comparison<'_> {
     }
 
     fn row(&self) -> Vec<Cell> {
-        let warning = |text: String| Cell::new(text).fg(Color::Yellow);
+        let warning = |text: String| Cell::new(text).style(Style::Yellow);
         match self {
             Comparison::Tensors { name, difference } if difference.changed == 0 => {
                 vec![Cell::new(name), Cell::new(format!("0 of {}", difference.elements))]
@@ -137,7 +136,7 @@ impl Comparison<'_> {
                 let TensorDifference { changed, elements, max_abs, l2, relative } = difference;
                 let relative = relative.map_or("-".to_owned(), |share| format!("{} %", rounded(share * 100.0)));
                 vec![
-                    Cell::new(name).fg(Color::Cyan),
+                    Cell::new(name).style(Style::Cyan),
                     Cell::new(format!("{changed} of {elements}")),
                     Cell::new(max_abs.map_or("not finite".to_owned(), |number| number.to_string())),
                     Cell::new(rounded_or(*l2, "not finite")),
@@ -162,17 +161,22 @@ fn print(a: &Stream, b: &Stream, comparisons: &[Comparison<'_>]) -> Result<()> {
         "step {} (iteration {}) and step {} (iteration {})\n",
         a.header.step, a.header.iteration, b.header.step, b.header.iteration
     ))?;
-    let mut table = new_table(&["tensor", "changed", "max |Δ|", "L2 of Δ", "L2 of Δ / L2"]);
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+    let number = |title| Column::whole(title).right();
+    let mut table = Table::new([
+        Column::text("tensor"),
+        Column::text("changed").right(),
+        number("max |Δ|"),
+        number("L2 of Δ").optional(1),
+        number("L2 of Δ / L2"),
+    ]);
     for comparison in comparisons {
         table.add_row(comparison.row());
     }
-    output::print_line(&table)?;
+    output::print_table(&table)?;
     let different = comparisons.iter().filter(|comparison| !comparison.is_equal()).count();
     if different == 0 {
-        output::print_line(format_args!("\n{}", "no difference".green()))
+        output::print_line("")?;
+        output::print_spans(&[Span::new("no difference", Style::Green)])
     } else {
         output::print_line(format_args!("\n{different} of {} differ", comparisons.len()))
     }

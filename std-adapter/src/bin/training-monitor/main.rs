@@ -27,9 +27,8 @@ mod watch;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use error::{CliError, Result};
-use owo_colors::OwoColorize;
+use output::text::{Span, Style, plain};
 use std::error::Error;
-use std::io::Write;
 use std::process::ExitCode;
 
 /// The exit code if `verify` has found damage, or if `diff` has found a difference.
@@ -86,14 +85,12 @@ fn run(command: &Command) -> Result<ExitCode> {
     }
 }
 
-/// Prints an error and its causes to standard error. If this write fails, the failure is ignored, because there is no
-/// other place to report it.
+/// Prints an error and its causes to standard error.
 fn report(error: &CliError) {
-    let mut stderr = anstream::stderr().lock();
-    let _ = writeln!(stderr, "{} {error}", "error:".red().bold());
+    output::print_error(&[Span::new("error:", Style::Red), plain(format_args!(" {error}"))]);
     let mut cause = error.source();
     while let Some(error) = cause {
-        let _ = writeln!(stderr, "  caused by: {error}");
+        output::print_error(&[plain(format_args!("  caused by: {error}"))]);
         cause = error.source();
     }
 }

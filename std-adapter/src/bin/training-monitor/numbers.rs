@@ -8,6 +8,7 @@
 //! | [`json_f32`] | the same in JSON, as a double | `0.08073897659778595` |
 //! | [`count`] | numbers of things, sizes in bytes | `19580 bytes` |
 //! | [`kibibytes`], [`percent`], [`duration`] | short forms for narrow columns | `19.1 KiB`, `12.5 %`, `1.5 ms` |
+//! | [`ranges`] | lists of step numbers | `1-20, 30, 33` |
 //! | [`shape`], [`hex`], [`crc`], [`address`] | shapes, raw bytes, checksums, positions in a dump | `2×3`, `ac02`, `0000ac02`, `0x400` |
 
 use serde_json::Value;
@@ -97,6 +98,33 @@ pub fn join(numbers: &[impl Display], separator: &str) -> String {
     texts.join(separator)
 }
 
+/// The number of ranges that [`ranges`] lists before it omits some.
+const MAX_RANGES: usize = 8;
+
+/// Formats numbers in ascending order as a short list of ranges, for example `1-20, 30, 33`. A long list ends with the
+/// last number and with the number of all.
+pub fn ranges(numbers: &[u32]) -> String {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for number in numbers {
+        match ranges.last_mut() {
+            Some((_, end)) if *number == end.saturating_add(1) => *end = *number,
+            _ => ranges.push((*number, *number)),
+        }
+    }
+    let text = |(start, end): &(u32, u32)| match end - start {
+        0 => start.to_string(),
+        1 => format!("{start}, {end}"),
+        _ => format!("{start}-{end}"),
+    };
+    let parts: Vec<String> = ranges.iter().take(MAX_RANGES).map(text).collect();
+    match numbers.last() {
+        Some(last) if ranges.len() > MAX_RANGES => {
+            format!("{}, …, {last}; {} in total", parts.join(", "), numbers.len())
+        }
+        _ => parts.join(", "),
+    }
+}
+
 /// Formats a CRC-32 as eight hexadecimal digits.
 pub fn crc(crc: u32) -> String {
     format!("{crc:08x}")
@@ -149,6 +177,17 @@ mod tests {
         let all = [0.0, 1.0, -0.080_738_98, 123_456.0, 1e-9, 0.5, 1e9].map(rounded);
         assert_eq!(all, ["0", "1", "-0.080739", "123456", "1.000e-9", "0.5", "1.000e9"]);
         assert_eq!([2e-6, 0.0015, 2.5].map(duration), ["2 µs", "1.5 ms", "2.5 s"]);
+    }
+
+    #[test]
+    fn a_list_of_numbers_is_short() {
+        assert_eq!(ranges(&[]), "");
+        assert_eq!(ranges(&[3]), "3");
+        assert_eq!(ranges(&[1, 3, 4, 6, 7, 8, u32::MAX - 1, u32::MAX]), "1, 3, 4, 6-8, 4294967294, 4294967295");
+        assert_eq!(ranges(&(0..10_000).collect::<Vec<_>>()), "0-9999");
+        let odd: Vec<u32> = (0..10_000).map(|number| 2 * number + 1).collect();
+        assert_eq!(ranges(&odd), "1, 3, 5, 7, 9, 11, 13, 15, …, 19999; 10000 in total");
+        assert_eq!(ranges(&odd[..8]), "1, 3, 5, 7, 9, 11, 13, 15");
     }
 
     #[test]

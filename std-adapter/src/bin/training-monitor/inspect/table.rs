@@ -1,5 +1,5 @@
 //! Prints an inventory (the list of all checkpoints at a path) as tables. The tables have colors if standard output is
-//! a terminal.
+//! a terminal, and they fit its width.
 
 use crate::elements::Number;
 use crate::error::Result;
@@ -7,12 +7,11 @@ use crate::handler_state::{HandlerState, describe_engine};
 use crate::inventory::flash_dump::describe_region;
 use crate::inventory::{Checkpoint, Inventory, Medium, Selection, Series, Verdict};
 use crate::numbers::{count, crc, exact, hex, percent, rounded_or, shape, text_or_hex};
-use crate::output::print_line;
+use crate::output::table::{Cell, Column, Table};
+use crate::output::text::{Span, Style, bold, plain};
+use crate::output::{print_line, print_spans, print_table};
 use crate::stats::TensorStats;
-use crate::stream::Stream;
-use comfy_table::presets::NOTHING;
-use comfy_table::{Attribute, Cell, CellAlignment, Color, Table};
-use owo_colors::OwoColorize;
+use crate::stream::{Stream, StreamHeader};
 use std::path::Path;
 use training_monitor::checkpoint::Series as RankingSeries;
 use training_monitor::store::flash::layout::SealState;
@@ -28,9 +27,12 @@ pub fn print(inventory: &Inventory, selection: &Selection) -> Result<()> {
         Medium::Directory => "directory",
         Medium::Flash => "flash dump",
     };
-    let verdict = if inventory.is_intact() { "intact".green().to_string() } else { "DAMAGED".red().bold().to_string() };
-    let path = inventory.path.display();
-    print_line(format_args!("{} ({medium}): {}, {verdict}", path.bold(), count(checkpoints, "checkpoint")))?;
+    let verdict = match inventory.is_intact() {
+        true => Span::new("intact", Style::Green),
+        false => Span::new("DAMAGED", Style::Red),
+    };
+    let summary = format!(" ({medium}): {}, ", count(checkpoints, "checkpoint"));
+    print_spans(&[bold(inventory.path.display()), plain(summary), verdict])?;
     for series in &inventory.series {
         print_series(inventory.medium, series)?;
     }
@@ -40,8 +42,9 @@ pub fn print(inventory: &Inventory, selection: &Selection) -> Result<()> {
     }
     let selected = inventory.select(selection)?;
     if checkpoints > 1 {
+        print_line("")?;
         let title = format!("step {}", selected.header.step);
-        print_line(format_args!("\n{} ({})", title.bold(), selected.streams[0].place))?;
+        print_spans(&[bold(title), plain(format_args!(" ({})", selected.streams[0].place))])?;
     }
     print_details(selected)
 }
@@ -49,54 +52,78 @@ pub fn print(inventory: &Inventory, selection: &Selection) -> Result<()> {
 fn print_leftovers(inventory: &Inventory) -> Result<()> {
     let (free, others): (Vec<_>, Vec<_>) = inventory.leftovers.iter().partition(|item| item.verdict == Verdict::Free);
     if !others.is_empty() {
-        print_line(format_args!("\n{}", "not checkpoints".bold()))?;
-        let mut table = new_table(&["state", "place", "reason"]);
+        print_line("")?;
+        print_spans(&[bold("not checkpoints")])?;
+        let mut table = Table::new([Column::whole("state"), Column::text("place"), Column::text("reason")]);
         for item in others {
-            let color = if item.verdict.is_loss() { Color::Red } else { Color::Yellow };
-            table.add_row([Cell::new(item.verdict.label()).fg(color), Cell::new(&item.place), Cell::new(&item.reason)]);
+            let style = if item.verdict.is_loss() { Style::Red } else { Style::Yellow };
+            let label = Cell::new(item.verdict.label()).style(style);
+            table.add_row([label, Cell::new(&item.place), Cell::new(&item.reason)]);
         }
-        print_line(&table)?;
+        print_table(&table)?;
     }
     if !free.is_empty() {
         let places: Vec<&str> = free.iter().map(|item| item.place.as_str()).collect();
-        print_line(format_args!("\nfree: {}", places.join(", ")))?;
+        print_line("")?;
+        print_spans(&[plain(format_args!("free: {}", places.join(", ")))])?;
     }
     Ok(())
 }
 
 fn print_series(medium: Medium, series: &Series) -> Result<()> {
-    let mut title = series.name.bold().to_string();
-    if let Some(region) = &series.region {
-        title = format!("{} {title}: {}", "region".bold(), describe_region(region));
-    }
     if medium != Medium::File {
-        print_line(format_args!("\n{title}"))?;
+        let title = bold(&series.name);
+        print_line("")?;
+        match &series.region {
+            None => print_spans(&[title])?,
+            Some(region) => {
+                let region = plain(format_args!(": {}", describe_region(region)));
+                print_spans(&[bold("region "), title, region])?;
+            }
+        }
     }
     if series.checkpoints.is_empty() {
         return Ok(());
     }
-    let mut columns = vec!["step", "score", "rank", "iteration", "sequence", "bytes", "CRC"];
-    columns.extend(if series.region.is_some() { ["slot", "erases"].as_slice() } else { &["files"] });
-    let mut table = new_table(&columns);
+    let mut columns = vec![
+        Column::whole("step"),
+        Column::text("score"),
+        Column::whole("rank"),
+        Column::whole("iteration").optional(4),
+        Column::whole("sequence").optional(2),
+        Column::whole("bytes").optional(5),
+        Column::text("CRC").optional(1),
+    ];
+    match series.region {
+        Some(_) => columns.extend([Column::text("slot"), Column::whole("erases")]),
+        None => columns.push(Column::whole("files").optional(3)),
+    }
+    let mut table = Table::new(columns);
     for (checkpoint, rank) in series.checkpoints.iter().zip(series.ranks()) {
         table.add_row(checkpoint_row(checkpoint, rank));
     }
-    print_line(&table)
+    print_table(&table)
+}
+
+/// Returns the score as text. If it has a name, the number has no sign, as in the file names: the score of a loss is the
+/// negated loss, and the loss itself is positive wherever it is shown.
+fn describe_score(header: &StreamHeader) -> String {
+    match (&header.score_name, header.score) {
+        (Some(name), Some(score)) if score < 0.0 => format!("{name} {} (score {})", exact(-score), exact(score)),
+        (Some(name), Some(score)) => format!("{name} {}", exact(score)),
+        (None, Some(score)) => exact(score),
+        (_, None) => "-".to_owned(),
+    }
 }
 
 fn checkpoint_row(checkpoint: &Checkpoint, rank: usize) -> Vec<Cell> {
     let header = &checkpoint.header;
-    let score = match (&header.score_name, header.score) {
-        (Some(name), Some(score)) => format!("{name} {}", exact(score)),
-        (_, Some(score)) => exact(score),
-        (_, None) => "-".to_owned(),
-    };
     let is_best = rank == 1 && header.score.is_some();
     let checksums: Vec<String> = checkpoint.streams.iter().map(|stored| crc(stored.crc)).collect();
     let mut row = vec![
-        Cell::new(header.step).add_attribute(Attribute::Bold),
-        Cell::new(score),
-        if is_best { Cell::new(rank).fg(Color::Green) } else { Cell::new(rank) },
+        Cell::new(header.step).style(Style::Bold),
+        Cell::new(describe_score(header)),
+        Cell::new(rank).style(if is_best { Style::Green } else { Style::Plain }),
         Cell::new(header.iteration),
         Cell::new(header.sequence),
         Cell::new(checkpoint.len()),
@@ -120,34 +147,58 @@ fn checkpoint_row(checkpoint: &Checkpoint, rank: usize) -> Vec<Cell> {
 fn print_details(checkpoint: &Checkpoint) -> Result<()> {
     let stream = checkpoint.merged_stream();
     let header = &checkpoint.header;
+    let print_fact = |name: &str, text: String| print_spans(&[bold(name), plain(format_args!("  {text}"))]);
     if header.as_core().series != RankingSeries::default() {
         let name = if header.series_name.is_empty() { "(default)" } else { &header.series_name };
-        let (rule, model) = (header.rule_label(), crc(header.model));
-        print_line(format_args!("{}  {name}, rule {rule}, model {model}", "series".bold()))?;
+        print_fact("series", format!("{name}, rule {}, model {}", header.rule_label(), crc(header.model)))?;
     }
     if let Some(writer) = &header.writer {
-        print_line(format_args!("{}  training-monitor {writer}", "writer".bold()))?;
+        print_fact("writer", format!("training-monitor {writer}"))?;
     }
     for (name, value) in &header.metadata {
-        print_line(format_args!("{}  {name}  {}", "metadata".bold(), shortened(value, text_or_hex)))?;
+        print_fact("metadata", format!("{name}  {}", shortened(value, text_or_hex)))?;
     }
     if let Some(record) = header.record() {
-        print_line(format_args!("{}  {}", "run".bold(), describe_engine(record)))?;
-        let mut table = new_table(&["handler", "state"]);
+        print_fact("run", describe_engine(record))?;
+        let mut table = Table::new([Column::text("handler"), Column::text("state")]);
         for state in HandlerState::all(record) {
             let (handler, text) = state.describe();
-            table.add_row([handler, text]);
+            table.add_row([Cell::new(handler), Cell::new(text)]);
         }
-        print_line(format_args!("\n{table}"))?;
+        print_line("")?;
+        print_table(&table)?;
     }
     if stream.tensors().next().is_some() {
-        print_line(format_args!("\n{}", tensor_table(&stream)))?;
+        print_line("")?;
+        print_table(&tensor_table(&stream))?;
+        print_line("")?;
+        print_fact("parameters", describe_parameters(&stream))?;
     }
     for (name, bytes) in stream.values() {
-        let shown = shortened(bytes, hex);
-        print_line(format_args!("\n{} (value)  {}  {shown}", name.bold(), count(bytes.len(), "byte")))?;
+        let text = format!(" (value)  {}  {}", count(bytes.len(), "byte"), shortened(bytes, hex));
+        print_line("")?;
+        print_spans(&[bold(name), plain(text)])?;
     }
     Ok(())
+}
+
+/// Returns the number of elements of all tensors, and that of each object.
+fn describe_parameters(stream: &Stream) -> String {
+    let mut objects: Vec<(&str, usize)> = Vec::new();
+    for (object, tensor) in stream.tensors() {
+        match objects.last_mut() {
+            Some((name, elements)) if *name == object => *elements += tensor.len(),
+            _ => objects.push((object, tensor.len())),
+        }
+    }
+    let total: usize = objects.iter().map(|(_, elements)| elements).sum();
+    match &objects[..] {
+        [_] => total.to_string(),
+        objects => {
+            let parts: Vec<String> = objects.iter().map(|(name, elements)| format!("{name} {elements}")).collect();
+            format!("{total} ({})", parts.join(", "))
+        }
+    }
 }
 
 /// Formats the first bytes of a value.
@@ -159,16 +210,22 @@ fn shortened(bytes: &[u8], format: fn(&[u8]) -> String) -> String {
 }
 
 fn tensor_table(stream: &Stream) -> Table {
-    let mut table = new_table(&["tensor", "type", "shape", "min", "max", "mean", "zeros", "other"]);
-    for column in table.column_iter_mut().skip(3) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+    let mut table = Table::new([
+        Column::text("tensor"),
+        Column::whole("type").optional(4),
+        Column::whole("shape"),
+        Column::whole("min").right(),
+        Column::whole("max").right(),
+        Column::whole("mean").right().optional(5),
+        Column::whole("zeros").right().optional(1),
+        Column::whole("other").right(),
+    ]);
     for (object, tensor) in stream.tensors() {
         let stats = TensorStats::new(tensor);
         let other = match (stats.true_count, stats.non_finite()) {
             (Some(count), _) => Cell::new(format!("{count} true")),
             (None, 0) => Cell::new(""),
-            (None, _) => Cell::new(format!("{} NaN, {} infinite", stats.nan, stats.infinite)).fg(Color::Red),
+            (None, _) => Cell::new(format!("{} NaN, {} infinite", stats.nan, stats.infinite)).style(Style::Red),
         };
         let number = |number: Option<Number>| number.map_or("-".to_owned(), |number| number.to_string());
         table.add_row([
@@ -185,24 +242,18 @@ fn tensor_table(stream: &Stream) -> Table {
     table
 }
 
-/// Creates a table without rows.
-pub fn new_table(columns: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(NOTHING);
-    table.set_header(columns.iter().map(|name| Cell::new(name).add_attribute(Attribute::Dim)));
-    table
-}
-
 /// Prints the result of `verify` for a path.
 pub fn print_verdict(path: &Path, inventory: &Inventory) -> Result<()> {
     for item in inventory.losses() {
         // For a single file, the printed path already names the file.
         let place = if inventory.medium == Medium::File { "" } else { &*format!("{}: ", item.place) };
-        print_line(format_args!("{} {}: {place}{}", "damaged".red().bold(), path.display(), item.reason))?;
+        let text = format!(" {}: {place}{}", path.display(), item.reason);
+        print_spans(&[Span::new("damaged", Style::Red), plain(text)])?;
     }
     if inventory.is_intact() {
         let checkpoints = count(inventory.checkpoint_count(), "checkpoint");
-        print_line(format_args!("{} {}: {checkpoints}", "intact".green(), path.display()))?;
+        let text = format!(" {}: {checkpoints}", path.display());
+        print_spans(&[Span::new("intact", Style::Green), plain(text)])?;
     }
     Ok(())
 }

@@ -261,9 +261,10 @@ impl Inventory {
     /// error message contains this text.
     fn available(&self) -> String {
         let describe = |series: &Series| {
-            let steps: Vec<u32> = series.checkpoints.iter().map(|checkpoint| checkpoint.header.step).collect();
+            let mut steps: Vec<u32> = series.checkpoints.iter().map(|checkpoint| checkpoint.header.step).collect();
+            steps.sort_unstable();
             let noun = if steps.len() == 1 { "step" } else { "steps" };
-            format!("{} ({noun} {})", series.name, crate::numbers::join(&steps, ", "))
+            format!("{} ({noun} {})", series.name, crate::numbers::ranges(&steps))
         };
         let series: Vec<String> =
             self.series.iter().filter(|series| !series.checkpoints.is_empty()).map(describe).collect();

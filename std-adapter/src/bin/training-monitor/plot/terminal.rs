@@ -4,6 +4,7 @@ use super::run::Run;
 use super::table;
 use crate::error::Result;
 use crate::output;
+use crate::output::text::{escape, escape_lines};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Style};
@@ -26,7 +27,7 @@ pub fn print(runs: &[Run]) -> Result<()> {
     let mut out = anstream::stdout().lock();
     for (index, run) in runs.iter().enumerate() {
         let color = ansi_code(color(index));
-        output::check_write(writeln!(out, "\x1b[{color}m──\x1b[0m {}", printable(&run.name)))?;
+        output::check_write(writeln!(out, "\x1b[{color}m──\x1b[0m {}", escape(&run.name)))?;
     }
     let named: Vec<NamedRun<'_>> = runs.iter().map(Run::as_named).collect();
     for panel in &chart::panels(&named) {
@@ -37,7 +38,7 @@ pub fn print(runs: &[Run]) -> Result<()> {
         output::check_write(out.write_all(to_ansi_text(&buffer).as_bytes()))?;
     }
     for run in runs {
-        output::check_write(out.write_all(table::profile(run, width.into()).as_bytes()))?;
+        output::check_write(out.write_all(escape_lines(&table::profile(run, width.into())).as_bytes()))?;
     }
     Ok(())
 }
@@ -59,7 +60,7 @@ pub fn draw(panel: &Panel, legend: &[NamedRun<'_>], area: Rect, buffer: &mut Buf
         let dataset = Dataset::default().marker(Marker::Braille).graph_type(GraphType::Line);
         let dataset = dataset.style(Style::default().fg(color(*run))).data(points);
         match legend.get(*run) {
-            Some(run) => dataset.name(printable(run.name)),
+            Some(run) => dataset.name(escape(run.name)),
             None => dataset,
         }
     });
@@ -83,12 +84,7 @@ fn title(panel: &Panel) -> String {
         (count, None) => format!(", {count} not finite, no finite value"),
         (count, Some(_)) => format!(", {count} not finite"),
     };
-    format!(" {}{log}{non_finite} ", printable(&panel.title))
-}
-
-/// Replaces control characters, so that a name cannot change the terminal.
-fn printable(name: &str) -> String {
-    name.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    format!(" {}{log}{non_finite} ", escape(&panel.title))
 }
 
 /// Formats a number with at most three significant digits, for the narrow labels of the axes. Whole numbers below one
@@ -194,7 +190,7 @@ mod tests {
         let extreme = Panel::new("loss", vec![(1.0, -1e300), (2.0, 1e300), (3.0, 3.5e38)]);
         assert!(text(&extreme, 60).contains("1e300"));
         assert!(text(&Panel::new("loss", vec![]), 60).contains("no values recorded"));
-        assert!(text(&Panel::new("a\x1b[31mb", vec![(1.0, 1.0)]), 60).contains("a\u{fffd}[31mb"));
+        assert!(text(&Panel::new("a\x1b[31mb", vec![(1.0, 1.0)]), 60).contains(r"a\u{1b}[31mb"));
         assert_eq!(
             [0.0, 495.0, 990.0, 123_456.0, 0.012_345, 2.5e-7, 1e6].map(short_number),
             ["0", "495", "990", "123456", "0.0123", "2.5e-7", "1e6"]
