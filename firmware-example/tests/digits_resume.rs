@@ -93,13 +93,29 @@ fn a_run_in_two_parts_has_the_same_bits_as_one_run() {
 }
 
 #[test]
-fn the_time_limit_ends_the_run_and_it_stays_finished() {
+fn the_time_limit_ends_the_run_and_a_larger_one_continues_it() {
+    let options = ["--hidden", "128", "--epochs", "3", "--patience", "50"];
     let home = Home::new();
-    let first = home.json(&["--hidden", "128", "--time-limit", "0.001"]);
+    let first = home.json(&[&options[..], &["--time-limit", "0.001"]].concat());
     assert_eq!([first.get("reason"), first.get("epochs"), first.get("best_epoch")], ["\"TimeLimit\"", "1", "1"]);
-    let second = home.json(&["--resume"]);
-    assert_eq!([second.get("reason"), second.get("epochs")], ["\"TimeLimit\"", "1"]);
-    assert_eq!(second.get("final_weights"), first.get("final_weights"));
+    // The same limit is used up, so no step is trained, however often the program starts.
+    for _ in 0..2 {
+        let again = home.json(&["--resume"]);
+        assert_eq!([again.get("reason"), again.get("epochs")], ["\"TimeLimit\"", "1"]);
+        assert_eq!(
+            [again.get("final_weights"), again.get("accuracy")],
+            [first.get("final_weights"), first.get("accuracy")]
+        );
+    }
+    let finished = home.digits(&["--resume"]);
+    assert!(finished.stdout.contains("the time is used up; continue with --resume and"), "{}", finished.stdout);
+    // The continued run ends with the bits of a run without a limit.
+    let continued = home.json(&["--resume", "--time-limit", "none"]);
+    let whole = Home::new().json(&options);
+    assert_eq!(continued.get("reason"), "\"MaxEpochs\"");
+    for key in ["accuracy", "loss", "best_epoch", "iterations", "final_weights"] {
+        assert_eq!(continued.get(key), whole.get(key), "{key}");
+    }
 }
 
 /// Returns the elapsed seconds that the newest of the latest checkpoints contains.
@@ -127,12 +143,12 @@ fn saved_seconds(home: &Home) -> f64 {
 fn the_time_of_all_starts_counts() {
     let home = Home::new();
     home.json(&["--epochs", "3", "--hidden", "128", "--schedule", "constant"]);
-    // The time of the first start is greater than this limit, so the second start ends after one epoch.
+    // The time of the first start is greater than this limit, so the second start trains nothing.
     let before = saved_seconds(&home);
     let limit = format!("{:.9}", before * 0.99);
     let json = home.json(&["--resume", "--epochs", "30", "--time-limit", &limit]);
-    assert_eq!([json.get("reason"), json.get("epochs")], ["\"TimeLimit\"", "4"], "{before}, {json:?}");
-    assert!(json.get("seconds").parse::<f64>().unwrap() > before);
+    assert_eq!([json.get("reason"), json.get("epochs")], ["\"TimeLimit\"", "3"], "{before}, {json:?}");
+    assert!(json.get("seconds").parse::<f64>().unwrap() >= before);
 }
 
 #[test]

@@ -1,8 +1,15 @@
 //! A progress line in the terminal.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+mod line;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use console::Term;
+use line::StatusLine;
+use status::{Status, printable};
 use std::cell::RefCell;
-use std::fmt::{self, Write};
+use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use training_monitor::{Event, Handler, Outcome, State, StopReason};
@@ -13,8 +20,9 @@ const REDRAW_INTERVAL: Duration = Duration::from_millis(50);
 /// A progress line in the terminal for one training run. The line shows the epoch, the batch, the loss, a score, the
 /// time per batch and the remaining time. All clones of a `Progress` update the same line.
 ///
-/// The progress bar and the remaining time refer to the whole run. The line is redrawn at most twenty times per second
-/// on standard error. `Progress` prints nothing if standard error is no terminal.
+/// The progress bar and the remaining time refer to the whole run. The remaining time includes evaluations and saves;
+/// the time per batch does not. The line fits the current width of the terminal: a narrow one shows fewer values. It is
+/// redrawn at most twenty times per second on standard error. `Progress` prints nothing if standard error is no terminal.
 ///
 /// ```
 /// use training_monitor::Engine;
@@ -31,6 +39,8 @@ const REDRAW_INTERVAL: Duration = Duration::from_millis(50);
 /// // A custom training loop updates the line itself.
 /// let progress = Progress::new();
 /// progress.start(2, Some(50));
+/// progress.begin_batch();
+/// // Train with the batch here.
 /// progress.set_batch(1, 7, 7, 0.25);
 /// progress.set_score("accuracy", 0.875);
 /// assert_eq!(progress.text(), "epoch 1/2, batch 7/50, loss 0.25000, accuracy 0.8750");
@@ -39,98 +49,90 @@ const REDRAW_INTERVAL: Duration = Duration::from_millis(50);
 /// ```
 #[derive(Clone)]
 pub struct Progress {
-    bar: ProgressBar,
-    status: Rc<RefCell<Status>>,
+    shared: Rc<RefCell<Shared>>,
 }
 
-#[derive(Default, Debug)]
-struct Status {
-    epochs: u32,
-    epoch: u32,
-    batches: Option<u32>,
-    batch: u32,
-    iteration: u32,
-    loss: Option<f32>,
-    score: Option<(String, f64)>,
-    /// The time and the iteration of the first reported batch. The time per batch is measured from this point, because
-    /// a resumed run does not begin at iteration 1.
-    first_batch: Option<(Instant, u32)>,
+struct Shared {
+    status: Status,
+    /// `None` if standard error is no terminal.
+    line: Option<StatusLine>,
     last_redraw: Option<Instant>,
+    is_finished: bool,
 }
 
 impl Progress {
     /// Creates a progress line on standard error. The line is not printed if standard error is no terminal.
     #[must_use]
     pub fn new() -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        // `TEMPLATE` is always valid, so the default bar is never used.
-        let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
-        bar.set_style(style.progress_chars("━╸─"));
-        Progress { bar, status: Rc::default() }
+        let terminal = Term::stderr();
+        let is_visible = terminal.is_term() && !console::is_dumb() && understands_sequences(&terminal);
+        let width = {
+            let terminal = terminal.clone();
+            move || terminal.size_checked().map_or(80, |(_, columns)| usize::from(columns))
+        };
+        Self::with_line(is_visible.then(|| StatusLine::new(Box::new(terminal), Box::new(width))))
+    }
+
+    fn with_line(line: Option<StatusLine>) -> Self {
+        let shared = Shared { status: Status::default(), line, last_redraw: None, is_finished: false };
+        Progress { shared: Rc::new(RefCell::new(shared)) }
     }
 
     /// Sets the number of epochs of the run and the number of batches per epoch. `batches` is `None` if the number of
     /// batches is unknown.
     pub fn start(&self, epochs: u32, batches: Option<u32>) {
-        let mut status = self.status.borrow_mut();
+        let status = &mut self.shared.borrow_mut().status;
         (status.epochs, status.batches) = (epochs, batches);
-        if let Some(batches) = batches {
-            self.bar.set_length(u64::from(epochs) * u64::from(batches));
+    }
+
+    /// A batch starts. The time from this call to [`set_batch`](Self::set_batch) is the duration of the batch. In a
+    /// custom training loop without this call, the line shows the time from one batch to the next, with saves.
+    pub fn begin_batch(&self) {
+        let mut shared = self.shared.borrow_mut();
+        if shared.line.is_some() {
+            shared.status.begin_batch(Instant::now());
         }
     }
 
     /// Reports a finished batch and its loss. `batch` is the number of the batch within the epoch, and `iteration` is
     /// its number within the run. Both are counted from 1.
     pub fn set_batch(&self, epoch: u32, batch: u32, iteration: u32, loss: f32) {
-        let mut status = self.status.borrow_mut();
-        (status.epoch, status.batch, status.iteration, status.loss) = (epoch, batch, iteration, Some(loss));
-        let now = Instant::now();
-        let (start, first_iteration) = *status.first_batch.get_or_insert((now, iteration));
-        let is_recent = |redraw: Instant| now.duration_since(redraw) < REDRAW_INTERVAL;
-        if self.bar.is_hidden() || status.last_redraw.is_some_and(is_recent) {
-            return;
-        }
-        status.last_redraw = Some(now);
-        let mut text = status.text();
-        let finished = iteration.saturating_sub(first_iteration);
-        if finished > 0 {
-            let per_batch = now.duration_since(start) / finished;
-            // Writing to a `String` cannot fail.
-            let _ = write!(text, ", {per_batch:.1?} per batch");
-            if let Some(remaining) = self.bar.length().and_then(|length| length.checked_sub(u64::from(iteration))) {
-                let remaining = Duration::from_secs_f64(per_batch.as_secs_f64() * remaining as f64);
-                let _ = write!(text, ", {} remaining", indicatif::HumanDuration(remaining));
-            }
-        }
-        self.bar.set_position(u64::from(iteration));
-        self.bar.set_message(text);
+        self.shared.borrow_mut().set_batch(Instant::now(), (epoch, batch, iteration), loss);
+    }
+
+    /// Sets the name of the loss. By default, it is `loss`. Use another name if the line shows another number, for
+    /// example a running average.
+    pub fn set_loss_name(&self, name: &str) {
+        self.shared.borrow_mut().status.loss_name = printable(name);
     }
 
     /// Sets the name and the value of the score. The line shows this score until the next call of `set_score`.
     pub fn set_score(&self, name: &str, value: f64) {
-        self.status.borrow_mut().score = Some((name.to_owned(), value));
+        self.shared.borrow_mut().status.score = Some((printable(name), value));
     }
 
     /// Prints `line` above the progress bar. Prints nothing if standard error is no terminal.
     pub fn println(&self, line: &str) {
-        self.bar.println(line);
+        if let Some(status_line) = &mut self.shared.borrow_mut().line {
+            status_line.print_above(line);
+        }
     }
 
     /// Ends the progress line, which stays visible in the terminal. If the run stopped before its last epoch, the line
     /// also shows the stop reason from `outcome`.
     pub fn finish(&self, outcome: Option<&Outcome>) {
-        let mut text = self.text();
-        if let Some(reason) = outcome.map(|outcome| outcome.reason).filter(|reason| *reason != StopReason::MaxEpochs) {
-            let _ = write!(text, ", stopped: {}", variant_to_words(&format!("{reason:?}")));
-        }
-        self.bar.set_position(u64::from(self.status.borrow().iteration));
-        self.bar.abandon_with_message(text);
+        let shared = &mut *self.shared.borrow_mut();
+        let Some(line) = shared.line.as_mut().filter(|_| !shared.is_finished) else { return };
+        shared.is_finished = true;
+        let reason = outcome.map(|outcome| outcome.reason).filter(|reason| *reason != StopReason::MaxEpochs);
+        let text = shared.status.line(line.max_width(), reason);
+        line.finish(&text);
     }
 
     /// Returns the current text of the progress line, without the time per batch and the remaining time.
     #[must_use]
     pub fn text(&self) -> String {
-        self.status.borrow().text()
+        self.shared.borrow().status.text()
     }
 
     /// Creates an engine handler that updates the progress line after each iteration. The closure `loss` reads the loss
@@ -140,7 +142,27 @@ impl Progress {
     }
 }
 
-const TEMPLATE: &str = "{bar:20.cyan/blue} {percent:>3}%  {msg}";
+impl Shared {
+    fn set_batch(&mut self, now: Instant, (epoch, batch, iteration): (u32, u32, u32), loss: f32) {
+        let status = &mut self.status;
+        (status.epoch, status.batch, status.iteration, status.loss) = (epoch, batch, iteration, Some(loss));
+        let Some(line) = &mut self.line else { return };
+        status.complete_batch(now);
+        self.is_finished = false;
+        let is_recent = |redraw: Instant| now.saturating_duration_since(redraw) < REDRAW_INTERVAL;
+        if !self.last_redraw.is_some_and(is_recent) {
+            self.last_redraw = Some(now);
+            let text = status.line(line.max_width(), None);
+            line.draw(text);
+        }
+    }
+}
+
+/// Returns whether the terminal understands control sequences. All do except an old console of Windows.
+fn understands_sequences(terminal: &Term) -> bool {
+    // On Windows, this call also enables the sequences.
+    !cfg!(windows) || terminal.features().colors_supported()
+}
 
 /// Converts the name of an enum variant to words: `EarlyStopping` becomes "early stopping".
 pub(crate) fn variant_to_words(variant: &str) -> String {
@@ -152,21 +174,6 @@ pub(crate) fn variant_to_words(variant: &str) -> String {
         words.extend(letter.to_lowercase());
     }
     words
-}
-
-impl Status {
-    fn text(&self) -> String {
-        let total = |count: Option<u32>| count.map_or(String::new(), |count| format!("/{count}"));
-        let epochs = total((self.epochs > 0).then_some(self.epochs));
-        let mut text = format!("epoch {}{epochs}, batch {}{}", self.epoch, self.batch, total(self.batches));
-        if let Some(loss) = self.loss {
-            let _ = write!(text, ", loss {loss:.5}");
-        }
-        if let Some((name, value)) = &self.score {
-            let _ = write!(text, ", {name} {value:.4}");
-        }
-        text
-    }
 }
 
 impl Default for Progress {
@@ -192,11 +199,12 @@ impl<T: ?Sized, O, X, L: FnMut(&State<O, X>) -> f32> Handler<T, O, X> for Progre
     #[inline]
     fn on_event(&mut self, event: Event, _: &mut T, state: &mut State<O, X>) {
         match event {
+            Event::IterationStarted => self.progress.begin_batch(),
             // Call `start` here instead of at the event `Started`, because a resumed run does not fire `Started`.
             Event::IterationCompleted => {
                 let is_current =
                     |status: &Status| (status.epochs, status.batches) == (state.max_epochs(), state.epoch_length());
-                if !is_current(&self.progress.status.borrow()) {
+                if !is_current(&self.progress.shared.borrow().status) {
                     self.progress.start(state.max_epochs(), state.epoch_length());
                 }
                 let loss = (self.loss)(state);

@@ -39,7 +39,7 @@ pub struct Arguments {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub patience: Option<u32>,
     /// Stop at the end of the epoch in which the training time exceeds this number of seconds, or `none`. The time of
-    /// all starts of a run counts [default: none]
+    /// all starts of a run counts. The run continues with --resume and a larger limit [default: none]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     pub time_limit: Option<Limit<f64>>,
     /// Number of best checkpoints to keep [default: 3]

@@ -14,6 +14,7 @@ mod output;
 mod run;
 mod settings;
 mod summary;
+mod time_limit;
 
 use arguments::Arguments;
 use clap::Parser;
@@ -77,16 +78,13 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     observer.finish();
     let summary = result?;
     let reason = summary.outcome.reason;
-    // The history of an interrupted run has no end, because the run continues.
+    // A run that a signal has interrupted is not over, so its history has no end.
     if reason != StopReason::Interrupted {
         history.record_stop(&summary.outcome);
     }
     history.flush()?;
     let chart = directory.join("run.svg");
     chart::write(directory.join("history.jsonl"), &chart, "Handwritten digits")?;
-    if reason == StopReason::Interrupted {
-        print_line(format_args!("stopped by a signal; the state is saved, continue with --resume"));
-    }
     summary::print_text(&summary, directory, &chart);
     if arguments.json {
         summary::print_json(&summary, &settings);

@@ -112,9 +112,9 @@ impl TerminalObserver {
         }
         if let Some(progress) = &self.progress {
             progress.start(self.epochs, Some(batches));
+            progress.set_loss_name("smoothed loss");
         }
         self.batches.set(batches);
-        self.step_start.set(self.now());
     }
 
     /// Reads the clock, in nanoseconds.
@@ -133,11 +133,18 @@ impl TerminalObserver {
         self.stop.load(Ordering::Relaxed)
     }
 
+    /// A training step starts. The time before it, for example of an evaluation or a save, does not belong to a step.
+    pub fn on_iteration_started(&self) {
+        self.step_start.set(self.now());
+        if let Some(progress) = &self.progress {
+            progress.begin_batch();
+        }
+    }
+
     /// A training step is complete. The history contains its values, and the progress bar shows the smoothed loss.
     pub fn on_iteration(&self, counters: &Counters, report: &IterationReport) {
         let IterationReport { loss, smoothed_loss, learning_rate, gradient_norm } = *report;
-        let now = self.now();
-        let seconds = StdClock::seconds(now.saturating_sub(self.step_start.replace(now)));
+        let seconds = StdClock::seconds(self.now().saturating_sub(self.step_start.get()));
         self.history.record_iteration(counters.iteration, loss, Some(seconds));
         let mut scalars = vec![("learning_rate", f64::from(learning_rate))];
         scalars.extend(gradient_norm.map(|norm| ("gradient_norm", f64::from(norm))));
@@ -166,8 +173,6 @@ impl TerminalObserver {
         if let Some(progress) = &self.progress {
             progress.set_score("val_loss", f64::from(validation.loss));
         }
-        // The duration of the next step must not include the evaluation.
-        self.step_start.set(self.now());
     }
 
     /// The run ended, and `parts` are the durations of its parts in microseconds. The history contains those parts that
@@ -188,7 +193,5 @@ impl TerminalObserver {
         if !matches!(event, CheckpointEvent::Saved { .. }) {
             self.warn(&format!("warning: {event}"));
         }
-        // The duration of the next step must not include the save.
-        self.step_start.set(self.now());
     }
 }

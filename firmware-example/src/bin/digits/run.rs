@@ -10,26 +10,25 @@
 //! | [`RunningAverage`] | the loss of each step | smooths the loss that the progress shows |
 //! | [`TerminateOnNan`] | the loss of each step; the weights once per epoch | stops the run |
 //! | [`EarlyStopping`] | the validation loss of each epoch | stops the run |
-//! | [`TimeLimit`] | the time of all starts of the run | stops the run at the end of an epoch |
+//! | [`ResumableTimeLimit`] | the time of all starts of the run | interrupts the run at the end of an epoch |
 //! | [`Timer`] | the events before and after each step | counts steps and measures their duration |
 //! | [`ModelCheckpoint`] | the validation loss of each epoch | saves the best and the latest ones; restores the best one |
 //! | [`Profiler`], [`Profiled`] | the events of the run, and the two checkpoint handlers | measure the parts of this start |
 //!
 //! A schedule is a function of the iteration. The states of the other handlers are part of each checkpoint. A resumed
 //! run therefore ends with the same bits.
-//!
-//! `TimeLimit` stops the run at `EpochCompleted` and not within an epoch, so the checkpoint of this epoch records the
-//! stop. Without it, each start with `--resume` would train a little further.
 
 use crate::arguments::MAX_N_SAVED;
 use crate::network::Study;
 use crate::observer::{EpochReport, IterationReport, TerminalObserver};
 use crate::settings::{ScheduleKind, Settings};
+use crate::time_limit::ResumableTimeLimit;
 use digits_workload::data::Split;
 use digits_workload::monitored::Series;
 use digits_workload::train::Metrics;
 use std::cell::Cell;
 use std::error::Error;
+use training_monitor::engine::Resumed;
 use training_monitor::event::{EpochCompleted, Interrupt, IterationCompleted, IterationStarted};
 use training_monitor::handler::RunTypes;
 use training_monitor::handlers::model_checkpoint::CheckpointEvent;
@@ -37,7 +36,7 @@ use training_monitor::handlers::schedules::{Cosine, Warmup};
 use training_monitor::run_record::RestoreError;
 use training_monitor::{
     ConfigError, EarlyStopping, Engine, Event, EventFilter, ModelCheckpoint, Outcome, Profiled, Profiler,
-    ReduceOnPlateau, RunningAverage, Schedule, StopReason, TerminateOnNan, TimeLimit, Timer, on,
+    ReduceOnPlateau, RunningAverage, Schedule, State, StopReason, TerminateOnNan, Timer, on,
 };
 use training_monitor_std::{Directory, StdClock};
 
@@ -107,7 +106,7 @@ pub struct Summary {
     pub checksum: u64,
     /// Whether the resumed run was already finished, so that this start trained nothing.
     pub was_finished: bool,
-    /// The restored checkpoint. `None` if no epoch was completed, or if the run was interrupted.
+    /// The best checkpoint so far. `None` if no epoch was completed with a finite validation loss.
     pub best: Option<Best>,
     /// A table of the durations of this start in microseconds: a heading, and a line for each part of the run.
     pub profile: String,
@@ -179,6 +178,7 @@ pub fn run(
                     }
                 }),
             ),
+            on(IterationStarted, |_, _: &mut State<f32, Metrics>| observer.on_iteration_started()),
             TerminateOnNan::new().attach(IterationCompleted, types.reference(|_, state| &state.output)),
             TerminateOnNan::new()
                 .with_schedule(batches)?
@@ -205,7 +205,7 @@ pub fn run(
                 });
             }),
         on(Event::Completed, types.function(|study, _| checksum.set(study.checksum()))),
-        TimeLimit::new(time_limit)?.attach(EpochCompleted, || observer.now()),
+        ResumableTimeLimit::new(time_limit, || observer.now())?,
         Timer::new(0)
             .attach(|| observer.now())
             .pause(IterationCompleted)
@@ -227,10 +227,16 @@ pub fn run(
     // The last weights of a finished run, which fires no further event.
     checksum.set(study.checksum());
     observer.on_start(resumed, batches);
-    let outcome = engine.run(study, 0..batches, &mut handlers, |study: &mut Study, _, state| {
-        let loss = study.step(state.epoch(), state.offset());
-        if nan_at == Some(state.iteration()) { f32::NAN } else { loss }
-    })?;
+    let (.., time_limit, _, _, _) = &handlers;
+    let mut outcome = match resumed {
+        Some(Resumed { epoch, iteration, .. }) if time_limit.is_used_up() && engine.outcome().is_none() => {
+            Outcome { reason: StopReason::TimeLimit, epoch, iteration }
+        }
+        _ => engine.run(study, 0..batches, &mut handlers, |study: &mut Study, _, state| {
+            let loss = study.step(state.epoch(), state.offset());
+            if nan_at == Some(state.iteration()) { f32::NAN } else { loss }
+        })?,
+    };
 
     let (profiler, .., time_limit, timer, best, latest) = &mut handlers;
     let profile = format!("{}\n{best}\n{latest}", profiler.profiler);
@@ -245,18 +251,26 @@ pub fn run(
         ("latest", latest.events()),
         ("latest, saves", latest.actions()),
     ]);
-    let best = if outcome.reason == StopReason::Interrupted {
+    if outcome.reason == StopReason::Interrupted && time_limit.has_interrupted() {
+        outcome.reason = StopReason::TimeLimit;
+    }
+    if matches!(outcome.reason, StopReason::Interrupted | StopReason::TimeLimit) {
+        // The checkpoint of an interrupted run contains these weights. The best ones are loaded for the result only.
         checksum.set(study.checksum());
-        None
-    } else {
-        let restored = best.handler.restored().map_err(|error| format!("cannot load the best checkpoint: {error}"))?;
-        restored.map(|info| Best { epoch: info.step, test: study.evaluate(Split::Test) })
+    }
+    let restored = match outcome.reason {
+        StopReason::Interrupted | StopReason::TimeLimit => {
+            best.handler.load_best(study).map_err(|error| error.to_string())
+        }
+        _ => best.handler.restored().map(|info| info.cloned()).map_err(ToString::to_string),
     };
+    let restored = restored.map_err(|error| format!("cannot load the best checkpoint: {error}"))?;
+    let best = restored.map(|info| Best { epoch: info.step, test: study.evaluate(Split::Test) });
     Ok(Summary {
         outcome,
         steps: timer.timer.step_count(),
         step_seconds: StdClock::seconds(timer.timer.total()),
-        seconds: StdClock::seconds(time_limit.time_limit.elapsed()),
+        seconds: StdClock::seconds(time_limit.elapsed()),
         checksum: checksum.get(),
         was_finished: resumed.is_some_and(|resumed| resumed.iteration == outcome.iteration),
         best,

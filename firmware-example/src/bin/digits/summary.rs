@@ -10,8 +10,17 @@ use training_monitor::StopReason;
 /// Prints the result of the run.
 pub fn print_text(summary: &Summary, directory: &Path, chart: &Path) {
     let Summary { outcome, steps, step_seconds, seconds, checksum, best, was_finished, profile } = summary;
-    if *was_finished {
-        print_line(format_args!("the run was already finished; no step was trained"));
+    match outcome.reason {
+        StopReason::Interrupted => {
+            print_line(format_args!("stopped by a signal; the state is saved, continue with --resume"));
+        }
+        StopReason::TimeLimit => {
+            print_line(format_args!(
+                "the time is used up; continue with --resume and a larger --time-limit, or `none`"
+            ));
+        }
+        _ if *was_finished => print_line(format_args!("the run was already finished; no step was trained")),
+        _ => (),
     }
     let microseconds = step_seconds / f64::from((*steps).max(1)) * 1e6;
     print_line(format_args!(
