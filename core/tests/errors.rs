@@ -253,14 +253,29 @@ fn a_checkpoint_event_is_displayed_with_its_numbers_and_its_error() {
 }
 
 #[test]
-fn source_returns_the_cause() {
+fn a_chain_of_errors_repeats_no_message() {
+    #[derive(Debug)]
+    struct Driver;
+    impl core::fmt::Display for Driver {
+        fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+            write!(f, "the driver failed: {Cause}")
+        }
+    }
+    impl Error for Driver {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&Cause)
+        }
+    }
     fn source(error: impl Error) -> Option<String> {
         error.source().map(ToString::to_string)
     }
     let expected = Some("the cause".to_string());
-    assert_eq!(source(EncodeError::Io(Cause)), expected);
-    assert_eq!(source(DecodeError::Io(Cause)), expected);
-    assert_eq!(source(RunError::Step(Cause)), expected);
+    // The message contains that of the driver, so the source is the source of the driver.
+    assert_text_contains(EncodeError::Io(Driver), &["the driver failed"]);
+    assert_eq!(source(EncodeError::Io(Driver)), expected);
+    assert_eq!(source(DecodeError::Io(Driver)), expected);
+    assert_eq!(source(RunError::Step(Driver)), expected);
+    assert_eq!(source(EncodeError::Io(Cause)), None);
     assert_eq!(source(EncodeError::<Cause>::NonFinite { name: name(), index: 0 }), None);
     assert_eq!(source(DecodeError::<Cause>::Malformed), None);
     assert_eq!(source(RunError::<Cause>::NoData), None);

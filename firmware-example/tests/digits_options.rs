@@ -199,6 +199,28 @@ fn without_a_terminal_each_epoch_prints_a_line_with_the_smoothed_loss() {
     assert!(lines.iter().all(|line| line.contains("learning rate")), "{lines:?}");
 }
 
+/// Another program renames the directory while the run saves.
+#[cfg(unix)]
+#[test]
+fn a_failed_save_is_reported_with_its_file_and_its_cause() {
+    let home = Home::new();
+    let mut command = home.command(&["--epochs", "100000", "--patience", "100000", "--quiet"]);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    // The first checkpoint is saved after the first epoch.
+    while fs::read_dir(&home.run).map_or(0, Iterator::count) < 8 {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    fs::rename(&home.run, home.temporary.path().join("moved")).unwrap();
+    let finished = Finished::new(child.wait_with_output().unwrap());
+    assert_eq!(finished.code, Some(1));
+    let error = finished.stderr.lines().last().unwrap();
+    assert!(error.starts_with("error: a checkpoint could not be saved: cannot create "), "{}", finished.stderr);
+    let file = home.run.join(".");
+    assert_eq!(error.matches(file.to_str().unwrap().trim_end_matches('.')).count(), 1, "{}", finished.stderr);
+    assert_eq!(error.matches("No such file or directory").count(), 1, "{}", finished.stderr);
+    assert!(finished.stderr.contains("warning: best: step "), "{}", finished.stderr);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_closed_output_is_no_error_and_a_full_one_is_reported() {

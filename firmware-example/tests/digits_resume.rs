@@ -160,6 +160,25 @@ fn a_resume_without_a_checkpoint_is_reported() {
 }
 
 #[test]
+fn each_unusable_checkpoint_is_reported_with_its_reason() {
+    let home = Home::new();
+    home.json(&["--epochs", "3"]);
+    let damage = |name: &str| {
+        let path = home.run.join(name);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[100] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    };
+    damage("latest_model_3.ckpt");
+    let finished = home.digits(&["--resume"]);
+    let reason = "warning: latest: skipped latest_model_3.ckpt: the file is truncated, or its checksum is wrong\n";
+    assert!(finished.stderr.contains(reason), "{}", finished.stderr);
+    // The best checkpoint of the same iteration is intact.
+    assert!(finished.stdout.starts_with("resumed after iteration 225 (epoch 3)\n"), "{}", finished.stdout);
+    assert!(finished.stderr.contains("warning: skipped 1 unusable checkpoint;"), "{}", finished.stderr);
+}
+
+#[test]
 fn checkpoints_of_another_program_are_refused() {
     let home = Home::new();
     let store = Directory::builder(&home.run, "latest").open().unwrap();

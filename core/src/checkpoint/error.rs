@@ -181,9 +181,10 @@ impl<E: fmt::Display> fmt::Display for EncodeError<E> {
 }
 
 impl<E: core::error::Error + 'static> core::error::Error for EncodeError<E> {
+    /// The message includes that of the cause, so the source is the cause of the cause.
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            EncodeError::Io(error) => Some(error),
+            EncodeError::Io(error) => error.source(),
             _ => None,
         }
     }
@@ -354,9 +355,10 @@ impl<E: fmt::Display> fmt::Display for DecodeError<E> {
 }
 
 impl<E: core::error::Error + 'static> core::error::Error for DecodeError<E> {
+    /// The message includes that of the cause, so the source is the cause of the cause.
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            DecodeError::Io(error) => Some(error),
+            DecodeError::Io(error) => error.source(),
             _ => None,
         }
     }

@@ -280,9 +280,10 @@ impl<E: fmt::Display> fmt::Display for RunError<E> {
 }
 
 impl<E: core::error::Error + 'static> core::error::Error for RunError<E> {
+    /// The message includes that of the cause, so the source is the cause of the cause.
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            RunError::Step(error) => Some(error),
+            RunError::Step(error) => error.source(),
             _ => None,
         }
     }

@@ -33,7 +33,7 @@ impl std::error::Error for ChartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             ChartError::History(error) => std::error::Error::source(error),
-            ChartError::Io { cause, .. } => Some(cause),
+            ChartError::Io { cause, .. } => std::error::Error::source(cause),
         }
     }
 }

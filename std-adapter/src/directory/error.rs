@@ -147,9 +147,10 @@ impl fmt::Display for DirectoryError {
 }
 
 impl std::error::Error for DirectoryError {
+    /// The message includes that of the cause, so the source is the cause of the cause.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            DirectoryError::Io { cause, .. } => Some(cause),
+            DirectoryError::Io { cause, .. } => cause.source(),
             _ => None,
         }
     }

@@ -8,7 +8,9 @@ mod tests;
 use super::naming::{Naming, step_part};
 use super::summary::StreamSummary;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io::ErrorKind;
+use training_monitor::checkpoint::VERSION;
 use training_monitor::store::CheckpointMeta;
 
 /// A file in the directory, and the result of reading it.
@@ -128,6 +130,35 @@ pub enum IgnoreReason {
     },
     /// The file is no checkpoint, belongs to another prefix, or is a renamed copy of a checkpoint file.
     Foreign,
+}
+
+/// The name of the file and the reason.
+impl fmt::Display for IgnoredFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.reason)
+    }
+}
+
+impl fmt::Display for IgnoreReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            IgnoreReason::Incomplete { step, missing, .. } => {
+                write!(f, "step {step} is incomplete: no file for {}", missing.join(", "))
+            }
+            IgnoreReason::Unfinished => f.write_str("a save of the file failed"),
+            IgnoreReason::Damaged => f.write_str("the file is truncated, or its checksum is wrong"),
+            IgnoreReason::Unreadable(kind) => write!(f, "the file cannot be read: {kind}"),
+            IgnoreReason::Version { found } => {
+                write!(f, "the file has format version {found}; this program reads version {VERSION}")
+            }
+            IgnoreReason::Newer => f.write_str("the file was written by a newer version of training-monitor"),
+            IgnoreReason::NotAFile => f.write_str("this is not a regular file"),
+            IgnoreReason::Duplicate { sequence } => {
+                write!(f, "another complete checkpoint has the sequence number {sequence}, too")
+            }
+            IgnoreReason::Foreign => f.write_str("the file is not a checkpoint of this series"),
+        }
+    }
 }
 
 impl IgnoreReason {

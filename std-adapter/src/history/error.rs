@@ -72,8 +72,8 @@ impl fmt::Display for HistoryError {
 impl std::error::Error for HistoryError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            HistoryError::Io { cause, .. } => Some(cause),
-            HistoryError::Line { cause, .. } => Some(cause),
+            HistoryError::Io { cause, .. } => cause.source(),
+            HistoryError::Line { cause, .. } => cause.source(),
             _ => None,
         }
     }

@@ -70,6 +70,13 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let best = Directory::builder(directory, "best").require_empty(false).open()?;
     let latest = Directory::builder(directory, "latest").require_empty(false).open()?;
     let history = History::open(directory.join("history.jsonl"))?;
+    if arguments.resume {
+        for (prefix, store) in [("best", &best), ("latest", &latest)] {
+            for file in store.incomplete().chain(store.foreign()) {
+                print_error_line(format_args!("warning: {prefix}: skipped {file}"));
+            }
+        }
+    }
     let observer = TerminalObserver::new(&history, &settings, arguments.quiet);
     let stop = observer.stop_flag();
     ctrlc::set_handler(move || stop.store(true, Ordering::Relaxed))?;

@@ -107,7 +107,8 @@ impl TerminalObserver {
         if let Some(Resumed { epoch, iteration, skipped, .. }) = resumed {
             print_line(format_args!("resumed after iteration {iteration} (epoch {epoch})"));
             if skipped > 0 {
-                self.warn(&format!("warning: skipped {skipped} checkpoints, because they are damaged or do not fit"));
+                let noun = if skipped == 1 { "checkpoint" } else { "checkpoints" };
+                self.warn(&format!("warning: skipped {skipped} unusable {noun}; the reasons are above"));
             }
         }
         if let Some(progress) = &self.progress {
@@ -186,12 +187,13 @@ impl TerminalObserver {
 
     /// A checkpoint handler saved a checkpoint, evicted one, or failed to save, evict or load one.
     pub fn on_checkpoint(&self, series: Series, event: &CheckpointEvent<'_, DirectoryError>) {
-        match series {
-            Series::Best => self.best.borrow_mut().on_checkpoint_event(event),
-            Series::Latest => self.latest.borrow_mut().on_checkpoint_event(event),
-        }
+        let (name, observer) = match series {
+            Series::Best => ("best", &self.best),
+            Series::Latest => ("latest", &self.latest),
+        };
+        observer.borrow_mut().on_checkpoint_event(event);
         if !matches!(event, CheckpointEvent::Saved { .. }) {
-            self.warn(&format!("warning: {event}"));
+            self.warn(&format!("warning: {name}: {event}"));
         }
     }
 }

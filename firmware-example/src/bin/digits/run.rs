@@ -28,6 +28,7 @@ use digits_workload::monitored::Series;
 use digits_workload::train::Metrics;
 use std::cell::Cell;
 use std::error::Error;
+use training_monitor::checkpoint::EncodeError;
 use training_monitor::engine::Resumed;
 use training_monitor::event::{EpochCompleted, Interrupt, IterationCompleted, IterationStarted};
 use training_monitor::handler::RunTypes;
@@ -228,17 +229,24 @@ pub fn run(
     checksum.set(study.checksum());
     observer.on_start(resumed, batches);
     let (.., time_limit, _, _, _) = &handlers;
-    let mut outcome = match resumed {
+    let outcome = match resumed {
         Some(Resumed { epoch, iteration, .. }) if time_limit.is_used_up() && engine.outcome().is_none() => {
-            Outcome { reason: StopReason::TimeLimit, epoch, iteration }
+            Ok(Outcome { reason: StopReason::TimeLimit, epoch, iteration })
         }
         _ => engine.run(study, 0..batches, &mut handlers, |study: &mut Study, _, state| {
             let loss = study.step(state.epoch(), state.offset());
             if nan_at == Some(state.iteration()) { f32::NAN } else { loss }
-        })?,
+        }),
     };
 
     let (profiler, .., time_limit, timer, best, latest) = &mut handlers;
+    let mut outcome = outcome.map_err(|error| match [best.handler.last_error(), latest.handler.last_error()] {
+        // The error of the run contains only the kind of the error. The store's error names the file.
+        [Some(EncodeError::Io(cause)), _] | [_, Some(EncodeError::Io(cause))] => {
+            format!("a checkpoint could not be saved: {cause}").into()
+        }
+        _ => Box::<dyn Error>::from(error),
+    })?;
     let profile = format!("{}\n{best}\n{latest}", profiler.profiler);
     let parts = &profiler.profiler;
     observer.on_profile(&[
