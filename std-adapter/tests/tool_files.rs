@@ -53,6 +53,14 @@ fn inspecting_a_directory_does_not_change_it() {
         assert!(text.contains(part), "{part}\n{text}");
     }
     assert!(text.contains("model.fc.weight") && text.contains("2×3") && text.contains("seed (value)"), "{text}");
+    // The weights 0.3, 0.3, 0.3, 0.3, 0, 0.
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let row = |name: &str| words(text.lines().find(|line| line.trim_start().starts_with(name)).expect(name));
+    let columns = ["tensor", "type", "shape", "min", "max", "mean", "std", "norm", "zeros", "other"];
+    assert_eq!(row("tensor"), columns);
+    let weight = row("model.fc.weight");
+    assert_eq!(weight[5..], ["0.2", "0.14142", "0.6", "33.3", "%"], "{weight:?}");
+    assert!(text.contains("\nparameters  8\n"), "{text}");
     let all = json_output(dir.path(), &["inspect", "run", "--json"]);
     let best = &all["series"][0]["checkpoints"];
     assert_eq!((all["kind"].as_str(), all["series"][0]["name"].as_str()), (Some("directory"), Some("best")));

@@ -204,6 +204,23 @@ fn a_growing_history_is_followed_until_the_run_stops() {
 }
 
 #[test]
+fn a_run_that_has_not_started_is_awaited_and_missing_checkpoints_are_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = check_output(dir.path(), &["watch", "run", "--once"], 2);
+    assert!(error.starts_with("error: cannot read run: "), "{error}");
+    let mut watch = tool::tool_command(dir.path(), &["watch", "run", "--epochs", "4"]);
+    let watch = watch.stdout(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    write_history(&dir.path().join("run"), 2);
+    let output = watch.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("(waiting for run, which does not exist yet)\n"), "{text}");
+    assert!(text.contains("\nepoch 2/4 (iteration 20)  accuracy 0.75\nstopped: EarlyStopping"), "{text}");
+    let error = check_output(dir.path(), &["watch", "run", "--checkpoints", "missing"], 2);
+    assert!(error.starts_with("error: cannot read missing: "), "{error}");
+}
+
+#[test]
 fn a_device_log_is_read_from_standard_input() {
     let mut watch = Command::new(env!("CARGO_BIN_EXE_training-monitor"));
     let mut watch = watch.args(["watch", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

@@ -31,7 +31,7 @@ pub enum CliError {
     /// The command line arguments contradict each other, or they contradict the content of the files.
     Usage(String),
     /// A library or the terminal reported an error that does not belong to a file.
-    Other(Box<dyn Error>),
+    Other(Box<dyn Error + Send + Sync>),
 }
 
 /// The result type of all commands.
@@ -51,8 +51,13 @@ impl CliError {
         CliError::Usage(reason.into())
     }
 
-    pub fn other(error: impl Error + 'static) -> CliError {
+    pub fn other(error: impl Error + Send + Sync + 'static) -> CliError {
         CliError::Other(Box::new(error))
+    }
+
+    /// Returns whether a file does not exist.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, CliError::Io { cause, .. } if cause.kind() == io::ErrorKind::NotFound)
     }
 
     /// Returns whether a write failed because another program closed the pipe of standard output. In `training-monitor

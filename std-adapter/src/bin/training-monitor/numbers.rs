@@ -8,6 +8,7 @@
 //! | [`json_f32`] | the same in JSON, as a double | `0.08073897659778595` |
 //! | [`count`] | numbers of things, sizes in bytes | `19580 bytes` |
 //! | [`kibibytes`], [`percent`], [`duration`] | short forms for narrow columns | `19.1 KiB`, `12.5 %`, `1.5 ms` |
+//! | [`long_duration`] | remaining times | `1:05:07` |
 //! | [`ranges`] | lists of step numbers | `1-20, 30, 33` |
 //! | [`shape`], [`hex`], [`crc`], [`address`] | shapes, raw bytes, checksums, positions in a dump | `2×3`, `ac02`, `0000ac02`, `0x400` |
 
@@ -85,6 +86,12 @@ pub fn duration(seconds: f64) -> String {
         _ => ("s", 1.0),
     };
     format!("{} {unit}", rounded(seconds * per_second))
+}
+
+/// Formats a duration in whole seconds, minutes and hours, for example `1:05:07`.
+pub fn long_duration(seconds: f64) -> String {
+    let seconds = seconds.round() as u64;
+    format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
 /// Formats the shape of a tensor, for example as `2×3`.
@@ -177,6 +184,7 @@ mod tests {
         let all = [0.0, 1.0, -0.080_738_98, 123_456.0, 1e-9, 0.5, 1e9].map(rounded);
         assert_eq!(all, ["0", "1", "-0.080739", "123456", "1.000e-9", "0.5", "1.000e9"]);
         assert_eq!([2e-6, 0.0015, 2.5].map(duration), ["2 µs", "1.5 ms", "2.5 s"]);
+        assert_eq!([0.4, 59.6, 3907.0, 400_000.0].map(long_duration), ["0:00:00", "0:01:00", "1:05:07", "111:06:40"]);
     }
 
     #[test]

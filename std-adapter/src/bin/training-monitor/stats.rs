@@ -5,14 +5,18 @@ use crate::stream::Tensor;
 use serde::Serialize;
 use training_monitor::checkpoint::ElementType;
 
-/// Statistics of one tensor. The minimum, the maximum and the mean include only finite elements. The minimum and the
-/// maximum of integers are exact. A tensor of type bool has none of the three.
+/// Statistics of one tensor. The minimum, the maximum, the mean, the standard deviation and the norm include only finite
+/// elements. The minimum and the maximum of integers are exact. A tensor of type bool has none of the five.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize)]
 pub struct TensorStats {
     pub elements: usize,
     pub min: Option<Number>,
     pub max: Option<Number>,
     pub mean: Option<f64>,
+    /// The standard deviation: the square root of the mean squared distance from the mean.
+    pub std: Option<f64>,
+    /// The Euclidean norm.
+    pub norm: Option<f64>,
     /// The share of elements that are 0, -0 or false, from 0 to 1.
     pub zeros: f64,
     /// The number of elements that are NaN.
@@ -28,7 +32,7 @@ impl TensorStats {
     pub fn new(tensor: &Tensor) -> TensorStats {
         let len = tensor.len();
         let mut stats = TensorStats { elements: len, ..TensorStats::default() };
-        let (mut float_sum, mut integer_sum, mut zeros) = (0.0, 0_i128, 0_usize);
+        let (mut float_sum, mut integer_sum, mut squares, mut zeros) = (0.0, 0_i128, 0.0, 0_usize);
         for_each(tensor.element_type, &tensor.bytes, |number| {
             match number {
                 Number::Float(value) if value.is_nan() => return stats.nan += 1,
@@ -37,6 +41,7 @@ impl TensorStats {
                 // At most 2^32 elements of 64 bits, so the sum fits.
                 Number::Integer(value) => integer_sum += value,
             }
+            squares += number.to_f64() * number.to_f64();
             zeros += usize::from(number.to_f64() == 0.0);
             stats.min = Some(stats.min.filter(|min| *min <= number).unwrap_or(number));
             stats.max = Some(stats.max.filter(|max| *max >= number).unwrap_or(number));
@@ -44,11 +49,14 @@ impl TensorStats {
         let finite = len - stats.non_finite();
         if finite > 0 {
             let mean = if tensor.element_type.is_float() { float_sum } else { integer_sum as f64 } / finite as f64;
-            stats.mean = Some(mean).filter(|mean| mean.is_finite());
+            let is_finite = |value: &f64| value.is_finite();
+            stats.mean = Some(mean).filter(is_finite);
+            stats.std = Some((squares / finite as f64 - mean * mean).max(0.0).sqrt()).filter(is_finite);
+            stats.norm = Some(squares.sqrt()).filter(is_finite);
         }
         stats.zeros = zeros as f64 / len.max(1) as f64;
         if tensor.element_type == ElementType::Bool {
-            (stats.min, stats.max, stats.mean) = (None, None, None);
+            (stats.min, stats.max, stats.mean, stats.std, stats.norm) = (None, None, None, None, None);
             stats.true_count = Some(len - zeros);
         }
         stats
@@ -130,6 +138,7 @@ mod tests {
         let float = |value| Some(Number::Float(value));
         assert_eq!((stats.min, stats.max, stats.mean), (float(-3.0), float(1.0), Some(-0.5)));
         assert_eq!((stats.zeros, stats.nan, stats.infinite), (2.0 / 6.0, 1, 1));
+        assert_eq!((stats.norm, stats.std), (Some(10_f64.sqrt()), Some(2.25_f64.sqrt())));
         let empty = TensorStats::new(&f32_tensor(&[]));
         assert_eq!((empty.min, empty.mean, empty.zeros), (None, None, 0.0));
     }

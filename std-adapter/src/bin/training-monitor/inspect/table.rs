@@ -217,6 +217,8 @@ fn tensor_table(stream: &Stream) -> Table {
         Column::whole("min").right(),
         Column::whole("max").right(),
         Column::whole("mean").right().optional(5),
+        Column::whole("std").right().optional(3),
+        Column::whole("norm").right().optional(2),
         Column::whole("zeros").right().optional(1),
         Column::whole("other").right(),
     ]);
@@ -235,6 +237,8 @@ fn tensor_table(stream: &Stream) -> Table {
             Cell::new(number(stats.min)),
             Cell::new(number(stats.max)),
             Cell::new(rounded_or(stats.mean, "-")),
+            Cell::new(rounded_or(stats.std, "-")),
+            Cell::new(rounded_or(stats.norm, "-")),
             Cell::new(percent(stats.zeros)),
             other,
         ]);

@@ -27,6 +27,10 @@ pub struct CheckpointStatus {
     pub erases: Vec<(String, u32)>,
     /// The number of damaged checkpoints.
     pub damaged: usize,
+    /// The number of epochs of the run: the metadata `epochs` of the newest checkpoint.
+    pub epochs: Option<u32>,
+    /// The number of iterations of an epoch.
+    pub epoch_length: Option<u32>,
 }
 
 impl CheckpointWatcher {
@@ -46,11 +50,16 @@ impl CheckpointWatcher {
         let inventory = Inventory::new(&self.path, &Geometry::default()).ok()?;
         let newest = inventory.select(&Selection::default()).ok();
         let record = newest.and_then(|checkpoint| checkpoint.header.record());
+        let metadata =
+            newest.and_then(|checkpoint| checkpoint.header.metadata.iter().find(|(name, _)| name == "epochs"));
+        let epochs = metadata.and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse().ok());
         let erases = inventory.series.iter().filter_map(|series| Some((series.name.clone(), series.region?.erases)));
         Some(CheckpointStatus {
             handlers: record.map(HandlerState::all).unwrap_or_default(),
             erases: erases.collect(),
             damaged: inventory.losses().count(),
+            epochs: epochs.filter(|epochs| *epochs > 0),
+            epoch_length: record.map(|record| record.engine.epoch_length).filter(|length| *length > 0),
         })
     }
 }

@@ -5,7 +5,7 @@
 
 use super::frames::{LineDecoder, LogFormat};
 use crate::error::{CliError, Result};
-use crate::files;
+use crate::{files, plot};
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
@@ -16,6 +16,8 @@ use std::time::Duration;
 #[derive(Debug, PartialEq)]
 pub enum FeedEvent {
     Line(String),
+    /// The file that did not exist at the start exists now.
+    Opened,
     /// Another file has replaced the file. All previous lines are no longer valid.
     Restart,
     /// No more events follow.
@@ -23,60 +25,124 @@ pub enum FeedEvent {
 }
 
 /// The sending end of a feed, in the thread that reads.
-type EventSender = Sender<io::Result<FeedEvent>>;
+type EventSender = Sender<Result<FeedEvent>>;
 
 /// The receiving end of a feed. A separate thread reads the lines and sends them to this end.
 pub struct Feed {
-    path: PathBuf,
-    events: Receiver<io::Result<FeedEvent>>,
+    /// The path that the user passed.
+    run: PathBuf,
+    events: Receiver<Result<FeedEvent>>,
+    /// Whether the file did not exist at the start.
+    is_waiting: bool,
 }
 
 impl Feed {
-    /// Starts to read `path`. The path `-` means standard input. If `follow` is true, the reader waits for new data at
-    /// the end of a file. `baud` is the bit rate of a serial port.
+    /// Starts to read the history of the run `path`, or the log `path`. The path `-` means standard input. If `follow` is
+    /// true, the reader waits for a file that does not exist yet, and for new data at the end of a file. `baud` is the
+    /// bit rate of a serial port.
     pub fn start(path: &Path, follow: bool, format: LogFormat, baud: u32) -> Result<Feed> {
         let (sender, events) = channel();
-        let file_path = path.to_owned();
-        if path == Path::new("-") {
-            std::thread::spawn(move || send_end(&sender, read_stream(io::stdin(), &format, &sender)));
-        } else if let Some(port) = open_serial_port(path, baud)? {
-            std::thread::spawn(move || send_end(&sender, read_stream(port, &format, &sender)));
-        } else {
-            let mut file = File::open(path).map_err(CliError::io("read", path))?;
-            let meta = file.metadata().map_err(CliError::io("read", path))?;
-            if meta.is_dir() {
-                let (expected, found) = ("a history or a log", "it is a directory".to_owned());
-                return Err(CliError::WrongFile { path: path.to_owned(), expected, found });
-            }
-            let is_regular = meta.is_file();
-            if is_regular {
-                reject_binary_file(&mut file, path).map_err(CliError::io("read", path))??;
-            }
-            std::thread::spawn(move || {
-                let result = if is_regular {
-                    read_file(file, &file_path, follow, &format, &sender)
-                } else {
-                    read_stream(file, &format, &sender)
-                };
-                send_end(&sender, result);
-            });
+        if files::is_standard_stream(path) {
+            std::thread::spawn(move || send_end(&sender, path_of_stdin(), read_stream(io::stdin(), &format, &sender)));
+            return Ok(Feed { run: path.to_owned(), events, is_waiting: false });
         }
-        Ok(Feed { path: path.to_owned(), events })
+        if let Some(port) = open_serial_port(path, baud)? {
+            let path = path.to_owned();
+            std::thread::spawn(move || send_end(&sender, &path, read_stream(port, &format, &sender)));
+            return Ok(Feed { run: path.to_owned(), events, is_waiting: false });
+        }
+        let run = path.to_owned();
+        match LogFile::open(path) {
+            Ok(file) => {
+                std::thread::spawn(move || file.read(follow, &format, &sender));
+                Ok(Feed { run: path.to_owned(), events, is_waiting: false })
+            }
+            Err(error) if follow && error.is_not_found() => {
+                std::thread::spawn(move || {
+                    let opened = wait_for_file(&run);
+                    let file = match opened {
+                        Ok(file) => file,
+                        Err(error) => return drop(sender.send(Err(error))),
+                    };
+                    if sender.send(Ok(FeedEvent::Opened)).is_ok() {
+                        file.read(follow, &format, &sender);
+                    }
+                });
+                Ok(Feed { run: path.to_owned(), events, is_waiting: true })
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Returns the path of the history or of the log.
+    pub fn path(&self) -> PathBuf {
+        plot::history_file(&self.run)
+    }
+
+    /// Returns whether the file did not exist at the start. The event [`FeedEvent::Opened`] ends the wait.
+    pub fn is_waiting(&self) -> bool {
+        self.is_waiting
     }
 
     /// Waits for the next event, but not longer than `timeout`.
-    pub fn next(&self, timeout: Duration) -> Option<io::Result<FeedEvent>> {
+    pub fn next(&self, timeout: Duration) -> Option<Result<FeedEvent>> {
         match self.events.recv_timeout(timeout) {
             Ok(event) => Some(event),
             Err(RecvTimeoutError::Timeout) => None,
-            // The thread sends `End` before every normal exit. Here, the channel is closed without `End`, so the thread
-            // has panicked in the defmt decoder.
-            Err(RecvTimeoutError::Disconnected) => Some(Err(io::Error::other("the log cannot be decoded"))),
+            // The thread sends `End` or an error before every normal exit. Here, the channel is closed without them, so
+            // the thread has panicked in the defmt decoder.
+            Err(RecvTimeoutError::Disconnected) => Some(Err(CliError::usage("the log cannot be decoded"))),
         }
+    }
+}
+
+/// The path that messages about standard input contain.
+fn path_of_stdin() -> &'static Path {
+    Path::new("standard input")
+}
+
+/// Waits until the file of a run exists.
+fn wait_for_file(run: &Path) -> Result<LogFile> {
+    loop {
+        match LogFile::open(run) {
+            Err(error) if error.is_not_found() => std::thread::sleep(super::POLL_INTERVAL),
+            result => return result,
+        }
+    }
+}
+
+/// An open history or log.
+struct LogFile {
+    file: File,
+    path: PathBuf,
+    /// Whether the file is a regular file, which can grow.
+    is_regular: bool,
+}
+
+impl LogFile {
+    /// Opens the history of the run `run`, or the log `run`.
+    fn open(run: &Path) -> Result<LogFile> {
+        let path = plot::history_file(run);
+        let mut file = File::open(&path).map_err(CliError::io("read", &path))?;
+        let meta = file.metadata().map_err(CliError::io("read", &path))?;
+        if meta.is_dir() {
+            let (expected, found) = ("a history or a log", "it is a directory".to_owned());
+            return Err(CliError::WrongFile { path, expected, found });
+        }
+        if meta.is_file() {
+            reject_binary_file(&mut file, &path).map_err(CliError::io("read", &path))??;
+        }
+        Ok(LogFile { file, path, is_regular: meta.is_file() })
+    }
+
+    /// Reads the file to its end, and sends the end or an error.
+    fn read(self, follow: bool, format: &LogFormat, sender: &EventSender) {
+        let LogFile { file, path, is_regular } = self;
+        let result = match is_regular {
+            true => read_file(file, &path, follow, format, sender),
+            false => read_stream(file, format, sender),
+        };
+        send_end(sender, &path, result);
     }
 }
 
@@ -140,8 +206,8 @@ impl Read for BlockingPort {
 
 /// Sends the end of the log, or the error that ended the log. Sending fails if the receiver no longer exists. This
 /// failure is ignored.
-fn send_end(sender: &EventSender, result: io::Result<()>) {
-    let _ = sender.send(result.map(|()| FeedEvent::End));
+fn send_end(sender: &EventSender, path: &Path, result: io::Result<()>) {
+    let _ = sender.send(result.map(|()| FeedEvent::End).map_err(CliError::io("read", path)));
 }
 
 /// Reads a block of bytes and sends the completed lines. Returns the number of bytes, and whether the receiver still
@@ -236,6 +302,28 @@ mod tests {
         std::fs::rename(&other, &path).unwrap();
         assert_eq!(next(), FeedEvent::Restart);
         assert_eq!(next(), FeedEvent::Line("three and a half".to_owned()));
+    }
+
+    #[test]
+    fn a_run_that_does_not_exist_yet_is_awaited() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = dir.path().join("runs/digits");
+        let start = |follow| Feed::start(&run, follow, LogFormat::Text, 0);
+        assert!(start(false).is_err_and(|error| error.is_not_found()));
+        let feed = start(true).unwrap();
+        assert!(feed.is_waiting());
+        assert!(feed.next(Duration::from_millis(20)).is_none());
+        // The directory exists before its history.
+        std::fs::create_dir_all(&run).unwrap();
+        assert!(feed.next(Duration::from_millis(500)).is_none());
+        std::fs::write(run.join("history.jsonl"), "one\n").unwrap();
+        let next = || feed.next(Duration::from_secs(20)).unwrap().unwrap();
+        assert_eq!([next(), next()], [FeedEvent::Opened, FeedEvent::Line("one".to_owned())]);
+        // A file of another kind is an error, also if it appears later.
+        let feed = Feed::start(&dir.path().join("log"), true, LogFormat::Text, 0).unwrap();
+        std::fs::write(dir.path().join("other"), b"TMCK").unwrap();
+        std::fs::rename(dir.path().join("other"), dir.path().join("log")).unwrap();
+        assert!(matches!(feed.next(Duration::from_secs(20)), Some(Err(CliError::WrongFile { .. }))));
     }
 
     #[cfg(unix)]

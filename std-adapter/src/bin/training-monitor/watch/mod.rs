@@ -7,13 +7,15 @@
 //! 2. `frames` decodes the bytes to lines of text.
 //! 3. `log` converts each line to an event. `lines` contains the format strings of the lines.
 //! 4. `run_status` updates the status of the run.
-//! 5. `view` shows the status as a live view, or `plain` prints it as lines.
+//! 5. `view` shows the status as a live view in `live_terminal`, or `plain` prints it as lines.
 
 mod checkpoints;
 mod feed;
 mod frames;
 mod lines;
+mod live_terminal;
 mod log;
+mod pace;
 mod pattern;
 mod plain;
 mod run_status;
@@ -21,11 +23,11 @@ mod view;
 
 use crate::error::{CliError, Result};
 use checkpoints::CheckpointWatcher;
-use feed::{Feed, FeedEvent};
+use feed::Feed;
 use frames::LogFormat;
 use run_status::RunStatus;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use training_monitor_std::history::{HistoryError, check_header};
@@ -34,8 +36,9 @@ use training_monitor_std::history::{HistoryError, check_header};
 ///
 /// PATH is the directory or the history of a run, or the log of a device. A log is a growing file, a pipe, a serial
 /// port, or `-` for standard input. It consists of lines of text (`probe-rs run … | training-monitor watch -`) or, with
-/// --elf, of defmt frames. In a terminal, the command shows a live view. The key q quits, and the key l switches the
-/// loss to a logarithmic axis. Without a terminal, or with --plain, the command prints one line for each event.
+/// --elf, of defmt frames. If PATH does not exist yet, the command waits for it. In a terminal, the command shows a live
+/// view. The key q quits, and the key l switches the loss to a logarithmic axis. Without a terminal, or with --plain, the
+/// command prints one line for each event.
 #[derive(clap::Args, Debug)]
 pub struct Watch {
     /// The run to follow: its directory, its history file, the log of a device, or `-` for standard input.
@@ -49,12 +52,16 @@ pub struct Watch {
     /// Print lines instead of a live view
     #[arg(long)]
     pub plain: bool,
-    /// Stop at the end of the file instead of waiting for more
+    /// Stop at the end of the file instead of waiting for more. The file must exist.
     #[arg(long)]
     pub once: bool,
     /// The patience of `EarlyStopping` in this run. The live view needs the patience to show how much of it is left.
     #[arg(long, value_name = "NUMBER")]
     pub patience: Option<u32>,
+    /// The number of epochs of this run. The default is the metadata `epochs` of its newest checkpoint. The command needs
+    /// the number to show the remaining time.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub epochs: Option<u32>,
     /// Show handler states and flash wear from the checkpoints in this directory or flash dump. The default is the
     /// directory of the history.
     #[arg(long, value_name = "PATH")]
@@ -66,28 +73,34 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Runs the command `watch`.
 pub fn watch(arguments: &Watch) -> Result<ExitCode> {
-    let path = crate::plot::history_file(&arguments.path);
+    if let Some(path) = &arguments.checkpoints {
+        path.metadata().map_err(CliError::io("read", path))?;
+    }
     let format = LogFormat::new(arguments.elf.as_deref())?;
-    let feed = Feed::start(&path, !arguments.once, format, arguments.baud)?;
-    let mut status = RunStatus::new(&path, arguments.patience);
+    let feed = Feed::start(&arguments.path, !arguments.once, format, arguments.baud)?;
+    let mut status = RunStatus::new(&arguments.path, arguments.patience, arguments.epochs);
     if arguments.plain || !std::io::stdout().is_terminal() {
-        plain::run(&feed, &mut status)?;
+        plain::run(&feed, &arguments.path, &mut status)?;
     } else {
-        let directory = path.parent().filter(|_| path.extension().is_some_and(|extension| extension == "jsonl"));
-        let checkpoints = arguments.checkpoints.as_deref().or(directory);
+        let checkpoints = arguments.checkpoints.as_deref().or_else(|| run_directory(&arguments.path));
         view::run(&feed, &mut status, checkpoints.map(CheckpointWatcher::new))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Waits for the next event, but at most for the poll interval. Returns `None` if no event arrived.
-fn next_event(feed: &Feed) -> Option<Result<FeedEvent>> {
-    feed.next(POLL_INTERVAL).map(|event| event.map_err(CliError::io("read", feed.path())))
+/// Returns the directory of a run, which contains its checkpoints. `path` is this directory, or the history in it. A run
+/// that has not started has no directory yet. Returns `None` for the log of a device.
+fn run_directory(path: &Path) -> Option<&Path> {
+    match path.extension() {
+        Some(extension) if extension == "jsonl" => path.parent(),
+        None if path.is_dir() || !path.exists() => Some(path),
+        _ => Some(path).filter(|path| path.is_dir()),
+    }
 }
 
 /// Returns an error if `line` is the first line of a history with an unknown format version.
 fn check_version(feed: &Feed, line: &str) -> Result<()> {
-    match line.starts_with(r#"{"schema""#).then(|| check_header(feed.path(), line.as_bytes())) {
+    match line.starts_with(r#"{"schema""#).then(|| check_header(&feed.path(), line.as_bytes())) {
         Some(Err(error @ HistoryError::Version { .. })) => Err(CliError::other(error)),
         _ => Ok(()),
     }

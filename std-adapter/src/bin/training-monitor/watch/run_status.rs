@@ -2,10 +2,12 @@
 //! the history file or of the device log updates the status.
 
 use super::log::{self, LogEvent};
+use super::pace::Pace;
 use crate::numbers::{count, exact, rounded};
 use crate::plot::series::Points;
 use std::collections::VecDeque;
 use std::path::Path;
+use std::time::Instant;
 use training_monitor_std::history::HistoryEvent;
 
 /// The maximum number of messages that are kept for the live view.
@@ -18,6 +20,10 @@ pub struct RunStatus {
     /// The patience of `EarlyStopping` (the number of epochs without improvement before the stop). `None` if the user
     /// did not pass it.
     pub patience: Option<u32>,
+    /// The number of epochs of the run. `None` if it is unknown.
+    pub epochs: Option<u32>,
+    /// The number of iterations of an epoch. `None` if it is unknown.
+    pub epoch_length: Option<u32>,
     /// The number of epochs without improvement that `EarlyStopping` still allows. `None` if the log does not contain
     /// it.
     pub patience_left: Option<u32>,
@@ -40,6 +46,7 @@ pub struct RunStatus {
     pub messages: VecDeque<String>,
     /// The durations of the last iterations in seconds.
     durations: VecDeque<f64>,
+    pace: Pace,
 }
 
 /// The checkpoints that one checkpoint handler saved.
@@ -56,7 +63,7 @@ pub struct StoreStatus {
 }
 
 impl RunStatus {
-    pub fn new(path: &Path, patience: Option<u32>) -> RunStatus {
+    pub fn new(path: &Path, patience: Option<u32>, epochs: Option<u32>) -> RunStatus {
         let name = match path.parent().and_then(Path::file_name) {
             Some(directory) if path.ends_with("history.jsonl") => directory.to_string_lossy().into_owned(),
             _ if path == Path::new("-") => "standard input".to_owned(),
@@ -65,6 +72,8 @@ impl RunStatus {
         RunStatus {
             name,
             patience,
+            epochs,
+            epoch_length: None,
             patience_left: None,
             epoch: 0,
             iteration: 0,
@@ -80,13 +89,14 @@ impl RunStatus {
             saves: 0,
             messages: VecDeque::new(),
             durations: VecDeque::new(),
+            pace: Pace::default(),
         }
     }
 
     /// Discards the status, because the history is read again from the start. The number of saves is kept, because a
     /// change of this number triggers a new read of the checkpoints.
     pub fn restart(&mut self) {
-        let fresh = RunStatus::new(Path::new(&self.name), self.patience);
+        let fresh = RunStatus::new(Path::new(&self.name), self.patience, self.epochs);
         *self = RunStatus { name: std::mem::take(&mut self.name), saves: self.saves, ..fresh };
     }
 
@@ -153,7 +163,11 @@ impl RunStatus {
             }
             HistoryEvent::Epoch { epoch, iteration, metrics } => {
                 self.epoch = *epoch;
-                let mut message = format!("epoch {epoch}{}", self.at_iteration(*iteration));
+                if self.has_iterations && *epoch > 0 && iteration.is_multiple_of(*epoch) {
+                    self.epoch_length = Some(iteration / epoch);
+                }
+                let total = self.epochs.map_or(String::new(), |epochs| format!("/{epochs}"));
+                let mut message = format!("epoch {epoch}{total}{}", self.at_iteration(*iteration));
                 for (name, value) in metrics {
                     message += &format!("  {name} {}", self.apply_metric(name, *value, *iteration));
                 }
@@ -234,6 +248,32 @@ impl RunStatus {
         &mut self.stores[index]
     }
 
+    /// Returns the completed and the total number of iterations. If the log contains no iterations, the two numbers are
+    /// those of the epochs. Returns `None` if the total is unknown.
+    pub fn progress(&self) -> Option<(u32, u32)> {
+        let epochs = self.epochs?;
+        let (done, total) = match self.has_iterations {
+            true => (self.iteration, epochs.checked_mul(self.epoch_length?)?),
+            false => (self.epoch, epochs),
+        };
+        Some((done.min(total), total))
+    }
+
+    /// Measures the pace of the run. The caller calls this method while no lines wait to be read.
+    pub fn sample_pace(&mut self, now: Instant) {
+        let done = if self.has_iterations { self.iteration } else { self.epoch };
+        self.pace.sample(now, f64::from(done));
+    }
+
+    /// Returns the remaining time of the run in seconds. Before the pace is known, the time follows from the durations of
+    /// the last iterations, which exclude evaluations and saves.
+    pub fn remaining_seconds(&self) -> Option<f64> {
+        let (done, total) = self.progress().filter(|_| self.stop_reason.is_none())?;
+        let pace = self.pace.seconds_per_unit();
+        let seconds = pace.or_else(|| self.iteration_seconds().filter(|_| self.has_iterations))?;
+        Some(seconds * f64::from(total - done))
+    }
+
     /// Returns the median duration of the last iterations, in seconds. The median is not affected by the few iterations
     /// that save a checkpoint and take much longer.
     pub fn iteration_seconds(&self) -> Option<f64> {
@@ -274,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_device_log_with_a_resume_and_a_new_run() {
-        let mut status = RunStatus::new(Path::new("-"), None);
+        let mut status = RunStatus::new(Path::new("-"), None, None);
         let mut apply = |lines: &[&str]| lines.iter().for_each(|line| drop(status.apply_line(line)));
         apply(&[
             "INFO  started a new run",
@@ -299,5 +339,33 @@ mod tests {
         assert_eq!(status.metrics, [("loss".to_owned(), vec![(1.0, 1.0)])]);
         assert_eq!((status.resumes, status.stores.len(), status.messages.len()), (0, 0, 10));
         assert_eq!(status.patience_left, None);
+    }
+
+    #[test]
+    fn the_remaining_time_follows_from_the_total_and_the_pace() {
+        let mut status = RunStatus::new(Path::new("runs/digits/history.jsonl"), None, Some(10));
+        let apply = |status: &mut RunStatus, iterations: std::ops::RangeInclusive<u32>| {
+            for iteration in iterations {
+                let line = format!(r#"{{"event":"iteration","iteration":{iteration},"loss":1.0,"seconds":0.5}}"#);
+                status.apply_line(&line);
+            }
+        };
+        apply(&mut status, 1..=20);
+        assert_eq!((status.progress(), status.remaining_seconds()), (None, None), "the length of an epoch is unknown");
+        let epoch = status.apply_line(r#"{"event":"epoch","epoch":2,"iteration":20,"metrics":{"accuracy":0.5}}"#);
+        assert_eq!(epoch.as_deref(), Some("epoch 2/10 (iteration 20)  accuracy 0.5"));
+        // The durations of the iterations, before the pace is known.
+        assert_eq!((status.progress(), status.remaining_seconds()), (Some((20, 100)), Some(40.0)));
+        let start = Instant::now();
+        status.sample_pace(start);
+        apply(&mut status, 21..=30);
+        status.sample_pace(start + std::time::Duration::from_secs(20));
+        assert_eq!(status.remaining_seconds(), Some(140.0));
+        status.apply_line(r#"{"event":"stopped","reason":"EarlyStopping","epoch":3,"iteration":30}"#);
+        assert_eq!(status.remaining_seconds(), None);
+        // The log of a device contains epochs only.
+        let mut status = RunStatus::new(Path::new("-"), None, Some(4));
+        ["epoch 1: loss 0.5", "epoch 2: loss 0.5"].iter().for_each(|line| drop(status.apply_line(line)));
+        assert_eq!((status.progress(), status.remaining_seconds()), (Some((2, 4)), None));
     }
 }

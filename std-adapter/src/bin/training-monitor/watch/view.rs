@@ -5,10 +5,11 @@
 
 use super::checkpoints::{CheckpointStatus, CheckpointWatcher};
 use super::feed::{Feed, FeedEvent};
+use super::live_terminal::{LiveTerminal, Request};
 use super::run_status::{RunStatus, StoreStatus};
 use crate::error::{CliError, Result};
 use crate::handler_state::HandlerState;
-use crate::numbers::{count, duration, kibibytes, rounded};
+use crate::numbers::{count, duration, kibibytes, long_duration, rounded};
 use crate::plot::series::single_panel;
 use crate::plot::terminal::draw;
 use ratatui::Frame;
@@ -21,6 +22,8 @@ use std::io;
 use std::time::{Duration, Instant};
 use training_monitor_std::chart::Panel;
 
+/// The width below which the facts are below the charts.
+const MIN_COLUMNS: u16 = 55;
 /// The minimum time between two redraws.
 const FRAME_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -30,65 +33,104 @@ struct View<'a> {
     checkpoints: &'a CheckpointStatus,
     /// `true` if the chart of the loss has a logarithmic axis.
     is_log: bool,
+    /// `true` if the history or the log does not exist yet.
+    is_waiting: bool,
     /// `true` if the history or the log has ended, so that no more lines follow.
     has_ended: bool,
 }
 
-pub fn run(feed: &Feed, status: &mut RunStatus, mut watcher: Option<CheckpointWatcher>) -> Result<()> {
-    let mut terminal = ratatui::try_init().map_err(CliError::io("open", "the terminal".as_ref()))?;
-    let result = run_until_quit(feed, status, watcher.as_mut(), &mut terminal);
-    ratatui::restore();
-    result
+/// The maximum time between two redraws if lines arrive all the time.
+const MAX_FRAME_INTERVAL: Duration = Duration::from_secs(1);
+/// The time between two redraws is at least so many times the duration of a redraw. The charts of a long run take long.
+const DRAW_FACTOR: u32 = 10;
+
+pub fn run(feed: &Feed, status: &mut RunStatus, watcher: Option<CheckpointWatcher>) -> Result<()> {
+    let mut terminal = LiveTerminal::open().map_err(CliError::io("open", "the terminal".as_ref()))?;
+    run_until_quit(feed, status, watcher, &mut terminal)
 }
 
 fn run_until_quit(
     feed: &Feed,
     status: &mut RunStatus,
-    mut watcher: Option<&mut CheckpointWatcher>,
-    terminal: &mut ratatui::DefaultTerminal,
+    mut watcher: Option<CheckpointWatcher>,
+    terminal: &mut LiveTerminal,
 ) -> Result<()> {
     let terminal_error = |cause| CliError::io("draw to", "the terminal".as_ref())(cause);
     let (mut checkpoints, mut is_log, mut has_ended) = (CheckpointStatus::default(), false, false);
+    let (mut is_waiting, epochs) = (feed.is_waiting(), status.epochs);
+    // The view is redrawn only after a change, so that the view of a finished run uses no processor time.
+    let (mut needs_redraw, mut frame_interval) = (true, FRAME_INTERVAL);
     loop {
         let last_frame = Instant::now();
         // All lines that arrive before the next frame are applied together. A long history therefore appears at once.
-        while let Some(timeout) = FRAME_INTERVAL.checked_sub(last_frame.elapsed()).filter(|_| !has_ended) {
-            match feed.next(timeout) {
-                None => break,
-                Some(Ok(FeedEvent::Line(line))) => {
+        while let Some(timeout) = frame_interval.checked_sub(last_frame.elapsed()).filter(|_| !has_ended) {
+            let Some(event) = feed.next(timeout.min(FRAME_INTERVAL)) else {
+                status.sample_pace(Instant::now());
+                break;
+            };
+            needs_redraw = true;
+            match event? {
+                FeedEvent::Line(line) => {
                     super::check_version(feed, &line)?;
                     drop(status.apply_line(&line));
                 }
-                Some(Ok(FeedEvent::Restart)) => status.restart(),
-                Some(Ok(FeedEvent::End)) => has_ended = true,
-                Some(Err(cause)) => return Err(CliError::io("read", feed.path())(cause)),
+                FeedEvent::Opened => is_waiting = false,
+                FeedEvent::Restart => status.restart(),
+                FeedEvent::End => has_ended = true,
             }
         }
         if let Some(read) = watcher.as_mut().and_then(|watcher| watcher.read_after_save(status.saves)) {
-            checkpoints = read;
+            status.epochs = epochs.or(read.epochs);
+            status.epoch_length = read.epoch_length.or(status.epoch_length);
+            (checkpoints, needs_redraw) = (read, true);
         }
-        let view = View { status, checkpoints: &checkpoints, is_log, has_ended };
-        terminal.draw(|frame| view.draw(frame)).map_err(terminal_error)?;
+        if std::mem::take(&mut needs_redraw) {
+            let start = Instant::now();
+            let view = View { status, checkpoints: &checkpoints, is_log, is_waiting, has_ended };
+            terminal.draw(|frame| view.draw(frame)).map_err(terminal_error)?;
+            frame_interval = (start.elapsed() * DRAW_FACTOR).clamp(FRAME_INTERVAL, MAX_FRAME_INTERVAL);
+        }
         let timeout = if has_ended { FRAME_INTERVAL } else { Duration::ZERO };
-        match next_key(timeout).map_err(terminal_error)? {
-            Some((KeyCode::Char('q') | KeyCode::Esc, _)) => return Ok(()),
-            Some((KeyCode::Char('c'), modifiers)) if modifiers.contains(KeyModifiers::CONTROL) => return Ok(()),
-            Some((KeyCode::Char('l'), _)) => is_log = !is_log,
-            _ => (),
+        let input = next_input(timeout).map_err(terminal_error)?;
+        needs_redraw |= input.is_some();
+        let request = match input {
+            Some(Input::Key(KeyCode::Char('q') | KeyCode::Esc, _)) => return Ok(()),
+            Some(Input::Key(KeyCode::Char('c'), modifiers)) if modifiers.contains(KeyModifiers::CONTROL) => {
+                return Ok(());
+            }
+            Some(Input::Key(KeyCode::Char('z'), modifiers)) if modifiers.contains(KeyModifiers::CONTROL) => {
+                terminal.stop().map(Some)
+            }
+            Some(Input::Key(KeyCode::Char('l'), _)) => {
+                is_log = !is_log;
+                Ok(None)
+            }
+            _ => terminal.handle_signals(),
+        };
+        match request.map_err(terminal_error)? {
+            Some(Request::Quit) => return Ok(()),
+            Some(Request::Redraw) => needs_redraw = true,
+            None => (),
         }
     }
 }
 
-/// Returns the next key press. Waits at most for `timeout`. Any other event, for example a change of the window size,
-/// ends the wait early.
-fn next_key(timeout: Duration) -> io::Result<Option<(KeyCode, KeyModifiers)>> {
-    while event::poll(timeout)? {
-        let Event::Key(key) = event::read()? else { break };
-        if key.kind == KeyEventKind::Press {
-            return Ok(Some((key.code, key.modifiers)));
-        }
+/// An input from the terminal.
+enum Input {
+    Key(KeyCode, KeyModifiers),
+    /// Any other input, for example a change of the window size.
+    Other,
+}
+
+/// Returns the next input. Waits at most for `timeout`.
+fn next_input(timeout: Duration) -> io::Result<Option<Input>> {
+    if !event::poll(timeout)? {
+        return Ok(None);
     }
-    Ok(None)
+    Ok(Some(match event::read()? {
+        Event::Key(key) if key.kind == KeyEventKind::Press => Input::Key(key.code, key.modifiers),
+        _ => Input::Other,
+    }))
 }
 
 impl View<'_> {
@@ -97,12 +139,19 @@ impl View<'_> {
             Layout::vertical([Constraint::Length(1), Constraint::Min(8), Constraint::Length(7), Constraint::Length(1)])
                 .areas(frame.area());
         frame.render_widget(self.title(), head);
-        let is_wide = frame.area().width >= 70;
-        let facts_width = if is_wide { Constraint::Length(38) } else { Constraint::Percentage(45) };
-        let [charts, facts] = Layout::horizontal([Constraint::Min(20), facts_width]).areas(middle);
+        let facts_lines = self.facts();
+        // In a narrow terminal, the facts are below the charts, because the labels of a chart need space.
+        let [charts, facts] = match frame.area().width {
+            0..MIN_COLUMNS => {
+                let height = u16::try_from(facts_lines.len() + 2).unwrap_or(u16::MAX).min(middle.height / 2);
+                Layout::vertical([Constraint::Min(6), Constraint::Length(height)]).areas(middle)
+            }
+            MIN_COLUMNS..70 => Layout::horizontal([Constraint::Min(30), Constraint::Percentage(40)]).areas(middle),
+            70.. => Layout::horizontal([Constraint::Min(20), Constraint::Length(38)]).areas(middle),
+        };
         self.draw_charts(frame, charts);
         let block = || Block::bordered().border_style(Color::DarkGray);
-        frame.render_widget(Paragraph::new(self.facts()).wrap(Wrap { trim: false }).block(block()), facts);
+        frame.render_widget(Paragraph::new(facts_lines).wrap(Wrap { trim: false }).block(block()), facts);
         let visible = usize::from(messages.height.saturating_sub(2));
         let skipped = self.status.messages.len().saturating_sub(visible);
         let last = self.status.messages.iter().skip(skipped);
@@ -115,11 +164,22 @@ impl View<'_> {
         let RunStatus { name, epoch, iteration, has_iterations, stop_reason, .. } = self.status;
         let state = match stop_reason {
             Some(reason) => Span::from(format!(" stopped: {reason} ")).black().on_yellow(),
+            None if self.is_waiting => Span::from(" waiting ").black().on_gray(),
             None if self.has_ended => Span::from(" end of the log ").black().on_gray(),
             None => Span::from(" running ").black().on_green(),
         };
-        let iteration = if *has_iterations { format!(", iteration {iteration}") } else { String::new() };
-        let position = format!("  epoch {epoch}{iteration}");
+        let total = |total: Option<u32>| total.map_or(String::new(), |total| format!("/{total}"));
+        let mut position = format!("  epoch {epoch}{}", total(self.status.epochs));
+        if *has_iterations {
+            let iterations = self.status.progress().map(|(_, total)| total);
+            position += &format!(", iteration {iteration}{}", total(iterations));
+        }
+        if let Some(seconds) = self.status.remaining_seconds() {
+            position += &format!(", {} left", long_duration(seconds));
+        }
+        if self.is_waiting {
+            position = "  the run has not started".to_owned();
+        }
         Line::from(vec![Span::from(format!(" {name}  ")).bold(), state, Span::from(position)])
     }
 
