@@ -132,6 +132,20 @@ fn a_hyphen_is_standard_output_and_standard_input() {
     let output = import.stdin(File::open(dir.path().join("weights.npz")).unwrap()).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     assert_eq!(fs::read(dir.path().join("piped.ckpt")).unwrap(), fs::read(dir.path().join(CHECKPOINT)).unwrap());
+    // Other commands read standard input, too.
+    let piped = |arguments: &[&str], file: &str| {
+        let mut command = tool::tool_command(dir.path(), arguments);
+        let output = command.stdin(File::open(dir.path().join(file)).unwrap()).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}\n{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(piped(&["inspect", "-"], CHECKPOINT).contains("model.fc.weight"));
+    assert!(piped(&["verify", "-"], CHECKPOINT).contains("intact -: 1 checkpoint"));
+    assert!(piped(&["diff", "-", CHECKPOINT], CHECKPOINT).contains("no difference"));
+    assert!(piped(&["export", "-", "--to", "csv"], CHECKPOINT).contains("checkpoint_12.csv"));
+    if cfg!(unix) {
+        assert!(piped(&["plot", "-"], "run/history.jsonl").contains("training loss"));
+    }
     // The input is recognized although its name is a hyphen.
     let mut import =
         tool::tool_command(dir.path(), &["import", "-", "--to", "checkpoint", "-o", "weights.npz", "--force"]);

@@ -96,8 +96,8 @@ impl fmt::Display for RestoreError {
             RestoreError::Engine => f.write_str("the engine's counters in the checkpoint contradict each other"),
             RestoreError::NoneLoadable { skipped } => write!(
                 f,
-                "the stores contain {skipped} checkpoints, but each of them is damaged, has no run record or does not \
-                 match the model; to start over, call `run`"
+                "none of the {skipped} checkpoints in the stores can be loaded; the observers of the handlers received \
+                 the reason for each of them; to start over, call `run`"
             ),
             RestoreError::BecameUnreadable { iteration } => write!(
                 f,

@@ -2,7 +2,7 @@
 
 use super::{Format, TensorFile};
 use crate::error::{CliError, Result};
-use crate::files::OutputFile;
+use crate::files::{OutputFile, is_standard_stream};
 use crate::inventory::flash_dump::Geometry;
 use crate::inventory::{Inventory, Selection};
 use crate::numbers::count;
@@ -46,7 +46,8 @@ pub fn export(arguments: &Export) -> Result<ExitCode> {
     let stream = inventory.select(&arguments.selection)?.merged_stream();
     let step = stream.header.step;
     let file = output.clone().unwrap_or_else(|| {
-        let stem = path.file_stem().unwrap_or("checkpoint".as_ref()).to_string_lossy();
+        let stem = path.file_stem().filter(|_| !is_standard_stream(path));
+        let stem = stem.unwrap_or("checkpoint".as_ref()).to_string_lossy();
         PathBuf::from(format!("{stem}_{step}.{}", format.extension()))
     });
     let output = OutputFile::create(&file, &[path], *force)?;
