@@ -56,6 +56,26 @@ fn blocks(page: &Path) -> Vec<Block> {
     blocks
 }
 
+/// The first command of the page installs the tool from a checkout, and the page states what it installs. Building the
+/// program again would take minutes, so the test checks what the command names.
+#[test]
+fn the_first_command_installs_the_tool() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let page = root.join("docs/ml-engineer.md");
+    let block = &blocks(&page)[0];
+    let command: Vec<&str> = block.text.lines().next().unwrap().split(' ').collect();
+    let ["cargo", "install", "--locked", "--path", path, "--features", feature] = command[..] else {
+        panic!("{command:?}");
+    };
+    assert!(root.join("Cargo.lock").exists());
+    let manifest = fs::read_to_string(root.join(path).join("Cargo.toml")).unwrap();
+    assert!(manifest.contains(&format!("\n{feature} = [")), "no feature {feature}");
+    let binary = format!("[[bin]]\nname = \"training-monitor\"\nrequired-features = [\"{feature}\"]\n");
+    assert_eq!(manifest.matches("[[bin]]").count(), 1);
+    assert!(manifest.contains(&binary), "the command installs another program");
+    assert!(fs::read_to_string(page).unwrap().contains("installs one program, `training-monitor`,"));
+}
+
 /// Runs blocks in a new directory. Returns the number of commands and Python blocks.
 fn run_blocks(page: &Path, blocks: &[Block]) -> usize {
     let dir = tempfile::tempdir().unwrap();

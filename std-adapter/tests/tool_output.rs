@@ -173,6 +173,7 @@ fn a_failed_command_leaves_no_file() {
 mod unix {
     use super::*;
     use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+    use std::os::unix::process::ExitStatusExt;
     use std::process::Command;
 
     #[test]
@@ -252,6 +253,28 @@ mod unix {
             assert_eq!(reader.join().unwrap(), fs::read(dir.path().join("file")).unwrap(), "{command:?}");
             assert!(fs::metadata(&fifo).unwrap().file_type().is_fifo());
             fs::remove_file(dir.path().join("file")).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_signal_removes_the_temporary_file() {
+        let dir = tempfile::tempdir().unwrap();
+        // The conversion to text takes long enough for a signal.
+        let header = r#"{"model.w":{"dtype":"F32","shape":[4194304],"data_offsets":[0,16777216]}}"#;
+        let elements = 0.1_f32.to_le_bytes().repeat(1 << 22);
+        let file = [&header.len().to_le_bytes()[..], header.as_bytes(), &elements].concat();
+        fs::write(dir.path().join("large.safetensors"), file).unwrap();
+        check_output(dir.path(), &["import", "large.safetensors", "-o", "large.ckpt"], 0);
+        fs::remove_file(dir.path().join("large.safetensors")).unwrap();
+        for (signal, number) in [("-INT", 2), ("-TERM", 15)] {
+            let mut child =
+                tool::tool_command(dir.path(), &["export", "large.ckpt", "-o", "large.json"]).spawn().unwrap();
+            while !names(dir.path()).iter().any(|name| name.ends_with(".tmp")) {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+            assert_eq!(child.wait().unwrap().signal(), Some(number));
+            assert_eq!(names(dir.path()), ["large.ckpt"]);
         }
     }
 

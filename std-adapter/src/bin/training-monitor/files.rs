@@ -1,6 +1,7 @@
 //! Reads and writes files, and guesses the kind of a file that the user passed.
 
 mod output_file;
+mod temporary;
 
 pub use output_file::{OutputFile, is_standard_stream};
 

@@ -11,6 +11,7 @@
 //! Until [`OutputFile::commit`] succeeds, an existing regular file keeps its content. An output that is also an input is
 //! refused, even with `--force`.
 
+use super::temporary;
 use crate::error::{CliError, Result};
 use std::fs::{self, File, Metadata};
 use std::io::{self, BufWriter, Write};
@@ -34,11 +35,19 @@ pub struct OutputFile {
 
 /// The temporary file that takes the place of the target.
 struct Replacement {
-    temp: TempPath,
+    /// `None` after the rename.
+    temp: Option<TempPath>,
     /// The path of the target, with all links followed.
     target: PathBuf,
     /// The metadata of the existing file that is replaced.
     existing: Option<Metadata>,
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        // `TempPath` removes the file, unless it was renamed.
+        temporary::forget();
+    }
 }
 
 /// A writer that can wait until its data are stored.
@@ -87,7 +96,8 @@ impl OutputFile {
         let mut builder = tempfile::Builder::new();
         let temp = builder.prefix("training-monitor-").suffix(".tmp").make_in(directory, |path| File::create_new(path));
         let (file, temp) = temp.map_err(failed)?.into_parts();
-        Ok(output(Box::new(file), Some(Replacement { temp, target, existing })))
+        temporary::remove_at_signal(&temp);
+        Ok(output(Box::new(file), Some(Replacement { temp: Some(temp), target, existing })))
     }
 
     /// Completes the output. A temporary file is renamed to its target. A file that it replaces is lost only after the
@@ -98,7 +108,9 @@ impl OutputFile {
         let finish = || -> io::Result<()> {
             let mut sink = writer.into_inner().map_err(|error| error.into_error())?;
             sink.flush()?;
-            let Some(Replacement { temp, target, existing }) = replacement else { return Ok(()) };
+            let Some(mut replacement) = replacement else { return Ok(()) };
+            let (target, existing) = (&replacement.target, &replacement.existing);
+            let Some(temp) = replacement.temp.take() else { return Ok(()) };
             match existing {
                 Some(existing) => {
                     sink.sync()?;
