@@ -317,9 +317,11 @@ fn errors_state_what_a_wrong_file_is() {
     write("bad.csv", b"tensor,type,shape,index,value\nm.w,f32,2,0,1.5\nm.w,f32,2,2,1.5\n");
     check_output(dir.path(), &["export", "run", "--to", "json", "-o", "run.json"], 0);
     fs::create_dir(dir.path().join("nothing")).unwrap();
+    fs::create_dir(dir.path().join("broken")).unwrap();
+    write("broken/history.jsonl", b"{\"schema\":\"training-monitor-history\",\"version\":1}\n{\"event\":7}\n{}\n");
     write("log", b"INFO epoch 1: loss 0.5\n");
     write("noise", &[0x80, 0, 1, 2]);
-    let cases: [(&[&str], &str); 19] = [
+    let cases: [(&[&str], &str); 20] = [
         (&["inspect", "missing"], "cannot read missing"),
         (&["inspect", "log"], "it is text (`watch`"),
         (&["verify", "bad.csv"], "it is a CSV file of tensors (`import`"),
@@ -342,6 +344,7 @@ fn errors_state_what_a_wrong_file_is() {
         ),
         (&["import", "history.jsonl", "--to", "checkpoint", "-o", "x"], "it is the history of a run"),
         (&["plot", "run"], "run is not a run: it is a directory without a history.jsonl"),
+        (&["plot", "broken"], "error: line 2 of the history file broken/history.jsonl is not a valid event"),
         (&["plot", "run.json", "-o", "x.svg"], "run.json is not the history of a run: it is JSON"),
         (&["watch", "run/latest_model_12.ckpt"], "is not a history or a log: it is a checkpoint"),
         (&["export", "run", "--to", "pickle"], "invalid value 'pickle'"),
@@ -349,6 +352,8 @@ fn errors_state_what_a_wrong_file_is() {
     for (arguments, message) in cases {
         let text = check_output(dir.path(), arguments, 2);
         assert!(text.contains(message), "{arguments:?}: {text}");
+        // No message repeats a path.
+        assert!(text.matches("history.jsonl").count() <= 1, "{arguments:?}: {text}");
         assert!(!dir.path().join("x").exists(), "{arguments:?}");
     }
 }

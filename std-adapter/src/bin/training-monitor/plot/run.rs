@@ -100,14 +100,10 @@ pub fn title(runs: &[Run]) -> String {
     if runs.len() > 1 && names.chars().count() > MAX_TITLE { count(runs.len(), "run") } else { names }
 }
 
-/// Returns the path of the history file of a run. The path `-` is standard input. If `path` is a directory, the history file is `history.jsonl` in this
+/// Returns the path of the history file of a run. If `path` is a directory, the history file is `history.jsonl` in this
 /// directory. Otherwise `path` is the history file.
 pub fn history_file(path: &Path) -> PathBuf {
-    match path.is_dir() {
-        true => path.join("history.jsonl"),
-        false if files::is_standard_stream(path) => "/dev/stdin".into(),
-        false => path.to_owned(),
-    }
+    if path.is_dir() { path.join("history.jsonl") } else { path.to_owned() }
 }
 
 /// Returns the name of a run, which is the name of its directory.

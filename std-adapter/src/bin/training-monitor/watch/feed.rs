@@ -42,36 +42,21 @@ impl Feed {
     /// bit rate of a serial port.
     pub fn start(path: &Path, follow: bool, format: LogFormat, baud: u32) -> Result<Feed> {
         let (sender, events) = channel();
-        if files::is_standard_stream(path) {
-            std::thread::spawn(move || send_end(&sender, path_of_stdin(), read_stream(io::stdin(), &format, &sender)));
-            return Ok(Feed { run: path.to_owned(), events, is_waiting: false });
-        }
-        if let Some(port) = open_serial_port(path, baud)? {
-            let path = path.to_owned();
-            std::thread::spawn(move || send_end(&sender, &path, read_stream(port, &format, &sender)));
-            return Ok(Feed { run: path.to_owned(), events, is_waiting: false });
-        }
-        let run = path.to_owned();
-        match LogFile::open(path) {
-            Ok(file) => {
-                std::thread::spawn(move || file.read(follow, &format, &sender));
-                Ok(Feed { run: path.to_owned(), events, is_waiting: false })
-            }
-            Err(error) if follow && error.is_not_found() => {
-                std::thread::spawn(move || {
-                    let opened = wait_for_file(&run);
-                    let file = match opened {
-                        Ok(file) => file,
-                        Err(error) => return drop(sender.send(Err(error))),
-                    };
-                    if sender.send(Ok(FeedEvent::Opened)).is_ok() {
-                        file.read(follow, &format, &sender);
-                    }
-                });
-                Ok(Feed { run: path.to_owned(), events, is_waiting: true })
-            }
-            Err(error) => Err(error),
-        }
+        let first = Source::open(path, baud);
+        let is_waiting = follow && first.as_ref().is_err_and(CliError::is_not_found);
+        let first = if is_waiting { None } else { Some(first?) };
+        let (run, path) = (path.to_owned(), path.to_owned());
+        std::thread::spawn(move || {
+            let source = match first {
+                Some(source) => Ok(source),
+                None => wait_for_source(&path, baud, &sender),
+            };
+            let _ = match source {
+                Ok(source) => sender.send(source.read(follow, &format, &sender)),
+                Err(error) => sender.send(Err(error)),
+            };
+        });
+        Ok(Feed { run, events, is_waiting })
     }
 
     /// Returns the path of the history or of the log.
@@ -96,53 +81,66 @@ impl Feed {
     }
 }
 
-/// The path that messages about standard input contain.
-fn path_of_stdin() -> &'static Path {
-    Path::new("standard input")
-}
-
-/// Waits until the file of a run exists.
-fn wait_for_file(run: &Path) -> Result<LogFile> {
+/// Waits until the source of the lines exists.
+fn wait_for_source(path: &Path, baud: u32, sender: &EventSender) -> Result<Source> {
     loop {
-        match LogFile::open(run) {
+        match Source::open(path, baud) {
             Err(error) if error.is_not_found() => std::thread::sleep(super::POLL_INTERVAL),
-            result => return result,
+            Err(error) => return Err(error),
+            Ok(source) => {
+                // If the receiver no longer exists, the read ends soon.
+                let _ = sender.send(Ok(FeedEvent::Opened));
+                return Ok(source);
+            }
         }
     }
 }
 
 /// An open history or log.
-struct LogFile {
-    file: File,
-    path: PathBuf,
-    /// Whether the file is a regular file, which can grow.
-    is_regular: bool,
+enum Source {
+    StandardInput,
+    Port(PathBuf, BlockingPort),
+    /// A file that can grow.
+    Regular(PathBuf, File),
+    /// A pipe or a device.
+    Stream(PathBuf, File),
 }
 
-impl LogFile {
-    /// Opens the history of the run `run`, or the log `run`.
-    fn open(run: &Path) -> Result<LogFile> {
-        let path = plot::history_file(run);
+impl Source {
+    /// Opens the history of the run `path`, or the log `path`.
+    fn open(path: &Path, baud: u32) -> Result<Source> {
+        if files::is_standard_stream(path) {
+            return Ok(Source::StandardInput);
+        }
+        if let Some(port) = open_serial_port(path, baud)? {
+            return Ok(Source::Port(path.to_owned(), port));
+        }
+        let path = plot::history_file(path);
         let mut file = File::open(&path).map_err(CliError::io("read", &path))?;
         let meta = file.metadata().map_err(CliError::io("read", &path))?;
         if meta.is_dir() {
             let (expected, found) = ("a history or a log", "it is a directory".to_owned());
             return Err(CliError::WrongFile { path, expected, found });
         }
-        if meta.is_file() {
-            reject_binary_file(&mut file, &path).map_err(CliError::io("read", &path))??;
+        if !meta.is_file() {
+            return Ok(Source::Stream(path, file));
         }
-        Ok(LogFile { file, path, is_regular: meta.is_file() })
+        reject_binary_file(&mut file, &path).map_err(CliError::io("read", &path))??;
+        Ok(Source::Regular(path, file))
     }
 
-    /// Reads the file to its end, and sends the end or an error.
-    fn read(self, follow: bool, format: &LogFormat, sender: &EventSender) {
-        let LogFile { file, path, is_regular } = self;
-        let result = match is_regular {
-            true => read_file(file, &path, follow, format, sender),
-            false => read_stream(file, format, sender),
+    /// Reads to the end and sends the lines. Returns the last event.
+    fn read(self, follow: bool, format: &LogFormat, sender: &EventSender) -> Result<FeedEvent> {
+        let (path, result) = match self {
+            Source::StandardInput => ("standard input".into(), read_stream(io::stdin(), format, sender)),
+            Source::Port(path, port) => (path, read_stream(port, format, sender)),
+            Source::Stream(path, file) => (path, read_stream(file, format, sender)),
+            Source::Regular(path, file) => {
+                let result = read_file(file, &path, follow, format, sender);
+                (path, result)
+            }
         };
-        send_end(sender, &path, result);
+        result.map(|()| FeedEvent::End).map_err(CliError::io("read", &path))
     }
 }
 
@@ -161,7 +159,7 @@ fn reject_binary_file(file: &mut File, path: &Path) -> io::Result<Result<()>> {
 
 /// Opens the serial port at `path`. The port is in raw mode, so it does not change any byte. Returns `None` if `path`
 /// is not a serial port.
-fn open_serial_port(path: &Path, baud: u32) -> Result<Option<impl Read + Send + use<>>> {
+fn open_serial_port(path: &Path, baud: u32) -> Result<Option<BlockingPort>> {
     if !may_be_serial_port(path) {
         return Ok(None);
     }
@@ -202,12 +200,6 @@ impl Read for BlockingPort {
             }
         }
     }
-}
-
-/// Sends the end of the log, or the error that ended the log. Sending fails if the receiver no longer exists. This
-/// failure is ignored.
-fn send_end(sender: &EventSender, path: &Path, result: io::Result<()>) {
-    let _ = sender.send(result.map(|()| FeedEvent::End).map_err(CliError::io("read", path)));
 }
 
 /// Reads a block of bytes and sends the completed lines. Returns the number of bytes, and whether the receiver still
