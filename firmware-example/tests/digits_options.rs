@@ -214,11 +214,13 @@ fn a_failed_save_is_reported_with_its_file_and_its_cause() {
     let finished = Finished::new(child.wait_with_output().unwrap());
     assert_eq!(finished.code, Some(1));
     let error = finished.stderr.lines().last().unwrap();
-    assert!(error.starts_with("error: a checkpoint could not be saved: cannot create "), "{}", finished.stderr);
-    let file = home.run.join(".");
-    assert_eq!(error.matches(file.to_str().unwrap().trim_end_matches('.')).count(), 1, "{}", finished.stderr);
+    // The directory can disappear before any operation of a save.
+    assert!(error.starts_with("error: a checkpoint could not be saved: cannot "), "{}", finished.stderr);
+    assert_eq!(error.matches(home.run.to_str().unwrap()).count(), 1, "{}", finished.stderr);
     assert_eq!(error.matches("No such file or directory").count(), 1, "{}", finished.stderr);
-    assert!(finished.stderr.contains("warning: best: step "), "{}", finished.stderr);
+    let warnings = finished.stderr.lines().filter(|line| line.contains(" was not saved: "));
+    let names_series = |line: &str| line.starts_with("warning: best: ") || line.starts_with("warning: latest: ");
+    assert!(warnings.clone().count() > 0 && warnings.clone().all(names_series), "{}", finished.stderr);
 }
 
 #[cfg(unix)]
