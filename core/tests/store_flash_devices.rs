@@ -253,7 +253,7 @@ fn reads_that_fail_while_the_store_is_opened_lose_no_checkpoint_of_a_repeated_st
     let mut flash = Device::<4, 1>::new(2560, Behaviour::default());
     save(&mut flash, &[(1, 1.0), (2, 2.0), (2, 2.5)]);
     let reads = flash.reads;
-    drop(Slots::<_, 5>::open(&mut flash, 0..2560).unwrap());
+    Slots::<_, 5>::open(&mut flash, 0..2560).unwrap();
     let opening = flash.reads - reads;
     let (mut cases, mut unsealed) = (0, 0);
     for read in 0..opening {
