@@ -38,6 +38,7 @@
 //! * `derive`: `#[derive(StateDict)]` and `#[derive(Objects)]`.
 //! * `nor-flash`: the store for NOR flash, over `embedded_storage::nor_flash`.
 //! * `nor-flash-async`: the store for NOR flash over an async driver, with a blocking adapter.
+//! * `byte-addressable`: the store for FRAM, MRAM and EEPROM, over `embedded_storage::Storage`.
 //! * `crc-table-4k`: a faster checksum with 4 KiB of constants instead of 64 bytes.
 //! * `defmt`: `defmt::Format` for events, settings, decisions and errors, and the log lines of [`log`].
 //! * `serde`: `Serialize` and `Deserialize` for events, settings and outcomes, to send them to another program.

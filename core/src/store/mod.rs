@@ -12,9 +12,13 @@
 //! failure, until it is removed. If the commit did not return `Ok`, the checkpoint is either not listed, or it is
 //! listed and complete.*
 //!
-//! This crate contains two stores: [`ram`] for tests and battery-backed RAM, and `flash` for NOR flash (feature
-//! `nor-flash`). The crate `training-monitor-std` contains a store for directories.
+//! This crate contains three stores: [`ram`] for tests and battery-backed RAM, `flash` for NOR flash (feature
+//! `nor-flash`), and `byte_addressable` for FRAM, MRAM and EEPROM (feature `byte-addressable`). The crate
+//! `training-monitor-std` contains a store for directories.
 
+#[cfg(feature = "byte-addressable")]
+#[cfg_attr(docsrs, doc(cfg(feature = "byte-addressable")))]
+pub mod byte_addressable;
 #[cfg(feature = "nor-flash")]
 #[cfg_attr(docsrs, doc(cfg(feature = "nor-flash")))]
 pub mod flash;

@@ -1,20 +1,27 @@
-//! A simulated NOR flash chip. The chip stores the content, simulates complete and interrupted operations, and reports
-//! calls that violate the rules of NOR flash.
+//! A simulated memory chip: NOR flash, or byte-addressable memory. The chip stores the content, simulates complete and
+//! interrupted operations, and reports calls that violate the rules of the memory.
+
+mod effects;
+mod overwrite;
 
 use super::interruption::Interruption;
 use super::random::Random;
 use training_monitor::embedded_storage::nor_flash::{NorFlashError, NorFlashErrorKind};
 
-/// A simulated NOR flash chip. Use the driver [`Flash`](super::flash::Flash) to access the chip. The sizes are values
-/// and not constants, so that one test can use chips of several sizes.
+/// A simulated memory chip: NOR flash, or byte-addressable memory. Use the driver [`Flash`](super::flash::Flash) or
+/// [`Memory`](super::memory::Memory) to access the chip. The sizes are values and not constants, so that one test can use
+/// chips of several sizes.
 #[derive(Clone, Debug)]
 pub struct Chip {
-    /// The size of a granule (the smallest unit that can be programmed) in bytes.
+    /// The size of a granule (the smallest unit that can be programmed) in bytes. A page of byte-addressable memory is
+    /// a granule.
     write_size: usize,
     /// The size of an erase block in bytes.
     erase_size: usize,
     /// The alignment of reads in bytes.
     read_size: usize,
+    /// Whether the chip is byte-addressable memory, in which any byte can be overwritten.
+    is_byte_addressable: bool,
     bytes: Vec<u8>,
     /// For each granule, `true` if the granule may be programmed. A granule may be programmed only once after its block
     /// is erased.
@@ -124,6 +131,7 @@ impl Chip {
             write_size,
             erase_size,
             read_size,
+            is_byte_addressable: false,
             is_programmable: vec![false; bytes.len() / write_size],
             block_erases: vec![0; bytes.len() / erase_size],
             bytes,
@@ -211,121 +219,6 @@ impl Chip {
             self.is_off = true;
             (failure.interruption, Random::new(failure.seed))
         })
-    }
-
-    /// Returns the content that the granule at `at` has after `data` is programmed. Programming changes bits only away
-    /// from their erased value.
-    fn programmed(&self, at: usize, data: &[u8]) -> Vec<u8> {
-        let program = |(cell, byte): (&u8, &u8)| if self.erased == 0 { cell | byte } else { cell & byte };
-        self.bytes[at..][..self.write_size].iter().zip(data).map(program).collect()
-    }
-
-    fn program_granule(&mut self, at: usize, data: &[u8]) {
-        for (cell, byte) in self.bytes[at..][..self.write_size].iter_mut().zip(data) {
-            *cell = if self.erased == 0 { *cell | byte } else { *cell & byte };
-        }
-    }
-
-    /// Simulates a power failure during the programming of the granule at `at`. `data` is the data for this granule and
-    /// for the later granules of the same call.
-    fn interrupt_program(&mut self, at: usize, data: &[u8], interruption: Interruption, random: &mut Random) {
-        let complete = self.programmed(at, &data[..self.write_size]);
-        self.is_programmable[at / self.write_size] = false;
-        let cells = &mut self.bytes[at..][..self.write_size];
-        let prefix = |len: usize, cells: &mut [u8]| cells[..len].copy_from_slice(&complete[..len]);
-        match interruption {
-            Interruption::First => prefix(1, cells),
-            Interruption::Half => prefix(self.write_size / 2, cells),
-            Interruption::ButOne => prefix(self.write_size - 1, cells),
-            Interruption::Bits => {
-                for (cell, complete) in cells.iter_mut().zip(&complete) {
-                    *cell ^= (*cell ^ complete) & random.byte();
-                }
-            }
-            Interruption::Garbage => cells.fill_with(|| random.byte()),
-            Interruption::Whole | Interruption::Unstable | Interruption::OneUnstable | Interruption::Unreadable => {
-                let changed: Vec<u8> = cells.iter().zip(&complete).map(|(cell, complete)| cell ^ complete).collect();
-                cells.copy_from_slice(&complete);
-                match interruption {
-                    Interruption::Unstable => {
-                        let masks = changed.iter().enumerate().map(|(byte, bits)| (at + byte, bits & random.byte()));
-                        self.unstable.extend(masks.filter(|(_, mask)| *mask != 0));
-                    }
-                    Interruption::OneUnstable => {
-                        let start = random.below(8 * self.write_size);
-                        let mut bits = (0..8 * self.write_size).map(|bit| (start + bit) % (8 * self.write_size));
-                        if let Some(bit) = bits.find(|bit| changed[bit / 8] >> (bit % 8) & 1 != 0) {
-                            self.unstable.push((at + bit / 8, 1 << (bit % 8)));
-                        }
-                    }
-                    Interruption::Unreadable => self.unreadable.push(at / self.write_size),
-                    _ => (),
-                }
-            }
-            Interruption::Scatter => {
-                self.bytes[at..][..self.write_size].fill_with(|| random.byte());
-                // A real chip can program the granules of a page in any order, so later granules can also be changed.
-                for (granule, data) in data.chunks(self.write_size).enumerate().skip(1) {
-                    let at = at + granule * self.write_size;
-                    self.is_programmable[at / self.write_size] = false;
-                    match random.below(3) {
-                        0 => self.program_granule(at, data),
-                        1 => self.bytes[at..][..self.write_size].fill_with(|| random.byte()),
-                        _ => (),
-                    }
-                }
-            }
-            _ => (),
-        }
-    }
-
-    /// Simulates a power failure during the erase of the block at `at`.
-    fn interrupt_erase(&mut self, at: usize, interruption: Interruption, random: &mut Random) {
-        self.is_programmable[at / self.write_size..][..self.erase_size / self.write_size].fill(false);
-        let erased = self.erased;
-        let split = 1 + random.below(self.erase_size - 1);
-        let old = self.bytes[at..][..self.erase_size].to_vec();
-        let block = &mut self.bytes[at..][..self.erase_size];
-        match interruption {
-            Interruption::Whole | Interruption::Unstable => block.fill(erased),
-            Interruption::Zero => block.fill(0),
-            Interruption::One => block.fill(0xFF),
-            Interruption::Garbage => block.fill_with(|| random.byte()),
-            Interruption::TailZero => block[self.erase_size / 2..].fill(0),
-            Interruption::TailZeroAnywhere => block[split..].fill(0),
-            Interruption::HeadErased => block[..split].fill(erased),
-            Interruption::TailErased => block[split..].fill(erased),
-            Interruption::Bits => block.iter_mut().for_each(|cell| *cell ^= (*cell ^ erased) & random.byte()),
-            Interruption::AlmostErased => {
-                for _ in 0..4 {
-                    let bit = random.below(8 * self.erase_size);
-                    block[bit / 8] ^= (block[bit / 8] ^ erased) & (1 << (bit % 8));
-                }
-            }
-            _ => (),
-        }
-        match interruption {
-            // The block is erased, but the interruption makes many of the previously programmed bits unstable: each
-            // read returns a random value for them.
-            Interruption::Unstable => {
-                let masks = old.iter().enumerate().map(|(byte, old)| (at + byte, (old ^ erased) & random.byte()));
-                self.unstable.extend(masks.filter(|(_, mask)| *mask != 0));
-            }
-            Interruption::OneUnstable => {
-                let start = random.below(self.erase_size);
-                let programmed =
-                    (0..self.erase_size).map(|byte| (start + byte) % self.erase_size).find(|byte| old[*byte] != erased);
-                if let Some(byte) = programmed {
-                    let bits = old[byte] ^ erased;
-                    self.unstable.push((at + byte, bits & bits.wrapping_neg()));
-                }
-            }
-            Interruption::Unreadable => {
-                self.unreadable.extend(at / self.write_size..(at + self.erase_size) / self.write_size)
-            }
-            Interruption::OneUnreadable => self.unreadable.push((at + split) / self.write_size),
-            _ => (),
-        }
     }
 
     /// Fills `into` with the bytes at the address `offset`.

@@ -1,10 +1,10 @@
-//! The possible effects of a power failure during a flash operation.
+//! The possible effects of a power failure during an operation of a flash or of byte-addressable memory.
 
 use core::fmt;
 use core::str::FromStr;
 
 /// The effect of a power failure on the granule that is being programmed or on the block that is being erased. A
-/// granule is the smallest unit that can be programmed.
+/// granule is the smallest unit that can be programmed. A page of byte-addressable memory is a granule.
 ///
 /// Each effect has a text form, for example `but-one`. A test can print this text to report a failure and parse it to
 /// repeat the failure.
@@ -30,16 +30,17 @@ pub enum Interruption {
     /// The operation is complete, but many of the changed bits are unstable: they have a random value in each read.
     Unstable,
     /// One bit is unstable: it has a random value in each read. During programming, all other bits are programmed.
-    /// During an erase, all other bits are unchanged.
+    /// During an erase, all other bits are unchanged. In byte-addressable memory, all other bits are either written or
+    /// unchanged.
     OneUnstable,
     /// Reading the granule (the smallest unit that the flash can write) or the block fails.
     Unreadable,
     /// The block has the same content as before the erase, but one granule (write unit) of the block can no longer be
     /// read.
     OneUnreadable,
-    /// All bits of the block are 0.
+    /// All bits of the block or the page are 0.
     Zero,
-    /// All bits of the block are 1.
+    /// All bits of the block or the page are 1.
     One,
     /// The first half of the block is unchanged. All bytes of the second half are 0.
     TailZero,
@@ -89,7 +90,30 @@ impl Interruption {
         Interruption::AlmostErased,
     ];
 
-    /// Returns all possible effects of a power failure on an operation. The operation is the erase of a block if
+    /// All possible effects of a power failure on the write of a page of byte-addressable memory, or of a byte if a page
+    /// is one byte. The last three effects require a page of at least two bytes.
+    pub const OVERWRITE: [Interruption; 13] = [
+        Interruption::Nothing,
+        Interruption::Whole,
+        Interruption::Bits,
+        Interruption::Garbage,
+        Interruption::Scatter,
+        Interruption::Unstable,
+        Interruption::OneUnstable,
+        Interruption::Unreadable,
+        Interruption::Zero,
+        Interruption::One,
+        Interruption::First,
+        Interruption::Half,
+        Interruption::ButOne,
+    ];
+
+    /// Returns all possible effects of a power failure on the write of a page of `page` bytes in byte-addressable memory.
+    pub fn all_of_overwrite(page: usize) -> &'static [Interruption] {
+        if page == 1 { &Self::OVERWRITE[..10] } else { &Self::OVERWRITE }
+    }
+
+    /// Returns all possible effects of a power failure on an operation of a flash. The operation is the erase of a block if
     /// `erase` is `true`, and otherwise the programming of a granule of `write_size` bytes.
     pub fn all(erase: bool, write_size: usize) -> &'static [Interruption] {
         match (erase, write_size) {

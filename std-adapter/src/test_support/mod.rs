@@ -1,9 +1,10 @@
 //! Test tools for firmware that uses the training monitor (feature `test-support`). The tools run on the host. Some
-//! tools simulate a flash chip or a disk. Others wrap your own store, flash driver or tick counter, and inject faults.
+//! tools simulate a memory chip or a disk. Others wrap your own store, flash driver or tick counter, and inject faults.
 //!
 //! | tool | simulates or wraps | faults |
 //! | --- | --- | --- |
 //! | [`flash::Flash`] | simulates a NOR flash in RAM | power failure in any operation, with 19 [kinds of interruption](flash::Interruption), for example a partly programmed granule or an unstable bit; reports violations of the driver contract; counts operations and erases |
+//! | [`memory::Memory`] | simulates FRAM, MRAM or EEPROM in RAM | power failure in any write of a byte or a page, with 13 kinds of interruption |
 //! | [`disk::Disk`] | simulates a directory in RAM | power failure in any operation, with all possible contents of the medium afterwards; failing operations, as on a full disk |
 //! | [`driver::FaultyFlash`] | wraps a flash driver | calls that fail, that are performed partly, or during which power fails |
 //! | [`store::FaultyStore`] | wraps a store | operations that fail before or after their effect; short reads and writes |
@@ -59,6 +60,7 @@ pub mod flash;
 mod flash_check;
 mod interruption;
 mod medium;
+pub mod memory;
 mod power_judge;
 pub mod random;
 pub mod store;
