@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 use training_monitor_tests::power_failure::{
-    self, ErasesOneBlock, Extent, GEOMETRIES, NoChecksum, NoSeal, NoSpareSlot, SkipsBlankBlocks, StoreVariant, Summary,
-    Unmodified, UnmodifiedBuiltInSum, replay,
+    self, ErasesOneBlock, Extent, GEOMETRIES, KeepsOldRecords, NoChecksum, NoSeal, NoSpareSlot, SkipsBlankBlocks,
+    StoreVariant, Summary, Unmodified, UnmodifiedBuiltInSum, replay,
 };
 
 #[test]
@@ -36,7 +36,7 @@ fn the_remains_of_several_interrupted_saves_do_not_become_the_newest_checkpoint(
 
 /// Seeds of long random sequences of saves and power failures. A store that writes no seal (the second mark of a
 /// committed checkpoint) loses a checkpoint in some of these sequences.
-const SEEDS: core::ops::Range<u64> = 560..590;
+const SEEDS: core::ops::Range<u64> = 560..1200;
 
 /// Checks that the test cases detect the deliberate mistake of a store variant. The reported line must reproduce the
 /// error, and the unmodified store must pass the same line.
@@ -48,6 +48,9 @@ fn assert_detected<V: StoreVariant>(long: bool) {
         power_failure::run_bounded::<V>(Extent::Short, GEOMETRIES, &mut summary);
     }
     assert!(summary.failed > 0, "{} cases passed", summary.passed);
+    for (line, _) in &summary.failed_cases {
+        eprintln!("FOUND {line}");
+    }
     let (line, expected) = &summary.failed_cases[0];
     let error = replay::<V>(line).expect_err("the variant fails again");
     assert!(error.contains(expected.as_str()), "{line}: {error}, expected {expected}");
@@ -72,6 +75,16 @@ fn a_store_without_a_spare_slot_is_detected() {
 #[test]
 fn a_store_that_erases_one_block_only_is_detected() {
     assert_detected::<ErasesOneBlock>(false);
+}
+
+#[test]
+fn a_store_that_keeps_the_old_record_of_a_slot_is_detected() {
+    assert_detected::<KeepsOldRecords>(false);
+}
+
+#[test]
+fn a_store_with_a_smaller_page_than_the_memory_is_detected() {
+    assert_detected::<UnderstatesPage>(true);
 }
 
 #[test]

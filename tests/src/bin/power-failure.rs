@@ -1,10 +1,11 @@
-//! Checks the flash store under simulated power failures: see [`training_monitor_tests::power_failure`].
+//! Checks the flash store and the store in byte-addressable memory under simulated power failures:
+//! see [`training_monitor_tests::power_failure`].
 //!
 //! `cargo run --release --bin power-failure -- [--seconds S] [--seed N] [--thorough] [--geometry WxE] [--replay LINE]`
 //!
 //! The last line of the output is `N passed, M failed`. The exit code is 1 if a case failed. `--thorough` covers more
 //! cases and takes long. `--geometry 32x256` covers one geometry only: a write size of 32 bytes and an erase size of
-//! 256 bytes.
+//! 256 bytes. An erase size of 0 stands for byte-addressable memory: `--geometry 64x0` is an EEPROM with pages of 64 bytes.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

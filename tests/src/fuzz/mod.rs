@@ -41,7 +41,7 @@ pub struct Target {
 }
 
 /// All fuzz targets of the project, with their names and maximum input lengths.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 19] = [
     Target { name: "checkpoint-bytes", body: bytes::checkpoint_bytes, len: 160 },
     Target { name: "names", body: bytes::names, len: 48 },
     Target { name: "early-stopping", body: handlers::early_stopping, len: 96 },
@@ -58,6 +58,8 @@ pub const TARGETS: [Target; 17] = [
     Target { name: "saving", body: saving::saving, len: 160 },
     Target { name: "flash-image", body: slots::flash_image, len: 160 },
     Target { name: "slot-operations", body: slots::slot_operations, len: 128 },
+    Target { name: "memory-image", body: slots::memory_image, len: 160 },
+    Target { name: "memory-operations", body: slots::memory_operations, len: 128 },
     Target { name: "directory", body: directory::directory, len: 192 },
 ];
 

@@ -1,17 +1,17 @@
-//! The fuzz targets of the flash slots.
+//! The fuzz targets of the slots in flash and in byte-addressable memory.
 
 mod image;
+mod medium;
 mod operations;
 
-pub use image::flash_image;
-pub use operations::slot_operations;
+pub use image::{flash_image, memory_image};
+pub use operations::{memory_operations, slot_operations};
 
 use embedded_io::{Read, Write};
 use training_monitor::checkpoint::{self, Contents, Encoded, Header, Named};
 use training_monitor::store::{CheckpointMeta, Store, StreamSpec};
 
-/// The size of a slot in bytes: one erase block.
-const SLOT: usize = 256;
+/// The number of slots in each target.
 const SLOTS: usize = 3;
 
 /// Returns the stream of a checkpoint with the metadata `meta`.
@@ -45,7 +45,7 @@ fn listed<S: Store>(store: &mut S) -> Vec<CheckpointMeta> {
 
 /// Reads the stream of a checkpoint.
 fn load<S: Store>(store: &mut S, sequence: u32) -> Option<Vec<u8>> {
-    let mut bytes = [0; SLOT];
+    let mut bytes = [0; 512];
     let mut reader = store.open(sequence, 0).ok()?;
     let mut len = 0;
     loop {

@@ -47,9 +47,9 @@ pub struct PowerFailure {
 /// The saves of a test case, and the flash and the ranking that they use.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Workload {
-    /// The size of a write granule (the smallest writable unit) in bytes.
+    /// The size of a write granule (the smallest writable unit) or of a page of byte-addressable memory, in bytes.
     pub write: usize,
-    /// The size of an erase block (the smallest erasable unit) in bytes.
+    /// The size of an erase block (the smallest erasable unit) in bytes. 0 stands for byte-addressable memory.
     pub erase: usize,
     /// The values of two erased bytes. They differ on a chip that encrypts its content.
     pub erased: [u8; 2],

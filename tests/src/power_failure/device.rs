@@ -1,8 +1,9 @@
-//! Flash slots with a geometry that is selected at run time. [`Slots`] is generic over the geometry and the number of
-//! slots. This module instantiates it for each geometry and hides the instances behind one type, so that the checks are
-//! compiled once.
+//! Slots with a geometry that is selected at run time. [`Slots`] is generic over the geometry and the number of
+//! slots. This module instantiates it for each geometry of a flash and hides the instances behind one type, so that the
+//! checks are compiled once. The module `byte_device` does the same for byte-addressable memory.
 
-use crate::flash::{Chip, ChipError, Flash};
+use super::byte_device;
+use crate::flash::{Chip, ChipError, Flash, Interruption};
 use core::marker::PhantomData;
 use core::ops::Range;
 use embedded_io::{ErrorType, Read, Write};
@@ -12,10 +13,40 @@ use training_monitor::store::flash::layout::RECORD_MAGIC;
 use training_monitor::store::flash::{Slots, SlotsError};
 use training_monitor::store::{CheckpointMeta, Store, StreamSpec};
 
-type Error = SlotsError<ChipError>;
+pub type Error = SlotsError<ChipError>;
 
-/// Write size in bytes, erase size in bytes, and the values of two erased bytes.
+/// Write size in bytes, erase size in bytes, and the values of two erased bytes. An erase size of 0 stands for
+/// byte-addressable memory, whose pages have the write size.
 pub type Geometry = (usize, usize, [u8; 2]);
+
+/// Creates the chip of a geometry. `erased` is the value of an erased byte of a flash.
+pub fn new_chip(write: usize, erase: usize, image: Vec<u8>, erased: u8) -> Chip {
+    match erase {
+        0 => Chip::byte_addressable(write, image),
+        _ => Chip::new(write, erase, 1, image, erased),
+    }
+}
+
+/// Returns half the size of a slot. It is an erase block of a flash.
+pub fn block_size(write: usize, erase: usize) -> usize {
+    match (erase, write) {
+        (0, ..=32) => 256,
+        // With larger pages, 512 bytes of a slot contain no stream.
+        (0, _) => 512,
+        _ => erase,
+    }
+}
+
+/// Returns half the size of a slot on this chip.
+pub fn block_size_of(chip: &Chip) -> usize {
+    let (write, erase, _) = chip.geometry();
+    block_size(write, if chip.is_byte_addressable() { 0 } else { erase })
+}
+
+/// Returns all effects of a power failure on an operation of a chip: on an erase, or on a write of `write` bytes.
+pub fn interruptions(is_byte_addressable: bool, is_erase: bool, write: usize) -> &'static [Interruption] {
+    if is_byte_addressable { Interruption::all_of_overwrite(write) } else { Interruption::all(is_erase, write) }
+}
 
 /// The number of slots, and the encryption of the flash.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +91,10 @@ pub enum Mistake {
     FakesSeals,
     /// The driver erases only the first block of each slot (the flash area of one checkpoint).
     ErasesOneBlock,
+    /// The driver of byte-addressable memory does not write the zeros that make the old checkpoint of a slot invalid.
+    KeepsOldRecords,
+    /// The store is opened with pages of 1 byte, although the pages of the memory are larger.
+    UnderstatesPage,
 }
 
 /// The driver of a chip, with a deliberate mistake.
@@ -124,13 +159,13 @@ fn erase(chip: &mut Chip, mistake: Mistake, from: u32, to: u32) -> Result<(), Ch
             result.is_ok() && bytes.first().is_some_and(|first| bytes.iter().all(|byte| byte == first))
         }
         Mistake::ErasesOneBlock => from as usize / block % 2 == 1,
-        Mistake::None | Mistake::FakesSeals => false,
+        Mistake::None | Mistake::FakesSeals | Mistake::KeepsOldRecords | Mistake::UnderstatesPage => false,
     };
     if is_skipped { Ok(()) } else { chip.erase(from, to) }
 }
 
 /// The functions of [`Slots`] that the checks call, independent of the geometry.
-trait AnySlots {
+pub trait AnySlots {
     fn create(&mut self, spec: &StreamSpec<'_>) -> Result<Box<dyn Write<Error = Error> + '_>, Error>;
     fn commit(&mut self, header: &Header<'_>, last: &Encoded) -> Result<(), Error>;
     fn checkpoint(&mut self, index: u32) -> Result<Option<CheckpointMeta>, Error>;
@@ -187,7 +222,11 @@ impl<const W: usize, const E: usize, const SLOTS: usize, C: Checksum> AnySlots f
 /// Slots of any geometry on a chip. `C` is the checksum of the streams.
 pub struct Device<'a, C>(Box<dyn AnySlots + 'a>, PhantomData<C>);
 
-impl<C> Device<'_, C> {
+impl<'a, C> Device<'a, C> {
+    /// Hides the type of the slots.
+    pub fn new(slots: impl AnySlots + 'a) -> Self {
+        Device(Box::new(slots), PhantomData)
+    }
     /// Returns the erase count of each slot: see [`Slots::erases`].
     pub fn erases(&self) -> Vec<u32> {
         self.0.erases()
@@ -273,13 +312,13 @@ fn open_as<const W: usize, const E: usize, const SLOTS: usize, C: Checksum + 'st
 ) -> Result<Device<'_, C>, String> {
     let flash = Flash::with_chip(chip).ok_or("the chip has another geometry than the driver")?;
     let slots = Slots::<Driver<'_, W, E>, SLOTS, C>::open(Driver { flash, mistake, layout }, region);
-    Ok(Device(Box::new(slots.map_err(|error| format!("cannot open the slots: {error}"))?), PhantomData))
+    Ok(Device::new(slots.map_err(|error| format!("cannot open the slots: {error}"))?))
 }
 
 macro_rules! geometries {
-    ($(($write:literal, $erase:literal, $erased:expr),)*) => {
+    ($(($write:literal, $erase:literal, $erased:expr),)* pages: $($page:literal),*) => {
         /// The geometries that `open` supports.
-        pub const GEOMETRIES: &[Geometry] = &[$(($write, $erase, $erased),)*];
+        pub const GEOMETRIES: &[Geometry] = &[$(($write, $erase, $erased),)* $(($page, 0, [0; 2]),)*];
 
         /// Opens 2 to 4 slots in `region` of a chip. The geometry of the chip must be one of the [`GEOMETRIES`].
         pub fn open<C: Checksum + 'static>(
@@ -288,6 +327,9 @@ macro_rules! geometries {
             region: Range<u32>,
             layout: Layout,
         ) -> Result<Device<'_, C>, String> {
+            if chip.is_byte_addressable() {
+                return byte_device::open(chip, mistake, region, layout);
+            }
             let (write, erase, _) = chip.geometry();
             let slots = layout.slots;
             match (write, erase, slots) {
@@ -315,4 +357,5 @@ geometries! {
     (8, 2048, [0xFF; 2]),
     (16, 4096, [0x00; 2]),
     (32, 131_072, [0xFF; 2]),
+    pages: 1, 8, 32, 64, 256
 }

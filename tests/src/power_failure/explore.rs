@@ -2,11 +2,10 @@
 //! sequences of saves and power failures.
 
 use super::case::{Case, PowerFailure, Save, Start, Workload};
-use super::device::GEOMETRIES;
+use super::device::{GEOMETRIES, block_size, interruptions};
 use super::model::Order;
 use super::simulation::{Action, Simulation};
 use super::store_variant::StoreVariant;
-use crate::flash::Interruption;
 use crate::random::Random;
 use training_monitor::store::CheckpointMeta;
 
@@ -98,7 +97,7 @@ impl Explorer<'_> {
             if is_between_edges && after % (operations.len() / 2 + 1) != edge {
                 continue;
             }
-            let interruptions = Interruption::all(*is_erase, write);
+            let interruptions = interruptions(simulation.chip.is_byte_addressable(), *is_erase, write);
             for (index, interruption) in interruptions.iter().enumerate() {
                 let seed = (after * 31 + index * 7 + failures.len()) as u64;
                 let failure = PowerFailure { after: after as u64, interruption: *interruption, seed };
@@ -121,6 +120,7 @@ pub fn run_sequence<V: StoreVariant>(random: &mut Random, sessions: usize) -> Re
     let (write, erase, _) = *random.pick(GEOMETRIES);
     let slots = 2 + random.below(3);
     let erased = *random.pick(&[[0xFF; 2], [0; 2], [0x39, 0xE3]]);
+    let (erased, block) = (if erase == 0 { [0; 2] } else { erased }, block_size(write, erase));
     let order = *random.pick(&[Order::Interval, Order::Score]);
     let start = *random.pick(&[Start::Blank, Start::Garbage]);
     let workload = Workload { write, erase, erased, slots, start, order, saves: Vec::new() };
@@ -139,11 +139,11 @@ pub fn run_sequence<V: StoreVariant>(random: &mut Random, sessions: usize) -> Re
             highest_score = highest_score.saturating_add(u8::from(random.once_in(3)));
             let score = highest_score.saturating_sub(random.below(4) as u8);
             actions.push(Action::Save(Save { long, score }));
-            operations += 8 + if long { erase / write } else { 96 / write };
+            operations += 8 + if long { block / write } else { 96 / write } + if erase == 0 { 120 / write } else { 0 };
         }
         let failure = (!random.once_in(3)).then(|| {
             let is_erase = random.once_in(4);
-            let interruption = *random.pick(Interruption::all(is_erase, write));
+            let interruption = *random.pick(interruptions(erase == 0, is_erase, write));
             PowerFailure { after: random.below(operations) as u64, interruption, seed: random.bits() }
         });
         let result = simulation

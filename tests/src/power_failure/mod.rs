@@ -1,9 +1,10 @@
-//! Checks that the flash store keeps its guarantees after power failures, for every interrupted operation and for
-//! several failures in a row.
+//! Checks that the flash store and the store in byte-addressable memory keep their guarantees after power failures, for
+//! every interrupted operation and for several failures in a row.
 //!
 //! **Bounded workloads, exhaustive.** A workload is a sequence of up to three saves. Each checkpoint takes one or two
 //! erase blocks and ranks by interval or by score, in every order of scores. The store has two to four slots on a flash
-//! that is blank, full or filled with random bytes, on [several geometries](GEOMETRIES). The power fails in each
+//! that is blank, full or filled with random bytes, on [several geometries](GEOMETRIES). Byte-addressable memory has an
+//! erase size of 0, and each write of a page is an operation. The power fails in each
 //! operation of the last save, with each [effect](crate::flash::Interruption) on the cells. For some workloads it also
 //! fails in the next save.
 //!
@@ -21,6 +22,7 @@
 //!
 //! A failing case is reported as one line of text, which [`replay`] runs again.
 
+mod byte_device;
 mod case;
 mod device;
 mod explore;
@@ -33,7 +35,8 @@ pub use case::{Case, PowerFailure, Save, Start, Workload};
 pub use device::{GEOMETRIES, Geometry};
 pub use model::Order;
 pub use store_variant::{
-    ErasesOneBlock, NoChecksum, NoSeal, NoSpareSlot, SkipsBlankBlocks, StoreVariant, Unmodified, UnmodifiedBuiltInSum,
+    ErasesOneBlock, KeepsOldRecords, NoChecksum, NoSeal, NoSpareSlot, SkipsBlankBlocks, StoreVariant, Unmodified,
+    UnmodifiedBuiltInSum,
 };
 
 use crate::random::Random;
@@ -149,6 +152,18 @@ fn coverage(extent: Extent, index: usize, workload: &Workload) -> (usize, [usize
     // Returns 1 for each `n`th workload and 0 for the others, so that a run covers only a part of the workloads.
     let one_in = |n: usize| usize::from(index.is_multiple_of(n));
     match (extent, erase, saves) {
+        // Byte-addressable memory, whose pages have `write` bytes.
+        (Extent::Thorough, 0, 1) if write >= 8 => (2, [ALL; 2]),
+        (Extent::Thorough, 0, 1) => (2, [ALL, 8]),
+        (Extent::Thorough, 0, 2) if write >= 32 => (2, [ALL; 2]),
+        (Extent::Thorough, 0, _) => (1, [ALL; 2]),
+        (Extent::Full, 0, 1) if write >= 32 => (2, [ALL; 2]),
+        (Extent::Full, 0, 1) => (1 + one_in(16), [ALL, 4]),
+        (Extent::Full, 0, _) if write >= 64 => (1, [ALL; 2]),
+        (Extent::Full, 0, _) => (one_in(if write == 1 { 100 } else { 8 }), [ALL; 2]),
+        (Extent::Short, 0, 1) if write >= 32 => (1 + one_in(12), [ALL, 2]),
+        (Extent::Short, 0, 1) => (one_in(9), [ALL; 2]),
+        (Extent::Short, 0, 2) => (if write >= 32 { one_in(16) } else { 0 }, [ALL; 2]),
         (Extent::Thorough, 256, 1) => (2, [ALL; 2]),
         (Extent::Thorough, 256, _) if write >= 16 || write >= 4 && saves == 2 => (2, [ALL; 2]),
         (Extent::Thorough, 257..100_000, 1) => (2, [ALL, 4]),

@@ -1,8 +1,8 @@
-//! A simulated flash that contains a store of checkpoints, and the model (the list of checkpoints that the store must
+//! A simulated memory that contains a store of checkpoints, and the model (the list of checkpoints that the store must
 //! contain).
 
 use super::case::{PowerFailure, Save, Start, Workload};
-use super::device::{Device, GEOMETRIES, Layout, open};
+use super::device::{Device, GEOMETRIES, Layout, block_size, block_size_of, new_chip, open};
 use super::model::{Model, Order, Table, header};
 use super::store_variant::StoreVariant;
 use crate::flash::Chip;
@@ -29,8 +29,9 @@ pub enum Action {
     },
 }
 
-/// A flash with slots of two erase blocks each. A slot is the flash area of one checkpoint. The first block of the
-/// flash is outside the region of the store, so that a check detects writes outside the region.
+/// A flash with slots of two erase blocks each, or byte-addressable memory. A slot is the area of one checkpoint. The
+/// first block, which is half as large as a slot, is outside the region of the store, so that a check detects writes
+/// outside the region.
 #[derive(Debug)]
 pub struct Simulation<V> {
     /// The simulated flash chip, which can lose power during an operation.
@@ -65,13 +66,14 @@ impl<V: StoreVariant> Simulation<V> {
             ));
         }
         let layout = Layout::new(slots, erased);
-        let mut image = vec![layout.blank(); erase + 2 * erase * slots];
+        let block = block_size(write, erase);
+        let mut image = vec![layout.blank(); block + 2 * block * slots];
         if start == Start::Garbage {
             let mut random = Random::new(7);
             image.fill_with(|| random.byte());
         }
-        image[..erase].fill(FOREIGN);
-        let chip = Chip::new(write, erase, 1, image, layout.blank());
+        image[..block].fill(FOREIGN);
+        let chip = new_chip(write, erase, image, layout.blank());
         let model = Model::new(order, V::n_saved(slots));
         let mut simulation = Simulation { chip, model, layout, variant: PhantomData };
         if start == Start::Full {
@@ -103,7 +105,7 @@ impl<V: StoreVariant> Simulation<V> {
 
     fn session<F>(&mut self, policy: Policy<F>, actions: &[Action]) -> Result<(), String> {
         let Simulation { chip, model, layout, .. } = self;
-        let (_, erase, _) = chip.geometry();
+        let block = block_size_of(chip);
         let mut handler = attach::<V, F>(chip, *layout, policy)?;
         let mut sequence = list_checkpoints(handler.store_mut())?.last().map_or(0, |newest| newest.sequence);
         for action in actions {
@@ -116,7 +118,7 @@ impl<V: StoreVariant> Simulation<V> {
                     }
                     sequence += 1;
                     let long = *model.long.get_or_insert(long);
-                    let len = weight_count(erase, long);
+                    let len = weight_count(block, long);
                     let (meta, mut weights) = model.start_save::<V::Sum>(sequence, score, len);
                     let decision = SaveDecision { step: meta.step, score };
                     handler
@@ -126,7 +128,7 @@ impl<V: StoreVariant> Simulation<V> {
                 }
                 Action::EraseAhead { long } => {
                     handler.evict_unranked();
-                    let len = 4 * weight_count(erase, long) as u32 + 32;
+                    let len = 4 * weight_count(block, long) as u32 + 32;
                     while !handler.store_mut().erase_ahead(len).map_err(|error| format!("erase ahead: {error}"))? {}
                 }
             }
@@ -154,10 +156,10 @@ impl<V: StoreVariant> Simulation<V> {
         if !self.chip.violations().is_empty() {
             return Err(format!("the store violated the driver contract: {:?}", self.chip.violations()));
         }
-        let (_, erase, _) = self.chip.geometry();
+        let block = block_size_of(&self.chip);
         // Each byte outside the region must still have its initial value. The loop has no branch per byte, because it
         // runs millions of times.
-        if self.chip.image()[..erase].iter().fold(0, |changed, byte| changed | byte ^ FOREIGN) != 0 {
+        if self.chip.image()[..block].iter().fold(0, |changed, byte| changed | byte ^ FOREIGN) != 0 {
             return Err("the store wrote outside its region".into());
         }
         Ok(())
@@ -217,33 +219,38 @@ impl<V: StoreVariant> Simulation<V> {
 /// Opens the store. Checks that this takes a limited number of reads, and that no reported erase count exceeds the
 /// actual number of erases.
 fn check_opening<V: StoreVariant>(chip: &mut Chip, layout: Layout) -> Result<(), String> {
-    let (_, erase, _) = chip.geometry();
+    let (page, ..) = chip.geometry();
+    let (block, is_byte_addressable) = (block_size_of(chip), chip.is_byte_addressable());
     let reads = chip.counts.reads;
     let block_erases = chip.block_erases.clone();
     let store = open_slots::<V>(chip, layout)?;
     let slots = layout.slots;
     let erases = store.erases();
     drop(store);
-    let limit = slots * (3 + 2 * erase / 64 + 1);
+    let limit = slots * if is_byte_addressable { 4 + 3 * 2 * block / 128 } else { 4 + 2 * block / 64 };
     if chip.counts.reads - reads > limit as u64 {
         return Err(format!("opening the store took {} reads, the limit is {limit}", chip.counts.reads - reads));
     }
-    if let Some(slot) = (0..slots).find(|slot| erases[*slot] > block_erases[1 + 2 * slot]) {
-        let actual = block_erases[1 + 2 * slot];
+    // Each overwrite of a slot in byte-addressable memory writes the page in which the record starts.
+    let record_offset = if page > 32 { 160 } else { 0 };
+    let erase = if is_byte_addressable { page } else { block };
+    let actual =
+        |slot: usize| block_erases[(block * (1 + 2 * slot) + record_offset * usize::from(is_byte_addressable)) / erase];
+    if let Some(slot) = (0..slots).find(|slot| erases[*slot] > actual(*slot)) {
+        let actual = actual(slot);
         return Err(format!("slot {slot} reports {} erases, but was erased {actual} times", erases[slot]));
     }
     Ok(())
 }
 
 /// The number of weights of a checkpoint that takes one erase block, or two if `long` is set.
-fn weight_count(erase: usize, long: bool) -> usize {
-    if long { (erase - 96) / 4 + 6 } else { 6 }
+fn weight_count(block: usize, long: bool) -> usize {
+    if long { (block - 96) / 4 + 6 } else { 6 }
 }
 
 fn open_slots<V: StoreVariant>(chip: &mut Chip, layout: Layout) -> Result<Device<'_, V::Sum>, String> {
-    let (_, erase, _) = chip.geometry();
-    let end = chip.image().len();
-    open(chip, V::MISTAKE, erase as u32..end as u32, layout)
+    let (block, end) = (block_size_of(chip), chip.image().len());
+    open(chip, V::MISTAKE, block as u32..end as u32, layout)
 }
 
 fn attach<V: StoreVariant, F>(

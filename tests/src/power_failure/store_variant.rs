@@ -105,3 +105,23 @@ impl StoreVariant for ErasesOneBlock {
     type Sum = Crc32Fast;
     const MISTAKE: Mistake = Mistake::ErasesOneBlock;
 }
+
+/// A store in byte-addressable memory with a deliberate mistake: it does not make the old checkpoint of a slot invalid
+/// before it writes the new one.
+#[derive(Debug)]
+pub struct KeepsOldRecords;
+
+impl StoreVariant for KeepsOldRecords {
+    type Sum = Crc32Fast;
+    const MISTAKE: Mistake = Mistake::KeepsOldRecords;
+}
+
+/// A store in byte-addressable memory with a deliberate mistake: it is opened with a smaller page size than that of the
+/// memory, so the record, the seal and the stream share pages.
+#[derive(Debug)]
+pub struct UnderstatesPage;
+
+impl StoreVariant for UnderstatesPage {
+    type Sum = Crc32Fast;
+    const MISTAKE: Mistake = Mistake::UnderstatesPage;
+}

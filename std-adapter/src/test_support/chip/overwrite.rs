@@ -37,12 +37,12 @@ impl Chip {
         pages[start - first..][..data.len()].copy_from_slice(data);
         for from in (0..pages.len()).step_by(page) {
             let at = first + from;
+            self.block_erases[at / page] += 1;
             if let Some((interruption, mut random)) = self.begin_operation(false) {
                 self.interrupt_overwrite(at, &pages[from..], interruption, &mut random);
                 return Err(ChipError::PowerOff);
             }
-            self.counts.programmed += page.min(end - at).min(at + page - start) as u64;
-            self.block_erases[at / page] += 1;
+            self.counts.programmed += (end.min(at + page) - start.max(at)) as u64;
             self.write_page(at, &pages[from..][..page]);
         }
         Ok(())

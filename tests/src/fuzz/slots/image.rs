@@ -1,18 +1,18 @@
-//! Opens hostile flash images, and compares the result with a second reader that is written from the documented layout.
+//! Opens hostile images of flash and byte-addressable memory, and compares the result with a second reader that is written from the documented layout.
 
 use super::super::decode;
-use super::{SLOT, SLOTS, encode, listed, load, meta, save};
-use crate::flash::Flash;
+use super::medium::{BLOCK, Bytes, ChipStore, Medium, NorFlash, SlotLayout};
+use super::{SLOTS, encode, listed, load, meta, save};
 use crate::models::number::{Counter, Number};
 use crate::models::stream::crc32;
 use arbitrary::Arbitrary;
 use training_monitor::checkpoint::Crc32;
+use training_monitor::store::flash::RegionError;
 use training_monitor::store::flash::layout::{CommitRecord, hides_unsealed};
-use training_monitor::store::flash::{RegionError, Slots};
 use training_monitor::store::{CheckpointMeta, SeriesId, Store};
 
-/// The address of the region on the flash of `flash_image`.
-const START: usize = SLOT;
+/// The address of the region on the chip.
+const START: usize = BLOCK;
 
 #[derive(Arbitrary, Debug)]
 struct ImageInput {
@@ -47,8 +47,8 @@ fn words(words: &[u32]) -> Vec<u8> {
 }
 
 /// Returns the bytes of a slot, according to the documented layout.
-fn slot_bytes(input: &SlotInput, index: usize, erased: u8) -> Vec<u8> {
-    let mut bytes = vec![erased; SLOT];
+fn slot_bytes(input: &SlotInput, index: usize, erased: u8, layout: SlotLayout) -> Vec<u8> {
+    let mut bytes = vec![erased; layout.size];
     match input {
         SlotInput::Blank => (),
         SlotInput::Random(seed) => {
@@ -59,17 +59,17 @@ fn slot_bytes(input: &SlotInput, index: usize, erased: u8) -> Vec<u8> {
             let [sequence, step, iteration] = fields.map(|field| field.0);
             let meta = meta(step, sequence, iteration, Some(score.0));
             let (body, encoded) = encode(&meta, &mut vec![0.5; usize::from(stream % 40)]);
-            let body = &body[..body.len().min(SLOT - 96)];
-            bytes[96..][..body.len()].copy_from_slice(body);
+            let body = &body[..body.len().min(layout.end - layout.stream)];
+            bytes[layout.stream..][..body.len()].copy_from_slice(body);
             let len = len.map_or(encoded.len, |len| len.0);
             let magic = u32::from_le_bytes([b'T', b'M', SLOTS as u8 - 1, 2]);
             let [slot_erases, all_erases] = erases.map(|erases| erases.0);
             let bits = score.0.to_bits();
-            let layout = ((index + usize::from(*is_moved)) << 24 | SLOT) as u32;
+            let division = ((index + usize::from(*is_moved)) << 24 | layout.size) as u32;
             let SeriesId { rule, model } = meta.series;
             let fields = [
                 magic,
-                layout,
+                division,
                 sequence,
                 meta.run,
                 rule,
@@ -85,9 +85,9 @@ fn slot_bytes(input: &SlotInput, index: usize, erased: u8) -> Vec<u8> {
             let mut record = words(&fields);
             let crc = crc32(&record);
             record.extend(crc.to_le_bytes());
-            bytes[..record.len()].copy_from_slice(&record);
+            bytes[layout.record..][..record.len()].copy_from_slice(&record);
             if *has_seal {
-                bytes[64..68].copy_from_slice(&words(&[!crc]));
+                bytes[layout.seal..][..4].copy_from_slice(&words(&[!crc]));
             }
         }
     }
@@ -95,16 +95,17 @@ fn slot_bytes(input: &SlotInput, index: usize, erased: u8) -> Vec<u8> {
 }
 
 /// Reads a slot according to the documented layout. Returns its checkpoint and whether it has a seal.
-fn read_slot(bytes: &[u8], index: usize) -> Option<(CheckpointMeta, bool)> {
-    let word = |offset: usize| u32::from_le_bytes(bytes[offset..offset + 4].try_into().expect("four bytes"));
-    let crc = crc32(&bytes[..52]);
+fn read_slot(bytes: &[u8], index: usize, layout: SlotLayout) -> Option<(CheckpointMeta, bool)> {
+    let word_at = |offset: usize| u32::from_le_bytes(bytes[offset..offset + 4].try_into().expect("four bytes"));
+    let word = |offset: usize| word_at(layout.record + offset);
+    let crc = crc32(&bytes[layout.record..][..52]);
     if word(0) != u32::from_le_bytes([b'T', b'M', SLOTS as u8 - 1, 2])
-        || word(4) != (index << 24 | SLOT) as u32
+        || word(4) != (index << 24 | layout.size) as u32
         || word(52) != crc
     {
         return None;
     }
-    let stream = bytes.get(96..96 + usize::try_from(word(24)).ok().filter(|len| *len <= SLOT)?)?;
+    let stream = bytes.get(layout.stream..layout.end)?.get(..word(24) as usize)?;
     let body = stream.len().checked_sub(4)?;
     if stream[body..] != crc32(&stream[..body]).to_le_bytes() {
         return None;
@@ -114,30 +115,48 @@ fn read_slot(bytes: &[u8], index: usize) -> Option<(CheckpointMeta, bool)> {
     let [sequence, run, step, iteration] = [word(8), word(12), word(28), word(32)];
     let meta = CheckpointMeta { sequence, step, run, iteration, score, series };
     // The seal is the second mark of a committed checkpoint.
-    Some((meta, word(64) == !crc))
+    Some((meta, word_at(layout.seal) == !crc))
 }
 
 /// The fuzz target that opens the store on hostile flash images: random, damaged or forged flash contents.
 pub fn flash_image(data: &[u8]) {
+    if let Some(input) = decode::<ImageInput>(data) {
+        open_image::<NorFlash<4>>(&input);
+    }
+}
+
+/// The fuzz target that opens the store on hostile images of byte-addressable memory.
+pub fn memory_image(data: &[u8]) {
+    let Some((page, data)) = data.split_first() else { return };
     let Some(input) = decode::<ImageInput>(data) else { return };
+    match page % 3 {
+        0 => open_image::<Bytes<1>>(&input),
+        1 => open_image::<Bytes<32>>(&input),
+        _ => open_image::<Bytes<64>>(&input),
+    }
+}
+
+fn open_image<M: Medium>(input: &ImageInput) {
+    let layout = M::LAYOUT;
     let erased = if input.erased { 0 } else { 0xFF };
     let mut image = vec![erased; START];
     for (index, slot) in input.slots.iter().enumerate() {
-        image.extend(slot_bytes(slot, index, erased));
+        image.extend(slot_bytes(slot, index, erased, layout));
     }
     for (address, value) in input.damage.iter().take(8) {
         let address = usize::from(*address) % image.len();
         image[address] ^= value;
     }
-    let mut flash = Flash::<4, SLOT>::with_image(image.clone(), erased);
-    let region = START as u32..(START + SLOTS * SLOT) as u32;
+    let mut chip = M::new_chip(image.clone(), erased);
+    let region = START as u32..(START + SLOTS * layout.size) as u32;
     let is_moved = |index: usize| {
-        let record: [u8; 64] = image[START + index * SLOT..][..64].try_into().expect("64 bytes");
+        let record = &image[START + index * layout.size + layout.record..][..64];
+        let record: [u8; 64] = record.try_into().expect("64 bytes");
         let record = CommitRecord::from_bytes::<Crc32>(&record);
-        record.is_some_and(|record| (usize::from(record.index), record.size as usize) != (index, SLOT))
+        record.is_some_and(|record| (usize::from(record.index), record.size as usize) != (index, layout.size))
     };
     let has_other_layout = (0..SLOTS).any(is_moved);
-    let mut store = match Slots::<_, SLOTS>::open(&mut flash, region.clone()) {
+    let mut store = match M::open(&mut chip, region.clone()) {
         Ok(store) => store,
         Err(error) => {
             assert!(has_other_layout && matches!(error, RegionError::OtherLayout { .. }), "{error}: {input:?}");
@@ -145,10 +164,10 @@ pub fn flash_image(data: &[u8]) {
         }
     };
     assert!(!has_other_layout, "a slot of another layout is accepted: {input:?}");
-    let readable: Vec<_> =
-        (0..SLOTS).filter_map(|index| read_slot(&image[START + index * SLOT..][..SLOT], index)).collect();
+    let slot = |index: usize| &image[START + index * layout.size..][..layout.size];
+    let readable: Vec<_> = (0..SLOTS).filter_map(|index| read_slot(slot(index), index, layout)).collect();
     let all = listed(&mut store);
-    // Every listed checkpoint is on the flash, and the list is in the order of the sequence numbers. Of checkpoints with
+    // Every listed checkpoint is in the memory, and the list is in the order of the sequence numbers. Of checkpoints with
     // the same number, opening gives a higher number to the later ones.
     let is_ascending = |pair: &[CheckpointMeta]| pair[0].sequence < pair[1].sequence || pair[1].sequence == u32::MAX;
     assert!(all.windows(2).all(is_ascending), "{input:?}");
@@ -157,11 +176,11 @@ pub fn flash_image(data: &[u8]) {
         raised_by.is_some_and(|n| n < SLOTS as u32) && *entry == CheckpointMeta { sequence: entry.sequence, ..*meta }
     };
     for meta in &all {
-        assert!(readable.iter().any(|(other, _)| is_entry_of(meta, other)), "{meta:?} is not on the flash: {input:?}");
+        assert!(readable.iter().any(|(other, _)| is_entry_of(meta, other)), "{meta:?} is not in the memory: {input:?}");
         let bytes = load(&mut store, meta.sequence).expect("a listed checkpoint can be read");
         assert_eq!(crc32(&bytes[..bytes.len() - 4]).to_le_bytes(), bytes[bytes.len() - 4..], "{input:?}");
     }
-    // Every valid checkpoint on the flash must be listed, unless another checkpoint replaces it.
+    // Every valid checkpoint in the memory must be listed, unless another checkpoint replaces it.
     for (slot, (meta, is_sealed)) in readable.iter().enumerate() {
         let is_replaced = readable.iter().enumerate().any(|(other_slot, (other, other_is_sealed))| {
             let is_later = (other.sequence, other_slot) > (meta.sequence, slot);
@@ -178,16 +197,18 @@ pub fn flash_image(data: &[u8]) {
     if let (Some(weights), Some(sequence)) = (input.save, newest.checked_add(1)) {
         let step = (1..).find(|step| all.iter().all(|meta| meta.step != *step)).expect("at most three steps are used");
         if all.len() == SLOTS {
-            store.remove(all[0].sequence).expect("removal does not access the flash");
+            store.remove(all[0].sequence).expect("removal does not access the memory");
         }
         let meta = meta(step, sequence, 1, None);
         let mut weights = vec![1.5; usize::from(weights % 16)];
         save(&mut store, &meta, &mut weights, 16).expect("the next save succeeds");
         assert_eq!(load(&mut store, sequence), Some(encode(&meta, &mut weights).0), "{input:?}");
-        let mut store = Slots::<_, SLOTS>::open(&mut flash, region).expect("a valid region");
+        drop(store);
+        let mut store = M::open(&mut chip, region).expect("a valid region");
         assert_eq!(listed(&mut store).last(), Some(&meta), "{input:?}");
     } else {
-        assert_eq!(flash.counts.operations, 0, "opening must not write");
+        assert_eq!(store.chip_mut().counts.operations, 0, "opening must not write");
+        drop(store);
     }
-    assert_eq!(flash.violations(), [], "{input:?}");
+    assert_eq!(chip.violations(), [], "{input:?}");
 }

@@ -2,16 +2,16 @@
 //! stored.
 
 use super::super::decode;
-use super::{SLOT, SLOTS, encode, listed, load, meta, save};
-use crate::flash::{Flash, Interruption};
+use super::medium::{Bytes, ChipStore, Medium, NorFlash};
+use super::{SLOTS, encode, listed, load, meta, save};
 use crate::models::stream::read;
 use arbitrary::Arbitrary;
-use training_monitor::store::flash::Slots;
 use training_monitor::store::{CheckpointMeta, Store};
 
 #[derive(Arbitrary, Debug)]
 struct SequenceInput {
     erased: bool,
+    /// Selects the size of a granule, or of a page.
     granule: u8,
     /// The seed of random initial content.
     random_content: Option<u32>,
@@ -41,10 +41,22 @@ type FailureInput = (u8, u8, u8);
 pub fn slot_operations(data: &[u8]) {
     let Some(input) = decode::<SequenceInput>(data) else { return };
     match input.granule % 4 {
-        0 => run_sequence::<1>(&input),
-        1 => run_sequence::<4>(&input),
-        2 => run_sequence::<8>(&input),
-        _ => run_sequence::<32>(&input),
+        0 => run_sequence::<NorFlash<1>>(&input),
+        1 => run_sequence::<NorFlash<4>>(&input),
+        2 => run_sequence::<NorFlash<8>>(&input),
+        _ => run_sequence::<NorFlash<32>>(&input),
+    }
+}
+
+/// The fuzz target that runs random sequences of saves, power failures and restarts in byte-addressable memory.
+pub fn memory_operations(data: &[u8]) {
+    let Some(input) = decode::<SequenceInput>(data) else { return };
+    match input.granule % 5 {
+        0 => run_sequence::<Bytes<1>>(&input),
+        1 => run_sequence::<Bytes<8>>(&input),
+        2 => run_sequence::<Bytes<32>>(&input),
+        3 => run_sequence::<Bytes<64>>(&input),
+        _ => run_sequence::<Bytes<256>>(&input),
     }
 }
 
@@ -57,20 +69,21 @@ struct Saves {
     acknowledged: Vec<usize>,
 }
 
-fn run_sequence<const WRITE: usize>(input: &SequenceInput) {
+fn run_sequence<M: Medium>(input: &SequenceInput) {
     let erased = if input.erased { 0 } else { 0xFF };
-    let mut image = vec![erased; SLOTS * SLOT];
+    let region = 0..(SLOTS * M::LAYOUT.size) as u32;
+    let mut image = vec![erased; region.end as usize];
     if let Some(seed) = input.random_content {
         let mut random = crate::random::Random::new(u64::from(seed));
         image.fill_with(|| random.byte());
     }
-    let mut flash = Flash::<WRITE, SLOT>::with_image(image, erased);
+    let mut chip = M::new_chip(image, erased);
     let mut saves = Saves::default();
     let mut operations = input.operations.iter().take(24);
     let (mut step, mut has_more) = (0, true);
     while has_more {
-        flash.power_on();
-        let mut store = Slots::<_, SLOTS>::open(&mut flash, 0..(SLOTS * SLOT) as u32).expect("a valid region");
+        chip.power_on();
+        let mut store = M::open(&mut chip, region.clone()).expect("a valid region");
         check(&mut store, &saves, input);
         let mut sequence = listed(&mut store).last().map_or(0, |newest| newest.sequence);
         loop {
@@ -78,21 +91,21 @@ fn run_sequence<const WRITE: usize>(input: &SequenceInput) {
                 has_more = false;
                 break;
             };
-            if !apply(operation, &mut store, &mut saves, &mut step, &mut sequence, input) {
+            if !apply::<M>(operation, &mut store, &mut saves, &mut step, &mut sequence, input) {
                 break;
             }
             check(&mut store, &saves, input);
         }
     }
-    assert_eq!(flash.violations(), [], "{input:?}");
+    assert_eq!(chip.violations(), [], "{input:?}");
     // A save must succeed after all power failures of the sequence.
-    flash.power_on();
-    let mut store = Slots::<_, SLOTS>::open(&mut flash, 0..(SLOTS * SLOT) as u32).expect("a valid region");
+    chip.power_on();
+    let mut store = M::open(&mut chip, region.clone()).expect("a valid region");
     let all = listed(&mut store);
     if all.len() == SLOTS {
         let oldest = all.iter().find(|meta| !saves.acknowledged.iter().any(|index| saves.started[*index].0 == **meta));
         let oldest = oldest.unwrap_or(&all[0]).sequence;
-        store.remove(oldest).expect("removal does not access the flash");
+        store.remove(oldest).expect("removal does not access the memory");
     }
     let sequence = all.last().map_or(0, |newest| newest.sequence) + 1;
     let last = meta(step + 1, sequence, 9, None);
@@ -103,27 +116,27 @@ fn run_sequence<const WRITE: usize>(input: &SequenceInput) {
 
 /// Performs one operation on the store. Returns false if the session ends. A session ends by a power failure or by a
 /// `Reopen` operation.
-fn apply<const WRITE: usize>(
+fn apply<M: Medium>(
     operation: &Operation,
-    store: &mut Slots<&mut Flash<WRITE, SLOT>, SLOTS>,
+    store: &mut M::Store<'_>,
     saves: &mut Saves,
     step: &mut u32,
     sequence: &mut u32,
     input: &SequenceInput,
 ) -> bool {
     let all = listed(store);
-    let set_failure = |store: &mut Slots<&mut Flash<WRITE, SLOT>, SLOTS>, failure: &Option<FailureInput>| {
+    let set_failure = |store: &mut M::Store<'_>, failure: &Option<FailureInput>| {
         if let Some((after, interruption, seed)) = failure {
-            let interruptions = Interruption::all(*after == 0, WRITE);
+            let interruptions = M::interruptions(*after == 0);
             let interruption = interruptions[usize::from(*interruption) % interruptions.len()];
-            store.flash_mut().cut_power_at(u64::from(*after) % 80, interruption, u64::from(*seed));
+            store.chip_mut().cut_power_at(u64::from(*after) % M::MAX_OPERATIONS, interruption, u64::from(*seed));
         }
     };
     match operation {
         Operation::Reopen => return false,
         Operation::Remove(index) => {
             if let Some(meta) = all.get(usize::from(*index) % all.len().max(1)) {
-                store.remove(meta.sequence).expect("removal does not access the flash");
+                store.remove(meta.sequence).expect("removal does not access the memory");
                 // The checkpoints of the same step that the removed checkpoint replaced are removed with it. Its own save
                 // may have written the seal and then failed.
                 let is_removed = |other: &CheckpointMeta| other.step == meta.step && other.sequence <= meta.sequence;
@@ -135,7 +148,7 @@ fn apply<const WRITE: usize>(
             // Tries to erase a free slot for the next save. If every slot holds a checkpoint, the store has no such
             // slot.
             let result = store.erase_ahead(u32::from(*len));
-            assert!(result.is_ok() || all.len() == SLOTS || store.flash().is_off() || *len > 160, "{input:?}");
+            assert!(result || all.len() == SLOTS || store.chip_mut().is_off() || *len > 160, "{input:?}");
         }
         Operation::Save { weights, write_size, score, replaced, failure } => {
             let replaced = replaced.and_then(|index| all.get(usize::from(index) % all.len().max(1)));
@@ -155,16 +168,17 @@ fn apply<const WRITE: usize>(
                 saves.acknowledged.retain(|index| started[*index].0.step != saved_step);
                 saves.acknowledged.push(started.len() - 1);
             } else {
-                assert!(is_full || store.flash().is_off(), "{result:?} in {input:?}");
+                assert!(is_full || store.chip_mut().is_off(), "{result:?} in {input:?}");
             }
         }
     }
     // Cancels a planned power failure that this operation did not reach, so that it does not interrupt a later
     // operation.
-    if !store.flash().is_off() {
-        store.flash_mut().power_on();
+    let is_off = store.chip_mut().is_off();
+    if !is_off {
+        store.chip_mut().power_on();
     }
-    !store.flash().is_off()
+    !is_off
 }
 
 /// Checks that every acknowledged checkpoint is listed and bit-identical, and that every listed checkpoint was started.
