@@ -12,8 +12,9 @@ use training_monitor::embedded_storage::{ReadStorage, Storage};
 use training_monitor::event::{EpochCompleted, IterationCompleted};
 use training_monitor::handlers::model_checkpoint::{CheckpointEvent, SaveDecision};
 use training_monitor::store::byte_addressable::{
-    ByteSlots, ByteSlotsError, EraseError, RegionError, SharedStorage, SharedStorageError,
+    ByteSlots, ByteSlotsError, EraseError, SharedStorage, SharedStorageError,
 };
+use training_monitor::store::flash::RegionError;
 use training_monitor::store::{Store, StreamSpec};
 use training_monitor::{Engine, ModelCheckpoint};
 use training_monitor_std::test_support::memory::{Chip, ChipError, Interruption, Memory};
@@ -443,9 +444,7 @@ fn every_error_has_a_kind_and_a_text() {
     assert_eq!(store.create(&spec(len)).map(|_| ()), Err(ByteSlotsError::Full));
     // After a failed write, the stream is lost.
     store.remove(1).unwrap();
-    let mut writer = store.create(&spec(len)).unwrap();
-    writer.write_all(&[1]).unwrap();
-    drop(writer);
+    store.create(&spec(len)).unwrap().write_all(&[1]).unwrap();
     store.storage_mut().cut_power_at(61, Interruption::Nothing, 0);
     let mut writer = store.create(&spec(len)).unwrap();
     writer.write_all(&[1]).unwrap();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 use training_monitor_tests::power_failure::{
     self, ErasesOneBlock, Extent, GEOMETRIES, KeepsOldRecords, NoChecksum, NoSeal, NoSpareSlot, SkipsBlankBlocks,
-    StoreVariant, Summary, Unmodified, UnmodifiedBuiltInSum, replay,
+    StoreVariant, Summary, UnderstatesPage, Unmodified, UnmodifiedBuiltInSum, replay,
 };
 
 #[test]

@@ -32,7 +32,8 @@
 //! The judge of power failures interrupts each write of a store on this memory:
 //!
 //! ```
-//! use training_monitor::store::byte_addressable::{ByteSlots, RegionError};
+//! use training_monitor::store::byte_addressable::ByteSlots;
+//! use training_monitor::store::flash::RegionError;
 //! use training_monitor_std::test_support::memory::{Chip, Interruption, Memory};
 //! use training_monitor_std::test_support::{JudgeOptions, Medium, PowerMedium, judge_power_failures};
 //!

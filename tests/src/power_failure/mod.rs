@@ -35,8 +35,8 @@ pub use case::{Case, PowerFailure, Save, Start, Workload};
 pub use device::{GEOMETRIES, Geometry};
 pub use model::Order;
 pub use store_variant::{
-    ErasesOneBlock, KeepsOldRecords, NoChecksum, NoSeal, NoSpareSlot, SkipsBlankBlocks, StoreVariant, Unmodified,
-    UnmodifiedBuiltInSum,
+    ErasesOneBlock, KeepsOldRecords, NoChecksum, NoSeal, NoSpareSlot, SkipsBlankBlocks, StoreVariant, UnderstatesPage,
+    Unmodified, UnmodifiedBuiltInSum,
 };
 
 use crate::random::Random;

@@ -1,8 +1,9 @@
 //! Presents byte-addressable memory as a flash, so that the flash store can use it. Bytes are overwritten without an
 //! erase. An erase only makes a slot invalid: it writes zeros over the commit record and the seal.
 
-use super::{RegionError, SLOT_ALIGNMENT};
+use super::SLOT_ALIGNMENT;
 use crate::checkpoint::Checksum;
+use crate::store::flash::RegionError;
 use crate::store::flash::layout::{CommitRecord, RECORD_LEN, SEAL_LEN, SEAL_OFFSET, STREAM_OFFSET};
 use core::fmt::Debug;
 use core::ops::Range;
@@ -30,7 +31,7 @@ pub(super) const fn reserved_bytes<const PAGE: usize>() -> u32 {
 /// A memory that the flash store uses. The addresses are those of the flash layout. With large pages, record and stream
 /// are moved by [`SHIFT`], and the seal is moved to the last bytes of the slot.
 #[derive(Debug)]
-pub struct FlashView<S, const PAGE: usize> {
+pub(super) struct FlashView<S, const PAGE: usize> {
     storage: S,
     /// The address of slot 0, in bytes.
     start: u32,
@@ -40,7 +41,7 @@ pub struct FlashView<S, const PAGE: usize> {
 
 /// The error of a [`FlashView`].
 #[derive(Debug)]
-pub enum ViewError<E> {
+pub(super) enum ViewError<E> {
     /// The error of the driver of the memory.
     Memory(E),
     /// The bytes are not inside one slot. Only a record that no save has written has such a length.

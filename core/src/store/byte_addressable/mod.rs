@@ -36,8 +36,10 @@
 //!
 //! **Why the flash store is reused.** Byte-addressable memory needs no erase, but the order of the writes, the
 //! interrupted seals and the choice of the next slot are the same problem. This module presents the memory as a flash
-//! whose erase only makes a slot invalid, and uses [`Slots`]. The alternatives are worse: a separate store has the same
-//! states in twice the source and needs the same proof again, and an erase that fills the slot doubles the written bytes.
+//! whose erase only makes a slot invalid, and uses [`Slots`]. On a Cortex-M4 at opt-level z, a program with this store has
+//! 430 bytes more code than with the flash store, or 820 bytes with large pages. A separate store would be as large. Its
+//! 680 lines would repeat the states of a slot, the selection of a slot and the rules of opening, in place of 250 lines
+//! here, and would need a proof of their own. An erase that fills the slot would double the written bytes.
 //!
 //! **Cost.** A save of a stream of `length` bytes writes `length` + 120 bytes, and reads `length` + 60 bytes to verify
 //! them. A page of the stream is written once, in one call that starts at the page; a page of the record or of the seal
@@ -129,9 +131,8 @@ pub use error::{ByteSlotsError, EraseError};
 pub use io::{Reader, Writer};
 pub use shared::{SharedStorage, SharedStorageError};
 
-pub use super::flash::RegionError;
-use super::flash::Slots;
 use super::flash::layout::STREAM_OFFSET;
+use super::flash::{RegionError, Slots};
 use crate::checkpoint::{Checksum, Crc32};
 use core::fmt::Debug;
 use core::ops::Range;
@@ -161,7 +162,7 @@ impl<S: Storage<Error: Debug>, const SLOTS: usize, const PAGE: usize, C: Checksu
     /// A `PAGE` that is not a power of two up to 256 does not compile:
     ///
     /// ```compile_fail,E0080
-    /// # use training_monitor::{embedded_storage::Storage, store::byte_addressable::{ByteSlots, RegionError}};
+    /// # use training_monitor::{embedded_storage::Storage, store::byte_addressable::ByteSlots, store::flash::RegionError};
     /// fn open<S: Storage<Error = ()>>(eeprom: S) -> Result<ByteSlots<S, 3, 512>, RegionError> {
     ///     ByteSlots::open(eeprom, 0..8192)
     /// }

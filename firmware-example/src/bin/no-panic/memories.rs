@@ -1,8 +1,9 @@
-//! The flash drivers on which the stores are called.
+//! The drivers of flash and of byte-addressable memory on which the stores are called.
 
 use core::future::poll_fn;
 use core::task::Poll;
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash};
+use embedded_storage::{ReadStorage, Storage};
 use training_monitor::embedded_storage_async::nor_flash as async_flash;
 
 /// A flash in RAM with write granules of `GRANULE` bytes.
@@ -47,6 +48,30 @@ pub struct OutOfBounds;
 impl NorFlashError for OutOfBounds {
     fn kind(&self) -> NorFlashErrorKind {
         NorFlashErrorKind::OutOfBounds
+    }
+}
+
+/// A byte-addressable memory in RAM.
+pub struct ByteMemory(pub [u8; 3 * 1024]);
+
+impl ReadStorage for ByteMemory {
+    type Error = OutOfBounds;
+
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), OutOfBounds> {
+        let source = self.0.get(offset as usize..).ok_or(OutOfBounds)?;
+        bytes.iter_mut().zip(source).for_each(|(to, from)| *to = *from);
+        Ok(())
+    }
+    fn capacity(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Storage for ByteMemory {
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), OutOfBounds> {
+        let target = self.0.get_mut(offset as usize..).ok_or(OutOfBounds)?;
+        target.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        Ok(())
     }
 }
 

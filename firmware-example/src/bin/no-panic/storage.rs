@@ -2,7 +2,7 @@
 
 use crate::codec;
 use crate::format::{display, error};
-use crate::memories::{AsyncChip, Chip};
+use crate::memories::{AsyncChip, ByteMemory, Chip};
 use crate::policies::any;
 use core::cell::RefCell;
 use core::hint::black_box;
@@ -15,6 +15,7 @@ use training_monitor::handlers::model_checkpoint::{
 };
 use training_monitor::log::DefmtObserver;
 use training_monitor::run_record::{HandlerKind, HandlerStates, Persist, RunRecord};
+use training_monitor::store::byte_addressable::{ByteSlots, SharedStorage};
 use training_monitor::store::flash::layout::{
     CommitRecord, SealState, hides_older, hides_unsealed, is_damaged_commit, seal_bytes,
 };
@@ -35,6 +36,7 @@ pub fn call_all() {
     call_store(&mut model, Ram::<3, 1024>::new());
     call_store(&mut model, &mut Ram::<3, 1024>::default());
     call_slots::<8>(&mut model);
+    call_byte_slots(&mut model);
     call_layout();
     call_wrapped_flash(&mut model);
 }
@@ -54,6 +56,23 @@ fn call_slots<const GRANULE: usize>(model: &mut Model<'_>) {
             }
             call_store(model, &mut slots);
             black_box(slots.into_inner());
+        }
+    }
+}
+
+/// Uses large pages, because their layout needs all of the code.
+fn call_byte_slots(model: &mut Model<'_>) {
+    let memory = RefCell::new(ByteMemory([0; 3 * 1024]));
+    if let Err(failed) = ByteSlots::<_, 3, 64>::erase_region(SharedStorage(&memory), any()..any()) {
+        error(&failed);
+    }
+    match ByteSlots::<_, 3, 64>::open(SharedStorage(&memory), any()..any()) {
+        Err(failed) => error(&failed),
+        Ok(mut slots) => {
+            black_box((slots.overwrites(), slots.max_stream_len(), slots.usable_slots(), slots.unreadable_slots()));
+            black_box((slots.storage().0.try_borrow().is_ok(), slots.storage_mut().0.try_borrow().is_ok()));
+            call_store(model, &mut slots);
+            black_box(slots.into_inner().0.try_borrow().is_ok());
         }
     }
 }
