@@ -35,8 +35,9 @@ fn the_remains_of_several_interrupted_saves_do_not_become_the_newest_checkpoint(
 }
 
 /// Seeds of long random sequences of saves and power failures. A store that writes no seal (the second mark of a
-/// committed checkpoint) loses a checkpoint in some of these sequences.
-const SEEDS: core::ops::Range<u64> = 560..1200;
+/// committed checkpoint), or that is opened with a smaller page than that of the memory, loses a checkpoint in some of
+/// these sequences.
+const SEEDS: core::ops::Range<u64> = 560..600;
 
 /// Checks that the test cases detect the deliberate mistake of a store variant. The reported line must reproduce the
 /// error, and the unmodified store must pass the same line.
@@ -48,9 +49,6 @@ fn assert_detected<V: StoreVariant>(long: bool) {
         power_failure::run_bounded::<V>(Extent::Short, GEOMETRIES, &mut summary);
     }
     assert!(summary.failed > 0, "{} cases passed", summary.passed);
-    for (line, _) in &summary.failed_cases {
-        eprintln!("FOUND {line}");
-    }
     let (line, expected) = &summary.failed_cases[0];
     let error = replay::<V>(line).expect_err("the variant fails again");
     assert!(error.contains(expected.as_str()), "{line}: {error}, expected {expected}");
