@@ -1,9 +1,7 @@
 //! The implementation of [`Store`] for [`ByteSlots`].
 
-use super::flash_view::FlashView;
 use super::{ByteSlots, ByteSlotsError, Reader, Writer};
 use crate::checkpoint::{Checksum, Encoded, Header};
-use crate::store::flash::Slots;
 use crate::store::{CheckpointMeta, Store, StreamSpec};
 use core::fmt::Debug;
 use embedded_storage::Storage;
@@ -24,7 +22,7 @@ where
         Self: 'a;
     type Checksum = C;
 
-    const PLACES: u32 = <Slots<FlashView<S, PAGE>, SLOTS, C> as Store>::PLACES;
+    const PLACES: u32 = SLOTS as u32;
 
     fn capacity(&mut self) -> u32 {
         self.slots.capacity()

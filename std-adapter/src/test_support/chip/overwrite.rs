@@ -29,6 +29,9 @@ impl Chip {
     pub fn overwrite(&mut self, offset: u32, data: &[u8]) -> Result<(), ChipError> {
         let start = offset as usize;
         self.check(start, data.len(), 1)?;
+        if data.is_empty() {
+            return Ok(());
+        }
         let page = self.write_size;
         let end = start + data.len();
         let first = start - start % page;
