@@ -14,9 +14,10 @@ use training_monitor::handlers::model_checkpoint::{CheckpointEvent, SaveDecision
 use training_monitor::store::byte_addressable::{
     ByteSlots, ByteSlotsError, EraseError, SharedStorage, SharedStorageError,
 };
-use training_monitor::store::flash::RegionError;
+use training_monitor::store::flash::{RegionError, Slots};
 use training_monitor::store::{Store, StreamSpec};
 use training_monitor::{Engine, ModelCheckpoint};
+use training_monitor_std::test_support::flash::Flash;
 use training_monitor_std::test_support::memory::{Chip, ChipError, Interruption, Memory};
 use training_monitor_std::test_support::random::Random;
 use training_monitor_std::test_support::{JudgeOptions, Medium, PowerMedium, check_store, judge_power_failures};
@@ -264,6 +265,17 @@ fn save<S: Store<Error: core::error::Error>>(store: S, n_saved: u32, steps: core
         saved.unwrap_or_else(|error| panic!("step {step}: {error}"));
     }
     list_checkpoints(handler.store_mut()).unwrap().iter().map(|meta| meta.step).collect()
+}
+
+/// With pages of up to 32 bytes, the memory contains the same bytes as a flash. The tool can therefore read them.
+#[test]
+fn small_pages_have_the_flash_layout() {
+    let mut flash = Flash::<1, 256>::new(1536, 0);
+    let mut memory = Memory::new(1536, 32);
+    save(Slots::<_, 3>::open(&mut flash, 0..1536).unwrap(), 2, 1..6);
+    save(ByteSlots::<_, 3, 32>::open(memory.borrow_mut(), 0..1536).unwrap(), 2, 1..6);
+    assert!(flash.image().starts_with(b"TM"));
+    assert_eq!(flash.image(), memory.image());
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Opens hostile images of flash and byte-addressable memory, and compares the result with a second reader that is written from the documented layout.
+//! Opens hostile images of flash and byte-addressable memory, and compares the result with a second reader that is
+//! written from the documented layout.
 
 use super::super::decode;
 use super::medium::{BLOCK, Bytes, ChipStore, Medium, NorFlash, SlotLayout};
