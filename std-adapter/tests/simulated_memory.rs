@@ -109,6 +109,6 @@ fn an_unstable_bit_has_a_random_value_in_each_read_until_its_page_is_written() {
 #[test]
 fn a_flash_chip_is_no_byte_addressable_memory() {
     let mut flash = Flash::<4, 256>::new(512, 0xFF);
-    assert!(Memory::with_chip(&mut *flash).is_none());
+    assert!(Memory::with_chip(&mut flash).is_none());
     assert!(Memory::with_chip(&mut Chip::byte_addressable(1, vec![0; 16])).is_some());
 }
