@@ -130,6 +130,28 @@ fn an_interrupted_run_continues_after_a_restart() {
     }
 }
 
+/// The second run of an engine starts without the position of the first one in its last epoch.
+#[test]
+fn a_second_run_that_is_interrupted_at_any_event_resumes() {
+    let (events, result) = uninterrupted(|engine, model, recorder| _ = run(engine, model, recorder));
+    for interrupt_at in 0..events.len() - 1 {
+        let mut store = Ram::<2, 512>::new();
+        let latest = ModelCheckpoint::<1>::every(1).unwrap().attach(Interrupt, &mut store).unwrap();
+        let mut handlers = (Recorder::new(events.len() + interrupt_at), latest);
+        let (mut engine, mut model) = (Engine::new(EPOCHS).with_epoch_length(2), model());
+        run(&mut engine, &mut model, &mut handlers);
+        model[0] = 0.0;
+        assert_eq!(run(&mut engine, &mut model, &mut handlers).reason, StopReason::Interrupted);
+
+        let latest = ModelCheckpoint::<1>::every(1).unwrap().attach(Interrupt, &mut store).unwrap();
+        let mut handlers = (Recorder::new(usize::MAX), latest);
+        let (mut engine, mut model) = (Engine::new(EPOCHS).with_epoch_length(2), self::model());
+        engine.resume(&mut model, &mut handlers).unwrap();
+        assert_eq!(run(&mut engine, &mut model, &mut handlers).reason, StopReason::MaxEpochs);
+        assert_eq!(model[0], result, "event {interrupt_at}");
+    }
+}
+
 #[test]
 fn a_request_to_terminate_has_priority() {
     let mut events = Vec::new();

@@ -175,6 +175,7 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
                 self.state.counters = Counters::default();
                 self.state.epoch_length = self.epoch_length;
             }
+            self.state.offset = 0;
             self.state.data_offset = 0;
             self.state.data_length = u32::MAX;
         }
