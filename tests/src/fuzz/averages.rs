@@ -1,7 +1,7 @@
 //! Compares `RunningAverage` and `WeightAverage` with models that remember every value.
 
 use super::decode;
-use super::state::transfer_state;
+use super::state::{check_average, transfer_state};
 use crate::models::averages::{Rule, RunningAverage as RunningModel, WeightAverage as WeightModel};
 use crate::models::number::{Counter, Number};
 use arbitrary::Arbitrary;
@@ -78,18 +78,6 @@ pub fn averages(data: &[u8]) {
         Some(Input::Weights { rule, operations }) => weights(rule, &operations),
         None => (),
     }
-}
-
-/// Checks that `average` is the average `expected` of `values`, and not outside their range.
-fn check_average(average: f32, expected: f64, values: &[f64], case: &dyn std::fmt::Debug) {
-    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let greatest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let average = f64::from(average);
-    assert!((least..=greatest).contains(&average), "{average} is not from {least} to {greatest}: {case:?}");
-    // Each update rounds three times. The second term is for products that are subnormal numbers.
-    let count = values.len() as f64;
-    let tolerance = count * (least.abs().max(greatest.abs()) * 3e-7 + 5e-45);
-    assert!((average - expected).abs() <= tolerance, "{average} instead of {expected}: {case:?}");
 }
 
 fn running(alpha: f32, per_epoch: bool, operations: &[RunningOperation]) {

@@ -19,12 +19,14 @@ pub mod filters;
 pub mod handlers;
 pub mod limits;
 mod plateau;
+pub mod profiler;
 pub mod roll_back;
 pub mod runner;
 pub mod saving;
 mod schedule_kinds;
 pub mod schedules;
 pub mod slots;
+pub mod spike_guard;
 mod state;
 
 use arbitrary::{Arbitrary, Unstructured};
@@ -53,6 +55,8 @@ pub const TARGETS: [Target; 19] = [
     Target { name: "averages", body: averages::averages, len: 160 },
     Target { name: "limits", body: limits::limits, len: 128 },
     Target { name: "roll-back", body: roll_back::roll_back, len: 64 },
+    Target { name: "spike-guard", body: spike_guard::spike_guard, len: 96 },
+    Target { name: "profiler", body: profiler::profiler, len: 96 },
     Target { name: "engine", body: engine::engine, len: 64 },
     Target { name: "hostile-record", body: engine::hostile_record, len: 32 },
     Target { name: "saving", body: saving::saving, len: 160 },

@@ -23,3 +23,15 @@ pub(super) fn transfer_state<T, A: Handler<T, f32>, B: Handler<T, f32>>(source: 
 pub(super) fn bits(value: Option<f32>) -> Option<u32> {
     value.map(|value| if value.is_nan() { f32::NAN.to_bits() } else { value.to_bits() })
 }
+
+/// Checks that `average` is the average `expected` of `values`, and not outside their range.
+pub(super) fn check_average(average: f32, expected: f64, values: &[f64], case: &dyn std::fmt::Debug) {
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let greatest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let average = f64::from(average);
+    assert!((least..=greatest).contains(&average), "{average} is not from {least} to {greatest}: {case:?}");
+    // Each update rounds three times. The second term is for products that are subnormal numbers.
+    let count = values.len() as f64;
+    let tolerance = count * (least.abs().max(greatest.abs()) * 3e-7 + 5e-45);
+    assert!((average - expected).abs() <= tolerance, "{average} instead of {expected}: {case:?}");
+}

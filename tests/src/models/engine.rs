@@ -93,7 +93,7 @@ impl<'a> Engine<'a> {
             if self.epoch >= self.max_epochs {
                 (self.epoch, self.iteration, self.epoch_length) = (0, 0, self.configured_length);
             }
-            self.data_offset = 0;
+            (self.offset, self.data_offset) = (0, 0);
         }
         self.has_run = true;
         if let (0, Data::Range(batches)) = (self.epoch_length, data) {

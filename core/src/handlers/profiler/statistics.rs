@@ -13,10 +13,8 @@ use core::num::NonZeroU32;
 /// The limits of the integers are out of reach in practice:
 ///
 /// * After `u32::MAX` durations, further ones are ignored.
-/// * The total stops at `u64::MAX` ticks. At one tick per microsecond, this takes 584 000 years. The mean and the
-///   deviation are then too small.
-/// * The sum of the squared durations stops at `u128::MAX`. The sum of 2³² durations reaches this limit if they have 2⁴⁸
-///   ticks each. The deviation is then too small.
+/// * The total stops at `u64::MAX` ticks. At one tick per microsecond, this takes 584 000 years. The mean is then too small,
+///   and the deviation is wrong. The sum of the squared durations fits into a `u128` until then.
 ///
 /// ```
 /// use training_monitor::handlers::profiler::TickStatistics;
