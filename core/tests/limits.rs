@@ -1,11 +1,14 @@
 //! Tests of `TimeLimit`, `ScoreLimits`, and the warm-ups of `EarlyStopping`.
 
 use std::cell::Cell;
+use training_monitor::checkpoint::Named;
 use training_monitor::event::{EpochCompleted, IterationCompleted};
 use training_monitor::handlers::early_stopping::Mode;
 use training_monitor::run_record::{Persist, RunRecord};
+use training_monitor::store::ram::Ram;
 use training_monitor::{
-    ConfigError, EarlyStopping, Engine, Event, EventFilter, Handler, Outcome, ScoreLimits, State, StopReason, TimeLimit,
+    ConfigError, EarlyStopping, Engine, Event, EventFilter, Handler, ModelCheckpoint, Outcome, ScoreLimits, State,
+    StopReason, TimeLimit, on,
 };
 
 // ---------------------------------------------------------------- TimeLimit
@@ -145,6 +148,43 @@ fn a_new_run_has_the_full_time() {
         assert_eq!((outcome.reason, outcome.iteration), (StopReason::TimeLimit, 3));
         engine.restart();
     }
+}
+
+// ---------------------------------------------------------------- limit of iterations
+
+/// Starts a program that stops after `limit` iterations and saves each of them. The power fails after `failure` iterations.
+fn run_iterations(store: &mut Ram<3, 256>, limit: u32, failure: u32) -> Option<Outcome> {
+    let stop = on(IterationCompleted.after(limit - 1), |_: &mut Named<'_, f32>, state: &mut State<f32>| {
+        state.terminate(StopReason::User(1));
+    });
+    let mut handlers = (stop, ModelCheckpoint::<2>::every(1).unwrap().attach(IterationCompleted, store).unwrap());
+    let (mut engine, mut model) = (Engine::new(u32::MAX), Named::new("model", 0.0));
+    engine.resume(&mut model, &mut handlers).unwrap();
+    let step = |_: &mut Named<'_, f32>, _, state: &mut State<f32>| {
+        if state.iteration() > failure { Err(()) } else { Ok(0.0) }
+    };
+    engine.try_run(&mut model, 0..3, &mut handlers, step).ok()
+}
+
+#[test]
+fn a_limit_of_iterations_continues_after_a_restart() {
+    let mut store = Ram::new();
+    let expected = Some(Outcome { reason: StopReason::User(1), epoch: 3, iteration: 8 });
+    for failure in [2, 3, 7] {
+        assert_eq!(run_iterations(&mut store, 8, failure), None);
+    }
+    assert_eq!(run_iterations(&mut store, 8, u32::MAX), expected);
+    // A finished run stays finished, with the same limit and with a greater one.
+    assert_eq!(run_iterations(&mut store, 8, 0), expected);
+    assert_eq!(run_iterations(&mut store, 20, 0), expected);
+}
+
+#[test]
+fn a_run_beyond_a_limit_of_iterations_ends_after_its_next_iteration() {
+    let mut store = Ram::new();
+    assert_eq!(run_iterations(&mut store, 100, 6), None);
+    let outcome = run_iterations(&mut store, 5, u32::MAX).unwrap();
+    assert_eq!((outcome.reason, outcome.iteration), (StopReason::User(1), 7));
 }
 
 // ---------------------------------------------------------------- ScoreLimits

@@ -28,6 +28,28 @@
 //! assert_eq!((outcome.reason, outcome.iteration), (StopReason::TimeLimit, 2));
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
+//!
+//! # Limit of iterations
+//!
+//! A limit of iterations (Ignite's `max_iters`, Lightning's `max_steps`) needs no handler of its own, because the engine
+//! counts the iterations, and a checkpoint contains their number. The filter `after(999)` selects every iteration whose
+//! number is greater than 999, so this run ends with iteration 1000, in whatever epoch that is:
+//!
+//! ```
+//! use training_monitor::event::IterationCompleted;
+//! use training_monitor::{Engine, EventFilter, State, StopReason, on};
+//!
+//! let mut limit = on(IterationCompleted.after(999), |_: &mut (), state: &mut State<()>| {
+//!     state.terminate(StopReason::User(1));
+//! });
+//! let outcome = Engine::new(u32::MAX).run(&mut (), 0..300, &mut limit, |_, _, _| ())?;
+//! assert_eq!((outcome.reason, outcome.epoch, outcome.iteration), (StopReason::User(1), 4, 1000));
+//! # Ok::<(), training_monitor::RunError>(())
+//! ```
+//!
+//! As with every handler that stops the run, the last epoch is not completed, and a handler that saves at `Completed`
+//! saves the final state. A finished run stays finished, also if a later program has a greater limit. If the limit becomes
+//! less than the iteration of a resumed run, the run ends after its next iteration.
 
 use crate::config::ConfigError;
 use crate::event::{Event, EventFilter};

@@ -99,7 +99,7 @@ fn check_statistics(statistics: &TickStatistics, model: &Statistics, case: &dyn 
 }
 
 /// What the handlers and the program of a run share.
-struct World<'a> {
+struct Shared<'a> {
     input: &'a RunInput,
     now: Cell<u64>,
     readings: Cell<usize>,
@@ -109,7 +109,7 @@ struct World<'a> {
     model: RefCell<Model>,
 }
 
-impl World<'_> {
+impl Shared<'_> {
     /// Changes the clock.
     fn pass(&self) {
         let changes = &self.input.changes;
@@ -134,11 +134,11 @@ impl World<'_> {
 }
 
 /// A handler after the profiler. It writes the log, and performs the actions.
-struct Recorder<'a>(&'a World<'a>);
+struct Recorder<'a>(&'a Shared<'a>);
 
 impl Handler<(), f32> for Recorder<'_> {
     fn on_event(&mut self, event: Event, (): &mut (), state: &mut State<f32>) {
-        let World { now, events, model, must_restart, .. } = self.0;
+        let Shared { now, events, model, must_restart, .. } = self.0;
         if event == Event::Started {
             model.borrow_mut().log.clear();
         }
@@ -172,7 +172,7 @@ fn engine(input: &RunInput) -> RunEngine {
 }
 
 fn run(input: &RunInput) {
-    let world = World {
+    let shared = Shared {
         input,
         now: Cell::new(1000),
         readings: Cell::new(0),
@@ -183,20 +183,20 @@ fn run(input: &RunInput) {
     let mut engine = engine(input);
     let mut profiler = Profiler::new().with_saved_statistics();
     for start in 0..4 {
-        let mut handlers = (profiler.attach(world.clock()), Recorder(&world));
+        let mut handlers = (profiler.attach(shared.clock()), Recorder(&shared));
         if input.is_custom_loop {
-            run_custom_loop(&mut engine, &mut handlers, &world);
+            run_custom_loop(&mut engine, &mut handlers, &shared);
         } else {
             // An error ends a start like the end of the run.
             let _ = engine.try_run(&mut (), 0..u32::from(input.batches % 6), &mut handlers, |(), _, _| {
-                world.pass();
-                if world.is_due(Action::Fail) { Err(()) } else { Ok(0.0) }
+                shared.pass();
+                if shared.is_due(Action::Fail) { Err(()) } else { Ok(0.0) }
             });
         }
-        check_run(&handlers.0.profiler, &world);
+        check_run(&handlers.0.profiler, &shared);
         if input.restarts >> start & 1 == 1 {
-            restart(&mut engine, &mut handlers.0, &world);
-            check_run(&handlers.0.profiler, &world);
+            restart(&mut engine, &mut handlers.0, &shared);
+            check_run(&handlers.0.profiler, &shared);
         }
         profiler = handlers.0.profiler;
     }
@@ -205,36 +205,36 @@ fn run(input: &RunInput) {
 fn run_custom_loop<C: FnMut() -> u64 + Copy>(
     engine: &mut RunEngine,
     handlers: &mut (ProfilerHandler<C>, Recorder<'_>),
-    world: &World<'_>,
+    shared: &Shared<'_>,
 ) {
     while matches!(engine.begin_iteration(&mut (), handlers), Ok(true)) {
-        world.pass();
+        shared.pass();
         engine.end_iteration(0.0, &mut (), handlers);
-        check_run(&handlers.0.profiler, world);
-        if world.must_restart.take() {
-            restart(engine, &mut handlers.0, world);
-            check_run(&handlers.0.profiler, world);
+        check_run(&handlers.0.profiler, shared);
+        if shared.must_restart.take() {
+            restart(engine, &mut handlers.0, shared);
+            check_run(&handlers.0.profiler, shared);
         }
     }
 }
 
 /// Saves the state of the run, and restores it in a new program. The time between them does not count.
-fn restart<C: FnMut() -> u64 + Copy>(engine: &mut RunEngine, handler: &mut ProfilerHandler<C>, world: &World<'_>) {
-    let saved = world.now.get();
+fn restart<C: FnMut() -> u64 + Copy>(engine: &mut RunEngine, handler: &mut ProfilerHandler<C>, shared: &Shared<'_>) {
+    let saved = shared.now.get();
     let record = engine.record::<(), _>(handler).expect("the record is large enough");
-    world.now.set(saved / 2 + 77);
+    shared.now.set(saved / 2 + 77);
     let mut restored = Profiler::new().with_saved_statistics().attach(handler.clock);
-    *engine = self::engine(world.input);
+    *engine = self::engine(shared.input);
     engine.restore::<(), _>(&record, &mut restored).expect("the state of the same handler");
     *handler = restored;
-    let mut model = world.model.borrow_mut();
-    model.log.push(Entry::Restart(saved, world.now.get()));
+    let mut model = shared.model.borrow_mut();
+    model.log.push(Entry::Restart(saved, shared.now.get()));
 }
 
-fn check_run(profiler: &Profiler, world: &World<'_>) {
-    let model = world.model.borrow();
+fn check_run(profiler: &Profiler, shared: &Shared<'_>) {
+    let model = shared.model.borrow();
     let parts = [profiler.fetch(), profiler.step(), profiler.other(), profiler.epoch()];
     for (statistics, expected) in parts.into_iter().zip(model.durations()) {
-        check_statistics(statistics, &expected, &(world.input, &model.log));
+        check_statistics(statistics, &expected, &(shared.input, &model.log));
     }
 }
