@@ -33,7 +33,7 @@
 //!
 //! A limit of iterations (Ignite's `max_iters`, Lightning's `max_steps`) needs no handler of its own, because the engine
 //! counts the iterations, and a checkpoint contains their number. The filter `after(999)` selects every iteration whose
-//! number is greater than 999, so this run ends with iteration 1000, in whatever epoch that is:
+//! number is greater than 999, so this run ends with iteration 1000, in any epoch:
 //!
 //! ```
 //! use training_monitor::event::IterationCompleted;

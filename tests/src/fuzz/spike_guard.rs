@@ -77,7 +77,7 @@ fn build(input: &Input) -> Option<SpikeGuard> {
 }
 
 /// What the action of the handler does.
-fn act(kind: u8, guard: &mut SpikeGuard, verdict: SpikeVerdict, state: &mut State<f32>) {
+fn perform_action(kind: u8, guard: &mut SpikeGuard, verdict: SpikeVerdict, state: &mut State<f32>) {
     match kind % 4 {
         1 => stop_run(guard, verdict, state),
         2 => guard.reset(),
@@ -123,7 +123,7 @@ fn run(configured: SpikeGuard, input: &Input) {
         let value = |state: &State<f32>| state.output.unwrap_or(0.0);
         guard.attach(User(1), value, |guard, verdict, state: &mut State<f32>| {
             calls.set(calls.get() + 1);
-            act(input.action, guard, verdict, state);
+            perform_action(input.action, guard, verdict, state);
         })
     };
     let model = Model {
