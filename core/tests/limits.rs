@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use training_monitor::checkpoint::Named;
-use training_monitor::event::{EpochCompleted, IterationCompleted};
+use training_monitor::event::{EpochCompleted, Interrupt, IterationCompleted};
 use training_monitor::handlers::early_stopping::Mode;
 use training_monitor::run_record::{Persist, RunRecord};
 use training_monitor::store::ram::Ram;
@@ -135,6 +135,32 @@ fn the_time_of_an_extended_run_counts_again() {
     engine.restore::<(), _>(&record, &mut second).unwrap();
     let outcome = engine.run(&mut (), 0..4, &mut second, step).unwrap();
     assert_eq!((outcome.reason, outcome.iteration, second.time_limit.elapsed()), (StopReason::TimeLimit, 8, 56));
+}
+
+/// A checkpoint that is saved at an interruption continues the time at the next start of the program.
+#[test]
+fn the_elapsed_time_continues_after_interruptions_and_restarts() {
+    let clock = Cell::new(0);
+    let mut store = Ram::<2, 256>::new();
+    let mut elapsed = Vec::new();
+    for interrupt_at in [1, 2, 4, u32::MAX] {
+        let mut handlers = (
+            TimeLimit::new(50).unwrap().attach(IterationCompleted, || clock.get()),
+            on(IterationCompleted, |_: &mut Named<'_, f32>, state: &mut State<()>| {
+                if state.iteration() == interrupt_at {
+                    state.interrupt()
+                }
+            }),
+            ModelCheckpoint::<1>::every(1).unwrap().attach(Interrupt, &mut store).unwrap(),
+        );
+        let (mut engine, mut model) = (Engine::<()>::new(1), Named::new("model", 0.0));
+        clock.set(clock.get() + 1000);
+        engine.resume(&mut model, &mut handlers).unwrap();
+        let outcome = engine.run(&mut model, 0..9, &mut handlers, |_, _, _| clock.set(clock.get() + 10)).unwrap();
+        elapsed.push((outcome.reason, outcome.iteration, handlers.0.time_limit.elapsed()));
+    }
+    let interrupted = |iteration| (StopReason::Interrupted, iteration, 10 * u64::from(iteration));
+    assert_eq!(elapsed, [interrupted(1), interrupted(2), interrupted(4), (StopReason::TimeLimit, 6, 60)]);
 }
 
 #[test]

@@ -137,11 +137,12 @@ impl TimeLimit {
         self.limit.saturating_sub(self.elapsed)
     }
 
-    /// Attaches the limit to a run. The elapsed time starts at 0 when a new run starts, and stops when the run ends or is interrupted. At
-    /// each event that `filter` selects, the handler reads `clock`. If the elapsed time is greater than the limit, it
+    /// Attaches the limit to a run. The elapsed time starts at 0 when a new run starts, and stops when the run ends or is
+    /// interrupted. After an interruption, it continues when the state is restored, or at the next check in the same program.
+    /// At each event that `filter` selects, the handler reads `clock`. If the elapsed time is greater than the limit, it
     /// terminates the run with the reason [`StopReason::TimeLimit`].
     pub const fn attach<W: EventFilter, C: Clock>(self, filter: W, clock: C) -> TimeLimitHandler<W, C> {
-        TimeLimitHandler { time_limit: self, clock, filter }
+        TimeLimitHandler { time_limit: self, clock, filter, is_interrupted: false }
     }
 }
 
@@ -153,6 +154,8 @@ pub struct TimeLimitHandler<W, C> {
     /// The clock.
     pub clock: C,
     filter: W,
+    /// Whether the last pause was an interruption, after which the run continues.
+    is_interrupted: bool,
 }
 
 impl<T: ?Sized, O, X, W: EventFilter, C: Clock> Handler<T, O, X> for TimeLimitHandler<W, C> {
@@ -166,6 +169,7 @@ impl<T: ?Sized, O, X, W: EventFilter, C: Clock> Handler<T, O, X> for TimeLimitHa
         }
         if matches!(event, Event::Completed | Event::ExceptionRaised | Event::Interrupt) {
             self.time_limit.pause(self.clock.now());
+            self.is_interrupted = event == Event::Interrupt;
         }
     }
     fn persist(&mut self, run: &mut State<O, X>, states: &mut HandlerStates<'_>) {
@@ -180,7 +184,7 @@ impl<T: ?Sized, O, X, W: EventFilter, C: Clock> Handler<T, O, X> for TimeLimitHa
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TimeLimitState {
     elapsed: u64,
-    /// Whether the time counted when the state was saved. It does not count after the end of a run.
+    /// Whether the time counts after a restore. It does not count after the end of a run.
     counts: bool,
 }
 
@@ -203,11 +207,11 @@ impl<W, C: Clock> Persist for TimeLimitHandler<W, C> {
         fold(Hash::NEW.bytes(&self.time_limit.limit.to_le_bytes()).value()) ^ self.time_limit.name
     }
     fn save(&mut self) -> TimeLimitState {
-        let counts = self.time_limit.last.is_some();
-        if counts {
+        let is_counting = self.time_limit.last.is_some();
+        if is_counting {
             self.time_limit.update(self.clock.now());
         }
-        TimeLimitState { elapsed: self.time_limit.elapsed, counts }
+        TimeLimitState { elapsed: self.time_limit.elapsed, counts: is_counting || self.is_interrupted }
     }
     fn restore(&mut self, TimeLimitState { elapsed, counts }: TimeLimitState) {
         self.time_limit.elapsed = elapsed;

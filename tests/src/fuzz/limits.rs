@@ -138,6 +138,8 @@ fn attached(
     let mut ticks = TickSource::with_ticks_until_wrap(before_wrap);
     let (mut time_limit, mut every_ticks) = (attach_limit(&ticks), attach_interval(&ticks));
     let (mut total, mut since_event) = (Elapsed::default(), Elapsed::default());
+    // Whether the last event that stopped the time was an interruption.
+    let mut is_interrupted = false;
     for operation in operations {
         match operation {
             TimeOperation::Advance(elapsed) => ticks.advance(u64::from(*elapsed)),
@@ -172,7 +174,8 @@ fn attached(
                             total.check(now);
                         }
                         total.since = None;
-                        if event == Event::Interrupt {
+                        is_interrupted = event == Event::Interrupt;
+                        if is_interrupted {
                             since_event.since = None;
                         }
                     }
@@ -201,7 +204,9 @@ fn attached(
                 transfer_state::<(), _, _>(&mut old_limit, &mut time_limit);
                 transfer_state::<(), _, _>(&mut old_interval, &mut every_ticks);
                 let now = ticks.unwrapped_count();
-                total.since = total.since.map(|_| now);
+                // An interrupted run continues. The new handlers know of no interruption.
+                total.since = Some(now).filter(|_| total.since.is_some() || is_interrupted);
+                is_interrupted = false;
                 since_event.since = Some(now);
             }
         }
