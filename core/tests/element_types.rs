@@ -360,3 +360,22 @@ fn a_later_element_type_is_refused_as_newer() {
         assert_eq!(result, Err(DecodeError::Newer));
     }
 }
+
+#[test]
+fn only_the_types_of_floating_point_numbers_are_floats() {
+    use ElementType::{Bf16, F16, F32, F64};
+    let floats: Vec<ElementType> =
+        ElementType::ALL.into_iter().filter(|element_type| element_type.is_float()).collect();
+    assert_eq!(floats.len(), 4);
+    assert!([F32, F64, F16, Bf16].iter().all(|element_type| floats.contains(element_type)));
+}
+
+#[test]
+fn elements_of_another_type_are_not_returned() {
+    let mut elements = [1.5_f32, -2.0];
+    let mut view = TensorView::new(&[2], &mut elements);
+    assert!(view.elements::<i32>().is_none() && view.elements_mut::<i32>().is_none());
+    assert_eq!(view.elements_mut::<f32>(), Some(&mut [1.5, -2.0][..]));
+    let mut read_only = TensorView::read_only(&[1], &[1.0_f32]);
+    assert!(read_only.is_read_only() && read_only.elements_mut::<f32>().is_none());
+}

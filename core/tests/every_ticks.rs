@@ -53,3 +53,13 @@ fn an_interrupted_run_fires_at_the_same_iterations() {
     }
     assert_eq!(event_iterations(&[1, 2, 3, 4, 5, 6, 7]), [3, 6]);
 }
+
+#[test]
+fn the_elapsed_ticks_are_those_since_the_last_event() {
+    let mut every = EveryTicks::new(10).unwrap();
+    let elapsed = [100, 104, 110, 113].map(|now| {
+        every.update(now);
+        every.elapsed()
+    });
+    assert_eq!(elapsed, [0, 4, 0, 3]);
+}

@@ -4,9 +4,13 @@
 use training_monitor::checkpoint::Named;
 use training_monitor::event::IterationCompleted;
 use training_monitor::handlers::early_stopping::EarlyStoppingHandler;
-use training_monitor::run_record::{HandlerKind, RestoreError};
+use training_monitor::handlers::every_ticks::EveryTicks;
+use training_monitor::run_record::{HandlerKind, Persist, RestoreError};
 use training_monitor::store::ram::Ram;
-use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, State};
+use training_monitor::{
+    EarlyStopping, Engine, ModelCheckpoint, ReduceOnPlateau, RollBack, RunningAverage, SpikeGuard, State, TimeLimit,
+    WeightAverage,
+};
 
 type Score = fn(&State<f32>) -> f32;
 type Stopping = EarlyStoppingHandler<IterationCompleted, Score>;
@@ -139,4 +143,46 @@ fn a_state_without_a_handler_of_its_kind_is_an_error() {
     let mut three = (falling(20), rising(10), rising(30));
     let error = Engine::<f32>::new(2).restore::<(), _>(&record, &mut three);
     assert_eq!((error, progress(&three.0)), (Err(RestoreError::Missing { kind }), (0, None)));
+}
+
+/// Checks that a name changes a tag by the same bits for any settings. `tag` returns the tag of a handler, with or without the
+/// name, and with one or the other settings.
+fn assert_name_is_independent(tag: impl Fn(bool, bool) -> u16) {
+    let [plain, named, other, named_other] = [(false, false), (true, false), (false, true), (true, true)]
+        .map(|(is_named, is_other)| tag(is_named, is_other));
+    assert_ne!(plain, other);
+    assert_ne!(plain, named);
+    assert_eq!(plain ^ named, other ^ named_other);
+}
+
+#[test]
+fn a_name_changes_the_tag_of_every_handler_by_the_same_bits() {
+    const NAME: &str = "second";
+    assert_name_is_independent(|is_named, is_other| {
+        let average = RunningAverage::new(if is_other { 0.25 } else { 0.5 }).unwrap();
+        if is_named { average.with_name(NAME).tag() } else { average.tag() }
+    });
+    assert_name_is_independent(|is_named, is_other| {
+        let average = WeightAverage::exponential(if is_other { 0.25 } else { 0.5 }).unwrap();
+        if is_named { average.with_name(NAME).tag() } else { average.tag() }
+    });
+    assert_name_is_independent(|is_named, is_other| {
+        let guard = SpikeGuard::new().with_warmup(if is_other { 7 } else { 5 });
+        if is_named { guard.with_name(NAME).tag() } else { guard.tag() }
+    });
+    assert_name_is_independent(|is_named, is_other| {
+        let plateau = ReduceOnPlateau::new(1.0).unwrap().with_patience(if is_other { 7 } else { 5 });
+        if is_named { plateau.with_name(NAME).tag() } else { plateau.tag() }
+    });
+    assert_name_is_independent(|is_named, is_other| {
+        let limit = TimeLimit::new(if is_other { 70 } else { 50 }).unwrap();
+        let limit = if is_named { limit.with_name(NAME) } else { limit };
+        limit.attach(IterationCompleted, || 0).tag()
+    });
+    assert_name_is_independent(|is_named, is_other| {
+        let every = EveryTicks::new(if is_other { 70 } else { 50 }).unwrap();
+        let every = if is_named { every.with_name(NAME) } else { every };
+        every.attach(IterationCompleted, || 0, 1).tag()
+    });
+    assert_ne!(RollBack::new(1).unwrap().tag(), RollBack::new(2).unwrap().tag());
 }

@@ -2,12 +2,15 @@
 //! `training-monitor-tests` compares its decisions with torch.
 
 use training_monitor::checkpoint::{Named, ObjectVisitor};
-use training_monitor::event::{EpochCompleted, IterationCompleted, SavedCheckpoint};
+use training_monitor::event::{EpochCompleted, Interrupt, IterationCompleted, SavedCheckpoint};
 use training_monitor::handler::RunTypes;
 use training_monitor::handlers::early_stopping::{Mode, ThresholdMode};
-use training_monitor::run_record::{HandlerKind, RestoreError};
+use training_monitor::handlers::model_checkpoint::{CheckpointHandler, NoScore};
+use training_monitor::run_record::{HandlerKind, HandlerStates, Persist, RestoreError, RunRecord};
 use training_monitor::store::ram::Ram;
-use training_monitor::{ConfigError, Engine, ModelCheckpoint, Objects, ReduceOnPlateau, State, StopReason, on};
+use training_monitor::{
+    ConfigError, Engine, Event, Handler, ModelCheckpoint, Objects, ReduceOnPlateau, State, StopReason, on,
+};
 
 fn plateau() -> ReduceOnPlateau {
     ReduceOnPlateau::new(1.0).unwrap().with_factor(0.5).unwrap()
@@ -239,4 +242,103 @@ fn a_record_without_the_state_is_refused() {
     let record = Engine::<f32>::new(1).record::<f32, _>(&mut ()).unwrap();
     let error = Engine::<f32>::new(1).restore::<f32, _>(&record, &mut attach(plateau()));
     assert_eq!(error, Err(RestoreError::Missing { kind: HandlerKind::REDUCE_ON_PLATEAU }));
+}
+
+#[test]
+fn the_worst_possible_metric_is_no_improvement() {
+    for (mode, worst) in [(Mode::Min, f32::INFINITY), (Mode::Max, f32::NEG_INFINITY)] {
+        let mut plateau = plateau().with_mode(mode);
+        plateau.update(worst);
+        assert_eq!((plateau.best(), plateau.bad_count()), (None, 1));
+    }
+}
+
+/// The value is applied at the start of a run and after each metric, and not at other events.
+#[test]
+fn the_value_is_applied_once_per_metric() {
+    let mut values = Vec::new();
+    let apply = |_: &mut (), value| values.push(value);
+    let metric = |state: &State<f32>| state.output.unwrap();
+    let mut handler = plateau().with_patience(0).attach(IterationCompleted, metric, apply);
+    Engine::new(1).run(&mut (), 0..3, &mut handler, |_, _, _| 5.0).unwrap();
+    assert_eq!(values, [1.0, 1.0, 0.5, 0.25]);
+}
+
+/// Runs until the value was reduced, and interrupts the run.
+fn interrupted(store: &mut Ram<2, 512>) -> RunRecord {
+    let interrupt = on(IterationCompleted, |_: &mut Net, state: &mut State<f32>| {
+        if state.iteration() == 2 {
+            state.interrupt()
+        }
+    });
+    let mut handlers = (reducing(), interrupt, latest(store));
+    let mut net = Net { weight: Named::new("m", [1.0]), rate: f32::NAN };
+    let mut engine = Engine::new(1);
+    let outcome = engine.run(&mut net, 0..4, &mut handlers, |_, _, _| 1.0).unwrap();
+    assert_eq!((outcome.reason, net.rate), (StopReason::Interrupted, 0.5));
+    engine.record::<Net, _>(&mut handlers).unwrap()
+}
+
+fn latest(store: &mut Ram<2, 512>) -> CheckpointHandler<1, Interrupt, &mut Ram<2, 512>, NoScore> {
+    ModelCheckpoint::<1>::every(1).unwrap().attach(Interrupt, store).unwrap()
+}
+
+fn reducing() -> impl Handler<Net, f32> {
+    let types = RunTypes::<Net, f32>::new();
+    let metric = types.score(|state| state.output.unwrap_or(f32::NAN));
+    plateau().with_patience(0).attach(IterationCompleted, metric, types.parameter(|net, rate| net.rate = rate))
+}
+
+#[test]
+fn a_restored_value_is_applied_before_the_first_event() {
+    let mut store = Ram::new();
+    let record = interrupted(&mut store);
+    let net = || Net { weight: Named::new("m", [1.0]), rate: f32::NAN };
+    // `resume` applies the value at its end.
+    let mut resumed = net();
+    let handlers = &mut (reducing(), latest(&mut store));
+    assert!(Engine::<f32>::new(1).resume(&mut resumed, handlers).unwrap().is_some());
+    assert_eq!(resumed.rate, 0.5);
+    // `restore` does not know the model, so the value is applied at the start of the run.
+    let (mut restored, mut engine, mut rates) = (net(), Engine::<f32>::new(1), Vec::new());
+    let handlers = &mut (reducing(), latest(&mut store));
+    engine.restore::<Net, _>(&record, handlers).unwrap();
+    let result = engine.run(&mut restored, 0..4, handlers, |net, _, _| {
+        rates.push(net.rate);
+        0.0
+    });
+    assert!(result.is_ok());
+    assert_eq!(rates, [0.5, 0.5]);
+}
+
+/// A handler whose state has the given numbers: bad metrics, cooldown, best metric, value.
+struct Fixture((u32, u32, Option<f32>, f32));
+
+impl Persist for Fixture {
+    const KIND: HandlerKind = HandlerKind::REDUCE_ON_PLATEAU;
+    type State = (u32, u32, Option<f32>, f32);
+    fn save(&mut self) -> Self::State {
+        self.0
+    }
+    fn restore(&mut self, _: Self::State) {}
+}
+
+impl Handler<f32, f32> for Fixture {
+    fn on_event(&mut self, _: Event, _: &mut f32, _: &mut State<f32>) {}
+    fn persist(&mut self, _: &mut State<f32>, states: &mut HandlerStates<'_>) {
+        states.visit(self);
+    }
+}
+
+#[test]
+fn an_impossible_state_is_malformed() {
+    let restore = |best, value| {
+        let record = Engine::<f32>::new(1).record(&mut Fixture((1, 0, best, value))).unwrap();
+        Engine::<f32>::new(1).restore::<f32, _>(&record, &mut attach(plateau()))
+    };
+    let error = Err(RestoreError::Malformed { kind: HandlerKind::REDUCE_ON_PLATEAU });
+    assert_eq!(restore(Some(f32::NAN), 0.5), error);
+    assert_eq!(restore(Some(1.0), f32::NAN), error);
+    assert_eq!(restore(None, f32::INFINITY), error);
+    assert_eq!(restore(Some(1.0), 0.5), Ok(()));
 }

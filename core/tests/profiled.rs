@@ -15,7 +15,7 @@ use training_monitor::store::ram::Ram;
 use training_monitor::{EarlyStopping, Engine, Event, Handler, ModelCheckpoint, Profiled, State};
 
 /// Records the names of the methods that are called.
-struct Spy<'a>(&'a RefCell<Vec<&'static str>>);
+struct Spy<'a>(&'a RefCell<Vec<&'static str>>, bool);
 
 impl Spy<'_> {
     fn call(&self, name: &'static str) {
@@ -42,6 +42,9 @@ impl Handler<Model, f32> for Spy<'_> {
     }
     fn finish(&mut self, _: &mut Model) {
         self.call("finish");
+    }
+    fn rolls_back(&self) -> bool {
+        self.1
     }
     fn save_error(&self) -> Option<EncodeError<ErrorKind>> {
         self.call("save_error");
@@ -74,7 +77,12 @@ impl Handler<Model, f32> for Spy<'_> {
 #[test]
 fn every_method_is_passed_on() {
     let calls = RefCell::new(Vec::new());
-    let handler: &mut dyn Handler<Model, f32> = &mut Profiled::new("spy", Spy(&calls), Any, || 0);
+    let handler: &mut dyn Handler<Model, f32> = &mut Profiled::new("spy", Spy(&calls, false), Any, || 0);
+    let rolls_back = |rolls_back| {
+        let handler = Profiled::new("spy", Spy(&calls, rolls_back), Any, || 0);
+        Handler::<Model, f32>::rolls_back(&handler)
+    };
+    assert_eq!([rolls_back(false), rolls_back(true)], [false, true]);
     let mut model = model();
     let mut record = RunRecord::new();
     assert_eq!(handler.save_error(), Some(EncodeError::Io(ErrorKind::Other)));

@@ -5,9 +5,10 @@ mod slow_run;
 
 use slow_run::{Model, Recorder, SlowData, Time, data, engine, model, parts, step};
 use std::cell::Cell;
+use training_monitor::event::Any;
 use training_monitor::handlers::profiler::TickStatistics;
 use training_monitor::time::{Clock, WrappingClock};
-use training_monitor::{Event, Profiler, RunError, State, StopReason, on};
+use training_monitor::{Event, Profiler, RunError, State, StopReason, UserEvent, on};
 
 /// The durations of all parts, in the order fetch, step, other, epoch.
 type Durations = [Vec<u64>; 4];
@@ -157,6 +158,23 @@ fn a_new_run_starts_with_empty_statistics() {
     let mut handlers = (profiler, Recorder { time: &time, log: &mut log });
     engine.run(&mut model(), data(&time), &mut handlers, step(&time)).unwrap();
     assert_run_matches(&handlers.0.profiler, &log);
+}
+
+/// Reading a clock can take long, so the handler reads it only at the events that the profiler needs.
+#[test]
+fn the_clock_is_read_once_for_each_event_that_the_profiler_needs() {
+    let (readings, mut events) = (Cell::new(0), 0);
+    let clock = || {
+        readings.set(readings.get() + 1);
+        0
+    };
+    let fire = on(Event::EpochStarted, |_: &mut Model, state: &mut State<f32>| {
+        assert!(state.fire(UserEvent { id: 1, value: 0 }).is_ok());
+    });
+    let count = on(Any, |_: &mut Model, _: &mut State<f32>| events += 1);
+    engine(2).run(&mut model(), 0..3, &mut (Profiler::new().attach(clock), fire, count), |_, _, _| 0.0).unwrap();
+    // The other events are the two that the user defined.
+    assert_eq!((readings.get(), events), (30, 32));
 }
 
 #[test]

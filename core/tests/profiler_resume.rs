@@ -198,6 +198,24 @@ fn the_states_have_their_documented_bytes_and_length() {
     assert!(error.to_string().contains("128"), "{error}");
 }
 
+/// The squares of long durations have more than 64 bits.
+#[test]
+fn the_statistics_of_long_durations_are_restored() {
+    let time = Cell::new(0);
+    let mut profiler = Profiler::new().with_saved_statistics().attach(|| time.get());
+    let mut first = engine(1);
+    let step = |_: &mut Model, batch, _: &mut State<f32>| {
+        time.set(time.get() + (u64::from(batch) << 40) + 3);
+        0.0
+    };
+    first.run(&mut model(), 0..3, &mut profiler, step).unwrap();
+    let record = first.record::<Model, _>(&mut profiler).unwrap();
+    let mut restored = Profiler::new().with_saved_statistics().attach(|| 0);
+    engine(1).restore::<Model, _>(&record, &mut restored).unwrap();
+    assert_eq!(parts(&restored.profiler), parts(&profiler.profiler));
+    assert!(restored.profiler.step().deviation() > 1e12);
+}
+
 #[test]
 fn a_record_of_another_setting_is_refused() {
     let saved = || Profiler::new().with_saved_statistics().attach(|| 0);

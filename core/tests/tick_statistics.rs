@@ -75,3 +75,19 @@ fn the_table_is_aligned() {
     assert_eq!(lines[0], TickStatistics::HEADER);
     assert!(lines.iter().all(|line| line.len() == lines[0].len()), "{table}");
 }
+
+/// The mean is rounded to the nearest number, and half a tick is rounded up, as the deviation.
+#[test]
+fn a_row_contains_rounded_numbers() {
+    let row = |durations: &[u64]| {
+        let mut statistics = TickStatistics::new();
+        durations.iter().for_each(|ticks| statistics.update(*ticks));
+        statistics.to_string().split_whitespace().map(|cell| cell.parse().unwrap()).collect::<Vec<u64>>()
+    };
+    assert_eq!(row(&[]), [0; 6]);
+    assert_eq!(row(&[7, 8]), [2, 15, 7, 8, 8, 1]); // 7.5 and 0.71
+    assert_eq!(row(&[10, 10, 11]), [3, 31, 10, 11, 10, 1]); // 10.33 and 0.58
+    assert_eq!(row(&[10, 11, 11]), [3, 32, 10, 11, 11, 1]); // 10.67 and 0.58
+    assert_eq!(row(&[100, 101, 100, 101, 100]), [5, 502, 100, 101, 100, 1]); // 100.4 and 0.55
+    assert_eq!(row(&[4, 4, 4, 4, 5]), [5, 21, 4, 5, 4, 0]); // 4.2 and 0.45
+}

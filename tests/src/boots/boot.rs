@@ -21,12 +21,21 @@ pub struct Start {
     pub failure: Failure,
 }
 
+impl Start {
+    /// Returns whether the run must end like an uninterrupted one. A request to stop saves one more checkpoint, to which a
+    /// later roll-back returns, so it changes a run that is rolled back.
+    pub fn keeps_the_result(&self) -> bool {
+        let has_more_checkpoints = self.program.roll != 0 && matches!(self.failure, Failure::Request(_));
+        self.failure.keeps_the_result() && !has_more_checkpoints
+    }
+}
+
 /// How a start ended.
 #[derive(Clone, Debug)]
 pub enum End {
     /// The store refused another layout.
     Refused,
-    /// The power failed, or a store returned the error of the failure before the run.
+    /// The power failed, the program was asked to stop, or a store returned the error of the failure before the run.
     Interrupted,
     /// The run failed because a save failed.
     SaveFailed,

@@ -80,8 +80,8 @@ pub fn check_on<M: Medium>(sequence: &Sequence, is_verbose: bool) -> Result<Vec<
     let mut device = Device::<M>::new(*seed);
     device.is_verbose = is_verbose;
     let mut operations = Vec::new();
-    // From this start on, the program is the last one, and only the power fails.
-    let is_same = |start: &&Start| start.program == last.program && start.failure.is_power_only();
+    // From this start on, the program is the last one, and no failure changes the result.
+    let is_same = |start: &&Start| start.program == last.program && start.keeps_the_result();
     let tail = starts.len() - starts.iter().rev().take_while(is_same).count();
     let mut twin = None;
     for (index, start) in starts.iter().enumerate() {

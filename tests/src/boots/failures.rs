@@ -24,6 +24,8 @@ pub enum Failure {
     List(u32),
     /// The write with this number fails. On flash, this block can no longer be erased or written.
     Write(u32),
+    /// The program is asked to stop at the event with this number: it interrupts its run.
+    Request(u32),
     /// Before the start, a byte of the newest checkpoint is flipped.
     Damage(u8),
     /// Before the start, the newest checkpoint is removed by hand.
@@ -31,9 +33,9 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Returns whether only the power fails, so that the run must end like an uninterrupted one.
-    pub fn is_power_only(self) -> bool {
-        matches!(self, Failure::None | Failure::Power { .. } | Failure::Stop(_))
+    /// Returns whether the run must end like an uninterrupted one: only the power fails, or the program is asked to stop.
+    pub fn keeps_the_result(self) -> bool {
+        matches!(self, Failure::None | Failure::Power { .. } | Failure::Stop(_) | Failure::Request(_))
     }
 }
 
@@ -46,6 +48,7 @@ impl fmt::Display for Failure {
             Failure::Read(number) => write!(f, "read:{number}"),
             Failure::List(number) => write!(f, "list:{number}"),
             Failure::Write(number) => write!(f, "write:{number}"),
+            Failure::Request(number) => write!(f, "request:{number}"),
             Failure::Damage(byte) => write!(f, "damage:{byte}"),
             Failure::Remove => f.write_str("remove"),
         }
@@ -69,6 +72,7 @@ impl FromStr for Failure {
             "read" => Failure::Read(number()?),
             "list" => Failure::List(number()?),
             "write" => Failure::Write(number()?),
+            "request" => Failure::Request(number()?),
             "damage" => Failure::Damage(number()? as u8),
             "remove" => Failure::Remove,
             _ => return Err(format!("unknown failure {text:?}")),

@@ -8,7 +8,7 @@ use crate::random::Random;
 
 /// The changes of the program between two starts: a name, and the setting that changes. The two settings without a
 /// change are for comparison, and for several changes at once.
-pub const CHANGES: [(&str, &str); 22] = [
+pub const CHANGES: [(&str, &str); 26] = [
     ("none", ""),
     ("ranking rule", "rule"),
     ("events", "at"),
@@ -30,11 +30,16 @@ pub const CHANGES: [(&str, &str); 22] = [
     ("model", "model"),
     ("flash layout", "layout"),
     ("custom loop", "custom"),
+    ("stop rule", "stop"),
+    ("roll-back", "roll"),
+    ("restored best", "restore"),
+    ("plateau", "smooth"),
     ("several", "several"),
 ];
 
 /// The kinds of failures.
-pub const FAILURES: [&str; 8] = ["none", "power", "power often", "read", "listing", "write", "damage", "removal"];
+pub const FAILURES: [&str; 9] =
+    ["none", "power", "power often", "read", "listing", "write", "damage", "removal", "request"];
 
 /// The index of one power failure in [`FAILURES`].
 pub const POWER: usize = 1;
@@ -63,7 +68,10 @@ fn randomize(program: &mut Program, name: &str, random: &mut Random) {
 fn random_program(random: &mut Random) -> Program {
     let mut program = Program::default();
     for (name, _) in Program::SETTINGS.iter().filter(|(name, _)| *name != "layout") {
-        let is_rare = matches!(*name, "model" | "custom" | "evaluator" | "length" | "keep" | "guard" | "timer");
+        let is_rare = matches!(
+            *name,
+            "model" | "custom" | "evaluator" | "length" | "keep" | "guard" | "timer" | "roll" | "restore" | "smooth"
+        );
         if !is_rare || random.once_in(4) {
             randomize(&mut program, name, random);
         }
@@ -98,6 +106,12 @@ pub fn changed(base: &Program, change: usize, random: &mut Random) -> (Program, 
             if name == "patience" {
                 base.early = base.early.max(1);
             }
+            if name == "roll" {
+                base.stop = base.stop.max(3);
+            }
+            if name == "restore" {
+                (base.rule, base.evaluator) = (1, 0);
+            }
             program = base;
             while program == base {
                 randomize(&mut program, name, random);
@@ -118,6 +132,7 @@ fn failure(kind: usize, store: usize, random: &mut Random) -> Failure {
         "write" => Failure::Write(up_to(writes, random)),
         "damage" => Failure::Damage(random.byte()),
         "removal" => Failure::Remove,
+        "request" => Failure::Request(up_to(60, random)),
         _ => Failure::None,
     }
 }

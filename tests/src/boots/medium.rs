@@ -117,7 +117,7 @@ pub fn read_all<S: Store>(store: &mut S) -> Vec<MediumCheckpoint> {
 /// RAM with four slots. A damaged checkpoint stays in the list.
 #[derive(Clone, Debug)]
 pub struct RamMedium {
-    ram: Box<Ram<4, 384>>,
+    ram: Box<Ram<4, 512>>,
     /// The damaged checkpoints: their sequence numbers and the position of the flipped byte.
     damaged: Vec<(u32, u8)>,
 }
@@ -175,7 +175,7 @@ impl Read for FlippingReader<'_> {
 
 impl Store for RamMedium {
     type Error = RamError;
-    type Writer<'a> = ram::Writer<'a, 384>;
+    type Writer<'a> = ram::Writer<'a, 512>;
     type Reader<'a> = FlippingReader<'a>;
     type Checksum = Sum;
 

@@ -5,11 +5,13 @@ use super::medium::Sum;
 use training_monitor::State;
 use training_monitor::checkpoint::{Loader, ObjectVisitor, Objects, StateDict, TensorView, TensorVisitor};
 
-/// A model with one or two tensors, and a counter that is saved as a whole.
+/// A model with one to three tensors, and a counter that is saved as a whole.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Net {
     weights: Weights,
     steps: u32,
+    /// A term of each step. No checkpoint contains it, because the handler that sets it restores it.
+    rate: f32,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -18,12 +20,18 @@ struct Weights {
     kind: u8,
     first: [f32; 4],
     second: [f32; 2],
+    /// The average of the first tensor.
+    average: [f32; 4],
 }
 
 impl Net {
     /// Creates the untrained model `kind`.
     pub fn new(kind: u8) -> Self {
-        Net { weights: Weights { kind, first: [1.0, 2.0, 3.0, 4.0], second: [5.0, 6.0] }, steps: 0 }
+        Net {
+            weights: Weights { kind, first: [1.0, 2.0, 3.0, 4.0], second: [5.0, 6.0], average: [0.0; 4] },
+            steps: 0,
+            rate: 0.0,
+        }
     }
 
     /// Performs one training step and returns its output. The step depends on the position in the epoch.
@@ -31,10 +39,25 @@ impl Net {
         let Weights { first, second, .. } = &mut self.weights;
         let batch = (state.offset() + 7 * state.epoch()) as f32;
         for (index, weight) in first.iter_mut().chain(second).enumerate() {
-            *weight = (*weight * 3.0 + batch + index as f32) % 8191.0;
+            *weight = (*weight * 3.0 + batch + index as f32 + self.rate) % 8191.0;
         }
         self.steps += 1;
         first[0]
+    }
+
+    /// Sets the rate, for a handler that reduces it.
+    pub fn set_rate(&mut self, rate: f32) {
+        self.rate = rate;
+    }
+
+    /// Changes the weights after a roll-back.
+    pub fn change(&mut self) {
+        self.weights.first.iter_mut().for_each(|weight| *weight += 1.0);
+    }
+
+    /// Passes the average and its weights to `pair`.
+    pub fn average(&mut self, pair: &mut dyn FnMut(&mut [f32], &mut [f32])) {
+        pair(&mut self.weights.average, &mut self.weights.first);
     }
 
     /// Returns the first weight, for a NaN guard.
@@ -70,28 +93,33 @@ impl Net {
     }
 
     fn saved(&self) -> (u8, Vec<u32>, u32) {
-        let Weights { kind, first, second } = &self.weights;
-        let (first, second) = (&first[..lengths(*kind).0], &second[..lengths(*kind).1]);
-        (*kind, first.iter().chain(second).map(|weight| weight.to_bits()).collect(), self.steps)
+        let Weights { kind, first, second, average } = &self.weights;
+        let [a, b, c] = lengths(*kind);
+        let all = first[..a].iter().chain(&second[..b]).chain(&average[..c]);
+        (*kind, all.map(|weight| weight.to_bits()).collect(), self.steps)
     }
 }
 
 /// Returns the lengths of the tensors of the model `kind`.
-fn lengths(kind: u8) -> (usize, usize) {
+fn lengths(kind: u8) -> [usize; 3] {
     match kind {
-        1 => (4, 2),
-        3 => (3, 0),
-        _ => (3, 2),
+        1 => [4, 2, 0],
+        3 => [3, 0, 0],
+        4 => [3, 2, 3],
+        _ => [3, 2, 0],
     }
 }
 
 impl StateDict for Weights {
     fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
-        let (first, second) = lengths(self.kind);
+        let [first, second, average] = lengths(self.kind);
         let name = if self.kind == 2 { "v" } else { "w" };
         visitor.visit_tensor(name, TensorView::new(&[first as u32], &mut self.first[..first]))?;
         if second > 0 {
             visitor.visit_tensor("b", TensorView::new(&[second as u32], &mut self.second[..second]))?;
+        }
+        if average > 0 {
+            visitor.visit_tensor("average", TensorView::new(&[average as u32], &mut self.average[..average]))?;
         }
         Ok(())
     }

@@ -67,12 +67,21 @@ settings! {
     length: 0, 6;
     /// The maximum number of epochs.
     epochs: 3, 5;
-    /// The model: 0, or one with another shape (1), another tensor name (2), or another number of tensors (3).
-    model: 0, 3;
+    /// The model: 0, or one with another shape (1), another tensor name (2), another number of tensors (3), or an average
+    /// of its weights (4).
+    model: 0, 4;
     /// The layout of the flash region, see `flash::LAYOUTS`. Other media ignore it.
     layout: 0, 4;
     /// Whether the program uses a custom loop instead of `Engine::run`.
     custom: 0, 1;
+    /// The handler that can stop the run: 0 none, 1 a time limit, 2 a target, 3 a divergence limit, 4 a spike guard.
+    stop: 0, 4;
+    /// Whether the run is rolled back after a divergence, a spike or a NaN.
+    roll: 0, 1;
+    /// Whether the best checkpoint is restored at the end of the run. Used by rule 1 without an evaluator.
+    restore: 0, 1;
+    /// Whether the running average of the output reduces the rate of the model on a plateau.
+    smooth: 0, 1;
 }
 
 /// The number of batches in the data.

@@ -13,6 +13,9 @@ use training_monitor::engine::Resumed;
 use training_monitor::run_record::RestoreError;
 use training_monitor::{Engine, Outcome, RunError, StopReason};
 
+/// The engine of all programs. Its record has room for the states of all handlers.
+type DeviceEngine = Engine<f32, (), 256>;
+
 /// What the checks inside a start need.
 pub(super) struct Check<'a> {
     pub history: &'a History,
@@ -39,7 +42,7 @@ pub(super) fn run<'w, S: Inspect>(
     };
     snapshot(&mut handlers);
     let mut net = Net::new(program.model);
-    let mut engine = Engine::<f32>::new(u32::from(program.epochs));
+    let mut engine = DeviceEngine::with_record_capacity(u32::from(program.epochs), ());
     if program.sets_epoch_length() {
         engine = engine.with_epoch_length(program.epoch_length());
     }
@@ -89,6 +92,7 @@ pub(super) fn run<'w, S: Inspect>(
         }
     }
     match result {
+        Ok(outcome) if outcome.reason == StopReason::Interrupted => Ok((End::Interrupted, None)),
         Ok(outcome) => {
             let is_old = check.finished.filter(|(finished, _)| *finished == run).map(|(_, outcome)| outcome);
             // A program with fewer epochs resumes before the end of a run with more.
@@ -107,35 +111,37 @@ pub(super) fn run<'w, S: Inspect>(
 }
 
 fn snapshot<S: Inspect>(handlers: &mut Handlers<'_, Watched<'_, S>>) {
-    let (latest, best) = handlers::first(handlers);
-    latest.iter_mut().for_each(|handler| handler.store_mut().snapshot());
-    best.iter_mut().for_each(|handler| handler.store_mut().snapshot());
-    handlers.6.iter_mut().for_each(|handler| handler.store_mut().snapshot());
+    handlers::stores(handlers).into_iter().for_each(Watched::snapshot);
 }
 
 fn train<S: Inspect>(
     program: &Program,
-    engine: &mut Engine<f32>,
+    engine: &mut DeviceEngine,
     net: &mut Net,
     handlers: &mut Handlers<'_, Watched<'_, S>>,
     watch: &Watch,
 ) -> Result<Outcome, RunError> {
     if program.custom == 0 {
-        return engine.run(net, 0..DATA, handlers, |net, _, state| net.step(state));
+        return engine.run(net, 0..DATA, handlers, |net, _, state| {
+            watch.take_step();
+            net.step(state)
+        });
     }
     while !watch.is_off() && engine.begin_iteration(net, handlers)? {
+        watch.take_step();
         let output = net.step(engine.state());
         engine.end_iteration(output, net, handlers);
     }
-    let outcome = engine.outcome();
-    Ok(outcome.unwrap_or(Outcome { reason: StopReason::User(99), epoch: 0, iteration: 0 }))
+    // A run that is interrupted has not ended, so the engine has no outcome.
+    let (epoch, iteration) = (engine.state().epoch(), engine.state().iteration());
+    Ok(engine.outcome().unwrap_or(Outcome { reason: StopReason::Interrupted, epoch, iteration }))
 }
 
 fn check_resumed(
     program: &Program,
     check: &Check<'_>,
     resumed: Option<Resumed>,
-    engine: &Engine<f32>,
+    engine: &DeviceEngine,
     net: &Net,
 ) -> Result<(), String> {
     let (expected, skipped) = expect(check.history, program);
@@ -202,22 +208,17 @@ fn load_best<S: Inspect>(
     net: &mut Net,
     watch: &Watch,
 ) -> Result<(), String> {
-    let loaded = match handlers::first(handlers) {
-        (Some(latest), _) => latest.load_best(net).map(|info| info.map(|info| info.sequence)).map_err(|_| ()),
-        (_, Some(best)) => best.load_best(net).map(|info| info.map(|info| info.sequence)).map_err(|_| ()),
-        _ => Ok(None),
-    };
+    let found = handlers::load_best(handlers, net);
     if !watch.has_failed.get() && !check.history.listed[0].is_empty() {
         let best = expect_best(check.history, program);
         let expected: Vec<_> = best.into_iter().map(|index| &check.history.written[index]).collect();
         let sequences: Vec<_> = expected.iter().map(|written| written.commit.meta.sequence).collect();
-        let found = loaded.ok().flatten();
         let is_right = match expected.iter().find(|written| Some(written.commit.meta.sequence) == found) {
             Some(written) => written.net(program.model).is_none_or(|saved| saved.same(net)),
             None => found.is_none() && expected.is_empty(),
         };
         if !is_right {
-            return Err(format!("load_best loaded {loaded:?}, expected one of {sequences:?}"));
+            return Err(format!("load_best loaded {found:?}, expected one of {sequences:?}"));
         }
     }
     Ok(())

@@ -50,6 +50,9 @@ pub struct Commit {
     pub capacity: u32,
 }
 
+/// The number of ticks that a step takes.
+pub const STEP_TICKS: u64 = 10;
+
 /// The state that the stores of a device share during a start.
 #[derive(Debug, Default)]
 pub struct Watch {
@@ -63,10 +66,13 @@ pub struct Watch {
     reads_left: Cell<Option<u32>>,
     lists_left: Cell<Option<u32>>,
     writes_left: Cell<Option<u32>>,
+    requests_left: Cell<Option<u32>>,
     /// Whether the failure of this start has happened.
     pub has_failed: Cell<bool>,
     /// The number of events that the handlers received.
     pub events: Cell<u32>,
+    /// The training time in ticks. Each step takes [`STEP_TICKS`].
+    pub ticks: Cell<u64>,
     /// What happened so far.
     pub records: RefCell<Vec<WatchEvent>>,
     streams: RefCell<(Vec<u8>, Vec<usize>)>,
@@ -99,6 +105,7 @@ impl Watch {
                 watch.writes_left.set(Some(number));
                 watch.effect.set(number as u8);
             }
+            Failure::Request(number) => watch.requests_left.set(Some(number)),
             Failure::None | Failure::Damage(_) | Failure::Remove => (),
         }
         watch
@@ -164,6 +171,18 @@ impl Watch {
     /// Counts a write. If it fails now, returns how many writes fail.
     pub fn failing_writes(&self) -> Option<usize> {
         self.expires(&self.writes_left).then(|| 1 + usize::from(self.effect.get()) % 3)
+    }
+
+    /// Counts an event. Returns whether the program is asked to stop at this event.
+    pub fn must_stop(&self) -> bool {
+        let left = self.requests_left.get();
+        self.requests_left.set(left.and_then(|left| left.checked_sub(1)));
+        left == Some(0)
+    }
+
+    /// Counts the time of a step.
+    pub fn take_step(&self) {
+        self.ticks.set(self.ticks.get() + STEP_TICKS);
     }
 
     /// Adds a record.
