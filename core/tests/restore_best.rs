@@ -154,3 +154,36 @@ fn an_unreadable_best_checkpoint_is_reported_and_the_next_best_is_restored() {
     assert_eq!((restored[0], failed.get()), (0.5, 1));
     assert!(matches!(handlers.restored(), Ok(Some(info)) if info.step == 3));
 }
+
+/// The run resumes from the checkpoints of the handler that restores the best one, without another handler.
+#[test]
+fn a_run_resumes_from_the_handler_that_restores() {
+    let mut store = Ram::new();
+    let mut interrupted = model();
+    let result = Engine::new(4).try_run(
+        &mut interrupted,
+        &[()][..],
+        &mut best(EpochCompleted, &mut store),
+        |model, _, state| {
+            if state.epoch() == 3 { Err(()) } else { Ok(step(model, state)) }
+        },
+    );
+    assert_eq!(result, Err(RunError::Step(())));
+
+    let mut handler = best(EpochCompleted, &mut store);
+    let (mut engine, mut resumed) = (Engine::new(4), model());
+    let found = engine.resume(&mut resumed, &mut handler).unwrap().unwrap();
+    assert_eq!((found.epoch, found.skipped, resumed[0], engine.state().run()), (2, 0, 0.75, 1));
+    let outcome = engine.run(&mut resumed, &[()][..], &mut handler, |model, _, state| step(model, state)).unwrap();
+    assert_eq!((outcome.epoch, resumed[0]), (4, 0.75));
+    // The calls continue from those of the first start.
+    assert_eq!(handler.policy().calls(), 4);
+}
+
+#[test]
+fn a_store_that_is_too_small_is_refused_at_the_start() {
+    let policy = ModelCheckpoint::<2>::best_by(score as fn(&State<f32>) -> f32);
+    let mut handler = policy.attach(EpochCompleted, Ram::<4, 16>::new()).unwrap().restore_best();
+    let error = Engine::new(1).run(&mut model(), &[()][..], &mut handler, |_, _, _| 0.0).unwrap_err();
+    assert!(matches!(error, RunError::Start(_)), "{error}");
+}

@@ -2,7 +2,8 @@
 //! result.
 
 use training_monitor::event::{
-    Any, EpochCompleted, Event, GetBatchStarted, Interrupt, IterationCompleted, IterationStarted, RolledBack, User,
+    Any, Completed, EpochCompleted, Event, GetBatchStarted, Interrupt, IterationCompleted, IterationStarted,
+    RolledBack, User,
 };
 use training_monitor::handlers::early_stopping::Mode;
 use training_monitor::store::flash::Slots;
@@ -343,4 +344,33 @@ fn interrupt_every_operation<const W: usize, const E: usize>(erased: u8) {
 fn power_failure_at_any_operation_does_not_change_the_result() {
     interrupt_every_operation::<4, 256>(0xFF);
     interrupt_every_operation::<32, 512>(0);
+}
+
+#[test]
+fn a_new_run_can_be_rolled_back_as_often_as_the_first_one() {
+    let mut handlers = (
+        ModelCheckpoint::<1>::every(10).unwrap().attach(IterationCompleted, Ram::<2, 512>::new()).unwrap(),
+        TerminateOnNan::new().attach(IterationCompleted, |_, state| &state.output),
+        RollBack::new(2).unwrap().attach(halve),
+    );
+    let mut engine = Engine::new(1);
+    for _ in 0..2 {
+        let mut model = Model::new(3.0);
+        let outcome = engine.run(&mut model, 0..300, &mut handlers, |model, batch, _| model.step(batch)).unwrap();
+        assert_eq!((outcome.reason, handlers.2.roll_back.count()), (StopReason::MaxEpochs, 2));
+    }
+}
+
+/// After the end of the run, there is nothing to roll back, and a checkpoint of `Completed` is saved.
+#[test]
+fn a_termination_at_the_end_of_the_run_prevents_no_save() {
+    let mut store = Ram::<2, 512>::new();
+    let mut handlers = (
+        ModelCheckpoint::<1>::every(1).unwrap().attach(Completed, &mut store).unwrap(),
+        on(Completed, |_: &mut Model, state: &mut State<f32>| state.terminate(StopReason::Diverged)),
+        RollBack::new(2).unwrap().attach(halve),
+    );
+    let result = Engine::new(1).run(&mut Model::new(0.1), 0..3, &mut handlers, |model, batch, _| model.step(batch));
+    assert!(result.is_ok());
+    assert_eq!((handlers.0.policy().kept().len(), handlers.2.roll_back.count()), (1, 0));
 }

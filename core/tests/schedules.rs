@@ -244,3 +244,14 @@ fn a_constant_schedule_can_be_a_constant_item() {
     let schedule: &dyn Schedule = &COSINE.unwrap();
     assert_eq!(Concat::new(schedule, 1, Lambda(|step| step as f32)).map(|concat| concat.value(3)), Ok(2.0));
 }
+
+#[test]
+fn a_reference_and_an_array_have_the_values_of_their_schedules() {
+    let (first, second) = (StepDecay::new(4.0, 2, 0.5).unwrap(), StepDecay::new(3.0, 1, 0.5).unwrap());
+    let array = ConcatArray::new([(first, 3), (second, 2)], first).unwrap();
+    let nested = Concat::new(first, 3, Concat::new(second, 2, first).unwrap()).unwrap();
+    let values = |schedule: &dyn Schedule| (0..8).map(|step| schedule.value(step)).collect::<Vec<_>>();
+    assert_eq!(values(&nested), [4.0, 4.0, 2.0, 3.0, 1.5, 4.0, 4.0, 2.0]);
+    assert_eq!(values(&array), values(&nested));
+    assert_eq!(values(&&nested), values(&nested));
+}
