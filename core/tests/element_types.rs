@@ -379,3 +379,32 @@ fn elements_of_another_type_are_not_returned() {
     let mut read_only = TensorView::read_only(&[1], &[1.0_f32]);
     assert!(read_only.is_read_only() && read_only.elements_mut::<f32>().is_none());
 }
+
+/// The padding has the smallest length that aligns the elements: every other length is refused, for every element size.
+#[test]
+fn a_padding_of_another_length_is_refused() {
+    for (element_type, size) in
+        [(ElementType::F64, 8), (ElementType::F32, 4), (ElementType::I16, 2), (ElementType::U8, 1)]
+    {
+        let mut arena = Arena::new(element_type, &[2], 0, 1);
+        // In memory, all bits of a number are valid.
+        arena.bytes().fill(0x3F);
+        let valid = encode(&CONTENTS, &mut Named::new("m", arena.clone()));
+        // The payload is the end of the stream before the checksum; the length of the data takes one byte.
+        let payload = valid.len() - 4 - 2 * size;
+        let pad = (0..size).find(|pad| {
+            valid[payload - 2 - pad] == *pad as u8
+                && valid[payload - 1 - pad..payload - 1].iter().all(|byte| *byte == 0)
+        });
+        let pad = pad.unwrap();
+        for other in 0..=2 * size {
+            let mut bytes = valid[..payload - 2 - pad].to_vec();
+            bytes.push(other as u8);
+            bytes.resize(bytes.len() + other, 0);
+            bytes.extend_from_slice(&valid[payload - 1..]);
+            let bytes = with_correct_crc(bytes);
+            let result = checkpoint::load(&bytes, &mut Named::new("m", arena.clone()), None);
+            assert_eq!(result.is_ok(), other == pad, "{element_type}: a padding of {other} bytes: {result:?}");
+        }
+    }
+}
