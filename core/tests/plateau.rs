@@ -294,7 +294,7 @@ fn a_restored_value_is_applied_before_the_first_event() {
     let mut store = Ram::new();
     let record = interrupted(&mut store);
     let net = || Net { weight: Named::new("m", [1.0]), rate: f32::NAN };
-    // `resume` applies the value at its end.
+    // `resume` applies the value before it returns.
     let mut resumed = net();
     let handlers = &mut (reducing(), latest(&mut store));
     assert!(Engine::<f32>::new(1).resume(&mut resumed, handlers).unwrap().is_some());
