@@ -100,8 +100,10 @@ pub fn check_on<M: Medium>(sequence: &Sequence, is_verbose: bool) -> Result<Vec<
     let again = device.start(Start { program: last.program, failure: Failure::None });
     let again = again.map_err(|error| format!("after the end: {error}"))?;
     // In a repeated rest, a save that failed before can succeed, and then its checkpoint can be the best one to restore.
-    let has_other_best = device.history.is_disturbed && last.program.restore != 0;
-    if !device.history.is_disturbed || (matches!(end, End::Finished { .. }) && !has_other_best) {
+    // A broken block stays broken after an erase of the region.
+    let has_broken_block = starts.iter().any(|start| matches!(start.failure, Failure::Write(_)));
+    let has_other_best = (device.history.is_disturbed || has_broken_block) && last.program.restore != 0;
+    if !has_other_best && (!device.history.is_disturbed || matches!(end, End::Finished { .. })) {
         compare(&end, &again, "the next start")?;
     }
     Ok(operations)
