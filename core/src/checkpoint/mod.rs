@@ -49,7 +49,7 @@ pub(crate) use format::rule_id;
 pub use format::{Contents, Encoded, Header, Info, MAGIC, RankingRule, Series, SeriesId, VERSION};
 pub(crate) use names::NameBuffer;
 pub use names::{ItemName, MAX_NAME};
-pub use objects::{MAX_ITEMS, Named, ObjectVisitor, Objects, ReadOnly, StateDict, TensorVisitor};
+pub use objects::{MAX_ITEMS, Named, ObjectVisitor, Objects, ReadOnly, StateDict, TensorChunks, TensorVisitor};
 pub(crate) use read::SliceReader;
 pub use read::{Differences, Inspect, Loader, Tensor, inspect, inspect_with, load, load_with};
 pub use signature::model_signature;

@@ -30,7 +30,7 @@
 //! }
 //! ```
 
-use super::element::{Element, NestedArray};
+use super::element::{Element, ElementType, NestedArray};
 use super::names::NameBuffer;
 use super::tensor::{TensorUnavailable, TensorView};
 use core::ops::{Deref, DerefMut};
@@ -91,6 +91,23 @@ pub trait TensorVisitor {
     /// Returns an error to stop the listing, for example if a write failed. The caller returns this error unchanged.
     fn visit_tensor(&mut self, name: &str, tensor: TensorView<'_>) -> Result<(), Self::Error>;
 
+    /// Receives one tensor whose elements are not in memory at the same time, and its name. Such a tensor can be saved,
+    /// but it cannot be loaded. `shape` has the dimensions, outermost first.
+    ///
+    /// # Errors
+    /// Returns an error to stop the listing, for example if a write failed. The caller returns this error unchanged. The
+    /// default implementation returns [`TensorUnavailable`].
+    fn visit_chunks<C: TensorChunks>(
+        &mut self,
+        name: &str,
+        element_type: ElementType,
+        shape: &[u32],
+        chunks: &mut C,
+    ) -> Result<(), Self::Error> {
+        let _ = (name, element_type, shape, chunks);
+        Err(TensorUnavailable.into())
+    }
+
     /// Converts `tensor` to a [`TensorView`] and passes it to [`visit_tensor`](Self::visit_tensor). Usually, `tensor`
     /// is a `&mut` reference to a nested array.
     ///
@@ -126,6 +143,57 @@ impl<V: TensorVisitor> TensorVisitor for Prefixed<'_, V> {
     fn visit_tensor(&mut self, name: &str, tensor: TensorView<'_>) -> Result<(), V::Error> {
         self.visitor.visit_tensor(NameBuffer::concat(&[self.prefix, ".", name]).as_str(), tensor)
     }
+    fn visit_chunks<C: TensorChunks>(
+        &mut self,
+        name: &str,
+        element_type: ElementType,
+        shape: &[u32],
+        chunks: &mut C,
+    ) -> Result<(), V::Error> {
+        let name = NameBuffer::concat(&[self.prefix, ".", name]);
+        self.visitor.visit_chunks(name.as_str(), element_type, shape, chunks)
+    }
+}
+
+/// The elements of a tensor that is larger than the memory, for example in a file. A state dict passes them to
+/// [`TensorVisitor::visit_chunks`].
+///
+/// ```
+/// use training_monitor::checkpoint::{self, Contents, ElementType, Named, StateDict};
+/// use training_monitor::checkpoint::{TensorChunks, TensorUnavailable, TensorVisitor};
+///
+/// /// A million zeros.
+/// struct Zeros;
+///
+/// impl TensorChunks for Zeros {
+///     fn chunks(
+///         &mut self,
+///         receive: &mut dyn FnMut(&[u8]) -> Result<(), TensorUnavailable>,
+///     ) -> Result<(), TensorUnavailable> {
+///         (0..1000).try_for_each(|_| receive(&[0; 4000]))
+///     }
+/// }
+///
+/// impl StateDict for Zeros {
+///     fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+///         visitor.visit_chunks("zeros", ElementType::F32, &[1_000_000], self)
+///     }
+/// }
+///
+/// let len = checkpoint::measure(&Contents::new(1), &mut Named::new("model", Zeros))?;
+/// assert!(len > 4_000_000);
+/// # Ok::<(), checkpoint::EncodeError<core::convert::Infallible>>(())
+/// ```
+pub trait TensorChunks {
+    /// Passes all elements to `receive`, in row-major order and in the byte order of this machine. A chunk consists of
+    /// whole elements. A save calls this method several times, and each call must pass the same elements.
+    ///
+    /// # Errors
+    /// Returns the error of `receive` unchanged. If the elements cannot be read, returns [`TensorUnavailable`].
+    fn chunks(
+        &mut self,
+        receive: &mut dyn FnMut(&[u8]) -> Result<(), TensorUnavailable>,
+    ) -> Result<(), TensorUnavailable>;
 }
 
 /// A read-only tensor, for example in a `static`. It can be saved, but it cannot be loaded. If the `ReadOnly` is a

@@ -9,7 +9,8 @@
 //! assert_ne!(signature(&mut [[0.0; 3]; 2]), model_signature(&mut Named::new("model", [[0.0_f32; 2]; 3])));
 //! ```
 
-use super::objects::{ObjectVisitor, Objects, StateDict, TensorVisitor};
+use super::element::ElementType;
+use super::objects::{ObjectVisitor, Objects, StateDict, TensorChunks, TensorVisitor};
 use super::tensor::{TensorUnavailable, TensorView};
 use crate::hash::Hash;
 use serde::{Serialize, de::DeserializeOwned};
@@ -30,6 +31,13 @@ impl Signature {
     /// Adds a name. The byte 0 separates it from the next field, because no valid name contains this byte.
     fn add(&mut self, name: &str, kind: u8) {
         self.0 = self.0.bytes(name.as_bytes()).bytes(&[0, kind]);
+    }
+
+    #[inline(always)] // A program without `TensorChunks` calls it only once.
+    fn add_tensor(&mut self, name: &str, element_type: ElementType, shape: &[u32]) {
+        self.add(name, TENSOR);
+        self.0 = self.0.bytes(&[element_type as u8]);
+        self.0 = shape.iter().fold(self.0, |hash, side| hash.number(*side));
     }
 }
 
@@ -60,9 +68,17 @@ impl TensorVisitor for Signature {
     type Error = TensorUnavailable;
 
     fn visit_tensor(&mut self, name: &str, tensor: TensorView<'_>) -> Result<(), TensorUnavailable> {
-        self.add(name, TENSOR);
-        self.0 = self.0.bytes(&[tensor.element_type() as u8]);
-        self.0 = tensor.shape().iter().fold(self.0, |hash, side| hash.number(*side));
+        self.add_tensor(name, tensor.element_type(), tensor.shape());
+        Ok(())
+    }
+    fn visit_chunks<C: TensorChunks>(
+        &mut self,
+        name: &str,
+        element_type: ElementType,
+        shape: &[u32],
+        _: &mut C,
+    ) -> Result<(), TensorUnavailable> {
+        self.add_tensor(name, element_type, shape);
         Ok(())
     }
 }

@@ -7,6 +7,7 @@
 //! The encoder accesses the writer and the checksum through a trait object. Therefore, it is compiled only once for all
 //! types of writers and checksums.
 
+use super::chunks;
 use super::header::{self, check_name};
 use super::name_check::NameCheck;
 use super::output::{ChecksummedSink, ChecksummedWriter, Output};
@@ -16,8 +17,8 @@ use crate::checkpoint::element::SWAP_BYTES;
 use crate::checkpoint::error::EncodeError;
 use crate::checkpoint::format::{Contents, Encoded, padding};
 use crate::checkpoint::names::{ItemName, shape_matches_len};
-use crate::checkpoint::objects::{MAX_ITEMS, ObjectVisitor, Objects, StateDict, TensorVisitor};
-use crate::checkpoint::{Checksum, Crc32, TensorUnavailable, TensorView};
+use crate::checkpoint::objects::{MAX_ITEMS, ObjectVisitor, Objects, StateDict, TensorChunks, TensorVisitor};
+use crate::checkpoint::{Checksum, Crc32, ElementType, TensorUnavailable, TensorView};
 use core::convert::Infallible;
 use embedded_io::Write;
 use serde::{Serialize, de::DeserializeOwned};
@@ -246,23 +247,40 @@ impl<'a> Encoder<'a> {
         {
             return output.fail(EncodeError::NonFinite { name: ItemName::new(name), index });
         }
-        output.write_text(name);
-        output.write_u8(tensor.element_type() as u8);
-        output.write_len(tensor.shape().len());
-        tensor.shape().iter().for_each(|side| output.write_u32(*side));
         let bytes = tensor.bytes();
         let Ok(len) = u32::try_from(bytes.len()) else { return output.fail(EncodeError::TooLong) };
-        let size = tensor.element_type().size();
-        let pad = padding(output.len, len, size);
-        output.write_u8(pad);
-        (0..pad).for_each(|_| output.write_u8(0));
-        output.write_u32(len);
-        if !SWAP_BYTES {
-            return output.write_bytes(bytes);
-        }
-        for element in bytes.chunks(size as usize) {
-            element.iter().rev().for_each(|byte| output.write_u8(*byte));
-        }
+        write_tensor_start(output, name, tensor.element_type(), tensor.shape(), len);
+        write_elements(output, bytes, tensor.element_type().size());
+    }
+}
+
+/// Writes everything of a tensor that precedes its elements. The elements have `len` bytes.
+#[inline(always)] // A program without `TensorChunks` calls it only once.
+pub(super) fn write_tensor_start(
+    output: &mut Output<'_>,
+    name: &str,
+    element_type: ElementType,
+    shape: &[u32],
+    len: u32,
+) {
+    output.write_text(name);
+    output.write_u8(element_type as u8);
+    output.write_len(shape.len());
+    shape.iter().for_each(|side| output.write_u32(*side));
+    let pad = padding(output.len, len, element_type.size());
+    output.write_u8(pad);
+    (0..pad).for_each(|_| output.write_u8(0));
+    output.write_u32(len);
+}
+
+/// Writes elements of `size` bytes, which are in the byte order of this machine.
+#[inline(always)]
+pub(super) fn write_elements(output: &mut Output<'_>, bytes: &[u8], size: u32) {
+    if !SWAP_BYTES {
+        return output.write_bytes(bytes);
+    }
+    for element in bytes.chunks(size as usize) {
+        element.iter().rev().for_each(|byte| output.write_u8(*byte));
     }
 }
 
@@ -347,6 +365,26 @@ impl TensorVisitor for Encoder<'_> {
                 if tensor.has_invalid_bool() {
                     self.output.fail_item(name, |name| EncodeError::Bool { name });
                 }
+            }
+            EncodePass::ObjectNames | EncodePass::CountObjects => (),
+        }
+        self.status()
+    }
+
+    fn visit_chunks<C: TensorChunks>(
+        &mut self,
+        name: &str,
+        element_type: ElementType,
+        shape: &[u32],
+        chunks: &mut C,
+    ) -> Result<(), Stop> {
+        match self.pass {
+            EncodePass::Objects => chunks::write(&mut self.output, name, element_type, shape, chunks)?,
+            EncodePass::CompareNames => self.compare_name(name, false),
+            EncodePass::CountTensors => self.count_item(),
+            EncodePass::Check => {
+                self.count_item();
+                chunks::check(&mut self.output, self.contents, name, element_type, shape, chunks)?;
             }
             EncodePass::ObjectNames | EncodePass::CountObjects => (),
         }

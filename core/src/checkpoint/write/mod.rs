@@ -1,5 +1,6 @@
 //! Writing a checkpoint.
 
+mod chunks;
 mod encoder;
 mod header;
 mod name_check;

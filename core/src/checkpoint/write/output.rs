@@ -154,6 +154,14 @@ impl<'a> Output<'a> {
         }
     }
 
+    /// Adds `len` bytes to the length of a stream that is only measured.
+    pub fn count(&mut self, len: u32) {
+        match self.len.checked_add(len) {
+            Some(len) => self.len = len,
+            None => self.fail(EncodeError::TooLong),
+        }
+    }
+
     /// Copies as many of `bytes` as possible into the buffer, and writes the buffer if it is full. Returns the bytes
     /// that did not fit.
     fn buffer_bytes<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
