@@ -248,7 +248,7 @@ fn refusals_name_the_tensor() {
         (
             "names",
             &[("a", Dtype::U8, &[1], &[1]), ("model.a", Dtype::U8, &[1], &[1])],
-            "two tensors would have the name a in object model; use --object",
+            "tensors a and model.a would both have the name model.a; use --object or --rename",
         ),
     ];
     for (file, tensors, message) in refused {

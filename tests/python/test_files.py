@@ -13,6 +13,7 @@ import os
 import subprocess
 import tempfile
 import unittest
+import zipfile
 
 import numpy
 import safetensors
@@ -38,7 +39,7 @@ class Files(unittest.TestCase):
         return os.path.join(self.directory.name, name)
 
     def export(self, kind):
-        self.tool("export", CHECKPOINT, "--to", kind, "-o", "weights." + kind)
+        self.tool("export", CHECKPOINT, "--force", "-o", "weights." + kind)
         return self.path("weights." + kind)
 
     def check(self, arrays):
@@ -53,7 +54,7 @@ class Files(unittest.TestCase):
 
     def import_checkpoint(self, file, *options):
         """Imports a file as a checkpoint and returns the bytes of the checkpoint."""
-        self.tool("import", file, "--to", "checkpoint", "-o", "imported.ckpt", *options)
+        self.tool("import", file, "--force", "-o", "imported.ckpt", *options)
         with open(self.path("imported.ckpt"), "rb") as f:
             return f.read()
 
@@ -76,14 +77,20 @@ class Files(unittest.TestCase):
         self.assertEqual(self.import_checkpoint(rewritten, "--template", CHECKPOINT), self.original())
 
     def test_npz(self):
-        with numpy.load(self.export("npz")) as file:
+        exported = self.export("npz")
+        with numpy.load(exported) as file:
             arrays = dict(file)
-        metadata = arrays.pop("training_monitor")
-        self.assertEqual(json.loads(metadata.tobytes())["step"], self.checkpoint["step"])
+        # The metadata of the run is in the comment of the archive, so all arrays are tensors.
         self.check(arrays)
+        with zipfile.ZipFile(exported) as archive:
+            self.assertIsNone(archive.testzip())
+            metadata = json.loads(archive.comment.removeprefix(b"training_monitor"))
+        self.assertEqual(metadata["step"], self.checkpoint["step"])
+        self.assertEqual(self.import_checkpoint(exported), self.original())
+        # NumPy does not keep the comment.
         rewritten = self.path("rewritten.npz")
-        numpy.savez(rewritten, training_monitor=metadata, **arrays)
-        self.assertEqual(self.import_checkpoint(rewritten), self.original())
+        numpy.savez(rewritten, **arrays)
+        self.assertEqual(self.import_checkpoint(rewritten, "--template", CHECKPOINT), self.original())
         # A compressed file with arrays in column-major order contains the same numbers.
         numpy.savez_compressed(rewritten, **{name: numpy.asfortranarray(array) for name, array in arrays.items()})
         self.assertEqual(self.import_checkpoint(rewritten, "--template", CHECKPOINT), self.original())
@@ -138,8 +145,8 @@ class Files(unittest.TestCase):
         self.assertEqual(found, {name: name for name in [*types, "bool"]} | {"empty": "i64"})
         for kind in ["npz", "json", "csv", "safetensors"]:
             options = ["--template", "types.ckpt"] if kind == "csv" else []
-            self.tool("export", "types.ckpt", "--to", kind, "-o", "types." + kind)
-            self.tool("import", "types." + kind, "--to", "checkpoint", "-o", "back.ckpt", *options)
+            self.tool("export", "types.ckpt", "--force", "-o", "types." + kind)
+            self.tool("import", "types." + kind, "--force", "-o", "back.ckpt", *options)
             with open(self.path("types.ckpt"), "rb") as a, open(self.path("back.ckpt"), "rb") as b:
                 self.assertEqual(a.read(), b.read(), kind)
         with numpy.load(self.path("types.npz")) as file:

@@ -11,8 +11,7 @@
 
 use half::{bf16, f16};
 use serde::{Serialize, Serializer};
-use serde_json::Value;
-use std::fmt;
+use std::fmt::{self, Write};
 use training_monitor::checkpoint::ElementType;
 
 /// The value of an element. Only the payload of a NaN is lost. The value of `true` is 1.
@@ -172,59 +171,97 @@ fn parse_special(element_type: ElementType, text: &str) -> Option<u64> {
     }
 }
 
-/// Formats an element as text.
-pub fn to_text(element_type: ElementType, element: &[u8]) -> String {
+/// Appends an element as text to `text`.
+pub fn write_text(element_type: ElementType, element: &[u8], text: &mut String) -> fmt::Result {
     let decoded = decode(element_type, element);
-    format_special(element_type, decoded).unwrap_or_else(|| match decoded.0 {
-        Number::Integer(value) if element_type == ElementType::Bool => (value != 0).to_string(),
-        Number::Integer(value) => value.to_string(),
-        Number::Float(value) if element_type == ElementType::F64 => format!("{value:?}"),
+    if let Some(special) = format_special(element_type, decoded) {
+        return text.write_str(&special);
+    }
+    match decoded.0 {
+        Number::Integer(value) if element_type == ElementType::Bool => write!(text, "{}", value != 0),
+        // 64 bits are faster to format than 128.
+        Number::Integer(value) => match i64::try_from(value) {
+            Ok(value) => write!(text, "{value}"),
+            Err(_) => write!(text, "{value}"),
+        },
+        Number::Float(value) if element_type == ElementType::F64 => write!(text, "{value:?}"),
         // The shortest text that is parsed to the same f32. All values of f16 and bf16 are values of f32.
-        Number::Float(value) => format!("{:?}", value as f32),
-    })
+        Number::Float(value) => write!(text, "{:?}", value as f32),
+    }
 }
 
-/// Parses an element, as [`to_text`] formats it, and appends its bytes to `bytes`. Returns `None` if the text is not a
-/// value of this type.
-pub fn push_text(element_type: ElementType, text: &str, bytes: &mut Vec<u8>) -> Option<()> {
+/// Parses an element, as [`write_text`] formats it. Returns its bits, or `None` if the text is not a value of this type.
+pub fn parse_text(element_type: ElementType, text: &str) -> Option<u64> {
     let text = text.trim();
     let parse = || match element_type {
         ElementType::Bool => text.to_ascii_lowercase().parse::<bool>().ok().map(u64::from),
         _ if element_type.is_float() => encode(element_type, Number::Float(text.parse().ok()?)),
         _ => encode(element_type, Number::Integer(text.parse().ok()?)),
     };
-    push_bits(element_type, parse_special(element_type, text).or_else(parse)?, bytes)
+    // Most elements are not special.
+    parse().or_else(|| parse_special(element_type, text))
 }
 
-/// Converts an element to JSON.
-pub fn to_json(element_type: ElementType, element: &[u8]) -> Value {
+/// Appends an element as JSON to `json`.
+pub fn write_json(element_type: ElementType, element: &[u8], json: &mut Vec<u8>) -> serde_json::Result<()> {
     let decoded = decode(element_type, element);
     match (format_special(element_type, decoded), decoded.0) {
-        (Some(text), _) => Value::String(text),
-        (None, Number::Integer(value)) if element_type == ElementType::Bool => Value::Bool(value != 0),
-        (None, number) => serde_json::to_value(number).unwrap_or_default(),
+        (Some(text), _) => serde_json::to_writer(json, &text),
+        (None, Number::Integer(value)) if element_type == ElementType::Bool => {
+            serde_json::to_writer(json, &(value != 0))
+        }
+        (None, number) => serde_json::to_writer(json, &number),
     }
 }
 
-/// Parses a JSON value that [`to_json`] returns, and appends the bytes of the element to `bytes`. Returns `None` if the
-/// type has no such value.
-pub fn push_json(element_type: ElementType, value: &Value, bytes: &mut Vec<u8>) -> Option<()> {
-    let bits = match value {
-        Value::Bool(value) if element_type == ElementType::Bool => u64::from(*value),
-        Value::Number(number) if element_type.is_float() => encode(element_type, Number::Float(number.as_f64()?))?,
-        Value::Number(number) => {
-            let integer = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from))?;
-            encode(element_type, Number::Integer(integer))?
-        }
-        Value::String(text) => parse_special(element_type, text)?,
-        _ => return None,
-    };
-    push_bits(element_type, bits, bytes)
+/// An element in a JSON file.
+#[derive(Clone, Debug)]
+pub enum JsonElement {
+    Bool(bool),
+    Number(Number),
+    /// The name of a NaN or an infinity.
+    Text(String),
 }
 
-fn push_bits(element_type: ElementType, bits: u64, bytes: &mut Vec<u8>) -> Option<()> {
-    bytes.extend_from_slice(bits.to_le_bytes().get(..element_type.size() as usize)?);
-    Some(())
+impl fmt::Display for JsonElement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JsonElement::Bool(value) => value.fmt(f),
+            JsonElement::Number(Number::Float(value)) => write!(f, "{value:?}"),
+            JsonElement::Number(Number::Integer(value)) => value.fmt(f),
+            JsonElement::Text(text) => write!(f, "{text:?}"),
+        }
+    }
+}
+
+/// Returns the bits of an element that [`write_json`] wrote. Returns `None` if the type has no such value.
+pub fn parse_json(element_type: ElementType, element: &JsonElement) -> Option<u64> {
+    match element {
+        JsonElement::Bool(value) => Some(u64::from(*value)).filter(|_| element_type == ElementType::Bool),
+        JsonElement::Number(_) if element_type == ElementType::Bool => None,
+        JsonElement::Number(number) => encode(element_type, *number),
+        JsonElement::Text(text) => parse_special(element_type, text),
+    }
+}
+
+/// Converts a number to another type. Floats are rounded. Returns `None` if the type has no such value: an integer is out
+/// of range, a finite number becomes infinite, or an integer type must hold a fraction, NaN or infinity.
+pub fn cast(to: ElementType, number: Number) -> Option<u64> {
+    let Number::Float(value) = number else { return encode(to, number) };
+    let (infinity, nan) = special_bits(to);
+    let sign = u64::from(value.is_sign_negative()) << (to.size() * 8 - 1);
+    match to.is_float() {
+        true if value.is_nan() => Some(nan | sign),
+        true if value.is_infinite() => Some(infinity | sign),
+        true => encode(to, number),
+        false if value.is_finite() && value.fract() == 0.0 => encode(to, Number::Integer(value as i128)),
+        false => None,
+    }
+}
+
+/// Appends the bytes of an element with these bits.
+pub fn push_bits(element_type: ElementType, bits: u64, bytes: &mut Vec<u8>) {
+    bytes.extend(bits.to_le_bytes().iter().take(element_type.size() as usize));
 }
 
 /// Returns the element type with this name, for example "bf16".
@@ -250,17 +287,37 @@ mod tests {
         }
     }
 
+    /// Parses JSON as the reader of files does.
+    fn json_element(text: &str) -> JsonElement {
+        match serde_json::from_str(text).unwrap() {
+            serde_json::Value::Bool(value) => JsonElement::Bool(value),
+            serde_json::Value::String(text) => JsonElement::Text(text),
+            serde_json::Value::Number(number) => JsonElement::Number(
+                (number.as_i64().map(i128::from).or(number.as_u64().map(i128::from)))
+                    .map_or_else(|| Number::Float(number.as_f64().unwrap()), Number::Integer),
+            ),
+            other => panic!("{other}"),
+        }
+    }
+
     #[test]
     fn text_and_json_preserve_all_bits() {
         for element_type in ElementType::ALL {
             for bits in samples(element_type) {
-                let (mut element, mut text, mut json) = (vec![], vec![], vec![]);
-                push_bits(element_type, bits, &mut element).unwrap();
-                push_text(element_type, &to_text(element_type, &element), &mut text).unwrap();
-                // The JSON is written and parsed, as in a file.
-                let value = to_json(element_type, &element).to_string();
-                push_json(element_type, &serde_json::from_str(&value).unwrap(), &mut json).unwrap();
-                assert_eq!((&text, &json), (&element, &element), "{element_type} {bits:#x}: {value}");
+                let (mut element, mut text, mut json) = (vec![], String::new(), vec![]);
+                push_bits(element_type, bits, &mut element);
+                write_text(element_type, &element, &mut text).unwrap();
+                write_json(element_type, &element, &mut json).unwrap();
+                let json = String::from_utf8(json).unwrap();
+                // The upper bits of a negative integer are not a part of the element.
+                let bytes = |bits: Option<u64>| {
+                    let mut bytes = vec![];
+                    push_bits(element_type, bits.unwrap(), &mut bytes);
+                    bytes
+                };
+                assert_eq!(bytes(parse_text(element_type, &text)), element, "{element_type} {bits:#x}: {text}");
+                let parsed = bytes(parse_json(element_type, &json_element(&json)));
+                assert_eq!(parsed, element, "{element_type} {bits:#x}: {json}");
             }
         }
     }
@@ -268,7 +325,6 @@ mod tests {
     #[test]
     fn values_that_a_type_does_not_have_are_refused() {
         use ElementType::{Bf16, Bool, F16, F32, F64, I8, I64, U8, U64};
-        let mut bytes = vec![];
         let texts = [
             (F32, "1e39"),
             (F16, "65520"),
@@ -285,14 +341,43 @@ mod tests {
             (Bool, "2"),
         ];
         for (element_type, text) in texts {
-            assert_eq!(push_text(element_type, text, &mut bytes), None, "{element_type} {text}");
+            assert_eq!(parse_text(element_type, text), None, "{element_type} {text}");
         }
-        let values =
-            [(F32, "true"), (I64, "1.5"), (U64, "-1"), (U64, "18446744073709551616"), (Bool, "2"), (I8, "\"NaN\"")];
+        let values = [
+            (F32, "true"),
+            (F32, "1e39"),
+            (I64, "1.5"),
+            (U64, "-1"),
+            (U64, "18446744073709551616"),
+            (Bool, "1"),
+            (I8, "\"NaN\""),
+        ];
         for (element_type, text) in values {
-            let value = serde_json::from_str(text).unwrap();
-            assert_eq!(push_json(element_type, &value, &mut bytes), None, "{element_type} {text}");
+            assert_eq!(parse_json(element_type, &json_element(text)), None, "{element_type} {text}");
         }
-        assert!(bytes.is_empty());
+    }
+
+    #[test]
+    fn casts_round_floats_and_refuse_values_that_do_not_fit() {
+        use ElementType::{Bool, F16, F32, F64, I8, I64, U8};
+        let f32_bits = |value: f32| Some(u64::from(value.to_bits()));
+        assert_eq!(cast(F32, Number::Float(0.1)), f32_bits(0.1));
+        assert_eq!(cast(F32, Number::Integer(i64::MAX.into())), f32_bits(i64::MAX as f32));
+        assert_eq!(cast(F32, Number::Float(f64::NEG_INFINITY)), f32_bits(f32::NEG_INFINITY));
+        assert_eq!(cast(F16, Number::Float(f64::NAN)), Some(0x7E00));
+        assert_eq!(cast(I8, Number::Float(-128.0)), Some(0xFFFF_FFFF_FFFF_FF80));
+        assert_eq!((cast(Bool, Number::Integer(1)), cast(F64, Number::Integer(0))), (Some(1), Some(0)));
+        for (to, number) in [
+            (F32, Number::Float(1e39)),
+            (F16, Number::Integer(65520)),
+            (I8, Number::Float(128.0)),
+            (I8, Number::Float(0.5)),
+            (U8, Number::Integer(-1)),
+            (I64, Number::Float(f64::NAN)),
+            (I64, Number::Float(1e300)),
+            (Bool, Number::Integer(2)),
+        ] {
+            assert_eq!(cast(to, number), None, "{to} {number:?}");
+        }
     }
 }

@@ -95,6 +95,11 @@ fn report(error: &CliError) {
     }
 }
 
+/// Prints a warning to standard error. The command continues.
+fn warn(text: impl std::fmt::Display) {
+    output::print_error(&[Span::new("warning:", Style::Yellow), plain(format_args!(" {text}"))]);
+}
+
 fn main() -> ExitCode {
     match run(&Arguments::parse().command) {
         Ok(code) => code,

@@ -4,80 +4,146 @@
 //!
 //! A CSV file does not contain the state of the run.
 
-use super::{NamedTensor, TensorFile};
-use crate::elements::{parse_type, push_text, to_text};
+use super::TensorFile;
+use super::importer::{Elements, Importer, Layout};
+use crate::elements::{parse_text, parse_type, write_text};
 use crate::error::{CliError, Result};
 use crate::numbers::join;
-use std::path::Path;
-use training_monitor::checkpoint::ElementType;
+use crate::stream::{SourceReader, WriteError};
+use std::fmt::{self, Display, Write as _};
+use std::io::{self, Read, Write};
 
 /// The first line of a CSV file of tensors. It names the columns.
 pub const HEADER: &str = "tensor,type,shape,index,value";
 
-pub fn write(file: &TensorFile) -> Result<Vec<u8>> {
-    let mut csv = csv::Writer::from_writer(Vec::new());
-    csv.write_record(HEADER.split(',')).map_err(CliError::other)?;
+/// The maximum length of a line in bytes. A name has at most 255 bytes, and each of them can be quoted.
+const MAX_LINE: usize = 4096;
+
+pub fn write(file: &TensorFile, output: &mut dyn Write) -> std::result::Result<(), WriteError> {
+    writeln!(output, "{HEADER}")?;
+    let formatted = |_: fmt::Error| WriteError::Output(io::ErrorKind::Other.into());
     for tensor in &file.tensors {
-        let (element_type, shape) = (tensor.element_type.name(), join(&tensor.shape, "x"));
-        let mut write = |index: &str, value: &str| {
-            csv.write_record([&tensor.name, element_type, &shape, index, value]).map_err(CliError::other)
-        };
-        if tensor.bytes.is_empty() {
-            write("", "")?;
+        let start = line_start(&[&tensor.name, tensor.element_type.name(), &join(&tensor.shape, "x")])?;
+        if tensor.payload.len() == 0 {
+            writeln!(output, "{start},")?;
         }
-        for (index, element) in tensor.elements().enumerate() {
-            write(&index.to_string(), &to_text(tensor.element_type, element))?;
-        }
+        let (mut index, mut lines) = (0_u64, String::new());
+        tensor.payload.for_each_chunk(|chunk| {
+            lines.clear();
+            for element in chunk.chunks_exact(tensor.element_type.size() as usize) {
+                write!(lines, "{start}{index},").map_err(formatted)?;
+                write_text(tensor.element_type, element, &mut lines).map_err(formatted)?;
+                lines.push('\n');
+                index += 1;
+            }
+            output.write_all(lines.as_bytes()).map_err(WriteError::Output)
+        })?;
     }
-    csv.into_inner().map_err(|error| CliError::other(error.into_error()))
+    Ok(())
 }
 
-/// A tensor whose lines are being read.
+/// Returns the fields that are the same in all lines of a tensor, each with a comma at its end.
+fn line_start(fields: &[&str]) -> Result<String> {
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    csv.write_record(fields).map_err(CliError::other)?;
+    let bytes = csv.into_inner().map_err(|error| CliError::other(error.into_error()))?;
+    Ok(String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned() + ",")
+}
+
+/// Fails if a line is too long, so that a file without line breaks does not fill the memory.
+struct LineLimit<R> {
+    reader: R,
+    /// The number of bytes since the last line break.
+    len: usize,
+}
+
+impl<R: Read> Read for LineLimit<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(into)?;
+        let bytes = &into[..count];
+        match bytes.iter().rposition(|byte| *byte == b'\n') {
+            Some(last) => self.len = count - last,
+            None => self.len += count,
+        }
+        // The reader of CSV requests more bytes than a line has, so the limit needs not be exact.
+        if self.len > MAX_LINE + into.len() {
+            return Err(io::Error::other(format!("a line has more than {MAX_LINE} bytes")));
+        }
+        Ok(count)
+    }
+}
+
+/// The tensor whose lines are being read.
 struct PartialTensor {
-    name: String,
-    element_type: ElementType,
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
+    layout: Layout,
+    /// The fields of its first line.
+    type_field: Vec<u8>,
+    shape_field: Vec<u8>,
+    elements: Elements,
 }
 
-pub fn read(path: &Path, bytes: &[u8]) -> Result<TensorFile> {
-    let mut tensors = Vec::<PartialTensor>::new();
-    for record in csv::Reader::from_reader(bytes).into_records() {
-        let record = record.map_err(|error| CliError::content(path, error))?;
+pub fn read(mut importer: Importer<'_>) -> Result<TensorFile> {
+    let path = importer.path();
+    let reader = LineLimit { reader: SourceReader::new(importer.source()), len: 0 };
+    let mut csv = csv::ReaderBuilder::new().buffer_capacity(64 * 1024).from_reader(reader);
+    let mut record = csv::ByteRecord::new();
+    let mut tensor: Option<PartialTensor> = None;
+    while csv.read_byte_record(&mut record).map_err(|error| CliError::content(path, error))? {
         let line = record.position().map_or(0, csv::Position::line);
-        let invalid = |reason: String| CliError::content(path, format!("line {line}: {reason}"));
-        let fields: Vec<&str> = record.iter().collect();
-        let [name, element_type, shape, index, value] = fields[..] else {
-            return Err(invalid(format!("expected the five fields {HEADER}, found {}", record.len())));
+        let invalid = |reason: &dyn Display| CliError::content(path, format!("line {line}: {reason}"));
+        if record.len() != 5 {
+            return Err(invalid(&format_args!("expected the five fields {HEADER}, found {}", record.len())));
+        }
+        let text = |field: usize| {
+            std::str::from_utf8(&record[field]).map_err(|_| invalid(&format_args!("field {} is not UTF-8", field + 1)))
         };
-        let Some(element_type) = parse_type(element_type) else {
-            return Err(invalid(format!(
-                "tensor {name} has the type {element_type:?}, which a checkpoint does not have"
-            )));
-        };
-        if tensors.last().is_none_or(|tensor| tensor.name != name) {
-            let sides: std::result::Result<Vec<usize>, _> =
+        if tensor.as_ref().is_none_or(|tensor| tensor.layout.name.as_bytes() != &record[0]) {
+            if let Some(PartialTensor { layout, elements, .. }) = tensor.take() {
+                importer.finish_elements(layout, elements)?;
+            }
+            let name = text(0)?;
+            let found = text(1)?;
+            let Some(element_type) = parse_type(found) else {
+                let reason = format_args!("tensor {name} has the type {found:?}, which a checkpoint does not have");
+                return Err(invalid(&reason));
+            };
+            let shape = text(2)?;
+            let sides: std::result::Result<Vec<u64>, _> =
                 shape.split('x').filter(|side| !side.is_empty()).map(str::parse).collect();
-            let shape = sides.map_err(|_| invalid(format!("the shape {shape:?} does not have the form 32x64")))?;
-            tensors.push(PartialTensor { name: name.to_owned(), element_type, shape, bytes: vec![] });
+            let sides =
+                sides.map_err(|_| invalid(&format_args!("the shape {shape:?} does not have the form 32x64")))?;
+            let layout = Layout::new(path, name, element_type, &sides)?;
+            let (type_field, shape_field) = (record[1].to_vec(), record[2].to_vec());
+            let elements = importer.start(element_type)?;
+            tensor = Some(PartialTensor { layout, type_field, shape_field, elements });
         }
-        let Some(tensor) = tensors.last_mut() else { continue };
-        if tensor.element_type != element_type {
-            return Err(invalid(format!("tensor {name} has the types {} and {element_type}", tensor.element_type)));
+        let Some(PartialTensor { layout, type_field, shape_field, elements }) = &mut tensor else { continue };
+        let name = &layout.name;
+        if record[1] != **type_field {
+            return Err(invalid(&format_args!("tensor {name} has the types {} and {}", layout.element_type, text(1)?)));
         }
-        if index.is_empty() && value.is_empty() && tensor.shape.contains(&0) {
+        if record[2] != **shape_field {
+            let first = String::from_utf8_lossy(shape_field);
+            return Err(invalid(&format_args!("tensor {name} has the shapes {first} and {}", text(2)?)));
+        }
+        if record[3].is_empty() && record[4].is_empty() && layout.elements == 0 {
             continue;
         }
-        let expected = tensor.bytes.len() / element_type.size() as usize;
+        let (index, value, expected) = (text(3)?, text(4)?, elements.count());
         if index.parse() != Ok(expected) {
-            let reason =
-                format!("expected index {expected} of tensor {name}, found {index}; the elements must be in order");
-            return Err(invalid(reason));
+            return Err(invalid(&format_args!(
+                "expected index {expected} of tensor {name}, found {index}; the elements must be in order"
+            )));
         }
-        push_text(element_type, value, &mut tensor.bytes)
-            .ok_or_else(|| invalid(format!("element {index} of tensor {name} is {value:?}, not a {element_type}")))?;
+        let element_type = layout.element_type;
+        let Some(bits) = parse_text(element_type, value) else {
+            let reason = format_args!("element {index} of tensor {name} is {value:?}, not a {element_type}");
+            return Err(invalid(&reason));
+        };
+        elements.push_bits(bits)?;
     }
-    let check =
-        |tensor: PartialTensor| NamedTensor::new(path, tensor.name, tensor.element_type, &tensor.shape, tensor.bytes);
-    Ok(TensorFile { tensors: tensors.into_iter().map(check).collect::<Result<_>>()?, metadata: None })
+    if let Some(PartialTensor { layout, elements, .. }) = tensor {
+        importer.finish_elements(layout, elements)?;
+    }
+    Ok(TensorFile { tensors: importer.finish()?, metadata: None })
 }

@@ -1,6 +1,6 @@
 //! The command `export`. It writes the tensors of a checkpoint to a file.
 
-use super::{Format, TensorFile};
+use super::{Format, TensorFile, commit};
 use crate::error::{CliError, Result};
 use crate::files::{OutputFile, is_standard_stream};
 use crate::inventory::flash_dump::Geometry;
@@ -18,7 +18,7 @@ use std::process::ExitCode;
 /// dump, the command exports the newest checkpoint unless an option selects another one.
 #[derive(clap::Args, Debug)]
 pub struct Export {
-    /// The path of the checkpoint: a file, a directory of checkpoints, or a flash dump.
+    /// The path of the checkpoint: a file, a directory of checkpoints, or a flash dump; `-` for standard input
     pub path: PathBuf,
     /// The format of the file. By default, the ending of FILE selects it.
     #[arg(long, value_name = "FORMAT")]
@@ -50,12 +50,13 @@ pub fn export(arguments: &Export) -> Result<ExitCode> {
         let stem = stem.unwrap_or("checkpoint".as_ref()).to_string_lossy();
         PathBuf::from(format!("{stem}_{step}.{}", format.extension()))
     });
-    let output = OutputFile::create(&file, &[path], *force)?;
+    let mut output = OutputFile::create(&file, &[path], *force)?;
     let is_regular_file = output.is_regular_file();
-    output.write_whole(&TensorFile::from_stream(path, &stream)?.write(format)?)?;
+    let written = TensorFile::from_stream(path, &stream)?.write(format, &mut output);
+    commit(output, written)?;
     if is_regular_file {
         let (tensors, elements) = stream.tensors().fold((0, 0), |(n, sum), (_, tensor)| (n + 1, sum + tensor.len()));
-        let (tensors, elements) = (count(tensors, "tensor"), count(elements, "element"));
+        let (tensors, elements) = (count(tensors, "tensor"), count(elements as usize, "element"));
         print_line(format_args!("wrote step {step} ({tensors}, {elements}) to {}", file.display()))?;
     }
     Ok(ExitCode::SUCCESS)

@@ -1,20 +1,22 @@
 //! The command `import`. It converts a file of tensors to a checkpoint file or to a flash image with a checkpoint.
 //!
 //! The state of the run and the other values come from the metadata in the file, or from a template. The command
-//! reports an error if the template lacks a tensor of the file. It also reports an error if the file lacks a tensor of
+//! reports an error if the template lacks a tensor of the file, or if their types or shapes differ. It also reports an error if the file lacks a tensor of
 //! the template, unless the template contains the elements of this tensor.
 
 mod flash_image;
 
-use super::{NamedTensor, TensorFile, file_name_of};
+use super::edit::Edits;
+use super::{FileKind, TensorFile, commit, file_name_of};
 use crate::error::{CliError, Result};
 use crate::files::{self, OutputFile};
 use crate::inventory::flash_dump::Geometry;
 use crate::inventory::{Inventory, Selection};
 use crate::numbers::{count, parse_byte_count};
 use crate::output::print_line;
-use crate::stream::{Content, Object, Stream, StreamHeader, Tensor};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::stream::{Content, Object, Purpose, Source, SourceError, Stream, StreamHeader, Tensor};
+use flash_image::FlashImage;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use training_monitor::checkpoint::MAX_NAME;
@@ -66,10 +68,12 @@ pub struct Import {
     #[command(flatten)]
     pub selection: Selection,
     /// The object name for tensors whose names have no dot
-    #[arg(long, value_name = "NAME", default_value = "model")]
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_OBJECT)]
     pub object: String,
+    #[command(flatten)]
+    pub edits: Edits,
     /// Override the checkpoint's score
-    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true, value_parser = parse_score)]
     pub score: Option<f32>,
     /// Write a copy of this flash dump, in which the imported checkpoint is the newest.
     #[arg(long, value_name = "DUMP")]
@@ -82,126 +86,179 @@ pub struct Import {
     pub geometry: Geometry,
 }
 
+/// The object name for tensors whose names have no dot.
+pub const DEFAULT_OBJECT: &str = "model";
+
 /// Runs the command `import`.
 pub fn import(arguments: &Import) -> Result<ExitCode> {
-    let file = &arguments.file;
-    let target = arguments.to.or_else(|| Target::from_extension(&arguments.output)).ok_or_else(|| {
+    let Import { file, template, into, output, .. } = arguments;
+    let target = arguments.to.or_else(|| Target::from_extension(output)).ok_or_else(|| {
         CliError::usage("the kind of output is unknown: use --to, or a file with the ending .ckpt, .bin or .img")
     })?;
-    let bytes = files::read(file)?;
-    let template = match &arguments.template {
-        Some(path) => Some(Inventory::new(path, &Geometry::default())?.select(&arguments.selection)?.merged_stream()),
-        None => None,
-    };
-    let mut stream = if bytes.starts_with(b"TMCK") {
-        Stream::read(&bytes).map_err(|error| CliError::content(file, error))?
-    } else {
-        to_stream(file, TensorFile::read(file, &bytes)?, template, &arguments.object)?
-    };
+    let inputs: Vec<&Path> =
+        [Some(file), template.as_ref(), into.as_ref()].into_iter().flatten().map(|p| &**p).collect();
+    let mut output = OutputFile::create(output, &inputs, arguments.force)?;
+    let mut stream = read_stream(arguments)?;
+    warn_non_finite(&stream);
     if let Some(score) = arguments.score {
-        if score.is_nan() {
-            return Err(CliError::usage("--score must be a number, not NaN"));
-        }
         stream.header.score = Some(score);
     }
-    let (bytes, summary) = match target {
-        Target::Checkpoint => {
-            let bytes = stream.write().map_err(|error| CliError::content(file, error))?;
-            let summary = format!("step {} ({})", stream.header.step, count(bytes.len(), "byte"));
-            (bytes, summary)
-        }
-        Target::FlashImage => flash_image::build(arguments, stream)?,
-    };
-    let inputs: Vec<&Path> = [Some(file), arguments.template.as_ref(), arguments.into.as_ref()]
-        .into_iter()
-        .flatten()
-        .map(|path| &**path)
-        .collect();
-    let output = OutputFile::create(&arguments.output, &inputs, arguments.force)?;
     let is_regular_file = output.is_regular_file();
-    output.write_whole(&bytes)?;
+    let summary = match target {
+        Target::Checkpoint => {
+            let written = stream.write(file, &mut output);
+            let len = commit(output, written)?;
+            format!("step {} ({})", stream.header.step, count(len as usize, "byte"))
+        }
+        Target::FlashImage => {
+            let image = FlashImage::build(arguments, stream)?;
+            let written = image.write(&mut output);
+            commit(output, written)?;
+            image.summary
+        }
+    };
     if is_regular_file {
         print_line(format_args!("wrote {summary} to {}", arguments.output.display()))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// Reads the file to import and converts it to a checkpoint stream.
+fn read_stream(arguments: &Import) -> Result<Stream> {
+    let Import { file, template, selection, object, edits, .. } = arguments;
+    let source = Source::open(file)?;
+    let is_checkpoint = FileKind::of(&source.start()?) == Some(FileKind::Checkpoint);
+    let template = match template {
+        Some(path) => Some(Inventory::new(path, &Geometry::default())?.select(selection)?.merged_stream()),
+        None => None,
+    };
+    let tensors = if is_checkpoint {
+        let stream = match Stream::read_source(&source, Purpose::Statistics) {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                return Err(SourceError::into_io(error, &source).unwrap_or_else(|error| CliError::content(file, error)));
+            }
+        };
+        if template.is_none() && edits.is_empty() {
+            return Ok(stream);
+        }
+        TensorFile::from_stream(file, &stream)?
+    } else {
+        TensorFile::read(file, &source)?
+    };
+    to_stream(file, edits.apply(file, tensors)?, template, object)
+}
+
+/// Prints a warning for each tensor that contains NaN or infinities. A device refuses to save such a tensor, unless its
+/// program allows it.
+fn warn_non_finite(stream: &Stream) {
+    for (object, tensor) in stream.tensors() {
+        let Some((stats, index)) = tensor.stats.and_then(|stats| Some((stats, stats.first_non_finite?))) else {
+            continue;
+        };
+        let name = file_name_of(object, tensor);
+        crate::warn(format_args!(
+            "tensor {name} has {} NaN and {} infinite elements; the first is element {index}",
+            stats.nan, stats.infinite
+        ));
+    }
+}
+
+/// Parses a score. A finite number must not become infinite.
+fn parse_score(text: &str) -> std::result::Result<f32, String> {
+    let score: f32 = text.parse().map_err(|error| format!("{error}"))?;
+    if score.is_nan() {
+        return Err("a score must be a number, not NaN".to_owned());
+    }
+    if score.is_infinite() && text.contains(|character: char| character.is_ascii_digit()) {
+        return Err(format!("a score is a number of type f32, whose largest value is {:e}", f32::MAX));
+    }
+    Ok(score)
+}
+
 /// Converts a file of tensors to a checkpoint stream. The function uses the template if there is one, and otherwise the
 /// metadata in the file. `object` is the object name for tensors whose names have no dot.
 pub(super) fn to_stream(path: &Path, file: TensorFile, template: Option<Stream>, object: &str) -> Result<Stream> {
     let TensorFile { tensors, metadata } = file;
+    let tensors = with_object_names(path, tensors, object)?;
     match (template, metadata) {
         (Some(template), _) => fill_template(path, template, tensors, true),
         (None, Some(metadata)) => fill_template(path, metadata.template(path)?, tensors, false),
-        (None, None) => tensors_only(path, tensors, object),
+        (None, None) => tensors_only(path, tensors),
     }
 }
 
-/// Copies the tensors of a file into the template. The types must be equal. If `has_elements` is true, the template is
-/// a complete checkpoint: a tensor that is missing in the file keeps the elements of the template, and the shapes must
-/// be equal, too.
-fn fill_template(path: &Path, mut template: Stream, tensors: Vec<NamedTensor>, has_elements: bool) -> Result<Stream> {
-    let error = |reason: String| Err(CliError::content(path, reason));
-    let mut by_name = BTreeMap::new();
+/// Adds the name of the object to each name without a dot. Returns an error if two tensors have the same name then.
+fn with_object_names(path: &Path, tensors: Vec<Tensor>, object: &str) -> Result<Vec<Tensor>> {
+    let mut originals = HashMap::new();
+    let mut named = Vec::new();
     for tensor in tensors {
-        if let Some(tensor) = by_name.insert(tensor.name.clone(), tensor) {
-            return error(format!("the file contains tensor {} twice", tensor.name));
+        let name = if tensor.name.contains('.') { tensor.name.clone() } else { format!("{object}.{}", tensor.name) };
+        if let Some(other) = originals.insert(name.clone(), tensor.name.clone()) {
+            let reason = format!("tensors {other} and {} would both have the name {name}", tensor.name);
+            return Err(CliError::content(path, format!("{reason}; use --object or --rename")));
         }
+        named.push(Tensor { name, ..tensor });
     }
+    Ok(named)
+}
+
+/// Moves the tensors of a file into the template. The types and the shapes must be equal. If `has_elements` is true, the
+/// template is a complete checkpoint, and a tensor that is missing in the file keeps the elements of the template.
+fn fill_template(path: &Path, mut template: Stream, tensors: Vec<Tensor>, has_elements: bool) -> Result<Stream> {
+    let error = |reason: String| Err(CliError::content(path, reason));
+    let mut by_name: BTreeMap<String, Tensor> =
+        tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
     for object in &mut template.objects {
         let Content::Tensors(targets) = &mut object.content else { continue };
         for target in targets {
             let name = file_name_of(&object.name, target);
             match by_name.remove(&name) {
-                Some(NamedTensor { element_type, shape, bytes, .. }) => {
-                    if element_type != target.element_type {
-                        let expected = target.element_type;
-                        return error(format!(
-                            "tensor {name} has the type {element_type}, but the checkpoint to fill has {expected}; \
-                             convert the tensor"
-                        ));
-                    }
-                    if has_elements && shape != target.shape {
-                        let expected = &target.shape;
-                        return error(format!(
-                            "tensor {name} has the shape {shape:?}, but the template has {expected:?}"
-                        ));
-                    }
-                    (target.shape, target.bytes) = (shape, bytes);
+                Some(tensor) if tensor.element_type != target.element_type => {
+                    let (found, expected) = (tensor.element_type, target.element_type);
+                    return error(format!(
+                        "tensor {name} has the type {found}, but the checkpoint to fill has {expected}; use --cast \
+                         {name}={expected}"
+                    ));
                 }
+                Some(tensor) if tensor.shape != target.shape => {
+                    let (found, expected) = (&tensor.shape, &target.shape);
+                    return error(format!(
+                        "tensor {name} has the shape {found:?}, but the checkpoint to fill has {expected:?}"
+                    ));
+                }
+                Some(tensor) => (target.payload, target.stats) = (tensor.payload, tensor.stats),
                 None if has_elements => (),
                 None => return error(format!("tensor {name} is missing; use --template to take it from a checkpoint")),
             }
         }
     }
     match by_name.keys().next() {
-        Some(name) => error(format!("the checkpoint to fill has no tensor with the name {name}")),
+        Some(name) => {
+            error(format!("the checkpoint to fill has no tensor with the name {name}; use --rename or --skip"))
+        }
         None => Ok(template),
     }
 }
 
 /// Creates a checkpoint that contains only tensors, from a file without metadata. In the name of a tensor, the part
-/// before the first dot is the name of its object. `object` is the name of the object if there is no dot.
-fn tensors_only(path: &Path, tensors: Vec<NamedTensor>, object: &str) -> Result<Stream> {
+/// before the first dot is the name of its object.
+fn tensors_only(path: &Path, tensors: Vec<Tensor>) -> Result<Stream> {
     let (mut objects, mut indices) = (Vec::<Object>::new(), BTreeMap::new());
-    let mut names = BTreeSet::new();
-    for NamedTensor { name: full_name, element_type, shape, bytes } in tensors {
-        let (object, name) = full_name.split_once('.').unwrap_or((object, &full_name));
+    for tensor in tensors {
+        let full_name = &tensor.name;
+        let (object, name) = full_name.split_once('.').unwrap_or((DEFAULT_OBJECT, full_name));
         for name in [object, name] {
             if name.is_empty() || name.len() > MAX_NAME {
                 let reason = format!("tensor {full_name}: an object or a tensor has a name of {} bytes", name.len());
                 return Err(CliError::content(path, format!("{reason}; a checkpoint allows 1 to {MAX_NAME} bytes")));
             }
         }
-        if !names.insert((object.to_owned(), name.to_owned())) {
-            let reason = format!("two tensors would have the name {name} in object {object}");
-            return Err(CliError::content(path, format!("{reason}; use --object to name another object")));
-        }
-        let tensor = Tensor { name: name.to_owned(), element_type, shape, bytes };
         let index = *indices.entry(object.to_owned()).or_insert_with(|| {
             objects.push(Object { name: object.to_owned(), content: Content::Tensors(vec![]) });
             objects.len() - 1
         });
+        let tensor = Tensor { name: name.to_owned(), ..tensor };
         if let Some(Object { content: Content::Tensors(tensors), .. }) = objects.get_mut(index) {
             tensors.push(tensor);
         }

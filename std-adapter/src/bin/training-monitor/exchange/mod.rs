@@ -8,21 +8,27 @@
 //! programs can drop them. In both cases, `import --template` takes the template from a checkpoint.
 
 mod csv;
+mod edit;
 pub mod export;
 pub mod import;
+mod importer;
 mod json;
 mod metadata;
+mod npy;
 mod npz;
 mod safetensors;
+mod transpose;
 
 use crate::error::{CliError, Result};
-use crate::files::{self, describe_content};
-use crate::numbers::count;
-use crate::stream::{Stream, Tensor};
+use crate::files::{self, OutputFile, describe_content};
+use crate::inventory::complete_text;
+use crate::stream::{Source, Stream, Tensor, WriteError};
+use importer::Importer;
 use metadata::RunMetadata;
 use std::collections::HashSet;
+use std::io::Write;
 use std::path::Path;
-use training_monitor::checkpoint::{ElementType, MAX_RANK};
+use std::rc::Rc;
 
 /// The format of a file of tensors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -54,64 +60,15 @@ impl Format {
     }
 }
 
-/// The content of a file of tensors: the tensors and, in all formats except CSV, optional metadata.
+/// The content of a file of tensors: the tensors and, in all formats except CSV, optional metadata. The name of a tensor
+/// consists of the name of the object, a dot, and the name of the tensor.
 struct TensorFile {
-    tensors: Vec<NamedTensor>,
+    tensors: Vec<Tensor>,
     metadata: Option<RunMetadata>,
 }
 
-/// A tensor with the name that it has in an exported file: the name of the object, a dot, and the name of the tensor.
-struct NamedTensor {
-    name: String,
-    element_type: ElementType,
-    shape: Vec<u32>,
-    /// The elements in row-major order and in little-endian byte order.
-    bytes: Vec<u8>,
-}
-
-impl NamedTensor {
-    /// Creates a tensor from a file. Returns an error if a checkpoint cannot contain it.
-    fn new(
-        path: &Path,
-        name: String,
-        element_type: ElementType,
-        shape: &[usize],
-        bytes: Vec<u8>,
-    ) -> Result<NamedTensor> {
-        let error = |reason: String| Err(CliError::content(path, format!("tensor {name} {reason}")));
-        if shape.len() > MAX_RANK {
-            return error(format!("has {} dimensions; a checkpoint allows at most {MAX_RANK}", shape.len()));
-        }
-        let sides: std::result::Result<Vec<u32>, _> = shape.iter().map(|side| u32::try_from(*side)).collect();
-        let Ok(sides) = sides else {
-            return error(format!("has the shape {shape:?}; a dimension must be less than 2³²"));
-        };
-        let elements = shape.iter().try_fold(1_usize, |product, side| product.checked_mul(*side));
-        let elements = if shape.contains(&0) { Some(0) } else { elements };
-        let size = element_type.size() as usize;
-        if elements.and_then(|elements| elements.checked_mul(size)) != Some(bytes.len()) {
-            let found = bytes.len() / size;
-            return error(format!("has the shape {shape:?}, which does not match its {}", count(found, "element")));
-        }
-        if element_type == ElementType::Bool && bytes.iter().any(|byte| *byte > 1) {
-            return error("has the type bool, but an element is neither 0 nor 1".to_owned());
-        }
-        Ok(NamedTensor { name, element_type, shape: sides, bytes })
-    }
-
-    /// Returns the dimensions as the libraries of the file formats expect them.
-    fn sides(&self) -> Vec<usize> {
-        self.shape.iter().map(|side| *side as usize).collect()
-    }
-
-    /// Returns the bytes of each element.
-    fn elements(&self) -> impl Iterator<Item = &[u8]> {
-        self.bytes.chunks_exact(self.element_type.size() as usize)
-    }
-}
-
 /// Returns the name of a tensor in a file of tensors.
-fn file_name_of(object: &str, tensor: &Tensor) -> String {
+pub fn file_name_of(object: &str, tensor: &Tensor) -> String {
     format!("{object}.{}", tensor.name)
 }
 
@@ -123,36 +80,87 @@ impl TensorFile {
             if !names.insert(name.clone()) {
                 return Err(CliError::content(path, format!("two tensors would have the name {name} in the file")));
             }
-            let Tensor { element_type, shape, bytes, .. } = tensor.clone();
-            tensors.push(NamedTensor { name, element_type, shape, bytes });
+            tensors.push(Tensor { name, ..tensor.clone() });
         }
         Ok(TensorFile { tensors, metadata: Some(RunMetadata::new(path, stream)?) })
     }
 
-    fn write(&self, format: Format) -> Result<Vec<u8>> {
+    fn write(&self, format: Format, output: &mut dyn Write) -> std::result::Result<(), WriteError> {
         match format {
-            Format::Safetensors => safetensors::write(self),
-            Format::Npz => npz::write(self),
-            Format::Json => json::write(self),
-            Format::Csv => csv::write(self),
+            Format::Safetensors => safetensors::write(self, output),
+            Format::Npz => npz::write(self, output),
+            Format::Json => json::write(self, output),
+            Format::Csv => csv::write(self, output),
         }
     }
 
-    /// Reads a file of tensors in any supported format. The function detects the format from the content.
-    fn read(path: &Path, bytes: &[u8]) -> Result<TensorFile> {
-        let first_visible = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
-        if bytes.starts_with(b"PK\x03\x04") {
-            npz::read(path, bytes)
-        } else if bytes.get(8) == Some(&b'{') && first_visible != Some(&b'{') {
-            safetensors::read(path, bytes)
-        } else if first_visible == Some(&b'{') {
-            json::read(path, bytes)
-        } else if bytes.starts_with(csv::HEADER.as_bytes()) {
-            csv::read(path, bytes)
-        } else {
-            let expected = "a file of tensors (safetensors, npz, json or csv)";
-            Err(CliError::WrongFile { path: path.to_owned(), expected, found: describe_content(bytes) })
+    /// Reads a file of tensors in any supported format. The function detects the format from the content. The elements of
+    /// all tensors are read once, to check them and to compute their statistics.
+    fn read(path: &Path, source: &Rc<Source>) -> Result<TensorFile> {
+        let start = source.start()?;
+        let importer = Importer::new(path, source);
+        match FileKind::of(&start) {
+            Some(FileKind::Npz) => npz::read(importer),
+            Some(FileKind::Safetensors) => safetensors::read(importer),
+            Some(FileKind::Json) => json::read(importer),
+            Some(FileKind::Csv) => csv::read(importer),
+            _ => {
+                let expected = "a file of tensors (safetensors, npz, json or csv)";
+                let found = describe_content(complete_text(&start));
+                Err(CliError::WrongFile { path: path.to_owned(), expected, found })
+            }
         }
+    }
+}
+
+/// The kinds of files that contain one checkpoint or the tensors of one checkpoint.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum FileKind {
+    Checkpoint,
+    Npz,
+    Safetensors,
+    Json,
+    Csv,
+}
+
+impl FileKind {
+    /// Recognises a file by its first bytes.
+    fn of(start: &[u8]) -> Option<FileKind> {
+        let first_visible = start.iter().find(|byte| !byte.is_ascii_whitespace());
+        if start.starts_with(b"TMCK") {
+            Some(FileKind::Checkpoint)
+        } else if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") {
+            // The second one is an archive without files.
+            Some(FileKind::Npz)
+        } else if start.get(8) == Some(&b'{') && first_visible != Some(&b'{') {
+            Some(FileKind::Safetensors)
+        } else if first_visible == Some(&b'{') {
+            Some(FileKind::Json)
+        } else if start.starts_with(csv::HEADER.as_bytes()) {
+            Some(FileKind::Csv)
+        } else {
+            None
+        }
+    }
+}
+
+/// Reads a file of tensors in the form of a checkpoint. Returns `None` if the file is not a file of tensors, for example
+/// because it is a checkpoint. The result also says whether the file has run metadata.
+pub fn read_as_stream(path: &Path, source: &Rc<Source>) -> Result<Option<(Stream, bool)>> {
+    if FileKind::of(&source.start()?).is_none_or(|kind| kind == FileKind::Checkpoint) {
+        return Ok(None);
+    }
+    let file = TensorFile::read(path, source)?;
+    let has_metadata = file.metadata.is_some();
+    Ok(Some((import::to_stream(path, file, None, import::DEFAULT_OBJECT)?, has_metadata)))
+}
+
+/// Completes the output of a command, unless it was not written completely.
+fn commit<T>(output: OutputFile, written: std::result::Result<T, WriteError>) -> Result<T> {
+    match written {
+        Ok(value) => output.commit().map(|()| value),
+        Err(WriteError::Output(cause)) => output.check(Err(cause)),
+        Err(WriteError::Input(error)) => Err(error),
     }
 }
 

@@ -1,198 +1,198 @@
-//! Reads and writes NumPy's `.npz` files, which are zip archives of arrays. The metadata is one more array of bytes.
-//! NumPy's function `savez` preserves such an array.
+//! Reads and writes NumPy's `.npz` files, which are zip archives of arrays. The metadata is in the comments of the
+//! archive and of its members, so that `dict(numpy.load(file))` contains only tensors.
 //!
 //! NumPy has no type for bf16. A tensor of bf16 is an array of elements of two bytes (type `V2`), as `numpy.save`
 //! writes an array of the package `ml_dtypes`. After `numpy.load`, `array.view(ml_dtypes.bfloat16)` has the numbers.
 
+use super::TensorFile;
+use super::importer::{ElementCheck, Importer, Layout};
 use super::metadata::{NAME, RunMetadata};
-use super::{NamedTensor, TensorFile};
+use super::npy::{self, NpyHeader, shortened};
+use super::transpose::to_row_major;
 use crate::error::{CliError, Result};
-use ndarray::{Array1, ArrayD, ArrayViewD, IxDyn};
-use ndarray_npy::{
-    NpzReader, NpzWriter, ReadDataError, ReadNpyError, ReadNpzError, ReadableElement, WritableElement, WriteDataError,
-};
-use py_literal::Value as Descriptor;
+use crate::stream::{Payload, SourceReader, Spool, WriteError};
 use std::fmt::Display;
-use std::io::{Cursor, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
-use training_monitor::checkpoint::ElementType;
+use zip::read::ZipFile;
+use zip::result::ZipError;
+use zip::write::FullFileOptions;
+use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
-/// Calls a generic function with the Rust type of the elements.
-macro_rules! with_type {
-    ($element_type:expr, $function:ident($($argument:expr),*)) => {
-        match $element_type {
-            ElementType::F32 => $function::<f32>($($argument),*),
-            ElementType::F64 => $function::<f64>($($argument),*),
-            ElementType::F16 => $function::<F16>($($argument),*),
-            ElementType::Bf16 => $function::<Bf16>($($argument),*),
-            ElementType::I8 => $function::<i8>($($argument),*),
-            ElementType::U8 => $function::<u8>($($argument),*),
-            ElementType::I16 => $function::<i16>($($argument),*),
-            ElementType::U16 => $function::<u16>($($argument),*),
-            ElementType::I32 => $function::<i32>($($argument),*),
-            ElementType::U32 => $function::<u32>($($argument),*),
-            ElementType::I64 => $function::<i64>($($argument),*),
-            ElementType::U64 => $function::<u64>($($argument),*),
-            ElementType::Bool => $function::<bool>($($argument),*),
+/// The maximum length of a comment. A zip archive allows 64 KiB for the comment and the name of a member together.
+const MAX_COMMENT: usize = 60_000;
+
+/// The number of bytes from which a member needs the format for large files.
+const LARGE: u64 = u32::MAX as u64 - 4096;
+
+pub fn write(file: &TensorFile, output: &mut dyn Write) -> std::result::Result<(), WriteError> {
+    // The archive and its members have one comment each.
+    let text = match &file.metadata {
+        Some(metadata) => format!("{NAME}{}", escape(&metadata.to_json()?)),
+        None => String::new(),
+    };
+    let mut comments = text.as_bytes().chunks(MAX_COMMENT).map(|piece| String::from_utf8_lossy(piece).into_owned());
+    let mut zip = ZipWriter::new_stream(output);
+    zip.set_raw_comment(comments.next().unwrap_or_default().into_bytes().into()).map_err(zip_error)?;
+    for tensor in &file.tensors {
+        let mut options = FullFileOptions::default()
+            .compression_method(CompressionMethod::Stored)
+            .large_file(tensor.payload.len() >= LARGE);
+        if let Some(comment) = comments.next() {
+            options = options.with_file_comment(comment);
+        }
+        zip.start_file(format!("{}.npy", tensor.name), options).map_err(zip_error)?;
+        zip.write_all(&npy::header(tensor.element_type, &tensor.shape))?;
+        tensor.payload.for_each_chunk(|chunk| zip.write_all(chunk).map_err(WriteError::Output))?;
+    }
+    if comments.next().is_some() {
+        let reason = format!(
+            "the run metadata have {} bytes, but the comments of an npz file with {} tensors have {}; use safetensors",
+            text.len(),
+            file.tensors.len(),
+            (file.tensors.len() + 1) * MAX_COMMENT
+        );
+        return Err(CliError::usage(reason).into());
+    }
+    zip.finish().map_err(zip_error)?;
+    Ok(())
+}
+
+fn zip_error(error: ZipError) -> WriteError {
+    match error {
+        ZipError::Io(cause) => WriteError::Output(cause),
+        error => WriteError::Input(CliError::other(error)),
+    }
+}
+
+/// Replaces all characters of a JSON text that are not ASCII by their JSON escapes. A comment has no certain encoding.
+fn escape(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character.is_ascii() {
+            escaped.push(character);
+        } else {
+            character.encode_utf16(&mut [0; 2]).iter().for_each(|unit| escaped += &format!("\\u{unit:04x}"));
+        }
+    }
+    escaped
+}
+
+type Archive = ZipArchive<BufReader<SourceReader>>;
+
+pub fn read(mut importer: Importer<'_>) -> Result<TensorFile> {
+    let path = importer.path();
+    let invalid = |error: &dyn Display| CliError::content(path, format!("invalid or truncated npz file: {error}"));
+    let reader = BufReader::new(SourceReader::new(importer.source()));
+    let mut archive = ZipArchive::new(reader).map_err(|error| invalid(&error))?;
+    let metadata = read_metadata(path, &mut archive)?;
+    for index in 0..archive.len() {
+        let file = archive.by_index(index).map_err(|error| invalid(&error))?;
+        read_array(&mut importer, file)?;
+    }
+    Ok(TensorFile { tensors: importer.finish()?, metadata })
+}
+
+fn read_metadata(path: &Path, archive: &mut Archive) -> Result<Option<RunMetadata>> {
+    let mut text = String::from_utf8_lossy(archive.comment()).into_owned();
+    if !text.starts_with(NAME) {
+        return Ok(None);
+    }
+    for index in 0..archive.len() {
+        let file = archive.by_index_raw(index).map_err(|error| CliError::content(path, error))?;
+        text += file.comment();
+    }
+    RunMetadata::parse(path, text.get(NAME.len()..).unwrap_or_default()).map(Some)
+}
+
+fn read_array<R: Read>(importer: &mut Importer<'_>, mut file: ZipFile<'_, R>) -> Result<()> {
+    let path = importer.path();
+    let full_name = file.name().map_err(|error| CliError::content(path, error))?.into_owned();
+    let Some(name) = full_name.strip_suffix(".npy") else {
+        let remedy = "PyTorch's own files are pickles, which this tool never executes; save the weights as safetensors";
+        return importer.error(format_args!("member {full_name} is not an array of NumPy. {remedy}"));
+    };
+    let error = |reason: &dyn Display| CliError::content(path, format!("tensor {name}: {reason}"));
+    let header = NpyHeader::read(&mut file).map_err(|reason| error(&reason))?;
+    let Some((element_type, is_big_endian)) = header.element_type() else {
+        let found = shortened(&header.descriptor);
+        return importer.error(format_args!("tensor {name} has the type {found}, which a checkpoint does not have"));
+    };
+    let layout = Layout::new(path, name, element_type, &header.shape)?;
+    let len = file.size().saturating_sub(header.len as u64);
+    if len != layout.len() {
+        layout.check_count(path, len / u64::from(element_type.size()))?;
+        return Err(error(&format_args!("{} bytes follow the last element", len - layout.len())));
+    }
+    let is_direct = !is_big_endian && !header.is_column_major && file.compression() == CompressionMethod::Stored;
+    if let Some(start) = file.data_start().filter(|_| is_direct) {
+        let mut check = ElementCheck::new(element_type);
+        read_elements(&mut file, len, |chunk| {
+            check.add(chunk);
+            Ok(())
+        })
+        .map_err(|failure| failure.named(error))?;
+        let payload = Payload::new(importer.source(), start + header.len as u64, len);
+        return importer.add_in_file(layout, payload, check);
+    }
+    let swap = |chunk: &mut [u8]| {
+        if is_big_endian {
+            chunk.chunks_exact_mut(element_type.size() as usize).for_each(<[u8]>::reverse);
         }
     };
+    let mut elements = importer.start(element_type)?;
+    if header.is_column_major {
+        let mut columns = Spool::new()?;
+        read_elements(&mut file, len, |chunk| {
+            swap(chunk);
+            columns.write(chunk)
+        })
+        .map_err(|failure| failure.named(error))?;
+        let columns = columns.into_payload(path)?;
+        let size = element_type.size().into();
+        to_row_major(path, &columns, &layout.shape, size, &mut |bytes| elements.push_bytes(bytes))?;
+    } else {
+        read_elements(&mut file, len, |chunk| {
+            swap(chunk);
+            elements.push_bytes(chunk)
+        })
+        .map_err(|failure| failure.named(error))?;
+    }
+    importer.finish_elements(layout, elements)
 }
 
-pub fn write(file: &TensorFile) -> Result<Vec<u8>> {
-    let mut npz = NpzWriter::new(Cursor::new(Vec::new()));
-    for tensor in &file.tensors {
-        with_type!(tensor.element_type, add_array(&mut npz, tensor))?;
-    }
-    if let Some(metadata) = &file.metadata {
-        npz.add_array(NAME, &Array1::from(metadata.to_json()?.into_bytes())).map_err(CliError::other)?;
-    }
-    npz.finish().map(Cursor::into_inner).map_err(CliError::other)
+/// The reason why the elements of an array cannot be read.
+enum ArrayError {
+    Read(io::Error),
+    Other(CliError),
 }
 
-pub fn read(path: &Path, bytes: &[u8]) -> Result<TensorFile> {
-    let invalid = |error: ReadNpzError| CliError::content(path, format!("invalid or truncated npz file: {error}"));
-    let mut npz = NpzReader::new(Cursor::new(bytes)).map_err(invalid)?;
-    let mut file = TensorFile { tensors: vec![], metadata: None };
-    for (index, name) in npz.names().map_err(invalid)?.into_iter().enumerate() {
-        if name == NAME {
-            let metadata: Array1<u8> = npz.by_index(index).map_err(invalid)?;
-            let json = String::from_utf8(metadata.to_vec()).map_err(|error| CliError::content(path, error))?;
-            file.metadata = Some(RunMetadata::parse(path, &json)?);
-            continue;
+impl ArrayError {
+    /// Adds the name of the tensor.
+    fn named(self, error: impl Fn(&dyn Display) -> CliError) -> CliError {
+        match self {
+            ArrayError::Read(cause) => error(&cause),
+            ArrayError::Other(error) => error,
         }
-        // Reading the array as u8 returns its type, if it has another one.
-        let (element_type, array) = match read_array::<u8>(&mut npz, index) {
-            Err(ReadNpzError::Npy(ReadNpyError::WrongDescriptor(found))) => match parse_descriptor(&found) {
-                Some(element_type) => (element_type, read_tensor(&mut npz, index, element_type)),
-                None => {
-                    let reason = format!("tensor {name} has the type {found}, which a checkpoint does not have");
-                    return Err(CliError::content(path, reason));
-                }
-            },
-            array => (ElementType::U8, array),
-        };
-        let (shape, bytes) = array.map_err(|error| CliError::content(path, format!("tensor {name}: {error}")))?;
-        file.tensors.push(NamedTensor::new(path, name, element_type, &shape, bytes)?);
-    }
-    Ok(file)
-}
-
-/// Returns the element type for a type of NumPy, for example `<f4`.
-fn parse_descriptor(descriptor: &Descriptor) -> Option<ElementType> {
-    let Descriptor::String(text) = descriptor else { return None };
-    Some(match text.trim_start_matches(['<', '>', '|', '=']) {
-        "f4" => ElementType::F32,
-        "f8" => ElementType::F64,
-        "f2" => ElementType::F16,
-        "V2" => ElementType::Bf16,
-        "i1" => ElementType::I8,
-        "u1" => ElementType::U8,
-        "i2" => ElementType::I16,
-        "u2" => ElementType::U16,
-        "i4" => ElementType::I32,
-        "u4" => ElementType::U32,
-        "i8" => ElementType::I64,
-        "u8" => ElementType::U64,
-        "b1" => ElementType::Bool,
-        _ => return None,
-    })
-}
-
-type Writer = NpzWriter<Cursor<Vec<u8>>>;
-type Reader<'a> = NpzReader<Cursor<&'a [u8]>>;
-
-fn add_array<T: Element>(npz: &mut Writer, tensor: &NamedTensor) -> Result<()> {
-    let error = |error: &dyn Display| CliError::usage(format!("cannot write tensor {}: {error}", tensor.name));
-    let elements: Vec<T> = tensor.elements().map(T::from_bytes).collect();
-    let array = ArrayViewD::from_shape(IxDyn(&tensor.sides()), &elements).map_err(|cause| error(&cause))?;
-    npz.add_array(tensor.name.as_str(), &array).map_err(|cause| error(&cause))
-}
-
-/// The shape and the little-endian bytes of an array.
-type ArrayBytes = std::result::Result<(Vec<usize>, Vec<u8>), ReadNpzError>;
-
-fn read_tensor(npz: &mut Reader<'_>, index: usize, element_type: ElementType) -> ArrayBytes {
-    with_type!(element_type, read_array(npz, index))
-}
-
-fn read_array<T: Element>(npz: &mut Reader<'_>, index: usize) -> ArrayBytes {
-    let array: ArrayD<T> = npz.by_index(index)?;
-    let mut bytes = Vec::new();
-    // The iterator visits the elements in row-major order, even if the file stores the elements in column-major order.
-    array.iter().for_each(|element| element.push_bytes(&mut bytes));
-    Ok((array.shape().to_vec(), bytes))
-}
-
-/// An element of an array of NumPy.
-trait Element: Copy + ReadableElement + WritableElement {
-    /// Creates an element from its little-endian bytes.
-    fn from_bytes(bytes: &[u8]) -> Self;
-    /// Appends the little-endian bytes.
-    fn push_bytes(self, bytes: &mut Vec<u8>);
-}
-
-macro_rules! numbers {
-    ($($type:ty)*) => {$(
-        impl Element for $type {
-            fn from_bytes(bytes: &[u8]) -> Self {
-                bytes.first_chunk().map_or(<$type>::default(), |bytes| <$type>::from_le_bytes(*bytes))
-            }
-            fn push_bytes(self, bytes: &mut Vec<u8>) {
-                bytes.extend_from_slice(&self.to_le_bytes());
-            }
-        }
-    )*};
-}
-
-numbers! { f32 f64 i8 u8 i16 u16 i32 u32 i64 u64 }
-
-impl Element for bool {
-    fn from_bytes(bytes: &[u8]) -> Self {
-        bytes == [1]
-    }
-    fn push_bytes(self, bytes: &mut Vec<u8>) {
-        bytes.push(u8::from(self));
     }
 }
 
-/// The bits of a float of 16 bits, which the crate `ndarray_npy` does not have.
-#[derive(Clone, Copy)]
-struct Half<const IS_BF16: bool>(u16);
-
-type F16 = Half<false>;
-type Bf16 = Half<true>;
-
-impl<const IS_BF16: bool> Element for Half<IS_BF16> {
-    fn from_bytes(bytes: &[u8]) -> Self {
-        Half(u16::from_bytes(bytes))
+/// Passes `len` bytes to `receive`, in chunks of whole elements. Verifies the checksum of the member at its end.
+fn read_elements(
+    file: &mut impl Read,
+    len: u64,
+    mut receive: impl FnMut(&mut [u8]) -> Result<()>,
+) -> std::result::Result<(), ArrayError> {
+    let (mut rest, mut chunk) = (len, vec![0; 128 * 1024]);
+    while rest > 0 {
+        let count = rest.min(chunk.len() as u64) as usize;
+        file.read_exact(&mut chunk[..count]).map_err(ArrayError::Read)?;
+        receive(&mut chunk[..count]).map_err(ArrayError::Other)?;
+        rest -= count as u64;
     }
-    fn push_bytes(self, bytes: &mut Vec<u8>) {
-        self.0.push_bytes(bytes);
-    }
-}
-
-impl<const IS_BF16: bool> WritableElement for Half<IS_BF16> {
-    fn type_descriptor() -> Descriptor {
-        Descriptor::String(if IS_BF16 { "<V2" } else { "<f2" }.to_owned())
-    }
-    fn write<W: Write>(&self, writer: W) -> std::result::Result<(), WriteDataError> {
-        Self::write_slice(&[*self], writer)
-    }
-    fn write_slice<W: Write>(slice: &[Self], mut writer: W) -> std::result::Result<(), WriteDataError> {
-        let bytes: Vec<u8> = slice.iter().flat_map(|element| element.0.to_le_bytes()).collect();
-        writer.write_all(&bytes).map_err(WriteDataError::from)
-    }
-}
-
-impl<const IS_BF16: bool> ReadableElement for Half<IS_BF16> {
-    fn read_to_end_exact_vec<R: Read>(
-        reader: R,
-        descriptor: &Descriptor,
-        len: usize,
-    ) -> std::result::Result<Vec<Self>, ReadDataError> {
-        // The descriptor has been parsed, so only the byte order is unknown. The library reads elements of 16 bits.
-        let is_big_endian = matches!(descriptor, Descriptor::String(text) if text.starts_with('>'));
-        let integers = Descriptor::String(if is_big_endian && !IS_BF16 { ">u2" } else { "<u2" }.to_owned());
-        Ok(u16::read_to_end_exact_vec(reader, &integers, len)?.into_iter().map(Half).collect())
+    match file.read(&mut [0]) {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(ArrayError::Read(io::Error::other("bytes follow the last element"))),
+        Err(cause) => Err(ArrayError::Read(cause)),
     }
 }

@@ -3,12 +3,11 @@
 //! The field names are stable: a release can add fields, but it does not rename or remove any. Sizes and offsets are in
 //! bytes. A score that is not finite is written as a string.
 
-use crate::error::CliError;
+use crate::error::{CliError, Result};
 use crate::handler_state::HandlerState;
 use crate::inventory::{Checkpoint, Inventory, Leftover, Medium, Series, StoredStream};
 use crate::numbers::{crc, hex, json_f32};
-use crate::stats::TensorStats;
-use crate::stream::Tensor;
+use crate::stream::{Payload, Tensor};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -32,22 +31,22 @@ fn leftover(item: &Leftover) -> Value {
 }
 
 /// Converts a whole inventory (all checkpoints and unusable files or slots at a path) to JSON.
-pub fn inventory(inventory: &Inventory) -> Value {
+pub fn inventory(inventory: &Inventory) -> Result<Value> {
     let kind = match inventory.medium {
         Medium::File => "checkpoint",
         Medium::Directory => "directory",
         Medium::Flash => "flash",
     };
-    json!({
+    Ok(json!({
         "path": inventory.path.display().to_string(),
         "kind": kind,
         "intact": inventory.is_intact(),
-        "series": inventory.series.iter().map(series).collect::<Vec<_>>(),
+        "series": inventory.series.iter().map(series).collect::<Result<Vec<_>>>()?,
         "leftovers": inventory.leftovers.iter().map(leftover).collect::<Vec<_>>(),
-    })
+    }))
 }
 
-fn series(series: &Series) -> Value {
+fn series(series: &Series) -> Result<Value> {
     let mut value = json!({ "name": series.name });
     if let Some(region) = series.region {
         value["region"] = json!({
@@ -58,24 +57,26 @@ fn series(series: &Series) -> Value {
         });
     }
     let ranked = series.checkpoints.iter().zip(series.ranks());
-    value["checkpoints"] = ranked.map(|(checkpoint, rank)| checkpoint_json(checkpoint, rank)).collect();
-    value
+    value["checkpoints"] =
+        ranked.map(|(checkpoint, rank)| checkpoint_json(checkpoint, rank)).collect::<Result<Vec<_>>>()?.into();
+    Ok(value)
 }
 
-fn checkpoint_json(checkpoint: &Checkpoint, rank: usize) -> Value {
+fn checkpoint_json(checkpoint: &Checkpoint, rank: usize) -> Result<Value> {
     let header = &checkpoint.header;
     let stored = |stored: &StoredStream| json!({ "place": stored.place, "bytes": stored.len, "crc": crc(stored.crc) });
     let stream = checkpoint.merged_stream();
     let tensor = |(object, tensor): (&str, &Tensor)| {
-        let stats = TensorStats::new(tensor);
-        let element_type = tensor.element_type.name();
-        json!({ "object": object, "name": tensor.name, "type": element_type, "shape": tensor.shape, "stats": stats })
+        let (stats, element_type) = (tensor.stats()?, tensor.element_type.name());
+        Ok(
+            json!({ "object": object, "name": tensor.name, "type": element_type, "shape": tensor.shape, "stats": stats }),
+        )
     };
     let metadata = |(name, value): &(String, Vec<u8>)| {
         let text = std::str::from_utf8(value).ok();
         json!({ "name": name, "text": text, "bytes": hex(value) })
     };
-    let value = |(object, bytes): (&str, &[u8])| json!({ "object": object, "bytes": hex(bytes) });
+    let value = |(object, payload): (&str, &Payload)| Ok(json!({ "object": object, "bytes": hex(&payload.to_vec()?) }));
     let mut json = json!({
         "step": header.step,
         "sequence": header.sequence,
@@ -91,8 +92,8 @@ fn checkpoint_json(checkpoint: &Checkpoint, rank: usize) -> Value {
         "rank": rank,
         "bytes": checkpoint.len(),
         "streams": checkpoint.streams.iter().map(stored).collect::<Vec<_>>(),
-        "tensors": stream.tensors().map(tensor).collect::<Vec<_>>(),
-        "values": stream.values().map(value).collect::<Vec<_>>(),
+        "tensors": stream.tensors().map(tensor).collect::<Result<Vec<_>>>()?,
+        "values": stream.values().map(value).collect::<Result<Vec<_>>>()?,
     });
     if let Some(slot) = checkpoint.slot {
         json["slot"] =
@@ -111,5 +112,5 @@ fn checkpoint_json(checkpoint: &Checkpoint, rank: usize) -> Value {
             "handlers": HandlerState::all(record),
         });
     }
-    json
+    Ok(json)
 }

@@ -51,9 +51,9 @@ pub struct Verify {
 
 /// Runs the command `inspect`.
 pub fn inspect(arguments: &Inspect) -> Result<ExitCode> {
-    let inventory = Inventory::new(&arguments.path, &arguments.geometry)?;
+    let inventory = Inventory::with_statistics(&arguments.path, &arguments.geometry)?;
     if arguments.json {
-        return output::print_json(&json::inventory(&inventory)).map(|()| ExitCode::SUCCESS);
+        return output::print_json(&json::inventory(&inventory)?).map(|()| ExitCode::SUCCESS);
     }
     table::print(&inventory, &arguments.selection)?;
     Ok(ExitCode::SUCCESS)

@@ -10,7 +10,6 @@ use crate::numbers::{count, crc, exact, hex, percent, rounded_or, shape, text_or
 use crate::output::table::{Cell, Column, Table};
 use crate::output::text::{Span, Style, bold, plain};
 use crate::output::{print_line, print_spans, print_table};
-use crate::stats::TensorStats;
 use crate::stream::{Stream, StreamHeader};
 use std::path::Path;
 use training_monitor::checkpoint::Series as RankingSeries;
@@ -170,12 +169,13 @@ fn print_details(checkpoint: &Checkpoint) -> Result<()> {
     }
     if stream.tensors().next().is_some() {
         print_line("")?;
-        print_table(&tensor_table(&stream))?;
+        print_table(&tensor_table(&stream)?)?;
         print_line("")?;
         print_fact("parameters", describe_parameters(&stream))?;
     }
-    for (name, bytes) in stream.values() {
-        let text = format!(" (value)  {}  {}", count(bytes.len(), "byte"), shortened(bytes, hex));
+    for (name, payload) in stream.values() {
+        let shown = shortened(&payload.prefix(MAX_VALUE_BYTES as u64 + 1)?, hex);
+        let text = format!(" (value)  {}  {shown}", count(payload.len() as usize, "byte"));
         print_line("")?;
         print_spans(&[bold(name), plain(text)])?;
     }
@@ -184,14 +184,14 @@ fn print_details(checkpoint: &Checkpoint) -> Result<()> {
 
 /// Returns the number of elements of all tensors, and that of each object.
 fn describe_parameters(stream: &Stream) -> String {
-    let mut objects: Vec<(&str, usize)> = Vec::new();
+    let mut objects: Vec<(&str, u64)> = Vec::new();
     for (object, tensor) in stream.tensors() {
         match objects.last_mut() {
             Some((name, elements)) if *name == object => *elements += tensor.len(),
             _ => objects.push((object, tensor.len())),
         }
     }
-    let total: usize = objects.iter().map(|(_, elements)| elements).sum();
+    let total: u64 = objects.iter().map(|(_, elements)| elements).sum();
     match &objects[..] {
         [_] => total.to_string(),
         objects => {
@@ -209,7 +209,7 @@ fn shortened(bytes: &[u8], format: fn(&[u8]) -> String) -> String {
     }
 }
 
-fn tensor_table(stream: &Stream) -> Table {
+fn tensor_table(stream: &Stream) -> Result<Table> {
     let mut table = Table::new([
         Column::text("tensor"),
         Column::whole("type").optional(4),
@@ -223,7 +223,7 @@ fn tensor_table(stream: &Stream) -> Table {
         Column::whole("other").right(),
     ]);
     for (object, tensor) in stream.tensors() {
-        let stats = TensorStats::new(tensor);
+        let stats = tensor.stats()?;
         let other = match (stats.true_count, stats.non_finite()) {
             (Some(count), _) => Cell::new(format!("{count} true")),
             (None, 0) => Cell::new(""),
@@ -243,7 +243,7 @@ fn tensor_table(stream: &Stream) -> Table {
             other,
         ]);
     }
-    table
+    Ok(table)
 }
 
 /// Prints the result of `verify` for a path.

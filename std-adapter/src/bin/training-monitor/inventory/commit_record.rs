@@ -4,9 +4,12 @@
 //! A record contains the index of its slot and the size of a slot, so the tool finds the slots of a dump without
 //! further information.
 
-use training_monitor::checkpoint::Checksum;
+use super::Region;
 use training_monitor::store::flash::layout::{self, CommitRecord, RecordBytes, SEAL_LEN, SealState, is_damaged_commit};
 use training_monitor_std::Crc32Fast;
+
+/// The number of bytes of a commit record and its seal.
+pub const RECORD_AND_SEAL: usize = layout::SEAL_OFFSET as usize + SEAL_LEN;
 
 /// The number of bytes from the start of a slot to the checkpoint in it.
 pub const STREAM_OFFSET: usize = layout::STREAM_OFFSET as usize;
@@ -26,21 +29,21 @@ pub struct DumpRecord {
 }
 
 impl DumpRecord {
-    /// Reads the record at `offset`. Returns `None` if the bytes do not begin with the magic bytes and the version of a
+    /// Reads the record at `offset` from the bytes that begin there. Returns `None` if the bytes do not begin with the magic bytes and the version of a
     /// record. The checksum is not verified, because it depends on the position of the slot. The
     /// method [`Self::matches_slot`] verifies it.
-    pub fn parse(dump: &[u8], offset: usize) -> Option<DumpRecord> {
-        let (bytes, rest) = dump.get(offset..)?.split_first_chunk()?;
+    pub fn parse(start: &[u8], offset: usize) -> Option<DumpRecord> {
+        let (bytes, rest) = start.split_first_chunk()?;
         let fields = CommitRecord::from_bytes_unverified(bytes)?;
         let seal_bytes = *rest.first_chunk::<SEAL_LEN>()?;
         let seal = SealState::new(&seal_bytes, bytes);
         Some(DumpRecord { offset, fields, seal, bytes: *bytes, seal_bytes })
     }
 
-    /// Returns whether the checksum of the commit record is correct and the record belongs to a slot of `slot_size`
-    /// bytes at this place. `slot_offset` is the number of bytes from the start of the region to the slot.
-    pub fn matches_slot(&self, slot_offset: usize, slot_size: usize) -> bool {
-        self.find_slot() == Some((slot_offset, slot_size))
+    /// Returns whether the checksum of the commit record is correct and the record belongs to slot `index` of the region.
+    pub fn matches_slot(&self, region: &Region, index: usize) -> bool {
+        let has_count = usize::from(self.fields.last) + 1 == region.slot_count;
+        has_count && self.find_slot() == Some((index * region.slot_size, region.slot_size))
     }
 
     /// Returns the position of the slot in its region, and the size of a slot. Returns `None` if the record is damaged.
@@ -48,24 +51,13 @@ impl DumpRecord {
         let record = CommitRecord::from_bytes::<Crc32Fast>(&self.bytes)?;
         let slot_size = record.size as usize;
         let slot_offset = slot_size.checked_mul(usize::from(record.index))?;
-        (slot_size >= STREAM_OFFSET && slot_offset <= self.offset).then_some((slot_offset, slot_size))
+        let is_possible = slot_size >= STREAM_OFFSET && slot_offset <= self.offset && record.index <= record.last;
+        is_possible.then_some((slot_offset, slot_size))
     }
 
     /// Returns whether the record was committed and damaged later.
     pub fn is_damaged_commit(&self) -> bool {
         is_damaged_commit::<Crc32Fast>(&self.bytes, &self.seal_bytes)
-    }
-
-    /// Returns whether the checkpoint in the slot is intact. The store on the device performs the same check. The
-    /// checkpoint ends with its checksum.
-    pub fn matches_stream(&self, dump: &[u8], slot_size: usize) -> bool {
-        let slot = dump.get(self.offset..).and_then(|bytes| bytes.get(..slot_size));
-        let stream = slot.and_then(|slot| slot.get(STREAM_OFFSET..)).and_then(|bytes| bytes.get(..self.stream_len()));
-        stream.and_then(|stream| stream.split_last_chunk::<4>()).is_some_and(|(body, end)| {
-            let mut crc = Crc32Fast::default();
-            crc.update(body);
-            crc.value() == u32::from_le_bytes(*end)
-        })
     }
 
     /// Returns the length of the checkpoint in bytes.

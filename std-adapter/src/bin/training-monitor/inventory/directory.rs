@@ -5,15 +5,15 @@
 //! `training_monitor_std::directory::plan` returns these operations as data. The tool displays the plan of each series
 //! and does not perform it. A series consists of the files with one prefix and one extension.
 
-use super::{Checkpoint, Inventory, Leftover, Medium, Series, StoredStream, Verdict, classify_error, stored_stream};
+use super::{Checkpoint, Inventory, Leftover, Medium, Series, StoredStream, Verdict, classify_error, read_stream};
 use crate::error::{CliError, Result};
-use crate::stream::Stream;
+use crate::stream::{Payload, Purpose, ReadError, Source, Stream};
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
-use std::io::{ErrorKind, Read};
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::Path;
+use std::rc::Rc;
 use training_monitor::checkpoint::DecodeError;
-use training_monitor_std::InspectError;
 use training_monitor_std::directory::{
     Action, FileEntry, FileSystem, IgnoreReason, Naming, Plan, RealFs, RemoveReason, StreamSummary, plan,
 };
@@ -34,8 +34,8 @@ struct FileContent {
 type Files = BTreeMap<String, FileContent>;
 
 /// Takes the inventory of the directory `path`: lists all checkpoints and all unusable checkpoint files.
-pub fn read(path: &Path) -> Result<Inventory> {
-    let files = read_files(path)?;
+pub fn read(path: &Path, purpose: Purpose) -> Result<Inventory> {
+    let files = read_files(path, purpose)?;
     let mut inventory =
         Inventory { path: path.to_owned(), medium: Medium::Directory, series: vec![], leftovers: vec![] };
     let mut leftovers = BTreeMap::new();
@@ -82,7 +82,7 @@ const ATTEMPTS: usize = 16;
 /// Reads all files of the directory `path`. A training run can replace files meanwhile. If a file disappears before it
 /// is opened, the function lists the directory again. All files are opened before the first one is read, so the
 /// function sees one state of the directory.
-fn read_files(path: &Path) -> Result<Files> {
+fn read_files(path: &Path, purpose: Purpose) -> Result<Files> {
     let mut opened = BTreeMap::new();
     for _ in 0..ATTEMPTS {
         let is_complete;
@@ -93,31 +93,30 @@ fn read_files(path: &Path) -> Result<Files> {
     }
     let mut files = Files::new();
     for (name, file) in opened {
-        let bytes = match file {
-            OpenedFile::Open(mut file) => {
-                let mut bytes = Vec::new();
-                file.read_to_end(&mut bytes).map_err(CliError::io("read", &path.join(&name)))?;
-                bytes
-            }
-            OpenedFile::Later => match std::fs::read(path.join(&name)) {
+        let file_path = path.join(&name);
+        let (file, keep_open) = match file {
+            OpenedFile::Open(file) => (file, true),
+            OpenedFile::Later => match RealFs.open(&file_path) {
                 // The file is older than the state that the function shows.
                 Err(cause) if cause.kind() == ErrorKind::NotFound => continue,
-                bytes => bytes.map_err(CliError::io("read", &path.join(&name)))?,
+                file => (file.map_err(CliError::io("read", &file_path))?, false),
             },
         };
+        let len = file.metadata().map_err(CliError::io("read", &file_path))?.len();
+        let source = Rc::new(Source::from_file(&file_path, file, len));
         let final_name = parse_hidden_name(&name).map_or(name.as_str(), |(final_name, _)| final_name);
         let has_extension = Path::new(final_name).extension().is_some_and(|extension| extension == "ckpt");
-        let is_checkpoint = has_extension || bytes.starts_with(b"TMCK");
-        let content = match Stream::read(&bytes) {
-            Ok(stream) => FileContent {
-                summary: Ok(summary(&stream)),
-                stream: Ok(stored_stream(name.clone(), &bytes, stream)),
-                is_checkpoint,
-            },
+        let content = match read_stream(&name, &Payload::new(&source, 0, len), &source, purpose)? {
+            Ok(stored) => FileContent { summary: Ok(summary(&stored.stream)), stream: Ok(stored), is_checkpoint: true },
             Err(error) => {
-                FileContent { summary: Err(ignore_reason(&error)), stream: Err(classify_error(&error)), is_checkpoint }
+                let reason = ignore_reason(&error);
+                let is_checkpoint = has_extension || (len >= 4 && reason != IgnoreReason::Foreign);
+                FileContent { summary: Err(reason), stream: Err(classify_error(&error)), is_checkpoint }
             }
         };
+        if !keep_open {
+            source.close();
+        }
         files.insert(name, content);
     }
     Ok(files)
@@ -125,12 +124,10 @@ fn read_files(path: &Path) -> Result<Files> {
 
 /// A file of a directory that will be read.
 enum OpenedFile {
-    Open(RealFile),
+    Open(File),
     /// The file is opened when it is read, because a process can open only a limited number of files.
     Later,
 }
-
-type RealFile = <RealFs as FileSystem>::Reader;
 
 /// Opens the regular files of the directory `path`. The result is false if a file disappeared meanwhile.
 fn open_files(path: &Path) -> Result<(BTreeMap<String, OpenedFile>, bool)> {
@@ -175,11 +172,11 @@ fn summary(stream: &Stream) -> StreamSummary {
     }
 }
 
-const fn ignore_reason(error: &InspectError<Infallible>) -> IgnoreReason {
+const fn ignore_reason(error: &ReadError) -> IgnoreReason {
     match error {
-        InspectError::Decode(DecodeError::NotACheckpoint) => IgnoreReason::Foreign,
-        InspectError::Decode(DecodeError::Version { found }) => IgnoreReason::Version { found: *found },
-        InspectError::Decode(DecodeError::Newer) => IgnoreReason::Newer,
+        ReadError::Decode(DecodeError::NotACheckpoint) => IgnoreReason::Foreign,
+        ReadError::Decode(DecodeError::Version { found }) => IgnoreReason::Version { found: *found },
+        ReadError::Decode(DecodeError::Newer) => IgnoreReason::Newer,
         _ => IgnoreReason::Damaged,
     }
 }

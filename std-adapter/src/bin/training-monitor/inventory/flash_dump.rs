@@ -5,15 +5,17 @@
 //! damaged records, interrupted saves, duplicates and free slots.
 
 use super::commit_record::{DumpRecord, STREAM_OFFSET};
-use super::{Checkpoint, Inventory, Leftover, Medium, Region, Series, Slot, Verdict, classify_error, stored_stream};
+use super::dump::{Dump, Found};
+use super::{Checkpoint, Inventory, Leftover, Medium, Region, Series, Slot, StoredStream, Verdict, classify_error};
 use crate::error::{CliError, Result};
 use crate::numbers::{address, count, parse_byte_count};
-use crate::stream::Stream;
-use std::collections::BTreeMap;
+use crate::stream::{Purpose, Source};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::path::Path;
+use std::rc::Rc;
 use training_monitor::store::CheckpointMeta;
-use training_monitor::store::flash::layout::{CommitRecord, RECORD_MAGIC, SealState, hides_older, hides_unsealed};
+use training_monitor::store::flash::layout::{CommitRecord, SealState, hides_older, hides_unsealed};
 
 /// The command line arguments that say where the slots of a flash are.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -23,8 +25,8 @@ pub struct Geometry {
     /// regions by their commit records.
     #[arg(long, value_name = "START..END", value_parser = parse_range, requires = "slots")]
     pub region: Option<Range<usize>>,
-    /// The number of slots in the region
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(2..))]
+    /// The number of slots in the region, from 2 to 256
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(2..=256))]
     pub slots: Option<u32>,
 }
 
@@ -59,96 +61,64 @@ fn parse_range(text: &str) -> std::result::Result<Range<usize>, String> {
 }
 
 /// Takes the inventory of a flash dump: lists all checkpoints and all slots without a usable checkpoint.
-pub fn read(path: &Path, dump: &[u8], geometry: &Geometry) -> Result<Inventory> {
+pub fn read(path: &Path, source: &Rc<Source>, geometry: &Geometry, purpose: Purpose) -> Result<Inventory> {
     let mut inventory = Inventory { path: path.to_owned(), medium: Medium::Flash, series: vec![], leftovers: vec![] };
+    let mut dump = Dump::new(source, purpose);
     match geometry.region(dump.len())? {
         Some(region) => {
-            let records = (0..region.slot_count).filter_map(|index| {
-                let slot_offset = index * region.slot_size;
-                let record = DumpRecord::parse(dump, region.start + slot_offset)?;
-                record.matches_slot(slot_offset, region.slot_size).then_some(record)
-            });
-            read_region(dump, region, &records.collect::<Vec<_>>(), &mut inventory);
+            let mut records = Vec::new();
+            for index in 0..region.slot_count {
+                let record = dump.record_at(region.start + index * region.slot_size)?;
+                records.extend(record.filter(|record| record.matches_slot(&region, index)));
+            }
+            read_region(&mut dump, region, &records, &mut inventory)?;
         }
-        None => find_regions(dump, &mut inventory),
+        None => read_regions(&mut dump, &mut inventory)?,
     }
     Ok(inventory)
 }
 
-/// Finds the regions of a dump. Two commit records belong to the same region if both yield the same start of the region
-/// and the same size of a slot.
-fn find_regions(dump: &[u8], inventory: &mut Inventory) {
-    let mut regions = BTreeMap::<(usize, usize), Vec<DumpRecord>>::new();
-    let mut damaged = Vec::new();
-    let offsets = (0..dump.len()).step_by(4).filter(|offset| dump[*offset..].starts_with(&RECORD_MAGIC));
-    for record in offsets.filter_map(|offset| DumpRecord::parse(dump, offset)) {
-        let known = regions.keys().copied().find(|(start, slot_size)| {
-            let slot_offset = record.offset.checked_sub(*start);
-            slot_offset.is_some_and(|offset| offset % slot_size == 0 && record.matches_slot(offset, *slot_size))
-        });
-        let region = known.or_else(|| {
-            let (slot_offset, slot_size) = record.find_slot()?;
-            Some((record.offset - slot_offset, slot_size))
-        });
-        match region {
-            Some(region) => regions.entry(region).or_default().push(record),
-            None => damaged.push(record),
-        }
-    }
-    let ends: Vec<usize> = regions.keys().map(|(start, _)| *start).skip(1).chain([dump.len()]).collect();
-    for (((start, slot_size), records), end) in regions.iter().zip(ends) {
-        let (start, slot_size) = (*start, *slot_size);
-        let used = records.iter().map(|record| (record.offset - start) / slot_size + 1).max().unwrap_or(0);
-        // No record contains the number of slots of a region. Therefore the function examines the content of each slot
-        // after the last record to decide whether the slot belongs to the region.
-        let slots_before_end = (end.max(start) - start) / slot_size;
-        let unused = (used..slots_before_end)
-            .take_while(|index| is_unused_slot(dump, start + index * slot_size, slot_size))
-            .count();
-        let region = Region { start, slot_size, slot_count: used + unused, erases: 0 };
-        read_region(dump, region, records, inventory);
+/// Finds the regions of a dump and adds them to the inventory.
+fn read_regions(dump: &mut Dump, inventory: &mut Inventory) -> Result<()> {
+    let Found { regions, damaged, unlisted } = dump.scan(&inventory.path)?;
+    for (region, records) in regions {
+        read_region(dump, region, &records, inventory)?;
     }
     // `read_region` already lists the damaged records at the start of a slot. Therefore these records are removed from
     // the list of the other damaged records.
-    damaged.retain(|record| !inventory.leftovers.iter().any(|item| item.place.ends_with(&address(record.offset))));
-    inventory.leftovers.extend(damaged.iter().map(|record| classify_damaged_record(record, None)));
-}
-
-/// Returns whether the bytes at `offset` look like a slot without a commit record. Such a slot is blank, or it contains
-/// the start of a checkpoint.
-fn is_unused_slot(dump: &[u8], offset: usize, slot_size: usize) -> bool {
-    dump.get(offset..offset + slot_size).is_some_and(|bytes| is_blank(bytes) || has_stream_start(bytes))
-}
-
-fn is_blank(bytes: &[u8]) -> bool {
-    bytes.first().is_some_and(|first| matches!(first, 0xFF | 0) && bytes.iter().all(|byte| byte == first))
-}
-
-fn has_stream_start(slot: &[u8]) -> bool {
-    slot.get(STREAM_OFFSET..).is_some_and(|stream| stream.starts_with(b"TMCK"))
+    let listed: HashSet<usize> =
+        inventory.series.iter().filter_map(|series| series.region).flat_map(|region| region.slot_offsets()).collect();
+    let damaged = damaged.iter().filter(|record| !listed.contains(&record.offset));
+    inventory.leftovers.extend(damaged.map(|record| classify_damaged_record(record, None)));
+    if unlisted > 0 {
+        let reason = format!("{} are not listed", count(unlisted, "more damaged commit record"));
+        inventory.leftovers.push(Leftover { place: "the dump".to_owned(), verdict: Verdict::Damaged, reason });
+    }
+    Ok(())
 }
 
 /// Adds all slots of a region to the inventory. `records` are the commit records with a correct checksum.
-fn read_region(dump: &[u8], mut region: Region, records: &[DumpRecord], inventory: &mut Inventory) {
-    let accepted: Vec<(usize, &DumpRecord)> = (records.iter())
-        .filter(|record| record.matches_stream(dump, region.slot_size))
-        .map(|record| ((record.offset - region.start) / region.slot_size, record))
-        .collect();
+fn read_region(dump: &mut Dump, mut region: Region, records: &[DumpRecord], inventory: &mut Inventory) -> Result<()> {
+    let mut accepted: Vec<(usize, &DumpRecord)> = Vec::new();
+    for record in records {
+        if dump.matches_stream(record, region.slot_size)? {
+            accepted.push(((record.offset - region.start) / region.slot_size, record));
+        }
+    }
     let sealed = accepted.iter().filter(|(_, record)| record.seal == SealState::Complete);
     let newest = sealed.max_by_key(|(_, record)| record.fields.meta.sequence).map(|(_, record)| record.fields);
     region.erases = newest.map_or(0, |record| record.total_erases);
     let mut checkpoints = Vec::new();
     let mut hidden = find_hidden_slots(&accepted);
-    for index in 0..region.slot_count {
-        let offset = region.start + index * region.slot_size;
+    let by_offset: HashMap<usize, &DumpRecord> = records.iter().map(|record| (record.offset, record)).collect();
+    for (index, offset) in region.slot_offsets().enumerate() {
         let place = format!("slot {index} at {}", address(offset));
-        let Some(slot) = dump.get(offset..offset + region.slot_size) else { continue };
         if let Some((verdict, reason)) = hidden.remove(&index) {
             inventory.leftovers.push(Leftover { place, verdict, reason });
             continue;
         }
-        match records.iter().find(|record| record.offset == offset) {
-            Some(record) => match read_committed_slot(slot, record, index, &place) {
+        match by_offset.get(&offset) {
+            Some(record) => match read_committed_slot(dump, record, region.slot_size, index, &place)? {
                 Ok(mut checkpoint) => {
                     if let Some(slot) = &mut checkpoint.slot {
                         slot.is_durable |= newest.is_some_and(|newest| is_known_durable(&newest, record, index));
@@ -157,11 +127,30 @@ fn read_region(dump: &[u8], mut region: Region, records: &[DumpRecord], inventor
                 }
                 Err(leftover) => inventory.leftovers.push(leftover),
             },
-            None => inventory.leftovers.push(classify_uncommitted_slot(dump, slot, offset, place)),
+            None => inventory.leftovers.push(classify_uncommitted_slot(dump, offset, region.slot_size, place)?),
         }
     }
+    separate_equal_sequences(&mut checkpoints);
     checkpoints.sort_by_key(|checkpoint| checkpoint.header.sequence);
     inventory.series.push(Series { name: address(region.start), region: Some(region), checkpoints });
+    Ok(())
+}
+
+/// Gives checkpoints with the same sequence number different ones, as the store does. The checkpoints are in the order of
+/// their slots.
+fn separate_equal_sequences(checkpoints: &mut [Checkpoint]) {
+    for _ in 1..checkpoints.len() {
+        for index in 0..checkpoints.len() {
+            let order = |index: usize| (checkpoints[index].header.step, index);
+            let sequence = checkpoints[index].header.sequence;
+            let is_before = |(other_index, other): (usize, &Checkpoint)| {
+                other.header.sequence == sequence && order(other_index) < order(index)
+            };
+            if checkpoints.iter().enumerate().any(is_before) {
+                checkpoints[index].header.sequence = sequence.saturating_add(1);
+            }
+        }
+    }
 }
 
 /// Returns whether the newest sealed record says that the checkpoint of `record` in slot `index` is durable.
@@ -203,11 +192,12 @@ fn find_hidden_slots(accepted: &[(usize, &DumpRecord)]) -> BTreeMap<usize, (Verd
 
 /// Returns the checkpoint in a slot with a valid commit record, or the reason why the checkpoint is not usable.
 fn read_committed_slot(
-    slot: &[u8],
+    dump: &mut Dump,
     record: &DumpRecord,
+    slot_size: usize,
     index: usize,
     place: &str,
-) -> std::result::Result<Checkpoint, Leftover> {
+) -> Result<std::result::Result<Checkpoint, Leftover>> {
     // Without a complete seal, the commit was interrupted, so no committed data is lost.
     let is_sealed = record.seal == SealState::Complete;
     let damaged = |reason: String| Leftover {
@@ -215,38 +205,45 @@ fn read_committed_slot(
         verdict: if is_sealed { Verdict::Damaged } else { Verdict::Interrupted },
         reason: format!("step {}: {reason}", record.fields.meta.step),
     };
-    let Some(bytes) = slot.get(STREAM_OFFSET..STREAM_OFFSET + record.stream_len()) else {
-        let (len, available) = (record.stream_len(), slot.len().saturating_sub(STREAM_OFFSET));
-        return Err(damaged(format!("the record gives a length of {len} bytes, but the slot has {available}")));
+    let (len, available) = (record.stream_len(), slot_size - STREAM_OFFSET);
+    if len > available {
+        return Ok(Err(damaged(format!("the record gives a length of {len} bytes, but the slot has {available}"))));
+    }
+    let stored = match dump.stream(record, slot_size)? {
+        Some(Ok(stored)) => StoredStream { place: place.to_owned(), ..stored.clone() },
+        Some(Err(error)) => {
+            let (verdict, reason) = classify_error(error);
+            let leftover = damaged(reason);
+            return Ok(Err(if is_sealed { Leftover { verdict, ..leftover } } else { leftover }));
+        }
+        None => {
+            return Ok(Err(damaged(format!("the dump of {} bytes ends before the end of the checkpoint", dump.len()))));
+        }
     };
-    let stream = Stream::read(bytes).map_err(|error| {
-        let (verdict, reason) = classify_error(&error);
-        let leftover = damaged(reason);
-        if is_sealed { Leftover { verdict, ..leftover } } else { leftover }
-    })?;
-    let stored = stored_stream(place.to_owned(), bytes, stream);
     let header = stored.stream.header.clone();
     let CommitRecord { meta, erases, .. } = record.fields;
     if CheckpointMeta::from(&header.as_core()) != meta {
-        return Err(damaged("the record belongs to another checkpoint than the stream".to_owned()));
+        return Ok(Err(damaged("the record belongs to another checkpoint than the stream".to_owned())));
     }
     let slot = Slot { index, erases, seal: record.seal, is_durable: record.seal == SealState::Complete };
-    Ok(Checkpoint { header, streams: vec![stored], slot: Some(slot) })
+    Ok(Ok(Checkpoint { header, streams: vec![stored], slot: Some(slot) }))
 }
 
 /// Returns the verdict about a slot without a valid commit record.
-fn classify_uncommitted_slot(dump: &[u8], slot: &[u8], offset: usize, place: String) -> Leftover {
-    if let Some(record) = DumpRecord::parse(dump, offset) {
-        return classify_damaged_record(&record, Some(place));
+fn classify_uncommitted_slot(dump: &mut Dump, offset: usize, slot_size: usize, place: String) -> Result<Leftover> {
+    if let Some(record) = dump.record_at(offset)? {
+        return Ok(classify_damaged_record(&record, Some(place)));
     }
-    let (verdict, reason) = if is_blank(slot) {
-        (Verdict::Free, "blank")
-    } else if has_stream_start(slot) {
-        (Verdict::Interrupted, "the save was interrupted before the commit record was written")
+    let (verdict, reason) = if dump.len() < offset + slot_size {
+        (Verdict::Damaged, format!("the dump of {} bytes ends before the end of the slot", dump.len()))
+    } else if dump.is_blank(offset, slot_size)? {
+        (Verdict::Free, "blank".to_owned())
+    } else if dump.has_stream_start(offset)? {
+        (Verdict::Interrupted, "the save was interrupted before the commit record was written".to_owned())
     } else {
-        (Verdict::Free, "no checkpoint")
+        (Verdict::Free, "no checkpoint".to_owned())
     };
-    Leftover { place, verdict, reason: reason.to_owned() }
+    Ok(Leftover { place, verdict, reason })
 }
 
 /// Returns the verdict about a commit record with a wrong checksum. The store writes the seal only after the record is

@@ -7,16 +7,16 @@
 
 mod commit_record;
 pub mod directory;
+mod dump;
 pub mod flash_dump;
 
 use crate::error::{CliError, Result};
 use crate::files;
-use crate::stream::{Stream, StreamHeader};
-use std::convert::Infallible;
+use crate::stream::{Payload, Purpose, ReadError, Source, SourceError, Stream, StreamHeader};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use training_monitor::checkpoint::DecodeError;
 use training_monitor::store::flash::layout::SealState;
-use training_monitor_std::InspectError;
 
 /// All checkpoints and all leftovers at a path.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ pub struct Series {
 }
 
 /// A flash region that is divided into slots of equal size.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Region {
     /// The offset of the region in the dump, in bytes.
     pub start: usize,
@@ -62,6 +62,19 @@ pub struct Region {
     pub slot_count: usize,
     /// The total number of erases of all slots. The newest commit record contains this number.
     pub erases: u32,
+}
+
+impl Region {
+    /// Returns the offset of each slot in the dump. The last slots can lie behind the end of a truncated dump.
+    pub fn slot_offsets(&self) -> impl Iterator<Item = usize> + use<> {
+        let Region { start, slot_size, slot_count, .. } = *self;
+        (0..slot_count).map(move |index| start + index * slot_size)
+    }
+
+    /// Returns the offset of the end of the region in the dump.
+    pub const fn end(&self) -> usize {
+        self.start + self.slot_size * self.slot_count
+    }
 }
 
 /// A committed checkpoint. All of its checksums are correct.
@@ -80,7 +93,7 @@ pub struct StoredStream {
     /// The file name, or the flash slot and its address.
     pub place: String,
     /// The size of the stream in bytes.
-    pub len: usize,
+    pub len: u64,
     /// The CRC-32 at the end of the stream.
     pub crc: u32,
     pub stream: Stream,
@@ -174,7 +187,7 @@ impl Checkpoint {
     }
 
     /// Returns the total size of all streams in bytes.
-    pub fn len(&self) -> usize {
+    pub fn len(&self) -> u64 {
         self.streams.iter().map(|stored| stored.len).sum()
     }
 }
@@ -214,25 +227,42 @@ pub struct Selection {
 }
 
 impl Inventory {
-    /// Takes the inventory of `path`: lists all checkpoints and all unusable files or slots.
+    /// Takes the inventory of `path`, which is `-` for standard input: lists all checkpoints and all unusable files or
+    /// slots.
     pub fn new(path: &Path, geometry: &flash_dump::Geometry) -> Result<Inventory> {
+        Inventory::read(path, geometry, Purpose::Read)
+    }
+
+    /// Takes the same inventory as [`new`](Self::new), and computes the statistics of all tensors meanwhile.
+    pub fn with_statistics(path: &Path, geometry: &flash_dump::Geometry) -> Result<Inventory> {
+        Inventory::read(path, geometry, Purpose::Statistics)
+    }
+
+    fn read(path: &Path, geometry: &flash_dump::Geometry, purpose: Purpose) -> Result<Inventory> {
         if path.is_dir() {
-            return directory::read(path);
+            return directory::read(path, purpose);
         }
-        let bytes = files::read(path)?;
-        if bytes.starts_with(b"TMCK") && !geometry.is_given() {
-            return Ok(read_file(path, &bytes));
+        Inventory::of_source(path, &Source::open(path)?, geometry, purpose)
+    }
+
+    /// Takes the inventory of an open file.
+    pub fn of_source(
+        path: &Path,
+        source: &Rc<Source>,
+        geometry: &flash_dump::Geometry,
+        purpose: Purpose,
+    ) -> Result<Inventory> {
+        let start = source.start()?;
+        if start.starts_with(b"TMCK") && !geometry.is_given() {
+            return read_file(path, source, purpose);
         }
-        let inventory = flash_dump::read(path, &bytes, geometry)?;
+        let inventory = flash_dump::read(path, source, geometry, purpose)?;
         let is_empty =
             inventory.series.is_empty() && inventory.leftovers.iter().all(|item| item.verdict == Verdict::Free);
         if is_empty && !geometry.is_given() {
             let expected = "a checkpoint, a directory of checkpoints or a flash dump";
-            return Err(CliError::WrongFile {
-                path: path.to_owned(),
-                expected,
-                found: files::describe_content(&bytes),
-            });
+            let found = files::describe_content(complete_text(&start));
+            return Err(CliError::WrongFile { path: path.to_owned(), expected, found });
         }
         Ok(inventory)
     }
@@ -291,14 +321,13 @@ impl Inventory {
 }
 
 /// Returns the inventory of a single checkpoint file. The file begins with the magic bytes of a checkpoint.
-fn read_file(path: &Path, bytes: &[u8]) -> Inventory {
+fn read_file(path: &Path, source: &Rc<Source>, purpose: Purpose) -> Result<Inventory> {
     let place = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut inventory = Inventory { path: path.to_owned(), medium: Medium::File, series: vec![], leftovers: vec![] };
-    match Stream::read(bytes) {
-        Ok(stream) => {
-            let header = stream.header.clone();
-            let streams = vec![stored_stream(place.clone(), bytes, stream)];
-            let checkpoints = vec![Checkpoint { header, streams, slot: None }];
+    match read_stream(&place, &Payload::new(source, 0, source.len()), source, purpose)? {
+        Ok(stored) => {
+            let header = stored.stream.header.clone();
+            let checkpoints = vec![Checkpoint { header, streams: vec![stored], slot: None }];
             inventory.series.push(Series { name: place, region: None, checkpoints });
         }
         Err(error) => {
@@ -306,20 +335,38 @@ fn read_file(path: &Path, bytes: &[u8]) -> Inventory {
             inventory.leftovers.push(Leftover { place, verdict, reason });
         }
     }
-    inventory
+    Ok(inventory)
 }
 
-/// Combines a decoded stream with its size and checksum.
-fn stored_stream(place: String, bytes: &[u8], stream: Stream) -> StoredStream {
-    let crc = bytes.last_chunk::<4>().map_or(0, |end| u32::from_le_bytes(*end));
-    StoredStream { place, len: bytes.len(), crc, stream }
+/// Reads the stream in a part of a source. The outer error is an I/O error.
+fn read_stream(
+    place: &str,
+    part: &Payload,
+    source: &Source,
+    purpose: Purpose,
+) -> Result<std::result::Result<StoredStream, ReadError>> {
+    match Stream::read(part, purpose) {
+        Ok((stream, end)) => Ok(Ok(StoredStream { place: place.to_owned(), len: end.len, crc: end.crc, stream })),
+        Err(error) => match SourceError::into_io(error, source) {
+            Ok(error) => Err(error),
+            Err(error) => Ok(Err(error)),
+        },
+    }
 }
 
 /// Returns the verdict about bytes that cannot be decoded as a checkpoint, and the reason for the verdict.
-fn classify_error(error: &InspectError<Infallible>) -> (Verdict, String) {
+fn classify_error(error: &ReadError) -> (Verdict, String) {
     let verdict = match error {
-        InspectError::Decode(DecodeError::Version { .. } | DecodeError::Newer) => Verdict::Newer,
+        ReadError::Decode(DecodeError::Version { .. } | DecodeError::Newer) => Verdict::Newer,
         _ => Verdict::Damaged,
     };
     (verdict, error.to_string())
+}
+
+/// Returns the start of a file without the last bytes if they are the start of a character.
+pub fn complete_text(start: &[u8]) -> &[u8] {
+    match std::str::from_utf8(start) {
+        Err(error) if error.error_len().is_none() => &start[..error.valid_up_to()],
+        _ => start,
+    }
 }

@@ -4,18 +4,28 @@
 //! A device knows the names, the types and the shapes of its tensors at compile time. This tool reads them from the
 //! stream. The functions of the packages `training-monitor` and `training-monitor-std` read and write the bytes, so
 //! this module does not depend on the format.
+//!
+//! The elements of tensors and the bytes of values stay in their file. A stream only contains their positions.
 
 mod read;
+mod source;
+mod spool;
 mod write;
 
-pub use write::StreamObjects;
+pub use read::{Purpose, ReadError, SourceError};
+pub use source::{Payload, Source, SourceReader};
+pub use spool::Spool;
+pub use write::{StreamObjects, WriteError};
 
+use crate::error::Result;
+use crate::stats::{StatsCollector, TensorStats};
+use std::ops::Deref;
 use training_monitor::checkpoint::{ElementType, Header, RankingRule, Series};
-use training_monitor::run_record::RunRecord;
+use training_monitor::run_record::{EngineState, RunRecord};
 
 /// The content of a complete checkpoint stream (the bytes of a checkpoint). The tool read it from bytes with a correct
 /// checksum, or will write it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Stream {
     pub header: StreamHeader,
     /// The names of all objects of the checkpoint if each object has its own stream. The list is empty if one stream
@@ -24,12 +34,44 @@ pub struct Stream {
     pub objects: Vec<Object>,
 }
 
-/// A run record with room for every record that a checkpoint can contain: 32 handler states of 127 bytes, each with
-/// four more bytes.
-pub type LargeRecord = RunRecord<[u8; 32 * 131]>;
+/// The run record of a checkpoint.
+#[derive(Debug)]
+pub struct OwnedRecord(Box<RunRecord<[u8]>>);
+
+impl OwnedRecord {
+    /// Copies a record. A directory can contain ten thousand of them, so the copy has not more space than it needs.
+    pub fn new(record: &RunRecord<[u8]>) -> OwnedRecord {
+        // 32 handler states of 127 bytes, each with four more bytes, are the most that a checkpoint can contain.
+        let mut copy: Box<RunRecord<[u8]>> = match record.handlers().map(|(_, _, state)| state.len() + 4).sum::<usize>()
+        {
+            0..=128 => Box::new(RunRecord::<[u8; 128]>::with_capacity()),
+            129..=512 => Box::new(RunRecord::<[u8; 512]>::with_capacity()),
+            _ => Box::new(RunRecord::<[u8; 32 * 131]>::with_capacity()),
+        };
+        copy.copy_from(record);
+        OwnedRecord(copy)
+    }
+
+    pub fn engine_mut(&mut self) -> &mut EngineState {
+        &mut self.0.engine
+    }
+}
+
+impl Clone for OwnedRecord {
+    fn clone(&self) -> OwnedRecord {
+        OwnedRecord::new(&self.0)
+    }
+}
+
+impl Deref for OwnedRecord {
+    type Target = RunRecord<[u8]>;
+    fn deref(&self) -> &RunRecord<[u8]> {
+        &self.0
+    }
+}
 
 /// The fields at the start of a stream, before its objects.
-#[derive(Clone, Debug, PartialEq, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct StreamHeader {
     pub step: u32,
     pub sequence: u32,
@@ -51,35 +93,50 @@ pub struct StreamHeader {
     pub metadata: Vec<(String, Vec<u8>)>,
     /// The state of the engine and of the handlers. `None` if the checkpoint contains no such state, so that a run
     /// cannot resume from it.
-    pub record: Option<Box<LargeRecord>>,
+    pub record: Option<OwnedRecord>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Object {
     pub name: String,
     pub content: Content,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Content {
     Tensors(Vec<Tensor>),
     /// An object that is a single serde value. The bytes are its postcard encoding.
-    Value(Vec<u8>),
+    Value(Payload),
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Tensor {
     pub name: String,
     pub element_type: ElementType,
     pub shape: Vec<u32>,
     /// The elements in row-major order and in little-endian byte order.
-    pub bytes: Vec<u8>,
+    pub payload: Payload,
+    /// The statistics of the elements; `None` if they were not computed while the stream was read.
+    pub stats: Option<TensorStats>,
 }
 
 impl Tensor {
     /// Returns the number of elements.
-    pub fn len(&self) -> usize {
-        self.bytes.len() / self.element_type.size() as usize
+    pub fn len(&self) -> u64 {
+        self.payload.len() / u64::from(self.element_type.size())
+    }
+
+    /// Returns the statistics of the elements. Reads the elements if the statistics are not known yet.
+    pub fn stats(&self) -> Result<TensorStats> {
+        if let Some(stats) = self.stats {
+            return Ok(stats);
+        }
+        let mut collector = StatsCollector::new(self.element_type);
+        self.payload.for_each_chunk(|chunk| -> Result<()> {
+            collector.add(chunk);
+            Ok(())
+        })?;
+        Ok(collector.finish())
     }
 }
 
@@ -100,7 +157,7 @@ impl StreamHeader {
 
     /// Returns the run record in the form that the encoder needs.
     pub fn record(&self) -> Option<&RunRecord<[u8]>> {
-        self.record.as_deref().map(|record| record as &RunRecord<[u8]>)
+        self.record.as_deref()
     }
 
     /// Returns the metadata in the form that the encoder needs.
@@ -131,9 +188,9 @@ impl Stream {
 
     /// Returns the name and the postcard bytes of each object that is a single serde value instead of a list of
     /// tensors.
-    pub fn values(&self) -> impl Iterator<Item = (&str, &[u8])> {
+    pub fn values(&self) -> impl Iterator<Item = (&str, &Payload)> {
         self.objects.iter().filter_map(|object| match &object.content {
-            Content::Value(bytes) => Some((object.name.as_str(), bytes.as_slice())),
+            Content::Value(payload) => Some((object.name.as_str(), payload)),
             Content::Tensors(_) => None,
         })
     }
@@ -146,7 +203,8 @@ impl Stream {
             if let Content::Tensors(tensors) = &mut object.content {
                 for tensor in tensors {
                     tensor.shape = vec![0];
-                    tensor.bytes = Vec::new();
+                    tensor.payload = Payload::default();
+                    tensor.stats = None;
                 }
             }
         }

@@ -1,85 +1,214 @@
-//! Reads a stream from bytes.
+//! Reads a stream.
 
-use super::{Content, LargeRecord, Object, Stream, StreamHeader, Tensor};
-use std::convert::Infallible;
-use training_monitor::checkpoint::{self, Info, Inspect, Loader, ObjectVisitor, Objects, RankingRule};
+use super::source::{CHUNK, Payload, Source, SourceReader};
+use super::{Content, Object, OwnedRecord, Stream, StreamHeader, Tensor};
+use crate::error::CliError;
+use crate::stats::StatsCollector;
+use std::cell::Cell;
+use std::fmt;
+use std::io::{self, BufReader, Read};
+use std::rc::Rc;
+use training_monitor::checkpoint::{self, DecodeError, Info, Inspect, RankingRule};
+use training_monitor::embedded_io;
 use training_monitor::run_record::RunRecord;
-use training_monitor_std::{Crc32Fast, InspectError, inspect};
+use training_monitor_std::{InspectError, inspect};
+
+/// What a command does with the tensors of a stream after it has read the stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// Only checks the stream, or reads the elements later.
+    Read,
+    /// Shows statistics, which are computed while the stream is read.
+    Statistics,
+}
+
+/// The length and the checksum of a stream.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamEnd {
+    /// The length of the stream in bytes.
+    pub len: u64,
+    /// The checksum at its end.
+    pub crc: u32,
+}
 
 impl Stream {
-    /// Reads a stream and checks every rule of the format. Returns an error if other bytes follow the stream.
-    pub fn read(bytes: &[u8]) -> Result<Stream, InspectError<Infallible>> {
-        let mut stream = Stream { header: StreamHeader::default(), object_names: vec![], objects: vec![] };
-        let mut scratch = [0; 8192];
-        let info = inspect(&mut &*bytes, &mut scratch, &mut stream)?;
-        let Info { step, sequence, iteration, score, run, series, save_id, .. } = info;
-        let header = stream.header;
+    /// Reads the stream in a part of a source and checks every rule of the format. Returns an error if other bytes follow
+    /// the stream. The elements of the tensors are read once.
+    pub fn read(part: &Payload, purpose: Purpose) -> Result<(Stream, StreamEnd), ReadError> {
+        let position = Cell::new(0);
+        let mut reader = StreamReader { reader: BufReader::new(part.reader()), position: &position };
+        let mut collector = Collector {
+            stream: Stream { header: StreamHeader::default(), object_names: vec![], objects: vec![] },
+            part,
+            position: &position,
+            stats: None,
+            purpose,
+        };
+        let mut scratch = vec![0; CHUNK.min(part.len() as usize).max(64)];
+        let info = inspect(&mut reader, &mut scratch, &mut collector)?;
+        collector.finish_tensor();
+        let Info { step, sequence, iteration, score, run, series, save_id, crc, len, .. } = info;
+        let mut stream = collector.stream;
         let model = series.model;
-        stream.header = StreamHeader { step, sequence, iteration, score, run, model, save_id, ..header };
-        if info.has_run {
-            // `Inspect` only lends the record. A second pass reads it into a record that the stream owns.
-            let mut record = Box::new(LargeRecord::with_capacity());
-            let record_only: &mut RunRecord<[u8]> = &mut *record;
-            Loader::new(&mut NoObjects, &mut scratch).verify::<Crc32Fast, _>(&mut &*bytes, Some(record_only))?;
-            stream.header.record = Some(record);
+        stream.header = StreamHeader { step, sequence, iteration, score, run, model, save_id, ..stream.header };
+        Ok((stream, StreamEnd { len: len.into(), crc }))
+    }
+
+    /// Reads the stream that is a whole source.
+    pub fn read_source(source: &Rc<Source>, purpose: Purpose) -> Result<(Stream, StreamEnd), ReadError> {
+        Stream::read(&Payload::new(source, 0, source.len()), purpose)
+    }
+}
+
+/// The reason why a stream cannot be read.
+pub type ReadError = InspectError<SourceError>;
+
+/// An I/O error of a source.
+#[derive(Debug)]
+pub struct SourceError(pub io::Error);
+
+impl SourceError {
+    /// Returns the I/O error of a source as an error of the tool. Returns the error unchanged if it has another cause.
+    pub fn into_io(error: ReadError, source: &Source) -> Result<CliError, ReadError> {
+        match error {
+            InspectError::Decode(DecodeError::Io(SourceError(cause))) => Ok(CliError::io("read", source.path())(cause)),
+            other => Err(other),
         }
-        Ok(stream)
+    }
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for SourceError {}
+
+impl embedded_io::Error for SourceError {
+    fn kind(&self) -> embedded_io::ErrorKind {
+        match self.0.kind() {
+            io::ErrorKind::Interrupted => embedded_io::ErrorKind::Interrupted,
+            _ => embedded_io::ErrorKind::Other,
+        }
+    }
+}
+
+/// A reader that counts the bytes that were read.
+struct StreamReader<'a> {
+    reader: BufReader<SourceReader>,
+    position: &'a Cell<u64>,
+}
+
+impl embedded_io::ErrorType for StreamReader<'_> {
+    type Error = SourceError;
+}
+
+impl embedded_io::Read for StreamReader<'_> {
+    fn read(&mut self, into: &mut [u8]) -> Result<usize, SourceError> {
+        let count = self.reader.read(into).map_err(SourceError)?;
+        self.position.set(self.position.get() + count as u64);
+        Ok(count)
     }
 }
 
 /// Collects the parts of a stream.
-impl Inspect for Stream {
-    fn score_name(&mut self, name: &str) {
-        self.header.score_name = Some(name.to_owned());
-    }
+struct Collector<'a> {
+    stream: Stream,
+    part: &'a Payload,
+    /// The number of bytes of the stream that were read. The decoder reads no byte ahead, so this is the position of the
+    /// next part.
+    position: &'a Cell<u64>,
+    /// The statistics of the last tensor, while it is read.
+    stats: Option<StatsCollector>,
+    purpose: Purpose,
+}
 
-    fn series(&mut self, name: &str, rule: RankingRule) {
-        (self.header.series_name, self.header.rule) = (name.to_owned(), rule);
-    }
-
-    fn writer(&mut self, version: &str) {
-        self.header.writer = Some(version.to_owned());
-    }
-
-    fn metadata(&mut self, name: &str, _: u32) {
-        self.header.metadata.push((name.to_owned(), vec![]));
-    }
-
-    fn object_name(&mut self, name: &str) {
-        self.object_names.push(name.to_owned());
-    }
-
-    fn state_dict(&mut self, object: &str, _: u32) {
-        self.objects.push(Object { name: object.to_owned(), content: Content::Tensors(vec![]) });
-    }
-
-    fn tensor(&mut self, tensor: checkpoint::Tensor<'_>) {
-        let checkpoint::Tensor { name, element_type, shape, .. } = tensor;
-        if let Some(Object { content: Content::Tensors(tensors), .. }) = self.objects.last_mut() {
-            tensors.push(Tensor { name: name.to_owned(), element_type, shape: shape.to_vec(), bytes: vec![] });
+impl Collector<'_> {
+    fn last_tensor(&mut self) -> Option<&mut Tensor> {
+        match self.stream.objects.last_mut() {
+            Some(Object { content: Content::Tensors(tensors), .. }) => tensors.last_mut(),
+            _ => None,
         }
     }
 
-    fn value(&mut self, object: &str, _: u32) {
-        self.objects.push(Object { name: object.to_owned(), content: Content::Value(vec![]) });
+    /// Stores the statistics of the last tensor.
+    fn finish_tensor(&mut self) {
+        if let Some(stats) = self.stats.take().map(StatsCollector::finish)
+            && let Some(tensor) = self.last_tensor()
+        {
+            tensor.stats = Some(stats);
+        }
     }
 
-    fn payload(&mut self, bytes: &[u8]) {
-        let target = match self.objects.last_mut().map(|object| &mut object.content) {
-            // The metadata come before the first object.
-            None => self.header.metadata.last_mut().map(|(_, value)| value),
-            Some(Content::Value(value)) => Some(value),
-            Some(Content::Tensors(tensors)) => tensors.last_mut().map(|tensor| &mut tensor.bytes),
-        };
-        target.into_iter().for_each(|target| target.extend_from_slice(bytes));
+    /// Returns the next `len` bytes of the stream.
+    fn next_bytes(&self, len: u64) -> Payload {
+        self.part.part(self.position.get(), len)
+    }
+
+    fn push_object(&mut self, name: &str, content: Content) {
+        self.finish_tensor();
+        self.stream.objects.push(Object { name: name.to_owned(), content });
     }
 }
 
-/// A model without objects, for reading only the run record of a stream.
-struct NoObjects;
+impl Inspect for Collector<'_> {
+    fn score_name(&mut self, name: &str) {
+        self.stream.header.score_name = Some(name.to_owned());
+    }
 
-impl Objects for NoObjects {
-    fn objects<V: ObjectVisitor>(&mut self, _: &mut V) -> Result<(), V::Error> {
-        Ok(())
+    fn series(&mut self, name: &str, rule: RankingRule) {
+        (self.stream.header.series_name, self.stream.header.rule) = (name.to_owned(), rule);
+    }
+
+    fn run(&mut self, record: &RunRecord<[u8]>) {
+        self.stream.header.record = Some(OwnedRecord::new(record));
+    }
+
+    fn writer(&mut self, version: &str) {
+        self.stream.header.writer = Some(version.to_owned());
+    }
+
+    fn metadata(&mut self, name: &str, _: u32) {
+        self.stream.header.metadata.push((name.to_owned(), vec![]));
+    }
+
+    fn object_name(&mut self, name: &str) {
+        self.stream.object_names.push(name.to_owned());
+    }
+
+    fn state_dict(&mut self, object: &str, _: u32) {
+        self.push_object(object, Content::Tensors(vec![]));
+    }
+
+    fn tensor(&mut self, tensor: checkpoint::Tensor<'_>) {
+        self.finish_tensor();
+        let checkpoint::Tensor { name, element_type, shape, .. } = tensor;
+        // The decoder has checked that the number of bytes fits into 32 bits.
+        let elements: u64 = if shape.contains(&0) { 0 } else { shape.iter().map(|side| u64::from(*side)).product() };
+        let payload = self.next_bytes(elements * u64::from(element_type.size()));
+        if self.purpose == Purpose::Statistics {
+            self.stats = Some(StatsCollector::new(element_type));
+        }
+        if let Some(Object { content: Content::Tensors(tensors), .. }) = self.stream.objects.last_mut() {
+            let shape = shape.to_vec();
+            tensors.push(Tensor { name: name.to_owned(), element_type, shape, payload, stats: None });
+        }
+    }
+
+    fn value(&mut self, object: &str, len: u32) {
+        let payload = self.next_bytes(len.into());
+        self.push_object(object, Content::Value(payload));
+    }
+
+    fn payload(&mut self, bytes: &[u8]) {
+        if let Some(stats) = &mut self.stats {
+            stats.add(bytes);
+        } else if self.stream.objects.is_empty()
+            && let Some((_, value)) = self.stream.header.metadata.last_mut()
+        {
+            // The metadata come before the first object.
+            value.extend_from_slice(bytes);
+        }
     }
 }

@@ -1,21 +1,46 @@
 //! Encodes a stream.
 
-use super::{Content, Object, Stream, Tensor};
+use super::{Content, Object, Payload, Stream, Tensor};
+use crate::error::CliError;
 use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeTuple, Serializer};
 use std::cell::Cell;
-use std::convert::Infallible;
 use std::fmt;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
 use training_monitor::checkpoint::{
-    Contents, EncodeError, ObjectVisitor, Objects, StateDict, TensorView, TensorVisitor, encode_with,
+    Contents, ElementType, EncodeError, ObjectVisitor, Objects, StateDict, TensorChunks, TensorUnavailable,
+    TensorVisitor, encode_with,
 };
+use training_monitor::embedded_io;
 use training_monitor_std::Crc32Fast;
 
+/// The reason why a checkpoint or a file of tensors cannot be written.
+#[derive(Debug)]
+pub enum WriteError {
+    /// The output reported an error.
+    Output(io::Error),
+    /// The input cannot be read or cannot be converted.
+    Input(CliError),
+}
+
+impl From<io::Error> for WriteError {
+    fn from(error: io::Error) -> WriteError {
+        WriteError::Output(error)
+    }
+}
+
+impl From<CliError> for WriteError {
+    fn from(error: CliError) -> WriteError {
+        WriteError::Input(error)
+    }
+}
+
 impl Stream {
-    /// Encodes the stream. If the stream was read from bytes that this version of the tool wrote, the result is equal
-    /// to these bytes. NaN and infinite elements are allowed, because the device has already applied its own check when
-    /// it saved the checkpoint.
-    pub fn write(&mut self) -> Result<Vec<u8>, EncodeError<Infallible>> {
+    /// Encodes the stream and returns its length in bytes. If the stream was read from bytes that this version of the
+    /// tool wrote, the result is equal to these bytes. NaN and infinite elements are allowed, because the device has
+    /// already applied its own check when it saved the checkpoint. An error about the content names the file `path`.
+    pub fn write(&self, path: &Path, output: &mut dyn Write) -> Result<u64, WriteError> {
         let Stream { header, object_names, objects } = self;
         let single_object = objects.first().filter(|_| !object_names.is_empty()).map(|object| object.name.clone());
         let metadata = header.metadata();
@@ -26,83 +51,148 @@ impl Stream {
             allow_non_finite: true,
             metadata: &metadata,
         };
-        let mut bytes = VecWriter(Vec::new());
-        encode_with::<Crc32Fast, _, _>(&mut bytes, &contents, &mut StreamObjects { object_names, objects })?;
-        Ok(bytes.0)
+        let mut writer = StreamWriter(BufWriter::with_capacity(256 * 1024, output));
+        let mut objects = StreamObjects { object_names, objects, error: None };
+        let encoded = encode_with::<Crc32Fast, _, _>(&mut writer, &contents, &mut objects);
+        match (encoded, objects.error) {
+            (Ok(encoded), _) => Ok(encoded.len.into()),
+            (Err(_), Some(error)) => Err(error.into()),
+            (Err(EncodeError::Io(OutputError(cause))), _) => Err(cause.into()),
+            (Err(error), _) => Err(CliError::content(path, error).into()),
+        }
     }
 }
 
-/// A writer that collects the encoded bytes in memory.
-struct VecWriter(Vec<u8>);
+/// Lets the encoder write to a `Write` of the standard library.
+struct StreamWriter<'a>(BufWriter<&'a mut dyn Write>);
 
-impl training_monitor::embedded_io::ErrorType for VecWriter {
-    type Error = Infallible;
+#[derive(Debug)]
+struct OutputError(io::Error);
+
+impl fmt::Display for OutputError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
-impl training_monitor::embedded_io::Write for VecWriter {
-    fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
+impl std::error::Error for OutputError {}
+
+impl embedded_io::Error for OutputError {
+    fn kind(&self) -> embedded_io::ErrorKind {
+        match self.0.kind() {
+            io::ErrorKind::Interrupted => embedded_io::ErrorKind::Interrupted,
+            _ => embedded_io::ErrorKind::Other,
+        }
     }
-    fn flush(&mut self) -> Result<(), Infallible> {
-        Ok(())
+}
+
+impl embedded_io::ErrorType for StreamWriter<'_> {
+    type Error = OutputError;
+}
+
+impl embedded_io::Write for StreamWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, OutputError> {
+        self.0.write(bytes).map_err(OutputError)
+    }
+    fn flush(&mut self) -> Result<(), OutputError> {
+        self.0.flush().map_err(OutputError)
     }
 }
 
 /// Passes the objects of a stream to the encoder. Loading is not supported. To read a checkpoint, `Stream::read`
-/// creates a new stream from the bytes.
+/// creates a new stream.
 pub struct StreamObjects<'a> {
     pub object_names: &'a [String],
-    pub objects: &'a mut [Object],
+    pub objects: &'a [Object],
+    /// The error that occurred while a payload was read. The encoder only knows that a tensor is not available.
+    pub error: Option<CliError>,
 }
 
 impl Objects for StreamObjects<'_> {
     fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+        let StreamObjects { object_names, objects, error } = self;
         // If each object has its own stream, each stream must list the names of all objects. Therefore the encoder
         // visits the objects of the other streams as empty state dicts.
-        if !self.object_names.is_empty() {
-            for name in self.object_names {
-                match self.objects.iter_mut().find(|object| object.name == *name) {
-                    Some(object) => visit_object(object, visitor)?,
-                    None => visitor.state_dict(name, &mut TensorDict(&mut []))?,
+        if !object_names.is_empty() {
+            for name in *object_names {
+                match objects.iter().find(|object| object.name == *name) {
+                    Some(object) => visit_object(object, visitor, error)?,
+                    None => visitor.state_dict(name, &mut TensorDict { tensors: &[], error })?,
                 }
             }
             return Ok(());
         }
-        self.objects.iter_mut().try_for_each(|object| visit_object(object, visitor))
+        objects.iter().try_for_each(|object| visit_object(object, visitor, error))
     }
 }
 
-fn visit_object<V: ObjectVisitor>(object: &mut Object, visitor: &mut V) -> Result<(), V::Error> {
-    match &mut object.content {
-        Content::Tensors(tensors) => visitor.state_dict(&object.name, &mut TensorDict(tensors)),
-        Content::Value(bytes) => {
+fn visit_object<V: ObjectVisitor>(
+    object: &Object,
+    visitor: &mut V,
+    error: &mut Option<CliError>,
+) -> Result<(), V::Error> {
+    match &object.content {
+        Content::Tensors(tensors) => visitor.state_dict(&object.name, &mut TensorDict { tensors, error }),
+        Content::Value(payload) => {
+            let bytes = payload.to_vec().map_err(|cause| {
+                *error = Some(cause);
+                TensorUnavailable
+            })?;
             LEN.set(bytes.len());
-            let mut value = EncodedValue(std::mem::take(bytes));
-            let result = visitor.value(&object.name, &mut value);
-            *bytes = value.0;
-            result
+            visitor.value(&object.name, &mut EncodedValue(bytes))
         }
     }
 }
 
-struct TensorDict<'a>(&'a mut [Tensor]);
+struct TensorDict<'a> {
+    tensors: &'a [Tensor],
+    error: &'a mut Option<CliError>,
+}
 
 impl StateDict for TensorDict<'_> {
     fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
-        for Tensor { name, element_type, shape, bytes } in self.0.iter_mut() {
-            // The encoder expects the byte order of this machine.
-            let mut swapped = Vec::new();
-            let native = if cfg!(target_endian = "big") {
-                swapped.clone_from(bytes);
-                swapped.chunks_mut(element_type.size() as usize).for_each(<[u8]>::reverse);
-                &mut swapped
-            } else {
-                bytes
-            };
-            visitor.visit_tensor(name, TensorView::from_bytes(*element_type, shape, native))?;
+        for Tensor { name, element_type, shape, payload, .. } in self.tensors {
+            let mut elements = Elements { element_type: *element_type, payload, error: &mut *self.error };
+            visitor.visit_chunks(name, *element_type, shape, &mut elements)?;
         }
         Ok(())
+    }
+}
+
+/// The elements of a tensor in a source.
+struct Elements<'a> {
+    element_type: ElementType,
+    payload: &'a Payload,
+    error: &'a mut Option<CliError>,
+}
+
+impl TensorChunks for Elements<'_> {
+    fn chunks(
+        &mut self,
+        receive: &mut dyn FnMut(&[u8]) -> Result<(), TensorUnavailable>,
+    ) -> Result<(), TensorUnavailable> {
+        let mut is_stopped = false;
+        let result = self.payload.for_each_chunk(|chunk| -> Result<(), CliError> {
+            // The encoder expects the byte order of this machine.
+            let received = if cfg!(target_endian = "big") {
+                let mut swapped = chunk.to_vec();
+                swapped.chunks_mut(self.element_type.size() as usize).for_each(<[u8]>::reverse);
+                receive(&swapped)
+            } else {
+                receive(chunk)
+            };
+            received.map_err(|error| {
+                is_stopped = true;
+                CliError::other(error)
+            })
+        });
+        result.map_err(|error| {
+            // If the encoder stopped the reading, it knows the error.
+            if !is_stopped {
+                *self.error = Some(error);
+            }
+            TensorUnavailable
+        })
     }
 }
 

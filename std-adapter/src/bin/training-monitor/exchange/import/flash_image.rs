@@ -6,10 +6,12 @@
 
 use super::Import;
 use crate::error::{CliError, Result};
-use crate::files;
 use crate::inventory::{Inventory, Region, Series};
 use crate::numbers::address;
-use crate::stream::{Stream, StreamHeader, StreamObjects};
+use crate::stream::{Payload, Purpose, Source, Stream, StreamHeader, StreamObjects, WriteError};
+use std::collections::{HashMap, HashSet};
+use std::io::Write;
+use std::rc::Rc;
 use training_monitor::checkpoint::{Contents, Header, encode_with, measure};
 use training_monitor::embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 use training_monitor::store::flash::Slots;
@@ -19,39 +21,82 @@ use training_monitor_std::Crc32Fast;
 /// The value of an erased byte in a new flash image. The store on the device accepts any value for erased bytes.
 const ERASED: u8 = 0xFF;
 
-/// Builds the flash image. Returns the bytes of the image, and a text that describes the checkpoint and its slot.
-pub fn build(arguments: &Import, mut stream: Stream) -> Result<(Vec<u8>, String)> {
-    stream.object_names.clear();
-    stream.header.save_id = 0;
-    let (mut image, region, evicted) = match (&arguments.into, arguments.slot_size) {
-        (Some(dump), _) => {
-            let image = files::read(dump)?;
-            let inventory = Inventory::new(dump, &arguments.geometry)?;
-            let series = choose_region(&inventory, arguments)?;
-            let region =
-                series.region.ok_or_else(|| CliError::usage(format!("{} is not a flash dump", dump.display())))?;
-            adopt_series(series, &mut stream.header);
-            let evicted = checkpoint_to_evict(series, region, stream.header.step);
-            make_newest(&inventory, &mut stream);
-            (image, region, evicted)
+/// A flash image that will be written: a dump in which some slots have other bytes, or an empty flash with such slots.
+pub struct FlashImage {
+    dump: Option<Rc<Source>>,
+    region: Region,
+    /// The bytes of each slot that differs from the dump, by the index of the slot. A slot has at most 16 MiB.
+    slots: HashMap<usize, Vec<u8>>,
+    /// Describes the checkpoint and its slot.
+    pub summary: String,
+}
+
+impl FlashImage {
+    /// Saves the checkpoint in a copy of the dump, or in a new flash.
+    pub fn build(arguments: &Import, mut stream: Stream) -> Result<FlashImage> {
+        stream.object_names.clear();
+        stream.header.save_id = 0;
+        let (dump, region, evicted) = match (&arguments.into, arguments.slot_size) {
+            (Some(path), _) => {
+                let dump = Source::open(path)?;
+                let inventory = Inventory::of_source(path, &dump, &arguments.geometry, Purpose::Read)?;
+                let series = choose_region(&inventory, arguments)?;
+                let region =
+                    series.region.ok_or_else(|| CliError::usage(format!("{} is not a flash dump", path.display())))?;
+                if region.end() as u64 > dump.len() {
+                    let (start, end, len) = (address(region.start), address(region.end()), dump.len());
+                    let reason =
+                        format!("the region {start}..{end} ends after the end of the dump, which has {len} bytes");
+                    return Err(CliError::content(path, reason));
+                }
+                adopt_series(series, &mut stream.header);
+                let evicted = checkpoint_to_evict(series, region, stream.header.step);
+                make_newest(&inventory, &mut stream);
+                (Some(dump), region, evicted)
+            }
+            (None, Some(slot_size)) => {
+                let slot_count = arguments.geometry.slots.unwrap_or(2) as usize;
+                stream.header.sequence = 1;
+                (None, Region { start: 0, slot_size, slot_count, erases: 0 }, None)
+            }
+            (None, None) => {
+                let reason = "a flash image needs --into DUMP, or --slots NUMBER and --slot-size BYTES for a new image";
+                return Err(CliError::usage(reason));
+            }
+        };
+        let flash = RegionImage { dump, region, ..RegionImage::default() };
+        let (index, flash) = save_to_region(flash, region.slot_count, &stream, evicted)?;
+        let header = &stream.header;
+        let address = address(region.start + index * region.slot_size);
+        let summary = format!("step {} (iteration {}) in slot {index} at {address}", header.step, header.iteration);
+        Ok(FlashImage { dump: flash.dump, region, slots: flash.slots, summary })
+    }
+
+    /// Writes the whole image.
+    pub fn write(&self, output: &mut dyn Write) -> std::result::Result<(), WriteError> {
+        let Region { start, slot_size, slot_count, .. } = self.region;
+        self.write_dump(0, start, output)?;
+        for index in 0..slot_count {
+            match self.slots.get(&index) {
+                Some(bytes) => output.write_all(bytes)?,
+                None => self.write_dump(start + index * slot_size, slot_size, output)?,
+            }
         }
-        (None, Some(slot_size)) => {
-            let slot_count = arguments.geometry.slots.unwrap_or(2) as usize;
-            let len = slot_size.checked_mul(slot_count).ok_or_else(|| CliError::usage("the image is too large"))?;
-            stream.header.sequence = 1;
-            (vec![ERASED; len], Region { start: 0, slot_size, slot_count, erases: 0 }, None)
+        let end = self.region.end();
+        let rest = self.dump.as_ref().map_or(0, |dump| dump.len() as usize - end);
+        self.write_dump(end, rest, output)
+    }
+
+    /// Writes unchanged bytes.
+    fn write_dump(&self, offset: usize, len: usize, output: &mut dyn Write) -> std::result::Result<(), WriteError> {
+        match &self.dump {
+            Some(dump) => Payload::new(dump, offset as u64, len as u64)
+                .for_each_chunk(|chunk| output.write_all(chunk).map_err(WriteError::Output)),
+            None => {
+                Ok(std::io::copy(&mut std::io::Read::take(std::io::repeat(ERASED), len as u64), output).map(|_| ())?)
+            }
         }
-        (None, None) => {
-            let reason = "a flash image needs --into DUMP, or --slots NUMBER and --slot-size BYTES for a new image";
-            return Err(CliError::usage(reason));
-        }
-    };
-    let end = region.start + region.slot_size * region.slot_count;
-    let index = save_to_region(&mut image[region.start..end], region.slot_count, &mut stream, evicted)?;
-    let header = &stream.header;
-    let address = address(region.start + index * region.slot_size);
-    let summary = format!("step {} (iteration {}) in slot {index} at {address}", header.step, header.iteration);
-    Ok((image, summary))
+    }
 }
 
 /// Returns the region (the flash area of all slots) in which the command saves the imported checkpoint.
@@ -104,19 +149,24 @@ fn make_newest(inventory: &Inventory, stream: &mut Stream) {
         // The device resumes from the checkpoint with the highest run number and the highest iteration.
         (header.run, header.iteration) = (newest.0, newest.1.saturating_add(1));
         if let Some(record) = &mut header.record {
-            record.engine.run = header.run;
+            record.engine_mut().run = header.run;
         }
     }
 }
 
 /// Calls [`save`] with the number of slots as a constant. The type `Slots` needs a constant, but the number of slots is
 /// known only at run time.
-fn save_to_region(region: &mut [u8], slot_count: usize, stream: &mut Stream, evicted: Option<u32>) -> Result<usize> {
+fn save_to_region(
+    flash: RegionImage,
+    slot_count: usize,
+    stream: &Stream,
+    evicted: Option<u32>,
+) -> Result<(usize, RegionImage)> {
     macro_rules! with_slots {
         ($($n:literal)*) => {
             match slot_count {
-                $($n => save::<$n>(region, stream, evicted),)*
-                _ => Err(CliError::usage(format!("{slot_count} slots; from 2 to 17 are supported"))),
+                $($n => save::<$n>(flash, stream, evicted),)*
+                _ => Err(CliError::usage(format!("--slots {slot_count}: from 2 to 17 slots are supported"))),
             }
         };
     }
@@ -125,69 +175,128 @@ fn save_to_region(region: &mut [u8], slot_count: usize, stream: &mut Stream, evi
 
 /// Removes the evicted checkpoint and saves the new checkpoint with the same calls as `ModelCheckpoint`. Returns the
 /// index of the slot that contains the new checkpoint.
-fn save<const SLOTS: usize>(region: &mut [u8], stream: &mut Stream, evicted: Option<u32>) -> Result<usize> {
-    let failed = |reason: String| CliError::usage(format!("cannot write the flash image: {reason}"));
-    let end = u32::try_from(region.len()).map_err(|_| failed("the region is larger than 4 GiB".to_owned()))?;
-    let slot_size = region.len() / SLOTS;
-    let image = RegionImage { bytes: region, slot_size };
-    let mut slots = Slots::<_, SLOTS, Crc32Fast>::open(image, 0..end).map_err(|e| failed(e.to_string()))?;
+fn save<const SLOTS: usize>(flash: RegionImage, stream: &Stream, evicted: Option<u32>) -> Result<(usize, RegionImage)> {
+    let failed = |reason: &dyn std::fmt::Display| CliError::usage(format!("cannot write the flash image: {reason}"));
+    let len = flash.region.slot_size.checked_mul(SLOTS).and_then(|len| u32::try_from(len).ok());
+    let end = len.ok_or_else(|| failed(&"the region is larger than 4 GiB"))?;
+    let mut slots = Slots::<_, SLOTS, Crc32Fast>::open(flash, 0..end).map_err(|error| failed(&error))?;
     if let Some(sequence) = evicted {
-        slots.remove(sequence).map_err(|e| failed(e.to_string()))?;
+        slots.remove(sequence).map_err(|error| failed(&error))?;
     }
     let header: Header<'_> = stream.header.as_core();
     let (record, metadata) = (stream.header.record(), stream.header.metadata());
-    let mut objects = StreamObjects { object_names: &[], objects: &mut stream.objects };
+    let mut objects = StreamObjects { object_names: &[], objects: &stream.objects, error: None };
     let contents = Contents { header, record, single_object: None, allow_non_finite: true, metadata: &metadata };
-    let len = measure(&contents, &mut objects).map_err(|e| failed(e.to_string()))?;
-    let before = slots.erases();
-    let spec = StreamSpec { header, object: None, stream_index: 0, stream_count: 1, len };
-    let mut writer = slots.create(&spec).map_err(|e| failed(e.to_string()))?;
-    let encoded = encode_with::<Crc32Fast, _, _>(&mut writer, &contents, &mut objects);
-    let encoded = encoded.map_err(|e| failed(e.to_string()))?;
-    slots.commit(&header, &encoded).map_err(|e| failed(e.to_string()))?;
-    let after = slots.erases();
-    // The save has erased exactly one slot, so the erase count of this slot has changed.
-    Ok(before.iter().zip(after).position(|(before, after)| *before != after).unwrap_or(0))
+    let mut write = || -> std::result::Result<usize, String> {
+        let len = measure(&contents, &mut objects).map_err(|error| error.to_string())?;
+        let before = slots.erases();
+        let spec = StreamSpec { header, object: None, stream_index: 0, stream_count: 1, len };
+        let mut writer = slots.create(&spec).map_err(|error| error.to_string())?;
+        let encoded = encode_with::<Crc32Fast, _, _>(&mut writer, &contents, &mut objects);
+        let encoded = encoded.map_err(|error| error.to_string())?;
+        slots.commit(&header, &encoded).map_err(|error| error.to_string())?;
+        // The save has erased exactly one slot, so the erase count of this slot has changed.
+        Ok(before.iter().zip(slots.erases()).position(|(before, after)| *before != after).unwrap_or(0))
+    };
+    let index = write();
+    let flash = std::mem::take(slots.flash_mut());
+    match (index, objects.error.or(flash.error)) {
+        (_, Some(error)) => Err(error),
+        (Err(reason), None) => Err(failed(&reason)),
+        (Ok(index), None) => Ok((index, RegionImage { error: None, ..flash })),
+    }
 }
 
-/// A NOR flash in memory that consists of one region of a flash image. An erase always clears a whole slot. Therefore
-/// the tool need not know the size of an erase block of the device.
-struct RegionImage<'a> {
-    bytes: &'a mut [u8],
-    /// The size of a slot (the flash area of one checkpoint) in bytes.
-    slot_size: usize,
+/// A NOR flash that consists of one region of a flash image. An erase always clears a whole slot. Therefore the tool need
+/// not know the size of an erase block of the device. Only erased slots are in memory.
+#[derive(Default)]
+struct RegionImage {
+    dump: Option<Rc<Source>>,
+    region: Region,
+    /// The bytes of each slot that was erased.
+    slots: HashMap<usize, Vec<u8>>,
+    /// The slots to which nothing was written since they were erased.
+    blank: HashSet<usize>,
+    /// A part of the dump: its offset and its bytes. The store reads a few bytes at a time.
+    window: (usize, Vec<u8>),
+    error: Option<CliError>,
 }
 
-impl ErrorType for RegionImage<'_> {
-    type Error = NorFlashErrorKind;
-}
+impl RegionImage {
+    /// Returns the index of the slot at this offset of the region, and the offset in the slot.
+    const fn locate(&self, offset: u32) -> (usize, usize) {
+        (offset as usize / self.region.slot_size, offset as usize % self.region.slot_size)
+    }
 
-impl ReadNorFlash for RegionImage<'_> {
-    const READ_SIZE: usize = 1;
-
-    fn read(&mut self, offset: u32, buffer: &mut [u8]) -> std::result::Result<(), NorFlashErrorKind> {
-        let source = self.bytes.get(offset as usize..).and_then(|source| source.get(..buffer.len()));
+    /// Reads bytes that were not changed.
+    fn read_dump(&mut self, offset: usize, buffer: &mut [u8]) -> std::result::Result<(), NorFlashErrorKind> {
+        const WINDOW: usize = 256 * 1024;
+        let Some(dump) = &self.dump else {
+            buffer.fill(ERASED);
+            return Ok(());
+        };
+        let (start, window) = &self.window;
+        if offset < *start || offset + buffer.len() > start + window.len() {
+            match dump.bytes_at(offset as u64, buffer.len().max(WINDOW)) {
+                Ok(bytes) => self.window = (offset, bytes),
+                Err(error) => {
+                    self.error = Some(error);
+                    return Err(NorFlashErrorKind::Other);
+                }
+            }
+        }
+        let (start, window) = &self.window;
+        let source = window.get(offset - start..).and_then(|source| source.get(..buffer.len()));
         buffer.copy_from_slice(source.ok_or(NorFlashErrorKind::OutOfBounds)?);
         Ok(())
     }
+}
+
+impl ErrorType for RegionImage {
+    type Error = NorFlashErrorKind;
+}
+
+impl ReadNorFlash for RegionImage {
+    const READ_SIZE: usize = 1;
+
+    fn read(&mut self, offset: u32, buffer: &mut [u8]) -> std::result::Result<(), NorFlashErrorKind> {
+        let (index, inside) = self.locate(offset);
+        // The store never reads across the end of a slot.
+        match self.slots.get(&index) {
+            Some(bytes) => {
+                let source = bytes.get(inside..).and_then(|source| source.get(..buffer.len()));
+                buffer.copy_from_slice(source.ok_or(NorFlashErrorKind::OutOfBounds)?);
+                Ok(())
+            }
+            None => self.read_dump(self.region.start + offset as usize, buffer),
+        }
+    }
     fn capacity(&self) -> usize {
-        self.bytes.len()
+        self.region.slot_size * self.region.slot_count
     }
 }
 
-impl NorFlash for RegionImage<'_> {
+impl NorFlash for RegionImage {
     const WRITE_SIZE: usize = 32;
     const ERASE_SIZE: usize = 32;
 
     fn erase(&mut self, from: u32, to: u32) -> std::result::Result<(), NorFlashErrorKind> {
         // The store erases a slot before it writes to the slot. Erasing the whole slot at once therefore loses no data.
-        let from = from as usize / self.slot_size * self.slot_size;
-        let to = (to as usize).next_multiple_of(self.slot_size);
-        self.bytes.get_mut(from..to).ok_or(NorFlashErrorKind::OutOfBounds)?.fill(ERASED);
+        let (first, _) = self.locate(from);
+        let (last, _) = self.locate(to.saturating_sub(1));
+        for index in first..=last {
+            // The store erases one block after the other. Only the first of these calls has an effect.
+            if !self.blank.contains(&index) {
+                self.slots.insert(index, vec![ERASED; self.region.slot_size]);
+                self.blank.insert(index);
+            }
+        }
         Ok(())
     }
     fn write(&mut self, offset: u32, bytes: &[u8]) -> std::result::Result<(), NorFlashErrorKind> {
-        let target = self.bytes.get_mut(offset as usize..).and_then(|target| target.get_mut(..bytes.len()));
+        let (index, inside) = self.locate(offset);
+        self.blank.remove(&index);
+        let target = self.slots.get_mut(&index).and_then(|slot| slot.get_mut(inside..)?.get_mut(..bytes.len()));
         target.ok_or(NorFlashErrorKind::OutOfBounds)?.copy_from_slice(bytes);
         Ok(())
     }
