@@ -369,3 +369,26 @@ fn completions_and_help_contain_all_commands() {
     let help = check_output(dir.path(), &["--help"], 0);
     assert!(commands.iter().all(|command| help.contains(command)) && help.contains("Exit codes"), "{help}");
 }
+
+/// A directory whose checkpoints have one file each.
+#[test]
+fn directory_with_one_file_per_checkpoint_is_listed() {
+    use training_monitor::{Engine, ModelCheckpoint, checkpoint::Named, event::EpochCompleted};
+    let dir = tempfile::tempdir().unwrap();
+    let files = training_monitor_std::Directory::builder(dir.path(), "run").single_file(true).open().unwrap();
+    let mut checkpoint = ModelCheckpoint::<1>::every(1).unwrap().attach(EpochCompleted, files).unwrap();
+    let mut model = Named::new("net", [0.5_f32; 3]);
+    Engine::<()>::new(2).run(&mut model, 0..2, &mut checkpoint, |_, _, _| ()).unwrap();
+    drop(checkpoint);
+    // A file of another name does not belong to the series.
+    std::fs::copy(dir.path().join("run_checkpoint_2.ckpt"), dir.path().join("copy.ckpt")).unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_training-monitor"))
+        .args(["inspect", "--json"])
+        .arg(dir.path())
+        .output()
+        .unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["series"][0]["name"], "run", "{report:#}");
+    assert_eq!(report["series"][0]["checkpoints"][0]["step"], 2, "{report:#}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("the name of the file does not match its content"));
+}

@@ -7,10 +7,6 @@ use training_monitor::checkpoint::Header;
 /// The maximum length of a file name in bytes, on all common file systems.
 pub(super) const MAX_FILE_NAME: usize = 255;
 
-/// The name that takes the place of the name of an object if a file stores all objects of a checkpoint. Ignite's later
-/// versions use the same name.
-pub(super) const ALL_OBJECTS: &str = "checkpoint";
-
 /// The number of variants of a name. Each file that has a variant without belonging to a listed checkpoint needs one.
 const MAX_VARIANTS: usize = 4;
 
@@ -48,6 +44,9 @@ pub enum NameKind {
 }
 
 impl Naming {
+    /// The name that takes the place of the name of an object if a file stores all objects of a checkpoint. Ignite's later
+    /// versions use the same name.
+    pub const ALL_OBJECTS: &'static str = "checkpoint";
     /// The suffix of temporary names. A file has a temporary name while it is being written.
     const TEMPORARY: &'static str = "tmp";
     /// The suffix of tombstone names. A tombstone is a file that marks an unfinished removal.

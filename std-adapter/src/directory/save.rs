@@ -3,7 +3,7 @@
 use super::Directory;
 use super::error::{DirectoryError, Operation};
 use super::file_system::FileSystem;
-use super::naming::{ALL_OBJECTS, MAX_FILE_NAME};
+use super::naming::{MAX_FILE_NAME, Naming};
 use super::plan::{CheckpointFiles, IgnoreReason, IgnoredFile};
 use std::fmt;
 use std::io::{BufWriter, Write as _};
@@ -116,7 +116,7 @@ impl<F: FileSystem> Directory<F> {
         let file = self.location.fs.create(&path).map_err(DirectoryError::io(Operation::Create, path))?;
         if let Some(save) = &mut self.pending_save {
             save.names.push(name);
-            save.objects.push(spec.object.unwrap_or(ALL_OBJECTS).to_owned());
+            save.objects.push(spec.object.unwrap_or(Naming::ALL_OBJECTS).to_owned());
             save.file = Some(BufWriter::new(file));
             (save.len, save.written) = (spec.len, 0);
         }
@@ -125,7 +125,7 @@ impl<F: FileSystem> Directory<F> {
 
     /// Returns an error if the file system does not allow the names of the file for `spec`.
     pub(super) fn check_names(&self, spec: &StreamSpec<'_>) -> Result<(), DirectoryError> {
-        let (naming, object) = (&self.location.naming, spec.object.unwrap_or(ALL_OBJECTS));
+        let (naming, object) = (&self.location.naming, spec.object.unwrap_or(Naming::ALL_OBJECTS));
         let name = naming.final_name(object, &spec.header);
         if name.contains(['/', '\\', '\0']) {
             return Err(DirectoryError::InvalidFileName { name });
@@ -138,7 +138,7 @@ impl<F: FileSystem> Directory<F> {
     /// variant of the name. Otherwise every save of this step would fail.
     fn choose_name(&self, spec: &StreamSpec<'_>) -> Result<String, DirectoryError> {
         self.check_names(spec)?;
-        let (naming, object) = (&self.location.naming, spec.object.unwrap_or(ALL_OBJECTS));
+        let (naming, object) = (&self.location.naming, spec.object.unwrap_or(Naming::ALL_OBJECTS));
         let name = naming.final_name(object, &spec.header);
         for name in std::iter::once(name).chain(naming.variant_names(object, &spec.header)) {
             let has_length = naming.tombstone_name(&name).len() <= MAX_FILE_NAME;

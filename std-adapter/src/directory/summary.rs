@@ -1,7 +1,7 @@
 //! The summary of a checkpoint file: the part of its content that recovery needs.
 
 use super::error::{DirectoryError, Operation};
-use super::naming::ALL_OBJECTS;
+use super::naming::Naming;
 use crate::inspect::{InspectError, inspect};
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -63,7 +63,7 @@ impl StreamSummary {
         let mut names = NameCollector::default();
         let info = inspect(reader, scratch, &mut names)?;
         if names.objects.is_empty() {
-            names.objects.push(ALL_OBJECTS.to_owned());
+            names.objects.push(Naming::ALL_OBJECTS.to_owned());
         }
         Ok(StreamSummary {
             step: info.step,

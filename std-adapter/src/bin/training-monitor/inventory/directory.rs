@@ -157,6 +157,10 @@ fn open_files(path: &Path) -> Result<(BTreeMap<String, OpenedFile>, bool)> {
 /// belong together.
 fn summary(stream: &Stream) -> StreamSummary {
     let header = &stream.header;
+    let mut objects = stream.object_names.clone();
+    if objects.is_empty() {
+        objects.push(Naming::ALL_OBJECTS.to_owned());
+    }
     StreamSummary {
         step: header.step,
         sequence: header.sequence,
@@ -168,7 +172,7 @@ fn summary(stream: &Stream) -> StreamSummary {
         rule: header.rule,
         model: header.model,
         save_id: header.save_id,
-        objects: stream.object_names.clone(),
+        objects,
     }
 }
 
@@ -201,7 +205,11 @@ fn infer_series(files: &Files) -> BTreeSet<Naming> {
 /// Returns the prefix and the extension of a checkpoint file. Returns `None` if the name does not match the content. A
 /// hidden name never matches.
 fn infer_naming(name: &str, stream: &Stream) -> Option<Naming> {
-    Naming::infer(name, &stream.objects.first()?.name, &stream.header.as_core())
+    let object = match &stream.object_names[..] {
+        [] => Naming::ALL_OBJECTS,
+        _ => &stream.objects.first()?.name,
+    };
+    Naming::infer(name, object, &stream.header.as_core())
 }
 
 /// Splits the hidden name of a temporary file or of a file that marks a removal. Returns the final name and the length
@@ -273,9 +281,7 @@ fn describe_ignored(name: &str, file: &FileContent, ignored: Option<IgnoreReason
         return (Verdict::Damaged, format!("step {step} is incomplete: no file for {}", missing.join(", ")));
     }
     let has_fitting_name = infer_naming(name, stream).is_some();
-    let reason = if stream.object_names.is_empty() {
-        "the file holds all objects, but a checkpoint directory has one file for each object"
-    } else if has_fitting_name {
+    let reason = if has_fitting_name {
         "another checkpoint has the same sequence number"
     } else {
         "the name of the file does not match its content"
