@@ -233,7 +233,7 @@ fn columns_and_compressed_arrays_are_streamed() {
     let mut zip = zip::ZipWriter::new(File::create(dir.join("a.npz")).unwrap());
     let options = zip::write::SimpleFileOptions::default();
     for (name, method, descriptor, columns) in [
-        ("rows", zip::CompressionMethod::Stored, "<f4", "True"),
+        ("rows", zip::CompressionMethod::STORE, "<f4", "True"),
         ("big", zip::CompressionMethod::Deflated, ">f4", "False"),
     ] {
         zip.start_file(format!("m.{name}.npy"), options.compression_method(method)).unwrap();

@@ -43,7 +43,7 @@ pub struct Target {
 }
 
 /// All fuzz targets of the project, with their names and maximum input lengths.
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 21] = [
     Target { name: "checkpoint-bytes", body: bytes::checkpoint_bytes, len: 160 },
     Target { name: "names", body: bytes::names, len: 48 },
     Target { name: "early-stopping", body: handlers::early_stopping, len: 96 },

@@ -57,7 +57,7 @@
 //!     (write + read) * 8.0 / clock_mhz
 //! }
 //!
-//! // A checkpoint of 1000 weights: less than 2 ms. A flash erases a block of 4 KiB in 45 ms, and then has to write it.
+//! // A checkpoint of 1000 weights: less than 2 ms. A flash erases a block of 4 KiB in 45 ms before it writes it.
 //! assert_eq!(save_us(4096.0, 20.0, 40.0).round(), 1764.0);
 //! // A 64-32-10 network with momentum, 19 580 bytes: 8 ms. Training can lose power every 20 seconds.
 //! assert_eq!((save_us(19_580.0, 20.0, 40.0) / 1000.0).round(), 8.0);

@@ -42,7 +42,7 @@ pub fn write(file: &TensorFile, output: &mut dyn Write) -> std::result::Result<(
     Ok(())
 }
 
-/// Returns the fields that are the same in all lines of a tensor, each with a comma at its end.
+/// Returns the fields that are the same in all lines of a tensor, each followed by a comma.
 fn line_start(fields: &[&str]) -> Result<String> {
     let mut csv = csv::Writer::from_writer(Vec::new());
     csv.write_record(fields).map_err(CliError::other)?;

@@ -42,7 +42,7 @@ const fn descriptor(element_type: ElementType) -> &'static str {
 
 /// Returns the start of an array in row-major order. The elements follow it directly.
 pub fn header(element_type: ElementType, shape: &[u32]) -> Vec<u8> {
-    // Python writes a tuple of one number with a comma at its end.
+    // Python writes a comma after the number in a tuple of one number.
     let comma = if shape.len() == 1 { "," } else { "" };
     let (descriptor, sides) = (descriptor(element_type), join(shape, ", "));
     let mut text = format!("{{'descr': '{descriptor}', 'fortran_order': False, 'shape': ({sides}{comma}), }}");

@@ -36,7 +36,7 @@ pub fn write(file: &TensorFile, output: &mut dyn Write) -> std::result::Result<(
     zip.set_raw_comment(comments.next().unwrap_or_default().into_bytes().into()).map_err(zip_error)?;
     for tensor in &file.tensors {
         let mut options = FullFileOptions::default()
-            .compression_method(CompressionMethod::Stored)
+            .compression_method(CompressionMethod::STORE)
             .large_file(tensor.payload.len() >= LARGE);
         if let Some(comment) = comments.next() {
             options = options.with_file_comment(comment);
@@ -124,7 +124,7 @@ fn read_array<R: Read>(importer: &mut Importer<'_>, mut file: ZipFile<'_, R>) ->
         layout.check_count(path, len / u64::from(element_type.size()))?;
         return Err(error(&format_args!("{} bytes follow the last element", len - layout.len())));
     }
-    let is_direct = !is_big_endian && !header.is_column_major && file.compression() == CompressionMethod::Stored;
+    let is_direct = !is_big_endian && !header.is_column_major && file.compression() == CompressionMethod::STORE;
     if let Some(start) = file.data_start().filter(|_| is_direct) {
         let mut check = ElementCheck::new(element_type);
         read_elements(&mut file, len, |chunk| {
@@ -177,7 +177,7 @@ impl ArrayError {
     }
 }
 
-/// Passes `len` bytes to `receive`, in chunks of whole elements. Verifies the checksum of the member at its end.
+/// Passes `len` bytes to `receive`, in chunks of whole elements. Then verifies the checksum of the member.
 fn read_elements(
     file: &mut impl Read,
     len: u64,

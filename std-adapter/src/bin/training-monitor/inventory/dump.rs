@@ -144,7 +144,7 @@ impl Dump {
         Ok(self.streams.get(&record.offset))
     }
 
-    /// Returns whether the checkpoint in the slot has a correct checksum, which is at its end. The store on the device
+    /// Returns whether the checkpoint in the slot has a correct checksum, the last four bytes. The store on the device
     /// performs the same check.
     pub fn matches_stream(&mut self, record: &DumpRecord, slot_size: usize) -> Result<bool> {
         if matches!(self.stream(record, slot_size)?, Some(Ok(_))) {

@@ -13,7 +13,7 @@ use std::fmt::Display;
 pub struct Column {
     title: &'static str,
     /// Whether the content can be wrapped.
-    is_text: bool,
+    wraps: bool,
     is_right_aligned: bool,
     /// The column is omitted before all columns with a higher importance. `None`: it is never omitted.
     importance: Option<u8>,
@@ -22,12 +22,12 @@ pub struct Column {
 impl Column {
     /// Creates a column of text, which can be wrapped.
     pub const fn text(title: &'static str) -> Column {
-        Column { title, is_text: true, is_right_aligned: false, importance: None }
+        Column { title, wraps: true, is_right_aligned: false, importance: None }
     }
 
     /// Creates a column of numbers or words that must stay in one piece.
     pub const fn whole(title: &'static str) -> Column {
-        Column { title, is_text: false, is_right_aligned: false, importance: None }
+        Column { title, wraps: false, is_right_aligned: false, importance: None }
     }
 
     /// Aligns the content to the right.
@@ -88,7 +88,7 @@ impl Table {
         let mut table = self.layout(&shown);
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width.try_into().unwrap_or(u16::MAX));
         for (place, index) in shown.iter().enumerate() {
-            if let Some(column) = table.column_mut(place).filter(|_| !self.columns[*index].is_text) {
+            if let Some(column) = table.column_mut(place).filter(|_| !self.columns[*index].wraps) {
                 column.set_constraint(ColumnConstraint::ContentWidth);
             }
         }

@@ -27,7 +27,7 @@ pub enum Purpose {
 pub struct StreamEnd {
     /// The length of the stream in bytes.
     pub len: u64,
-    /// The checksum at its end.
+    /// The checksum of the stream, its last four bytes.
     pub crc: u32,
 }
 

@@ -41,7 +41,7 @@ struct View<'a> {
 
 /// The maximum time between two redraws if lines arrive all the time.
 const MAX_FRAME_INTERVAL: Duration = Duration::from_secs(1);
-/// The time between two redraws is at least so many times the duration of a redraw. The charts of a long run take long.
+/// The time between two redraws, as a multiple of the duration of a redraw. Drawing the charts of a long run takes long.
 const DRAW_FACTOR: u32 = 10;
 
 pub fn run(feed: &Feed, status: &mut RunStatus, watcher: Option<CheckpointWatcher>) -> Result<()> {
