@@ -158,6 +158,14 @@ pub struct TimeLimitHandler<W, C> {
     is_interrupted: bool,
 }
 
+impl<W, C: Clock> TimeLimitHandler<W, C> {
+    #[inline(never)] // Called for several events.
+    fn pause(&mut self, is_interrupted: bool) {
+        self.time_limit.pause(self.clock.now());
+        self.is_interrupted = is_interrupted;
+    }
+}
+
 impl<T: ?Sized, O, X, W: EventFilter, C: Clock> Handler<T, O, X> for TimeLimitHandler<W, C> {
     #[inline(always)]
     fn on_event(&mut self, event: Event, _: &mut T, state: &mut State<O, X>) {
@@ -167,9 +175,10 @@ impl<T: ?Sized, O, X, W: EventFilter, C: Clock> Handler<T, O, X> for TimeLimitHa
         if self.filter.matches(event, state.counters()) && self.time_limit.update(self.clock.now()) {
             state.terminate(StopReason::TimeLimit);
         }
-        if matches!(event, Event::Completed | Event::ExceptionRaised | Event::Interrupt) {
-            self.time_limit.pause(self.clock.now());
-            self.is_interrupted = event == Event::Interrupt;
+        match event {
+            Event::Completed | Event::ExceptionRaised => self.pause(false),
+            Event::Interrupt => self.pause(true),
+            _ => (),
         }
     }
     fn persist(&mut self, run: &mut State<O, X>, states: &mut HandlerStates<'_>) {
