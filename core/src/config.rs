@@ -40,6 +40,11 @@ pub enum ConfigError {
     SpikeTolerance,
     /// The limit of [`GradientLimit`](crate::gradient::GradientLimit) is not a finite number above 0.
     GradientLimit,
+    /// The maximum overhead of an [`AdaptiveInterval`](crate::AdaptiveInterval) is not in the range 0 < share < 1.
+    MaxOverhead,
+    /// The wear budget of an [`AdaptiveInterval`](crate::AdaptiveInterval) has a field that is 0, or permits to borrow less
+    /// than four erases.
+    WearBudget,
     /// The argument of [`ModelCheckpoint::every`](crate::ModelCheckpoint::every) is 0.
     SaveInterval,
     /// The score name of a [`ModelCheckpoint`](crate::ModelCheckpoint) is empty or has more
@@ -104,6 +109,10 @@ impl fmt::Display for ConfigError {
             ConfigError::SpikeWindow => "spike guard: the window has 0 values; it must have at least 1",
             ConfigError::SpikeTolerance => "spike guard: a tolerance must be a finite number of at least 0",
             ConfigError::GradientLimit => "gradient clipping: the limit must be a finite number greater than 0",
+            ConfigError::MaxOverhead => "adaptive interval: the maximum overhead must be greater than 0 and less than 1",
+            ConfigError::WearBudget => {
+                "adaptive interval: `erases` and `lifetime` must be at least 1, and `borrow` at least the time of 4 erases"
+            }
             ConfigError::SaveInterval => "model checkpoint: the interval of `every` is 0; it must be at least 1",
             ConfigError::ScoreName if HOST => "model checkpoint: the score name must have 1 to 255 bytes",
             ConfigError::ScoreName => "model checkpoint: the score name must have 1 to 32 bytes",

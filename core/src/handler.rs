@@ -145,6 +145,12 @@ pub trait Handler<T: ?Sized, O, X = ()> {
         0
     }
 
+    /// Returns the wear of the memory in which the handler saves checkpoints.
+    #[inline(always)]
+    fn wear(&mut self) -> Wear {
+        Wear::default()
+    }
+
     /// Checks that the checkpoint of `point` is intact and fits `model`, without changing `model`. Copies the run
     /// record of the checkpoint (the states of the engine and of the handlers) to `record`. Returns false if the
     /// checkpoint is damaged, does not fit the model or has no run record.
@@ -172,6 +178,27 @@ pub trait Handler<T: ?Sized, O, X = ()> {
     fn load_checkpoint(&mut self, point: ResumePoint, model: &mut T) -> Result<bool, RestoreError> {
         let _ = (point, model);
         Ok(false)
+    }
+}
+
+/// The wear of the memory in which checkpoints are stored.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Wear {
+    /// How often places for a checkpoint were erased, in total. The number is 0 if the store does not count its erases.
+    /// Erases of an interrupted save are not counted.
+    pub erases: u32,
+    /// The number of places with the remains of an interrupted save. Each of them stands for at least one erase that is not
+    /// counted.
+    pub interrupted: u32,
+}
+
+impl Wear {
+    pub(crate) const fn plus(self, other: Wear) -> Wear {
+        Wear {
+            erases: self.erases.saturating_add(other.erases),
+            interrupted: self.interrupted.saturating_add(other.interrupted),
+        }
     }
 }
 

@@ -6,7 +6,8 @@
 //! * [`EarlyStopping`], [`Timer`], [`TerminateOnNan`] and [`ModelCheckpoint`] are state machines. They can be used
 //!   alone, or attached to an engine as a [`Handler`]. Handlers are composed in tuples.
 //! * [`RunningAverage`], [`WeightAverage`], [`TimeLimit`], [`ScoreLimits`], [`SpikeGuard`] and [`RollBack`] are further
-//!   handlers. The module [`gradient`] clips gradients. A [`Profiler`] measures the parts of a run.
+//!   handlers. The module [`gradient`] clips gradients. A [`Profiler`] measures the parts of a run. An
+//!   [`AdaptiveInterval`] chooses how often to save.
 //! * A [`Schedule`] and [`ReduceOnPlateau`] change a parameter of the model during the run, such as the learning rate.
 //! * [`checkpoint`] converts a model to bytes and back. A [`store`] keeps the bytes.
 //! * [`run_record`] contains what a run needs to resume, beside the model.
@@ -90,6 +91,7 @@ pub use config::ConfigError;
 pub use engine::{Batches, Engine, RunError};
 pub use event::{Event, EventFilter, UserEvent};
 pub use handler::{Handler, on};
+pub use handlers::adaptive_interval::AdaptiveInterval;
 pub use handlers::early_stopping::EarlyStopping;
 pub use handlers::model_checkpoint::ModelCheckpoint;
 pub use handlers::plateau::ReduceOnPlateau;

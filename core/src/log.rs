@@ -64,6 +64,11 @@ lines! {
     warn FEWER_PLACES fewer_places = "{=str}: keeps {=u32} checkpoints, because the store has too few places" (series: &str, places: u32);
     /// The log line for a store that could not list its checkpoints. Its value is the name of the handler.
     error LIST_FAILED list_failed = "{=str}: the checkpoints could not be listed" (series: &str);
+    /// The log line for an [`AdaptiveInterval`](crate::AdaptiveInterval), for example after each save. Its values are the
+    /// interval and what determines it, the start of the program, and the estimated mean time between failures. The times
+    /// are in ticks.
+    info SAVE_INTERVAL save_interval = "saves every {=u64} ticks: {}, start {=u16}, {=f32} ticks between failures"
+        (interval: u64, limit: crate::handlers::adaptive_interval::IntervalLimit, starts: u16, mtbf: f32);
     /// The log line for the wear of a flash store. Its values are the name of the handler and the erase count of each
     /// slot.
     info ERASES erases = "{=str}: slots erased {} times" (series: &str, counts: &[u32]);

@@ -35,6 +35,7 @@ fn every_constant_is_in_the_table() {
         log::OTHER_EVICTED,
         log::FEWER_PLACES,
         log::LIST_FAILED,
+        log::SAVE_INTERVAL,
         log::ERASES,
     ];
     assert_eq!(log::LINES, constants);

@@ -1,6 +1,6 @@
 //! Handlers that consist of other handlers: tuples, arrays, `Option`s and references.
 
-use super::{Handler, StartCheck};
+use super::{Handler, StartCheck, Wear};
 use crate::checkpoint::EncodeError;
 use crate::event::Event;
 use crate::run_record::{HandlerStates, RestoreError, ResumePoint, RunRecord};
@@ -52,6 +52,10 @@ macro_rules! forward {
         #[inline(always)]
         fn damaged_checkpoints(&mut $self) -> u32 {
             $handlers.fold(0, |damaged, handler| handler.damaged_checkpoints().saturating_add(damaged))
+        }
+        #[inline(always)]
+        fn wear(&mut $self) -> Wear {
+            $handlers.fold(Wear::default(), |wear, handler| wear.plus(handler.wear()))
         }
         #[inline(always)]
         fn verify_checkpoint(
@@ -127,6 +131,12 @@ macro_rules! tuples {
                 let mut damaged = 0_u32;
                 $(damaged = damaged.saturating_add(self.$index.damaged_checkpoints());)+
                 damaged
+            }
+            #[inline(always)]
+            fn wear(&mut self) -> Wear {
+                let mut wear = Wear::default();
+                $(wear = wear.plus(self.$index.wear());)+
+                wear
             }
             #[inline(always)]
             fn verify_checkpoint(

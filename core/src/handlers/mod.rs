@@ -1,6 +1,7 @@
 //! The handlers of this crate. Each handler is a state machine, which works alone or attached to the events of an
 //! engine.
 
+pub mod adaptive_interval;
 pub mod early_stopping;
 pub mod every_ticks;
 pub mod keep;

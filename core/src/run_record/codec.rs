@@ -81,9 +81,13 @@ impl<'a> StateEncoder<'a> {
         varint::write_u32(value, |byte| self.record.append(byte));
     }
 
+    pub(crate) fn write_f32(&mut self, value: f32) {
+        value.to_le_bytes().into_iter().for_each(|byte| self.write_u8(byte));
+    }
+
     pub(crate) fn write_opt_f32(&mut self, value: Option<f32>) {
         self.write_bool(value.is_some());
-        value.iter().flat_map(|value| value.to_le_bytes()).for_each(|byte| self.write_u8(byte));
+        value.iter().for_each(|value| self.write_f32(*value));
     }
 }
 
@@ -133,12 +137,13 @@ impl StateDecoder<'_> {
         varint::read_u32(|| self.read_u8())
     }
 
-    pub(crate) fn read_opt_f32(&mut self) -> Option<Option<f32>> {
-        if !self.read_bool()? {
-            return Some(None);
-        }
+    pub(crate) fn read_f32(&mut self) -> Option<f32> {
         let (bytes, rest) = self.rest.split_first_chunk()?;
         self.rest = rest;
-        Some(Some(f32::from_le_bytes(*bytes)))
+        Some(f32::from_le_bytes(*bytes))
+    }
+
+    pub(crate) fn read_opt_f32(&mut self) -> Option<Option<f32>> {
+        if self.read_bool()? { self.read_f32().map(Some) } else { Some(None) }
     }
 }

@@ -91,6 +91,8 @@ impl HandlerKind {
     pub const PROFILER: Self = Self(13);
     /// The kind of [`RollBack`](crate::RollBack).
     pub const ROLL_BACK: Self = Self(14);
+    /// The kind of [`AdaptiveInterval`](crate::AdaptiveInterval).
+    pub const ADAPTIVE_INTERVAL: Self = Self(15);
 
     /// Returns the kind of a user-defined handler. The program chooses a different `number` from 0 to 127 for each of
     /// its handler types. The highest bit of `number` is ignored.
@@ -124,6 +126,7 @@ impl fmt::Display for HandlerKind {
             Self::SPIKE_GUARD => "SpikeGuard",
             Self::PROFILER => "Profiler",
             Self::ROLL_BACK => "RollBack",
+            Self::ADAPTIVE_INTERVAL => "AdaptiveInterval",
             Self(code) if code >= 128 => return write!(f, "user-defined handler {}", code & 127),
             Self(code) => return write!(f, "unknown handler {code}"),
         })

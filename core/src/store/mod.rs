@@ -26,6 +26,7 @@ pub mod ram;
 
 pub use crate::checkpoint::SeriesId;
 use crate::checkpoint::{Checksum, Encoded, Header};
+pub use crate::handler::Wear;
 use embedded_io::{Read, Write};
 
 /// The metadata of a committed checkpoint.
@@ -123,6 +124,11 @@ pub trait Store {
     /// failed. A handler then keeps fewer checkpoints, but at least one.
     fn capacity(&mut self) -> u32 {
         Self::PLACES
+    }
+
+    /// Returns the wear of the memory. The default is 0, for a memory that does not wear out.
+    fn wear(&mut self) -> Wear {
+        Wear::default()
     }
 
     /// Checks whether the store could write the stream `spec`. Changes nothing. The engine calls this method before a
@@ -232,6 +238,9 @@ impl<S: Store> Store for &mut S {
     }
     fn capacity(&mut self) -> u32 {
         (**self).capacity()
+    }
+    fn wear(&mut self) -> Wear {
+        (**self).wear()
     }
     fn check(&mut self, spec: &StreamSpec<'_>) -> Result<(), Self::Error> {
         (**self).check(spec)

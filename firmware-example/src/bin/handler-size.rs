@@ -26,8 +26,9 @@ mod firmware {
     use training_monitor::handlers::spike_guard::stop_run;
     use training_monitor::store::ram::Ram;
     use training_monitor::{
-        ConfigError, EarlyStopping, Engine, Handler, ModelCheckpoint, Profiler, ReduceOnPlateau, RollBack,
-        RunningAverage, Schedule, ScoreLimits, SpikeGuard, State, TerminateOnNan, TimeLimit, Timer, WeightAverage, on,
+        AdaptiveInterval, ConfigError, EarlyStopping, Engine, Handler, ModelCheckpoint, Profiler, ReduceOnPlateau,
+        RollBack, RunningAverage, Schedule, ScoreLimits, SpikeGuard, State, TerminateOnNan, TimeLimit, Timer,
+        WeightAverage, on,
     };
 
     static WEIGHTS: ConstStaticCell<[f32; 64]> = ConstStaticCell::new([0.0; 64]);
@@ -122,6 +123,9 @@ mod firmware {
         }
         if const { is_part("every-ticks") } {
             run(model, EveryTicks::new(100)?.attach(IterationCompleted, any::<u64>, 1));
+        }
+        if const { is_part("adaptive-interval") } {
+            run(model, AdaptiveInterval::new().attach(IterationCompleted, any::<u64>, ()));
         }
         if const { is_part("running-average") } {
             let store = |_: &mut State<f32>, average| _ = black_box(average);

@@ -25,7 +25,7 @@
 use core::fmt;
 use training_monitor::checkpoint::{Encoded, Header};
 use training_monitor::embedded_io::{self, ErrorKind, ErrorType, Read, Write};
-use training_monitor::store::{CheckpointMeta, Store, StreamSpec};
+use training_monitor::store::{CheckpointMeta, Store, StreamSpec, Wear};
 
 /// An operation of a store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -173,6 +173,9 @@ impl<S: Store, D: FnMut(StoreOperation) -> StoreFault> Store for FaultyStore<S, 
     }
     fn damaged(&mut self) -> u32 {
         self.inner.damaged()
+    }
+    fn wear(&mut self) -> Wear {
+        self.inner.wear()
     }
     fn create(&mut self, spec: &StreamSpec<'_>) -> Result<Self::Writer<'_>, Self::Error> {
         if (self.decide)(StoreOperation::Create) == StoreFault::Before {

@@ -12,7 +12,7 @@ use crate::run_record::{
     HandlerKind, HandlerStates, Persist, RestoreError, ResumePoint, RunRecord, StateCodec, StateDecoder, StateEncoder,
 };
 use crate::state::{State, StopReason};
-use crate::store::{CheckpointMeta, Store};
+use crate::store::{CheckpointMeta, Store, Wear};
 use embedded_io::{Error as _, ErrorKind};
 
 impl<T, O, X, const N: usize, W, S, F, B> Handler<T, O, X> for CheckpointHandler<N, W, S, F, B>
@@ -66,6 +66,9 @@ where
             start.add_checkpoint(meta.run, meta.sequence);
             false
         });
+        if u32::from(self.policy.places()) < self.policy.n_saved() {
+            self.report_places();
+        }
         let checked = start.check_record().map_err(EncodeError::RunRecordFull);
         let checked = checked.and_then(|()| listed.map(|_| ()).map_err(EncodeError::Io));
         self.last_error = checked.and_then(|()| self.check_save(start.max_record_len(), model)).err();
@@ -111,6 +114,10 @@ where
 
     fn damaged_checkpoints(&mut self) -> u32 {
         self.store.damaged()
+    }
+
+    fn wear(&mut self) -> Wear {
+        self.store.wear()
     }
 
     fn verify_checkpoint(

@@ -6,6 +6,7 @@ use crate::event::{Event, EventFilter};
 use crate::handler::{Handler, StartCheck};
 use crate::run_record::{HandlerStates, RestoreError, ResumePoint, RunRecord};
 use crate::state::{State, flag};
+use crate::store::Wear;
 use crate::time::Clock;
 use core::fmt;
 use embedded_io::ErrorKind;
@@ -138,6 +139,10 @@ impl<T: ?Sized, O, X, H: Handler<T, O, X>, W: EventFilter, C: Clock> Handler<T, 
     #[inline(always)]
     fn damaged_checkpoints(&mut self) -> u32 {
         self.handler.damaged_checkpoints()
+    }
+    #[inline(always)]
+    fn wear(&mut self) -> Wear {
+        self.handler.wear()
     }
     #[inline(always)]
     fn verify_checkpoint(

@@ -2,7 +2,7 @@
 
 use super::{ByteSlots, ByteSlotsError, Reader, Writer};
 use crate::checkpoint::{Checksum, Encoded, Header};
-use crate::store::{CheckpointMeta, Store, StreamSpec};
+use crate::store::{CheckpointMeta, Store, StreamSpec, Wear};
 use core::fmt::Debug;
 use embedded_storage::Storage;
 
@@ -41,6 +41,10 @@ where
         }
         let writer = self.slots.create(spec).map_err(ByteSlotsError::from_slots)?;
         Ok(Writer::new(writer, spec.len))
+    }
+
+    fn wear(&mut self) -> Wear {
+        self.slots.wear()
     }
 
     fn abandon_place(&mut self) -> bool {

@@ -7,7 +7,7 @@ use super::mount::Content;
 use super::region::to_u32;
 use super::{Slot, SlotState, Slots, SlotsError};
 use crate::checkpoint::{Checksum, Encoded, Header};
-use crate::store::{CheckpointMeta, Store, StreamSpec};
+use crate::store::{CheckpointMeta, Store, StreamSpec, Wear};
 use embedded_storage::nor_flash::NorFlash;
 
 impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> {
@@ -118,6 +118,14 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
 
     fn damaged(&mut self) -> u32 {
         self.damaged
+    }
+
+    fn wear(&mut self) -> Wear {
+        // After SLOTS saves, every slot has contained a checkpoint.
+        let used = self.slots.iter().any(|slot| slot.is_listed() && slot.meta.sequence >= to_u32(SLOTS));
+        let is_empty = |slot: &&Slot| matches!(slot.state, SlotState::Unknown | SlotState::Remains) && !slot.failed;
+        let interrupted = if used { to_u32(self.slots.iter().filter(is_empty).count()) } else { 0 };
+        Wear { erases: self.total_erases(), interrupted }
     }
 
     fn is_durable(&mut self, sequence: u32) -> bool {

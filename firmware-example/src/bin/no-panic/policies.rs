@@ -8,15 +8,17 @@ use training_monitor::event::{
 };
 use training_monitor::finite::{self, Finite};
 use training_monitor::handler::RunTypes;
+use training_monitor::handlers::adaptive_interval::WearBudget;
 use training_monitor::handlers::early_stopping::{Mode, ThresholdMode};
 use training_monitor::handlers::every_ticks::EveryTicks;
 use training_monitor::handlers::model_checkpoint::ranking::{Order, RankedCheckpoint, Ranking};
 use training_monitor::handlers::model_checkpoint::{OnError, SaveDecision, StepSource};
 use training_monitor::handlers::profiler::TickStatistics;
+use training_monitor::store::Wear;
 use training_monitor::time::{Clock, WrappingClock};
 use training_monitor::{
-    Batches, EarlyStopping, Engine, Event, EventFilter, Handler, ModelCheckpoint, Profiled, Profiler, RollBack, State,
-    StopReason, TerminateOnNan, Timer, UserEvent, on,
+    AdaptiveInterval, Batches, EarlyStopping, Engine, Event, EventFilter, Handler, ModelCheckpoint, Profiled, Profiler,
+    RollBack, State, StopReason, TerminateOnNan, Timer, UserEvent, on,
 };
 
 /// Returns a value that the compiler cannot predict, so that the compiler cannot remove a panic because of a known
@@ -33,6 +35,7 @@ pub fn call_all() {
     model_checkpoint();
     terminate_on_nan();
     every_ticks();
+    adaptive_interval();
     profiler();
     roll_back();
     events();
@@ -141,6 +144,32 @@ fn terminate_on_nan() {
         Ok(mut guard) => {
             black_box((guard.check(&deep), guard.check(values), guard.check_stripe(values)));
             defmt::info!("{}", guard);
+        }
+    }
+}
+
+fn adaptive_interval() {
+    let budget = WearBudget { erases: any(), lifetime: any(), borrow: any() };
+    let interval = AdaptiveInterval::new().with_continuous_clock().with_name(black_box("interval"));
+    let interval = interval.with_max_overhead(any()).and_then(|interval| interval.with_wear_budget(budget));
+    match interval {
+        Err(failed) => error(&failed),
+        Ok(mut interval) => {
+            let wear = Wear { erases: any(), interrupted: any() };
+            let state = black_box(*interval.state());
+            interval.restart(state, any(), wear);
+            interval.start(any());
+            black_box(interval.update(any()));
+            interval.begin_save();
+            interval.end_save(any(), any(), any(), wear);
+            interval.pause(any());
+            black_box((interval.interval(), interval.limit(), interval.mean_time_between_failures()));
+            let state = interval.state();
+            black_box((state.starts(), state.lost(), state.save_duration(), state.debt(), state.remaining_life()));
+            defmt::info!("{}", interval);
+            let mut handler = interval.attach(Any, any::<u64>, ());
+            let _ = Engine::<f32>::new(any()).run(&mut (), 0..any(), &mut handler, |_, _, _| any());
+            black_box(handler.interval);
         }
     }
 }

@@ -85,6 +85,18 @@ pub enum HandlerState {
     RollBack {
         count: u32,
     },
+    /// The durations are in ticks.
+    AdaptiveInterval {
+        starts: u16,
+        mean_time_between_failures: f32,
+        lost: f32,
+        save_duration: f32,
+        interval: f32,
+        limit: &'static str,
+        debt: u64,
+        /// `None` if there is no wear budget, or if the store does not count its erases.
+        remaining_life: Option<f32>,
+    },
     /// The state of a user-defined handler, or a state that cannot be decoded.
     Other {
         #[serde(serialize_with = "serialize_kind")]
@@ -160,6 +172,7 @@ impl HandlerState {
                 )
             }),
             HandlerKind::ROLL_BACK => decode_all(bytes).map(|count| HandlerState::RollBack { count }),
+            HandlerKind::ADAPTIVE_INTERVAL => decode_all(bytes).and_then(adaptive_interval),
             HandlerKind::KEEP_METRICS => Some(HandlerState::KeepMetrics { bytes: hex(bytes) }),
             _ => None,
         };
@@ -227,12 +240,53 @@ impl HandlerState {
                 ("Profiler", format!("{part}: {durations}, {total_ticks} ticks, min {min_ticks}, max {max_ticks}"))
             }
             HandlerState::RollBack { count: rolled_back } => ("RollBack", count(*rolled_back as usize, "roll-back")),
+            HandlerState::AdaptiveInterval {
+                starts,
+                mean_time_between_failures,
+                lost,
+                save_duration,
+                interval,
+                limit,
+                debt,
+                remaining_life,
+            } => {
+                let life =
+                    remaining_life.map_or(String::new(), |life| format!(", remaining flash life {life:.0} ticks"));
+                let starts = count(usize::from(*starts), "start");
+                (
+                    "AdaptiveInterval",
+                    format!(
+                        "saves every {interval:.0} ticks ({limit}), {starts}, mean time between failures \
+                         {mean_time_between_failures:.0} ticks, {lost:.0} ticks lost, a save takes {save_duration:.0} \
+                         ticks, wear debt {debt} ticks{life}"
+                    ),
+                )
+            }
             HandlerState::KeepOutput { bytes } => ("KeepOutput", bytes.clone()),
             HandlerState::KeepMetrics { bytes } => ("KeepMetrics", bytes.clone()),
             HandlerState::Other { kind, bytes } => return (kind.to_string(), bytes.clone()),
         };
         (name.to_owned(), text)
     }
+}
+
+/// Returns the state of an adaptive interval. The library refuses a number that is negative or not finite, and an unknown
+/// limit.
+fn adaptive_interval(
+    (starts, failures, durations, limit, _stopped, debt, _reading): (u16, u8, [f32; 5], u8, bool, u64, u64),
+) -> Option<HandlerState> {
+    let [observed, lost, save_duration, interval, life] = durations;
+    let limit = ["growing after the start", "optimum", "maximum overhead", "wear budget"].get(usize::from(limit))?;
+    durations.iter().all(|number| *number >= 0.0 && number.is_finite()).then_some(HandlerState::AdaptiveInterval {
+        starts,
+        mean_time_between_failures: observed / (f32::from(failures) + 1.0),
+        lost,
+        save_duration,
+        interval,
+        limit,
+        debt,
+        remaining_life: (life > 0.0).then_some(life),
+    })
 }
 
 /// Returns the part of the run that a profiler's state with this tag describes.
@@ -314,6 +368,19 @@ mod tests {
         }
         let step = HandlerState::decode(HandlerKind::PROFILER, 2, &[3, 60, 10, 30, 120, 0, 1, 4]);
         assert_eq!(step.describe(), ("Profiler".to_owned(), "step: 3 times, 60 ticks, min 10, max 30".to_owned()));
+        let interval = (3, 3, [400.0, 50.0, 10.0, 200.0, 9000.0], 3, false, 70, 900);
+        let text = "saves every 200 ticks (wear budget), 3 starts, mean time between failures 100 ticks, 50 ticks lost, \
+                    a save takes 10 ticks, wear debt 70 ticks, remaining flash life 9000 ticks";
+        let decode = |state: (u16, u8, [f32; 5], u8, bool, u64, u64)| {
+            let mut bytes = [0; 64];
+            let bytes = postcard::to_slice(&state, &mut bytes).expect("a state has at most 45 bytes");
+            HandlerState::decode(HandlerKind::ADAPTIVE_INTERVAL, 0, bytes)
+        };
+        assert_eq!(decode(interval).describe(), ("AdaptiveInterval".to_owned(), text.to_owned()));
+        for (duration, limit) in [(f32::NAN, 3), (-1.0, 3), (10.0, 4)] {
+            let state = decode((3, 3, [400.0, 50.0, duration, 200.0, 0.0], limit, false, 70, 900));
+            assert!(matches!(state, HandlerState::Other { kind: HandlerKind::ADAPTIVE_INTERVAL, .. }));
+        }
         let unknown = HandlerState::decode(HandlerKind::PROFILER, 9, &[3, 60, 10, 30, 120, 0, 0]);
         assert!(matches!(unknown, HandlerState::Other { kind: HandlerKind::PROFILER, .. }));
         let pending = HandlerState::decode(HandlerKind::MODEL_CHECKPOINT, 0, &[4, 1, 9, 0]);

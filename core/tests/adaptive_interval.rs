@@ -1,0 +1,256 @@
+//! Tests of [`AdaptiveInterval`] as a state machine: a simulated device trains, saves and loses its power. The clock counts
+//! milliseconds.
+
+use training_monitor::handlers::adaptive_interval::{AdaptiveIntervalState, IntervalLimit, WearBudget};
+use training_monitor::store::Wear;
+use training_monitor::{AdaptiveInterval, ConfigError};
+
+const SECOND: u64 = 1000;
+const HOUR: u64 = 3600 * SECOND;
+const DAY: u64 = 24 * HOUR;
+
+/// A device whose flash endures 160 000 erases, which shall last for one year: one erase per 197.1 s.
+const BUDGET: WearBudget = WearBudget { erases: 160_000, lifetime: 365 * DAY, borrow: DAY };
+
+/// A device that trains. The time between two checks is `step`.
+struct Device {
+    interval: AdaptiveInterval,
+    step: u64,
+    save: u64,
+    now: u64,
+    /// The state in the newest checkpoint.
+    stored: Option<AdaptiveIntervalState>,
+    /// Whether the power failed in a save since then.
+    interrupted: bool,
+    /// The erases, also of interrupted saves.
+    erases: u32,
+    useful: u64,
+    powered: u64,
+    saving: u64,
+    saves: u32,
+    /// The highest value of `erases * price - elapsed`.
+    highest_debt: u64,
+}
+
+impl Device {
+    fn new(interval: AdaptiveInterval, save: u64) -> Self {
+        Device {
+            interval,
+            step: SECOND,
+            save,
+            now: 0,
+            stored: None,
+            interrupted: false,
+            erases: 0,
+            useful: 0,
+            powered: 0,
+            saving: 0,
+            saves: 0,
+            highest_debt: 0,
+        }
+    }
+
+    /// Starts the program. Its power fails after `len` ticks.
+    fn boot(&mut self, settings: AdaptiveInterval, len: u64) {
+        self.interval = settings;
+        match self.stored {
+            None => self.interval.start(self.now),
+            Some(state) => {
+                let wear = Wear { erases: self.erases, interrupted: u32::from(self.interrupted) };
+                self.interval.restart(state, self.now, wear);
+            }
+        }
+        let (end, mut last) = (self.now + len, self.now);
+        self.powered += len;
+        loop {
+            if self.now + self.step > end {
+                break;
+            }
+            self.now += self.step;
+            if !self.interval.update(self.now) {
+                continue;
+            }
+            self.erases += 1;
+            let price = BUDGET.lifetime.div_ceil(u64::from(BUDGET.erases));
+            self.highest_debt = self.highest_debt.max((u64::from(self.erases) * price).saturating_sub(self.now));
+            self.interval.begin_save();
+            let state = *self.interval.state();
+            if self.now + self.save > end {
+                self.interrupted = true;
+                break;
+            }
+            self.useful += self.now - last;
+            self.now += self.save;
+            self.saving += self.save;
+            self.saves += 1;
+            last = self.now;
+            (self.stored, self.interrupted) = (Some(state), false);
+            self.interval.end_save(self.now, true, 1, Wear { erases: self.erases, interrupted: 0 });
+        }
+        self.now = end;
+    }
+
+    fn share(&self) -> f64 {
+        self.useful as f64 / self.powered as f64
+    }
+}
+
+/// The useful share of a fixed interval if failures are equally likely at every moment.
+fn exponential_share(interval: f64, save: f64, mtbf: f64) -> f64 {
+    interval / (mtbf * (((interval + save) / mtbf).exp() - 1.0))
+}
+
+/// Returns the times between failures, of an exponential distribution with the mean `mtbf`.
+fn exponential(mtbf: u64, seed: u64) -> impl FnMut() -> u64 {
+    let mut state = seed.wrapping_mul(2).wrapping_add(1);
+    move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let uniform = ((state >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+        (-(mtbf as f64) * uniform.ln()) as u64
+    }
+}
+
+#[test]
+fn settings_are_checked() {
+    for share in [0.0, 1.0, -0.5, f32::NAN, f32::INFINITY] {
+        assert_eq!(AdaptiveInterval::new().with_max_overhead(share), Err(ConfigError::MaxOverhead));
+    }
+    for budget in [
+        WearBudget { erases: 0, ..BUDGET },
+        WearBudget { lifetime: 0, ..BUDGET },
+        WearBudget { borrow: 0, ..BUDGET },
+        WearBudget { borrow: 4 * 197_100 - 1, ..BUDGET },
+    ] {
+        assert_eq!(AdaptiveInterval::new().with_wear_budget(budget), Err(ConfigError::WearBudget), "{budget:?}");
+    }
+    assert!(AdaptiveInterval::new().with_wear_budget(WearBudget { borrow: 4 * 197_100, ..BUDGET }).is_ok());
+    assert!(AdaptiveInterval::new().with_wear_budget(WearBudget { erases: u32::MAX, lifetime: 1, borrow: 4 }).is_ok());
+}
+
+/// The interval doubles after the start, and then stays at √(2 · duration of a save · observed time).
+#[test]
+fn the_interval_grows_to_the_optimum() {
+    let mut device = Device::new(AdaptiveInterval::new(), 2 * SECOND);
+    device.step = 100;
+    device.boot(AdaptiveInterval::new(), 10 * HOUR);
+    let saves = device.saves;
+    device.boot(AdaptiveInterval::new(), 40 * SECOND);
+    assert_eq!((device.saves - saves, device.interval.limit()), (4, IntervalLimit::Start)); // after 2, 4, 8 and 16 s
+    device.boot(AdaptiveInterval::new(), 10 * HOUR);
+    assert_eq!(device.interval.limit(), IntervalLimit::Optimum);
+    let optimum = (2.0 * 2.0 * f64::from(device.interval.mean_time_between_failures()) / 1000.0).sqrt();
+    assert!((device.interval.interval() as f64 / 1000.0 / optimum - 1.0).abs() < 0.01);
+    assert_eq!(device.interval.state().starts(), 3);
+    assert!((device.interval.state().save_duration() - 2000.0).abs() < 1.0);
+}
+
+/// With an unknown rate of failures, the useful share is within 2 % of the best fixed interval.
+#[test]
+fn the_useful_share_is_near_the_best_fixed_interval() {
+    for (mtbf, save) in [(600, 354), (3600, 354), (600, 1500), (24 * 3600, 1500)] {
+        for seed in 1..4 {
+            let mut device = Device::new(AdaptiveInterval::new(), save);
+            let mut next = exponential(mtbf * SECOND, seed);
+            for failure in 0..405 {
+                if failure == 5 {
+                    (device.useful, device.powered) = (0, 0);
+                }
+                device.boot(AdaptiveInterval::new(), next());
+            }
+            let (mtbf, save) = (mtbf as f64, save as f64 / 1000.0);
+            let best =
+                (1..10_000).map(|interval| exponential_share(f64::from(interval), save, mtbf)).fold(0.0, f64::max);
+            let share = device.share();
+            assert!(share > 0.98 * best, "seed {seed}: {share} of {best} at {mtbf} s, {save} s per save");
+        }
+    }
+}
+
+/// At most `(elapsed + borrow) / price` erases happen, for any rate of failures. The budget is used.
+#[test]
+fn the_wear_budget_bounds_the_erases() {
+    let settings = AdaptiveInterval::new().with_wear_budget(BUDGET).unwrap().with_continuous_clock();
+    for (mtbf, least_share) in [(60, 0.26), (600, 0.80), (3600, 0.96), (24 * 3600, 0.99)] {
+        let mut device = Device::new(settings, 354);
+        let mut next = exponential(mtbf * SECOND, 7);
+        let mut checked = false;
+        while device.now < 40 * DAY {
+            device.boot(settings, next());
+            if !checked && device.now > 20 * DAY {
+                (device.useful, device.powered, checked) = (0, 0, true);
+            }
+        }
+        assert!(device.highest_debt <= BUDGET.borrow, "{} at {mtbf} s", device.highest_debt);
+        let permitted = (device.now + BUDGET.borrow) / 197_100;
+        if mtbf <= 3600 {
+            assert!(f64::from(device.erases) > 0.95 * permitted as f64, "{} of {permitted} at {mtbf} s", device.erases);
+        }
+        assert!(device.share() > least_share, "{} at {mtbf} s", device.share());
+    }
+}
+
+/// If power always fails at the same time after the start, the erases of interrupted saves are charged.
+#[test]
+fn failures_in_the_first_save_do_not_wear_out_the_memory() {
+    let settings = AdaptiveInterval::new().with_wear_budget(BUDGET).unwrap().with_continuous_clock();
+    for seconds in 7..120 {
+        let mut device = Device::new(settings, 3 * SECOND);
+        device.boot(settings, HOUR);
+        while device.now < 10 * DAY {
+            device.boot(settings, seconds * SECOND);
+        }
+        let permitted = (device.now + BUDGET.borrow) / 197_100;
+        assert!(u64::from(device.erases) <= permitted + 1, "{} of {permitted} at {seconds} s", device.erases);
+        assert!(device.saves > 100, "{} saves at {seconds} s", device.saves);
+    }
+}
+
+#[test]
+fn the_maximum_overhead_bounds_the_saves() {
+    let settings = AdaptiveInterval::new().with_max_overhead(0.01).unwrap();
+    let mut device = Device::new(settings, 2 * SECOND);
+    let mut next = exponential(HOUR, 3);
+    for _ in 0..100 {
+        device.boot(settings, next());
+    }
+    assert_eq!(device.interval.limit(), IntervalLimit::Overhead);
+    assert_eq!(device.interval.interval(), 198 * SECOND);
+    let overhead = device.saving as f64 / device.powered as f64;
+    assert!(overhead < 0.012, "{overhead}"); // the saves while the interval grows come on top
+}
+
+/// A planned stop is not a failure, and loses nothing.
+#[test]
+fn a_planned_stop_is_not_a_failure() {
+    let mut interval = AdaptiveInterval::new();
+    interval.start(0);
+    interval.begin_save();
+    interval.end_save(100, true, 1, Wear::default());
+    assert!(interval.update(1000));
+    interval.pause(1000);
+    interval.begin_save();
+    let state = *interval.state();
+    let mut next = AdaptiveInterval::new();
+    next.restart(state, 0, Wear::default());
+    assert_eq!((next.state().lost(), next.state().starts()), (0.0, 2));
+    assert_eq!(next.mean_time_between_failures(), interval.mean_time_between_failures());
+}
+
+/// The erases of a save that failed are charged, and a save that erased nothing costs nothing.
+#[test]
+fn each_erase_is_charged() {
+    let mut interval = AdaptiveInterval::new().with_wear_budget(BUDGET).unwrap();
+    interval.start(0);
+    for (is_saved, erases, charged) in [(true, 1, 1), (true, 0, 1), (false, 3, 3), (false, 0, 0)] {
+        let before = interval.state().debt();
+        interval.begin_save();
+        interval.end_save(0, is_saved, erases, Wear::default());
+        assert_eq!(interval.state().debt() - before, charged * 197_100);
+    }
+    interval.begin_save();
+    interval.end_save(0, true, 1, Wear { erases: 60_000, interrupted: 0 });
+    let life = interval.state().remaining_life().unwrap();
+    assert!((life / (100_000.0 * interval.interval() as f32) - 1.0).abs() < 0.01);
+}
