@@ -318,6 +318,8 @@ fn a_failing_block_is_skipped_and_remembered() {
                 fewer += u32::from(matches!(event, CheckpointEvent::FewerPlaces { places: 1 }));
                 assert!(!matches!(event, CheckpointEvent::SaveFailed { .. }), "{event}");
             });
+            // The first decision already counts with fewer checkpoints.
+            assert_eq!(checkpoint.policy().places(), if start > 3 { 1 } else { 2 }, "{bad:?}, start {start}");
             // The checkpoint with its record needs both blocks of a slot.
             let mut model = Named::new("m", [0.0_f32; 60]);
             let mut engine = Engine::new(start);

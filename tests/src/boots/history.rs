@@ -151,11 +151,11 @@ impl History {
             }
             let is_repeated = (seen.step, seen.run, seen.iteration) == (meta.step, meta.run, meta.iteration);
             let goes_back = other.series == series && seen.step >= meta.step && !is_repeated;
-            // A run that resumes from the second store continues with its own steps, although a newer run has used them in
+            // A run that resumes from the second store continues with its own steps, although another run has used them in
             // the first store meanwhile.
-            let is_of_newer_run = seen.run > meta.run && program.second != 0;
+            let is_of_other_run = seen.run != meta.run && program.second != 0;
             // After a failed read, a run can resume from an older checkpoint and repeat a step.
-            if goes_back && !is_of_newer_run && (place == 1 || program.steps == 0) && !self.is_disturbed {
+            if goes_back && !is_of_other_run && (place == 1 || program.steps == 0) && !self.is_disturbed {
                 return Err(format!("the step number goes back: {meta:?} after {seen:?}"));
             }
         }

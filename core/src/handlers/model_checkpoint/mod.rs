@@ -138,6 +138,8 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
         handler.last_saved = newest.map(|newest| newest.iteration);
         let last_step = handler.last_step()?;
         handler.policy.continue_after(last_step);
+        // A part of the medium may have failed, so the first decision already counts with fewer checkpoints.
+        handler.limit_places();
         handler.rank_stored(None)?;
         Ok(handler)
     }

@@ -109,11 +109,25 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         if capacity == u32::MAX {
             return Ok(());
         }
-        if !self.policy.keeps_all() && self.policy.limit_places(capacity) {
-            let places = self.policy.places();
-            self.observer.on_checkpoint_event(&CheckpointEvent::FewerPlaces { places });
+        if self.limit_places() {
+            self.report_places();
         }
         self.evict(capacity, true)
+    }
+
+    /// Limits the ranking to the places of the store that can be used. Returns whether their number has changed.
+    pub(super) fn limit_places(&mut self) -> bool {
+        let capacity = self.store.capacity();
+        capacity != u32::MAX && !self.policy.keeps_all() && self.policy.limit_places(capacity)
+    }
+
+    /// Reports to the observer how many checkpoints the handler keeps.
+    pub(super) fn report_places(&mut self)
+    where
+        B: CheckpointObserver<S::Error>,
+    {
+        let places = self.policy.places();
+        self.observer.on_checkpoint_event(&CheckpointEvent::FewerPlaces { places });
     }
 
     /// Removes own checkpoints that have lost their rank, while the store contains at least `capacity` checkpoints. They
