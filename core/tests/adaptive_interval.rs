@@ -238,6 +238,22 @@ fn a_planned_stop_is_not_a_failure() {
     assert_eq!(next.mean_time_between_failures(), interval.mean_time_between_failures());
 }
 
+/// The time without power pays back debt once, also if the first save of a start comes at once.
+#[test]
+fn time_without_power_is_not_counted_twice() {
+    let settings = AdaptiveInterval::new().with_wear_budget(BUDGET).unwrap().with_continuous_clock();
+    let mut interval = settings;
+    interval.start(0);
+    (0..9).for_each(|_| interval.begin_save());
+    let debt = interval.state().debt();
+    for start in 1..=3 {
+        let state = *interval.state();
+        interval = settings;
+        interval.restart(state, start * 1000, Wear::default());
+        assert_eq!(interval.state().debt(), debt - start * 1000);
+    }
+}
+
 /// The erases of a save that failed are charged, and a save that erased nothing costs nothing.
 #[test]
 fn each_erase_is_charged() {

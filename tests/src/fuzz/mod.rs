@@ -11,6 +11,7 @@
 //! (target.body)(&[3, 0, 1, 2]);
 //! ```
 
+pub mod adaptive_interval;
 pub mod averages;
 pub mod bytes;
 pub mod directory;
@@ -43,7 +44,7 @@ pub struct Target {
 }
 
 /// All fuzz targets of the project, with their names and maximum input lengths.
-pub const TARGETS: [Target; 21] = [
+pub const TARGETS: [Target; 22] = [
     Target { name: "checkpoint-bytes", body: bytes::checkpoint_bytes, len: 160 },
     Target { name: "names", body: bytes::names, len: 48 },
     Target { name: "early-stopping", body: handlers::early_stopping, len: 96 },
@@ -56,6 +57,7 @@ pub const TARGETS: [Target; 21] = [
     Target { name: "limits", body: limits::limits, len: 128 },
     Target { name: "roll-back", body: roll_back::roll_back, len: 64 },
     Target { name: "spike-guard", body: spike_guard::spike_guard, len: 96 },
+    Target { name: "adaptive-interval", body: adaptive_interval::adaptive_interval, len: 96 },
     Target { name: "profiler", body: profiler::profiler, len: 96 },
     Target { name: "engine", body: engine::engine, len: 64 },
     Target { name: "hostile-record", body: engine::hostile_record, len: 32 },

@@ -213,6 +213,8 @@ impl AdaptiveInterval {
 
     fn begin(&mut self, now: u64, was_interrupted: bool) {
         self.last = Some(now);
+        // The time until now has paid back debt. The next restart must not count it again.
+        self.learned.reading = now;
         self.elapsed = 0;
         self.last_interval = None;
         self.was_interrupted = was_interrupted;
