@@ -1,7 +1,8 @@
 //! Statistics of the difference between two tensors.
 
-use super::kernel::{BLOCK, all_finite, decode_floats, squares};
+use super::kernel::{BLOCK, Floats, difference_block};
 use crate::elements::{Number, for_each_pair};
+use fearless_simd::Level;
 use serde::Serialize;
 use training_monitor::checkpoint::ElementType;
 
@@ -56,6 +57,9 @@ impl Tolerance {
 pub struct DifferenceCollector {
     element_type: ElementType,
     tolerance: Option<Tolerance>,
+    /// The vector instructions of the processor.
+    level: Level,
+    buffers: [Box<Floats>; 2],
     elements: u64,
     changed: u64,
     outside: u64,
@@ -71,6 +75,8 @@ impl DifferenceCollector {
         DifferenceCollector {
             element_type,
             tolerance,
+            level: Level::new(),
+            buffers: [Floats::new(), Floats::new()],
             elements: 0,
             changed: 0,
             outside: 0,
@@ -85,51 +91,30 @@ impl DifferenceCollector {
     pub fn add(&mut self, a: &[u8], b: &[u8]) {
         let size = self.element_type.size() as usize;
         for (a, b) in a.chunks(BLOCK * size).zip(b.chunks(BLOCK * size)) {
-            if !self.add_float_block(a, b) {
+            if !self.add_block([a, b]) {
                 self.add_each(a, b);
             }
         }
         self.elements += (a.len() / size) as u64;
     }
 
-    /// Adds a block of floats. Returns false if the type is another one, or if an element is NaN or infinite.
-    fn add_float_block(&mut self, a: &[u8], b: &[u8]) -> bool {
-        let mut first = [0.0; BLOCK];
-        let Some(count) = decode_floats(self.element_type, a, &mut first) else { return false };
-        let first = &first[..count];
-        if !all_finite(first) {
+    /// Adds a block. Returns false if the type is not one that [`difference_block`] supports, or if an element is NaN or
+    /// infinite.
+    fn add_block(&mut self, blocks: [&[u8]; 2]) -> bool {
+        let tolerance = self.tolerance.map(|Tolerance { rtol, atol }| (rtol, atol));
+        let buffers = self.buffers.each_mut().map(|buffer| &mut **buffer);
+        let Some(sums) = difference_block(self.level, self.element_type, blocks, tolerance, buffers) else {
             return false;
+        };
+        self.changed += sums.changed;
+        self.outside += sums.outside;
+        if self.element_type.is_float() {
+            self.max_float = self.max_float.max(sums.max_abs);
+        } else {
+            self.max_integer = self.max_integer.max(sums.max_abs as i128);
         }
-        if a == b {
-            self.first_squares += squares(first);
-            return true;
-        }
-        let mut second = [0.0; BLOCK];
-        decode_floats(self.element_type, b, &mut second);
-        let second = &second[..count];
-        let mut delta = [0.0; BLOCK];
-        delta.iter_mut().zip(first).zip(second).for_each(|((delta, a), b)| *delta = *b - *a);
-        let delta = &delta[..count];
-        if !all_finite(second) || !all_finite(delta) {
-            return false;
-        }
-        self.first_squares += squares(first);
-        self.squares += squares(delta);
-        // 0 and -0 have different bits, but the difference 0.
-        let is_changed = |a: &f64, b: &f64| u64::from(a.to_bits() != b.to_bits());
-        self.changed += first.iter().zip(second).map(|(a, b)| is_changed(a, b)).sum::<u64>();
-        // A fold with one maximum would wait for each comparison.
-        let mut max = [0.0_f64; 8];
-        for chunk in delta.chunks(8) {
-            max.iter_mut()
-                .zip(chunk)
-                .for_each(|(max, delta)| *max = if delta.abs() > *max { delta.abs() } else { *max });
-        }
-        self.max_float = max.iter().copied().fold(self.max_float, f64::max);
-        if let Some(Tolerance { rtol, atol }) = self.tolerance {
-            let is_outside = |(delta, b): (&f64, &f64)| u64::from(delta.abs() > atol + rtol * b.abs());
-            self.outside += delta.iter().zip(second).map(is_outside).sum::<u64>();
-        }
+        self.squares += sums.squares;
+        self.first_squares += sums.first_squares;
         true
     }
 
@@ -214,6 +199,9 @@ mod tests {
         let found = new(1 << 53, (1 << 53) + 1);
         assert_eq!((found.changed, found.max_abs), (1, Some(Number::Integer(1))));
         assert_eq!(new(i64::MAX, i64::MIN).max_abs, Some(Number::Integer(u64::MAX.into())));
+        let elements = [i32::MIN, i32::MAX].map(|element| vec![element.to_le_bytes(), 7_i32.to_le_bytes()]);
+        let found = difference(ElementType::I32, elements, None);
+        assert_eq!((found.changed, found.max_abs), (1, Some(Number::Integer(u32::MAX.into()))));
     }
 
     #[test]

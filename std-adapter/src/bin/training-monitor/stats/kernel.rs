@@ -1,63 +1,89 @@
-//! Loops over short blocks of elements. Each loop has a form that the compiler vectorizes, so the statistics of a tensor
-//! cost less time than its checksum.
+//! Loops over short blocks of elements. They use the vector instructions of the processor, so the statistics of a tensor
+//! cost less time than reading it.
+//!
+//! A sum consists of [`LANES`] sums on all processors. Therefore the results have the same bits on all of them.
 
+use fearless_simd::{Level, Simd, dispatch, f64x8, prelude::*};
 use training_monitor::checkpoint::ElementType;
-use training_monitor::finite;
 
 /// The number of elements of a block. All arrays of a block fit into the first-level cache.
-pub const BLOCK: usize = 512;
+pub const BLOCK: usize = 1024;
 
-/// The number of independent sums, so that an addition need not wait for the previous one.
-const LANES: usize = 8;
+/// The number of elements of a step. Each step adds to two vectors of sums, so that an addition need not wait for the
+/// previous one.
+const LANES: usize = 16;
 
-/// The sums of a block of floats that are all finite.
+/// The elements of a block. Vectors in memory are faster with this alignment.
+#[derive(Clone, Debug)]
+#[repr(align(64))]
+pub struct Floats([f64; BLOCK]);
+
+impl Floats {
+    pub fn new() -> Box<Floats> {
+        Box::new(Floats([0.0; BLOCK]))
+    }
+}
+
+/// The sums of a block of elements that are all finite.
+#[derive(PartialEq, Debug)]
 pub struct FloatBlock {
     pub min: f64,
     pub max: f64,
+    /// The sum of the distances from the pivot, and of their squares.
     pub sum: f64,
     pub squares: f64,
     pub zeros: u64,
 }
 
-/// The sums of a block of integers.
+/// The sums of a block of integers of at most 16 bits, as in [`FloatBlock`].
 pub struct IntegerBlock {
     pub min: i64,
     pub max: i64,
     pub sum: i64,
-    pub squares: f64,
+    pub squares: i64,
     pub zeros: u64,
 }
 
-/// Decodes a block of at most [`BLOCK`] floats of at most 32 bits. Returns the number of elements, or `None` for another
-/// type.
-fn decode_f32(element_type: ElementType, block: &[u8], to: &mut [f32; BLOCK]) -> Option<usize> {
-    fn decode<const N: usize>(block: &[u8], to: &mut [f32; BLOCK], element: impl Fn([u8; N]) -> f32) -> Option<usize> {
+/// The sums of a block of pairs of elements that are all finite.
+#[derive(PartialEq, Debug)]
+pub struct DifferenceBlock {
+    /// The number of elements whose bits differ.
+    pub changed: u64,
+    /// The number of elements whose difference exceeds the tolerance.
+    pub outside: u64,
+    pub max_abs: f64,
+    /// The sum of the squares of the differences, and of the elements of the first tensor.
+    pub squares: f64,
+    pub first_squares: f64,
+}
+
+/// Decodes a block of at most [`BLOCK`] floats or integers of 32 bits, and returns their number. The remaining elements of
+/// the last step become 0. Returns `None` if the block is empty, or if the type is another one.
+#[inline(always)] // A function that is compiled for certain instructions inlines only functions with this attribute.
+fn decode(element_type: ElementType, block: &[u8], floats: &mut Floats) -> Option<usize> {
+    #[inline(always)] // See above.
+    fn convert<const N: usize>(block: &[u8], floats: &mut Floats, element: impl Fn([u8; N]) -> f64) -> Option<usize> {
         let elements = block.as_chunks::<N>().0;
-        to.iter_mut().zip(elements).for_each(|(to, bytes)| *to = element(*bytes));
-        Some(elements.len())
+        floats.0.iter_mut().zip(elements).for_each(|(to, bytes)| *to = element(*bytes));
+        let count = elements.len();
+        floats.0.get_mut(count..count.next_multiple_of(LANES))?.fill(0.0);
+        Some(count).filter(|count| *count > 0)
     }
     match element_type {
-        ElementType::F32 => decode(block, to, f32::from_le_bytes),
-        ElementType::Bf16 => decode(block, to, |bytes| f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16)),
-        ElementType::F16 => decode(block, to, |bytes| f16_to_f32(u16::from_le_bytes(bytes))),
+        ElementType::F32 => convert(block, floats, |bytes| f32::from_le_bytes(bytes).into()),
+        ElementType::F64 => convert(block, floats, f64::from_le_bytes),
+        ElementType::F16 => convert(block, floats, |bytes| f16_to_f32(u16::from_le_bytes(bytes)).into()),
+        ElementType::Bf16 => {
+            convert(block, floats, |bytes| f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16).into())
+        }
+        ElementType::I32 => convert(block, floats, |bytes| i32::from_le_bytes(bytes).into()),
+        ElementType::U32 => convert(block, floats, |bytes| u32::from_le_bytes(bytes).into()),
         _ => None,
     }
 }
 
-/// Decodes a block of at most [`BLOCK`] floats. Returns the number of elements, or `None` for another type.
-pub fn decode_floats(element_type: ElementType, block: &[u8], to: &mut [f64; BLOCK]) -> Option<usize> {
-    if element_type == ElementType::F64 {
-        let elements = block.as_chunks::<8>().0;
-        to.iter_mut().zip(elements).for_each(|(to, bytes)| *to = f64::from_le_bytes(*bytes));
-        return Some(elements.len());
-    }
-    let mut short = [0.0; BLOCK];
-    let count = decode_f32(element_type, block, &mut short)?;
-    to.iter_mut().zip(short).for_each(|(to, element)| *to = f64::from(element));
-    Some(count)
-}
-
 /// Converts the bits of an f16, without branches. The multiplication also normalizes subnormal numbers.
+#[inline(always)] // See `decode`.
 fn f16_to_f32(bits: u16) -> f32 {
     let magnitude = u32::from(bits & 0x7FFF) << 13;
     let scaled = f32::from_bits(magnitude) * f32::from_bits((254 - 15) << 23);
@@ -66,80 +92,136 @@ fn f16_to_f32(bits: u16) -> f32 {
     f32::from_bits(scaled.to_bits() | special | u32::from(bits & 0x8000) << 16)
 }
 
-/// Returns whether all elements are finite.
-pub fn all_finite(elements: &[f64]) -> bool {
-    // The product is NaN for infinity and NaN, and otherwise 0.
-    sum(elements, |element| element * 0.0) == 0.0
+/// Returns the elements of each step as two vectors.
+#[inline(always)] // See `decode`.
+fn steps<S: Simd>(simd: S, floats: &Floats, count: usize) -> impl Iterator<Item = [f64x8<S>; 2]> {
+    let steps = floats.0.as_chunks::<LANES>().0.iter().take(count.div_ceil(LANES));
+    steps.map(move |step| {
+        let (low, high) = step.split_at(LANES / 2);
+        [f64x8::from_slice(simd, low), f64x8::from_slice(simd, high)]
+    })
 }
 
-/// Returns the sum of the squares.
-pub fn squares(elements: &[f64]) -> f64 {
-    sum(elements, |element| element * element)
+/// Returns the sum of all lanes.
+#[inline(always)] // See `decode`.
+fn total<S: Simd>([low, high]: [f64x8<S>; 2]) -> f64 {
+    (low + high).to_array().iter().sum()
 }
 
-/// Returns the sum of a term of all elements, which is computed in several lanes.
-#[inline(always)] // Each call has another term.
-fn sum<T: Copy>(elements: &[T], term: impl Fn(T) -> f64) -> f64 {
-    let (chunks, rest) = elements.as_chunks::<LANES>();
-    let mut lanes = [0.0; LANES];
-    for chunk in chunks {
-        for (lane, element) in lanes.iter_mut().zip(chunk) {
-            *lane += term(*element);
+/// Returns the sums of a block of at most [`BLOCK`] floats or integers of 32 bits. `pivot` is one of the elements of the
+/// tensor. Returns `None` if the block is empty, if the type is another one, or if an element or a sum is NaN or infinite.
+pub fn float_block(
+    level: Level,
+    element_type: ElementType,
+    block: &[u8],
+    pivot: f64,
+    buffer: &mut Floats,
+) -> Option<FloatBlock> {
+    dispatch!(level, simd => simd.vectorize(
+        #[inline(always)]
+        || {
+            let count = decode(element_type, block, buffer)?;
+            sum_floats(simd, buffer, count, pivot)
+        }
+    ))
+}
+
+#[inline(always)] // See `decode`.
+fn sum_floats<S: Simd>(simd: S, floats: &mut Floats, count: usize, pivot: f64) -> Option<FloatBlock> {
+    // The distance of an unused element is 0.
+    let unused = count.next_multiple_of(LANES) - count;
+    floats.0[count..count + unused].fill(pivot);
+    let (zero, pivots) = (f64x8::splat(simd, 0.0), f64x8::splat(simd, pivot));
+    let (mut min, mut max, mut zeros, mut sums, mut squares) = ([pivots; 2], [pivots; 2], 0, [zero; 2], [zero; 2]);
+    for step in steps(simd, floats, count) {
+        for lane in [0, 1] {
+            let elements = step[lane];
+            min[lane] = min[lane].min(elements);
+            max[lane] = max[lane].max(elements);
+            zeros += elements.simd_eq(zero).to_bitmask().count_ones();
+            let distances = elements - pivots;
+            sums[lane] += distances;
+            squares[lane] += distances * distances;
         }
     }
-    lanes.iter().sum::<f64>() + rest.iter().map(|element| term(*element)).sum::<f64>()
+    let block = FloatBlock {
+        // The sum makes 0 of -0, because it depends on the processor which of them is the minimum.
+        min: min[0].min(min[1]).to_array().into_iter().fold(pivot, f64::min) + 0.0,
+        max: max[0].max(max[1]).to_array().into_iter().fold(pivot, f64::max) + 0.0,
+        sum: total(sums),
+        squares: total(squares),
+        zeros: u64::from(zeros) - if pivot == 0.0 { unused as u64 } else { 0 },
+    };
+    // The distance of an element that is NaN or infinite is NaN or infinite.
+    block.squares.is_finite().then_some(block)
 }
 
-/// Returns the best of all elements, which is found in several lanes. `better` chooses one of two elements.
-#[inline(always)] // Each call has another function.
-fn best<T: Copy>(elements: &[T], start: T, better: impl Fn(T, T) -> T) -> T {
-    let (chunks, rest) = elements.as_chunks::<LANES>();
-    let mut lanes = [start; LANES];
-    for chunk in chunks {
-        for (lane, element) in lanes.iter_mut().zip(chunk) {
-            *lane = better(*lane, *element);
-        }
-    }
-    lanes.iter().chain(rest).fold(start, |best, element| better(best, *element))
-}
-
-/// Returns the sums of a block of at most [`BLOCK`] floats. Returns `None` if the type is another one, or if an element is
+/// Returns the sums of a block of at most [`BLOCK`] pairs of floats or integers of 32 bits. `tolerance` is the relative and
+/// the absolute tolerance. Returns `None` if the block is empty, if the type is another one, or if an element or a sum is
 /// NaN or infinite.
-pub fn float_block(element_type: ElementType, block: &[u8]) -> Option<FloatBlock> {
-    if element_type == ElementType::F64 {
-        let mut elements = [0.0; BLOCK];
-        let count = decode_floats(element_type, block, &mut elements)?;
-        let elements = elements.get(..count).filter(|elements| !elements.is_empty() && all_finite(elements))?;
-        let min = best(elements, f64::INFINITY, |a, b| if b < a { b } else { a });
-        let max = best(elements, f64::NEG_INFINITY, |a, b| if b > a { b } else { a });
-        let zeros = elements.iter().map(|element| u64::from(*element == 0.0)).sum();
-        let (sum, squares) = (sum(elements, |element| element), squares(elements));
-        return Some(FloatBlock { min, max, sum, squares, zeros });
+pub fn difference_block(
+    level: Level,
+    element_type: ElementType,
+    [a, b]: [&[u8]; 2],
+    tolerance: Option<(f64, f64)>,
+    [buffer_a, buffer_b]: [&mut Floats; 2],
+) -> Option<DifferenceBlock> {
+    dispatch!(level, simd => simd.vectorize(
+        #[inline(always)]
+        || {
+            let count = decode(element_type, a, buffer_a)?;
+            decode(element_type, b, buffer_b)?;
+            sum_differences(simd, [buffer_a, buffer_b], count, tolerance)
+        }
+    ))
+}
+
+#[inline(always)] // See `decode`.
+fn sum_differences<S: Simd>(
+    simd: S,
+    [a, b]: [&Floats; 2],
+    count: usize,
+    tolerance: Option<(f64, f64)>,
+) -> Option<DifferenceBlock> {
+    let zero = f64x8::splat(simd, 0.0);
+    let (mut changed, mut outside) = (0, 0);
+    let (mut max, mut squares, mut first_squares) = ([zero; 2], [zero; 2], [zero; 2]);
+    // Without a tolerance, nothing is outside. The unused elements are 0 in both tensors.
+    let (rtol, atol) = tolerance.unwrap_or((0.0, f64::INFINITY));
+    let (rtol, atol) = (f64x8::splat(simd, rtol), f64x8::splat(simd, atol));
+    for (a, b) in steps(simd, a, count).zip(steps(simd, b, count)) {
+        // 0 and -0 have different bits, but the difference 0.
+        let [low, high] = [0, 1].map(|lane| a[lane].to_bits().simd_ne(b[lane].to_bits()).to_bitmask());
+        changed += (low << 8 | high).count_ones();
+        for lane in [0, 1] {
+            let difference = (b[lane] - a[lane]).abs();
+            max[lane] = max[lane].max(difference);
+            squares[lane] += difference * difference;
+            first_squares[lane] += a[lane] * a[lane];
+            outside += difference.simd_gt(atol + rtol * b[lane].abs()).to_bitmask().count_ones();
+        }
     }
-    let mut elements = [0.0; BLOCK];
-    let count = decode_f32(element_type, block, &mut elements)?;
-    let elements = elements.get(..count).filter(|elements| !elements.is_empty() && finite::all_finite(elements))?;
-    let min = best(elements, f32::INFINITY, |a, b| if b < a { b } else { a });
-    let max = best(elements, f32::NEG_INFINITY, |a, b| if b > a { b } else { a });
-    let zeros = elements.iter().map(|element| u32::from(*element == 0.0)).sum::<u32>().into();
-    let squares = sum(elements, |element: f32| f64::from(element) * f64::from(element));
-    let sum = sum(elements, |element: f32| f64::from(element));
-    Some(FloatBlock { min: min.into(), max: max.into(), sum, squares, zeros })
+    let max_abs = max[0].max(max[1]).to_array().into_iter().fold(0.0, f64::max);
+    let (squares, first_squares) = (total(squares), total(first_squares));
+    let (changed, outside) = (changed.into(), outside.into());
+    let block = DifferenceBlock { changed, outside, max_abs, squares, first_squares };
+    (squares + first_squares).is_finite().then_some(block)
 }
 
 macro_rules! integer_blocks {
-    ($element_type:expr, $block:expr; $($variant:ident: $type:ty as $sum:ty, $square:ty;)*) => {
+    ($element_type:expr, $block:expr, $pivot:expr; $($variant:ident: $type:ty as $square:ty;)*) => {
         match $element_type {
             $(ElementType::$variant => {
-                let mut elements = [0 as $type; BLOCK];
                 let bytes = $block.as_chunks::<{ size_of::<$type>() }>().0;
+                let mut elements = [0 as $type; BLOCK];
                 elements.iter_mut().zip(bytes).for_each(|(to, bytes)| *to = <$type>::from_le_bytes(*bytes));
                 let elements = elements.get(..bytes.len()).filter(|elements| !elements.is_empty())?;
+                let distances = elements.iter().map(|element| i32::from(*element) - $pivot);
                 Some(IntegerBlock {
                     min: i64::from(elements.iter().copied().fold(<$type>::MAX, Ord::min)),
                     max: i64::from(elements.iter().copied().fold(<$type>::MIN, Ord::max)),
-                    sum: i64::from(elements.iter().map(|element| <$sum>::from(*element)).sum::<$sum>()),
-                    squares: elements.iter().map(|element| <$square>::from(*element) * <$square>::from(*element)).sum::<$square>() as f64,
+                    sum: i64::from(distances.clone().sum::<i32>()),
+                    squares: i64::from(distances.map(|d| <$square>::from(d) * <$square>::from(d)).sum::<$square>()),
                     zeros: elements.iter().map(|element| u32::from(*element == 0)).sum::<u32>().into(),
                 })
             })*
@@ -148,17 +230,19 @@ macro_rules! integer_blocks {
     };
 }
 
-/// Returns the sums of a block of at most [`BLOCK`] integers of at most 32 bits. Returns `None` for another type.
-pub fn integer_block(element_type: ElementType, block: &[u8]) -> Option<IntegerBlock> {
-    integer_blocks! { element_type, block;
-        I8: i8 as i32, i32;
-        U8: u8 as i32, i32;
-        Bool: u8 as i32, i32;
-        I16: i16 as i32, i64;
-        U16: u16 as i32, i64;
-        I32: i32 as i64, f64;
-        U32: u32 as i64, f64;
-    }
+/// Returns the sums of a block of at most [`BLOCK`] integers of at most 16 bits. `pivot` is one of the elements of the
+/// tensor. Returns `None` if the block is empty, or if the type is another one.
+pub fn integer_block(level: Level, element_type: ElementType, block: &[u8], pivot: i32) -> Option<IntegerBlock> {
+    dispatch!(level, simd => simd.vectorize(
+        #[inline(always)]
+        || integer_blocks! { element_type, block, pivot;
+            I8: i8 as i32;
+            U8: u8 as i32;
+            Bool: u8 as i32;
+            I16: i16 as i64;
+            U16: u16 as i64;
+        }
+    ))
 }
 
 #[cfg(test)]
@@ -172,6 +256,24 @@ mod tests {
             let found = f16_to_f32(bits);
             let is_equal = if expected.is_nan() { found.is_nan() } else { found.to_bits() == expected.to_bits() };
             assert!(is_equal, "{bits:#x}: {found} instead of {expected}");
+        }
+    }
+    /// The sums with the vector instructions of this processor have the same bits as those with the instructions that all
+    /// processors of this kind have.
+    #[test]
+    fn sums_do_not_depend_on_the_processor() {
+        let mut buffers = [Floats::new(), Floats::new()];
+        for count in [1, LANES, BLOCK - 3, BLOCK] {
+            let float = |index: usize| (index as f32 * 0.37).sin() * if index.is_multiple_of(7) { 0.0 } else { 1e3 };
+            let [a, b]: [Vec<u8>; 2] =
+                [0, 1].map(|start| (start..start + count).flat_map(|index| float(index).to_le_bytes()).collect());
+            let mut sums = |level: Level| {
+                let [first, second] = buffers.each_mut().map(|buffer| &mut **buffer);
+                let block = float_block(level, ElementType::F32, &a, 0.0, first).unwrap();
+                let pair = [&*a, &*b];
+                (block, difference_block(level, ElementType::F32, pair, Some((0.1, 10.0)), [first, second]).unwrap())
+            };
+            assert_eq!(sums(Level::new()), sums(Level::baseline()), "{count}");
         }
     }
 }

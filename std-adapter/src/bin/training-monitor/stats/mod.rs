@@ -6,7 +6,8 @@ mod kernel;
 pub use difference::{DifferenceCollector, TensorDifference, Tolerance};
 
 use crate::elements::{Number, for_each};
-use kernel::{BLOCK, FloatBlock, float_block, integer_block};
+use fearless_simd::Level;
+use kernel::{BLOCK, Floats, float_block, integer_block};
 use serde::Serialize;
 use training_monitor::checkpoint::ElementType;
 
@@ -47,42 +48,74 @@ impl TensorStats {
 #[derive(Clone, Debug)]
 pub struct StatsCollector {
     element_type: ElementType,
+    /// The vector instructions of the processor.
+    level: Level,
+    buffer: Box<Floats>,
     stats: TensorStats,
     zeros: u64,
-    /// The sums of the finite elements and of their squares.
-    float_sum: f64,
-    integer_sum: i128,
+    /// The first finite element. The standard deviation is computed from the distances from it: the squares of the elements
+    /// would lose the digits of a deviation that is small beside the mean.
+    pivot: Option<Number>,
+    /// The sum of the distances, and of their squares.
+    sum: f64,
     squares: f64,
+    /// The exact sum of the distances of integers.
+    integer_sum: i128,
 }
 
 impl StatsCollector {
     pub fn new(element_type: ElementType) -> StatsCollector {
-        let stats = TensorStats::default();
-        StatsCollector { element_type, stats, zeros: 0, float_sum: 0.0, integer_sum: 0, squares: 0.0 }
+        StatsCollector {
+            element_type,
+            level: Level::new(),
+            buffer: Floats::new(),
+            stats: TensorStats::default(),
+            zeros: 0,
+            pivot: None,
+            sum: 0.0,
+            squares: 0.0,
+            integer_sum: 0,
+        }
     }
 
     /// Adds the next elements. `bytes` are whole elements, in little-endian byte order.
     pub fn add(&mut self, bytes: &[u8]) {
-        for block in bytes.chunks(BLOCK * self.element_type.size() as usize) {
-            if let Some(sums) = float_block(self.element_type, block) {
-                self.add_floats(sums);
-            } else if let Some(sums) = integer_block(self.element_type, block) {
-                self.integer_sum += i128::from(sums.sum);
-                self.squares += sums.squares;
-                self.zeros += sums.zeros;
-                self.include(Number::Integer(sums.min.into()), Number::Integer(sums.max.into()));
-            } else {
-                self.add_each(block);
-            }
-            self.stats.elements += (block.len() / self.element_type.size() as usize) as u64;
+        let size = self.element_type.size() as usize;
+        for block in bytes.chunks(BLOCK * size) {
+            self.add_block(block);
+            self.stats.elements += (block.len() / size) as u64;
         }
     }
 
-    fn add_floats(&mut self, sums: FloatBlock) {
-        self.float_sum += sums.sum;
-        self.squares += sums.squares;
-        self.zeros += sums.zeros;
-        self.include(Number::Float(sums.min), Number::Float(sums.max));
+    fn add_block(&mut self, block: &[u8]) {
+        if self.pivot.is_none() {
+            for_each(self.element_type, block, |number| {
+                if number.to_f64().is_finite() {
+                    self.pivot.get_or_insert(number);
+                }
+            });
+        }
+        let float_pivot = self.pivot.map_or(0.0, Number::to_f64);
+        if let Some(sums) = float_block(self.level, self.element_type, block, float_pivot, &mut self.buffer) {
+            self.zeros += sums.zeros;
+            self.sum += sums.sum;
+            self.squares += sums.squares;
+            // The numbers of 32-bit integers are exact.
+            self.integer_sum += if self.element_type.is_float() { 0 } else { sums.sum as i128 };
+            let number = |value: f64| match self.element_type.is_float() {
+                true => Number::Float(value),
+                false => Number::Integer(value as i128),
+            };
+            self.include(number(sums.min), number(sums.max));
+        } else if let Some(sums) = integer_block(self.level, self.element_type, block, float_pivot as i32) {
+            self.zeros += sums.zeros;
+            self.sum += sums.sum as f64;
+            self.squares += sums.squares as f64;
+            self.integer_sum += i128::from(sums.sum);
+            self.include(Number::Integer(sums.min.into()), Number::Integer(sums.max.into()));
+        } else {
+            self.add_each(block);
+        }
     }
 
     /// Adds elements one by one. Some of them can be NaN or infinite.
@@ -96,12 +129,16 @@ impl StatsCollector {
                     stats.first_non_finite.get_or_insert(index);
                 }
                 number => {
-                    match number {
-                        Number::Float(value) => self.float_sum += value,
-                        // At most 2^32 elements of 64 bits, so the sum fits.
-                        Number::Integer(value) => self.integer_sum += value,
-                    }
-                    self.squares += number.to_f64() * number.to_f64();
+                    let distance = match (number, *self.pivot.get_or_insert(number)) {
+                        (Number::Integer(value), Number::Integer(pivot)) => {
+                            // At most 2^32 elements of 64 bits, so the sum fits.
+                            self.integer_sum += value - pivot;
+                            (value - pivot) as f64
+                        }
+                        (number, pivot) => number.to_f64() - pivot.to_f64(),
+                    };
+                    self.sum += distance;
+                    self.squares += distance * distance;
                     self.zeros += u64::from(number.to_f64() == 0.0);
                     self.include(number, number);
                 }
@@ -117,15 +154,20 @@ impl StatsCollector {
     }
 
     pub fn finish(self) -> TensorStats {
-        let StatsCollector { element_type, mut stats, zeros, float_sum, integer_sum, squares } = self;
-        let finite = stats.elements - stats.non_finite();
-        if finite > 0 {
+        let StatsCollector { element_type, mut stats, zeros, pivot, sum, squares, integer_sum, .. } = self;
+        if let Some(pivot) = pivot {
+            let finite = stats.elements - stats.non_finite();
             let count = finite as f64;
-            let mean = if element_type.is_float() { float_sum } else { integer_sum as f64 } / count;
+            let mean = match pivot {
+                Number::Float(pivot) => pivot + sum / count,
+                Number::Integer(pivot) => (pivot * i128::from(finite) + integer_sum) as f64 / count,
+            };
+            let variance = (squares / count - (sum / count) * (sum / count)).max(0.0);
             let is_finite = |value: &f64| value.is_finite();
             stats.mean = Some(mean).filter(is_finite);
-            stats.std = Some((squares / count - mean * mean).max(0.0).sqrt()).filter(is_finite);
-            stats.norm = Some(squares.sqrt()).filter(is_finite);
+            stats.std = Some(variance.sqrt()).filter(|_| squares.is_finite());
+            stats.norm =
+                Some((count * (variance + mean * mean)).sqrt()).filter(|norm| squares.is_finite() && norm.is_finite());
         }
         stats.zeros = zeros as f64 / stats.elements.max(1) as f64;
         if element_type == ElementType::Bool {
@@ -172,6 +214,29 @@ mod tests {
         let found = f32_stats(&elements);
         assert_eq!((found.first_non_finite, found.infinite, found.nan), (Some(2 * BLOCK as u64 + 5), 1, 1));
         assert_eq!((found.mean, found.std), (Some(1.0), Some(0.0)));
+    }
+
+    /// The squares of the elements do not have enough digits for the deviation.
+    #[test]
+    fn a_deviation_that_is_small_beside_the_mean_has_its_digits() {
+        let sign = |index: usize| if index.is_multiple_of(2) { 1.0 } else { -1.0 };
+        for count in [6, 3 * BLOCK, 40 * BLOCK + 2] {
+            let mut elements: Vec<f64> = (0..count).map(|index| 1e9 + sign(index)).collect();
+            let stats_of =
+                |elements: &[f64]| stats(ElementType::F64, elements.iter().map(|element| element.to_le_bytes()));
+            let found = stats_of(&elements);
+            assert_eq!((found.mean, found.std), (Some(1e9), Some(1.0)), "{count}");
+            // The same with an element that is not finite.
+            elements.push(f64::NAN);
+            let found = stats_of(&elements);
+            assert_eq!((found.mean, found.std, found.nan), (Some(1e9), Some(1.0), 1), "{count}");
+            // The same with integers of 64 and of 32 bits.
+            let integers = |index: usize| 1_000_000_000 + sign(index) as i32;
+            let found = stats(ElementType::I32, (0..count).map(|index| integers(index).to_le_bytes()));
+            assert_eq!((found.mean, found.std), (Some(1e9), Some(1.0)), "{count}");
+            let found = stats(ElementType::I64, (0..count).map(|index| i64::from(integers(index)).to_le_bytes()));
+            assert_eq!((found.mean, found.std), (Some(1e9), Some(1.0)), "{count}");
+        }
     }
 
     #[test]
