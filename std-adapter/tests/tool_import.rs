@@ -195,8 +195,16 @@ fn json_fields_can_have_any_order() {
         (r#""shape": [2], "#, "", "tensor m.f: missing field `shape`"),
         ("tensors", "x", "not a JSON file of tensors: missing field `tensors`"),
         (r#""note""#, r#""data": [], "note""#, "tensor m.i has two fields `data`"),
-        ("[0]}}}", "[0]}}} x", "trailing characters"),
-        ("[0]}}}", "[0]}}", "EOF while parsing"),
+        ("[0]}}}", "[0]}}} x", "Unexpected char: 'x' near byte 2"),
+        ("[0]}}}", "[0]}}", "a curly bracket to end the object near byte 242"),
+        // Numbers of a form that JSON does not have.
+        ("0.5", "0.5, 01", "tensor m.f: "),
+        ("0.5", "0.5, .5", "tensor m.f: "),
+        ("0.5", "0.5, 1.", "tensor m.f: "),
+        ("[1, {", "[1, 2, 03, {", "near byte"),
+        ("[1, {", "[{\"a\": 1, 2}, {", "near byte"),
+        (r#""shape": [2]"#, r#""shape": [2.5]"#, "tensor m.f: invalid type: floating point `2.5`, expected u64"),
+        (r#""shape": [2]"#, r#""shape": 2"#, "tensor m.f: invalid type"),
     ] {
         fs::write(dir.join("bad.json"), text.replacen(from, to, 1)).unwrap();
         let error = check_output(dir, &["import", "bad.json", "-o", "x.ckpt"], 2);

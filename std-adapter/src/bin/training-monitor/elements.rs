@@ -1,17 +1,12 @@
-//! The elements of a tensor as numbers, as text and as JSON.
+//! The elements of a tensor as numbers. The module [`text`] converts them to text.
 //!
-//! The tool stores a tensor as its little-endian bytes, so no conversion can change a bit. Text and JSON contain each
-//! element as a number with the exact value. A NaN with an unusual payload contains its bits.
-//!
-//! | type | text | JSON |
-//! | --- | --- | --- |
-//! | f32, f64, f16, bf16 | `0.5`, `-Infinity`, `NaN`, `NaN(0x7e01)` | a number; NaN and infinities as strings |
-//! | integers | `-128` | a number with all digits |
-//! | bool | `true` | `true` |
+//! The tool stores a tensor as its little-endian bytes, so no conversion can change a bit.
+
+pub mod text;
 
 use half::{bf16, f16};
 use serde::{Serialize, Serializer};
-use std::fmt::{self, Write};
+use std::fmt;
 use training_monitor::checkpoint::ElementType;
 
 /// The value of an element. Only the payload of a NaN is lost. The value of `true` is 1.
@@ -139,111 +134,6 @@ const fn special_bits(element_type: ElementType) -> (u64, u64) {
     }
 }
 
-/// Returns the name of a NaN or an infinity, and `None` for a finite value.
-fn format_special(element_type: ElementType, (number, bits): (Number, u64)) -> Option<String> {
-    let Number::Float(value) = number else { return None };
-    let digits = element_type.size() as usize * 2;
-    match value {
-        f64::INFINITY => Some("Infinity".to_owned()),
-        f64::NEG_INFINITY => Some("-Infinity".to_owned()),
-        _ if !value.is_nan() => None,
-        _ if bits == special_bits(element_type).1 => Some("NaN".to_owned()),
-        _ => Some(format!("NaN(0x{bits:0digits$x})")),
-    }
-}
-
-/// Returns the bits of a NaN or an infinity with the name that [`format_special`] returns, in upper or lower case. Also
-/// parses `inf`, which other programs write.
-fn parse_special(element_type: ElementType, text: &str) -> Option<u64> {
-    let (infinity, nan) = special_bits(element_type);
-    let sign = 1 << (element_type.size() * 8 - 1);
-    match text.to_ascii_lowercase().as_str() {
-        _ if !element_type.is_float() => None,
-        "nan" => Some(nan),
-        "inf" | "infinity" => Some(infinity),
-        "-inf" | "-infinity" => Some(infinity | sign),
-        text => {
-            let bits = text.strip_prefix("nan(0x")?.strip_suffix(')')?;
-            let bits = u64::from_str_radix(bits, 16).ok()?;
-            // A NaN has the exponent of infinity and a payload that is not 0. No other bit is set.
-            Some(bits).filter(|bits| bits & !sign > infinity && bits & !sign < sign)
-        }
-    }
-}
-
-/// Appends an element as text to `text`.
-pub fn write_text(element_type: ElementType, element: &[u8], text: &mut String) -> fmt::Result {
-    let decoded = decode(element_type, element);
-    if let Some(special) = format_special(element_type, decoded) {
-        return text.write_str(&special);
-    }
-    match decoded.0 {
-        Number::Integer(value) if element_type == ElementType::Bool => write!(text, "{}", value != 0),
-        // 64 bits are faster to format than 128.
-        Number::Integer(value) => match i64::try_from(value) {
-            Ok(value) => write!(text, "{value}"),
-            Err(_) => write!(text, "{value}"),
-        },
-        Number::Float(value) if element_type == ElementType::F64 => write!(text, "{value:?}"),
-        // The shortest text that is parsed to the same f32. All values of f16 and bf16 are values of f32.
-        Number::Float(value) => write!(text, "{:?}", value as f32),
-    }
-}
-
-/// Parses an element, as [`write_text`] formats it. Returns its bits, or `None` if the text is not a value of this type.
-pub fn parse_text(element_type: ElementType, text: &str) -> Option<u64> {
-    let text = text.trim();
-    let parse = || match element_type {
-        ElementType::Bool => text.to_ascii_lowercase().parse::<bool>().ok().map(u64::from),
-        _ if element_type.is_float() => encode(element_type, Number::Float(text.parse().ok()?)),
-        _ => encode(element_type, Number::Integer(text.parse().ok()?)),
-    };
-    // Most elements are not special.
-    parse().or_else(|| parse_special(element_type, text))
-}
-
-/// Appends an element as JSON to `json`.
-pub fn write_json(element_type: ElementType, element: &[u8], json: &mut Vec<u8>) -> serde_json::Result<()> {
-    let decoded = decode(element_type, element);
-    match (format_special(element_type, decoded), decoded.0) {
-        (Some(text), _) => serde_json::to_writer(json, &text),
-        (None, Number::Integer(value)) if element_type == ElementType::Bool => {
-            serde_json::to_writer(json, &(value != 0))
-        }
-        (None, number) => serde_json::to_writer(json, &number),
-    }
-}
-
-/// An element in a JSON file.
-#[derive(Clone, Debug)]
-pub enum JsonElement {
-    Bool(bool),
-    Number(Number),
-    /// The name of a NaN or an infinity.
-    Text(String),
-}
-
-impl fmt::Display for JsonElement {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            JsonElement::Bool(value) => value.fmt(f),
-            JsonElement::Number(Number::Float(value)) => write!(f, "{value:?}"),
-            JsonElement::Number(Number::Integer(value)) => value.fmt(f),
-            JsonElement::Text(text) => write!(f, "{text:?}"),
-        }
-    }
-}
-
-/// Returns the bits of an element that [`write_json`] wrote. Returns `None` if the type has no such value.
-pub fn parse_json(element_type: ElementType, element: &JsonElement) -> Option<u64> {
-    match element {
-        JsonElement::Bool(value) => Some(u64::from(*value)).filter(|_| element_type == ElementType::Bool),
-        JsonElement::Number(_) if element_type == ElementType::Bool => None,
-        JsonElement::Number(number) => encode(element_type, *number),
-        JsonElement::Text(text) => parse_special(element_type, text),
-    }
-}
-
 /// Converts a number to another type. Floats are rounded. Returns `None` if the type has no such value: an integer is out
 /// of range, a finite number becomes infinite, or an integer type must hold a fraction, NaN or infinity.
 pub fn cast(to: ElementType, number: Number) -> Option<u64> {
@@ -261,7 +151,7 @@ pub fn cast(to: ElementType, number: Number) -> Option<u64> {
 
 /// Appends the bytes of an element with these bits.
 pub fn push_bits(element_type: ElementType, bits: u64, bytes: &mut Vec<u8>) {
-    bytes.extend(bits.to_le_bytes().iter().take(element_type.size() as usize));
+    bytes.extend_from_slice(&bits.to_le_bytes()[..element_type.size() as usize]);
 }
 
 /// Returns the element type with this name, for example "bf16".
@@ -272,90 +162,6 @@ pub fn parse_type(name: &str) -> Option<ElementType> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Elements of every kind: both ends of the range, zeros, subnormal numbers, infinities, and NaN with a payload.
-    fn samples(element_type: ElementType) -> Vec<u64> {
-        let (infinity, nan) = special_bits(element_type);
-        let sign = 1_u64 << (element_type.size() * 8 - 1);
-        match element_type {
-            ElementType::Bool => vec![0, 1],
-            _ if element_type.is_float() => {
-                let positive = [0, 1, infinity / 3, infinity - 1, infinity, infinity + 1, nan, nan + 1, sign - 1];
-                positive.iter().flat_map(|bits| [*bits, bits | sign]).collect()
-            }
-            _ => vec![0, 1, 2, sign - 1, sign, sign | (sign - 1)],
-        }
-    }
-
-    /// Parses JSON as the reader of files does.
-    fn json_element(text: &str) -> JsonElement {
-        match serde_json::from_str(text).unwrap() {
-            serde_json::Value::Bool(value) => JsonElement::Bool(value),
-            serde_json::Value::String(text) => JsonElement::Text(text),
-            serde_json::Value::Number(number) => JsonElement::Number(
-                (number.as_i64().map(i128::from).or(number.as_u64().map(i128::from)))
-                    .map_or_else(|| Number::Float(number.as_f64().unwrap()), Number::Integer),
-            ),
-            other => panic!("{other}"),
-        }
-    }
-
-    #[test]
-    fn text_and_json_preserve_all_bits() {
-        for element_type in ElementType::ALL {
-            for bits in samples(element_type) {
-                let (mut element, mut text, mut json) = (vec![], String::new(), vec![]);
-                push_bits(element_type, bits, &mut element);
-                write_text(element_type, &element, &mut text).unwrap();
-                write_json(element_type, &element, &mut json).unwrap();
-                let json = String::from_utf8(json).unwrap();
-                // The upper bits of a negative integer are not a part of the element.
-                let bytes = |bits: Option<u64>| {
-                    let mut bytes = vec![];
-                    push_bits(element_type, bits.unwrap(), &mut bytes);
-                    bytes
-                };
-                assert_eq!(bytes(parse_text(element_type, &text)), element, "{element_type} {bits:#x}: {text}");
-                let parsed = bytes(parse_json(element_type, &json_element(&json)));
-                assert_eq!(parsed, element, "{element_type} {bits:#x}: {json}");
-            }
-        }
-    }
-
-    #[test]
-    fn values_that_a_type_does_not_have_are_refused() {
-        use ElementType::{Bf16, Bool, F16, F32, F64, I8, I64, U8, U64};
-        let texts = [
-            (F32, "1e39"),
-            (F16, "65520"),
-            (Bf16, "3.4e38"),
-            (F64, "one"),
-            (F16, "NaN(0x7c00)"),
-            (F16, "NaN(0x17e01)"),
-            (I8, "128"),
-            (I8, "1.0"),
-            (I8, "NaN"),
-            (U8, "-1"),
-            (I64, "9223372036854775808"),
-            (U64, "18446744073709551616"),
-            (Bool, "2"),
-        ];
-        for (element_type, text) in texts {
-            assert_eq!(parse_text(element_type, text), None, "{element_type} {text}");
-        }
-        let values = [
-            (F32, "true"),
-            (F32, "1e39"),
-            (I64, "1.5"),
-            (U64, "-1"),
-            (U64, "18446744073709551616"),
-            (Bool, "1"),
-            (I8, "\"NaN\""),
-        ];
-        for (element_type, text) in values {
-            assert_eq!(parse_json(element_type, &json_element(text)), None, "{element_type} {text}");
-        }
-    }
 
     #[test]
     fn casts_round_floats_and_refuse_values_that_do_not_fit() {

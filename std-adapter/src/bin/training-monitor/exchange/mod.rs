@@ -18,6 +18,7 @@ mod npy;
 mod npz;
 mod safetensors;
 mod transpose;
+mod window;
 
 use crate::error::{CliError, Result};
 use crate::files::{self, OutputFile, describe_content};
