@@ -1,6 +1,6 @@
 //! Statistics of the difference between two tensors.
 
-use super::kernel::{BLOCK, Floats, difference_block};
+use super::kernel::{BLOCK, difference_block};
 use crate::elements::{Number, for_each_pair};
 use fearless_simd::Level;
 use serde::Serialize;
@@ -59,7 +59,6 @@ pub struct DifferenceCollector {
     tolerance: Option<Tolerance>,
     /// The vector instructions of the processor.
     level: Level,
-    buffers: [Box<Floats>; 2],
     elements: u64,
     changed: u64,
     outside: u64,
@@ -76,7 +75,6 @@ impl DifferenceCollector {
             element_type,
             tolerance,
             level: Level::new(),
-            buffers: [Floats::new(), Floats::new()],
             elements: 0,
             changed: 0,
             outside: 0,
@@ -102,8 +100,7 @@ impl DifferenceCollector {
     /// infinite.
     fn add_block(&mut self, blocks: [&[u8]; 2]) -> bool {
         let tolerance = self.tolerance.map(|Tolerance { rtol, atol }| (rtol, atol));
-        let buffers = self.buffers.each_mut().map(|buffer| &mut **buffer);
-        let Some(sums) = difference_block(self.level, self.element_type, blocks, tolerance, buffers) else {
+        let Some(sums) = difference_block(self.level, self.element_type, blocks, tolerance) else {
             return false;
         };
         self.changed += sums.changed;

@@ -4,6 +4,7 @@
 //! A sum consists of [`LANES`] sums on all processors. Therefore the results have the same bits on all of them.
 
 use fearless_simd::{Level, Simd, dispatch, f64x8, prelude::*};
+use std::cell::RefCell;
 use training_monitor::checkpoint::ElementType;
 
 /// The number of elements of a block. All arrays of a block fit into the first-level cache.
@@ -14,14 +15,12 @@ pub const BLOCK: usize = 1024;
 const LANES: usize = 16;
 
 /// The elements of a block. Vectors in memory are faster with this alignment.
-#[derive(Clone, Debug)]
 #[repr(align(64))]
-pub struct Floats([f64; BLOCK]);
+struct Floats([f64; BLOCK]);
 
-impl Floats {
-    pub fn new() -> Box<Floats> {
-        Box::new(Floats([0.0; BLOCK]))
-    }
+thread_local! {
+    /// The blocks of two tensors. A new array for each block would have to be filled with zeros.
+    static BUFFERS: RefCell<[Floats; 2]> = const { RefCell::new([const { Floats([0.0; BLOCK]) }; 2]) };
 }
 
 /// The sums of a block of elements that are all finite.
@@ -110,20 +109,16 @@ fn total<S: Simd>([low, high]: [f64x8<S>; 2]) -> f64 {
 
 /// Returns the sums of a block of at most [`BLOCK`] floats or integers of 32 bits. `pivot` is one of the elements of the
 /// tensor. Returns `None` if the block is empty, if the type is another one, or if an element or a sum is NaN or infinite.
-pub fn float_block(
-    level: Level,
-    element_type: ElementType,
-    block: &[u8],
-    pivot: f64,
-    buffer: &mut Floats,
-) -> Option<FloatBlock> {
-    dispatch!(level, simd => simd.vectorize(
-        #[inline(always)]
-        || {
-            let count = decode(element_type, block, buffer)?;
-            sum_floats(simd, buffer, count, pivot)
-        }
-    ))
+pub fn float_block(level: Level, element_type: ElementType, block: &[u8], pivot: f64) -> Option<FloatBlock> {
+    BUFFERS.with_borrow_mut(|[buffer, _]| {
+        dispatch!(level, simd => simd.vectorize(
+            #[inline(always)]
+            || {
+                let count = decode(element_type, block, buffer)?;
+                sum_floats(simd, buffer, count, pivot)
+            }
+        ))
+    })
 }
 
 #[inline(always)] // See `decode`.
@@ -164,16 +159,17 @@ pub fn difference_block(
     element_type: ElementType,
     [a, b]: [&[u8]; 2],
     tolerance: Option<(f64, f64)>,
-    [buffer_a, buffer_b]: [&mut Floats; 2],
 ) -> Option<DifferenceBlock> {
-    dispatch!(level, simd => simd.vectorize(
-        #[inline(always)]
-        || {
-            let count = decode(element_type, a, buffer_a)?;
-            decode(element_type, b, buffer_b)?;
-            sum_differences(simd, [buffer_a, buffer_b], count, tolerance)
-        }
-    ))
+    BUFFERS.with_borrow_mut(|[buffer_a, buffer_b]| {
+        dispatch!(level, simd => simd.vectorize(
+            #[inline(always)]
+            || {
+                let count = decode(element_type, a, buffer_a)?;
+                decode(element_type, b, buffer_b)?;
+                sum_differences(simd, [buffer_a, buffer_b], count, tolerance)
+            }
+        ))
+    })
 }
 
 #[inline(always)] // See `decode`.
@@ -262,16 +258,13 @@ mod tests {
     /// processors of this kind have.
     #[test]
     fn sums_do_not_depend_on_the_processor() {
-        let mut buffers = [Floats::new(), Floats::new()];
         for count in [1, LANES, BLOCK - 3, BLOCK] {
             let float = |index: usize| (index as f32 * 0.37).sin() * if index.is_multiple_of(7) { 0.0 } else { 1e3 };
             let [a, b]: [Vec<u8>; 2] =
                 [0, 1].map(|start| (start..start + count).flat_map(|index| float(index).to_le_bytes()).collect());
-            let mut sums = |level: Level| {
-                let [first, second] = buffers.each_mut().map(|buffer| &mut **buffer);
-                let block = float_block(level, ElementType::F32, &a, 0.0, first).unwrap();
-                let pair = [&*a, &*b];
-                (block, difference_block(level, ElementType::F32, pair, Some((0.1, 10.0)), [first, second]).unwrap())
+            let sums = |level: Level| {
+                let block = float_block(level, ElementType::F32, &a, 0.0).unwrap();
+                (block, difference_block(level, ElementType::F32, [&a, &b], Some((0.1, 10.0))).unwrap())
             };
             assert_eq!(sums(Level::new()), sums(Level::baseline()), "{count}");
         }

@@ -7,7 +7,7 @@ pub use difference::{DifferenceCollector, TensorDifference, Tolerance};
 
 use crate::elements::{Number, for_each};
 use fearless_simd::Level;
-use kernel::{BLOCK, Floats, float_block, integer_block};
+use kernel::{BLOCK, float_block, integer_block};
 use serde::Serialize;
 use training_monitor::checkpoint::ElementType;
 
@@ -50,7 +50,6 @@ pub struct StatsCollector {
     element_type: ElementType,
     /// The vector instructions of the processor.
     level: Level,
-    buffer: Box<Floats>,
     stats: TensorStats,
     zeros: u64,
     /// The first finite element. The standard deviation is computed from the distances from it: the squares of the elements
@@ -68,7 +67,6 @@ impl StatsCollector {
         StatsCollector {
             element_type,
             level: Level::new(),
-            buffer: Floats::new(),
             stats: TensorStats::default(),
             zeros: 0,
             pivot: None,
@@ -96,7 +94,7 @@ impl StatsCollector {
             });
         }
         let float_pivot = self.pivot.map_or(0.0, Number::to_f64);
-        if let Some(sums) = float_block(self.level, self.element_type, block, float_pivot, &mut self.buffer) {
+        if let Some(sums) = float_block(self.level, self.element_type, block, float_pivot) {
             self.zeros += sums.zeros;
             self.sum += sums.sum;
             self.squares += sums.squares;
