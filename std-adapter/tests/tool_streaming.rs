@@ -9,18 +9,19 @@
 
 #![cfg(target_os = "linux")] // The memory of a process is read from /proc.
 
+#[path = "tool_streaming/measure.rs"]
+mod measure;
 mod tool;
 
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use tool::{Model, run_tool};
+use tool::run_tool;
 use training_monitor::checkpoint::{
-    Contents, ElementType, Header, Named, StateDict, TensorChunks, TensorUnavailable, TensorVisitor, encode,
-    encode_with, measure,
+    Contents, ElementType, Header, Named, StateDict, TensorChunks, TensorUnavailable, TensorVisitor, encode_with,
+    measure,
 };
 use training_monitor::embedded_io;
 use training_monitor::store::{Store, StreamSpec};
@@ -160,6 +161,10 @@ fn binary_files_are_streamed() {
         check(dir, line, None, 0);
     }
     check(dir, "diff a.ckpt b.ckpt", None, 1);
+    // Two elements of each chunk differ.
+    let found = tool::json_output(dir, &["diff", "a.ckpt", "b.ckpt", "--json"]);
+    let change = &found["items"][0]["change"];
+    assert_eq!((change["changed"].as_u64(), change["elements"].as_u64()), (Some(96 << 9), Some(96 << 18)), "{found}");
     check(dir, "diff a.ckpt b.ckpt --atol 1.01", None, 0);
     for format in ["npz", "safetensors"] {
         check(dir, &format!("export a.ckpt -o a.{format}"), None, 0);
@@ -302,98 +307,4 @@ fn same_bytes(a: &Path, b: &Path) -> bool {
             return false;
         }
     }
-}
-
-/// Prints the memory and the time of each command with a tensor of 1 GiB, or of the number of MiB in the environment
-/// variable `MEBIBYTES`.
-#[test]
-#[ignore = "needs minutes and 40 GB"]
-fn measure_a_tensor_of_one_gibibyte() {
-    let mebibytes = std::env::var("MEBIBYTES").map_or(1024, |text| text.parse().unwrap());
-    let dir = tempfile::tempdir().unwrap();
-    let dir = dir.path();
-    write_large(&dir.join("a.ckpt"), mebibytes, 0);
-    write_large(&dir.join("b.ckpt"), mebibytes, 1);
-    write_directory(&dir.join("run"), mebibytes);
-    let mut buffer = vec![0; 128 * 1024];
-    let mut read_and_sum = || {
-        let (mut file, mut crc) = (File::open(dir.join("a.ckpt")).unwrap(), crc32fast::Hasher::new());
-        loop {
-            match file.read(&mut buffer).unwrap() {
-                0 => break crc.finalize(),
-                count => crc.update(&buffer[..count]),
-            }
-        }
-    };
-    let read = fastest(&mut read_and_sum);
-    let write = fastest(|| {
-        let mut file = File::create(dir.join("copy")).unwrap();
-        (0..mebibytes * 8).for_each(|_| file.write_all(&[7; 128 * 1024]).unwrap());
-    });
-    fs::remove_file(dir.join("copy")).unwrap();
-    let twice = read * 2 + write;
-    let mut text = String::new();
-    let format = fastest(|| {
-        for chunk in 0..mebibytes << 8 {
-            text.clear();
-            elements(chunk, 0).for_each(|element| write!(text, "{element:?},").unwrap());
-        }
-    });
-    println!("read and sum {read:.2?}, write {write:.2?}, format {format:.2?}\n");
-    println!("{:<44} {:>8} {:>9} {:>7} {:>7}", "command", "peak MiB", "time", "ratio", "budget");
-    for (line, base, budget) in [
-        ("verify a.ckpt", read, 1.5),
-        ("inspect a.ckpt", read, 1.5),
-        ("verify run", read, 1.5),
-        ("inspect run", read, 1.5),
-        ("diff a.ckpt a.ckpt", read * 2, 1.5),
-        ("diff a.ckpt b.ckpt", read * 2, 1.5),
-        ("export a.ckpt --force -o a.npz", twice, 1.5),
-        ("export a.ckpt --force -o a.safetensors", twice, 1.5),
-        ("export run --force -o run.npz", twice, 1.5),
-        ("import a.npz --force -o c.ckpt", twice, 1.5),
-        ("import a.safetensors --force -o c.ckpt", twice, 1.5),
-        ("export a.ckpt --force -o a.csv", format, 1.5),
-        ("export a.ckpt --force -o a.json", format, 1.5),
-        ("import a.csv --force -o c.ckpt", format, 1.5),
-        ("import a.json --force -o c.ckpt", format, 1.5),
-    ] {
-        let rounds = if base == format { 1 } else { 3 };
-        let code = i32::from(line.ends_with("b.ckpt"));
-        let runs: Vec<Finished> = (0..rounds).map(|_| run(dir, line, None)).collect();
-        assert!(runs.iter().all(|run| run.code == Some(code)), "{line}");
-        let (peak, time) =
-            (runs.iter().map(|run| run.peak).max().unwrap(), runs.iter().map(|run| run.time).min().unwrap());
-        let ratio = time.as_secs_f64() / base.as_secs_f64();
-        println!("{line:<44} {:>8.1} {time:>9.2?} {ratio:>7.2} {budget:>7.2}", peak as f64 / 1024.0);
-        assert!(peak <= LIMIT, "{line}: {peak} KiB");
-    }
-    let files = ten_thousand_checkpoints(&dir.join("many"));
-    for line in ["inspect many", "verify many"] {
-        let runs: Vec<Finished> = (0..3).map(|_| run(dir, line, None)).collect();
-        let time = runs.iter().map(|run| run.time).min().unwrap();
-        println!("{line:<44} {:>8.1} {time:>9.2?}   ({files} checkpoints)", runs[0].peak as f64 / 1024.0);
-    }
-}
-
-fn fastest<T>(mut run: impl FnMut() -> T) -> Duration {
-    let time = |()| {
-        let start = Instant::now();
-        run();
-        start.elapsed()
-    };
-    [(); 3].map(time).into_iter().min().unwrap()
-}
-
-/// Writes a directory with ten thousand checkpoints.
-fn ten_thousand_checkpoints(path: &Path) -> u32 {
-    fs::create_dir(path).unwrap();
-    for step in 1..=10_000 {
-        let header = Header { step, sequence: step, iteration: step, save_id: step, ..Header::default() };
-        let contents = Contents { header, single_object: Some("model"), ..Contents::new(step) };
-        let mut bytes = vec![0; 512];
-        let encoded = encode(&mut &mut bytes[..], &contents, &mut Named::new("model", Model::new())).unwrap();
-        fs::write(path.join(format!("latest_model_{step}.ckpt")), &bytes[..encoded.len as usize]).unwrap();
-    }
-    10_000
 }

@@ -9,7 +9,7 @@ use crate::output;
 use crate::output::table::{Cell, Column, Table};
 use crate::output::text::{Span, Style};
 use crate::stats::{DifferenceCollector, TensorDifference, Tolerance};
-use crate::stream::{Payload, Purpose, Source, Stream, Tensor};
+use crate::stream::{CHUNK, Payload, Purpose, Source, Stream, Tensor};
 use serde_json::json;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -128,8 +128,11 @@ pub fn diff(arguments: &Diff) -> Result<ExitCode> {
     if [&arguments.a, &arguments.b].iter().all(|path| path.as_os_str() == "-") {
         return Err(CliError::usage("standard input can be only one of the two checkpoints"));
     }
-    let a = Side::load(&arguments.a, &arguments.selection, &arguments.geometry)?;
-    let b = Side::load(&arguments.b, &arguments.selection_b(), &arguments.geometry)?;
+    let (a, b) = in_parallel(
+        || Side::load(&arguments.a, &arguments.selection, &arguments.geometry),
+        || Side::load(&arguments.b, &arguments.selection_b(), &arguments.geometry),
+    );
+    let (a, b) = (a?, b?);
     let comparisons = compare(&a, &b, arguments.tolerance())?;
     let is_equal = comparisons.iter().all(Comparison::is_equal);
     let printed = if arguments.json {
@@ -184,11 +187,36 @@ fn compare<'a>(a: &'a Side, b: &'a Side, tolerance: Option<Tolerance>) -> Result
     Ok(comparisons)
 }
 
+/// The length in bytes from which the two halves of a tensor are compared at the same time.
+const LARGE: u64 = 8 << 20;
+
 /// Compares the elements of two tensors, which have the same type and shape.
 fn compare_tensors(a: &Tensor, b: &Tensor, tolerance: Option<Tolerance>) -> Result<TensorDifference> {
-    let mut collector = DifferenceCollector::new(a.element_type, tolerance);
-    a.payload.for_each_chunk_with(&b.payload, |a, b| collector.add(a, b))?;
+    let compare = |start: u64, end: u64| -> Result<DifferenceCollector> {
+        let mut collector = DifferenceCollector::new(a.element_type, tolerance);
+        let [a, b] = [a, b].map(|tensor| tensor.payload.part(start, end - start));
+        a.for_each_chunk_with(&b, |a, b| collector.add(a, b))?;
+        Ok(collector)
+    };
+    let len = a.payload.len();
+    if len < LARGE {
+        return Ok(compare(0, len)?.finish());
+    }
+    // The sums do not depend on the number of processors, because the division does not.
+    let middle = (len / 2).next_multiple_of(CHUNK as u64);
+    let (first, second) = in_parallel(|| compare(0, middle), || compare(middle, len));
+    let mut collector = first?;
+    collector.merge(&second?);
     Ok(collector.finish())
+}
+
+/// Calls two functions at the same time. Most of the time of `diff` passes while the system copies the bytes of the files.
+fn in_parallel<T: Send, U>(first: impl FnOnce() -> T + Send, second: impl FnOnce() -> U) -> (T, U) {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(first);
+        let second = second();
+        (thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), second)
+    })
 }
 
 /// Returns whether two values have the same bytes.

@@ -6,7 +6,7 @@ use crate::elements::{Number, cast, for_each, parse_type};
 use crate::error::{CliError, Result};
 use crate::stream::{Source, Tensor};
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 use training_monitor::checkpoint::ElementType;
 
 /// Changes of the tensors in the file. All of them refer to the names in the file.
@@ -108,7 +108,7 @@ impl Edits {
 
     /// Converts tensors to other types. The first option that matches the name of a tensor applies.
     fn cast_tensors(&self, path: &Path, tensors: &mut [Tensor]) -> Result<()> {
-        let source = Rc::new(Source::from_bytes(vec![]));
+        let source = Arc::new(Source::from_bytes(vec![]));
         let mut importer = Importer::new(path, &source);
         let mut places = Vec::new();
         for (place, tensor) in tensors.iter().enumerate() {

@@ -8,7 +8,7 @@ use crate::stats::{StatsCollector, TensorStats};
 use crate::stream::{Payload, Source, Spool, Tensor};
 use std::collections::HashSet;
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 use training_monitor::checkpoint::{ElementType, MAX_RANK};
 
 /// The number of bytes that [`Elements`] collects before it writes them to the spool file.
@@ -101,15 +101,15 @@ impl ElementCheck {
 /// Collects the tensors of a file.
 pub struct Importer<'a> {
     path: &'a Path,
-    source: Rc<Source>,
+    source: Arc<Source>,
     spool: Option<Spool>,
     tensors: Vec<(Layout, Place, TensorStats)>,
     names: HashSet<String>,
 }
 
 impl<'a> Importer<'a> {
-    pub fn new(path: &'a Path, source: &Rc<Source>) -> Importer<'a> {
-        let source = Rc::clone(source);
+    pub fn new(path: &'a Path, source: &Arc<Source>) -> Importer<'a> {
+        let source = Arc::clone(source);
         Importer { path, source, spool: None, tensors: vec![], names: HashSet::new() }
     }
 
@@ -117,7 +117,7 @@ impl<'a> Importer<'a> {
         self.path
     }
 
-    pub const fn source(&self) -> &Rc<Source> {
+    pub const fn source(&self) -> &Arc<Source> {
         &self.source
     }
 

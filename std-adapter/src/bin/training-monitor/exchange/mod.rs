@@ -29,7 +29,7 @@ use metadata::RunMetadata;
 use std::collections::HashSet;
 use std::io::Write;
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// The format of a file of tensors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -97,7 +97,7 @@ impl TensorFile {
 
     /// Reads a file of tensors in any supported format. The function detects the format from the content. The elements of
     /// all tensors are read once, to check them and to compute their statistics.
-    fn read(path: &Path, source: &Rc<Source>) -> Result<TensorFile> {
+    fn read(path: &Path, source: &Arc<Source>) -> Result<TensorFile> {
         let start = source.start()?;
         let importer = Importer::new(path, source);
         match FileKind::of(&start) {
@@ -147,7 +147,7 @@ impl FileKind {
 
 /// Reads a file of tensors in the form of a checkpoint. Returns `None` if the file is not a file of tensors, for example
 /// because it is a checkpoint. The result also says whether the file has run metadata.
-pub fn read_as_stream(path: &Path, source: &Rc<Source>) -> Result<Option<(Stream, bool)>> {
+pub fn read_as_stream(path: &Path, source: &Arc<Source>) -> Result<Option<(Stream, bool)>> {
     if FileKind::of(&source.start()?).is_none_or(|kind| kind == FileKind::Checkpoint) {
         return Ok(None);
     }

@@ -21,7 +21,7 @@ fn round_trip(stream: &Stream, format: Format) -> TensorFile {
     let path = Path::new("test");
     let mut bytes = Vec::new();
     TensorFile::from_stream(path, stream).unwrap().write(format, &mut bytes).unwrap();
-    TensorFile::read(path, &Rc::new(Source::from_bytes(bytes))).unwrap()
+    TensorFile::read(path, &Arc::new(Source::from_bytes(bytes))).unwrap()
 }
 
 /// A stream with a tensor of random bits, a tensor without elements and a scalar of each type, and with metadata.

@@ -4,13 +4,13 @@
 use crate::error::{CliError, Result};
 use crate::stream::{Source, SourceReader};
 use std::io::{self, Read};
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// The number of bytes that are read at once.
 const CHUNK: usize = 64 * 1024;
 
 pub struct Window {
-    source: Rc<Source>,
+    source: Arc<Source>,
     reader: SourceReader,
     buffer: Vec<u8>,
     /// The index in the buffer of the first byte that was not consumed.
@@ -21,8 +21,8 @@ pub struct Window {
 }
 
 impl Window {
-    pub fn new(source: &Rc<Source>) -> Window {
-        let (source, reader) = (Rc::clone(source), SourceReader::new(source));
+    pub fn new(source: &Arc<Source>) -> Window {
+        let (source, reader) = (Arc::clone(source), SourceReader::new(source));
         Window { source, reader, buffer: vec![], start: 0, offset: 0, is_at_end: false }
     }
 

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 use training_monitor::checkpoint::DecodeError;
 use training_monitor_std::directory::{
     Action, FileEntry, FileSystem, IgnoreReason, Naming, Plan, RealFs, RemoveReason, StreamSummary, plan,
@@ -103,7 +103,7 @@ fn read_files(path: &Path, purpose: Purpose) -> Result<Files> {
             },
         };
         let len = file.metadata().map_err(CliError::io("read", &file_path))?.len();
-        let source = Rc::new(Source::from_file(&file_path, file, len));
+        let source = Arc::new(Source::from_file(&file_path, file, len));
         let final_name = parse_hidden_name(&name).map_or(name.as_str(), |(final_name, _)| final_name);
         let has_extension = Path::new(final_name).extension().is_some_and(|extension| extension == "ckpt");
         let content = match read_stream(&name, &Payload::new(&source, 0, len), &source, purpose)? {

@@ -7,7 +7,7 @@ use crate::error::{CliError, Result};
 use crate::stream::{Payload, Purpose, ReadError, Source};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 use training_monitor::checkpoint::Checksum;
 use training_monitor::store::flash::layout::RECORD_MAGIC;
 use training_monitor_std::Crc32Fast;
@@ -37,7 +37,7 @@ pub struct Found {
 
 /// A flash dump.
 pub struct Dump {
-    source: Rc<Source>,
+    source: Arc<Source>,
     purpose: Purpose,
     len: usize,
     /// A part of the dump: its offset and its bytes.
@@ -49,10 +49,10 @@ pub struct Dump {
 }
 
 impl Dump {
-    pub fn new(source: &Rc<Source>, purpose: Purpose) -> Dump {
+    pub fn new(source: &Arc<Source>, purpose: Purpose) -> Dump {
         let len = usize::try_from(source.len()).unwrap_or(usize::MAX);
         let (streams, blank) = (HashMap::new(), BTreeMap::new());
-        Dump { source: Rc::clone(source), purpose, len, window: (0, vec![]), streams, blank }
+        Dump { source: Arc::clone(source), purpose, len, window: (0, vec![]), streams, blank }
     }
 
     pub const fn len(&self) -> usize {

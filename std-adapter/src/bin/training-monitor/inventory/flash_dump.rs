@@ -13,7 +13,7 @@ use crate::stream::{Purpose, Source};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 use training_monitor::store::CheckpointMeta;
 use training_monitor::store::flash::layout::{CommitRecord, SealState, hides_older, hides_unsealed};
 
@@ -61,7 +61,7 @@ fn parse_range(text: &str) -> std::result::Result<Range<usize>, String> {
 }
 
 /// Takes the inventory of a flash dump: lists all checkpoints and all slots without a usable checkpoint.
-pub fn read(path: &Path, source: &Rc<Source>, geometry: &Geometry, purpose: Purpose) -> Result<Inventory> {
+pub fn read(path: &Path, source: &Arc<Source>, geometry: &Geometry, purpose: Purpose) -> Result<Inventory> {
     let mut inventory = Inventory { path: path.to_owned(), medium: Medium::Flash, series: vec![], leftovers: vec![] };
     let mut dump = Dump::new(source, purpose);
     match geometry.region(dump.len())? {

@@ -14,7 +14,7 @@ use crate::error::{CliError, Result};
 use crate::files;
 use crate::stream::{Payload, Purpose, ReadError, Source, SourceError, Stream, StreamHeader};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 use training_monitor::checkpoint::DecodeError;
 use training_monitor::store::flash::layout::SealState;
 
@@ -248,7 +248,7 @@ impl Inventory {
     /// Takes the inventory of an open file.
     pub fn of_source(
         path: &Path,
-        source: &Rc<Source>,
+        source: &Arc<Source>,
         geometry: &flash_dump::Geometry,
         purpose: Purpose,
     ) -> Result<Inventory> {
@@ -321,7 +321,7 @@ impl Inventory {
 }
 
 /// Returns the inventory of a single checkpoint file. The file begins with the magic bytes of a checkpoint.
-fn read_file(path: &Path, source: &Rc<Source>, purpose: Purpose) -> Result<Inventory> {
+fn read_file(path: &Path, source: &Arc<Source>, purpose: Purpose) -> Result<Inventory> {
     let place = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut inventory = Inventory { path: path.to_owned(), medium: Medium::File, series: vec![], leftovers: vec![] };
     match read_stream(&place, &Payload::new(source, 0, source.len()), source, purpose)? {

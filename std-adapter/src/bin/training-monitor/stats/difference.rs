@@ -115,6 +115,17 @@ impl DifferenceCollector {
         true
     }
 
+    /// Adds the sums of the elements that `other` has received.
+    pub fn merge(&mut self, other: &DifferenceCollector) {
+        self.elements += other.elements;
+        self.changed += other.changed;
+        self.outside += other.outside;
+        self.max_float = self.max_float.max(other.max_float);
+        self.max_integer = self.max_integer.max(other.max_integer);
+        self.squares += other.squares;
+        self.first_squares += other.first_squares;
+    }
+
     fn add_each(&mut self, a: &[u8], b: &[u8]) {
         for_each_pair(self.element_type, a, b, |is_same, a, b| {
             self.first_squares += a.to_f64() * a.to_f64();

@@ -13,7 +13,7 @@ mod spool;
 mod write;
 
 pub use read::{Purpose, ReadError, SourceError};
-pub use source::{Payload, Source, SourceReader};
+pub use source::{CHUNK, Payload, Source, SourceReader};
 pub use spool::Spool;
 pub use write::{StreamObjects, WriteError};
 

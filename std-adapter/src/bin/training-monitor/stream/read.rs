@@ -7,7 +7,7 @@ use crate::stats::StatsCollector;
 use std::cell::Cell;
 use std::fmt;
 use std::io::{self, BufReader, Read};
-use std::rc::Rc;
+use std::sync::Arc;
 use training_monitor::checkpoint::{self, DecodeError, Info, Inspect, RankingRule};
 use training_monitor::embedded_io;
 use training_monitor::run_record::RunRecord;
@@ -55,7 +55,7 @@ impl Stream {
     }
 
     /// Reads the stream that is a whole source.
-    pub fn read_source(source: &Rc<Source>, purpose: Purpose) -> Result<(Stream, StreamEnd), ReadError> {
+    pub fn read_source(source: &Arc<Source>, purpose: Purpose) -> Result<(Stream, StreamEnd), ReadError> {
         Stream::read(&Payload::new(source, 0, source.len()), purpose)
     }
 }

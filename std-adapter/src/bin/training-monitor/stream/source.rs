@@ -5,11 +5,10 @@
 
 use crate::error::{CliError, Result};
 use crate::files::describe_content;
-use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 use training_monitor::store::flash::layout::RECORD_MAGIC;
 
@@ -32,7 +31,7 @@ pub struct Source {
 
 #[derive(Debug)]
 enum Data {
-    File(RefCell<Handle>),
+    File(Mutex<Handle>),
     Memory(Vec<u8>),
 }
 
@@ -46,7 +45,7 @@ enum Handle {
 
 impl Source {
     /// Opens a file or a device, or standard input if `path` is `-`. Input that cannot seek is copied to a temporary file.
-    pub fn open(path: &Path) -> Result<Rc<Source>> {
+    pub fn open(path: &Path) -> Result<Arc<Source>> {
         let error = |cause| CliError::io("read", path)(cause);
         if path == Path::new("-") {
             return spool_input(path, io::stdin().lock(), false);
@@ -58,7 +57,7 @@ impl Source {
         }
         // A block device has a length, but its metadata do not contain it.
         match file.seek(SeekFrom::End(0)) {
-            Ok(len) if kind.is_file() || len > 0 => Ok(Rc::new(Source::from_file(path, file, len))),
+            Ok(len) if kind.is_file() || len > 0 => Ok(Arc::new(Source::from_file(path, file, len))),
             _ => spool_input(path, file, is_character_device(kind)),
         }
     }
@@ -71,13 +70,13 @@ impl Source {
 
     /// Returns an open file of `len` bytes as a source.
     pub fn from_file(path: &Path, file: File, len: u64) -> Source {
-        Source { path: path.to_owned(), data: Data::File(RefCell::new(Handle::Open(file))), len }
+        Source { path: path.to_owned(), data: Data::File(Mutex::new(Handle::Open(file))), len }
     }
 
     /// Closes the file. The next read opens it again, and fails if another program has changed it.
     pub fn close(&self) {
         let Data::File(handle) = &self.data else { return };
-        let handle = &mut *handle.borrow_mut();
+        let handle = &mut *lock(handle);
         if let Handle::Open(file) = handle {
             *handle = Handle::Closed(file.metadata().and_then(|metadata| metadata.modified()).ok());
         }
@@ -95,7 +94,7 @@ impl Source {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
         match &self.data {
             Data::File(handle) => {
-                let handle = &mut *handle.borrow_mut();
+                let handle = &mut *lock(handle);
                 if let Handle::Closed(modified) = handle {
                     let file = File::open(&self.path)?;
                     let metadata = file.metadata()?;
@@ -139,10 +138,15 @@ impl Source {
     }
 }
 
+/// Two threads can read a file. A thread that panicked leaves the file usable.
+fn lock(handle: &Mutex<Handle>) -> MutexGuard<'_, Handle> {
+    handle.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A reader of a part of a source.
 #[derive(Clone, Debug)]
 pub struct SourceReader {
-    source: Rc<Source>,
+    source: Arc<Source>,
     start: u64,
     /// The position from the start of the source.
     position: u64,
@@ -150,7 +154,7 @@ pub struct SourceReader {
 }
 
 impl SourceReader {
-    pub fn new(source: &Rc<Source>) -> SourceReader {
+    pub fn new(source: &Arc<Source>) -> SourceReader {
         Payload::new(source, 0, source.len).reader()
     }
 }
@@ -180,14 +184,14 @@ impl Seek for SourceReader {
 /// A part of a source: the elements of a tensor, or a serde value.
 #[derive(Clone, Debug)]
 pub struct Payload {
-    source: Rc<Source>,
+    source: Arc<Source>,
     offset: u64,
     len: u64,
 }
 
 impl Payload {
-    pub fn new(source: &Rc<Source>, offset: u64, len: u64) -> Payload {
-        Payload { source: Rc::clone(source), offset, len }
+    pub fn new(source: &Arc<Source>, offset: u64, len: u64) -> Payload {
+        Payload { source: Arc::clone(source), offset, len }
     }
 
     /// Returns the length in bytes.
@@ -197,12 +201,12 @@ impl Payload {
 
     pub fn reader(&self) -> SourceReader {
         let Payload { source, offset, len } = self;
-        SourceReader { source: Rc::clone(source), start: *offset, position: *offset, end: offset + len }
+        SourceReader { source: Arc::clone(source), start: *offset, position: *offset, end: offset + len }
     }
 
     /// Returns a part of this payload.
     pub fn part(&self, offset: u64, len: u64) -> Payload {
-        Payload { source: Rc::clone(&self.source), offset: self.offset + offset, len }
+        Payload { source: Arc::clone(&self.source), offset: self.offset + offset, len }
     }
 
     /// Passes all bytes to `each`, in chunks of whole elements.
@@ -255,7 +259,7 @@ impl Payload {
 
 impl From<Vec<u8>> for Payload {
     fn from(bytes: Vec<u8>) -> Payload {
-        let source = Rc::new(Source::from_bytes(bytes));
+        let source = Arc::new(Source::from_bytes(bytes));
         Payload::new(&source, 0, source.len)
     }
 }
@@ -288,7 +292,7 @@ fn has_known_start(start: &[u8]) -> bool {
 /// Copies input that cannot seek to a temporary file, which has no name, so that it is removed when the tool ends.
 /// Refuses input that can be endless: a character device, and a pipe whose first bytes contain no commit record of a
 /// flash store, unless the input begins like a checkpoint or like a file of tensors.
-fn spool_input(path: &Path, mut input: impl Read, is_device: bool) -> Result<Rc<Source>> {
+fn spool_input(path: &Path, mut input: impl Read, is_device: bool) -> Result<Arc<Source>> {
     let (mut spool, mut chunk) = (super::spool::Spool::new()?, vec![0; CHUNK]);
     let mut accepted = false;
     loop {

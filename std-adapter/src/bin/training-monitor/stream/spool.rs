@@ -5,7 +5,7 @@ use crate::error::{CliError, Result};
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// The number of bytes that are collected before they are written.
 const BUFFER: usize = 256 * 1024;
@@ -46,9 +46,9 @@ impl Spool {
     }
 
     /// Returns the file as a source. `path` is the file from which its bytes come, for error messages.
-    pub fn finish(self, path: &Path) -> Result<Rc<Source>> {
+    pub fn finish(self, path: &Path) -> Result<Arc<Source>> {
         let file = self.file.into_inner().map_err(|failed| error(failed.into_error()))?;
-        Ok(Rc::new(Source::from_file(path, file, self.len)))
+        Ok(Arc::new(Source::from_file(path, file, self.len)))
     }
 
     /// Returns the whole file as a payload.

@@ -11,7 +11,7 @@ use crate::numbers::address;
 use crate::stream::{Payload, Purpose, Source, Stream, StreamHeader, StreamObjects, WriteError};
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
-use std::rc::Rc;
+use std::sync::Arc;
 use training_monitor::checkpoint::{Contents, Header, encode_with, measure};
 use training_monitor::embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 use training_monitor::store::flash::Slots;
@@ -23,7 +23,7 @@ const ERASED: u8 = 0xFF;
 
 /// A flash image that will be written: a dump in which some slots have other bytes, or an empty flash with such slots.
 pub struct FlashImage {
-    dump: Option<Rc<Source>>,
+    dump: Option<Arc<Source>>,
     region: Region,
     /// The bytes of each slot that differs from the dump, by the index of the slot. A slot has at most 16 MiB.
     slots: HashMap<usize, Vec<u8>>,
@@ -211,7 +211,7 @@ fn save<const SLOTS: usize>(flash: RegionImage, stream: &Stream, evicted: Option
 /// not know the size of an erase block of the device. Only erased slots are in memory.
 #[derive(Default)]
 struct RegionImage {
-    dump: Option<Rc<Source>>,
+    dump: Option<Arc<Source>>,
     region: Region,
     /// The bytes of each slot that was erased.
     slots: HashMap<usize, Vec<u8>>,

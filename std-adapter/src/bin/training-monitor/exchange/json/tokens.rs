@@ -7,7 +7,7 @@ use json_event_parser::{JsonEvent, LowLevelJsonParser, WriterJsonSerializer};
 use serde::de::DeserializeOwned;
 use std::fmt::Display;
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// The maximum length of a name, a string or a number, and of a value that is read as a whole, in bytes. The metadata of a
 /// checkpoint are such a value.
@@ -43,7 +43,7 @@ pub struct Tokens<'a> {
 }
 
 impl<'a> Tokens<'a> {
-    pub fn new(path: &'a Path, source: &Rc<Source>) -> Tokens<'a> {
+    pub fn new(path: &'a Path, source: &Arc<Source>) -> Tokens<'a> {
         let parser = LowLevelJsonParser::new().with_max_stack_size(MAX_DEPTH);
         Tokens { path, window: Window::new(source), parser, text: String::new(), tensor: None }
     }
