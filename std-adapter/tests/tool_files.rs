@@ -321,7 +321,8 @@ fn errors_state_what_a_wrong_file_is() {
     write("broken/history.jsonl", b"{\"schema\":\"training-monitor-history\",\"version\":1}\n{\"event\":7}\n{}\n");
     write("log", b"INFO epoch 1: loss 0.5\n");
     write("noise", &[0x80, 0, 1, 2]);
-    let cases: [(&[&str], &str); 20] = [
+    write("cut.ckpt", &fs::read(dir.path().join("run/latest_model_12.ckpt")).unwrap()[..100]);
+    let cases: [(&[&str], &str); 21] = [
         (&["inspect", "missing"], "cannot read missing"),
         (&["inspect", "log"], "it is text (`watch`"),
         (&["verify", "bad.csv"], "it is a CSV file of tensors (`import`"),
@@ -332,6 +333,7 @@ fn errors_state_what_a_wrong_file_is() {
         (&["import", "old.pth", "--to", "checkpoint", "-o", "x"], "pickle"),
         (&["inspect", "nothing"], "none of its files is a checkpoint"),
         (&["inspect", "run", "--step", "77"], "no such checkpoint: available are best (steps 1, 3), latest (step 12)"),
+        (&["inspect", "cut.ckpt", "--step", "12"], "no such checkpoint: there is no intact checkpoint"),
         (
             &["import", "f64.json", "--to", "checkpoint", "-o", "x"],
             "tensor model.w has the shape [2], which does not match its 1 element",

@@ -36,7 +36,8 @@ pub fn print(inventory: &Inventory, selection: &Selection) -> Result<()> {
         print_series(inventory.medium, series)?;
     }
     print_leftovers(inventory)?;
-    if checkpoints == 0 {
+    // Without a selection, a path without a checkpoint is no error.
+    if checkpoints == 0 && !selection.is_given() {
         return Ok(());
     }
     let selected = inventory.select(selection)?;

@@ -226,6 +226,13 @@ pub struct Selection {
     pub series: Option<String>,
 }
 
+impl Selection {
+    /// Returns whether the user passed at least one criterion.
+    pub const fn is_given(&self) -> bool {
+        self.step.is_some() || self.best || self.series.is_some()
+    }
+}
+
 impl Inventory {
     /// Takes the inventory of `path`, which is `-` for standard input: lists all checkpoints and all unusable files or
     /// slots.
