@@ -97,10 +97,12 @@ impl Lines<'_> {
                 ReadRecordResult::OutputEndsFull => {
                     return Err(self.invalid(format_args!("expected the five fields {HEADER}, found more")));
                 }
-                ReadRecordResult::Record if count < FIELDS => {
+                ReadRecordResult::End => return Ok(false),
+                // The other results are a complete line.
+                _ if count < FIELDS => {
                     return Err(self.invalid(format_args!("expected the five fields {HEADER}, found {count}")));
                 }
-                ReadRecordResult::Record => {
+                _ => {
                     // The parser leaves the second character of a line break in the window.
                     if is_carriage_return && self.window.bytes().starts_with(b"\n") {
                         self.window.consume(1);
@@ -108,7 +110,6 @@ impl Lines<'_> {
                     }
                     return Ok(true);
                 }
-                ReadRecordResult::End => return Ok(false),
             }
         }
     }
