@@ -22,9 +22,11 @@ pub mod byte_addressable;
 #[cfg(feature = "nor-flash")]
 #[cfg_attr(docsrs, doc(cfg(feature = "nor-flash")))]
 pub mod flash;
+mod incremental;
 pub mod ram;
 
 pub use crate::checkpoint::SeriesId;
+pub use incremental::{IncrementalStore, PIECE_UNIT};
 use crate::checkpoint::{Checksum, Encoded, Header};
 pub use crate::handler::Wear;
 use embedded_io::{Read, Write};

@@ -81,6 +81,7 @@
 #[cfg(feature = "nor-flash-async")]
 mod blocking;
 mod error;
+mod incremental;
 mod io;
 pub mod layout;
 mod mount;
@@ -92,6 +93,7 @@ mod shared;
 #[cfg_attr(docsrs, doc(cfg(feature = "nor-flash-async")))]
 pub use blocking::BlockingNorFlash;
 pub use error::{EraseError, SlotsError};
+pub use incremental::SlotsProgress;
 pub use io::{Reader, Writer};
 pub use region::RegionError;
 pub use shared::{SharedError, SharedNorFlash};
