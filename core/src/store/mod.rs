@@ -26,10 +26,10 @@ mod incremental;
 pub mod ram;
 
 pub use crate::checkpoint::SeriesId;
-pub use incremental::{IncrementalStore, PIECE_UNIT};
 use crate::checkpoint::{Checksum, Encoded, Header};
 pub use crate::handler::Wear;
 use embedded_io::{Read, Write};
+pub use incremental::{IncrementalStore, PIECE_UNIT};
 
 /// The metadata of a committed checkpoint.
 #[derive(Clone, Copy, PartialEq, Debug)]
