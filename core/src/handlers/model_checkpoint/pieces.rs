@@ -231,6 +231,11 @@ where
         }
     }
 
+    /// Returns the store.
+    pub const fn store(&self) -> &S {
+        &self.handler.store
+    }
+
     fn perform_next(&mut self) -> Result<bool, EncodeError<S::Error>> {
         let Attempt { decision, iteration, len, .. } = self.attempt;
         let range = self.attempt.next_piece(PIECE);
