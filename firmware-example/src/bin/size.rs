@@ -24,13 +24,11 @@ mod firmware {
     use training_monitor::finite::all_finite;
     use training_monitor::handlers::model_checkpoint::SaveDecision;
     use training_monitor::handlers::model_checkpoint::ranking::{Order, RankedCheckpoint, Ranking};
-    use training_monitor::store::flash::{Slots, YieldingNorFlash};
-    use training_monitor::store::{CheckpointMeta, IncrementalStore, Store, StreamSpec};
-    use training_monitor::{EarlyStopping, Engine, Handler, ModelCheckpoint, State, TerminateOnNan, Timer};
+    use training_monitor::store::flash::Slots;
+    use training_monitor::store::{CheckpointMeta, Store, StreamSpec};
+    use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, State, TerminateOnNan, Timer};
 
     static WEIGHTS: ConstStaticCell<[f32; 64]> = ConstStaticCell::new([0.0; 64]);
-    /// The copy of a checkpoint for saves in the background.
-    static COPY: ConstStaticCell<[u8; 512]> = ConstStaticCell::new([0; 512]);
 
     type Model<'a> = Named<'a, &'a mut [f32; 64]>;
 
@@ -99,21 +97,6 @@ mod firmware {
                 && let Ok(slots) = Slots::<_, 4>::open(Flash, 0..any())
             {
                 run(&mut model, slots);
-            }
-            if const { is_part("with-yielding-flash") }
-                && let Ok(slots) = Slots::<_, 4>::open(YieldingNorFlash::new(Flash, 256, yield_now), 0..any())
-            {
-                run(&mut model, slots);
-            }
-            if const { is_part("with-background-saves") }
-                && let Ok(slots) = Slots::<_, 4>::open(Flash, 0..any())
-            {
-                run_in_background(&mut model, slots, COPY.take());
-            }
-            if const { is_part("with-saves-in-pieces") }
-                && let Ok(slots) = Slots::<_, 4>::open(Flash, 0..any())
-            {
-                save_in_pieces(&mut model, slots);
             }
         }
     }
@@ -245,44 +228,8 @@ mod firmware {
 
     /// A complete run, as in an application: resumes, trains with all four handlers, and loads the best weights.
     fn run<S: Store>(model: &mut Model<'_>, store: S) {
-        let Ok(best) = ModelCheckpoint::<3>::best_by(|state| loss(state)).attach(EpochCompleted, store) else { return };
-        run_handlers(model, best, |best, model| black_box(best.load_best(model).is_ok()));
-    }
-
-    /// Does the same as [`run`], with saves in the background.
-    fn run_in_background<S: IncrementalStore>(model: &mut Model<'_>, store: S, copy: &mut [u8]) {
-        let Ok(best) = ModelCheckpoint::<3>::best_by(|state| loss(state)).attach(EpochCompleted, store) else { return };
-        run_handlers(model, best.in_background(copy), |best, model| {
-            black_box(best.into_handler().load_best(model).is_ok())
-        });
-    }
-
-    /// Does the same as [`run`], and then saves a checkpoint in pieces.
-    fn save_in_pieces<S: IncrementalStore>(model: &mut Model<'_>, store: S) {
-        let Ok(best) = ModelCheckpoint::<3>::best_by(|state| loss(state)).attach(EpochCompleted, store) else { return };
-        run_handlers(model, best, |mut best, model| {
-            let decision = SaveDecision { step: any(), score: None };
-            let mut buffer = [0; 256];
-            if let Ok(mut save) = best.save_in_pieces(decision, any(), None, model, &mut buffer) {
-                while matches!(save.advance(), Ok(false)) {
-                    yield_now();
-                }
-            }
-            black_box(best.load_best(model).is_ok())
-        });
-    }
-
-    #[inline(never)]
-    fn yield_now() {
-        black_box(());
-    }
-
-    fn run_handlers<'a, H: Handler<Model<'a>, f32>>(
-        model: &mut Model<'a>,
-        best: H,
-        end: impl FnOnce(H, &mut Model<'a>) -> bool,
-    ) {
         let Ok(stopping) = EarlyStopping::new(3) else { return };
+        let Ok(best) = ModelCheckpoint::<3>::best_by(|state| loss(state)).attach(EpochCompleted, store) else { return };
         let mut handlers = (
             TerminateOnNan::new().attach(IterationCompleted, |_, state| &state.output),
             stopping.attach(EpochCompleted, |state| loss(state)),
@@ -292,7 +239,7 @@ mod firmware {
         let mut engine = Engine::new(10);
         if engine.resume(model, &mut handlers).is_ok() {
             black_box(engine.run(model, 0..100, &mut handlers, |model, batch, _| step(model, batch)).is_ok());
-            end(handlers.3, model);
+            black_box(handlers.3.load_best(model).is_ok());
         }
     }
 

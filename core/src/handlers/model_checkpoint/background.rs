@@ -72,7 +72,7 @@
 //! ```
 
 use super::pieces::Attempt;
-use super::{CheckpointEvent, CheckpointHandler, CheckpointObserver, GetScore, OnError, SaveDecision};
+use super::{CheckpointEvent, CheckpointHandler, CheckpointObserver, CopyTooSmall, GetScore, OnError, SaveDecision};
 use crate::checkpoint::{EncodeError, Objects, encode_measured, measure_for, renumber};
 use crate::event::{Event, EventFilter};
 use crate::handler::{Handler, StartCheck};
@@ -80,7 +80,6 @@ use crate::run_record::{HandlerStates, RestoreError, ResumePoint, RunRecord};
 use crate::state::{State, StopReason};
 use crate::store::{IncrementalStore, PIECE_UNIT};
 use core::convert::Infallible;
-use core::fmt;
 use core::mem::take;
 use core::ops::Deref;
 use embedded_io::ErrorKind;
@@ -123,25 +122,6 @@ struct RunningSave<P> {
     /// The iteration of the previous save, for the case that this save fails.
     previous_saved: Option<u32>,
 }
-
-/// The buffer of a [`BackgroundCheckpoint`] is shorter than a checkpoint can be.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct CopyTooSmall {
-    /// The greatest length of a checkpoint, in bytes.
-    pub required: u32,
-    /// The length of the buffer, in bytes.
-    pub capacity: usize,
-}
-
-impl fmt::Display for CopyTooSmall {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let CopyTooSmall { required, capacity } = self;
-        write!(f, "the buffer for the copy of a checkpoint has {capacity} bytes, but a checkpoint needs {required}")
-    }
-}
-
-impl core::error::Error for CopyTooSmall {}
 
 impl<const N: usize, W, S: IncrementalStore, F, B> CheckpointHandler<N, W, S, F, B> {
     /// Saves between the iterations of a run, from a copy of the checkpoint in `copy`. An observer and a minimum

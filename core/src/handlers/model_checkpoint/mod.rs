@@ -47,6 +47,7 @@
 //! ```
 
 mod background;
+mod copy_too_small;
 mod events;
 mod handler;
 mod load;
@@ -58,7 +59,8 @@ mod restore_best;
 mod score;
 mod streams;
 
-pub use background::{BackgroundCheckpoint, CopyTooSmall};
+pub use background::BackgroundCheckpoint;
+pub use copy_too_small::CopyTooSmall;
 pub use events::{CheckpointEvent, CheckpointObserver};
 pub use handler::CheckpointHandlerState;
 pub use pieces::SaveInPieces;

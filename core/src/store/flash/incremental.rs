@@ -36,9 +36,9 @@ pub struct SlotsProgress<C> {
 #[derive(Debug)]
 enum CommitStep<C> {
     /// The commit record is written next.
-    Record,
+    WriteRecord,
     /// The record was written. The seal with these bytes is written next.
-    Seal([u8; SEAL_LEN]),
+    WriteSeal([u8; SEAL_LEN]),
     /// The seal was written. This number of bytes of the stream has been read back, and has this checksum.
     ReadBack(u32, C),
 }
@@ -52,7 +52,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> IncrementalStore for Slots<F,
         self.bytes_required(spec.len)?;
         let slot = self.select_slot().ok_or(SlotsError::Full)?;
         self.selected = Some(slot);
-        Ok(SlotsProgress { slot, len: spec.len, commit: CommitStep::Record })
+        Ok(SlotsProgress { slot, len: spec.len, commit: CommitStep::WriteRecord })
     }
 
     fn prepare(&mut self, progress: &mut Self::Progress) -> Result<bool, Self::Error> {
@@ -97,17 +97,17 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> IncrementalStore for Slots<F,
             return Err(SlotsError::Incomplete);
         }
         match &mut progress.commit {
-            CommitStep::Record => {
+            CommitStep::WriteRecord => {
                 let stream = self.writing.take().ok_or(SlotsError::Incomplete)?;
                 if stream.slot != slot || stream.written != len || last.len != len {
                     return Err(SlotsError::Incomplete);
                 }
                 let bytes = Aligned(self.commit_record(slot, len, header).to_bytes::<C>());
                 self.program(address, &bytes.0, RECORD_LEN)?;
-                progress.commit = CommitStep::Seal(seal_bytes(&bytes.0));
+                progress.commit = CommitStep::WriteSeal(seal_bytes(&bytes.0));
                 Ok(false)
             }
-            CommitStep::Seal(seal) => {
+            CommitStep::WriteSeal(seal) => {
                 let mut bytes = Aligned([0; MAX_GRANULE]);
                 if let Some(place) = bytes.0.first_chunk_mut() {
                     *place = *seal;
