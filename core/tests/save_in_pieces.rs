@@ -149,7 +149,6 @@ fn a_power_failure_at_every_operation_loses_nothing() {
                     "operation {operation}"
                 );
             }
-            drop(store);
             // The next save needs no repair.
             let store = Slots::<_, 3>::open(&mut flash, 0..SIZE as u32).unwrap();
             let mut handler = ModelCheckpoint::<2>::every(1).unwrap().attach(IterationCompleted, store).unwrap();
@@ -174,7 +173,6 @@ fn a_save_that_is_dropped_is_not_there() {
         if (0..operations).any(|_| save.advance().unwrap()) {
             break;
         }
-        drop(save);
         let kept: Vec<u32> = handler.policy().kept().iter().map(|kept| kept.step).collect();
         let listed = list_checkpoints(handler.store_mut()).unwrap().len();
         assert_eq!((kept.as_slice(), listed), (&[1][..], 1), "{operations} operations");
@@ -223,13 +221,13 @@ fn another_save_ends_the_progress_of_the_first_one() {
     use training_monitor::checkpoint::{Encoded, Header};
     use training_monitor::store::{IncrementalStore, Store, StreamSpec};
     let mut store = Slots::<_, 2>::open(Flash::<8, 1024>::new(4096, 0xFF), 0..4096).unwrap();
-    let header = Header { step: 1, sequence: 1, ..*&training_monitor::checkpoint::Contents::new(1).header };
+    let header = Header { step: 1, sequence: 1, ..Header::default() };
     let spec = StreamSpec { header, object: None, stream_index: 0, stream_count: 1, len: 40 };
     let mut first = store.begin(&spec).unwrap();
     while !store.prepare(&mut first).unwrap() {}
     store.write_piece(&mut first, &[0; 32]).unwrap();
     // A piece that is not a multiple of 32 bytes must be the last one.
-    drop(store.create(&StreamSpec { len: 48, ..spec }).unwrap());
+    store.create(&StreamSpec { len: 48, ..spec }).unwrap();
     assert_eq!(store.write_piece(&mut first, &[0; 8]), Err(SlotsError::Incomplete));
     let encoded = Encoded { len: 40, crc: 0 };
     assert_eq!(store.commit_next(&mut first, &header, &encoded), Err(SlotsError::Incomplete));

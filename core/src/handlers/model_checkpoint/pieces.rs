@@ -98,6 +98,7 @@ impl<const N: usize, W, S: IncrementalStore, F, B: CheckpointObserver<S::Error>>
     /// # Errors
     /// Returns an [`EncodeError`] if the checkpoint cannot be saved. Nothing has changed, but the sequence number is
     /// consumed.
+    #[expect(clippy::type_complexity, reason = "the parameters are those of the handler")]
     pub fn save_in_pieces<'a, const PIECE: usize, T: Objects + ?Sized>(
         &'a mut self,
         decision: SaveDecision,

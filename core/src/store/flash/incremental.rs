@@ -74,7 +74,9 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> IncrementalStore for Slots<F,
         // The granule of the last piece must be complete, because the bytes of an incomplete one are not kept. A save
         // that was started since the last piece has another slot, or starts with its first byte.
         let is_current = |stream: &&mut StreamProgress| {
-            stream.slot == progress.slot && stream.len == progress.len && stream.written as usize % unit::<F>() == 0
+            stream.slot == progress.slot
+                && stream.len == progress.len
+                && (stream.written as usize).is_multiple_of(unit::<F>())
         };
         let stream = self.writing.as_mut().filter(is_current).filter(|_| is_unfinished);
         let mut writer = Writer::new(&mut self.flash, stream.ok_or(SlotsError::Incomplete)?, address);
