@@ -7,7 +7,8 @@ mod store_access;
 
 use background_run::{Policy, SavedAt, Saves, Training, session};
 use embedded_io::ErrorKind;
-use training_monitor::checkpoint::EncodeError;
+use store_access::{list_checkpoints, read_stream};
+use training_monitor::checkpoint::{EncodeError, inspect};
 use training_monitor::event::{Completed, IterationCompleted};
 use training_monitor::handlers::model_checkpoint::{CheckpointEvent, CopyTooSmall, OnError};
 use training_monitor::store::flash::Slots;
@@ -111,9 +112,16 @@ fn faulty_run(
     let mut handler = handler.in_background([0; 512]).with_piece_len(64);
     let result =
         Engine::new(1).run(&mut Training::new(), 0..40, &mut handler, |training, batch, _| training.step(batch));
-    let kept = handler.policy().kept().iter().map(|kept| kept.step).collect();
+    let kept: Vec<u32> = handler.policy().kept().iter().map(|kept| kept.step).collect();
     drop(handler);
     assert_eq!(flash.violations(), []);
+    // Each attempt has its own sequence number, in the commit record and in the checkpoint.
+    let mut store = Slots::<_, 3>::open(&mut flash, 0..6 * 256).unwrap();
+    for meta in list_checkpoints(&mut store).unwrap() {
+        let stream = read_stream(&mut store, meta.step).unwrap();
+        let info = inspect(&mut &stream[..], &mut [0; 64], &mut ()).unwrap();
+        assert_eq!((info.sequence, info.step), (meta.sequence, meta.step));
+    }
     (result.map(|_| ()), events, kept)
 }
 

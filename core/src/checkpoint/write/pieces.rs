@@ -115,3 +115,35 @@ pub(crate) fn renumber<C: Checksum>(stream: &mut [u8], sequence: u32) -> Option<
     *checksum = crc.value().to_le_bytes();
     Some(crc.value())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::{Contents, Crc32, Named, encode, inspect};
+    use std::vec::Vec;
+
+    #[test]
+    fn a_checkpoint_gets_another_sequence_number_of_the_same_length() {
+        for (old, new, is_possible) in [(5, 6, true), (127, 128, false), (128, 127, false), (300, 16_383, true)] {
+            let mut contents = Contents::new(1_000_000);
+            contents.header.sequence = old;
+            let mut bytes = Vec::new();
+            encode(&mut bytes, &contents, &mut Named::new("model", [1.0_f32; 3])).unwrap();
+            let before = bytes.clone();
+            let crc = renumber::<Crc32>(&mut bytes, new);
+            assert_eq!(crc.is_some(), is_possible, "{old} to {new}");
+            if is_possible {
+                let info = inspect(&mut &bytes[..], &mut [0; 16], &mut ()).unwrap();
+                assert_eq!((info.step, info.sequence), (1_000_000, new));
+                let mut expected = Vec::new();
+                contents.header.sequence = new;
+                let encoded = encode(&mut expected, &contents, &mut Named::new("model", [1.0_f32; 3])).unwrap();
+                assert_eq!((crc, &bytes), (Some(encoded.crc), &expected));
+            } else {
+                assert_eq!(bytes, before);
+            }
+        }
+        // A stream that is too short stays unchanged.
+        assert_eq!(renumber::<Crc32>(&mut [0; 9], 1), None);
+    }
+}
