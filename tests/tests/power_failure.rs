@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 use training_monitor_tests::power_failure::{
-    self, ErasesOneBlock, Extent, GEOMETRIES, KeepsOldRecords, NoChecksum, NoSeal, NoSpareSlot, SkipsBlankBlocks,
-    StoreVariant, Summary, UnderstatesPage, Unmodified, UnmodifiedBuiltInSum, replay,
+    self, ErasesOneBlock, Extent, GEOMETRIES, KeepsOldRecords, NoChecksum, NoSeal, NoSpareSlot, SavesInPieces,
+    SkipsBlankBlocks, StoreVariant, Summary, UnderstatesPage, Unmodified, UnmodifiedBuiltInSum, replay,
 };
 
 #[test]
@@ -11,6 +11,15 @@ fn every_acknowledged_checkpoint_survives_power_failures() {
     let summary = power_failure::run::<Unmodified>(Extent::Short, GEOMETRIES, 1, Duration::from_secs(1));
     assert_eq!(summary.failed_cases, []);
     assert!(summary.failed == 0 && summary.passed > 10_000, "{} cases", summary.passed);
+}
+
+#[test]
+fn every_acknowledged_checkpoint_survives_with_saves_in_pieces() {
+    let mut summary = Summary::default();
+    power_failure::run_bounded::<SavesInPieces>(Extent::Short, GEOMETRIES, &mut summary);
+    power_failure::run_long::<SavesInPieces>(200..210, None, &mut summary);
+    assert_eq!(summary.failed_cases, []);
+    assert!(summary.passed > 10_000, "{} cases", summary.passed);
 }
 
 #[test]

@@ -58,4 +58,4 @@ pub use tensor::{TensorUnavailable, TensorView};
 #[cfg_attr(docsrs, doc(cfg(feature = "derive")))]
 pub use training_monitor_derive::{Objects, StateDict};
 pub use write::{BUFFER, encode, encode_with, measure};
-pub(crate) use write::{encode_measured, measure_for};
+pub(crate) use write::{encode_measured, encode_piece, measure_for, renumber};

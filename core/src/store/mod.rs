@@ -22,12 +22,14 @@ pub mod byte_addressable;
 #[cfg(feature = "nor-flash")]
 #[cfg_attr(docsrs, doc(cfg(feature = "nor-flash")))]
 pub mod flash;
+mod incremental;
 pub mod ram;
 
 pub use crate::checkpoint::SeriesId;
 use crate::checkpoint::{Checksum, Encoded, Header};
 pub use crate::handler::Wear;
 use embedded_io::{Read, Write};
+pub use incremental::{IncrementalStore, PIECE_UNIT};
 
 /// The metadata of a committed checkpoint.
 #[derive(Clone, Copy, PartialEq, Debug)]

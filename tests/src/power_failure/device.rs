@@ -3,6 +3,7 @@
 //! checks are compiled once. The module `byte_device` does the same for byte-addressable memory.
 
 use super::byte_device;
+use super::in_pieces::InPieces;
 use crate::flash::{Chip, ChipError, Flash, Interruption};
 use core::marker::PhantomData;
 use core::ops::Range;
@@ -95,6 +96,8 @@ pub enum Mistake {
     KeepsOldRecords,
     /// The store is opened with pages of 1 byte, although the pages of the memory are larger.
     UnderstatesPage,
+    /// The driver is correct, and the store in flash saves in pieces.
+    NoneInPieces,
 }
 
 /// The driver of a chip, with a deliberate mistake.
@@ -159,7 +162,11 @@ fn erase(chip: &mut Chip, mistake: Mistake, from: u32, to: u32) -> Result<(), Ch
             result.is_ok() && bytes.first().is_some_and(|first| bytes.iter().all(|byte| byte == first))
         }
         Mistake::ErasesOneBlock => from as usize / block % 2 == 1,
-        Mistake::None | Mistake::FakesSeals | Mistake::KeepsOldRecords | Mistake::UnderstatesPage => false,
+        Mistake::None
+        | Mistake::FakesSeals
+        | Mistake::KeepsOldRecords
+        | Mistake::UnderstatesPage
+        | Mistake::NoneInPieces => false,
     };
     if is_skipped { Ok(()) } else { chip.erase(from, to) }
 }
@@ -312,7 +319,8 @@ fn open_as<const W: usize, const E: usize, const SLOTS: usize, C: Checksum + 'st
 ) -> Result<Device<'_, C>, String> {
     let flash = Flash::with_chip(chip).ok_or("the chip has another geometry than the driver")?;
     let slots = Slots::<Driver<'_, W, E>, SLOTS, C>::open(Driver { flash, mistake, layout }, region);
-    Ok(Device::new(slots.map_err(|error| format!("cannot open the slots: {error}"))?))
+    let slots = slots.map_err(|error| format!("cannot open the slots: {error}"))?;
+    Ok(if mistake == Mistake::NoneInPieces { Device::new(InPieces::new(slots)) } else { Device::new(slots) })
 }
 
 macro_rules! geometries {

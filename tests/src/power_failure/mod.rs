@@ -26,6 +26,7 @@ mod byte_device;
 mod case;
 mod device;
 mod explore;
+mod in_pieces;
 mod model;
 mod payload;
 mod simulation;
@@ -35,8 +36,8 @@ pub use case::{Case, PowerFailure, Save, Start, Workload};
 pub use device::{GEOMETRIES, Geometry};
 pub use model::Order;
 pub use store_variant::{
-    ErasesOneBlock, KeepsOldRecords, NoChecksum, NoSeal, NoSpareSlot, SkipsBlankBlocks, StoreVariant, UnderstatesPage,
-    Unmodified, UnmodifiedBuiltInSum,
+    ErasesOneBlock, KeepsOldRecords, NoChecksum, NoSeal, NoSpareSlot, SavesInPieces, SkipsBlankBlocks, StoreVariant,
+    UnderstatesPage, Unmodified, UnmodifiedBuiltInSum,
 };
 
 use crate::random::Random;

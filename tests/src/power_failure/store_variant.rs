@@ -1,4 +1,4 @@
-//! The store under test: unmodified, or with a deliberate mistake that the checks must detect.
+//! The store under test: unmodified, with saves in pieces, or with a deliberate mistake that the checks must detect.
 
 use super::device::Mistake;
 use training_monitor::checkpoint::{Checksum, Crc32};
@@ -43,6 +43,16 @@ pub struct UnmodifiedBuiltInSum;
 
 impl StoreVariant for UnmodifiedBuiltInSum {
     type Sum = Crc32;
+}
+
+/// The unmodified store in flash, whose saves are performed in pieces. The order of its flash operations must be that of
+/// [`Unmodified`].
+#[derive(Debug)]
+pub struct SavesInPieces;
+
+impl StoreVariant for SavesInPieces {
+    type Sum = Crc32Fast;
+    const MISTAKE: Mistake = Mistake::NoneInPieces;
 }
 
 /// A store with a deliberate mistake: it accepts a checkpoint stream with any checksum, so it does not detect damaged

@@ -108,8 +108,8 @@ enum EncodePass {
     CompareNames,
 }
 
-struct Encoder<'a> {
-    output: Output<'a>,
+pub(super) struct Encoder<'a> {
+    pub output: Output<'a>,
     contents: &'a Contents<'a>,
     pass: EncodePass,
     /// The number of objects in the checkpoint.
@@ -124,7 +124,7 @@ struct Encoder<'a> {
 }
 
 /// The error that makes a state dict stop listing its tensors. The actual error is stored in [`Output::failure`].
-struct Stop;
+pub(super) struct Stop;
 
 impl From<TensorUnavailable> for Stop {
     fn from(_: TensorUnavailable) -> Self {
@@ -133,7 +133,7 @@ impl From<TensorUnavailable> for Stop {
 }
 
 impl<'a> Encoder<'a> {
-    fn new(sink: Option<&'a mut dyn ChecksummedSink>, contents: &'a Contents<'a>) -> Self {
+    pub fn new(sink: Option<&'a mut dyn ChecksummedSink>, contents: &'a Contents<'a>) -> Self {
         Encoder {
             output: Output::new(sink),
             contents,
@@ -158,7 +158,7 @@ impl<'a> Encoder<'a> {
     }
 
     /// Writes the whole checkpoint, which has `len` bytes. Returns the checksum.
-    fn write<T: Objects + ?Sized>(&mut self, objects: &mut T, len: u32) -> u32 {
+    pub fn write<T: Objects + ?Sized>(&mut self, objects: &mut T, len: u32) -> u32 {
         self.visit(EncodePass::CountObjects, objects);
         if self.selected_count == 0 {
             self.output.fail(EncodeError::NoObjects);

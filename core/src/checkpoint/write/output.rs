@@ -34,7 +34,7 @@ pub(super) trait ChecksummedSink {
     fn flush(&mut self) -> bool;
 }
 
-/// A writer of type `W` and a checksum of type `C`. This struct is the only implementation of [`ChecksummedSink`].
+/// A writer of type `W` and a checksum of type `C`. The blocking save uses this sink.
 pub(super) struct ChecksummedWriter<'a, C, W: Write> {
     pub writer: &'a mut W,
     pub crc: C,

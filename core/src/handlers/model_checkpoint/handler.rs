@@ -78,18 +78,7 @@ where
     }
 
     fn perform(&mut self, model: &mut T, state: &mut State<O, X>, record: &RunRecord<[u8]>) -> bool {
-        let Some(decision) = self.pending.take() else { return false };
-        match core::mem::replace(&mut self.prior_write, PriorWrite::None) {
-            // After a restart, the ranking is rebuilt from the store. It can contain better checkpoints than at the time
-            // of the decision, for example of another run.
-            PriorWrite::None if !self.policy.still_accepts(decision) => return false,
-            // The sequence numbers of all handlers together are in the order of the saves.
-            PriorWrite::None => self.sequence = self.sequence.max(state.sequence),
-            // The method `write` adds 1 to the sequence number. Therefore, 1 is subtracted here, so that the repeated
-            // save has the sequence number of its interrupted first attempt.
-            PriorWrite::NotDurable => self.sequence = self.sequence.saturating_sub(1),
-            PriorWrite::Durable => return false,
-        }
+        let Some(decision) = self.take_decision(state) else { return false };
         let saved = self.save_with_retries(decision, state.iteration(), record, model);
         state.sequence = self.sequence.max(state.sequence);
         if !saved && self.policy.settings.on_error == OnError::Stop {
@@ -162,6 +151,31 @@ where
 }
 
 impl<const N: usize, W, S: Store, F, B: CheckpointObserver<S::Error>> CheckpointHandler<N, W, S, F, B> {
+    /// Takes the pending save, and prepares its sequence number. Returns `None` if there is nothing to save.
+    pub(super) fn take_decision<O, X>(&mut self, state: &State<O, X>) -> Option<SaveDecision> {
+        let decision = self.pending.take()?;
+        match core::mem::replace(&mut self.prior_write, PriorWrite::None) {
+            // After a restart, the ranking is rebuilt from the store. It can contain better checkpoints than at the time
+            // of the decision, for example of another run.
+            PriorWrite::None if !self.policy.still_accepts(decision) => return None,
+            // The sequence numbers of all handlers together are in the order of the saves.
+            PriorWrite::None => self.sequence = self.sequence.max(state.sequence),
+            // The method `write` adds 1 to the sequence number. Therefore, 1 is subtracted here, so that the repeated
+            // save has the sequence number of its interrupted first attempt.
+            PriorWrite::NotDurable => self.sequence = self.sequence.saturating_sub(1),
+            PriorWrite::Durable => return None,
+        }
+        Some(decision)
+    }
+
+    /// Returns how often a failed save is repeated.
+    pub(super) const fn max_retries(&self) -> u8 {
+        match self.policy.settings.on_error {
+            OnError::Retry(retries) => retries,
+            _ => 0,
+        }
+    }
+
     /// Returns the stored checkpoint that was saved at `point`. Reports a failure of the store.
     fn find_point(&mut self, point: ResumePoint) -> Result<Option<CheckpointMeta>, RestoreError> {
         self.at_point(point).map_err(|error| {
@@ -172,17 +186,14 @@ impl<const N: usize, W, S: Store, F, B: CheckpointObserver<S::Error>> Checkpoint
 
     /// Saves a checkpoint, and repeats a failed save as often as the error policy allows. Returns true if the
     /// checkpoint was committed.
-    fn save_with_retries<T: Objects + ?Sized>(
+    pub(super) fn save_with_retries<T: Objects + ?Sized>(
         &mut self,
         decision: SaveDecision,
         iteration: u32,
         record: &RunRecord<[u8]>,
         objects: &mut T,
     ) -> bool {
-        let mut retries = match self.policy.settings.on_error {
-            OnError::Retry(retries) => retries,
-            _ => 0,
-        };
+        let mut retries = self.max_retries();
         loop {
             match self.save(decision, iteration, Some(record), objects) {
                 Ok(()) => {

@@ -46,9 +46,12 @@
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
 
+mod background;
+mod copy_too_small;
 mod events;
 mod handler;
 mod load;
+mod pieces;
 mod policy;
 pub mod ranking;
 mod recovery;
@@ -56,8 +59,11 @@ mod restore_best;
 mod score;
 mod streams;
 
+pub use background::BackgroundCheckpoint;
+pub use copy_too_small::CopyTooSmall;
 pub use events::{CheckpointEvent, CheckpointObserver};
 pub use handler::CheckpointHandlerState;
+pub use pieces::SaveInPieces;
 pub use policy::{ModelCheckpoint, OnError, SaveDecision, StepSource};
 pub use restore_best::RestoreBest;
 pub use score::{GetScore, NoScore, ScoreArgument, ScoreFunction, Scored};
@@ -253,11 +259,7 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
     where
         B: CheckpointObserver<S::Error>,
     {
-        self.bind(objects).map_err(EncodeError::Io)?;
-        self.check_places()?;
-        if self.policy.has_better(decision) {
-            return Err(EncodeError::BetterExists);
-        }
+        self.check_decision(decision, objects)?;
         let written = loop {
             let written = self.make_room().map_err(EncodeError::Io).and_then(|()| {
                 // A failed save changes nothing that an older checkpoint needs, so it can be repeated in another place.
@@ -269,6 +271,26 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         };
         self.reconcile(written.is_ok().then_some(decision.step));
         let bytes = written?;
+        self.finish_save(decision, iteration, bytes);
+        Ok(())
+    }
+
+    /// Checks whether the policy and the store allow this save.
+    fn check_decision<T: Objects + ?Sized>(
+        &mut self,
+        decision: SaveDecision,
+        objects: &mut T,
+    ) -> Result<(), EncodeError<S::Error>> {
+        self.bind(objects).map_err(EncodeError::Io)?;
+        self.check_places()?;
+        if self.policy.has_better(decision) { Err(EncodeError::BetterExists) } else { Ok(()) }
+    }
+
+    /// Ranks a checkpoint of `bytes` bytes after its commit, and removes the evicted checkpoint.
+    fn finish_save(&mut self, decision: SaveDecision, iteration: u32, bytes: u32)
+    where
+        B: CheckpointObserver<S::Error>,
+    {
         self.last_saved = Some(iteration);
         // Only the observer needs the step number of the evicted checkpoint. The call of `evict_unranked` below removes
         // that checkpoint from the store.
@@ -277,7 +299,6 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         let evicted = evicted.filter(|step| *step != decision.step);
         self.observer.on_checkpoint_event(&CheckpointEvent::Saved { decision, bytes, evicted });
         self.evict_unranked();
-        Ok(())
     }
 
     /// Writes a checkpoint to the store and commits it. Returns the size of the checkpoint in bytes.
@@ -340,13 +361,19 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
     ) -> Result<(), EncodeError<S::Error>> {
         self.bind(objects).map_err(EncodeError::Io)?;
         self.check_places()?;
+        let contents = self.longest_contents();
+        let record = u32::try_from(max_record_len).unwrap_or(u32::MAX);
+        check_streams(&mut self.store, &contents, objects, record)
+    }
+
+    /// Returns the contents of the longest possible checkpoint, without the run record and the objects.
+    fn longest_contents(&self) -> Contents<'static> {
         // The step number and the score can take more bytes at a later save, so the check uses the greatest lengths.
         let decision = SaveDecision { step: u32::MAX, score: self.policy.score_is_saved().then_some(f32::MIN) };
         let mut contents = self.contents(decision, u32::MAX, None);
         contents.header.run = u32::MAX;
         contents.header.sequence = u32::MAX;
         contents.allow_non_finite = true;
-        let record = u32::try_from(max_record_len).unwrap_or(u32::MAX);
-        check_streams(&mut self.store, &contents, objects, record)
+        contents
     }
 }

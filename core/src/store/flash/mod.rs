@@ -29,6 +29,11 @@
 //! removed checkpoint again, and [`ModelCheckpoint`](crate::ModelCheckpoint) removes it again. Opening reads each
 //! committed checkpoint once, in pieces of 64 bytes, and checkpoints of the same step 16 times.
 //!
+//! **Pauses.** A save blocks the program for the time of all its erases and writes. Three types shorten this pause to one
+//! operation: [`BackgroundCheckpoint`](crate::handlers::model_checkpoint::BackgroundCheckpoint) continues the training,
+//! [`SaveInPieces`](crate::handlers::model_checkpoint::SaveInPieces) returns to the program, and [`YieldingNorFlash`]
+//! calls a function of the program.
+//!
 //! **Wear.** A save uses the free slot with the fewest erases. Slots without a checkpoint come first. The commit record
 //! of a slot contains the number of its erases. If power fails before a commit, the erases since the last commit are not
 //! counted, so the number can be too low.
@@ -81,20 +86,24 @@
 #[cfg(feature = "nor-flash-async")]
 mod blocking;
 mod error;
+mod incremental;
 mod io;
 pub mod layout;
 mod mount;
 mod region;
 mod save;
 mod shared;
+mod yielding;
 
 #[cfg(feature = "nor-flash-async")]
 #[cfg_attr(docsrs, doc(cfg(feature = "nor-flash-async")))]
 pub use blocking::BlockingNorFlash;
 pub use error::{EraseError, SlotsError};
+pub use incremental::SlotsProgress;
 pub use io::{Reader, Writer};
 pub use region::RegionError;
 pub use shared::{SharedError, SharedNorFlash};
+pub use yielding::YieldingNorFlash;
 
 use super::{CheckpointMeta, SeriesId};
 use crate::checkpoint::{Checksum, Crc32};

@@ -13,7 +13,7 @@ use embedded_storage::nor_flash::NorFlash;
 
 /// The CRC-32 of any data followed by the data's own CRC-32. This value does not depend on the data, so a stream that
 /// ends with its CRC-32 is intact if its checksum is this value.
-const RESIDUE: u32 = 0x2144_DF1C;
+pub(super) const RESIDUE: u32 = 0x2144_DF1C;
 
 /// The number of times that slots with the same step or sequence number are read. One unstable bit has the same value in
 /// all these reads with a probability of 1 in 32 768.
@@ -268,7 +268,13 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
 
     /// Reads `len` bytes of the flash, starting at the address `from`, and adds them to `crc`. `buffer` is used for
     /// reading.
-    fn add_to_crc(&mut self, from: u32, len: u32, crc: &mut C, buffer: &mut RecordBytes) -> Result<(), F::Error> {
+    pub(super) fn add_to_crc(
+        &mut self,
+        from: u32,
+        len: u32,
+        crc: &mut C,
+        buffer: &mut RecordBytes,
+    ) -> Result<(), F::Error> {
         let mut reader = Reader::new(&mut self.flash, from, len);
         loop {
             let count = reader.read_some(buffer)?;

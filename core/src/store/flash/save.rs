@@ -40,9 +40,8 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
         self.selected = Some(index);
         self.erase_remains(index);
         while self.erase_block(index, required)? < required {}
-        self.set_state(index, SlotState::Unfinished);
         let address = self.slot_address(index).wrapping_add(STREAM_OFFSET);
-        let progress = self.writing.insert(StreamProgress { slot: index, len: spec.len, written: 0 });
+        let progress = start_stream(&mut self.slots, &mut self.writing, index, spec.len);
         Ok(Writer::new(&mut self.flash, progress, address))
     }
 
@@ -64,38 +63,20 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
         if written != len || last.len != len {
             return Err(SlotsError::Incomplete);
         }
-        let meta = CheckpointMeta::from(header);
-        let erases = self.slots.get(index).map_or(0, |slot| slot.erases);
-        let record = CommitRecord {
-            meta,
-            index: u8::try_from(index).unwrap_or(u8::MAX),
-            last: Self::LAST_SLOT,
-            size: self.size,
-            len,
-            erases,
-            total_erases: self.total_erases(),
-            durable: self.flags(|slot| slot.state == SlotState::Committed),
-            failed: self.flags(|slot| slot.failed) & !bit(index),
-        };
+        let record = self.commit_record(index, len, header);
         self.write_record_and_seal(index, record)?;
         // Reads the checkpoint back before the commit returns `Ok`, because a write to worn-out flash can fail without
         // an error.
         let is_valid = match self.read_slot(index) {
-            Content::Valid(found, SealState::Complete, crc) => found.meta.sequence == meta.sequence && crc == last.crc,
+            Content::Valid(found, SealState::Complete, crc) => {
+                found.meta.sequence == record.meta.sequence && crc == last.crc
+            }
             _ => false,
         };
         if !is_valid {
             return Err(SlotsError::VerifyFailed);
         }
-        for slot in &mut self.slots {
-            if slot.is_listed() && (slot.meta.is_replaced_by(&meta) || slot.meta.sequence == meta.sequence) {
-                slot.state = SlotState::Removed;
-            }
-        }
-        if let Some(slot) = self.slots.get_mut(index) {
-            *slot = Slot { state: SlotState::Committed, meta, len, erases, ..Slot::UNKNOWN };
-        }
-        self.selected = None;
+        self.finish_commit(index, len, record.meta);
         Ok(())
     }
 
@@ -156,6 +137,19 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
     }
 }
 
+/// Marks a slot as unfinished, because its stream of `len` bytes is written now. Returns the progress of the stream.
+pub(super) fn start_stream<'a>(
+    slots: &mut [Slot],
+    writing: &'a mut Option<StreamProgress>,
+    index: usize,
+    len: u32,
+) -> &'a mut StreamProgress {
+    if let Some(slot) = slots.get_mut(index) {
+        slot.state = SlotState::Unfinished;
+    }
+    writing.insert(StreamProgress { slot: index, len, written: 0 })
+}
+
 /// Returns the bit of a slot in the flags of a commit record. Only the first 16 slots have a bit.
 fn bit(index: usize) -> u16 {
     u32::try_from(index).ok().and_then(|index| 1u16.checked_shl(index)).unwrap_or(0)
@@ -170,12 +164,48 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
     /// Erases the remains of interrupted saves in all slots but `selected`, before a new checkpoint takes a sequence
     /// number that the remains may have. A failed erase does not affect the save, so its error is ignored.
     fn erase_remains(&mut self, selected: usize) {
-        for index in (0..SLOTS).filter(|index| *index != selected) {
-            if self.slots.get(index).is_some_and(|slot| slot.state == SlotState::Remains && !slot.failed) {
-                // The first block contains the commit record.
-                let _ = self.erase_block(index, to_u32(F::ERASE_SIZE));
+        while self.erase_next_remains(selected) {}
+    }
+
+    /// Erases the remains of an interrupted save in one slot other than `selected`. Returns false if there are none.
+    pub(super) fn erase_next_remains(&mut self, selected: usize) -> bool {
+        let has_remains = |slot: &Slot| slot.state == SlotState::Remains && !slot.failed;
+        let mut slots = self.slots.iter().enumerate();
+        let found = slots.find(|(index, slot)| *index != selected && has_remains(slot)).map(|(index, _)| index);
+        let Some(index) = found else { return false };
+        // The first block contains the commit record. After the call, the state of the slot is not `Remains`, even if
+        // the erase fails.
+        let _ = self.erase_block(index, to_u32(F::ERASE_SIZE));
+        true
+    }
+
+    /// Returns the commit record of a checkpoint of `len` bytes in a slot.
+    pub(super) fn commit_record(&self, index: usize, len: u32, header: &Header<'_>) -> CommitRecord {
+        CommitRecord {
+            meta: CheckpointMeta::from(header),
+            index: u8::try_from(index).unwrap_or(u8::MAX),
+            last: Self::LAST_SLOT,
+            size: self.size,
+            len,
+            erases: self.slots.get(index).map_or(0, |slot| slot.erases),
+            total_erases: self.total_erases(),
+            durable: self.flags(|slot| slot.state == SlotState::Committed),
+            failed: self.flags(|slot| slot.failed) & !bit(index),
+        }
+    }
+
+    /// Lists the checkpoint that was committed in a slot, and removes those that it replaces.
+    pub(super) fn finish_commit(&mut self, index: usize, len: u32, meta: CheckpointMeta) {
+        for slot in &mut self.slots {
+            if slot.is_listed() && (slot.meta.is_replaced_by(&meta) || slot.meta.sequence == meta.sequence) {
+                slot.state = SlotState::Removed;
             }
         }
+        if let Some(slot) = self.slots.get_mut(index) {
+            let erases = slot.erases;
+            *slot = Slot { state: SlotState::Committed, meta, len, erases, ..Slot::UNKNOWN };
+        }
+        self.selected = None;
     }
 
     /// Returns one bit for each of the first 16 slots that `select` accepts.
@@ -200,7 +230,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
     }
 
     /// Writes the first `len` bytes of `bytes` to the flash. `len` is rounded up to a whole unit.
-    fn program(&mut self, address: u32, bytes: &[u8], len: usize) -> Result<(), SlotsError<F::Error>> {
+    pub(super) fn program(&mut self, address: u32, bytes: &[u8], len: usize) -> Result<(), SlotsError<F::Error>> {
         let units = bytes.get(..len.next_multiple_of(unit::<F>())).unwrap_or(bytes);
         self.flash.write(address, units).map_err(SlotsError::Flash)
     }
