@@ -5,12 +5,13 @@ use std::cell::Cell;
 use training_monitor::checkpoint::Named;
 use training_monitor::event::{Completed, IterationCompleted};
 use training_monitor::handlers::adaptive_interval::WearBudget;
+use training_monitor::handlers::model_checkpoint::{CheckpointHandler, NoScore};
 use training_monitor::run_record::{HandlerKind, HandlerStates, Persist, RestoreError};
 use training_monitor::store::flash::Slots;
 use training_monitor::store::ram::Ram;
 use training_monitor::store::{Store, Wear};
 use training_monitor::{
-    AdaptiveInterval, Engine, Event, EventFilter, Handler, ModelCheckpoint, RollBack, State, StopReason, on,
+    AdaptiveInterval, Engine, Event, EventFilter, Handler, ModelCheckpoint, Profiled, RollBack, State, StopReason, on,
 };
 use training_monitor_std::test_support::flash::{Flash, Interruption};
 
@@ -99,6 +100,11 @@ fn a_roll_back_is_not_a_failure() {
     assert_eq!((state.starts(), state.lost()), (1, 0.0));
 }
 
+fn handler(chip: &mut Chip) -> CheckpointHandler<1, IterationCompleted, Slots<&mut Chip, 3>, NoScore> {
+    let store = Slots::open(chip, 0..3 * 512).unwrap();
+    ModelCheckpoint::<1>::every(1).unwrap().attach(IterationCompleted, store).unwrap()
+}
+
 /// The flash store counts the erases of its slots, and finds the remains of an interrupted save at the next opening.
 #[test]
 fn a_flash_store_reports_its_wear() {
@@ -112,6 +118,18 @@ fn a_flash_store_reports_its_wear() {
         handler.store_mut().wear().erases
     };
     assert_eq!(save(&mut chip, &mut weight, 5), 5);
+    let wear = Wear { erases: 5, interrupted: 0 };
+    // Every handler that contains a handler passes its wear on.
+    fn wear_of<H: Handler<Named<'static, [f32; 1]>, ()>>(mut handler: H) -> Wear {
+        handler.wear()
+    }
+    assert_eq!(wear_of(handler(&mut chip)), wear);
+    assert_eq!(wear_of((handler(&mut chip), ())), wear);
+    assert_eq!(wear_of([Some(&mut handler(&mut chip))]), wear);
+    assert_eq!(wear_of(handler(&mut chip).restore_best()), wear);
+    assert_eq!(wear_of(handler(&mut chip).in_background([0; 512])), wear);
+    assert_eq!(wear_of(Profiled::new("saving", handler(&mut chip), IterationCompleted, || 0)), wear);
+    assert_eq!(wear_of(AdaptiveInterval::new().attach(IterationCompleted, || 0, handler(&mut chip))), wear);
     assert_eq!(Slots::<_, 3>::open(&mut chip, 0..3 * 512).unwrap().wear(), Wear { erases: 5, interrupted: 0 });
     chip.cut_power_at(4, Interruption::Bits, 1);
     save(&mut chip, &mut weight, 1);

@@ -3,7 +3,7 @@
 use super::Engine;
 use crate::checkpoint::EncodeError;
 use crate::event::{Event, EventFilter};
-use crate::handler::{Handler, StartCheck};
+use crate::handler::{Handler, StartCheck, Wear};
 use crate::run_record::{HandlerStates, RestoreError, ResumePoint, RunRecord};
 use crate::state::{State, StopReason};
 use embedded_io::ErrorKind;
@@ -127,6 +127,9 @@ where
     }
     fn damaged_checkpoints(&mut self) -> u32 {
         self.handlers.damaged_checkpoints()
+    }
+    fn wear(&mut self) -> Wear {
+        self.handlers.wear()
     }
     fn verify_checkpoint(
         &mut self,

@@ -157,7 +157,7 @@ fn run(settings: AdaptiveInterval, input: &Input) {
     assert!(target.interval.state().debt() <= interval.state().debt());
 }
 
-type Stored = Option<(training_monitor::handlers::adaptive_interval::AdaptiveIntervalState, Ledger)>;
+type LastSave = Option<(training_monitor::handlers::adaptive_interval::AdaptiveIntervalState, Ledger)>;
 
 fn train(
     interval: &mut AdaptiveInterval,
@@ -165,7 +165,7 @@ fn train(
     now: &Cell<u64>,
     ticks: u64,
     budget: Option<WearBudget>,
-    stored: &mut Stored,
+    stored: &mut LastSave,
 ) {
     now.set(now.get().saturating_add(ticks));
     let is_due = interval.update(now.get());
@@ -184,7 +184,7 @@ fn save(
     now: &Cell<u64>,
     (ticks, erases, is_saved): (u64, u32, bool),
     budget: Option<WearBudget>,
-    stored: &mut Stored,
+    stored: &mut LastSave,
 ) {
     interval.begin_save();
     ledger.charge(budget, 1);

@@ -347,6 +347,9 @@ impl AdaptiveInterval {
     /// over; otherwise it does not receive the event. It receives all other events, so it can save at the end of the run,
     /// for example. Its saves count for the wear budget.
     ///
+    /// A handler that [saves in the background](crate::handlers::model_checkpoint::BackgroundCheckpoint) cannot be attached:
+    /// it needs every event to continue its save.
+    ///
     /// The handler is usually a [`ModelCheckpoint`](crate::ModelCheckpoint) that saves at every event. A step number then
     /// counts the saves.
     pub const fn attach<W: EventFilter, C: Clock, H>(

@@ -78,7 +78,7 @@ use crate::event::{Event, EventFilter};
 use crate::handler::{Handler, StartCheck};
 use crate::run_record::{HandlerStates, RestoreError, ResumePoint, RunRecord};
 use crate::state::{State, StopReason};
-use crate::store::{IncrementalStore, PIECE_UNIT};
+use crate::store::{IncrementalStore, PIECE_UNIT, Wear};
 use core::convert::Infallible;
 use core::mem::take;
 use core::ops::Deref;
@@ -373,6 +373,9 @@ where
     }
     fn damaged_checkpoints(&mut self) -> u32 {
         Handler::<T, O, X>::damaged_checkpoints(&mut self.handler)
+    }
+    fn wear(&mut self) -> Wear {
+        Handler::<T, O, X>::wear(&mut self.handler)
     }
     fn verify_checkpoint(
         &mut self,

@@ -33,7 +33,7 @@ use crate::event::{Event, EventFilter};
 use crate::handler::{Handler, StartCheck};
 use crate::run_record::{HandlerStates, RestoreError, ResumePoint, RunRecord};
 use crate::state::State;
-use crate::store::Store;
+use crate::store::{Store, Wear};
 use core::ops::{Deref, DerefMut};
 use embedded_io::ErrorKind;
 
@@ -124,6 +124,9 @@ where
     }
     fn damaged_checkpoints(&mut self) -> u32 {
         Handler::<T, O, X>::damaged_checkpoints(&mut self.handler)
+    }
+    fn wear(&mut self) -> Wear {
+        Handler::<T, O, X>::wear(&mut self.handler)
     }
     fn verify_checkpoint(
         &mut self,

@@ -66,12 +66,19 @@ pub enum Field {
     Metrics,
     /// The name of the stop reason.
     Reason,
+    /// A time in ticks of the device's clock.
+    Ticks,
+    /// The number of starts of the program.
+    Start,
+    /// A word that `watch` does not interpret.
+    Text,
     /// A list of erase counts, one for each slot: `[3, 2, 2]`.
     EraseCounts,
 }
 
 use Field::{
-    Bytes, Epoch, EraseCounts, EvictedStep, Iteration, Loss, Metric, Metrics, Places, Reason, Skipped, Step, Store,
+    Bytes, Epoch, EraseCounts, EvictedStep, Iteration, Loss, Metric, Metrics, Places, Reason, Skipped, Start, Step,
+    Store, Text, Ticks,
 };
 
 /// The log lines of the module `training_monitor::log`. The firmware prints them with the functions of this module.
@@ -94,6 +101,7 @@ pub const LOG_MODULE_LINES: &[LogLine] = &[
     LogLine { kind: LineKind::Message, format: log::OTHER_EVICTED, fields: &[Store, Step] },
     LogLine { kind: LineKind::Message, format: log::FEWER_PLACES, fields: &[Store, Places] },
     LogLine { kind: LineKind::Message, format: log::LIST_FAILED, fields: &[Store] },
+    LogLine { kind: LineKind::Message, format: log::SAVE_INTERVAL, fields: &[Ticks, Text, Start, Ticks] },
     LogLine { kind: LineKind::SlotErases, format: log::ERASES, fields: &[Store, EraseCounts] },
 ];
 
