@@ -31,8 +31,8 @@ pub(super) enum Content {
     /// No data, or data that cannot be read because a write of it was interrupted.
     None,
     /// The flash driver returns an error for the record, or for the stream of a sealed record. The slot can contain a
-    /// checkpoint. The sequence number is only known if the record is valid.
-    Unreadable(Option<u32>),
+    /// checkpoint. Contains the record if it is valid.
+    Unreadable(Option<CommitRecord>),
 }
 
 impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
@@ -61,9 +61,10 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
                 Content::None => (),
                 Content::Unreadable(None) => slot.state = SlotState::Unreadable,
                 // An interrupted erase can have the same effect, so other slots are used first.
-                Content::Unreadable(sequence) => {
-                    newest_damaged = newest_damaged.max(sequence);
+                Content::Unreadable(Some(record)) => {
+                    newest_damaged = newest_damaged.max(Some(record.meta.sequence));
                     slot.state = SlotState::Removed;
+                    slot.erases = record.erases;
                 }
             }
         }
@@ -251,7 +252,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
             Ok(Some(crc)) => Content::Valid(record, state, crc),
             _ if state == SealState::Incomplete => Content::Remains,
             Ok(None) => Content::Damaged(Some(record.meta.sequence)),
-            Err(_) => Content::Unreadable(Some(record.meta.sequence)),
+            Err(_) => Content::Unreadable(Some(record)),
         }
     }
 
