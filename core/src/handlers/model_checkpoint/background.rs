@@ -21,6 +21,8 @@
 //! * **Errors.** A failed operation is a failed save: it is repeated in another place of the store if possible, or
 //!   handled by the [error policy](super::OnError).
 //!
+//! Do not combine this handler with an [`AdaptiveInterval`](crate::AdaptiveInterval), which measures blocking saves.
+//!
 //! A save in progress is not part of the run record of other checkpoints. If a second handler saves to another store
 //! during the save, and the run resumes from that checkpoint, the interrupted save is not repeated.
 //!

@@ -93,7 +93,7 @@ impl<P> Attempt<P> {
 impl<const N: usize, W, S: IncrementalStore, F, B: CheckpointObserver<S::Error>> CheckpointHandler<N, W, S, F, B> {
     /// Starts a save in pieces, for example at the end of a run or before a planned shutdown. The parameters are those
     /// of [`save`](Self::save). `buffer` contains one piece; `PIECE` must be a multiple of
-    /// [`PIECE_UNIT`](crate::store::PIECE_UNIT) bytes. Nothing is written yet.
+    /// [`PIECE_UNIT`] bytes. Nothing is written yet.
     ///
     /// # Errors
     /// Returns an [`EncodeError`] if the checkpoint cannot be saved. Nothing has changed, but the sequence number is
