@@ -92,8 +92,9 @@ fn public_functions() -> BTreeSet<Function> {
             // If the arguments do not fit into one line, `self` is at the start of the next line.
             let signature = format!("{rest}{}", lines.peek().map_or("", |next| next.trim_start()));
             let arguments = skip_generics(&signature[identifier(rest).len()..]).unwrap_or_default();
-            let takes_self =
-                ["(self", "(mut self", "(&self", "(&mut self"].iter().any(|this| arguments.starts_with(this));
+            let takes_self = ["(self", "(mut self", "(&self", "(&mut self", "(&'a mut self"]
+                .iter()
+                .any(|this| arguments.starts_with(this));
             let nested_free_function = type_name.is_empty() && line.starts_with(' ');
             if !private_types.contains(&type_name) && !nested_free_function {
                 functions.insert((type_name.clone(), identifier(rest).to_owned(), takes_self));

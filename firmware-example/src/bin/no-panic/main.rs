@@ -9,6 +9,8 @@
 #[cfg(target_os = "none")]
 mod averages;
 #[cfg(target_os = "none")]
+mod background;
+#[cfg(target_os = "none")]
 mod codec;
 #[cfg(target_os = "none")]
 mod format;
@@ -23,7 +25,7 @@ mod storage;
 
 #[cfg(target_os = "none")]
 mod firmware {
-    use super::{averages, policies, schedules, storage};
+    use super::{averages, background, policies, schedules, storage};
 
     #[cfg_attr(target_arch = "arm", cortex_m_rt::entry)]
     #[cfg_attr(target_arch = "riscv32", riscv_rt::entry)]
@@ -32,6 +34,7 @@ mod firmware {
         policies::call_all();
         schedules::call_all();
         storage::call_all();
+        background::call_all();
         loop {
             core::hint::spin_loop();
         }
