@@ -56,9 +56,10 @@ fn budget(input: &Input) -> Option<WearBudget> {
     if input.is_small { Some(small) } else { input.budget.map(any) }
 }
 
-/// The ticks of debt for one erase, rounded up.
+/// The ticks of debt for one erase, rounded up, with a reserve of 1/64.
 fn price(budget: WearBudget) -> u128 {
-    u128::from(budget.lifetime).div_ceil(u128::from(budget.erases))
+    let ticks = u128::from(budget.lifetime).div_ceil(u128::from(budget.erases));
+    (ticks + ticks.div_ceil(64)).min(u128::from(u64::MAX))
 }
 
 /// Builds the state machine, and checks that it is built only if all settings are valid.
