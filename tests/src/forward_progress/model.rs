@@ -56,20 +56,21 @@ pub fn predict(durations: Durations, budget: Option<Budget>, interval: Nanos, tr
     for (index, on_time) in trace.iter().enumerate() {
         let first_save = recovery + first * ITERATION;
         // The saves that begin before the power fails, and those that end before.
-        let begun = (on_time + period).saturating_sub(first_save) / period;
+        let attempts = (on_time + period).saturating_sub(first_save) / period;
         let committed = (on_time + period).saturating_sub(first_save + save) / period;
-        if begun > 0 {
+        if attempts > 0 {
             // The number of erases grows linearly, and so does what is allowed. So the first and the last erase suffice.
             let allows = |erases, moment| budget.is_none_or(|budget| erases <= budget.allowed(moment));
             is_within_budget &= allows(erases + 1, begin + first_save);
-            is_within_budget &= allows(erases + begun, begin + first_save + (begun - 1) * period);
+            is_within_budget &= allows(erases + attempts, begin + first_save + (attempts - 1) * period);
         }
-        erases += begun;
+        erases += attempts;
         begin += on_time + OFF_TIME;
         if index < LEARNING_FAILURES {
             continue;
         }
-        let saving = committed * save + if begun > committed { on_time - first_save - committed * period } else { 0 };
+        let saving =
+            committed * save + if attempts > committed { on_time - first_save - committed * period } else { 0 };
         let working = on_time.saturating_sub(recovery).saturating_sub(saving);
         costs.powered += on_time;
         costs.useful += if committed > 0 { (first + (committed - 1) * further) * ITERATION } else { 0 };
