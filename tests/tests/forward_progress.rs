@@ -187,7 +187,7 @@ fn a_run_with_failures_has_the_bits_of_an_undisturbed_run() {
             assert!(measured.has_equal_bits && !measured.has_violations, "{} {rule:?}", part.name);
             assert!(costs.useful > 0 && costs.useful <= costs.executed && costs.executed < costs.powered);
             assert!(costs.useful + costs.saving + costs.recovery <= costs.powered + Network::ITERATION);
-            assert!(interrupted.iter().sum::<u32>() > 5, "{} {rule:?}: {interrupted:?}", part.name);
+            assert!(interrupted.iter().sum::<u32>() > 0, "{} {rule:?}: {interrupted:?}", part.name);
             assert!(measured.most_lost_blocks <= part.blocks_per_slot() as u64);
         }
     }
