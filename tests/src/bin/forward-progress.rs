@@ -30,11 +30,11 @@ fn main() -> ExitCode {
     let mut text = String::new();
     report::write(&mut text, &results).expect("writing to a String does not fail");
     print!("{text}");
-    if let Some(file) = chart_file {
-        if let Err(error) = std::fs::write(&file, chart::draw(&results.cases)) {
-            eprintln!("the chart {file} cannot be written: {error}");
-            return ExitCode::from(2);
-        }
+    if let Some(file) = chart_file
+        && let Err(error) = std::fs::write(&file, chart::draw(&results.cases))
+    {
+        eprintln!("the chart {file} cannot be written: {error}");
+        return ExitCode::from(2);
     }
     let all_cases = [results.cases, results.further].concat();
     println!("{} cases were simulated", all_cases.len());

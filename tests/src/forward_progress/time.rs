@@ -30,6 +30,6 @@ pub fn format(time: Nanos) -> String {
     let units = [(DAY, "d"), (HOUR, "h"), (MINUTE, "min"), (SECOND, "s"), (MILLISECOND, "ms"), (MICROSECOND, "µs")];
     let (unit, name) = *units.iter().find(|(unit, _)| time >= *unit).unwrap_or(&(1, "ns"));
     let value = time as f64 / unit as f64;
-    let digits = usize::from(value < 99.95 && time % unit != 0);
+    let digits = usize::from(value < 99.95 && !time.is_multiple_of(unit));
     format!("{value:.digits$} {name}")
 }
