@@ -8,6 +8,7 @@ pub struct Readme;
 
 pub mod boots;
 pub mod conformance;
+pub mod forward_progress;
 pub mod fuzz;
 pub mod models;
 pub mod power_failure;
