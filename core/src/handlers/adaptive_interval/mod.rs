@@ -369,14 +369,11 @@ impl AdaptiveInterval {
 impl fmt::Display for AdaptiveInterval {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (interval, limit, starts) = (self.interval, self.limit, self.learned.starts);
-        let mtbf = self.mean_time_between_failures();
-        write!(
-            f,
-            "saves every {interval} ticks ({limit}), start {starts}, mean time between failures {mtbf:.0} ticks"
-        )?;
-        match self.learned.life {
-            life if life > 0.0 => write!(f, ", remaining flash life {life:.0} ticks"),
-            _ => Ok(()),
+        let mtbf = self.mean_time_between_failures() as u64;
+        write!(f, "saves every {interval} ticks ({limit}), start {starts}, mean time between failures {mtbf} ticks")?;
+        match self.learned.life as u64 {
+            0 => Ok(()),
+            life => write!(f, ", remaining flash life {life} ticks"),
         }
     }
 }

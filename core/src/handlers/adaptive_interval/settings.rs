@@ -1,6 +1,7 @@
 //! The settings of an adaptive interval.
 
 use core::fmt;
+use core::num::NonZeroU64;
 
 /// The erases that a memory endures. The [module](super) describes how it bounds the interval between saves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,7 +21,9 @@ impl WearBudget {
     /// Returns the ticks after which one erase is permitted. One erase in 65 is a reserve for those that leave no trace: an
     /// erase that is interrupted before it has changed anything.
     pub(super) const fn ticks_per_erase(self) -> u64 {
-        let ticks = self.lifetime.div_ceil(self.erases as u64);
+        // A budget without erases is invalid, and permits none.
+        let Some(erases) = NonZeroU64::new(self.erases as u64) else { return u64::MAX };
+        let ticks = self.lifetime / erases.get() + (self.lifetime % erases.get() > 0) as u64;
         ticks.saturating_add(ticks.div_ceil(64))
     }
 

@@ -167,6 +167,7 @@ fn adaptive_interval() {
             let state = interval.state();
             black_box((state.starts(), state.lost(), state.save_duration(), state.debt(), state.remaining_life()));
             defmt::info!("{}", interval);
+            display(&interval);
             let mut handler = interval.attach(Any, any::<u64>, ());
             let _ = Engine::<f32>::new(any()).run(&mut (), 0..any(), &mut handler, |_, _, _| any());
             black_box(handler.interval);
