@@ -23,7 +23,7 @@ impl WearBudget {
     pub(super) const fn ticks_per_erase(self) -> u64 {
         // A budget without erases is invalid, and permits none.
         let Some(erases) = NonZeroU64::new(self.erases as u64) else { return u64::MAX };
-        let ticks = self.lifetime / erases.get() + (self.lifetime % erases.get() > 0) as u64;
+        let ticks = self.lifetime / erases.get() + (!self.lifetime.is_multiple_of(erases.get())) as u64;
         ticks.saturating_add(ticks.div_ceil(64))
     }
 
