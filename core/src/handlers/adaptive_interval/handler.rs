@@ -4,7 +4,6 @@ use super::{AdaptiveInterval, AdaptiveIntervalState};
 use crate::checkpoint::EncodeError;
 use crate::event::{Event, EventFilter};
 use crate::handler::{Handler, StartCheck};
-use crate::hash::{Hash, fold};
 use crate::run_record::{HandlerKind, HandlerStates, Persist, RestoreError, ResumePoint, RunRecord};
 use crate::state::{State, flag};
 use crate::store::Wear;
@@ -129,7 +128,7 @@ impl<H, W, C: Clock> Persist for AdaptiveIntervalHandler<H, W, C> {
     const MAX_LEN: usize = AdaptiveIntervalState::MAX_LEN;
     /// The settings are bounds that may change from start to start, so only the name distinguishes two handlers.
     fn tag(&self) -> u16 {
-        fold(Hash::NEW.value()) ^ self.interval.name
+        self.interval.name
     }
     fn save(&mut self) -> AdaptiveIntervalState {
         AdaptiveIntervalState { limit: self.interval.limit, ..self.interval.learned }

@@ -14,7 +14,7 @@ use training_monitor::{Engine, ModelCheckpoint, State};
 pub fn call_all() {
     let mut weights = black_box([0.0_f32; 40]);
     let mut model = Named::new("model", &mut weights);
-    let flash = YieldingNorFlash::new(Chip::<8>([0; 3 * 1024]), any(), || drop(black_box(0)));
+    let flash = YieldingNorFlash::new(Chip::<8>([0; 3 * 1024]), any(), || _ = black_box(0));
     let Ok(store) = Slots::<_, 3>::open(flash, any()..any()) else { return };
     let Ok(mut checkpoint) = ModelCheckpoint::<2>::best_by(|_: &State<f32>| any()).attach(EpochCompleted, store) else {
         return;
