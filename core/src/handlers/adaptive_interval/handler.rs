@@ -131,7 +131,7 @@ impl<H, W, C: Clock> Persist for AdaptiveIntervalHandler<H, W, C> {
         self.interval.name
     }
     fn save(&mut self) -> AdaptiveIntervalState {
-        AdaptiveIntervalState { limit: self.interval.limit, ..self.interval.learned }
+        self.interval.learned
     }
     fn restore(&mut self, state: AdaptiveIntervalState) {
         // If the run is rolled back in the same program, what the saves and starts have shown remains true.

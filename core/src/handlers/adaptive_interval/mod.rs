@@ -16,11 +16,12 @@
 //!
 //! # Wear budget
 //!
-//! Each erase of a slot costs `lifetime / erases` ticks of *debt*, and a little more as a reserve, and each tick pays back one tick. A save that would
-//! increase the debt above `borrow` waits. Therefore, the number of erases of all saves is at most
-//! `(elapsed + borrow) · erases / lifetime` at every moment. The interval becomes longer with the debt: at half of
-//! `borrow` the expected number of saves is what the budget permits. For a mean time between failures `M` and `p` ticks
-//! of debt per erase, that is the interval `M · ln(1 + p / M)`.
+//! Each erase of a slot costs `lifetime / erases` ticks of *debt*, and each tick pays back one tick. A save that would
+//! increase the debt above `borrow` waits, so at most `(elapsed + borrow) · erases / lifetime` erases have been counted
+//! when a save begins. A save at an event that the filter does not select, such as the end of the run, does not wait; later
+//! saves pay for it. The interval becomes longer with the debt: at half of `borrow`, the expected number of saves is what
+//! the budget permits. For a mean time between failures `M` and `p` ticks of debt per erase, that is the
+//! interval `M · ln(1 + p / M)`.
 //!
 //! By default, the time between a save and the next start does not pay back debt, because it is unknown. A clock that
 //! continues while the power is off makes it known ([`with_continuous_clock`]). Without such a clock, a device whose
@@ -28,8 +29,9 @@
 //!
 //! The erase of an interrupted save is counted at the next start, when the store finds the remains of the save. The first
 //! save of that start comes at once, so that its checkpoint contains the debt. An erase that was interrupted before it
-//! changed anything leaves no remains, so one erase in 65 is kept as a reserve. Only the erases of a device whose power
-//! always fails before one save is complete are not counted.
+//! changed anything leaves no remains and is not counted. Each erase therefore costs 1/64 more, as a reserve. If the power
+//! fails again and again at the same moment of a save, the reserve can be too small for some time. The erases of a device
+//! whose power always fails before one save is complete are not counted.
 //!
 //! ```
 //! use std::cell::Cell;
@@ -104,7 +106,6 @@ pub struct AdaptiveInterval {
     elapsed: u64,
     /// The interval until the next save.
     interval: u64,
-    limit: IntervalLimit,
     /// The last interval. `None` before the first save after a start.
     last_interval: Option<u64>,
     /// Whether the store contained the remains of an interrupted save at the start.
@@ -130,7 +131,6 @@ impl AdaptiveInterval {
             last: None,
             elapsed: 0,
             interval: 0,
-            limit: IntervalLimit::Start,
             last_interval: None,
             was_interrupted: false,
         }
@@ -220,7 +220,7 @@ impl AdaptiveInterval {
         self.elapsed = 0;
         self.last_interval = None;
         self.was_interrupted = was_interrupted;
-        self.plan(Wear::default());
+        self.plan();
     }
 
     /// Adds the ticks since the last call. Returns true if it is time for a save. The first call
@@ -251,24 +251,30 @@ impl AdaptiveInterval {
         self.last_interval = Some(elapsed);
         self.was_interrupted = false;
         self.charge(1);
-        self.plan(Wear::default());
+        self.plan();
     }
 
     /// Tells the state machine that a save has ended at the tick `now`. `is_saved` says whether it was committed. `erases`
     /// is the number of slots that the save has erased, and `wear` is that of the store after the save.
     pub fn end_save(&mut self, now: u64, is_saved: bool, erases: u32, wear: Wear) {
+        let is_measured = is_saved && self.last.is_some();
         let ticks = self.count(now) as f32;
         let learned = &mut self.learned;
         learned.observed += ticks;
-        let ticks = ticks.max(1.0); // shorter than a tick of the clock
-        learned.duration = if learned.duration > 0.0 { 0.75 * learned.duration + 0.25 * ticks } else { ticks };
+        if is_measured {
+            let ticks = ticks.max(1.0); // shorter than a tick of the clock
+            learned.duration = if learned.duration > 0.0 { 0.75 * learned.duration + 0.25 * ticks } else { ticks };
+        }
         // A store that does not count its erases has used one slot.
         let erases = erases.max(u32::from(is_saved));
         match erases.checked_sub(1) {
             Some(further) => self.charge(further),
             None => learned.debt = learned.debt.saturating_sub(self.budget.map_or(0, WearBudget::ticks_per_erase)),
         }
-        self.plan(wear);
+        self.plan();
+        if let Some(budget) = self.budget.filter(|_| wear.erases > 0) {
+            self.learned.life = budget.erases.saturating_sub(wear.erases) as f32 * self.learned.interval;
+        }
     }
 
     /// Returns the ticks since the last reading of the clock, which also pay back debt.
@@ -291,8 +297,8 @@ impl AdaptiveInterval {
         self.budget.is_none_or(allows)
     }
 
-    /// Determines the next interval. `wear` is that of the store, if it is known.
-    fn plan(&mut self, wear: Wear) {
+    /// Determines the next interval.
+    fn plan(&mut self) {
         let duration = self.learned.duration;
         let mtbf = self.mean_time_between_failures().max(duration).max(1.0);
         let optimum = libm::sqrtf(2.0 * duration * mtbf);
@@ -313,11 +319,8 @@ impl AdaptiveInterval {
             (interval, limit) = (0.0, IntervalLimit::Start);
         }
         self.interval = interval as u64;
-        self.limit = limit;
         self.learned.interval = self.interval as f32;
-        if let Some(budget) = self.budget.filter(|_| wear.erases > 0) {
-            self.learned.life = budget.erases.saturating_sub(wear.erases) as f32 * self.learned.interval;
-        }
+        self.learned.limit = limit;
     }
 
     /// Returns the interval until the next save, in ticks. It can be longer if the wear budget is used up.
@@ -329,7 +332,7 @@ impl AdaptiveInterval {
     /// Returns what determines the interval.
     #[must_use]
     pub const fn limit(&self) -> IntervalLimit {
-        self.limit
+        self.learned.limit
     }
 
     /// Returns the estimated mean time between two failures, in ticks. The estimate counts the present start as a failure,
@@ -368,7 +371,7 @@ impl AdaptiveInterval {
 /// 120000 ticks`.
 impl fmt::Display for AdaptiveInterval {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (interval, limit, starts) = (self.interval, self.limit, self.learned.starts);
+        let (interval, limit, starts) = (self.interval, self.limit(), self.learned.starts);
         let mtbf = self.mean_time_between_failures() as u64;
         write!(f, "saves every {interval} ticks ({limit}), start {starts}, mean time between failures {mtbf} ticks")?;
         match self.learned.life as u64 {

@@ -68,6 +68,12 @@ impl AdaptiveIntervalState {
         self.duration
     }
 
+    /// Returns what determined the interval after the save that wrote this state.
+    #[must_use]
+    pub const fn limit(&self) -> IntervalLimit {
+        self.limit
+    }
+
     /// Returns the wear that must be paid back, in ticks.
     #[must_use]
     pub const fn debt(&self) -> u64 {

@@ -166,6 +166,7 @@ fn adaptive_interval() {
             black_box((interval.interval(), interval.limit(), interval.mean_time_between_failures()));
             let state = interval.state();
             black_box((state.starts(), state.lost(), state.save_duration(), state.debt(), state.remaining_life()));
+            black_box(state.limit());
             defmt::info!("{}", interval);
             display(&interval);
             let mut handler = interval.attach(Any, any::<u64>, ());

@@ -6,6 +6,7 @@
 
 use crate::numbers::{count, exact, hex, serialize_f32};
 use serde::{Deserialize, Serialize, Serializer};
+use training_monitor::handlers::adaptive_interval::IntervalLimit;
 use training_monitor::run_record::{HandlerKind, RunRecord};
 
 /// The state of one handler, decoded from the run record of a checkpoint.
@@ -92,7 +93,7 @@ pub enum HandlerState {
         lost: f32,
         save_duration: f32,
         interval: f32,
-        limit: &'static str,
+        limit: String,
         debt: u64,
         /// `None` if there is no wear budget, or if the store does not count its erases.
         remaining_life: Option<f32>,
@@ -276,7 +277,8 @@ fn adaptive_interval(
     (starts, failures, durations, limit, _stopped, debt, _reading): (u16, u8, [f32; 5], u8, bool, u64, u64),
 ) -> Option<HandlerState> {
     let [observed, lost, save_duration, interval, life] = durations;
-    let limit = ["growing after the start", "optimum", "maximum overhead", "wear budget"].get(usize::from(limit))?;
+    let limits = [IntervalLimit::Start, IntervalLimit::Optimum, IntervalLimit::Overhead, IntervalLimit::Wear];
+    let limit = limits.get(usize::from(limit))?.to_string();
     durations.iter().all(|number| *number >= 0.0 && number.is_finite()).then_some(HandlerState::AdaptiveInterval {
         starts,
         mean_time_between_failures: observed / (f32::from(failures) + 1.0),
