@@ -58,8 +58,10 @@
 
 mod closure;
 mod combined;
+mod inner;
 
 pub use closure::{On, RunTypes, on};
+pub(crate) use inner::forward_to_inner;
 
 use crate::checkpoint::EncodeError;
 use crate::event::Event;

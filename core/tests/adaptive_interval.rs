@@ -283,7 +283,6 @@ fn the_state_contains_the_limit() {
     interval.start(0);
     interval.begin_save();
     interval.end_save(10, true, 1, Wear::default());
-    assert_eq!((interval.limit(), interval.state().limit()), (IntervalLimit::Start, IntervalLimit::Start));
     let mut now = 10;
     for _ in 0..10_000 {
         now += 10;

@@ -1,12 +1,10 @@
 //! An evaluator is a second engine that runs inside a handler of the training run, for example to validate the model.
 
 use super::Engine;
-use crate::checkpoint::EncodeError;
 use crate::event::{Event, EventFilter};
-use crate::handler::{Handler, StartCheck, Wear};
-use crate::run_record::{HandlerStates, RestoreError, ResumePoint, RunRecord};
+use crate::handler::{Handler, forward_to_inner};
+use crate::run_record::{HandlerStates, RunRecord};
 use crate::state::{State, StopReason};
-use embedded_io::ErrorKind;
 
 /// A second engine with its own handlers, for evaluation during a training run.
 ///
@@ -97,9 +95,6 @@ where
         self.handlers.persist(evaluation, states);
         (evaluation.counters, evaluation.extended) = (counters, false);
     }
-    fn check_start(&mut self, model: &mut T, start: &mut StartCheck) {
-        self.handlers.check_start(model, start);
-    }
     fn perform(&mut self, model: &mut T, state: &mut State<O, X>, record: &RunRecord<[u8]>) -> bool {
         let evaluation = self.engine.state_mut();
         evaluation.deferred = Some(false);
@@ -119,27 +114,5 @@ where
     fn finish(&mut self, model: &mut T) {
         self.handlers.finish(model);
     }
-    fn save_error(&self) -> Option<EncodeError<ErrorKind>> {
-        self.handlers.save_error()
-    }
-    fn newest_checkpoint(&mut self, below: Option<ResumePoint>) -> Result<Option<ResumePoint>, RestoreError> {
-        self.handlers.newest_checkpoint(below)
-    }
-    fn damaged_checkpoints(&mut self) -> u32 {
-        self.handlers.damaged_checkpoints()
-    }
-    fn wear(&mut self) -> Wear {
-        self.handlers.wear()
-    }
-    fn verify_checkpoint(
-        &mut self,
-        point: ResumePoint,
-        model: &mut T,
-        record: &mut RunRecord<[u8]>,
-    ) -> Result<bool, RestoreError> {
-        self.handlers.verify_checkpoint(point, model, record)
-    }
-    fn load_checkpoint(&mut self, point: ResumePoint, model: &mut T) -> Result<bool, RestoreError> {
-        self.handlers.load_checkpoint(point, model)
-    }
+    forward_to_inner!(all self.handlers, O2, X2);
 }

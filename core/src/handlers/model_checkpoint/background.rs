@@ -77,10 +77,10 @@ use super::pieces::Attempt;
 use super::{CheckpointEvent, CheckpointHandler, CheckpointObserver, CopyTooSmall, GetScore, OnError, SaveDecision};
 use crate::checkpoint::{EncodeError, Objects, encode_measured, measure_for, renumber};
 use crate::event::{Event, EventFilter};
-use crate::handler::{Handler, StartCheck};
+use crate::handler::{Handler, StartCheck, forward_to_inner};
 use crate::run_record::{HandlerStates, RestoreError, ResumePoint, RunRecord};
 use crate::state::{State, StopReason};
-use crate::store::{IncrementalStore, PIECE_UNIT, Wear};
+use crate::store::{IncrementalStore, PIECE_UNIT};
 use core::convert::Infallible;
 use core::mem::take;
 use core::ops::Deref;
@@ -373,21 +373,5 @@ where
         self.complete();
         Handler::<T, O, X>::newest_checkpoint(&mut self.handler, below)
     }
-    fn damaged_checkpoints(&mut self) -> u32 {
-        Handler::<T, O, X>::damaged_checkpoints(&mut self.handler)
-    }
-    fn wear(&mut self) -> Wear {
-        Handler::<T, O, X>::wear(&mut self.handler)
-    }
-    fn verify_checkpoint(
-        &mut self,
-        point: ResumePoint,
-        model: &mut T,
-        record: &mut RunRecord<[u8]>,
-    ) -> Result<bool, RestoreError> {
-        Handler::<T, O, X>::verify_checkpoint(&mut self.handler, point, model, record)
-    }
-    fn load_checkpoint(&mut self, point: ResumePoint, model: &mut T) -> Result<bool, RestoreError> {
-        Handler::<T, O, X>::load_checkpoint(&mut self.handler, point, model)
-    }
+    forward_to_inner!(self.handler, O, X);
 }

@@ -28,14 +28,13 @@
 //! ```
 
 use super::{CheckpointHandler, CheckpointObserver, GetScore};
-use crate::checkpoint::{DecodeError, EncodeError, Info, Objects};
+use crate::checkpoint::{DecodeError, Info, Objects};
 use crate::event::{Event, EventFilter};
-use crate::handler::{Handler, StartCheck};
-use crate::run_record::{HandlerStates, RestoreError, ResumePoint, RunRecord};
+use crate::handler::{Handler, forward_to_inner};
+use crate::run_record::{HandlerStates, RunRecord};
 use crate::state::State;
-use crate::store::{Store, Wear};
+use crate::store::Store;
 use core::ops::{Deref, DerefMut};
-use embedded_io::ErrorKind;
 
 /// A [`CheckpointHandler`] that restores its best checkpoint at the end of the run. Created
 /// by [`CheckpointHandler::restore_best`]. It dereferences to that handler.
@@ -110,33 +109,8 @@ where
     fn persist(&mut self, run: &mut State<O, X>, states: &mut HandlerStates<'_>) {
         Handler::<T, O, X>::persist(&mut self.handler, run, states);
     }
-    fn check_start(&mut self, model: &mut T, start: &mut StartCheck) {
-        self.handler.check_start(model, start);
-    }
     fn perform(&mut self, model: &mut T, state: &mut State<O, X>, record: &RunRecord<[u8]>) -> bool {
         self.handler.perform(model, state, record)
     }
-    fn save_error(&self) -> Option<EncodeError<ErrorKind>> {
-        Handler::<T, O, X>::save_error(&self.handler)
-    }
-    fn newest_checkpoint(&mut self, below: Option<ResumePoint>) -> Result<Option<ResumePoint>, RestoreError> {
-        Handler::<T, O, X>::newest_checkpoint(&mut self.handler, below)
-    }
-    fn damaged_checkpoints(&mut self) -> u32 {
-        Handler::<T, O, X>::damaged_checkpoints(&mut self.handler)
-    }
-    fn wear(&mut self) -> Wear {
-        Handler::<T, O, X>::wear(&mut self.handler)
-    }
-    fn verify_checkpoint(
-        &mut self,
-        point: ResumePoint,
-        model: &mut T,
-        record: &mut RunRecord<[u8]>,
-    ) -> Result<bool, RestoreError> {
-        Handler::<T, O, X>::verify_checkpoint(&mut self.handler, point, model, record)
-    }
-    fn load_checkpoint(&mut self, point: ResumePoint, model: &mut T) -> Result<bool, RestoreError> {
-        Handler::<T, O, X>::load_checkpoint(&mut self.handler, point, model)
-    }
+    forward_to_inner!(all self.handler, O, X);
 }

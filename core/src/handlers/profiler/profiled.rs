@@ -1,15 +1,12 @@
 //! A wrapper that measures one handler.
 
 use super::TickStatistics;
-use crate::checkpoint::EncodeError;
 use crate::event::{Event, EventFilter};
-use crate::handler::{Handler, StartCheck};
-use crate::run_record::{HandlerStates, RestoreError, ResumePoint, RunRecord};
+use crate::handler::{Handler, forward_to_inner};
+use crate::run_record::{HandlerStates, RunRecord};
 use crate::state::{State, flag};
-use crate::store::Wear;
 use crate::time::Clock;
 use core::fmt;
-use embedded_io::ErrorKind;
 
 /// A handler that measures the ticks that another handler takes.
 ///
@@ -107,10 +104,6 @@ impl<T: ?Sized, O, X, H: Handler<T, O, X>, W: EventFilter, C: Clock> Handler<T, 
         self.handler.persist(run, states);
     }
     #[inline(always)]
-    fn check_start(&mut self, model: &mut T, start: &mut StartCheck) {
-        self.handler.check_start(model, start);
-    }
-    #[inline(always)]
     fn perform(&mut self, model: &mut T, state: &mut State<O, X>, record: &RunRecord<[u8]>) -> bool {
         let start = self.clock.now();
         let saved = self.handler.perform(model, state, record);
@@ -128,33 +121,5 @@ impl<T: ?Sized, O, X, H: Handler<T, O, X>, W: EventFilter, C: Clock> Handler<T, 
     fn rolls_back(&self) -> bool {
         self.handler.rolls_back()
     }
-    #[inline(always)]
-    fn save_error(&self) -> Option<EncodeError<ErrorKind>> {
-        self.handler.save_error()
-    }
-    #[inline(always)]
-    fn newest_checkpoint(&mut self, below: Option<ResumePoint>) -> Result<Option<ResumePoint>, RestoreError> {
-        self.handler.newest_checkpoint(below)
-    }
-    #[inline(always)]
-    fn damaged_checkpoints(&mut self) -> u32 {
-        self.handler.damaged_checkpoints()
-    }
-    #[inline(always)]
-    fn wear(&mut self) -> Wear {
-        self.handler.wear()
-    }
-    #[inline(always)]
-    fn verify_checkpoint(
-        &mut self,
-        point: ResumePoint,
-        model: &mut T,
-        record: &mut RunRecord<[u8]>,
-    ) -> Result<bool, RestoreError> {
-        self.handler.verify_checkpoint(point, model, record)
-    }
-    #[inline(always)]
-    fn load_checkpoint(&mut self, point: ResumePoint, model: &mut T) -> Result<bool, RestoreError> {
-        self.handler.load_checkpoint(point, model)
-    }
+    forward_to_inner!(all self.handler, O, X);
 }
