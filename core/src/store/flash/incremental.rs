@@ -4,7 +4,7 @@
 //! The commit has three parts: it writes the commit record, then the seal, and then reads the checkpoint back in pieces
 //! of 256 bytes.
 
-use super::io::{Aligned, StreamProgress, Writer, read_flash, unit};
+use super::io::{Aligned, StreamProgress, Writer, unit};
 use super::layout::{
     CommitRecord, MAX_GRANULE, RECORD_LEN, RecordBytes, SEAL_LEN, SEAL_OFFSET, STREAM_OFFSET, SealState, seal_bytes,
 };
@@ -161,17 +161,9 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
 
     /// Returns whether a slot contains the commit record of the checkpoint `sequence` and its complete seal.
     fn has_sealed_record(&mut self, index: usize, sequence: u32, record: &mut RecordBytes) -> bool {
-        let address = self.slot_address(index);
-        let units = record.get_mut(..RECORD_LEN.next_multiple_of(unit::<F>())).unwrap_or_default();
-        if read_flash(&mut self.flash, address, units).is_err() {
-            return false;
-        }
-        let mut seal = Aligned([0; MAX_GRANULE]);
-        let units = seal.0.get_mut(..SEAL_LEN.next_multiple_of(unit::<F>())).unwrap_or_default();
-        if read_flash(&mut self.flash, address.wrapping_add(SEAL_OFFSET), units).is_err() {
-            return false;
-        }
-        let is_sealed = seal.0.first_chunk().is_some_and(|seal| SealState::new(seal, record) == SealState::Complete);
-        is_sealed && CommitRecord::from_bytes::<C>(record).is_some_and(|found| found.meta.sequence == sequence)
+        let (has_record, seal) = self.read_record_and_seal(self.slot_address(index), record);
+        let is_sealed = seal.is_some_and(|seal| SealState::new(&seal, record) == SealState::Complete);
+        let found = CommitRecord::from_bytes::<C>(record).filter(|_| has_record && is_sealed);
+        found.is_some_and(|found| found.meta.sequence == sequence)
     }
 }

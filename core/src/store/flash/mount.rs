@@ -222,14 +222,8 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
     pub(super) fn read_slot(&mut self, index: usize) -> Content {
         let address = self.slot_address(index);
         let mut bytes: Aligned<{ SEAL_OFFSET as usize }> = Aligned([0; SEAL_OFFSET as usize]);
-        // Only units that a save writes are read, because some flashes return an error for an erased unit.
-        let record_bytes = bytes.0.get_mut(..RECORD_LEN.next_multiple_of(unit::<F>())).unwrap_or_default();
-        let has_record = read_flash(&mut self.flash, address, record_bytes).is_ok();
-        let mut seal = Aligned([0; MAX_GRANULE]);
-        let seal_units = seal.0.get_mut(..SEAL_LEN.next_multiple_of(unit::<F>())).unwrap_or_default();
-        let seal_address = address.wrapping_add(SEAL_OFFSET);
-        let has_seal = read_flash(&mut self.flash, seal_address, seal_units).is_ok();
-        let seal = seal.0.first_chunk::<SEAL_LEN>().filter(|_| has_seal);
+        let (has_record, seal) = self.read_record_and_seal(address, &mut bytes.0);
+        let seal = seal.as_ref();
         if !has_record {
             // After an interrupted write, a unit of the record can be unreadable. The seal was not written in this case,
             // so its bytes are usually all equal.
@@ -254,6 +248,22 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
             Ok(None) => Content::Damaged(Some(record.meta.sequence)),
             Err(_) => Content::Unreadable(Some(record)),
         }
+    }
+
+    /// Reads the commit record of the slot at `address` into `record`. Returns whether this succeeded, and the seal if it
+    /// can be read.
+    pub(super) fn read_record_and_seal(
+        &mut self,
+        address: u32,
+        record: &mut RecordBytes,
+    ) -> (bool, Option<[u8; SEAL_LEN]>) {
+        // Only units that a save writes are read, because some flashes return an error for an erased unit.
+        let units = record.get_mut(..RECORD_LEN.next_multiple_of(unit::<F>())).unwrap_or_default();
+        let has_record = read_flash(&mut self.flash, address, units).is_ok();
+        let mut seal = Aligned([0; MAX_GRANULE]);
+        let units = seal.0.get_mut(..SEAL_LEN.next_multiple_of(unit::<F>())).unwrap_or_default();
+        let has_seal = read_flash(&mut self.flash, address.wrapping_add(SEAL_OFFSET), units).is_ok();
+        (has_record, seal.0.first_chunk().copied().filter(|_| has_seal))
     }
 
     /// Verifies the checksum at the end of a stream, and returns it. `buffer` is used for reading. Returns `None` if the
