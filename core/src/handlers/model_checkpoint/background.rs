@@ -73,7 +73,7 @@
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
 
-use super::pieces::Attempt;
+use super::pieces::{Attempt, SavePlan};
 use super::{CheckpointEvent, CheckpointHandler, CheckpointObserver, CopyTooSmall, GetScore, OnError, SaveDecision};
 use crate::checkpoint::{EncodeError, Objects, encode_measured, measure_for, renumber};
 use crate::event::{Event, EventFilter};
@@ -110,11 +110,7 @@ pub struct BackgroundCheckpoint<const N: usize, W, S: IncrementalStore, F, B, M>
 /// A save whose checkpoint is in the copy.
 #[derive(Debug)]
 struct RunningSave<P> {
-    decision: SaveDecision,
-    iteration: u32,
-    run: u32,
-    /// The length of the checkpoint in the copy, in bytes.
-    len: u32,
+    plan: SavePlan,
     /// The checksum of the checkpoint in the copy.
     crc: u32,
     /// The current attempt. `None` if the next operation begins one.
@@ -196,14 +192,13 @@ where
     }
 
     fn perform_next(&mut self, save: &mut RunningSave<S::Progress>) -> Result<bool, EncodeError<S::Error>> {
-        let RunningSave { decision, iteration, run, len, crc, .. } = *save;
         let attempt = match &mut save.attempt {
             Some(attempt) => attempt,
-            none => none.insert(self.handler.begin_attempt(decision, iteration, run, len)?),
+            none => none.insert(self.handler.begin_attempt(save.plan)?),
         };
         let range = attempt.next_piece(self.piece_len);
         let piece = self.copy.as_mut().get(range).unwrap_or_default();
-        self.handler.advance_attempt(attempt, piece, crc).map_err(EncodeError::Io)
+        self.handler.advance_attempt(attempt, piece, save.crc).map_err(EncodeError::Io)
     }
 
     /// Handles a failed save: repeats it in another place or as often as the error policy allows. The copy is unchanged,
@@ -216,7 +211,7 @@ where
         }
         self.handler.reconcile(None);
         let retrying = save.retries > 0 && self.renumber(&mut save);
-        let event = CheckpointEvent::SaveFailed { decision: save.decision, error: &error, retrying };
+        let event = CheckpointEvent::SaveFailed { decision: save.plan.decision, error: &error, retrying };
         self.handler.observer.on_checkpoint_event(&event);
         self.handler.last_error = Some(error);
         if retrying {
@@ -232,7 +227,7 @@ where
     /// number needs more bytes than the previous one; the save is then not repeated.
     fn renumber(&mut self, save: &mut RunningSave<S::Progress>) -> bool {
         let Some(sequence) = self.handler.sequence.checked_add(1) else { return false };
-        let stream = self.copy.as_mut().get_mut(..save.len as usize).unwrap_or_default();
+        let stream = self.copy.as_mut().get_mut(..save.plan.len as usize).unwrap_or_default();
         let Some(crc) = renumber::<S::Checksum>(stream, sequence) else { return false };
         self.handler.sequence = sequence;
         save.crc = crc;
@@ -263,10 +258,9 @@ where
             return None;
         };
         let previous_saved = self.handler.last_saved.replace(iteration);
-        let run = contents.header.run;
+        let plan = SavePlan { decision, iteration, run: contents.header.run, len: encoded.len };
         let retries = self.handler.max_retries();
-        let (len, crc) = (encoded.len, encoded.crc);
-        Some(RunningSave { decision, iteration, run, len, crc, attempt: None, retries, previous_saved })
+        Some(RunningSave { plan, crc: encoded.crc, attempt: None, retries, previous_saved })
     }
 
     /// Passes the results of the last operations to the run.

@@ -57,16 +57,22 @@ use crate::run_record::RunRecord;
 use crate::store::{IncrementalStore, PIECE_UNIT, StreamSpec};
 use core::ops::Range;
 
-/// One attempt to save a checkpoint to one place of a store. `P` is the progress that the store keeps.
-#[derive(Debug)]
-pub(super) struct Attempt<P> {
+/// The checkpoint that a save writes. It is the same in all attempts, except for its sequence number.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SavePlan {
     pub decision: SaveDecision,
     /// The engine's iteration of the checkpoint.
     pub iteration: u32,
     /// The number of the run of the checkpoint.
-    run: u32,
+    pub run: u32,
     /// The length of the checkpoint, in bytes.
     pub len: u32,
+}
+
+/// One attempt to save a checkpoint to one place of a store. `P` is the progress that the store keeps.
+#[derive(Debug)]
+pub(super) struct Attempt<P> {
+    plan: SavePlan,
     phase: AttemptPhase,
     progress: P,
 }
@@ -86,7 +92,7 @@ impl<P> Attempt<P> {
     pub fn next_piece(&self, piece_len: usize) -> Range<usize> {
         let AttemptPhase::Write(written) = self.phase else { return 0..0 };
         let written = written as usize;
-        written..written.saturating_add(piece_len).min(self.len as usize)
+        written..written.saturating_add(piece_len).min(self.plan.len as usize)
     }
 }
 
@@ -126,28 +132,20 @@ impl<const N: usize, W, S: IncrementalStore, F, B: CheckpointObserver<S::Error>>
         self.sequence = self.sequence.checked_add(1).ok_or(EncodeError::NoSequenceLeft)?;
         let contents = self.contents(decision, iteration, record);
         let len = measure_for(&contents, objects)?;
-        self.begin_attempt(decision, iteration, contents.header.run, len)
+        self.begin_attempt(SavePlan { decision, iteration, run: contents.header.run, len })
     }
 
     /// Frees a place in the store and selects it.
-    pub(super) fn begin_attempt(
-        &mut self,
-        decision: SaveDecision,
-        iteration: u32,
-        run: u32,
-        len: u32,
-    ) -> Result<Attempt<S::Progress>, EncodeError<S::Error>> {
+    pub(super) fn begin_attempt(&mut self, plan: SavePlan) -> Result<Attempt<S::Progress>, EncodeError<S::Error>> {
         self.make_room().map_err(EncodeError::Io)?;
-        let header = self.header(decision, iteration, run);
-        let spec = StreamSpec { header, object: None, stream_index: 0, stream_count: 1, len };
+        let header = self.header(&plan);
+        let spec = StreamSpec { header, object: None, stream_index: 0, stream_count: 1, len: plan.len };
         let progress = self.store.begin(&spec).map_err(EncodeError::Io)?;
-        Ok(Attempt { decision, iteration, run, len, phase: AttemptPhase::Prepare, progress })
+        Ok(Attempt { plan, phase: AttemptPhase::Prepare, progress })
     }
 
-    fn header(&self, decision: SaveDecision, iteration: u32, run: u32) -> Header<'static> {
-        let mut header = self.contents(decision, iteration, None).header;
-        header.run = run;
-        header
+    fn header(&self, plan: &SavePlan) -> Header<'static> {
+        Header { run: plan.run, ..self.contents(plan.decision, plan.iteration, None).header }
     }
 
     /// Performs the next operation of an attempt. `piece` contains the bytes of [`Attempt::next_piece`], and `crc` is
@@ -159,7 +157,7 @@ impl<const N: usize, W, S: IncrementalStore, F, B: CheckpointObserver<S::Error>>
         piece: &[u8],
         crc: u32,
     ) -> Result<bool, S::Error> {
-        let Attempt { decision, iteration, run, len, .. } = *attempt;
+        let SavePlan { decision, iteration, len, .. } = attempt.plan;
         match attempt.phase {
             AttemptPhase::Prepare => {
                 if self.store.prepare(&mut attempt.progress)? {
@@ -172,7 +170,7 @@ impl<const N: usize, W, S: IncrementalStore, F, B: CheckpointObserver<S::Error>>
                 attempt.phase = if written < len { AttemptPhase::Write(written) } else { AttemptPhase::Commit };
             }
             AttemptPhase::Commit => {
-                let header = self.header(decision, iteration, run);
+                let header = self.header(&attempt.plan);
                 if self.store.commit_next(&mut attempt.progress, &header, &Encoded { len, crc })? {
                     self.reconcile(Some(decision.step));
                     self.finish_save(decision, iteration, len);
@@ -216,7 +214,7 @@ where
         }
         match self.perform_next() {
             Err(EncodeError::Io(_)) if self.handler.store.abandon_place() => {
-                let Attempt { decision, iteration, .. } = self.attempt;
+                let SavePlan { decision, iteration, .. } = self.attempt.plan;
                 self.crc = S::Checksum::default();
                 self.attempt = self.handler.measure_attempt(decision, iteration, self.record, self.objects)?;
                 Ok(false)
@@ -238,7 +236,7 @@ where
     }
 
     fn perform_next(&mut self) -> Result<bool, EncodeError<S::Error>> {
-        let Attempt { decision, iteration, len, .. } = self.attempt;
+        let SavePlan { decision, iteration, len, .. } = self.attempt.plan;
         let range = self.attempt.next_piece(PIECE);
         let piece = self.buffer.get_mut(..range.len()).unwrap_or_default();
         if !piece.is_empty() {
