@@ -8,6 +8,10 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]
+#[path = "shared/size.rs"]
+mod shared;
+
+#[cfg(target_os = "none")]
 mod firmware {
     // These crates provide the critical sections of `static_cell`.
     #[cfg(target_arch = "arm")]
@@ -15,6 +19,7 @@ mod firmware {
     #[cfg(target_arch = "riscv32")]
     use riscv as _;
 
+    use super::shared::{any, is_same, loss, step};
     use core::hint::black_box;
     use static_cell::ConstStaticCell;
     use training_monitor::checkpoint::Named;
@@ -45,31 +50,7 @@ mod firmware {
 
     /// Returns true if `part` is the part that this build measures.
     const fn is_part(part: &str) -> bool {
-        let (a, b) = (PART.as_bytes(), part.as_bytes());
-        let mut index = 0;
-        while index < a.len() && index < b.len() && a[index] == b[index] {
-            index += 1;
-        }
-        index == a.len() && index == b.len()
-    }
-
-    /// Returns a value that the compiler cannot predict, so that the compiler cannot remove code for particular values.
-    fn any<T: Default>() -> T {
-        black_box(T::default())
-    }
-
-    fn loss(state: &State<f32>) -> f32 {
-        state.output.unwrap_or(f32::NAN)
-    }
-
-    #[inline(never)]
-    fn step(model: &mut Model, batch: u32) -> f32 {
-        let mut loss = 0.0;
-        for weight in model.iter_mut() {
-            *weight = black_box(f32::from_bits(0x3F00_0000 | batch));
-            loss += *weight;
-        }
-        loss
+        is_same(PART, part)
     }
 
     /// Runs the engine with the handler and a checkpoint handler.
@@ -173,13 +154,6 @@ mod firmware {
         let mut model = Named::new("model", WEIGHTS.take());
         loop {
             black_box(measure(&mut model).is_ok());
-        }
-    }
-
-    #[panic_handler]
-    fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-        loop {
-            core::hint::spin_loop();
         }
     }
 }

@@ -1,14 +1,15 @@
-//! Measures the code size and the RAM of the saves that do not block the program.
+//! Measures the code size of the saves that do not block the program.
 //!
 //! The environment variable `PART` selects a kind of save at compile time: `blocking`, `yielding`, `background` or
 //! `pieces`. The program contains an engine, a step and a `ModelCheckpoint` with a store in flash. The difference to the
 //! size of the program with `PART=blocking` is the size of the kind of save. The program is never executed. Its inputs
 //! come from `black_box`, so the compiler cannot remove code for particular values.
-//!
-//! Build it with `PART=background cargo build --profile firmware --target thumbv7em-none-eabihf -p
-//! training-monitor-firmware-example --features firmware --bin save-size`, and print its size with `size`.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
+
+#[cfg(target_os = "none")]
+#[path = "shared/size.rs"]
+mod shared;
 
 #[cfg(target_os = "none")]
 mod firmware {
@@ -18,8 +19,9 @@ mod firmware {
     #[cfg(target_arch = "riscv32")]
     use riscv as _;
 
+    use super::shared::{Flash, any, is_same, loss, step};
     use core::hint::black_box;
-    use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
+    use embedded_storage::nor_flash::NorFlash;
     use static_cell::ConstStaticCell;
     use training_monitor::checkpoint::Named;
     use training_monitor::event::EpochCompleted;
@@ -41,31 +43,7 @@ mod firmware {
 
     /// Returns true if `part` is the part that this build measures.
     const fn is_part(part: &str) -> bool {
-        let (a, b) = (PART.as_bytes(), part.as_bytes());
-        let mut index = 0;
-        while index < a.len() && index < b.len() && a[index] == b[index] {
-            index += 1;
-        }
-        index == a.len() && index == b.len()
-    }
-
-    /// Returns a value that the compiler cannot predict, so that the compiler cannot remove code for particular values.
-    fn any<T: Default>() -> T {
-        black_box(T::default())
-    }
-
-    fn loss(state: &State<f32>) -> f32 {
-        state.output.unwrap_or(f32::NAN)
-    }
-
-    #[inline(never)]
-    fn step(model: &mut Model, batch: u32) -> f32 {
-        let mut loss = 0.0;
-        for weight in model.iter_mut() {
-            *weight = black_box(f32::from_bits(0x3F00_0000 | batch));
-            loss += *weight;
-        }
-        loss
+        is_same(PART, part)
     }
 
     #[inline(never)]
@@ -121,55 +99,9 @@ mod firmware {
             core::hint::spin_loop();
         }
     }
-
-    /// A user-defined flash driver. `black_box` hides its results from the compiler.
-    struct Flash;
-
-    impl ErrorType for Flash {
-        type Error = NorFlashErrorKind;
-    }
-
-    impl ReadNorFlash for Flash {
-        const READ_SIZE: usize = 1;
-
-        #[inline(never)]
-        fn read(&mut self, _: u32, bytes: &mut [u8]) -> Result<(), NorFlashErrorKind> {
-            black_box(bytes.as_ptr());
-            any_result()
-        }
-        fn capacity(&self) -> usize {
-            any()
-        }
-    }
-
-    impl NorFlash for Flash {
-        const WRITE_SIZE: usize = 4;
-        const ERASE_SIZE: usize = 1024;
-
-        #[inline(never)]
-        fn erase(&mut self, _: u32, _: u32) -> Result<(), NorFlashErrorKind> {
-            any_result()
-        }
-        #[inline(never)]
-        fn write(&mut self, _: u32, bytes: &[u8]) -> Result<(), NorFlashErrorKind> {
-            black_box(bytes.as_ptr());
-            any_result()
-        }
-    }
-
-    fn any_result() -> Result<(), NorFlashErrorKind> {
-        if any() { Err(NorFlashErrorKind::Other) } else { Ok(()) }
-    }
-
-    #[panic_handler]
-    fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-        loop {
-            core::hint::spin_loop();
-        }
-    }
 }
 
 #[cfg(not(target_os = "none"))]
 fn main() {
-    eprintln!("This program runs on a board. Its documentation contains the command that builds it.");
+    eprintln!("This program runs on a board. `firmware-example/check` builds it.");
 }

@@ -7,6 +7,10 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]
+#[path = "shared/size.rs"]
+mod shared;
+
+#[cfg(target_os = "none")]
 mod firmware {
     // `static_cell` needs a critical section on processors without atomic instructions. These crates provide it.
     #[cfg(target_arch = "arm")]
@@ -14,9 +18,9 @@ mod firmware {
     #[cfg(target_arch = "riscv32")]
     use riscv as _;
 
+    use super::shared::{Flash, any, is_same, loss, step};
     use core::convert::Infallible;
     use core::hint::black_box;
-    use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
     use static_cell::ConstStaticCell;
     use training_monitor::checkpoint::{self, Contents, Crc32, Header, Named, SeriesId};
     use training_monitor::embedded_io::{self, Read, Write};
@@ -26,7 +30,7 @@ mod firmware {
     use training_monitor::handlers::model_checkpoint::ranking::{Order, RankedCheckpoint, Ranking};
     use training_monitor::store::flash::Slots;
     use training_monitor::store::{CheckpointMeta, Store, StreamSpec};
-    use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, State, TerminateOnNan, Timer};
+    use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, TerminateOnNan, Timer};
 
     static WEIGHTS: ConstStaticCell<[f32; 64]> = ConstStaticCell::new([0.0; 64]);
 
@@ -39,17 +43,7 @@ mod firmware {
 
     /// Returns true if `part` is the part that this build measures.
     const fn is_part(part: &str) -> bool {
-        let (a, b) = (PART.as_bytes(), part.as_bytes());
-        let mut index = 0;
-        while index < a.len() && index < b.len() && a[index] == b[index] {
-            index += 1;
-        }
-        index == a.len() && index == b.len()
-    }
-
-    /// Returns a value that the compiler cannot predict, so that the compiler cannot remove code for particular values.
-    fn any<T: Default>() -> T {
-        black_box(T::default())
+        is_same(PART, part)
     }
 
     #[cfg_attr(target_arch = "arm", cortex_m_rt::entry)]
@@ -99,16 +93,6 @@ mod firmware {
                 run(&mut model, slots);
             }
         }
-    }
-
-    #[inline(never)]
-    fn step(model: &mut Model<'_>, batch: u32) -> f32 {
-        let mut loss = 0.0;
-        for weight in model.iter_mut() {
-            *weight = black_box(f32::from_bits(0x3F00_0000 | batch));
-            loss += *weight;
-        }
-        loss
     }
 
     fn ranking(model: &mut Model<'_>) {
@@ -243,10 +227,6 @@ mod firmware {
         }
     }
 
-    fn loss(state: &State<f32>) -> f32 {
-        state.output.unwrap_or(f32::NAN)
-    }
-
     /// A user-defined device that acts as a stream and as a store. `black_box` hides its behavior from the compiler, so
     /// its own code is negligible and the compiler cannot simplify the callers.
     struct OpaqueDevice;
@@ -302,52 +282,6 @@ mod firmware {
         }
         fn remove(&mut self, _: u32) -> Result<(), Infallible> {
             Ok(())
-        }
-    }
-
-    /// A user-defined flash driver. `black_box` hides its results from the compiler.
-    struct Flash;
-
-    impl ErrorType for Flash {
-        type Error = NorFlashErrorKind;
-    }
-
-    impl ReadNorFlash for Flash {
-        const READ_SIZE: usize = 1;
-
-        #[inline(never)]
-        fn read(&mut self, _: u32, bytes: &mut [u8]) -> Result<(), NorFlashErrorKind> {
-            black_box(bytes.as_ptr());
-            any_result()
-        }
-        fn capacity(&self) -> usize {
-            any()
-        }
-    }
-
-    impl NorFlash for Flash {
-        const WRITE_SIZE: usize = 4;
-        const ERASE_SIZE: usize = 1024;
-
-        #[inline(never)]
-        fn erase(&mut self, _: u32, _: u32) -> Result<(), NorFlashErrorKind> {
-            any_result()
-        }
-        #[inline(never)]
-        fn write(&mut self, _: u32, bytes: &[u8]) -> Result<(), NorFlashErrorKind> {
-            black_box(bytes.as_ptr());
-            any_result()
-        }
-    }
-
-    fn any_result() -> Result<(), NorFlashErrorKind> {
-        if any() { Err(NorFlashErrorKind::Other) } else { Ok(()) }
-    }
-
-    #[panic_handler]
-    fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-        loop {
-            core::hint::spin_loop();
         }
     }
 }
