@@ -4,10 +4,11 @@
 use training_monitor::embedded_storage::Storage;
 use training_monitor::embedded_storage::nor_flash::{NorFlash, ReadNorFlash};
 use training_monitor_std::test_support::flash::ChipError;
-use training_monitor_tests::forward_progress::cases::{all, mixed_order};
+use training_monitor_tests::forward_progress::cases::{Case, all, mixed_order};
 use training_monitor_tests::forward_progress::device::{Device, FlashDriver, MemoryDriver};
 use training_monitor_tests::forward_progress::model::{Durations, best_in_hindsight, calculated_optimum, predict};
 use training_monitor_tests::forward_progress::parts::{Kind, PARTS, Part};
+use training_monitor_tests::forward_progress::requirements::check;
 use training_monitor_tests::forward_progress::simulation::{Measured, simulate};
 use training_monitor_tests::forward_progress::stack::{Purpose, Rule, start};
 use training_monitor_tests::forward_progress::supply::{OFF_TIME, Supply};
@@ -191,6 +192,25 @@ fn a_run_with_failures_has_the_bits_of_an_undisturbed_run() {
             assert!(measured.most_lost_blocks <= part.blocks_per_slot() as u64);
         }
     }
+}
+
+/// The requirements of the benchmark hold in some cases of each kind: wear limits the interval, the duration of a save
+/// does, and the memory does not wear out. The benchmark itself simulates all cases.
+#[test]
+fn the_policy_holds_the_requirements() {
+    let case = |kind, supply, mean| Case { part: part(kind), lifetime: YEAR, supply, mean, seed: 3 };
+    let cases = [
+        case(Kind::Nrf52840, Supply::Exponential, HOUR),
+        case(Kind::Stm32F4, Supply::Bursty, HOUR),
+        case(Kind::SpiNor, Supply::Weibull, DAY),
+        case(Kind::Fram, Supply::Exponential, MINUTE),
+        case(Kind::Fram, Supply::Bursty, 10 * MINUTE),
+    ];
+    let results = cases.map(|case| case.run(Durations::measure(case.part)));
+    let requirements = check(&results, &[]);
+    let applied: Vec<_> = requirements.iter().filter(|requirement| requirement.cases > 0).collect();
+    assert_eq!(applied.len(), 7, "{applied:?}");
+    applied.iter().for_each(|requirement| assert!(requirement.holds(), "{requirement}"));
 }
 
 /// The check of the bits detects an iteration that is missing, repeated or executed in another order.
