@@ -123,18 +123,21 @@ pub fn float_block(level: Level, element_type: ElementType, block: &[u8], pivot:
 
 #[inline(always)] // See `decode`.
 fn sum_floats<S: Simd>(simd: S, floats: &mut Floats, count: usize, pivot: f64) -> Option<FloatBlock> {
+    // Three loops, because the values of one loop would not fit into the vector registers.
+    let zeros = floats.0[..count].iter().map(|element| u64::from(*element == 0.0)).sum();
     // The distance of an unused element is 0.
-    let unused = count.next_multiple_of(LANES) - count;
-    floats.0[count..count + unused].fill(pivot);
+    floats.0[count..count.next_multiple_of(LANES)].fill(pivot);
     let (zero, pivots) = (f64x8::splat(simd, 0.0), f64x8::splat(simd, pivot));
-    let (mut min, mut max, mut zeros, mut sums, mut squares) = ([pivots; 2], [pivots; 2], 0, [zero; 2], [zero; 2]);
+    let (mut min, mut max, mut sums, mut squares) = ([pivots; 2], [pivots; 2], [zero; 2], [zero; 2]);
     for step in steps(simd, floats, count) {
         for lane in [0, 1] {
-            let elements = step[lane];
-            min[lane] = min[lane].min(elements);
-            max[lane] = max[lane].max(elements);
-            zeros += elements.simd_eq(zero).to_bitmask().count_ones();
-            let distances = elements - pivots;
+            min[lane] = min[lane].min(step[lane]);
+            max[lane] = max[lane].max(step[lane]);
+        }
+    }
+    for step in steps(simd, floats, count) {
+        for lane in [0, 1] {
+            let distances = step[lane] - pivots;
             sums[lane] += distances;
             squares[lane] += distances * distances;
         }
@@ -145,7 +148,7 @@ fn sum_floats<S: Simd>(simd: S, floats: &mut Floats, count: usize, pivot: f64) -
         max: max[0].max(max[1]).to_array().into_iter().fold(pivot, f64::max) + 0.0,
         sum: total(sums),
         squares: total(squares),
-        zeros: u64::from(zeros) - if pivot == 0.0 { unused as u64 } else { 0 },
+        zeros,
     };
     // The distance of an element that is NaN or infinite is NaN or infinite.
     block.squares.is_finite().then_some(block)
@@ -180,15 +183,15 @@ fn sum_differences<S: Simd>(
     tolerance: Option<(f64, f64)>,
 ) -> Option<DifferenceBlock> {
     let zero = f64x8::splat(simd, 0.0);
-    let (mut changed, mut outside) = (0, 0);
+    // 0 and -0 have different bits, but the difference 0.
+    let pairs = a.0[..count].iter().zip(&b.0[..count]);
+    let changed = pairs.map(|(a, b)| u64::from(a.to_bits() != b.to_bits())).sum();
+    let mut outside = 0;
     let (mut max, mut squares, mut first_squares) = ([zero; 2], [zero; 2], [zero; 2]);
     // Without a tolerance, nothing is outside. The unused elements are 0 in both tensors.
     let (rtol, atol) = tolerance.unwrap_or((0.0, f64::INFINITY));
     let (rtol, atol) = (f64x8::splat(simd, rtol), f64x8::splat(simd, atol));
     for (a, b) in steps(simd, a, count).zip(steps(simd, b, count)) {
-        // 0 and -0 have different bits, but the difference 0.
-        let [low, high] = [0, 1].map(|lane| a[lane].to_bits().simd_ne(b[lane].to_bits()).to_bitmask());
-        changed += (low << 8 | high).count_ones();
         for lane in [0, 1] {
             let difference = (b[lane] - a[lane]).abs();
             max[lane] = max[lane].max(difference);
@@ -199,8 +202,7 @@ fn sum_differences<S: Simd>(
     }
     let max_abs = max[0].max(max[1]).to_array().into_iter().fold(0.0, f64::max);
     let (squares, first_squares) = (total(squares), total(first_squares));
-    let (changed, outside) = (changed.into(), outside.into());
-    let block = DifferenceBlock { changed, outside, max_abs, squares, first_squares };
+    let block = DifferenceBlock { changed, outside: outside.into(), max_abs, squares, first_squares };
     (squares + first_squares).is_finite().then_some(block)
 }
 
