@@ -18,6 +18,13 @@ use training_monitor::run_record::RunRecord;
 pub enum InspectError<E> {
     /// The decoder of the core crate refused the file.
     Decode(DecodeError<E>),
+    /// The file is truncated or malformed within or after an item.
+    DecodeItem {
+        /// The error of the decoder: `Truncated` or `Malformed`.
+        error: DecodeError<E>,
+        /// The last item whose name was read: an object, or a tensor with the name of its object, as in `model.bias`.
+        item: String,
+    },
     /// Two objects have the same name.
     DuplicateObject {
         /// The name.
@@ -52,6 +59,7 @@ impl<E: fmt::Display> fmt::Display for InspectError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             InspectError::Decode(error) => error.fmt(f),
+            InspectError::DecodeItem { error, item } => write!(f, "{error} in or after `{item}`"),
             InspectError::DuplicateObject { object } => write!(f, "the checkpoint contains object `{object}` twice"),
             InspectError::DuplicateTensor { object, tensor } => {
                 write!(f, "object `{object}` of the checkpoint contains tensor `{tensor}` twice")
@@ -91,8 +99,14 @@ pub fn inspect<R: Read, I: Inspect>(
         object: String::new(),
         tensors: HashSet::new(),
         violation: None,
+        item: String::new(),
     };
-    let info = inspect_with::<Crc32Fast, _, _>(reader, scratch, &mut checker)?;
+    let info = match inspect_with::<Crc32Fast, _, _>(reader, scratch, &mut checker) {
+        Err(error @ (DecodeError::Truncated | DecodeError::Malformed)) if !checker.item.is_empty() => {
+            return Err(InspectError::DecodeItem { error, item: checker.item });
+        }
+        result => result?,
+    };
     match checker.violation {
         Some(Violation::DuplicateObject(object)) => return Err(InspectError::DuplicateObject { object }),
         Some(Violation::DuplicateTensor(object, tensor)) => {
@@ -132,10 +146,14 @@ struct NameChecker<'a, I> {
     tensors: HashSet<String>,
     /// The first violation.
     violation: Option<Violation>,
+    /// The last object, or the last tensor with the name of its object.
+    item: String,
 }
 
 impl<I> NameChecker<'_, I> {
     fn start_object(&mut self, object: &str) {
+        self.item.clear();
+        self.item.push_str(object);
         if !self.objects.insert(object.to_owned()) {
             self.violation.get_or_insert(Violation::DuplicateObject(object.to_owned()));
         }
@@ -172,6 +190,8 @@ impl<I: Inspect> Inspect for NameChecker<'_, I> {
             let names = Violation::DuplicateTensor(self.object.clone(), tensor.name.to_owned());
             self.violation.get_or_insert(names);
         }
+        self.item.clear();
+        self.item.extend([&self.object, ".", tensor.name]);
         self.visitor.tensor(tensor);
     }
     fn writer(&mut self, version: &str) {

@@ -34,6 +34,24 @@ fn the_best_checkpoint_is_compared_with_the_newest() {
 }
 
 #[test]
+fn json_contains_only_the_selected_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    create_run(dir.path());
+    let steps = |arguments: &[&str]| -> Vec<u64> {
+        let found = json_output(dir.path(), &[&["inspect", "run", "--json"], arguments].concat());
+        let series = found["series"].as_array().unwrap();
+        let checkpoints = series.iter().flat_map(|series| series["checkpoints"].as_array().unwrap());
+        checkpoints.map(|checkpoint| checkpoint["step"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(steps(&[]), [1, 3, 12]);
+    assert_eq!(steps(&["--best"]), [3]);
+    assert_eq!(steps(&["--step", "1"]), [1]);
+    assert_eq!(steps(&["--series", "latest"]), [12]);
+    let text = check_output(dir.path(), &["inspect", "run", "--json", "--step", "9"], 2);
+    assert!(text.contains("no such checkpoint"), "{text}");
+}
+
+#[test]
 fn a_tolerance_allows_differences() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();

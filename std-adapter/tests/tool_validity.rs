@@ -57,6 +57,14 @@ fn rename(mut bytes: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
     bytes
 }
 
+/// A checkpoint that ends within a name.
+fn truncated_in(name: &str) -> Vec<u8> {
+    let mut bytes = encoded(None);
+    let place = bytes.windows(name.len()).rposition(|window| window == name.as_bytes()).unwrap();
+    bytes.truncate(place + 1);
+    bytes
+}
+
 /// The name of a file, its bytes, and the reason why they are no valid checkpoint.
 fn invalid_files() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let one = || encoded(Some("object_a"));
@@ -74,6 +82,17 @@ fn invalid_files() -> Vec<(&'static str, Vec<u8>, &'static str)> {
             rename(one(), "object_a", "object_x"),
             "the checkpoint contains object `object_x`, which is not in its list of objects",
         ),
+        (
+            "tensor name",
+            rename(encoded(None), "tensor_b", "tensor/b"),
+            "the checkpoint is malformed in or after `object_a.tensor_a`",
+        ),
+        (
+            "object name",
+            rename(encoded(None), "object_c", "object/c"),
+            "the checkpoint is malformed in or after `object_b`",
+        ),
+        ("truncated", truncated_in("tensor_b"), "the checkpoint is truncated in or after `object_a.tensor_a`"),
         ("longer", [encoded(None), vec![0; 3]].concat(), "3 bytes follow the end of the checkpoint"),
     ]
 }

@@ -5,7 +5,7 @@
 
 use crate::error::{CliError, Result};
 use crate::handler_state::HandlerState;
-use crate::inventory::{Checkpoint, Inventory, Leftover, Medium, Series, StoredStream};
+use crate::inventory::{Checkpoint, Inventory, Leftover, Medium, Selection, Series, StoredStream};
 use crate::numbers::{crc, hex, json_f32};
 use crate::stream::{Payload, Tensor};
 use serde_json::{Value, json};
@@ -30,8 +30,10 @@ fn leftover(item: &Leftover) -> Value {
     json!({ "place": item.place, "state": item.verdict.label(), "reason": item.reason })
 }
 
-/// Converts a whole inventory (all checkpoints and unusable files or slots at a path) to JSON.
-pub fn inventory(inventory: &Inventory) -> Result<Value> {
+/// Converts an inventory (all checkpoints and unusable files or slots at a path) to JSON. If the user selected a
+/// checkpoint, the result contains no other one.
+pub fn inventory(inventory: &Inventory, selection: &Selection) -> Result<Value> {
+    let selected = selection.is_given().then(|| inventory.select(selection)).transpose()?;
     let kind = match inventory.medium {
         Medium::File => "checkpoint",
         Medium::Directory => "directory",
@@ -41,12 +43,12 @@ pub fn inventory(inventory: &Inventory) -> Result<Value> {
         "path": inventory.path.display().to_string(),
         "kind": kind,
         "intact": inventory.is_intact(),
-        "series": inventory.series.iter().map(series).collect::<Result<Vec<_>>>()?,
+        "series": inventory.series.iter().map(|item| series(item, selected)).collect::<Result<Vec<_>>>()?,
         "leftovers": inventory.leftovers.iter().map(leftover).collect::<Vec<_>>(),
     }))
 }
 
-fn series(series: &Series) -> Result<Value> {
+fn series(series: &Series, selected: Option<&Checkpoint>) -> Result<Value> {
     let mut value = json!({ "name": series.name });
     if let Some(region) = series.region {
         value["region"] = json!({
@@ -56,7 +58,8 @@ fn series(series: &Series) -> Result<Value> {
             "erases": region.erases,
         });
     }
-    let ranked = series.checkpoints.iter().zip(series.ranks());
+    let is_shown = |checkpoint| selected.is_none_or(|selected| std::ptr::eq(selected, checkpoint));
+    let ranked = series.checkpoints.iter().zip(series.ranks()).filter(|(checkpoint, _)| is_shown(*checkpoint));
     value["checkpoints"] =
         ranked.map(|(checkpoint, rank)| checkpoint_json(checkpoint, rank)).collect::<Result<Vec<_>>>()?.into();
     Ok(value)

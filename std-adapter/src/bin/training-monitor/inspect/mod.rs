@@ -20,7 +20,7 @@ use std::process::ExitCode;
 pub struct Inspect {
     /// The path to show: a checkpoint file, a directory of checkpoints, or a flash dump.
     pub path: PathBuf,
-    /// Print one JSON object with the details of all checkpoints
+    /// Print one JSON object with the details of all checkpoints, or of the selected one
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
@@ -53,7 +53,7 @@ pub struct Verify {
 pub fn inspect(arguments: &Inspect) -> Result<ExitCode> {
     let inventory = Inventory::with_statistics(&arguments.path, &arguments.geometry)?;
     if arguments.json {
-        return output::print_json(&json::inventory(&inventory)?).map(|()| ExitCode::SUCCESS);
+        return output::print_json(&json::inventory(&inventory, &arguments.selection)?).map(|()| ExitCode::SUCCESS);
     }
     table::print(&inventory, &arguments.selection)?;
     Ok(ExitCode::SUCCESS)
