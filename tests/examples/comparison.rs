@@ -22,7 +22,7 @@
 use core::panic::AssertUnwindSafe;
 use embassy_futures::block_on;
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
-use sequential_storage::cache::NoCache;
+use sequential_storage::cache::Cache;
 use sequential_storage::map::{MapConfig, MapStorage};
 use std::collections::BTreeMap;
 use std::panic::catch_unwind;
@@ -106,18 +106,18 @@ impl embedded_storage_async::nor_flash::NorFlash for AsyncChip<'_> {
 }
 
 impl FlashStore for SequentialStorage {
-    const NAME: &'static str = "sequential-storage 7 map";
+    const NAME: &'static str = "sequential-storage 8 map";
 
     fn write(chip: &mut Chip, value: &Value) -> Result<(), String> {
         let config = MapConfig::new(0..(PAGE * PAGES) as u32);
-        let mut map = MapStorage::<u8, _, _>::new(AsyncChip(chip), config, NoCache::new());
+        let mut map = MapStorage::<u8, _, _>::new(AsyncChip(chip), config, Cache::new_uncached());
         let stored = block_on(map.store_item(&mut [0; 256], &7, &&value[..]));
         stored.map_err(|error| format!("{error:?}"))
     }
 
     fn read(chip: &mut Chip) -> Result<Option<Vec<u8>>, String> {
         let config = MapConfig::new(0..(PAGE * PAGES) as u32);
-        let mut map = MapStorage::<u8, _, _>::new(AsyncChip(chip), config, NoCache::new());
+        let mut map = MapStorage::<u8, _, _>::new(AsyncChip(chip), config, Cache::new_uncached());
         let mut buffer = [0; 256];
         let fetched = block_on(map.fetch_item::<&[u8]>(&mut buffer, &7));
         fetched.map(|value| value.map(<[u8]>::to_vec)).map_err(|error| format!("{error:?}"))

@@ -55,9 +55,13 @@ impl Builder {
     /// Sets whether a save writes all objects of a checkpoint to one file, with the name `checkpoint` in place of the
     /// name of an object, as later versions of Ignite do. By default, each object has its own file, as in Ignite 0.2.
     ///
-    /// A save to one file synchronizes twice: the file, and the directory. A save to n files synchronizes n + 2 times, and
-    /// twice more if an older checkpoint of several files is removed. The setting does not affect the checkpoints that
-    /// the directory already contains.
+    /// A save to one file synchronizes twice: the file, and the directory. A save to n files synchronizes n + 2 times:
+    /// each file, the directory before the first rename so that an interrupted commit can be completed, and the directory
+    /// after the last rename. The removal of an older checkpoint of several files synchronizes twice more: after the
+    /// first file has become the mark of the removal, and before this mark is removed. The second of them could wait for
+    /// the next save, but the mark would then occupy the disk and appear in every list of files until that save.
+    ///
+    /// The setting does not affect the checkpoints that the directory already contains.
     ///
     /// ```
     /// use training_monitor::{Engine, ModelCheckpoint, event::EpochCompleted};
