@@ -27,7 +27,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Without `--nmagic` the linker aligns sections to pages of 4 KiB, which wastes flash.
     println!("cargo::rustc-link-arg-bins=--nmagic");
     // The script defmt.x requires symbols that only programs with a defmt logger contain.
-    for program in ["train", "quantized", "count", "manual-loop", "tasks", "size", "handler-size", "save-size"] {
+    for program in
+        ["train", "quantized", "failing-power", "count", "manual-loop", "tasks", "size", "handler-size", "save-size"]
+    {
         println!("cargo::rustc-link-arg-bin={program}=-Tdefmt.x");
     }
     // The script defmt.x would keep defmt's default panic function. The program `no-panic` must not contain a panic, so
