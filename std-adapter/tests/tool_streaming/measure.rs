@@ -49,9 +49,9 @@ fn measure_a_tensor_of_one_gibibyte() {
     ];
     for (line, work) in commands {
         let code = i32::from(line.ends_with("b.ckpt"));
-        let is_text = line.contains(".csv") || line.contains(".json");
+        let converts_text = line.contains(".csv") || line.contains(".json");
         let (mut peak, mut time, mut base) = (0, Duration::MAX, Duration::MAX);
-        for _ in 0..if is_text { 3 } else { 7 } {
+        for _ in 0..if converts_text { 3 } else { 7 } {
             base = base.min(work());
             let finished = run(dir, line, None);
             assert_eq!(finished.code, Some(code), "{line}");
