@@ -61,7 +61,7 @@ pub(crate) fn encode_measured<C: Checksum, W: Write, T: Objects + ?Sized>(
     let crc = encoder.write(objects, len);
     match encoder.output.failure {
         None => Ok(Encoded { len, crc }),
-        Some(failure) => Err(failure.map_io(|()| sink.error)),
+        Some(failure) => Err(failure.with_io(sink.error)),
     }
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn measure_for<E, T: Objects + ?Sized>(
     encoder.write(objects, 0);
     match encoder.output.failure {
         None => Ok(encoder.output.len),
-        Some(failure) => Err(failure.map_io(|()| None)),
+        Some(failure) => Err(failure.with_io(None)),
     }
 }
 

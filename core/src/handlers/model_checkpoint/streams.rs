@@ -125,7 +125,7 @@ pub(super) fn write_stream_per_object<S: Store, T: Objects + ?Sized>(
         // The checksum of a stream with all objects identifies the save: if two saves differ in anything, their files
         // are never taken for one checkpoint.
         let whole = checkpoint::encode_measured::<S::Checksum, _, T>(&mut NullWriter, contents, objects, len);
-        header.save_id = whole.map_err(|error| error.map_io(|never| match *never {}))?.crc;
+        header.save_id = whole.map_err(|error| error.with_io(None))?.crc;
     }
     // The elements were checked when the length was measured.
     let contents = &Contents { header, allow_non_finite: true, ..*contents };
