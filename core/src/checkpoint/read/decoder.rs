@@ -55,23 +55,24 @@ pub(super) struct TensorHeader<'a> {
     pub shape: &'a [u32],
 }
 
-/// Decodes a stream from a reader.
+/// Decodes a stream from a reader, and stores its properties in `info`.
 pub(super) fn decode_from<C: Checksum, R: Read, S: Sink>(
     reader: &mut R,
     sink: &mut S,
-) -> Result<Info, DecodeError<R::Error>> {
+    info: &mut Info,
+) -> Result<(), DecodeError<R::Error>> {
     let mut source = ChecksummedReader { reader, crc: C::default(), error: None };
     let mut input = Input::new(&mut source);
-    let mut info = Info::default();
-    decode(&mut input, sink, &mut info);
+    decode(&mut input, sink, info);
     match input.failure {
-        None => Ok(info),
+        None => Ok(()),
         Some(failure) => Err(failure.with_io(source.error)),
     }
 }
 
 /// Decodes a whole stream and passes its parts to `sink`.
 pub(super) fn decode<S: Sink>(input: &mut Input<'_>, sink: &mut S, info: &mut Info) {
+    *info = Info::default();
     let mut magic = [0; 4];
     input.read_exact(&mut magic);
     if magic != MAGIC {

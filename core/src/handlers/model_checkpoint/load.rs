@@ -33,8 +33,10 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         sequence: u32,
         objects: &mut T,
     ) -> Result<Info, DecodeError<S::Error>> {
-        read(&mut self.store, sequence, objects, ReadPass::Verify(None))?;
-        read(&mut self.store, sequence, objects, ReadPass::Load)
+        let mut info = Info::default();
+        read(&mut self.store, sequence, objects, ReadPass::Verify(None), &mut info)?;
+        read(&mut self.store, sequence, objects, ReadPass::Load, &mut info)?;
+        Ok(info)
     }
 
     /// Loads the best checkpoint of the series into `objects`. If that checkpoint is damaged, loads the next best one. If
