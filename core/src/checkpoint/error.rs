@@ -281,8 +281,8 @@ impl DecodeError<()> {
     /// Replaces `Io(())` with the actual error of the reader. If `io` is `None`, the reader returned no error but had
     /// too few bytes. The result is `Truncated` in this case.
     #[inline(never)] // One copy of the code for each type of error.
-    pub(super) fn with_io<E>(self, io: Option<E>) -> DecodeError<E> {
-        match self {
+    pub(super) fn with_io<E>(&self, io: Option<E>) -> DecodeError<E> {
+        match *self {
             DecodeError::Io(()) => io.map_or(DecodeError::Truncated, DecodeError::Io),
             DecodeError::Truncated => DecodeError::Truncated,
             DecodeError::NotACheckpoint => DecodeError::NotACheckpoint,

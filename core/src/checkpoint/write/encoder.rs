@@ -59,7 +59,7 @@ pub(crate) fn encode_measured<C: Checksum, W: Write, T: Objects + ?Sized>(
     let mut sink = ChecksummedWriter { writer, crc: C::default(), error: None };
     let mut encoder = Encoder::new(Some(&mut sink), contents);
     let crc = encoder.write(objects, len);
-    match encoder.output.failure {
+    match &encoder.output.failure {
         None => Ok(Encoded { len, crc }),
         Some(failure) => Err(failure.with_io(sink.error)),
     }
@@ -85,7 +85,7 @@ pub(crate) fn measure_for<E, T: Objects + ?Sized>(
     encoder.names = Some(&mut names);
     encoder.check(objects);
     encoder.write(objects, 0);
-    match encoder.output.failure {
+    match &encoder.output.failure {
         None => Ok(encoder.output.len),
         Some(failure) => Err(failure.with_io(None)),
     }

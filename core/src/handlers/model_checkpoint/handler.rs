@@ -4,7 +4,7 @@
 use super::recovery::{PriorWrite, newest_where, point_of};
 use super::streams::{ReadPass, read};
 use super::{CheckpointEvent, CheckpointHandler, CheckpointObserver, GetScore, OnError, SaveDecision};
-use crate::checkpoint::{EncodeError, Info, Objects};
+use crate::checkpoint::{EncodeError, Objects};
 use crate::event::{Event, EventFilter};
 use crate::handler::{Handler, StartCheck};
 use crate::hash::fold;
@@ -119,9 +119,8 @@ where
         self.verified = false;
         let found = self.find_point(point)?;
         let Some(CheckpointMeta { step, sequence, series, .. }) = found else { return Ok(false) };
-        let mut info = Info::default();
-        match read(&mut self.store, sequence, model, ReadPass::Verify(Some(record)), &mut info) {
-            Ok(()) => {
+        match read(&mut self.store, sequence, model, ReadPass::Verify(Some(record))) {
+            Ok(info) => {
                 if !info.has_run {
                     self.observer.on_checkpoint_event(&CheckpointEvent::NoRunRecord { step });
                 }
@@ -138,11 +137,12 @@ where
         }
     }
 
+    #[inline(always)] // The engine calls it once, next to `verify_checkpoint`, so both share their stack.
     fn load_checkpoint(&mut self, point: ResumePoint, model: &mut T) -> Result<bool, RestoreError> {
         // Another handler may have accepted the checkpoint of this point in its own store.
         let found = if self.verified { self.find_point(point)? } else { None };
         let Some(CheckpointMeta { sequence, .. }) = found else { return Ok(false) };
-        let loaded = read(&mut self.store, sequence, model, ReadPass::Load, &mut Info::default()).is_ok();
+        let loaded = read(&mut self.store, sequence, model, ReadPass::Load).is_ok();
         if loaded {
             // The run continues from this checkpoint, so the minimum interval to the next save starts at its iteration.
             // The store may also contain checkpoints of later iterations.

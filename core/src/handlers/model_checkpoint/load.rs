@@ -33,10 +33,8 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
         sequence: u32,
         objects: &mut T,
     ) -> Result<Info, DecodeError<S::Error>> {
-        let mut info = Info::default();
-        read(&mut self.store, sequence, objects, ReadPass::Verify(None), &mut info)?;
-        read(&mut self.store, sequence, objects, ReadPass::Load, &mut info)?;
-        Ok(info)
+        read(&mut self.store, sequence, objects, ReadPass::Verify(None))?;
+        read(&mut self.store, sequence, objects, ReadPass::Load)
     }
 
     /// Loads the best checkpoint of the series into `objects`. If that checkpoint is damaged, loads the next best one. If

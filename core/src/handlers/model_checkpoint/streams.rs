@@ -25,20 +25,20 @@ pub(super) enum ReadPass<'a> {
     Load,
 }
 
-/// Reads all streams of the checkpoint with the sequence number `sequence`. Stores the properties of the last stream in
-/// `info`.
+/// Reads all streams of the checkpoint with the sequence number `sequence`. Returns the properties of the last stream.
 pub(super) fn read<S: Store, T: Objects + ?Sized>(
     store: &mut S,
     sequence: u32,
     objects: &mut T,
     pass: ReadPass<'_>,
-    info: &mut Info,
-) -> Result<(), DecodeError<S::Error>> {
+) -> Result<Info, DecodeError<S::Error>> {
+    let mut info = Info::default();
     if S::LARGE_BUFFER {
-        read_with(store, sequence, &mut Loader::new(objects, &mut [0; LARGE_SCRATCH]), pass, info)
+        read_with(store, sequence, &mut Loader::new(objects, &mut [0; LARGE_SCRATCH]), pass, &mut info)
     } else {
-        read_with(store, sequence, &mut Loader::new(objects, &mut [0; SMALL_SCRATCH]), pass, info)
-    }
+        read_with(store, sequence, &mut Loader::new(objects, &mut [0; SMALL_SCRATCH]), pass, &mut info)
+    }?;
+    Ok(info)
 }
 
 fn read_with<S: Store, T: Objects + ?Sized>(
