@@ -147,11 +147,8 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
         if count > MAX_ITEMS as u32 {
             return Err(DecodeError::TooManyItems);
         }
-        for item in 0..count {
-            // The bit is cleared, because the pass that loads sets it again.
-            if self.seen.get_mut((item / 32) as usize).is_some_and(|bits| replace_bit(bits, item, 0)) {
-                continue;
-            }
+        let seen = core::mem::replace(&mut self.seen, [0; MAX_ITEMS / 32]);
+        for item in (0..count).filter(|item| !has_bit(&seen, *item)) {
             let Some(differences) = self.differences.as_deref_mut() else {
                 return Err(DecodeError::Missing { name: matching::name_of(self.objects, item) });
             };
@@ -198,10 +195,13 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
             }
             Match::Nothing => return false,
         };
-        if self.seen.get_mut((item / 32) as usize).is_some_and(|bits| replace_bit(bits, item, 1)) {
+        if has_bit(&self.seen, item) {
             // The checkpoint contains this tensor or value a second time. The encoder writes each one only once, so the
             // checkpoint is invalid.
             input.fail_malformed();
+        }
+        if let Some(bits) = self.seen.get_mut((item / 32) as usize) {
+            *bits |= 1 << (item % 32);
         }
         true
     }
@@ -222,11 +222,9 @@ fn report_unexpected(input: &mut Input<'_>, name: &[u8], differences: Option<(&m
     }
 }
 
-/// Sets the bit of the item to `new`. Returns whether the bit was set before.
-fn replace_bit(bits: &mut u32, item: u32, new: u32) -> bool {
-    let is_set = *bits >> (item % 32) & 1;
-    *bits ^= (is_set ^ new) << (item % 32);
-    is_set != 0
+/// Returns whether the bit of the item is set.
+fn has_bit(bits: &[u32], item: u32) -> bool {
+    bits.get((item / 32) as usize).is_some_and(|bits| bits >> (item % 32) & 1 != 0)
 }
 
 /// A receiver that compares the parts of a stream with the user's objects. If `loading` is true, it also loads them.
