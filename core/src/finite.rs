@@ -32,6 +32,9 @@ const HARDWARE_FLOAT: bool = cfg!(any(
     all(any(target_arch = "riscv32", target_arch = "riscv64"), target_feature = "f"),
 ));
 
+/// Whether less code is more important than speed.
+const SMALL: bool = cfg!(feature = "small");
+
 /// The number of elements that are added before the sum is checked. With larger blocks, a NaN is found later, and a
 /// block no longer fits into the first-level cache. With smaller blocks, checking the sums takes noticeable time.
 const BLOCK: usize = 2048;
@@ -57,7 +60,7 @@ pub fn all_finite(values: &[f32]) -> bool {
 }
 
 fn each_is_finite(values: &[f32]) -> bool {
-    if values.len() < SHORT {
+    if SMALL || values.len() < SHORT {
         return exponents_are_finite(values);
     }
     values.chunks(BLOCK).all(|block| (HARDWARE_FLOAT && sum_is_finite(block)) || exponents_are_finite(block))
@@ -136,6 +139,9 @@ fn exponents_are_finite(block: &[f32]) -> bool {
 /// Checks each element, with integer operations only.
 #[cfg(not(all(target_arch = "arm", target_abi = "eabihf")))]
 fn exponents_are_finite(block: &[f32]) -> bool {
+    if SMALL {
+        return block.iter().all(|value| carry(*value) >> 31 == 0);
+    }
     let (chunks, rest) = block.as_chunks::<8>();
     let mut any = 0;
     for &[a, b, c, d, e, f, g, h] in chunks {

@@ -94,11 +94,17 @@ pub enum EncodeError<E> {
 }
 
 impl<E> EncodeError<E> {
-    /// Replaces the error of the writer or the store with `map(error)`. The result is `WriteZero` if `map` returns
-    /// `None`: the writer accepted no bytes and returned no error.
-    pub(crate) fn map_io<F>(&self, map: impl FnOnce(&E) -> Option<F>) -> EncodeError<F> {
+    /// Returns the error of the writer or the store.
+    pub(crate) const fn io(&self) -> Option<&E> {
+        if let EncodeError::Io(error) = self { Some(error) } else { None }
+    }
+
+    /// Replaces the error of the writer or the store with `io`. The result is `WriteZero` if `io` is `None`: the writer
+    /// accepted no bytes and returned no error.
+    #[inline(never)] // One copy of the code for each type of error.
+    pub(crate) fn with_io<F>(&self, io: Option<F>) -> EncodeError<F> {
         match self {
-            EncodeError::Io(error) => map(error).map_or(EncodeError::WriteZero, EncodeError::Io),
+            EncodeError::Io(_) => io.map_or(EncodeError::WriteZero, EncodeError::Io),
             EncodeError::WriteZero => EncodeError::WriteZero,
             EncodeError::NoObjects => EncodeError::NoObjects,
             EncodeError::Name { name } => EncodeError::Name { name: *name },
@@ -274,8 +280,9 @@ pub enum DecodeError<E> {
 impl DecodeError<()> {
     /// Replaces `Io(())` with the actual error of the reader. If `io` is `None`, the reader returned no error but had
     /// too few bytes. The result is `Truncated` in this case.
-    pub(super) fn with_io<E>(self, io: Option<E>) -> DecodeError<E> {
-        match self {
+    #[inline(never)] // One copy of the code for each type of error.
+    pub(super) fn with_io<E>(&self, io: Option<E>) -> DecodeError<E> {
+        match *self {
             DecodeError::Io(()) => io.map_or(DecodeError::Truncated, DecodeError::Io),
             DecodeError::Truncated => DecodeError::Truncated,
             DecodeError::NotACheckpoint => DecodeError::NotACheckpoint,

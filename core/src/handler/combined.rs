@@ -123,7 +123,9 @@ macro_rules! tuples {
             #[inline(always)]
             fn newest_checkpoint(&mut self, below: Option<ResumePoint>) -> Result<Option<ResumePoint>, RestoreError> {
                 let mut newest = None;
-                $(newest = newest.max(self.$index.newest_checkpoint(below)?);)+
+                $(if let Some(point) = self.$index.newest_checkpoint(below)? && newest.is_none_or(|newest| point > newest) {
+                    newest = Some(point);
+                })+
                 Ok(newest)
             }
             #[inline(always)]

@@ -213,6 +213,7 @@ impl RunRecord<[u8]> {
 
     /// Appends one byte to the handler states. If there is no space for it, the record is marked as incomplete, and no
     /// run can resume from it.
+    #[inline(never)] // One copy of the code for all fields.
     pub(crate) fn append(&mut self, byte: u8) {
         match self.states.get_mut(self.len) {
             Some(place) => *place = byte,

@@ -30,7 +30,7 @@ mod firmware {
     use training_monitor::handlers::model_checkpoint::ranking::{Order, RankedCheckpoint, Ranking};
     use training_monitor::store::flash::Slots;
     use training_monitor::store::{CheckpointMeta, Store, StreamSpec};
-    use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, TerminateOnNan, Timer};
+    use training_monitor::{EarlyStopping, Engine, Handler, ModelCheckpoint, State, TerminateOnNan, Timer};
 
     static WEIGHTS: ConstStaticCell<[f32; 64]> = ConstStaticCell::new([0.0; 64]);
 
@@ -84,6 +84,9 @@ mod firmware {
             {
                 policies_and_codec(&mut model, &mut slots);
             }
+            if const { is_part("one-series") || is_part("two-series") || is_part("two-series-of-two-types") } {
+                series(&mut model);
+            }
             if const { is_part("four-handlers-and-engine") } {
                 run(&mut model, OpaqueDevice);
             }
@@ -92,6 +95,28 @@ mod firmware {
             {
                 run(&mut model, slots);
             }
+        }
+    }
+
+    /// One series of checkpoints, or two. The types of two series are equal, or differ in the size of the ranking.
+    fn series(model: &mut Model<'_>) {
+        let score: fn(&State<f32>) -> f32 = loss;
+        let Ok(first) = ModelCheckpoint::<3>::best_by(score).attach(EpochCompleted, OpaqueDevice);
+        if const { is_part("one-series") } {
+            return train(model, &mut (first,));
+        }
+        if const { is_part("two-series") } {
+            let Ok(second) = ModelCheckpoint::<3>::best_by(score).attach(EpochCompleted, OpaqueDevice);
+            return train(model, &mut (first, second));
+        }
+        let Ok(second) = ModelCheckpoint::<2>::best_by(score).attach(EpochCompleted, OpaqueDevice);
+        train(model, &mut (first, second));
+    }
+
+    fn train<'a, H: Handler<Model<'a>, f32>>(model: &mut Model<'a>, handlers: &mut H) {
+        let mut engine = Engine::new(10);
+        if engine.resume(model, handlers).is_ok() {
+            black_box(engine.run(model, 0..100, handlers, |model, batch, _| step(model, batch)).is_ok());
         }
     }
 

@@ -55,23 +55,24 @@ pub(super) struct TensorHeader<'a> {
     pub shape: &'a [u32],
 }
 
-/// Decodes a stream from a reader.
+/// Decodes a stream from a reader, and stores its properties in `info`.
 pub(super) fn decode_from<C: Checksum, R: Read, S: Sink>(
     reader: &mut R,
     sink: &mut S,
-) -> Result<Info, DecodeError<R::Error>> {
+    info: &mut Info,
+) -> Result<(), DecodeError<R::Error>> {
     let mut source = ChecksummedReader { reader, crc: C::default(), error: None };
     let mut input = Input::new(&mut source);
-    let mut info = Info::default();
-    decode(&mut input, sink, &mut info);
-    match input.failure {
-        None => Ok(info),
+    decode(&mut input, sink, info);
+    match &input.failure {
+        None => Ok(()),
         Some(failure) => Err(failure.with_io(source.error)),
     }
 }
 
 /// Decodes a whole stream and passes its parts to `sink`.
 pub(super) fn decode<S: Sink>(input: &mut Input<'_>, sink: &mut S, info: &mut Info) {
+    *info = Info::default();
     let mut magic = [0; 4];
     input.read_exact(&mut magic);
     if magic != MAGIC {
@@ -108,7 +109,7 @@ pub(super) fn decode<S: Sink>(input: &mut Input<'_>, sink: &mut S, info: &mut In
         }
         names -= 1;
     }
-    decode_extensions(input, sink, info, &mut name, score_name);
+    decode_extensions(input, sink, info, (&mut name, &mut object), score_name);
     info.has_run = input.read_bool();
     if info.has_run {
         sink.run(input, info.run);
@@ -151,9 +152,15 @@ pub(super) fn decode<S: Sink>(input: &mut Input<'_>, sink: &mut S, info: &mut In
     }
 }
 
-/// Decodes the list of extension fields. Skips the fields that this version does not know. `score_name` is the hash of the
-/// score name.
-fn decode_extensions<S: Sink>(input: &mut Input<'_>, sink: &mut S, info: &mut Info, name: &mut Name, score_name: Hash) {
+/// Decodes the list of extension fields. Skips the fields that this version does not know. `name` and `text` are buffers.
+/// `score_name` is the hash of the score name.
+fn decode_extensions<S: Sink>(
+    input: &mut Input<'_>,
+    sink: &mut S,
+    info: &mut Info,
+    (name, text): (&mut Name, &mut Name),
+    score_name: Hash,
+) {
     let mut count = input.read_u32();
     let mut previous = 0;
     name.len = 0;
@@ -180,12 +187,11 @@ fn decode_extensions<S: Sink>(input: &mut Input<'_>, sink: &mut S, info: &mut In
             info.series.model = input.read_u32();
             info.save_id = input.read_u32();
         } else if id == u32::from(METADATA) {
-            decode_metadata(input, sink);
+            decode_metadata(input, sink, text);
         } else if id == u32::from(WRITER) {
-            let mut version = Name::default();
-            input.read_text(&mut version);
+            input.read_text(text);
             if !input.has_failed() {
-                sink.writer(&version);
+                sink.writer(text);
             }
         } else {
             input.skip(len);
@@ -198,26 +204,26 @@ fn decode_extensions<S: Sink>(input: &mut Input<'_>, sink: &mut S, info: &mut In
     }
 }
 
-/// Decodes the named strings or bytes that the program added.
-#[inline(never)] // Keeps the two names off the stack of the caller.
-fn decode_metadata<S: Sink>(input: &mut Input<'_>, sink: &mut S) {
-    let (mut name, mut previous) = (Name::default(), Name::default());
+/// Decodes the named strings or bytes that the program added. `name` is a buffer.
+#[inline(never)] // Keeps the second name off the stack of the caller.
+fn decode_metadata<S: Sink>(input: &mut Input<'_>, sink: &mut S, name: &mut Name) {
+    let mut previous = Name::default();
     let mut count = input.read_u32();
     while count > 0 && !input.has_failed() {
         count -= 1;
-        input.read_name(&mut name);
+        input.read_name(name);
         if name.bytes() <= previous.bytes() {
             input.fail_malformed(); // the names are in ascending order, so none occurs twice
         }
         let len = input.read_u32();
         let start = input.position;
         if !input.has_failed() {
-            sink.metadata(input, &name, len);
+            sink.metadata(input, name, len);
         }
         if input.position.wrapping_sub(start) != len {
             input.fail_malformed();
         }
-        core::mem::swap(&mut name, &mut previous);
+        core::mem::swap(name, &mut previous);
     }
 }
 

@@ -95,7 +95,10 @@ pub fn inspect_with<C: Checksum, R: Read, I: Inspect>(
     scratch: &mut [u8],
     visitor: &mut I,
 ) -> Result<Info, DecodeError<R::Error>> {
-    decode_from::<C, R, _>(reader, &mut InspectSink { visitor, scratch, record: RunRecord::with_capacity() })
+    let mut info = Info::default();
+    let mut sink = InspectSink { visitor, scratch, record: RunRecord::with_capacity() };
+    decode_from::<C, R, _>(reader, &mut sink, &mut info)?;
+    Ok(info)
 }
 
 /// The capacity of the buffer for the run record, in bytes. A host has room for every record. A microcontroller shows the

@@ -63,7 +63,7 @@ pub fn load_with<C: Checksum, T: Objects + ?Sized>(
     let mut source = VerifiedSlice { bytes: SliceReader(bytes), crc: info.crc };
     let mut input = Input::new(&mut source);
     decode(&mut input, &mut LoadSink { loader: &mut loader, record: None, loading: true }, &mut Info::default());
-    match input.failure {
+    match &input.failure {
         None => Ok(info),
         Some(failure) => Err(failure.with_io(None)),
     }
@@ -130,7 +130,9 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
         reader: &mut R,
         record: Option<&mut RunRecord<[u8]>>,
     ) -> Result<Info, DecodeError<R::Error>> {
-        self.read::<C, R>(reader, record, false)
+        let mut info = Info::default();
+        self.read::<C, R>(reader, record, false, &mut info)?;
+        Ok(info)
     }
 
     /// Checks that the verified streams together contain every tensor and value of the objects. Call this method
@@ -164,17 +166,21 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
     /// Returns a [`DecodeError`] if the stream has changed since it was verified. Some tensors may already be loaded in
     /// this case.
     pub fn load<C: Checksum, R: Read>(&mut self, reader: &mut R) -> Result<Info, DecodeError<R::Error>> {
-        self.read::<C, R>(reader, None, true)
+        let mut info = Info::default();
+        self.read::<C, R>(reader, None, true, &mut info)?;
+        Ok(info)
     }
 
-    /// Loads one stream if `loading` is true. Otherwise, only verifies the stream.
+    /// Loads one stream if `loading` is true. Otherwise, only verifies the stream. Stores the properties of the stream in
+    /// `info`.
     pub(crate) fn read<C: Checksum, R: Read>(
         &mut self,
         reader: &mut R,
         record: Option<&mut RunRecord<[u8]>>,
         loading: bool,
-    ) -> Result<Info, DecodeError<R::Error>> {
-        decode_from::<C, R, _>(reader, &mut LoadSink { loader: self, record, loading })
+        info: &mut Info,
+    ) -> Result<(), DecodeError<R::Error>> {
+        decode_from::<C, R, _>(reader, &mut LoadSink { loader: self, record, loading }, info)
     }
 
     /// Searches the objects for `target`, which is the next tensor or value of the stream. Returns whether the objects

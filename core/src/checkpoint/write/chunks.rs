@@ -5,7 +5,6 @@
 //! elements cannot be read.
 
 use super::encoder::{write_elements, write_tensor_start};
-use super::header::check_name;
 use super::output::Output;
 use crate::checkpoint::element::scan_of;
 use crate::checkpoint::error::EncodeError;
@@ -23,7 +22,7 @@ fn status(output: &Output<'_>) -> Result<(), TensorUnavailable> {
     if output.failure.is_none() { Ok(()) } else { Err(TensorUnavailable) }
 }
 
-/// Checks the name and the shape of a tensor. Reads its elements if they can be invalid.
+/// Checks the shape of a tensor. Reads its elements if they can be invalid.
 pub(super) fn check<C: TensorChunks>(
     output: &mut Output<'_>,
     contents: &Contents<'_>,
@@ -32,7 +31,6 @@ pub(super) fn check<C: TensorChunks>(
     shape: &[u32],
     chunks: &mut C,
 ) -> Result<(), TensorUnavailable> {
-    check_name(output, name);
     if shape.len() > MAX_RANK {
         output.fail_item(name, |name| EncodeError::Shape { name });
     }

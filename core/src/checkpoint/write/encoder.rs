@@ -59,9 +59,9 @@ pub(crate) fn encode_measured<C: Checksum, W: Write, T: Objects + ?Sized>(
     let mut sink = ChecksummedWriter { writer, crc: C::default(), error: None };
     let mut encoder = Encoder::new(Some(&mut sink), contents);
     let crc = encoder.write(objects, len);
-    match encoder.output.failure {
+    match &encoder.output.failure {
         None => Ok(Encoded { len, crc }),
-        Some(failure) => Err(failure.map_io(|()| sink.error)),
+        Some(failure) => Err(failure.with_io(sink.error)),
     }
 }
 
@@ -85,9 +85,9 @@ pub(crate) fn measure_for<E, T: Objects + ?Sized>(
     encoder.names = Some(&mut names);
     encoder.check(objects);
     encoder.write(objects, 0);
-    match encoder.output.failure {
+    match &encoder.output.failure {
         None => Ok(encoder.output.len),
-        Some(failure) => Err(failure.map_io(|()| None)),
+        Some(failure) => Err(failure.with_io(None)),
     }
 }
 
@@ -149,11 +149,8 @@ impl<'a> Encoder<'a> {
     fn check<T: Objects + ?Sized>(&mut self, objects: &mut T) {
         header::check(&mut self.output, self.contents);
         self.visit(EncodePass::Check, objects);
-        while self.output.failure.is_none() {
+        while self.output.failure.is_none() && self.names.as_mut().is_some_and(|names| names.next()) {
             self.visit(EncodePass::CompareNames, objects);
-            if !self.names.as_mut().is_some_and(|names| names.next()) {
-                break;
-            }
         }
     }
 
@@ -206,8 +203,7 @@ impl<'a> Encoder<'a> {
     fn start_object(&mut self, name: &str) -> bool {
         let selected = self.contents.single_object.is_none_or(|single| single == name);
         match self.pass {
-            EncodePass::Check => check_name(&mut self.output, name),
-            EncodePass::CompareNames => self.compare_name(name, true),
+            EncodePass::Check | EncodePass::CompareNames => self.check_name(name, true),
             EncodePass::CountObjects => {
                 self.object_count = self.object_count.saturating_add(1);
                 self.selected_count = self.selected_count.saturating_add(u32::from(selected));
@@ -231,7 +227,9 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    fn compare_name(&mut self, name: &str, is_object: bool) {
+    /// Checks a name, and compares it with earlier names.
+    fn check_name(&mut self, name: &str, is_object: bool) {
+        check_name(&mut self.output, name);
         if self.names.as_mut().is_some_and(|names| names.is_duplicate(name, is_object)) {
             self.output.fail_item(name, |name| EncodeError::Duplicate { name });
         }
@@ -353,11 +351,11 @@ impl TensorVisitor for Encoder<'_> {
     fn visit_tensor(&mut self, name: &str, tensor: TensorView<'_>) -> Result<(), Stop> {
         match self.pass {
             EncodePass::Objects => self.write_tensor(name, &tensor),
-            EncodePass::CompareNames => self.compare_name(name, false),
+            EncodePass::CompareNames => self.check_name(name, false),
             EncodePass::CountTensors => self.count_item(),
             EncodePass::Check => {
                 self.count_item();
-                check_name(&mut self.output, name);
+                self.check_name(name, false);
                 let (len, size) = (tensor.bytes().len(), tensor.element_type().size() as usize);
                 if !shape_matches_len(tensor.shape(), len / size) || !len.is_multiple_of(size) {
                     self.output.fail_item(name, |name| EncodeError::Shape { name });
@@ -380,10 +378,11 @@ impl TensorVisitor for Encoder<'_> {
     ) -> Result<(), Stop> {
         match self.pass {
             EncodePass::Objects => chunks::write(&mut self.output, name, element_type, shape, chunks)?,
-            EncodePass::CompareNames => self.compare_name(name, false),
+            EncodePass::CompareNames => self.check_name(name, false),
             EncodePass::CountTensors => self.count_item(),
             EncodePass::Check => {
                 self.count_item();
+                self.check_name(name, false);
                 chunks::check(&mut self.output, self.contents, name, element_type, shape, chunks)?;
             }
             EncodePass::ObjectNames | EncodePass::CountObjects => (),

@@ -8,8 +8,11 @@ use crate::checkpoint::names::is_valid_name;
 /// Checks the names of the header and of the metadata.
 pub(super) fn check(output: &mut Output<'_>, contents: &Contents<'_>) {
     let Header { score_name, series, .. } = contents.header;
-    for name in score_name.into_iter().chain(Some(series.name).filter(|name| !name.is_empty())) {
+    if let Some(name) = score_name {
         check_name(output, name);
+    }
+    if !series.name.is_empty() {
+        check_name(output, series.name);
     }
     let mut previous = "";
     for (name, _) in contents.metadata {

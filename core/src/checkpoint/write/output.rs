@@ -143,7 +143,8 @@ impl<'a> Output<'a> {
         let mut rest = bytes;
         while self.failure.is_none() && !rest.is_empty() {
             let whole = rest.len() - rest.len() % BUFFER;
-            if self.used == 0 && whole > 0 {
+            // With the feature `small`, all bytes pass through the buffer, so that only one path of the code exists.
+            if !cfg!(feature = "small") && self.used == 0 && whole > 0 {
                 let (direct, tail) = rest.split_at_checked(whole).unwrap_or((rest, &[]));
                 let written = direct.chunks(BLOCK).all(|block| write_summed(&mut self.sink, block));
                 self.check_written(written);

@@ -33,7 +33,7 @@ pub(crate) fn encode_piece<C: Checksum, E, T: Objects + ?Sized>(
     let failure = encoder.output.failure;
     match failure {
         // The sink refuses all bytes after the end of the piece.
-        Some(failure) if sink.used < capacity => Err(failure.map_io(|()| None)),
+        Some(failure) if sink.used < capacity => Err(failure.with_io(None)),
         _ => Ok(sink.used),
     }
 }

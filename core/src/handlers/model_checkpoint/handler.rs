@@ -13,7 +13,7 @@ use crate::run_record::{
 };
 use crate::state::{State, StopReason};
 use crate::store::{CheckpointMeta, Store, Wear};
-use embedded_io::{Error as _, ErrorKind};
+use embedded_io::ErrorKind;
 
 impl<T, O, X, const N: usize, W, S, F, B> Handler<T, O, X> for CheckpointHandler<N, W, S, F, B>
 where
@@ -88,7 +88,8 @@ where
     }
 
     fn save_error(&self) -> Option<EncodeError<ErrorKind>> {
-        self.last_error.as_ref().map(|error| error.map_io(|error| Some(error.kind())))
+        let error = self.last_error.as_ref()?;
+        Some(error.with_io(error.io().map(embedded_io::Error::kind)))
     }
 
     fn newest_checkpoint(&mut self, below: Option<ResumePoint>) -> Result<Option<ResumePoint>, RestoreError> {
@@ -136,6 +137,7 @@ where
         }
     }
 
+    #[inline(always)] // The engine calls it once, next to `verify_checkpoint`, so both share their stack.
     fn load_checkpoint(&mut self, point: ResumePoint, model: &mut T) -> Result<bool, RestoreError> {
         // Another handler may have accepted the checkpoint of this point in its own store.
         let found = if self.verified { self.find_point(point)? } else { None };

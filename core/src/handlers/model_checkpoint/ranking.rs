@@ -24,9 +24,6 @@
 
 use heapless::Vec;
 
-/// The index of the worst checkpoint in the table, which is sorted from the worst to the best.
-const WORST: usize = 0;
-
 /// A checkpoint in the ranking (the table of kept checkpoints).
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -140,49 +137,47 @@ impl<const N: usize> Ranking<N> {
     /// free, or it is better than the worst entry.
     #[must_use]
     pub fn accepts(&self, checkpoint: &RankedCheckpoint) -> bool {
-        if self.is_nan(checkpoint) {
+        if self.is_nan(checkpoint) || self.places == 0 {
             return false;
         }
-        let same_step = self.entries.iter().find(|kept| kept.step == checkpoint.step);
-        let rival = same_step.or(self.entries.first().filter(|_| self.is_full()));
-        rival.is_none_or(|rival| {
+        self.rival(checkpoint).is_none_or(|rival| {
             let (new, old) = (key(self.order, checkpoint), key(self.order, rival));
             new > old || (new == old && (self.or_equal || self.order == Order::Latest))
         })
+    }
+
+    /// Returns the entry that `checkpoint` would replace: the one with the same step, or the worst one of a full table.
+    fn rival(&self, checkpoint: &RankedCheckpoint) -> Option<&RankedCheckpoint> {
+        let same_step = self.entries.iter().find(|kept| kept.step == checkpoint.step);
+        same_step.or(self.entries.first().filter(|_| self.is_full()))
     }
 
     /// Inserts `checkpoint`. If an entry has the same step number, `checkpoint` replaces it. Otherwise a full table
     /// evicts its worst entry. Returns the replaced or evicted entry. If the table does not [accept](Self::accepts)
     /// `checkpoint`, returns `checkpoint` itself. A NaN score is never accepted.
     pub fn insert(&mut self, checkpoint: RankedCheckpoint) -> Option<RankedCheckpoint> {
-        let same_step = self.entries.iter().position(|kept| kept.step == checkpoint.step);
         if !self.accepts(&checkpoint) {
             return Some(checkpoint);
         }
-        let order = self.order;
-        let mut evicted = None;
-        if same_step.is_none() && !self.is_full() {
-            // The push succeeds, because the table has a free place. If it failed, the checkpoint would not be in the
-            // table.
-            if self.entries.push(checkpoint).is_err() {
-                return Some(checkpoint);
-            }
-        } else if let Some(place) = self.entries.get_mut(same_step.unwrap_or(WORST)) {
-            // The new checkpoint replaces the entry with the same step number, or the worst entry of a full table.
-            evicted = Some(core::mem::replace(place, checkpoint));
+        // The new checkpoint replaces the entry with the same step number, or the worst entry of a full table.
+        let evicted = self.rival(&checkpoint).copied();
+        if let Some(evicted) = evicted {
+            self.remove(evicted.step);
         }
-        // Moves the new checkpoint up or down to its place in the sorted table. It comes after equal checkpoints, so
-        // that the oldest of them is evicted first.
-        for _ in 0..self.entries.len() {
-            let mut rest = self.entries.iter_mut();
-            let Some(mut below) = rest.next() else { break };
-            for above in rest {
-                let (low, high) = (key(order, below), key(order, above));
-                if low > high || (low == high && below.step == checkpoint.step) {
-                    core::mem::swap(below, above);
-                }
-                below = above;
+        // The push succeeds, because the table has a free place. If it failed, the checkpoint would not be in the table.
+        if self.entries.push(checkpoint).is_err() {
+            return Some(checkpoint);
+        }
+        // Moves the new checkpoint down to its place in the sorted table. It comes after equal checkpoints, so that the
+        // oldest of them is evicted first.
+        let order = self.order;
+        let mut rest = self.entries.iter_mut().rev();
+        let Some(mut new) = rest.next() else { return evicted };
+        for below in rest {
+            if key(order, below) > key(order, new) {
+                core::mem::swap(below, new);
             }
+            new = below;
         }
         evicted
     }
@@ -199,7 +194,7 @@ impl<const N: usize> Ranking<N> {
 
 /// Returns an integer that is higher for a better checkpoint. It is computed from the bits of the score. Without scores,
 /// all checkpoints are equal, so the oldest is evicted first.
-#[inline(never)] // Used in four places; inlining takes more code in total.
+#[inline(never)] // Used in several places; inlining takes more code in total.
 fn key(order: Order, checkpoint: &RankedCheckpoint) -> u32 {
     match order {
         Order::Latest => 0,

@@ -215,12 +215,12 @@ impl<const N: usize, W, S: Store, F, B> CheckpointHandler<N, W, S, F, B> {
     pub(super) fn newest_before(&mut self, below: Option<ResumePoint>) -> Result<Option<CheckpointMeta>, S::Error> {
         let mut newest = None;
         newest_where(&mut self.store, &mut |meta| {
-            let point = Some(point_of(meta));
-            let accepted = point >= newest && (below.is_none() || point < below);
-            if accepted {
-                newest = point;
+            let point = point_of(meta);
+            let is_newest = newest.is_none_or(|newest| point >= newest) && below.is_none_or(|below| point < below);
+            if is_newest {
+                newest = Some(point);
             }
-            accepted
+            is_newest
         })
     }
 

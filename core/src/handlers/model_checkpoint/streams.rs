@@ -25,18 +25,20 @@ pub(super) enum ReadPass<'a> {
     Load,
 }
 
-/// Reads all streams of the checkpoint with the sequence number `sequence`.
+/// Reads all streams of the checkpoint with the sequence number `sequence`. Returns the properties of the last stream.
 pub(super) fn read<S: Store, T: Objects + ?Sized>(
     store: &mut S,
     sequence: u32,
     objects: &mut T,
     pass: ReadPass<'_>,
 ) -> Result<Info, DecodeError<S::Error>> {
+    let mut info = Info::default();
     if S::LARGE_BUFFER {
-        read_with(store, sequence, &mut Loader::new(objects, &mut [0; LARGE_SCRATCH]), pass)
+        read_with(store, sequence, &mut Loader::new(objects, &mut [0; LARGE_SCRATCH]), pass, &mut info)
     } else {
-        read_with(store, sequence, &mut Loader::new(objects, &mut [0; SMALL_SCRATCH]), pass)
-    }
+        read_with(store, sequence, &mut Loader::new(objects, &mut [0; SMALL_SCRATCH]), pass, &mut info)
+    }?;
+    Ok(info)
 }
 
 fn read_with<S: Store, T: Objects + ?Sized>(
@@ -44,27 +46,28 @@ fn read_with<S: Store, T: Objects + ?Sized>(
     sequence: u32,
     loader: &mut Loader<'_, T>,
     mut pass: ReadPass<'_>,
-) -> Result<Info, DecodeError<S::Error>> {
-    let mut info: Result<Info, _> = Err(DecodeError::Truncated);
+    info: &mut Info,
+) -> Result<(), DecodeError<S::Error>> {
     let loading = matches!(pass, ReadPass::Load);
-    for stream in 0..store.stream_count(sequence).map_err(DecodeError::Io)? {
+    let stream_count = store.stream_count(sequence).map_err(DecodeError::Io)?;
+    if stream_count == 0 {
+        return Err(DecodeError::Truncated);
+    }
+    for stream in 0..stream_count {
+        // Streams with different identities are from two saves, so they are rejected.
+        let identity = |info: &Info| (info.step, info.sequence, info.save_id);
+        let previous = identity(info);
         let mut reader = store.open(sequence, stream).map_err(DecodeError::Io)?;
         let record = match &mut pass {
             ReadPass::Verify(record) => record.as_deref_mut(),
             ReadPass::Load => None,
         };
-        let next = loader.read::<S::Checksum, _>(&mut reader, record, loading)?;
-        // Streams with different identities are from two saves, so they are rejected.
-        let identity = |info: &Info| (info.step, info.sequence, info.save_id);
-        if info.is_ok_and(|info| identity(&info) != identity(&next)) {
+        loader.read::<S::Checksum, _>(&mut reader, record, loading, info)?;
+        if stream > 0 && identity(info) != previous {
             return Err(DecodeError::Malformed);
         }
-        info = Ok(next);
     }
-    if !loading {
-        loader.check_complete()?;
-    }
-    info
+    if loading { Ok(()) } else { loader.check_complete() }
 }
 
 /// Writes all objects to one stream of `len` bytes.
@@ -125,7 +128,7 @@ pub(super) fn write_stream_per_object<S: Store, T: Objects + ?Sized>(
         // The checksum of a stream with all objects identifies the save: if two saves differ in anything, their files
         // are never taken for one checkpoint.
         let whole = checkpoint::encode_measured::<S::Checksum, _, T>(&mut NullWriter, contents, objects, len);
-        header.save_id = whole.map_err(|error| error.map_io(|never| match *never {}))?.crc;
+        header.save_id = whole.map_err(|error| error.with_io(None))?.crc;
     }
     // The elements were checked when the length was measured.
     let contents = &Contents { header, allow_non_finite: true, ..*contents };

@@ -339,9 +339,9 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
     /// Selects the slot for the next checkpoint. If power fails during the save, the same slot is selected again after
     /// the restart.
     fn select_slot(&self) -> Option<usize> {
-        let slots = self.slots.iter().enumerate();
-        let free = slots.filter_map(|(index, slot)| Some((slot.allocation_order()?, slot.erases, index)));
-        let (_, _, index) = free.min()?;
+        let order = |slot: &Slot| Some(u64::from(slot.allocation_order()?) << 32 | u64::from(slot.erases));
+        let free = self.slots.iter().enumerate().filter_map(|(index, slot)| Some((order(slot)?, index)));
+        let (_, index) = free.min_by_key(|(order, _)| *order)?;
         if self.slots.get(index).is_some_and(|slot| slot.state == SlotState::Removed) {
             // While an unsealed checkpoint exists, the removed checkpoint may be the only durable one, so its slot is
             // not erased yet. The slot of the newest unsealed checkpoint is used instead. Its loss does no harm: a run

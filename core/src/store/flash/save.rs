@@ -51,10 +51,9 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
         // The first failure can have a passing cause, so the slot gets a second chance.
         slot.failed |= slot.has_failed_once;
         slot.has_failed_once = true;
-        let is_free = |slot: &Slot| !slot.failed && slot.allocation_order().is_some();
         // If no slot is free, the caller can remove a checkpoint, but never the last one.
         let listed = self.slots.iter().filter(|slot| slot.is_listed()).count();
-        self.slots.iter().any(is_free) || listed > 1
+        self.usable_slots() > listed || listed > 1
     }
 
     #[inline(never)] // Keeps its variables off the stack of the encoder.
