@@ -4,13 +4,13 @@
 //! The commit has three parts: it writes the commit record, then the seal, and then reads the checkpoint back in pieces
 //! of 256 bytes.
 
-use super::io::{Aligned, StreamProgress, Writer, unit};
+use super::io::{Aligned, StreamProgress, Writer};
 use super::layout::{
     CommitRecord, MAX_GRANULE, RECORD_LEN, RecordBytes, SEAL_LEN, SEAL_OFFSET, STREAM_OFFSET, SealState, seal_bytes,
 };
 use super::mount::RESIDUE;
 use super::save::start_stream;
-use super::{SlotState, Slots, SlotsError};
+use super::{Geometry, SlotState, Slots, SlotsError};
 use crate::checkpoint::{Checksum, Encoded, Header};
 use crate::store::{IncrementalStore, StreamSpec};
 use embedded_io::Write as _;
@@ -43,7 +43,7 @@ enum CommitStep<C> {
     ReadBack(u32, C),
 }
 
-impl<F: NorFlash, const SLOTS: usize, C: Checksum> IncrementalStore for Slots<F, SLOTS, C> {
+impl<F: NorFlash, const SLOTS: usize, C: Checksum, G: Geometry<F>> IncrementalStore for Slots<F, SLOTS, C, G> {
     type Progress = SlotsProgress<C>;
 
     fn begin(&mut self, spec: &StreamSpec<'_>) -> Result<Self::Progress, Self::Error> {
@@ -73,13 +73,12 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> IncrementalStore for Slots<F,
         let is_unfinished = self.slots.get(progress.slot).is_some_and(|slot| slot.state == SlotState::Unfinished);
         // The granule of the last piece must be complete, because the bytes of an incomplete one are not kept. A save
         // that was started since the last piece has another slot, or starts with its first byte.
+        let unit = self.geometry.unit();
         let is_current = |stream: &&mut StreamProgress| {
-            stream.slot == progress.slot
-                && stream.len == progress.len
-                && (stream.written as usize).is_multiple_of(unit::<F>())
+            stream.slot == progress.slot && stream.len == progress.len && (stream.written as usize).is_multiple_of(unit)
         };
         let stream = self.writing.as_mut().filter(is_current).filter(|_| is_unfinished);
-        let mut writer = Writer::new(&mut self.flash, stream.ok_or(SlotsError::Incomplete)?, address);
+        let mut writer = Writer::new(&mut self.flash, self.geometry, stream.ok_or(SlotsError::Incomplete)?, address);
         while !bytes.is_empty() {
             let written = writer.write(bytes)?;
             bytes = bytes.get(written.max(1)..).unwrap_or_default();
@@ -131,7 +130,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> IncrementalStore for Slots<F,
     }
 }
 
-impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
+impl<F: NorFlash, const SLOTS: usize, C: Checksum, G: Geometry<F>> Slots<F, SLOTS, C, G> {
     /// Reads the next bytes of a committed checkpoint back. At the start, `read` is 0. Returns true after the last byte,
     /// and `None` if the slot does not contain the checkpoint `sequence` with this length and checksum.
     fn read_back(

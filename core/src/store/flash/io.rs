@@ -1,9 +1,9 @@
 //! Writes and reads checkpoints in flash. Flash drivers write only whole write granules and read only whole read units.
 //! The writer and the reader in this module accept any number of bytes. They access no bytes outside their slot.
 
-use super::SlotsError;
 use super::layout::MAX_GRANULE;
 use super::region::to_u32;
+use super::{Geometry, OfDriver, SlotsError};
 use core::fmt;
 use embedded_io::{ErrorType, Read, Write};
 use embedded_storage::nor_flash::{NorFlash, ReadNorFlash};
@@ -26,8 +26,9 @@ pub(super) struct StreamProgress {
 
 /// A writer for the checkpoint in a slot. It collects bytes until they fill a write granule, which is the smallest unit
 /// that the flash can write. When the checkpoint reaches its announced length, the last granule is filled with zeros.
-pub struct Writer<'a, F> {
+pub struct Writer<'a, F, G = OfDriver> {
     flash: &'a mut F,
+    geometry: G,
     progress: &'a mut StreamProgress,
     /// The address of the checkpoint in the flash. It is a multiple of the write granule.
     address: u32,
@@ -36,13 +37,13 @@ pub struct Writer<'a, F> {
     granule: Aligned<MAX_GRANULE>,
 }
 
-impl<'a, F> Writer<'a, F> {
-    pub(super) const fn new(flash: &'a mut F, progress: &'a mut StreamProgress, address: u32) -> Self {
-        Writer { flash, progress, address, granule: Aligned([0; MAX_GRANULE]) }
+impl<'a, F, G> Writer<'a, F, G> {
+    pub(super) const fn new(flash: &'a mut F, geometry: G, progress: &'a mut StreamProgress, address: u32) -> Self {
+        Writer { flash, geometry, progress, address, granule: Aligned([0; MAX_GRANULE]) }
     }
 }
 
-impl<F> fmt::Debug for Writer<'_, F> {
+impl<F, G> fmt::Debug for Writer<'_, F, G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Writer")
             .field("address", &self.address)
@@ -51,11 +52,11 @@ impl<F> fmt::Debug for Writer<'_, F> {
     }
 }
 
-impl<F: NorFlash> ErrorType for Writer<'_, F> {
+impl<F: NorFlash, G> ErrorType for Writer<'_, F, G> {
     type Error = SlotsError<F::Error>;
 }
 
-impl<F: NorFlash> Write for Writer<'_, F> {
+impl<F: NorFlash, G: Geometry<F>> Write for Writer<'_, F, G> {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Self::Error> {
         let StreamProgress { len, written, .. } = *self.progress;
         let remaining = len.saturating_sub(written) as usize;
@@ -65,10 +66,10 @@ impl<F: NorFlash> Write for Writer<'_, F> {
         if bytes.len() > remaining {
             return Err(SlotsError::TooLong { len: written.saturating_add(to_u32(bytes.len())), max: len });
         }
-        let granule = unit::<F>();
+        let granule = self.geometry.unit();
         let used = written as usize % granule;
         let whole = bytes.len() - bytes.len() % granule;
-        let aligned = F::WRITE_SIZE % 4 != 0 || bytes.as_ptr().cast::<u32>().is_aligned();
+        let aligned = !self.geometry.write_size().is_multiple_of(4) || bytes.as_ptr().cast::<u32>().is_aligned();
         // `programmed` contains the bytes to write to the flash now. `accepted` is the number of bytes that this call
         // takes from `bytes`.
         let (programmed, accepted) = if used == 0 && whole > 0 && aligned {
@@ -103,20 +104,21 @@ impl<F: NorFlash> Write for Writer<'_, F> {
 }
 
 /// A reader for the checkpoint in a slot.
-pub struct Reader<'a, F> {
+pub struct Reader<'a, F, G = OfDriver> {
     flash: &'a mut F,
+    geometry: G,
     address: u32,
     /// The number of bytes that have not been read yet.
     remaining: u32,
 }
 
-impl<'a, F: ReadNorFlash> Reader<'a, F> {
-    pub(super) const fn new(flash: &'a mut F, address: u32, len: u32) -> Self {
-        Reader { flash, address, remaining: len }
+impl<'a, F: ReadNorFlash, G: Geometry<F>> Reader<'a, F, G> {
+    pub(super) const fn new(flash: &'a mut F, geometry: G, address: u32, len: u32) -> Self {
+        Reader { flash, geometry, address, remaining: len }
     }
 
     pub(super) fn read_some(&mut self, into: &mut [u8]) -> Result<usize, F::Error> {
-        let unit = F::READ_SIZE.max(1);
+        let unit = self.geometry.read_size().max(1);
         let wanted = into.len().min(self.remaining as usize);
         let into = into.get_mut(..wanted).unwrap_or_default();
         let before = self.address as usize % unit;
@@ -161,14 +163,7 @@ pub(super) fn read_flash<F: ReadNorFlash>(flash: &mut F, address: u32, into: &mu
     }
 }
 
-/// Returns the unit of all writes: the larger one of the write granule and the read unit. A part that does not fill its
-/// last unit is filled with zeros. Therefore every read unit with data was written completely. Some flashes return an
-/// error for a read of an erased unit.
-pub(super) fn unit<F: NorFlash>() -> usize {
-    F::WRITE_SIZE.max(F::READ_SIZE).max(1)
-}
-
-impl<F> fmt::Debug for Reader<'_, F> {
+impl<F, G> fmt::Debug for Reader<'_, F, G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reader")
             .field("address", &self.address)
@@ -177,11 +172,11 @@ impl<F> fmt::Debug for Reader<'_, F> {
     }
 }
 
-impl<F: NorFlash> ErrorType for Reader<'_, F> {
+impl<F: NorFlash, G> ErrorType for Reader<'_, F, G> {
     type Error = SlotsError<F::Error>;
 }
 
-impl<F: NorFlash> Read for Reader<'_, F> {
+impl<F: NorFlash, G: Geometry<F>> Read for Reader<'_, F, G> {
     fn read(&mut self, into: &mut [u8]) -> Result<usize, Self::Error> {
         self.read_some(into).map_err(SlotsError::Flash)
     }

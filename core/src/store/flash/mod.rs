@@ -86,6 +86,7 @@
 #[cfg(feature = "nor-flash-async")]
 mod blocking;
 mod error;
+mod geometry;
 mod incremental;
 mod io;
 pub mod layout;
@@ -99,6 +100,7 @@ mod yielding;
 #[cfg_attr(docsrs, doc(cfg(feature = "nor-flash-async")))]
 pub use blocking::BlockingNorFlash;
 pub use error::{EraseError, SlotsError};
+pub use geometry::{Geometry, OfDriver, RunTimeGeometry};
 pub use incremental::SlotsProgress;
 pub use io::{Reader, Writer};
 pub use region::RegionError;
@@ -114,10 +116,12 @@ use io::StreamProgress;
 use layout::STREAM_OFFSET;
 use region::to_u32;
 
-/// A store in NOR flash with `SLOTS` slots. `F` is the flash driver, and `C` computes the checksums.
+/// A store in NOR flash with `SLOTS` slots. `F` is the flash driver, and `C` computes the checksums. `G` is the source of
+/// the units of the flash, usually the constants of the driver.
 #[derive(Debug)]
-pub struct Slots<F, const SLOTS: usize, C = Crc32> {
+pub struct Slots<F, const SLOTS: usize, C = Crc32, G = OfDriver> {
     flash: F,
+    geometry: G,
     /// The address of slot 0 in the flash, in bytes.
     start: u32,
     /// The size of a slot in bytes, a multiple of the erase block.
@@ -152,6 +156,8 @@ struct Slot {
 /// The state of a slot. The store lists only the checkpoints in `Committed` and `Unsealed` slots.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum SlotState {
+    /// The region has fewer slots than the store has room for, so this slot does not exist.
+    Absent,
     /// The slot contains no valid checkpoint. It is blank, damaged, or cannot be read completely, so it is erased before
     /// it is used.
     Unknown,
@@ -201,7 +207,7 @@ impl Slot {
     /// lowest rank.
     fn allocation_order(&self) -> Option<u8> {
         match self.state {
-            SlotState::Committed | SlotState::Unsealed => None,
+            SlotState::Committed | SlotState::Unsealed | SlotState::Absent => None,
             _ if self.failed => Some(6),
             SlotState::Erased(_) => Some(0),
             // A slot without a valid checkpoint is used before a slot with a removed checkpoint. Therefore, an
@@ -226,10 +232,35 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
     /// Returns a [`RegionError`] if the region cannot be divided into `SLOTS` slots, if the flash is not supported, or if
     /// the region contains a checkpoint of another division into slots. Pass `&mut flash` to keep the flash in this case.
     pub fn open(flash: F, region: Range<u32>) -> Result<Self, RegionError> {
-        let size = region::slot_size::<F>(flash.capacity(), &region, SLOTS)?;
-        let slots = [Slot::UNKNOWN; SLOTS];
+        Self::open_with_geometry(flash, region, OfDriver)
+    }
+
+    /// Erases the whole region, with all its checkpoints. Call this function before [`open`](Self::open) to divide a
+    /// region into other slots, or to start over.
+    ///
+    /// # Errors
+    /// Returns a [`RegionError`] if the region cannot be divided into `SLOTS` slots, or the error of the flash driver.
+    pub fn erase_region(flash: F, region: Range<u32>) -> Result<(), EraseError<F::Error>> {
+        Self::erase_region_with_geometry(flash, region, OfDriver)
+    }
+}
+
+impl<F: NorFlash, const SLOTS: usize, C: Checksum, G: Geometry<F>> Slots<F, SLOTS, C, G> {
+    /// Does the same as [`Slots::open`], with units and a number of slots that are known at run time. `SLOTS` is the
+    /// largest number of slots.
+    ///
+    /// # Errors
+    /// Returns a [`RegionError`] in the same cases as [`Slots::open`], and if the geometry has more than `SLOTS` slots.
+    pub fn open_with_geometry(flash: F, region: Range<u32>, geometry: G) -> Result<Self, RegionError> {
+        let size = region::slot_size(&geometry, flash.capacity(), &region, SLOTS)?;
+        let count = geometry.slots(SLOTS);
+        let mut slots = [Slot::UNKNOWN; SLOTS];
+        for slot in slots.iter_mut().skip(count) {
+            slot.state = SlotState::Absent;
+        }
         let mut open = Slots {
             flash,
+            geometry,
             start: region.start,
             size,
             slots,
@@ -242,19 +273,22 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         Ok(open)
     }
 
-    /// Erases the whole region, with all its checkpoints. Call this function before [`open`](Self::open) to divide a
-    /// region into other slots, or to start over.
+    /// Does the same as [`Slots::erase_region`], with units and a number of slots that are known at run time.
     ///
     /// # Errors
-    /// Returns a [`RegionError`] if the region cannot be divided into `SLOTS` slots, or the error of the flash driver.
-    pub fn erase_region(mut flash: F, region: Range<u32>) -> Result<(), EraseError<F::Error>> {
-        region::slot_size::<F>(flash.capacity(), &region, SLOTS).map_err(EraseError::Region)?;
+    /// Returns the errors of [`Slots::erase_region`].
+    pub fn erase_region_with_geometry(
+        mut flash: F,
+        region: Range<u32>,
+        geometry: G,
+    ) -> Result<(), EraseError<F::Error>> {
+        region::slot_size(&geometry, flash.capacity(), &region, SLOTS).map_err(EraseError::Region)?;
         flash.erase(region.start, region.end).map_err(EraseError::Flash)
     }
 
     /// Returns how many slots can be used for checkpoints. A slot whose erases or writes fail repeatedly is not counted.
     pub fn usable_slots(&self) -> usize {
-        self.slots.iter().filter(|slot| !slot.failed || slot.is_listed()).count()
+        self.slots.iter().take(self.slot_count()).filter(|slot| !slot.failed || slot.is_listed()).count()
     }
 
     /// Returns how many slots could not be read when the store was opened, although the read was repeated. Such a slot
@@ -311,8 +345,17 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         self.flash
     }
 
-    /// The index of the last slot. Opening checks that the number of slots is from 2 to 256.
-    const LAST_SLOT: u8 = SLOTS.saturating_sub(1) as u8;
+    /// Returns the number of slots.
+    #[inline(always)]
+    fn slot_count(&self) -> usize {
+        self.geometry.slots(SLOTS)
+    }
+
+    /// Returns the index of the last slot. Opening checks that the number of slots is from 2 to 256.
+    #[inline(always)]
+    fn last_slot(&self) -> u8 {
+        self.slot_count().saturating_sub(1) as u8
+    }
 
     /// Returns the address of a slot. The calculation cannot overflow, because the region is inside the flash.
     fn slot_address(&self, index: usize) -> u32 {
@@ -369,7 +412,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
             return Ok(erased);
         }
         slot.state = SlotState::Unfinished;
-        let end = erased.saturating_add(to_u32(F::ERASE_SIZE));
+        let end = erased.saturating_add(self.geometry.erase_size());
         self.flash.erase(address.wrapping_add(erased), address.wrapping_add(end)).map_err(SlotsError::Flash)?;
         self.set_state(index, SlotState::Erased(end));
         Ok(end)

@@ -1,13 +1,13 @@
 //! Finds the committed checkpoints when a store is opened. It reads every slot, verifies all checksums, and resolves
 //! conflicts between slots. Nothing is written, so a power failure has no effect.
 
-use super::io::{Aligned, Reader, read_flash, unit};
+use super::io::{Aligned, Reader, read_flash};
 use super::layout::{
     CommitRecord, MAX_GRANULE, RECORD_LEN, RecordBytes, SEAL_LEN, SEAL_OFFSET, STREAM_OFFSET, SealState, hides_older,
     hides_unsealed, is_damaged_commit,
 };
 use super::region::to_u32;
-use super::{RegionError, Slot, SlotState, Slots};
+use super::{Geometry, RegionError, Slot, SlotState, Slots};
 use crate::checkpoint::Checksum;
 use embedded_storage::nor_flash::NorFlash;
 
@@ -35,14 +35,14 @@ pub(super) enum Content {
     Unreadable(Option<CommitRecord>),
 }
 
-impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
+impl<F: NorFlash, const SLOTS: usize, C: Checksum, G: Geometry<F>> Slots<F, SLOTS, C, G> {
     /// Determines the states of all slots from the content of the flash.
     pub(super) fn mount(&mut self) -> Result<(), RegionError> {
         self.check_layout()?;
         // The sealed record with the highest sequence number.
         let mut newest: Option<CommitRecord> = None;
         let mut newest_damaged = None;
-        for index in 0..SLOTS {
+        for index in 0..self.slot_count() {
             let content = self.read_slot(index);
             let Some(slot) = self.slots.get_mut(index) else { break };
             match content {
@@ -81,7 +81,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         self.damaged = u32::from(newest_damaged > last);
         let unreadable = self.slots.iter().filter(|slot| slot.state == SlotState::Unreadable).count();
         // If no slot can be read, the flash is probably blank and of a kind that returns errors for blank units.
-        if unreadable < SLOTS {
+        if unreadable < self.slot_count() {
             self.damaged = self.damaged.saturating_add(to_u32(unreadable));
         }
         Ok(())
@@ -89,21 +89,21 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
 
     /// Searches the region for checkpoints that were saved with another division into slots.
     fn check_layout(&mut self) -> Result<(), RegionError> {
-        let len = self.size.saturating_mul(to_u32(SLOTS));
+        let len = self.size.saturating_mul(to_u32(self.slot_count()));
         let mut offset = 0;
         while offset < len {
             let address = self.start.wrapping_add(offset);
             let mut bytes = Aligned([0; SEAL_OFFSET as usize]);
-            let read = bytes.0.get_mut(..RECORD_LEN.next_multiple_of(unit::<F>())).unwrap_or_default();
+            let read = bytes.0.get_mut(..RECORD_LEN.next_multiple_of(self.geometry.unit())).unwrap_or_default();
             let readable = read_flash(&mut self.flash, address, read).is_ok();
             if let Some(record) = CommitRecord::from_bytes::<C>(&bytes.0).filter(|_| readable) {
                 let CommitRecord { size, index, last, .. } = record;
-                let is_same = size == self.size && last == Self::LAST_SLOT;
+                let is_same = size == self.size && last == self.last_slot();
                 if !is_same || u32::from(index).checked_mul(size) != Some(offset) {
                     return Err(RegionError::OtherLayout { address, slot: size, index, slots: u16::from(last) + 1 });
                 }
             }
-            offset = offset.saturating_add(to_u32(F::ERASE_SIZE).max(1));
+            offset = offset.saturating_add(self.geometry.erase_size().max(1));
         }
         Ok(())
     }
@@ -258,10 +258,10 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         record: &mut RecordBytes,
     ) -> (bool, Option<[u8; SEAL_LEN]>) {
         // Only units that a save writes are read, because some flashes return an error for an erased unit.
-        let units = record.get_mut(..RECORD_LEN.next_multiple_of(unit::<F>())).unwrap_or_default();
+        let units = record.get_mut(..RECORD_LEN.next_multiple_of(self.geometry.unit())).unwrap_or_default();
         let has_record = read_flash(&mut self.flash, address, units).is_ok();
         let mut seal = Aligned([0; MAX_GRANULE]);
-        let units = seal.0.get_mut(..SEAL_LEN.next_multiple_of(unit::<F>())).unwrap_or_default();
+        let units = seal.0.get_mut(..SEAL_LEN.next_multiple_of(self.geometry.unit())).unwrap_or_default();
         let has_seal = read_flash(&mut self.flash, address.wrapping_add(SEAL_OFFSET), units).is_ok();
         (has_record, seal.0.first_chunk().copied().filter(|_| has_seal))
     }
@@ -286,7 +286,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         crc: &mut C,
         buffer: &mut RecordBytes,
     ) -> Result<(), F::Error> {
-        let mut reader = Reader::new(&mut self.flash, from, len);
+        let mut reader = Reader::new(&mut self.flash, self.geometry, from, len);
         loop {
             let count = reader.read_some(buffer)?;
             match buffer.get(..count) {

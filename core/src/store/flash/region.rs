@@ -1,9 +1,9 @@
 //! Checks whether a region of a flash can be divided into slots of equal size.
 
+use super::Geometry;
 use super::layout::{MAX_GRANULE, MAX_SLOT, MAX_SLOTS, STREAM_OFFSET};
 use core::fmt;
 use core::ops::Range;
-use embedded_storage::nor_flash::NorFlash;
 
 /// The minimum room for a checkpoint in a slot, in bytes. Every checkpoint is longer, so a smaller slot is an error.
 const MIN_STREAM_LEN: u32 = 8;
@@ -14,11 +14,19 @@ pub(super) fn to_u32(value: usize) -> u32 {
 }
 
 /// Checks the region of a flash, and returns the size of a slot in bytes.
-pub(super) fn slot_size<F: NorFlash>(capacity: usize, region: &Range<u32>, slots: usize) -> Result<u32, RegionError> {
-    let (read, write, erase) = (F::READ_SIZE, F::WRITE_SIZE, to_u32(F::ERASE_SIZE));
+///
+/// `table` is the number of slots for which the store has room.
+pub(super) fn slot_size<F, G: Geometry<F>>(
+    geometry: &G,
+    capacity: usize,
+    region: &Range<u32>,
+    table: usize,
+) -> Result<u32, RegionError> {
+    let (read, write, erase) = (geometry.read_size(), geometry.write_size(), geometry.erase_size());
+    let slots = geometry.slots(table);
     let divides = |divisor: usize, size: usize| divisor > 0 && size.is_multiple_of(divisor);
     let supported =
-        divides(write, MAX_GRANULE) && divides(read, MAX_GRANULE) && divides(write.max(read), F::ERASE_SIZE);
+        divides(write, MAX_GRANULE) && divides(read, MAX_GRANULE) && divides(write.max(read), erase as usize);
     if !supported || erase == 0 {
         return Err(RegionError::Geometry { read, write, erase });
     }
@@ -34,7 +42,7 @@ pub(super) fn slot_size<F: NorFlash>(capacity: usize, region: &Range<u32>, slots
     if !aligned || slot.checked_mul(to_u32(slots)) != Some(len) {
         return Err(RegionError::NotAligned { erase, slots });
     }
-    if slot > MAX_SLOT || slots > MAX_SLOTS {
+    if slot > MAX_SLOT || slots > MAX_SLOTS.min(table) {
         return Err(RegionError::TooLarge { slot, slots });
     }
     if slot < STREAM_OFFSET + MIN_STREAM_LEN {
@@ -74,7 +82,7 @@ pub enum RegionError {
         /// The number of slots.
         slots: usize,
     },
-    /// A slot has 16 MiB or more, or the region has more than 256 slots.
+    /// A slot has 16 MiB or more, or the region has more than 256 slots, or more slots than the store has room for.
     TooLarge {
         /// The size of a slot, in bytes.
         slot: u32,

@@ -1,23 +1,23 @@
 //! The implementation of [`Store`] for [`Slots`]. A save first writes the checkpoint, then its commit record (the
 //! description of the checkpoint), and finally the seal (the mark of a complete commit).
 
-use super::io::{Aligned, Reader, StreamProgress, Writer, unit};
+use super::io::{Aligned, Reader, StreamProgress, Writer};
 use super::layout::{CommitRecord, RECORD_LEN, SEAL_LEN, SEAL_OFFSET, STREAM_OFFSET, SealState, seal_bytes};
 use super::mount::Content;
 use super::region::to_u32;
-use super::{Slot, SlotState, Slots, SlotsError};
+use super::{Geometry, Slot, SlotState, Slots, SlotsError};
 use crate::checkpoint::{Checksum, Encoded, Header};
 use crate::store::{CheckpointMeta, Store, StreamSpec, Wear};
 use embedded_storage::nor_flash::NorFlash;
 
-impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> {
+impl<F: NorFlash, const SLOTS: usize, C: Checksum, G: Geometry<F>> Store for Slots<F, SLOTS, C, G> {
     type Error = SlotsError<F::Error>;
     type Writer<'a>
-        = Writer<'a, F>
+        = Writer<'a, F, G>
     where
         Self: 'a;
     type Reader<'a>
-        = Reader<'a, F>
+        = Reader<'a, F, G>
     where
         Self: 'a;
     type Checksum = C;
@@ -32,7 +32,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
         self.bytes_required(spec.len).map(|_| ())
     }
 
-    fn create(&mut self, spec: &StreamSpec<'_>) -> Result<Writer<'_, F>, Self::Error> {
+    fn create(&mut self, spec: &StreamSpec<'_>) -> Result<Writer<'_, F, G>, Self::Error> {
         self.writing = None;
         self.selected = None;
         let required = self.bytes_required(spec.len)?;
@@ -42,7 +42,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
         while self.erase_block(index, required)? < required {}
         let address = self.slot_address(index).wrapping_add(STREAM_OFFSET);
         let progress = start_stream(&mut self.slots, &mut self.writing, index, spec.len);
-        Ok(Writer::new(&mut self.flash, progress, address))
+        Ok(Writer::new(&mut self.flash, self.geometry, progress, address))
     }
 
     fn abandon_place(&mut self) -> bool {
@@ -101,8 +101,8 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
     }
 
     fn wear(&mut self) -> Wear {
-        // After SLOTS saves, every slot has contained a checkpoint.
-        let used = self.slots.iter().any(|slot| slot.is_listed() && slot.meta.sequence >= to_u32(SLOTS));
+        // After one save for each slot, every slot has contained a checkpoint.
+        let used = self.slots.iter().any(|slot| slot.is_listed() && slot.meta.sequence >= to_u32(self.slot_count()));
         let is_empty = |slot: &&Slot| matches!(slot.state, SlotState::Unknown | SlotState::Remains) && !slot.failed;
         let interrupted = if used { to_u32(self.slots.iter().filter(is_empty).count()) } else { 0 };
         Wear { erases: self.total_erases(), interrupted }
@@ -113,11 +113,11 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
         slot.is_none_or(|slot| slot.state != SlotState::Unsealed)
     }
 
-    fn open(&mut self, sequence: u32, _: u32) -> Result<Reader<'_, F>, Self::Error> {
+    fn open(&mut self, sequence: u32, _: u32) -> Result<Reader<'_, F, G>, Self::Error> {
         let index = self.find(sequence).ok_or(SlotsError::NotFound)?;
         let address = self.slot_address(index).wrapping_add(STREAM_OFFSET);
         let len = self.slots.get(index).map_or(0, |slot| slot.len);
-        Ok(Reader::new(&mut self.flash, address, len))
+        Ok(Reader::new(&mut self.flash, self.geometry, address, len))
     }
 
     fn remove(&mut self, sequence: u32) -> Result<(), Self::Error> {
@@ -130,7 +130,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Store for Slots<F, SLOTS, C> 
     fn erase(&mut self, sequence: u32) -> Result<(), Self::Error> {
         match self.find(sequence) {
             // The first block contains the commit record.
-            Some(index) => self.erase_block(index, to_u32(F::ERASE_SIZE)).map(|_| ()),
+            Some(index) => self.erase_block(index, self.geometry.erase_size()).map(|_| ()),
             None => Ok(()),
         }
     }
@@ -154,7 +154,7 @@ fn bit(index: usize) -> u16 {
     u32::try_from(index).ok().and_then(|index| 1u16.checked_shl(index)).unwrap_or(0)
 }
 
-impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
+impl<F: NorFlash, const SLOTS: usize, C: Checksum, G: Geometry<F>> Slots<F, SLOTS, C, G> {
     /// Returns the index of the listed slot with the checkpoint `sequence`.
     fn find(&self, sequence: u32) -> Option<usize> {
         self.slots.iter().position(|slot| slot.is_listed() && slot.meta.sequence == sequence)
@@ -174,7 +174,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         let Some(index) = found else { return false };
         // The first block contains the commit record. After the call, the state of the slot is not `Remains`, even if
         // the erase fails.
-        let _ = self.erase_block(index, to_u32(F::ERASE_SIZE));
+        let _ = self.erase_block(index, self.geometry.erase_size());
         true
     }
 
@@ -183,7 +183,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
         CommitRecord {
             meta: CheckpointMeta::from(header),
             index: u8::try_from(index).unwrap_or(u8::MAX),
-            last: Self::LAST_SLOT,
+            last: self.last_slot(),
             size: self.size,
             len,
             erases: self.slots.get(index).map_or(0, |slot| slot.erases),
@@ -230,7 +230,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum> Slots<F, SLOTS, C> {
 
     /// Writes the first `len` bytes of `bytes` to the flash. `len` is rounded up to a whole unit.
     pub(super) fn program(&mut self, address: u32, bytes: &[u8], len: usize) -> Result<(), SlotsError<F::Error>> {
-        let units = bytes.get(..len.next_multiple_of(unit::<F>())).unwrap_or(bytes);
+        let units = bytes.get(..len.next_multiple_of(self.geometry.unit())).unwrap_or(bytes);
         self.flash.write(address, units).map_err(SlotsError::Flash)
     }
 }
