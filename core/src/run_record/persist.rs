@@ -1,7 +1,7 @@
 //! Handlers whose state is saved with the run.
 
 use super::codec::{StateCodec, StateDecoder, StateEncoder};
-use super::{HandlerKind, RestoreError, RunRecord, STATE_PREFIX, StoredState, split_state};
+use super::{HandlerKind, MAX_STATE, RestoreError, RunRecord, RunRecordFull, STATE_PREFIX, StoredState, split_state};
 use core::mem::size_of;
 
 /// A handler whose state survives a restart.
@@ -268,4 +268,54 @@ impl<'a> Reading<'a> {
         self.taken |= bit(index);
         Some(StateDecoder { rest: state.bytes })
     }
+}
+
+/// Saves the state of one handler that a program uses without an engine. Writes the kind, the tag and the state of
+/// `handler` to `bytes`, as a run record contains them, and returns their length.
+///
+/// # Errors
+/// Returns [`RunRecordFull`] if `bytes` is too short. Its content is then unspecified.
+///
+/// ```
+/// use training_monitor::EarlyStopping;
+/// use training_monitor::run_record::{load_state, save_state};
+///
+/// let mut stopping = EarlyStopping::new(3)?;
+/// stopping.update(0.5);
+/// stopping.update(0.25);
+/// let mut bytes = [0; 16];
+/// let len = save_state(&mut stopping, &mut bytes)?;
+///
+/// let mut restored = EarlyStopping::new(3)?;
+/// load_state(&mut restored, &bytes[..len])?;
+/// assert_eq!((restored.counter(), restored.best_score()), (1, Some(0.5)));
+/// assert!(load_state(&mut restored, &bytes[..len - 1]).is_err());
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+pub fn save_state<P: Persist + ?Sized>(handler: &mut P, bytes: &mut [u8]) -> Result<usize, RunRecordFull> {
+    let mut buffer = RunRecord::<[u8; STATE_PREFIX + MAX_STATE]>::with_capacity();
+    let record: &mut RunRecord<[u8]> = &mut buffer;
+    HandlerStates::save(record).visit(handler);
+    record.check_complete()?;
+    let states = record.states();
+    let full = RunRecordFull { required: states.len(), capacity: bytes.len() };
+    let into = bytes.get_mut(..states.len()).ok_or(full)?;
+    into.iter_mut().zip(states).for_each(|(place, byte)| *place = *byte);
+    Ok(states.len())
+}
+
+/// Restores a state that [`save_state`] has saved. The settings of `handler` may differ from those of the saved one.
+///
+/// # Errors
+/// Returns a [`RestoreError`] if `bytes` is not the state of a handler of this kind. `handler` is unchanged.
+pub fn load_state<P: Persist + ?Sized>(handler: &mut P, bytes: &[u8]) -> Result<(), RestoreError> {
+    let malformed = RestoreError::Malformed { kind: P::KIND };
+    let (state, rest) = split_state(bytes).ok_or(malformed)?;
+    if state.kind != P::KIND {
+        return Err(RestoreError::Unclaimed { kind: state.kind });
+    }
+    let mut decoder = StateDecoder { rest: state.bytes };
+    let decoded = P::State::decode(&mut decoder).filter(|_| decoder.rest.is_empty() && rest.is_empty());
+    handler.restore(decoded.ok_or(malformed)?);
+    Ok(())
 }

@@ -143,6 +143,26 @@ impl<const N: usize, F> ModelCheckpoint<N, F> {
         }
     }
 
+    /// Replaces the source of the score. A policy with an interval and a policy by score then have the same type, so that
+    /// a program that chooses the rule at run time contains the code of their handlers once.
+    #[must_use]
+    pub fn with_score_source<G>(self, score_function: G) -> ModelCheckpoint<N, G> {
+        let ModelCheckpoint {
+            settings, interval, initial_threshold, keep_all, n_saved, calls, ranking, latest, ..
+        } = self;
+        ModelCheckpoint {
+            score_function,
+            settings,
+            interval,
+            initial_threshold,
+            keep_all,
+            n_saved,
+            calls,
+            ranking,
+            latest,
+        }
+    }
+
     /// Sets the name of the series. Two handlers that save to the same place need different names if they have the same
     /// rule and the same score name. The default is the empty name.
     ///
