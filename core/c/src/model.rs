@@ -1,0 +1,229 @@
+//! The model of a C program: named objects, each a list of tensors or one number.
+
+use crate::object::{read, slice};
+use crate::status::{Result, tm_status};
+use core::ffi::{CStr, c_char, c_void};
+use training_monitor::checkpoint::{
+    ElementType, MAX_RANK, ObjectVisitor, Objects, StateDict, TensorUnavailable, TensorView, TensorVisitor,
+};
+
+/// The maximum number of dimensions of a tensor.
+pub const TM_MAX_RANK: usize = 6;
+
+const _: () = assert!(TM_MAX_RANK == MAX_RANK);
+
+/// IEEE 754 single precision: float.
+pub const TM_F32: u8 = 0;
+/// IEEE 754 double precision: double.
+pub const TM_F64: u8 = 1;
+/// IEEE 754 half precision, in uint16_t.
+pub const TM_F16: u8 = 2;
+/// The upper 16 bits of a float, in uint16_t.
+pub const TM_BF16: u8 = 3;
+/// int8_t.
+pub const TM_I8: u8 = 4;
+/// uint8_t.
+pub const TM_U8: u8 = 5;
+/// int16_t.
+pub const TM_I16: u8 = 6;
+/// uint16_t.
+pub const TM_U16: u8 = 7;
+/// int32_t.
+pub const TM_I32: u8 = 8;
+/// uint32_t.
+pub const TM_U32: u8 = 9;
+/// int64_t.
+pub const TM_I64: u8 = 10;
+/// uint64_t.
+pub const TM_U64: u8 = 11;
+/// One byte with the value 0 or 1.
+pub const TM_BOOL: u8 = 12;
+
+/// One tensor: an array of numbers with a name, a type and a shape.
+#[repr(C)]
+pub struct tm_tensor {
+    /// The name, unique within its object, in UTF-8.
+    pub name: *const c_char,
+    /// The elements, in row-major order.
+    pub data: *mut c_void,
+    /// The dimensions, outermost first. Their product is the number of elements.
+    pub shape: [u32; TM_MAX_RANK],
+    /// The number of dimensions, 0 to TM_MAX_RANK. A single number has 0 dimensions.
+    pub rank: u8,
+    /// The type of the elements, for example TM_F32.
+    pub kind: u8,
+}
+
+/// One named object of a checkpoint: either a list of tensors, such as a network or an optimizer, or one number, such as a
+/// seed.
+#[repr(C)]
+pub struct tm_object {
+    /// The name, unique within the model, in UTF-8.
+    pub name: *const c_char,
+    /// The tensors, or null for an object that is a number.
+    pub tensors: *const tm_tensor,
+    /// The number of tensors.
+    pub tensor_count: u32,
+    /// Whether a tm_weight_guard checks the float tensors of this object: 0 or 1.
+    pub is_guarded: u8,
+    /// The number, or null for an object with tensors. It is saved as a value (Ignite: save_as_state_dict=False).
+    pub number: *mut u64,
+}
+
+/// Everything that a checkpoint contains, except the states of the engine and of the handlers.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct tm_model {
+    /// The objects. The array, its names and its tensors must exist as long as the model is used.
+    pub objects: *const tm_object,
+    /// The number of objects.
+    pub object_count: u32,
+}
+
+/// The checked model of a program.
+pub(crate) struct Model(tm_model);
+
+/// Returns a text of the caller.
+///
+/// # Safety
+/// `text` is null, or points to a text that ends with a zero.
+unsafe fn text<'a>(text: *const c_char) -> Option<&'a str> {
+    if text.is_null() {
+        return None;
+    }
+    // SAFETY: the caller promises that the text ends with a zero.
+    unsafe { CStr::from_ptr(text) }.to_str().ok()
+}
+
+/// Returns a text of the settings, which must exist as long as the object. A null pointer is an empty text.
+///
+/// # Safety
+/// `pointer` is null, or points to a text that ends with a zero and exists as long as the object with these settings.
+pub(crate) unsafe fn setting_text(pointer: *const c_char) -> Result<&'static str> {
+    if pointer.is_null() {
+        return Ok("");
+    }
+    // SAFETY: the caller promises that the text ends with a zero and exists long enough.
+    unsafe { text(pointer) }.ok_or(tm_status::TM_ERROR_SETTING)
+}
+
+impl Model {
+    /// Checks the description of a model. The names, shapes and sizes are checked when it is saved or loaded.
+    ///
+    /// # Safety
+    /// `model` is null, or points to a model whose pointers are valid as long as the returned value is used.
+    pub unsafe fn new(model: *const tm_model) -> Result<Self> {
+        // SAFETY: the caller promises that the model is valid.
+        let model = Model(*unsafe { read(model) }?);
+        for object in model.objects()? {
+            // SAFETY: as above.
+            let tensors = unsafe { slice(object.tensors, object.tensor_count as usize) }?;
+            let is_number = !object.number.is_null();
+            if is_number != tensors.is_empty() && (is_number || object.tensors.is_null()) {
+                return Err(tm_status::TM_ERROR_MODEL);
+            }
+            if is_number && !object.number.is_aligned() {
+                return Err(tm_status::TM_ERROR_MISALIGNED);
+            }
+            // SAFETY: as above.
+            unsafe { text(object.name) }.ok_or(tm_status::TM_ERROR_MODEL)?;
+            for tensor in tensors {
+                tensor.check()?;
+            }
+        }
+        Ok(model)
+    }
+
+    fn objects(&self) -> Result<&[tm_object]> {
+        // SAFETY: `new` has received the promise that the objects are valid.
+        unsafe { slice(self.0.objects, self.0.object_count as usize) }
+    }
+
+    /// Passes the float tensors of the guarded objects to `check`.
+    pub fn scan(&self, check: &mut dyn FnMut(&[f32])) {
+        for object in self.objects().unwrap_or_default().iter().filter(|object| object.is_guarded != 0) {
+            // SAFETY: `new` has received the promise that the tensors are valid.
+            let tensors = unsafe { slice(object.tensors, object.tensor_count as usize) }.unwrap_or_default();
+            for tensor in tensors.iter().filter(|tensor| tensor.kind == TM_F32) {
+                let len = tensor.len().unwrap_or(0);
+                // SAFETY: `new` has checked the pointer and the alignment, and has received the promise that the tensor
+                // has this number of elements.
+                check(unsafe { slice(tensor.data.cast::<f32>(), len) }.unwrap_or_default());
+            }
+        }
+    }
+}
+
+impl tm_tensor {
+    fn element_type(&self) -> Option<ElementType> {
+        ElementType::ALL.get(usize::from(self.kind)).copied()
+    }
+
+    fn shape(&self) -> Option<&[u32]> {
+        self.shape.get(..usize::from(self.rank))
+    }
+
+    /// Returns the number of elements.
+    fn len(&self) -> Option<usize> {
+        self.shape()?.iter().try_fold(1_usize, |len, dimension| len.checked_mul(usize::try_from(*dimension).ok()?))
+    }
+
+    fn check(&self) -> Result {
+        let size = self.element_type().ok_or(tm_status::TM_ERROR_MODEL)?.size() as usize;
+        let len = self.len().and_then(|len| len.checked_mul(size)).filter(|len| *len <= isize::MAX as usize);
+        if len.ok_or(tm_status::TM_ERROR_MODEL)? > 0 && self.data.is_null() {
+            return Err(tm_status::TM_ERROR_NULL);
+        }
+        // The sizes of elements are powers of two.
+        if self.data.addr() & (size - 1) != 0 {
+            return Err(tm_status::TM_ERROR_MISALIGNED);
+        }
+        // SAFETY: the caller of `Model::new` promises that the names are valid.
+        unsafe { text(self.name) }.map(|_| ()).ok_or(tm_status::TM_ERROR_MODEL)
+    }
+
+    /// Passes the tensor to a visitor.
+    fn visit<V: TensorVisitor>(&self, visitor: &mut V) -> core::result::Result<(), V::Error> {
+        self.check().map_err(|_| TensorUnavailable)?;
+        let (Some(element_type), Some(shape), Some(len)) = (self.element_type(), self.shape(), self.len()) else {
+            return Err(TensorUnavailable.into());
+        };
+        let bytes = if len == 0 {
+            &mut []
+        } else {
+            // SAFETY: the pointer was checked, and the caller of `Model::new` promises that the tensor has this number of
+            // elements and that nothing else uses them during a call.
+            unsafe { core::slice::from_raw_parts_mut(self.data.cast::<u8>(), len * element_type.size() as usize) }
+        };
+        // SAFETY: the caller of `Model::new` promises that the names are valid.
+        let name = unsafe { text(self.name) }.ok_or(TensorUnavailable)?;
+        visitor.visit_tensor(name, TensorView::from_bytes(element_type, shape, bytes))
+    }
+}
+
+/// The tensors of one object.
+struct Tensors<'a>(&'a [tm_tensor]);
+
+impl StateDict for Tensors<'_> {
+    fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> core::result::Result<(), V::Error> {
+        self.0.iter().try_for_each(|tensor| tensor.visit(visitor))
+    }
+}
+
+impl Objects for Model {
+    fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> core::result::Result<(), V::Error> {
+        for object in Model::objects(self).map_err(|_| TensorUnavailable)? {
+            // SAFETY: `new` has received the promise that the names and tensors are valid.
+            let (name, tensors) = unsafe { (text(object.name), slice(object.tensors, object.tensor_count as usize)) };
+            let (Some(name), Ok(tensors)) = (name, tensors) else { return Err(TensorUnavailable.into()) };
+            if object.number.is_null() {
+                visitor.state_dict(name, &mut Tensors(tensors))?;
+            } else {
+                // SAFETY: `new` has checked the pointer and has received the promise that nothing else uses the number
+                // during a call.
+                visitor.value(name, unsafe { &mut *object.number })?;
+            }
+        }
+        Ok(())
+    }
+}
