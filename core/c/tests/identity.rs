@@ -1,0 +1,56 @@
+//! A run through the C interface and the same run in Rust write the same bytes to the flash, and each of them resumes the
+//! run of the other one.
+
+mod common;
+
+use common::{c_session, chip, rust_session};
+use training_monitor::StopReason;
+use training_monitor_c::{TM_REASON_EARLY_STOPPING, TM_REASON_MAX_EPOCHS};
+
+const ALL: u32 = 10_000;
+
+#[test]
+fn the_same_run_writes_the_same_bytes() {
+    let (mut c, mut rust) = (chip(), chip());
+    let (c_outcome, c_trainee) = c_session(&mut c, ALL).expect("the run in C ends");
+    let (rust_outcome, rust_trainee) = rust_session(&mut rust, ALL).expect("the run in Rust ends");
+    assert_eq!(c_trainee, rust_trainee);
+    assert_eq!((c_outcome.epoch, c_outcome.iteration), (rust_outcome.epoch, rust_outcome.iteration));
+    let reason = match rust_outcome.reason {
+        StopReason::MaxEpochs => TM_REASON_MAX_EPOCHS,
+        StopReason::EarlyStopping => TM_REASON_EARLY_STOPPING,
+        reason => panic!("{reason:?}"),
+    };
+    assert_eq!(c_outcome.reason, reason);
+    assert!(c.counts.operations > 50, "the run has saved: {:?}", c.counts);
+    assert_eq!(c.counts, rust.counts);
+    assert!(c.image() == rust.image(), "the contents of the flash differ");
+    assert_eq!((c.violations(), rust.violations()), (&[][..], &[][..]));
+}
+
+/// The program changes its language at each start.
+#[test]
+fn each_resumes_the_run_of_the_other() {
+    let (_, expected) = rust_session(&mut chip(), ALL).expect("the run ends");
+    for steps in [5, 9, 13, 21] {
+        for c_first in [true, false] {
+            let mut chip = chip();
+            let mut starts = 0;
+            let found = loop {
+                starts += 1;
+                assert!(starts < 100, "the run makes no progress with {steps} steps per start");
+                let ended = if (starts % 2 == 1) == c_first {
+                    c_session(&mut chip, steps).map(|(_, trainee)| trainee)
+                } else {
+                    rust_session(&mut chip, steps).map(|(_, trainee)| trainee)
+                };
+                if let Some(trainee) = ended {
+                    break trainee;
+                }
+            };
+            assert!(starts > 2);
+            assert_eq!(found, expected, "{steps} steps per start");
+            assert_eq!(chip.violations(), []);
+        }
+    }
+}
