@@ -45,7 +45,7 @@
 #endif
 
 // The size of tm_weight_average, in 64-bit words.
-#define TM_WEIGHT_AVERAGE_WORDS 5
+#define TM_WEIGHT_AVERAGE_WORDS 4
 
 // The run continues.
 #define TM_ACTION_CONTINUE 0
@@ -987,7 +987,7 @@ tm_status tm_checkpoint_load_step(struct tm_checkpoint *checkpoint,
                                   struct tm_loaded *loaded);
 
 // Writes the step and the score of the best checkpoint to `best`; with `interval`, those of the latest one. Returns TM_NONE
-// if there is none.
+// if there is none. The checkpoints are those of the model of the last save, load or run.
 //
 // One thread or interrupt at a time can use an object.
 tm_status tm_checkpoint_best(const struct tm_checkpoint *checkpoint,

@@ -280,7 +280,7 @@ pub unsafe extern "C" fn tm_checkpoint_load_step(
 }
 
 /// Writes the step and the score of the best checkpoint to `best`; with `interval`, those of the latest one. Returns TM_NONE
-/// if there is none.
+/// if there is none. The checkpoints are those of the model of the last save, load or run.
 ///
 /// One thread or interrupt at a time can use an object.
 #[unsafe(no_mangle)]

@@ -87,6 +87,7 @@ pub(crate) struct Model(tm_model);
 ///
 /// # Safety
 /// `text` is null, or points to a text that ends with a zero.
+#[inline(never)] // Called at several places.
 unsafe fn text<'a>(text: *const c_char) -> Option<&'a str> {
     if text.is_null() {
         return None;
@@ -182,11 +183,12 @@ impl tm_tensor {
         unsafe { text(self.name) }.map(|_| ()).ok_or(tm_status::TM_ERROR_MODEL)
     }
 
-    /// Passes the tensor to a visitor.
-    fn visit<V: TensorVisitor>(&self, visitor: &mut V) -> core::result::Result<(), V::Error> {
+    /// Returns the name and the view of the tensor.
+    #[inline(never)] // One copy of the code for all visitors.
+    fn view(&self) -> core::result::Result<(&str, TensorView<'_>), TensorUnavailable> {
         self.check().map_err(|_| TensorUnavailable)?;
         let (Some(element_type), Some(shape), Some(len)) = (self.element_type(), self.shape(), self.len()) else {
-            return Err(TensorUnavailable.into());
+            return Err(TensorUnavailable);
         };
         let bytes = if len == 0 {
             &mut []
@@ -197,7 +199,7 @@ impl tm_tensor {
         };
         // SAFETY: the caller of `Model::new` promises that the names are valid.
         let name = unsafe { text(self.name) }.ok_or(TensorUnavailable)?;
-        visitor.visit_tensor(name, TensorView::from_bytes(element_type, shape, bytes))
+        Ok((name, TensorView::from_bytes(element_type, shape, bytes)))
     }
 }
 
@@ -206,18 +208,33 @@ struct Tensors<'a>(&'a [tm_tensor]);
 
 impl StateDict for Tensors<'_> {
     fn tensors<V: TensorVisitor>(&mut self, visitor: &mut V) -> core::result::Result<(), V::Error> {
-        self.0.iter().try_for_each(|tensor| tensor.visit(visitor))
+        for tensor in self.0 {
+            let (name, view) = tensor.view()?;
+            visitor.visit_tensor(name, view)?;
+        }
+        Ok(())
+    }
+}
+
+impl tm_object {
+    /// Returns the name and the tensors of the object.
+    #[inline(never)] // One copy of the code for all visitors.
+    fn parts(&self) -> core::result::Result<(&str, Tensors<'_>), TensorUnavailable> {
+        // SAFETY: the caller of `Model::new` promises that the names and tensors are valid.
+        let (name, tensors) = unsafe { (text(self.name), slice(self.tensors, self.tensor_count as usize)) };
+        match (name, tensors) {
+            (Some(name), Ok(tensors)) => Ok((name, Tensors(tensors))),
+            _ => Err(TensorUnavailable),
+        }
     }
 }
 
 impl Objects for Model {
     fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> core::result::Result<(), V::Error> {
         for object in Model::objects(self).map_err(|_| TensorUnavailable)? {
-            // SAFETY: `new` has received the promise that the names and tensors are valid.
-            let (name, tensors) = unsafe { (text(object.name), slice(object.tensors, object.tensor_count as usize)) };
-            let (Some(name), Ok(tensors)) = (name, tensors) else { return Err(TensorUnavailable.into()) };
+            let (name, mut tensors) = object.parts()?;
             if object.number.is_null() {
-                visitor.state_dict(name, &mut Tensors(tensors))?;
+                visitor.state_dict(name, &mut tensors)?;
             } else {
                 // SAFETY: `new` has checked the pointer and has received the promise that nothing else uses the number
                 // during a call.
