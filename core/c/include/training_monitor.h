@@ -908,6 +908,15 @@ tm_status tm_running_average_load(struct tm_running_average *average, const uint
 // One thread or interrupt at a time can use an object.
 tm_status tm_weight_average_init(struct tm_weight_average *average, const struct tm_weight_average_config *config);
 
+// Copies the weights to the average and sets the number of updates to 0. Both arrays have `len` elements and do not overlap.
+// Returns TM_STOP if a weight is NaN or infinite; nothing has changed then.
+//
+// One thread or interrupt at a time can use an object.
+tm_status tm_weight_average_start(struct tm_weight_average *average,
+                                  float *averaged,
+                                  float *weights,
+                                  uintptr_t len);
+
 // Adds the weights to the average. The first call copies them. Both arrays have `len` elements and do not overlap. Returns
 // TM_STOP if a weight is NaN or infinite; the average is then unchanged.
 //

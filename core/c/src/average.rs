@@ -158,6 +158,21 @@ pub unsafe extern "C" fn tm_weight_average_init(
     unsafe { init(average, created) }
 }
 
+/// Copies the weights to the average and sets the number of updates to 0. Both arrays have `len` elements and do not overlap.
+/// Returns TM_STOP if a weight is NaN or infinite; nothing has changed then.
+///
+/// One thread or interrupt at a time can use an object.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tm_weight_average_start(
+    average: *mut tm_weight_average,
+    averaged: *mut f32,
+    weights: *mut f32,
+    len: usize,
+) -> tm_status {
+    // SAFETY: the caller keeps the rules of the interface.
+    unsafe { with_pair(average, averaged, weights, len, |object, pair| object.start(pair)) }
+}
+
 /// Adds the weights to the average. The first call copies them. Both arrays have `len` elements and do not overlap. Returns
 /// TM_STOP if a weight is NaN or infinite; the average is then unchanged.
 ///
@@ -170,12 +185,30 @@ pub unsafe extern "C" fn tm_weight_average_update(
     len: usize,
 ) -> tm_status {
     // SAFETY: the caller keeps the rules of the interface.
+    unsafe { with_pair(average, averaged, weights, len, |object, pair| object.update(pair)) }
+}
+
+/// The pairs of averages and weights, as core expects them.
+type Pairs<'a> = &'a mut dyn FnMut(&mut dyn FnMut(&mut [f32], &mut [f32]));
+
+/// Calls `change` with the arrays of the caller. Returns TM_STOP if it returns false.
+///
+/// # Safety
+/// The pointers are valid, and the arrays have `len` elements and do not overlap.
+unsafe fn with_pair(
+    average: *mut tm_weight_average,
+    averaged: *mut f32,
+    weights: *mut f32,
+    len: usize,
+    change: fn(&mut WeightAverage, Pairs<'_>) -> bool,
+) -> tm_status {
+    // SAFETY: the caller makes the same promise.
     let (object, averaged, weights) = unsafe { (get(average), slice_mut(averaged, len), slice_mut(weights, len)) };
-    let updated = object.and_then(|object| {
+    let changed = object.and_then(|object| {
         let (averaged, weights) = (averaged?, weights?);
-        Ok(object.update(|pair| pair(averaged, weights)))
+        Ok(change(object, &mut |pair| pair(averaged, weights)))
     });
-    match updated {
+    match changed {
         Ok(false) => tm_status::TM_STOP,
         result => status(result.map(|_| ())),
     }

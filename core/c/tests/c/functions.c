@@ -128,7 +128,7 @@ static void test_averages(void) {
     CHECK(tm_running_average_value(&average, &value) == TM_OK && value == 3.0f);
     ema_config.momentum = 0.25f;
     CHECK(tm_weight_average_init(&ema, &ema_config) == TM_OK);
-    CHECK(tm_weight_average_update(&ema, averaged, weights, 2) == TM_OK && averaged[1] == 1.0f);
+    CHECK(tm_weight_average_start(&ema, averaged, weights, 2) == TM_OK && averaged[1] == 1.0f);
     weights[0] = 4.0f;
     CHECK(tm_weight_average_update(&ema, averaged, weights, 2) == TM_OK && averaged[0] == 1.0f);
     CHECK(tm_weight_average_save(&ema, state, sizeof state, &len) == TM_OK);

@@ -91,6 +91,7 @@ static void use_uninitialized(unsigned char fill) {
     REFUSED(tm_running_average_value(&u.average, &value));
     REFUSED(tm_running_average_save(&u.average, state, sizeof state, &len));
     REFUSED(tm_running_average_load(&u.average, state, sizeof state));
+    REFUSED(tm_weight_average_start(&u.ema, weights, weights + 4, 4));
     REFUSED(tm_weight_average_update(&u.ema, weights, weights + 4, 4));
     REFUSED(tm_weight_average_save(&u.ema, state, sizeof state, &len));
     REFUSED(tm_weight_average_load(&u.ema, state, sizeof state));
