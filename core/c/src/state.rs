@@ -2,7 +2,7 @@
 
 use crate::object::{check, slice, slice_mut};
 use crate::status::{Result, give, status, tm_status};
-use training_monitor::run_record::{Persist, load_state, save_state};
+use training_monitor::run_record::{Persist, encode_handler_state, restore_handler_state};
 
 /// The maximum length of a saved state, in bytes.
 pub const TM_MAX_STATE: usize = 32;
@@ -21,7 +21,7 @@ pub(crate) unsafe fn save<P: Persist>(
         check(len)?;
         // SAFETY: the caller promises that the buffer is valid.
         let bytes = unsafe { slice_mut(bytes, capacity) }?;
-        save_state(object, bytes).map(Some).map_err(|_| tm_status::TM_ERROR_BUFFER)
+        encode_handler_state(object, bytes).map(Some).map_err(|_| tm_status::TM_ERROR_BUFFER)
     });
     // SAFETY: the caller promises that the pointer is valid.
     unsafe { give(saved, len) }
@@ -35,6 +35,6 @@ pub(crate) unsafe fn load<P: Persist>(object: Result<&mut P>, bytes: *const u8, 
     status(object.and_then(|object| {
         // SAFETY: the caller promises that the buffer is valid.
         let bytes = unsafe { slice(bytes, len) }?;
-        load_state(object, bytes).map_err(|_| tm_status::TM_ERROR_STATE)
+        restore_handler_state(object, bytes).map_err(|_| tm_status::TM_ERROR_STATE)
     }))
 }

@@ -93,7 +93,7 @@ impl Reader<'_> {
     }
 }
 
-type Record = RunRecord<[u8; TM_RECORD_CAPACITY]>;
+type EngineRecord = RunRecord<[u8; TM_RECORD_CAPACITY]>;
 
 /// Borrows an engine, or nothing if the pointer is null.
 ///
@@ -127,7 +127,7 @@ pub unsafe extern "C" fn tm_save(
         writer.write.ok_or(TM_ERROR_NULL)?;
         // SAFETY: as above.
         let (mut model, mut engine) = unsafe { (Model::new(model)?, optional(engine)?) };
-        let record: Option<Record> = match &mut engine {
+        let record: Option<EngineRecord> = match &mut engine {
             Some((run, _)) => Some(run.engine.record::<Model, _>(&mut run.handlers)?),
             None => None,
         };
@@ -167,7 +167,7 @@ fn load_stream<R: Read>(
     model: &mut Model,
     engine: Option<&mut Run>,
 ) -> Result<Option<tm_loaded>> {
-    let mut record = Record::with_capacity();
+    let mut record = EngineRecord::with_capacity();
     let mut scratch = [0; 64];
     let mut loader = Loader::new(model, &mut scratch);
     rewind(reader)?;

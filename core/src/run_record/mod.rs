@@ -30,7 +30,7 @@ mod persist;
 pub use codec::{StateCodec, StateDecoder, StateEncoder};
 pub use engine_state::{EngineState, Phase, ResumePoint};
 pub use error::{RestoreError, RunRecordFull};
-pub use persist::{HandlerStates, Persist, load_state, save_state};
+pub use persist::{HandlerStates, Persist, encode_handler_state, restore_handler_state};
 
 use core::fmt;
 

@@ -278,21 +278,21 @@ impl<'a> Reading<'a> {
 ///
 /// ```
 /// use training_monitor::EarlyStopping;
-/// use training_monitor::run_record::{load_state, save_state};
+/// use training_monitor::run_record::{restore_handler_state, encode_handler_state};
 ///
 /// let mut stopping = EarlyStopping::new(3)?;
 /// stopping.update(0.5);
 /// stopping.update(0.25);
 /// let mut bytes = [0; 16];
-/// let len = save_state(&mut stopping, &mut bytes)?;
+/// let len = encode_handler_state(&mut stopping, &mut bytes)?;
 ///
 /// let mut restored = EarlyStopping::new(3)?;
-/// load_state(&mut restored, &bytes[..len])?;
+/// restore_handler_state(&mut restored, &bytes[..len])?;
 /// assert_eq!((restored.counter(), restored.best_score()), (1, Some(0.5)));
-/// assert!(load_state(&mut restored, &bytes[..len - 1]).is_err());
+/// assert!(restore_handler_state(&mut restored, &bytes[..len - 1]).is_err());
 /// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
-pub fn save_state<P: Persist + ?Sized>(handler: &mut P, bytes: &mut [u8]) -> Result<usize, RunRecordFull> {
+pub fn encode_handler_state<P: Persist + ?Sized>(handler: &mut P, bytes: &mut [u8]) -> Result<usize, RunRecordFull> {
     let mut buffer = RunRecord::<[u8; STATE_PREFIX + MAX_STATE]>::with_capacity();
     let record: &mut RunRecord<[u8]> = &mut buffer;
     HandlerStates::save(record).visit(handler);
@@ -304,11 +304,11 @@ pub fn save_state<P: Persist + ?Sized>(handler: &mut P, bytes: &mut [u8]) -> Res
     Ok(states.len())
 }
 
-/// Restores a state that [`save_state`] has saved. The settings of `handler` may differ from those of the saved one.
+/// Restores a state that [`encode_handler_state`] has saved. The settings of `handler` may differ from those of the saved one.
 ///
 /// # Errors
 /// Returns a [`RestoreError`] if `bytes` is not the state of a handler of this kind. `handler` is unchanged.
-pub fn load_state<P: Persist + ?Sized>(handler: &mut P, bytes: &[u8]) -> Result<(), RestoreError> {
+pub fn restore_handler_state<P: Persist + ?Sized>(handler: &mut P, bytes: &[u8]) -> Result<(), RestoreError> {
     let malformed = RestoreError::Malformed { kind: P::KIND };
     let (state, rest) = split_state(bytes).ok_or(malformed)?;
     if state.kind != P::KIND {

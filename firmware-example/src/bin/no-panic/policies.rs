@@ -12,8 +12,9 @@ use training_monitor::handlers::adaptive_interval::WearBudget;
 use training_monitor::handlers::early_stopping::{Mode, ThresholdMode};
 use training_monitor::handlers::every_ticks::EveryTicks;
 use training_monitor::handlers::model_checkpoint::ranking::{Order, RankedCheckpoint, Ranking};
-use training_monitor::handlers::model_checkpoint::{OnError, SaveDecision, StepSource};
+use training_monitor::handlers::model_checkpoint::{NoScore, OnError, SaveDecision, StepSource};
 use training_monitor::handlers::profiler::TickStatistics;
+use training_monitor::run_record::{encode_handler_state, restore_handler_state};
 use training_monitor::store::Wear;
 use training_monitor::time::{Clock, WrappingClock};
 use training_monitor::{
@@ -63,6 +64,9 @@ fn early_stopping() {
                     while stopping.update(any()) {
                         defmt::info!("{}", stopping);
                     }
+                    let mut bytes = black_box([0; 20]);
+                    black_box(encode_handler_state(&mut stopping, &mut bytes).is_ok());
+                    black_box(restore_handler_state(&mut stopping, &bytes).is_ok());
                     black_box((
                         stopping.counter(),
                         stopping.best_score(),
@@ -116,7 +120,7 @@ fn model_checkpoint() {
             black_box((policy.record_commit(save), policy.restore_entry(save), policy.best(), policy.latest()));
             black_box((policy.kept(), policy.calls()));
             policy.reset();
-            black_box(policy);
+            black_box(policy.with_score_source(NoScore));
         }
     }
 

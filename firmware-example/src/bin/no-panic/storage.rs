@@ -19,7 +19,7 @@ use training_monitor::store::byte_addressable::{ByteSlots, SharedStorage};
 use training_monitor::store::flash::layout::{
     CommitRecord, SealState, hides_older, hides_unsealed, is_damaged_commit, seal_bytes,
 };
-use training_monitor::store::flash::{BlockingNorFlash, SharedNorFlash, Slots};
+use training_monitor::store::flash::{BlockingNorFlash, RunTimeGeometry, SharedNorFlash, Slots};
 use training_monitor::store::ram::Ram;
 use training_monitor::store::{CheckpointMeta, Store, StreamSpec};
 use training_monitor::{Engine, Event, Handler, ModelCheckpoint, State};
@@ -36,6 +36,7 @@ pub fn call_all() {
     call_store(&mut model, Ram::<3, 1024>::new());
     call_store(&mut model, &mut Ram::<3, 1024>::default());
     call_slots::<8>(&mut model);
+    call_run_time_geometry::<8>(&mut model);
     call_byte_slots(&mut model);
     call_layout();
     call_wrapped_flash(&mut model);
@@ -57,6 +58,19 @@ fn call_slots<const GRANULE: usize>(model: &mut Model<'_>) {
             call_store(model, &mut slots);
             black_box(slots.into_inner());
         }
+    }
+}
+
+fn call_run_time_geometry<const GRANULE: usize>(model: &mut Model<'_>) {
+    type RunTimeSlots<const GRANULE: usize> = Slots<Chip<GRANULE>, 3, Crc32, RunTimeGeometry>;
+    let geometry = RunTimeGeometry { read_size: any(), write_size: any(), erase_size: any(), slots: any() };
+    let chip = || Chip::<GRANULE>([0; 3 * 1024]);
+    if let Err(failed) = RunTimeSlots::erase_region_with_geometry(chip(), any()..any(), geometry) {
+        error(&failed);
+    }
+    match RunTimeSlots::open_with_geometry(chip(), any()..any(), geometry) {
+        Err(failed) => error(&failed),
+        Ok(mut slots) => call_store(model, &mut slots),
     }
 }
 
