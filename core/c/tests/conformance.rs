@@ -4,6 +4,8 @@
 //! The C interface has no event filters but a mask and a period, no batch events, and fewer settings of schedules. The
 //! traces that need more are skipped; each test states how many traces it replays at least.
 
+#![allow(clippy::undocumented_unsafe_blocks, reason = "the tests call the interface as a C program does")]
+
 mod common;
 
 use common::{object, zero};

@@ -1,6 +1,8 @@
 //! A run through the C interface and the same run in Rust write the same bytes to the flash, and each of them resumes the
 //! run of the other one.
 
+#![allow(clippy::undocumented_unsafe_blocks, reason = "the tests call the interface as a C program does")]
+
 mod common;
 
 use common::{c_session, chip, rust_session};

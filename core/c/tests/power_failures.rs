@@ -1,6 +1,8 @@
 //! Power fails during each flash operation of a run through the C interface. The next start resumes the run, which ends with
 //! the weights of an uninterrupted run.
 
+#![allow(clippy::undocumented_unsafe_blocks, reason = "the tests call the interface as a C program does")]
+
 mod common;
 
 use common::{c_session, chip};
