@@ -156,8 +156,6 @@ struct Slot {
 /// The state of a slot. The store lists only the checkpoints in `Committed` and `Unsealed` slots.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum SlotState {
-    /// The region has fewer slots than the store has room for, so this slot does not exist.
-    Absent,
     /// The slot contains no valid checkpoint. It is blank, damaged, or cannot be read completely, so it is erased before
     /// it is used.
     Unknown,
@@ -207,7 +205,7 @@ impl Slot {
     /// lowest rank.
     fn allocation_order(&self) -> Option<u8> {
         match self.state {
-            SlotState::Committed | SlotState::Unsealed | SlotState::Absent => None,
+            SlotState::Committed | SlotState::Unsealed => None,
             _ if self.failed => Some(6),
             SlotState::Erased(_) => Some(0),
             // A slot without a valid checkpoint is used before a slot with a removed checkpoint. Therefore, an
@@ -253,11 +251,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum, G: Geometry<F>> Slots<F, SLOT
     /// Returns a [`RegionError`] in the same cases as [`Slots::open`], and if the geometry has more than `SLOTS` slots.
     pub fn open_with_geometry(flash: F, region: Range<u32>, geometry: G) -> Result<Self, RegionError> {
         let size = region::slot_size(&geometry, flash.capacity(), &region, SLOTS)?;
-        let count = geometry.slots(SLOTS);
-        let mut slots = [Slot::UNKNOWN; SLOTS];
-        for slot in slots.iter_mut().skip(count) {
-            slot.state = SlotState::Absent;
-        }
+        let slots = [Slot::UNKNOWN; SLOTS];
         let mut open = Slots {
             flash,
             geometry,
@@ -288,7 +282,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum, G: Geometry<F>> Slots<F, SLOT
 
     /// Returns how many slots can be used for checkpoints. A slot whose erases or writes fail repeatedly is not counted.
     pub fn usable_slots(&self) -> usize {
-        self.slots.iter().take(self.slot_count()).filter(|slot| !slot.failed || slot.is_listed()).count()
+        self.present().iter().filter(|slot| !slot.failed || slot.is_listed()).count()
     }
 
     /// Returns how many slots could not be read when the store was opened, although the read was repeated. Such a slot
@@ -351,6 +345,12 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum, G: Geometry<F>> Slots<F, SLOT
         self.geometry.slots(SLOTS)
     }
 
+    /// Returns the slots of the region. The store can have room for more; those are never listed.
+    #[inline(always)]
+    fn present(&self) -> &[Slot] {
+        self.slots.get(..self.slot_count()).unwrap_or(&self.slots)
+    }
+
     /// Returns the index of the last slot. Opening checks that the number of slots is from 2 to 256.
     #[inline(always)]
     fn last_slot(&self) -> u8 {
@@ -383,7 +383,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum, G: Geometry<F>> Slots<F, SLOT
     /// the restart.
     fn select_slot(&self) -> Option<usize> {
         let order = |slot: &Slot| Some(u64::from(slot.allocation_order()?) << 32 | u64::from(slot.erases));
-        let free = self.slots.iter().enumerate().filter_map(|(index, slot)| Some((order(slot)?, index)));
+        let free = self.present().iter().enumerate().filter_map(|(index, slot)| Some((order(slot)?, index)));
         let (_, index) = free.min_by_key(|(order, _)| *order)?;
         if self.slots.get(index).is_some_and(|slot| slot.state == SlotState::Removed) {
             // While an unsealed checkpoint exists, the removed checkpoint may be the only durable one, so its slot is

@@ -210,9 +210,10 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum, G: Geometry<F>> Slots<F, SLOT
         let unaccounted = total.saturating_sub(self.total_erases());
         let is_unknown =
             |slot: &Slot| matches!(slot.state, SlotState::Unknown | SlotState::Remains | SlotState::Unreadable);
-        let unknown_slots = self.slots.iter().filter(|slot| is_unknown(slot)).count();
+        let unknown_slots = self.present().iter().filter(|slot| is_unknown(slot)).count();
         let share = unaccounted.checked_div(to_u32(unknown_slots)).unwrap_or(0);
-        for slot in self.slots.iter_mut().filter(|slot| is_unknown(slot)) {
+        let count = self.slot_count();
+        for slot in self.slots.get_mut(..count).unwrap_or_default().iter_mut().filter(|slot| is_unknown(slot)) {
             slot.erases = share;
         }
     }

@@ -104,7 +104,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum, G: Geometry<F>> Store for Slo
         // After one save for each slot, every slot has contained a checkpoint.
         let used = self.slots.iter().any(|slot| slot.is_listed() && slot.meta.sequence >= to_u32(self.slot_count()));
         let is_empty = |slot: &&Slot| matches!(slot.state, SlotState::Unknown | SlotState::Remains) && !slot.failed;
-        let interrupted = if used { to_u32(self.slots.iter().filter(is_empty).count()) } else { 0 };
+        let interrupted = if used { to_u32(self.present().iter().filter(is_empty).count()) } else { 0 };
         Wear { erases: self.total_erases(), interrupted }
     }
 
