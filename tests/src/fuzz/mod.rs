@@ -14,6 +14,7 @@
 pub mod adaptive_interval;
 pub mod averages;
 pub mod bytes;
+pub mod c_calls;
 pub mod directory;
 pub mod engine;
 pub mod filters;
@@ -44,7 +45,7 @@ pub struct Target {
 }
 
 /// All fuzz targets of the project, with their names and maximum input lengths.
-pub const TARGETS: [Target; 22] = [
+pub const TARGETS: [Target; 23] = [
     Target { name: "checkpoint-bytes", body: bytes::checkpoint_bytes, len: 160 },
     Target { name: "names", body: bytes::names, len: 48 },
     Target { name: "early-stopping", body: handlers::early_stopping, len: 96 },
@@ -66,6 +67,7 @@ pub const TARGETS: [Target; 22] = [
     Target { name: "slot-operations", body: slots::slot_operations, len: 128 },
     Target { name: "memory-image", body: slots::memory_image, len: 160 },
     Target { name: "memory-operations", body: slots::memory_operations, len: 128 },
+    Target { name: "c-calls", body: c_calls::c_calls, len: 160 },
     Target { name: "directory", body: directory::directory, len: 192 },
 ];
 
