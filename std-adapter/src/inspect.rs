@@ -18,11 +18,14 @@ use training_monitor::run_record::RunRecord;
 pub enum InspectError<E> {
     /// The decoder of the core crate refused the file.
     Decode(DecodeError<E>),
-    /// The file is truncated or malformed within or after an item.
-    DecodeItem {
-        /// The error of the decoder: `Truncated` or `Malformed`.
-        error: DecodeError<E>,
+    /// The file is truncated within or after an item.
+    Truncated {
         /// The last item whose name was read: an object, or a tensor with the name of its object, as in `model.bias`.
+        item: String,
+    },
+    /// The file is malformed within or after an item.
+    Malformed {
+        /// The last item whose name was read.
         item: String,
     },
     /// Two objects have the same name.
@@ -59,7 +62,8 @@ impl<E: fmt::Display> fmt::Display for InspectError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             InspectError::Decode(error) => error.fmt(f),
-            InspectError::DecodeItem { error, item } => write!(f, "{error} in or after `{item}`"),
+            InspectError::Truncated { item } => write!(f, "the checkpoint is truncated in or after `{item}`"),
+            InspectError::Malformed { item } => write!(f, "the checkpoint is malformed in or after `{item}`"),
             InspectError::DuplicateObject { object } => write!(f, "the checkpoint contains object `{object}` twice"),
             InspectError::DuplicateTensor { object, tensor } => {
                 write!(f, "object `{object}` of the checkpoint contains tensor `{tensor}` twice")
@@ -101,10 +105,11 @@ pub fn inspect<R: Read, I: Inspect>(
         violation: None,
         item: String::new(),
     };
-    let info = match inspect_with::<Crc32Fast, _, _>(reader, scratch, &mut checker) {
-        Err(error @ (DecodeError::Truncated | DecodeError::Malformed)) if !checker.item.is_empty() => {
-            return Err(InspectError::DecodeItem { error, item: checker.item });
-        }
+    let result = inspect_with::<Crc32Fast, _, _>(reader, scratch, &mut checker);
+    let item = checker.item;
+    let info = match result {
+        Err(DecodeError::Truncated) if !item.is_empty() => return Err(InspectError::Truncated { item }),
+        Err(DecodeError::Malformed) if !item.is_empty() => return Err(InspectError::Malformed { item }),
         result => result?,
     };
     match checker.violation {
