@@ -94,9 +94,8 @@ impl OutputFile {
         }
         let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut builder = tempfile::Builder::new();
-        let temp = builder.prefix("training-monitor-").suffix(".tmp").make_in(directory, |path| File::create_new(path));
+        let temp = builder.prefix("training-monitor-").suffix(".tmp").make_in(directory, temporary::create);
         let (file, temp) = temp.map_err(failed)?.into_parts();
-        temporary::remove_at_signal(&temp);
         Ok(output(Box::new(file), Some(Replacement { temp: Some(temp), target, existing })))
     }
 

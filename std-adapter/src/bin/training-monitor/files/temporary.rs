@@ -1,11 +1,13 @@
-//! Removes the temporary file of an output if a signal ends the program, for example after Ctrl-C.
+//! Creates the temporary file of an output, and removes it if a signal ends the program, for example after Ctrl-C.
 
 #[cfg(unix)]
-pub use unix::{forget, remove_at_signal};
+pub use unix::{create, forget};
 
-/// Does nothing: this system has no such signals.
+/// Creates a file. This system has no such signals.
 #[cfg(not(unix))]
-pub fn remove_at_signal(_: &std::path::Path) {}
+pub fn create(path: &std::path::Path) -> std::io::Result<std::fs::File> {
+    std::fs::File::create_new(path)
+}
 
 /// Does nothing: this system has no such signals.
 #[cfg(not(unix))]
@@ -16,6 +18,7 @@ mod unix {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     use signal_hook::flag;
     use signal_hook::low_level::{emulate_default_handler, pipe};
+    use std::fs::File;
     use std::io::{self, Read};
     use std::os::unix::net::UnixStream;
     use std::path::{Path, PathBuf};
@@ -26,13 +29,17 @@ mod unix {
     static FILE: Mutex<Option<PathBuf>> = Mutex::new(None);
     static START: Once = Once::new();
 
-    /// Removes `path` before a signal ends the program, until [`forget`] is called.
-    pub fn remove_at_signal(path: &Path) {
+    /// Creates a file that is removed before a signal ends the program, until [`forget`] is called.
+    pub fn create(path: &Path) -> io::Result<File> {
         START.call_once(|| {
             // Without the signals, the file stays after Ctrl-C. The command works all the same.
             let _ = start();
         });
-        *FILE.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.to_owned());
+        // The thread that removes the file waits for the lock, so it never misses a file that was just created.
+        let mut place = FILE.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = File::create_new(path)?;
+        *place = Some(path.to_owned());
+        Ok(file)
     }
 
     /// The temporary file no longer exists, or its owner removes it.
