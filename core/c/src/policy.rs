@@ -1,7 +1,7 @@
 //! Decisions without a store: `tm_policy` decides which checkpoints a program saves and removes on its own medium.
 
 use crate::checkpoint::{Source, TM_MAX_SAVED, create_policy, tm_checkpoint_config};
-use crate::object::{get, init, opaque, read, view};
+use crate::object::{check, get, init, opaque, read, view};
 use crate::status::{give, tm_status};
 use training_monitor::ModelCheckpoint;
 use training_monitor::handlers::model_checkpoint::SaveDecision;
@@ -20,7 +20,8 @@ pub struct tm_policy {
     words: [u64; TM_POLICY_WORDS],
 }
 
-opaque!(tm_policy, b"tmPO", ModelCheckpoint<TM_MAX_SAVED, Source>);
+type Policy = ModelCheckpoint<TM_MAX_SAVED, Source>;
+opaque!(tm_policy, b"tmPO", Policy);
 
 /// A checkpoint: its step, which identifies it, and its score.
 #[repr(C)]
@@ -66,7 +67,7 @@ pub unsafe extern "C" fn tm_policy_init(policy: *mut tm_policy, config: *const t
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tm_policy_update(policy: *mut tm_policy, score: f32, decision: *mut tm_decision) -> tm_status {
     // SAFETY: the caller keeps the rules of the interface.
-    let decided = crate::object::check(decision).and_then(|()| unsafe { get(policy) });
+    let decided = check(decision).and_then(|()| unsafe { get(policy) });
     // SAFETY: as above.
     unsafe { give(decided.map(|policy| policy.update(Some(score)).map(tm_decision::from)), decision) }
 }
@@ -82,9 +83,23 @@ pub unsafe extern "C" fn tm_policy_commit(
     evicted: *mut tm_decision,
 ) -> tm_status {
     // SAFETY: the caller keeps the rules of the interface.
-    let result = crate::object::check(evicted).and_then(|()| unsafe {
+    unsafe { rank(policy, decision, evicted, Policy::record_commit) }
+}
+
+/// Changes the ranking of a policy with `change`, and gives the caller the checkpoint that is no longer ranked.
+///
+/// # Safety
+/// The pointers are null, or valid as the interface requires.
+unsafe fn rank(
+    policy: *mut tm_policy,
+    decision: *const tm_decision,
+    evicted: *mut tm_decision,
+    change: fn(&mut Policy, SaveDecision) -> Option<RankedCheckpoint>,
+) -> tm_status {
+    // SAFETY: the caller makes the same promise.
+    let result = check(evicted).and_then(|()| unsafe {
         let decision = read(decision)?.decision();
-        Ok(get(policy)?.record_commit(decision).map(tm_decision::from))
+        Ok(change(get(policy)?, decision).map(tm_decision::from))
     });
     // SAFETY: as above.
     unsafe { give(result, evicted) }
@@ -101,12 +116,7 @@ pub unsafe extern "C" fn tm_policy_restore(
     evicted: *mut tm_decision,
 ) -> tm_status {
     // SAFETY: the caller keeps the rules of the interface.
-    let result = crate::object::check(evicted).and_then(|()| unsafe {
-        let decision = read(decision)?.decision();
-        Ok(get(policy)?.restore_entry(decision).map(tm_decision::from))
-    });
-    // SAFETY: as above.
-    unsafe { give(result, evicted) }
+    unsafe { rank(policy, decision, evicted, Policy::restore_entry) }
 }
 
 /// Writes the best checkpoint to `best`; with `interval`, the latest one. Returns TM_NONE if there is none.

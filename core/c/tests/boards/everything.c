@@ -1,31 +1,8 @@
 /* Everything of the digits firmware: engine, guards, early stopping, timer, two checkpoint objects in flash, resume. */
-#include "training_monitor.h"
+#include "chip.h"
 
 int program(void);
-int read_flash(void *context, uint32_t address, uint8_t *bytes, size_t len);
-int program_flash(void *context, uint32_t address, const uint8_t *bytes, size_t len);
-int erase_flash(void *context, uint32_t address, uint32_t len);
-volatile int chip;
 
-int read_flash(void *context, uint32_t address, uint8_t *bytes, size_t len) {
-    (void)context, (void)address, (void)bytes, (void)len;
-    return chip;
-}
-
-int program_flash(void *context, uint32_t address, const uint8_t *bytes, size_t len) {
-    (void)context, (void)address, (void)bytes, (void)len;
-    return chip;
-}
-
-int erase_flash(void *context, uint32_t address, uint32_t len) {
-    (void)context, (void)address, (void)len;
-    return chip;
-}
-
-static float weights[64];
-static const tm_tensor tensors[] = {{.name = "weights", .data = weights, .shape = {64}, .rank = 1, .kind = TM_F32}};
-static const tm_object objects[] = {{.name = "model", .tensors = tensors, .tensor_count = 1}};
-static const tm_model model = {objects, 1};
 static tm_checkpoint best, latest;
 static tm_engine engine;
 static tm_nan_guard loss_guard;

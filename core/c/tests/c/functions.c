@@ -1,6 +1,7 @@
 /* Each function of the interface, used as intended. */
 #include "check.h"
 #include "flash.h"
+#include "model.h"
 #include <math.h>
 
 static void test_early_stopping(void) {
@@ -211,19 +212,8 @@ static void test_checkpoint(void) {
     tm_decision decision = {0, 0.0f};
     uint32_t epoch, len = 0;
     static const float losses[5] = {0.5f, 0.25f, 0.75f, 0.125f, 0.5f};
-    memset(&tensor, 0, sizeof tensor);
-    memset(&object, 0, sizeof object);
+    model_init(&model, &object, &tensor, "parameters", parameters, 32);
     memset(&config, 0, sizeof config);
-    tensor.name = "parameters";
-    tensor.data = parameters;
-    tensor.shape[0] = 32;
-    tensor.rank = 1;
-    tensor.kind = TM_F32;
-    object.name = "model";
-    object.tensors = &tensor;
-    object.tensor_count = 1;
-    model.objects = &object;
-    model.object_count = 1;
     config.n_saved = 2;
     config.score_name = "loss";
     chip_init(&c, &flash);

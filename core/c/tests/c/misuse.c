@@ -1,6 +1,7 @@
 /* Wrong use of the interface: each call returns an error and changes nothing. */
 #include "check.h"
 #include "flash.h"
+#include "model.h"
 #include <math.h>
 
 static float weights[8];
@@ -12,20 +13,9 @@ static tm_flash flash;
 static tm_checkpoint_config best_config;
 
 static void reset(void) {
-    memset(&tensor, 0, sizeof tensor);
-    memset(&object, 0, sizeof object);
+    model_init(&model, &object, &tensor, "weights", weights, 8);
     memset(&best_config, 0, sizeof best_config);
     memset(weights, 0, sizeof weights);
-    tensor.name = "weights";
-    tensor.data = weights;
-    tensor.shape[0] = 8;
-    tensor.rank = 1;
-    tensor.kind = TM_F32;
-    object.name = "model";
-    object.tensors = &tensor;
-    object.tensor_count = 1;
-    model.objects = &object;
-    model.object_count = 1;
     best_config.n_saved = 2;
     chip_init(&c, &flash);
 }
