@@ -4,9 +4,9 @@
 //!
 //! A CSV file does not contain the state of the run.
 
-use super::TensorFile;
 use super::importer::{Elements, Importer, Layout};
 use super::window::Window;
+use super::{TEXT_BLOCK, TensorFile};
 use crate::elements::parse_type;
 use crate::elements::text::{parse_text, write_text};
 use crate::error::{CliError, Result};
@@ -35,17 +35,21 @@ pub fn write(file: &TensorFile, output: &mut dyn Write) -> std::result::Result<(
             writeln!(output, ",")?;
         }
         let (mut index, mut lines) = (0_u64, Vec::new());
-        tensor.payload.for_each_chunk(|chunk| {
-            lines.clear();
-            for element in chunk.chunks_exact(tensor.element_type.size() as usize) {
-                lines.extend_from_slice(&start);
-                lines.extend_from_slice(itoa::Buffer::new().format(index).as_bytes());
-                lines.push(b',');
-                write_text(tensor.element_type, element, &mut lines);
-                lines.push(b'\n');
-                index += 1;
+        let size = tensor.element_type.size() as usize;
+        tensor.payload.for_each_chunk(|chunk| -> std::result::Result<(), WriteError> {
+            for block in chunk.chunks(TEXT_BLOCK * size) {
+                lines.clear();
+                for element in block.chunks_exact(size) {
+                    lines.extend_from_slice(&start);
+                    lines.extend_from_slice(itoa::Buffer::new().format(index).as_bytes());
+                    lines.push(b',');
+                    write_text(tensor.element_type, element, &mut lines);
+                    lines.push(b'\n');
+                    index += 1;
+                }
+                output.write_all(&lines)?;
             }
-            output.write_all(&lines).map_err(WriteError::Output)
+            Ok(())
         })?;
     }
     Ok(())

@@ -99,7 +99,7 @@ pub fn import(arguments: &Import) -> Result<ExitCode> {
         [Some(file), template.as_ref(), into.as_ref()].into_iter().flatten().map(|p| &**p).collect();
     let mut output = OutputFile::create(output, &inputs, arguments.force)?;
     let mut stream = read_stream(arguments)?;
-    warn_non_finite(&stream);
+    warn_non_finite(&stream)?;
     if let Some(score) = arguments.score {
         stream.header.score = Some(score);
     }
@@ -151,17 +151,17 @@ fn read_stream(arguments: &Import) -> Result<Stream> {
 
 /// Prints a warning for each tensor that contains NaN or infinities. A device refuses to save such a tensor, unless its
 /// program allows it.
-fn warn_non_finite(stream: &Stream) {
+fn warn_non_finite(stream: &Stream) -> Result<()> {
     for (object, tensor) in stream.tensors() {
-        let Some((stats, index)) = tensor.stats.and_then(|stats| Some((stats, stats.first_non_finite?))) else {
-            continue;
-        };
+        let stats = tensor.stats()?;
+        let Some(index) = stats.first_non_finite else { continue };
         let name = file_name_of(object, tensor);
         crate::warn(format_args!(
             "tensor {name} has {} NaN and {} infinite elements; the first is element {index}",
             stats.nan, stats.infinite
         ));
     }
+    Ok(())
 }
 
 /// Parses a score. A finite number must not become infinite.

@@ -9,9 +9,9 @@
 
 mod tokens;
 
-use super::TensorFile;
 use super::importer::{Elements, Importer, Layout};
 use super::metadata::RunMetadata;
+use super::{TEXT_BLOCK, TensorFile};
 use crate::elements::parse_type;
 use crate::elements::text::{JsonElement, parse_json, write_json};
 use crate::error::{CliError, Result};
@@ -32,16 +32,18 @@ pub fn write(file: &TensorFile, output: &mut dyn Write) -> std::result::Result<(
         }
         let (name, shape) = (serde_json::Value::from(tensor.name.as_str()), serde_json::json!(tensor.shape));
         write!(json, "{name}:{{\"type\":\"{}\",\"shape\":{shape},\"data\":[", tensor.element_type)?;
-        let mut is_first = true;
+        let (mut is_first, size) = (true, tensor.element_type.size() as usize);
         tensor.payload.for_each_chunk(|chunk| -> std::result::Result<(), WriteError> {
-            for element in chunk.chunks_exact(tensor.element_type.size() as usize) {
-                if !std::mem::take(&mut is_first) {
-                    json.push(b',');
+            for block in chunk.chunks(TEXT_BLOCK * size) {
+                for element in block.chunks_exact(size) {
+                    if !std::mem::take(&mut is_first) {
+                        json.push(b',');
+                    }
+                    write_json(tensor.element_type, element, &mut json);
                 }
-                write_json(tensor.element_type, element, &mut json);
+                output.write_all(&json)?;
+                json.clear();
             }
-            output.write_all(&json)?;
-            json.clear();
             Ok(())
         })?;
         json.extend_from_slice(b"]}");

@@ -31,6 +31,9 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
+/// The number of elements whose text is written at once. The text stays in the cache of the processor.
+const TEXT_BLOCK: usize = 1024;
+
 /// The format of a file of tensors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub enum Format {

@@ -123,35 +123,39 @@ pub fn float_block(level: Level, element_type: ElementType, block: &[u8], pivot:
 
 #[inline(always)] // See `decode`.
 fn sum_floats<S: Simd>(simd: S, floats: &mut Floats, count: usize, pivot: f64) -> Option<FloatBlock> {
-    // Three loops, because the values of one loop would not fit into the vector registers.
+    // Several loops, each of which ends with a single number, because the vectors of one loop would not fit into the
+    // registers. A sum in memory is slow: each addition waits until the previous one is stored.
     let zeros = floats.0[..count].iter().map(|element| u64::from(*element == 0.0)).sum();
     // The distance of an unused element is 0.
     floats.0[count..count.next_multiple_of(LANES)].fill(pivot);
     let (zero, pivots) = (f64x8::splat(simd, 0.0), f64x8::splat(simd, pivot));
-    let (mut min, mut max, mut sums, mut squares) = ([pivots; 2], [pivots; 2], [zero; 2], [zero; 2]);
+    let (mut min, mut max) = ([pivots; 2], [pivots; 2]);
     for step in steps(simd, floats, count) {
         for lane in [0, 1] {
             min[lane] = min[lane].min(step[lane]);
             max[lane] = max[lane].max(step[lane]);
         }
     }
+    // The sum makes 0 of -0, because it depends on the processor which of them is the minimum.
+    let min = min[0].min(min[1]).to_array().into_iter().fold(pivot, f64::min) + 0.0;
+    let max = max[0].max(max[1]).to_array().into_iter().fold(pivot, f64::max) + 0.0;
+    let mut sums = [zero; 2];
+    for step in steps(simd, floats, count) {
+        for lane in [0, 1] {
+            sums[lane] += step[lane] - pivots;
+        }
+    }
+    let sum = total(sums);
+    let mut squares = [zero; 2];
     for step in steps(simd, floats, count) {
         for lane in [0, 1] {
             let distances = step[lane] - pivots;
-            sums[lane] += distances;
             squares[lane] += distances * distances;
         }
     }
-    let block = FloatBlock {
-        // The sum makes 0 of -0, because it depends on the processor which of them is the minimum.
-        min: min[0].min(min[1]).to_array().into_iter().fold(pivot, f64::min) + 0.0,
-        max: max[0].max(max[1]).to_array().into_iter().fold(pivot, f64::max) + 0.0,
-        sum: total(sums),
-        squares: total(squares),
-        zeros,
-    };
+    let squares = total(squares);
     // The distance of an element that is NaN or infinite is NaN or infinite.
-    block.squares.is_finite().then_some(block)
+    squares.is_finite().then_some(FloatBlock { min, max, sum, squares, zeros })
 }
 
 /// Returns the sums of a block of at most [`BLOCK`] pairs of floats or integers of 32 bits. `tolerance` is the relative and
@@ -186,22 +190,34 @@ fn sum_differences<S: Simd>(
     // 0 and -0 have different bits, but the difference 0.
     let pairs = a.0[..count].iter().zip(&b.0[..count]);
     let changed = pairs.map(|(a, b)| u64::from(a.to_bits() != b.to_bits())).sum();
-    let mut outside = 0;
-    let (mut max, mut squares, mut first_squares) = ([zero; 2], [zero; 2], [zero; 2]);
-    // Without a tolerance, nothing is outside. The unused elements are 0 in both tensors.
-    let (rtol, atol) = tolerance.unwrap_or((0.0, f64::INFINITY));
-    let (rtol, atol) = (f64x8::splat(simd, rtol), f64x8::splat(simd, atol));
+    // Several loops, as in `sum_floats`. The unused elements are 0 in both tensors.
+    let mut first_squares = [zero; 2];
+    for a in steps(simd, a, count) {
+        for lane in [0, 1] {
+            first_squares[lane] += a[lane] * a[lane];
+        }
+    }
+    let first_squares = total(first_squares);
+    let (mut max, mut squares) = ([zero; 2], [zero; 2]);
     for (a, b) in steps(simd, a, count).zip(steps(simd, b, count)) {
         for lane in [0, 1] {
-            let difference = (b[lane] - a[lane]).abs();
-            max[lane] = max[lane].max(difference);
+            let difference = b[lane] - a[lane];
+            max[lane] = max[lane].max(difference.abs());
             squares[lane] += difference * difference;
-            first_squares[lane] += a[lane] * a[lane];
-            outside += difference.simd_gt(atol + rtol * b[lane].abs()).to_bitmask().count_ones();
         }
     }
     let max_abs = max[0].max(max[1]).to_array().into_iter().fold(0.0, f64::max);
-    let (squares, first_squares) = (total(squares), total(first_squares));
+    let squares = total(squares);
+    let mut outside = 0;
+    if let Some((rtol, atol)) = tolerance {
+        let (rtol, atol) = (f64x8::splat(simd, rtol), f64x8::splat(simd, atol));
+        for (a, b) in steps(simd, a, count).zip(steps(simd, b, count)) {
+            for lane in [0, 1] {
+                let difference = (b[lane] - a[lane]).abs();
+                outside += difference.simd_gt(atol + rtol * b[lane].abs()).to_bitmask().count_ones();
+            }
+        }
+    }
     let block = DifferenceBlock { changed, outside: outside.into(), max_abs, squares, first_squares };
     (squares + first_squares).is_finite().then_some(block)
 }

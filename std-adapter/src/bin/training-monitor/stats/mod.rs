@@ -1,4 +1,4 @@
-//! Statistics of one tensor, which are computed while its elements are read.
+//! Statistics of tensors, which are computed while their elements are read.
 
 mod difference;
 mod kernel;

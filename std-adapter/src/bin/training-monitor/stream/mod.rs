@@ -10,6 +10,7 @@
 mod read;
 mod source;
 mod spool;
+mod stats_thread;
 mod write;
 
 pub use read::{Purpose, ReadError, SourceError};
@@ -128,16 +129,18 @@ impl Tensor {
 
     /// Returns the statistics of the elements. Reads the elements if the statistics are not known yet.
     pub fn stats(&self) -> Result<TensorStats> {
-        if let Some(stats) = self.stats {
-            return Ok(stats);
-        }
-        let mut collector = StatsCollector::new(self.element_type);
-        self.payload.for_each_chunk(|chunk| -> Result<()> {
-            collector.add(chunk);
-            Ok(())
-        })?;
-        Ok(collector.finish())
+        self.stats.map_or_else(|| compute_stats(self.element_type, &self.payload), Ok)
     }
+}
+
+/// Reads elements and computes their statistics.
+fn compute_stats(element_type: ElementType, payload: &Payload) -> Result<TensorStats> {
+    let mut collector = StatsCollector::new(element_type);
+    payload.for_each_chunk(|chunk| -> Result<()> {
+        collector.add(chunk);
+        Ok(())
+    })?;
+    Ok(collector.finish())
 }
 
 impl StreamHeader {
@@ -186,6 +189,13 @@ impl Stream {
         })
     }
 
+    fn writable_tensors(&mut self) -> impl Iterator<Item = &mut Tensor> {
+        self.objects.iter_mut().flat_map(|object| match &mut object.content {
+            Content::Tensors(tensors) => tensors.as_mut_slice(),
+            Content::Value(_) => &mut [],
+        })
+    }
+
     /// Returns the name and the postcard bytes of each object that is a single serde value instead of a list of
     /// tensors.
     pub fn values(&self) -> impl Iterator<Item = (&str, &Payload)> {
@@ -199,14 +209,10 @@ impl Stream {
     /// file of tensors lacks: the state of the run and of the handlers, the serde values, and the order of the objects.
     pub fn template(&self) -> Stream {
         let mut template = self.clone();
-        for object in &mut template.objects {
-            if let Content::Tensors(tensors) = &mut object.content {
-                for tensor in tensors {
-                    tensor.shape = vec![0];
-                    tensor.payload = Payload::default();
-                    tensor.stats = None;
-                }
-            }
+        for tensor in template.writable_tensors() {
+            tensor.shape = vec![0];
+            tensor.payload = Payload::default();
+            tensor.stats = None;
         }
         template
     }

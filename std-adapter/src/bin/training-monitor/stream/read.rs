@@ -1,9 +1,9 @@
 //! Reads a stream.
 
 use super::source::{CHUNK, Payload, Source, SourceReader};
+use super::stats_thread::StatsThread;
 use super::{Content, Object, OwnedRecord, Stream, StreamHeader, Tensor};
 use crate::error::CliError;
-use crate::stats::StatsCollector;
 use std::cell::Cell;
 use std::fmt;
 use std::io::{self, BufReader, Read};
@@ -18,9 +18,12 @@ use training_monitor_std::{InspectError, inspect};
 pub enum Purpose {
     /// Only checks the stream, or reads the elements later.
     Read,
-    /// Shows statistics, which are computed while the stream is read.
+    /// Shows the statistics of the elements.
     Statistics,
 }
+
+/// The length in bytes from which a second thread computes the statistics of a stream while it is read.
+const LARGE: u64 = 4 << 20;
 
 /// The length and the checksum of a stream.
 #[derive(Clone, Copy, Debug)]
@@ -41,14 +44,16 @@ impl Stream {
             stream: Stream { header: StreamHeader::default(), object_names: vec![], objects: vec![] },
             part,
             position: &position,
-            stats: None,
-            purpose,
+            stats: (purpose == Purpose::Statistics && part.len() >= LARGE).then(StatsThread::start),
         };
         let mut scratch = vec![0; CHUNK.min(part.len() as usize).max(64)];
         let info = inspect(&mut reader, &mut scratch, &mut collector)?;
-        collector.finish_tensor();
-        let Info { step, sequence, iteration, score, run, series, save_id, crc, len, .. } = info;
         let mut stream = collector.stream;
+        for (tensor, stats) in stream.writable_tensors().zip(collector.stats.into_iter().flat_map(StatsThread::finish))
+        {
+            tensor.stats = stats;
+        }
+        let Info { step, sequence, iteration, score, run, series, save_id, crc, len, .. } = info;
         let model = series.model;
         stream.header = StreamHeader { step, sequence, iteration, score, run, model, save_id, ..stream.header };
         Ok((stream, StreamEnd { len: len.into(), crc }))
@@ -119,35 +124,16 @@ struct Collector<'a> {
     /// The number of bytes of the stream that were read. The decoder reads no byte ahead, so this is the position of the
     /// next part.
     position: &'a Cell<u64>,
-    /// The statistics of the last tensor, while it is read.
-    stats: Option<StatsCollector>,
-    purpose: Purpose,
+    stats: Option<StatsThread>,
 }
 
 impl Collector<'_> {
-    fn last_tensor(&mut self) -> Option<&mut Tensor> {
-        match self.stream.objects.last_mut() {
-            Some(Object { content: Content::Tensors(tensors), .. }) => tensors.last_mut(),
-            _ => None,
-        }
-    }
-
-    /// Stores the statistics of the last tensor.
-    fn finish_tensor(&mut self) {
-        if let Some(stats) = self.stats.take().map(StatsCollector::finish)
-            && let Some(tensor) = self.last_tensor()
-        {
-            tensor.stats = Some(stats);
-        }
-    }
-
     /// Returns the next `len` bytes of the stream.
     fn next_bytes(&self, len: u64) -> Payload {
         self.part.part(self.position.get(), len)
     }
 
     fn push_object(&mut self, name: &str, content: Content) {
-        self.finish_tensor();
         self.stream.objects.push(Object { name: name.to_owned(), content });
     }
 }
@@ -182,13 +168,12 @@ impl Inspect for Collector<'_> {
     }
 
     fn tensor(&mut self, tensor: checkpoint::Tensor<'_>) {
-        self.finish_tensor();
         let checkpoint::Tensor { name, element_type, shape, .. } = tensor;
         // The decoder has checked that the number of bytes fits into 32 bits.
         let elements: u64 = if shape.contains(&0) { 0 } else { shape.iter().map(|side| u64::from(*side)).product() };
         let payload = self.next_bytes(elements * u64::from(element_type.size()));
-        if self.purpose == Purpose::Statistics {
-            self.stats = Some(StatsCollector::new(element_type));
+        if let Some(stats) = &self.stats {
+            stats.add(element_type, payload.clone());
         }
         if let Some(Object { content: Content::Tensors(tensors), .. }) = self.stream.objects.last_mut() {
             let shape = shape.to_vec();
@@ -202,9 +187,7 @@ impl Inspect for Collector<'_> {
     }
 
     fn payload(&mut self, bytes: &[u8]) {
-        if let Some(stats) = &mut self.stats {
-            stats.add(bytes);
-        } else if self.stream.objects.is_empty()
+        if self.stream.objects.is_empty()
             && let Some((_, value)) = self.stream.header.metadata.last_mut()
         {
             // The metadata come before the first object.

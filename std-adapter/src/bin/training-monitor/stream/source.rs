@@ -38,7 +38,7 @@ enum Data {
 /// A file. It can be closed until its elements are needed, because a process can open only a limited number of files.
 #[derive(Debug)]
 enum Handle {
-    Open(File),
+    Open(Arc<File>),
     /// The time of the last change before the file was closed.
     Closed(Option<SystemTime>),
 }
@@ -70,7 +70,7 @@ impl Source {
 
     /// Returns an open file of `len` bytes as a source.
     pub fn from_file(path: &Path, file: File, len: u64) -> Source {
-        Source { path: path.to_owned(), data: Data::File(Mutex::new(Handle::Open(file))), len }
+        Source { path: path.to_owned(), data: Data::File(Mutex::new(Handle::Open(Arc::new(file)))), len }
     }
 
     /// Closes the file. The next read opens it again, and fails if another program has changed it.
@@ -94,18 +94,9 @@ impl Source {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
         match &self.data {
             Data::File(handle) => {
-                let handle = &mut *lock(handle);
-                if let Handle::Closed(modified) = handle {
-                    let file = File::open(&self.path)?;
-                    let metadata = file.metadata()?;
-                    if metadata.len() != self.len || metadata.modified().ok() != *modified {
-                        return Err(io::Error::other("another program changed the file"));
-                    }
-                    *handle = Handle::Open(file);
-                }
-                let Handle::Open(file) = handle else { return Ok(0) };
-                file.seek(SeekFrom::Start(offset))?;
-                file.read(into)
+                // The lock ends here, so two threads can read at the same time.
+                let file = self.open_file(&mut lock(handle))?;
+                read_file_at(&file, into, offset)
             }
             Data::Memory(bytes) => {
                 let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
@@ -114,6 +105,22 @@ impl Source {
                 Ok(count)
             }
         }
+    }
+
+    /// Returns the file, and opens it if it is closed.
+    fn open_file(&self, handle: &mut Handle) -> io::Result<Arc<File>> {
+        let modified = match handle {
+            Handle::Open(file) => return Ok(Arc::clone(file)),
+            Handle::Closed(modified) => *modified,
+        };
+        let file = File::open(&self.path)?;
+        let metadata = file.metadata()?;
+        if metadata.len() != self.len || metadata.modified().ok() != modified {
+            return Err(io::Error::other("another program changed the file"));
+        }
+        let file = Arc::new(file);
+        *handle = Handle::Open(Arc::clone(&file));
+        Ok(file)
     }
 
     /// Reads at most `count` bytes at `offset`. Fewer bytes are returned at the end.
@@ -136,6 +143,16 @@ impl Source {
     pub fn start(&self) -> Result<Vec<u8>> {
         self.bytes_at(0, 4096)
     }
+}
+
+#[cfg(unix)]
+fn read_file_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, into, offset)
+}
+
+#[cfg(windows)]
+fn read_file_at(file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, into, offset)
 }
 
 /// Two threads can read a file. A thread that panicked leaves the file usable.
