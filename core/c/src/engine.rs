@@ -40,6 +40,14 @@ pub(crate) struct Run {
 
 opaque!(tm_engine, b"tmEN", Run);
 
+impl Run {
+    /// Each epoch of a C program starts with the first batch of its data, as in Rust's `Engine::run` over the data of one
+    /// epoch. Must be called whenever the length of the epoch can change, before the next iteration.
+    pub fn set_data_length(&mut self) {
+        self.engine.set_data_length(self.engine.engine_state().epoch_length);
+    }
+}
+
 /// The settings of tm_engine.
 #[repr(C)]
 pub struct tm_engine_config {
@@ -62,7 +70,10 @@ pub unsafe extern "C" fn tm_engine_init(engine: *mut tm_engine, config: *const t
         // SAFETY: as above.
         let model = unsafe { Model::new(&config.model) }?;
         let engine = Engine::with_record_capacity(config.max_epochs, [0.0; TM_METRICS]);
-        Ok(Run { engine: engine.with_epoch_length(config.epoch_length), model, handlers: Handlers::NONE })
+        let engine = engine.with_epoch_length(config.epoch_length);
+        let mut run = Run { engine, model, handlers: Handlers::NONE };
+        run.set_data_length();
+        Ok(run)
     });
     // SAFETY: as above.
     unsafe { init(engine, created) }
@@ -77,14 +88,27 @@ pub(crate) unsafe fn attach<O: Opaque>(
     object: *mut O,
     convert: fn(*mut O::Value) -> *mut DynHandler,
 ) -> tm_status {
-    // SAFETY: the caller makes the promises of these functions.
+    // SAFETY: the caller makes the promises of these functions; the object is initialized if `pointer` succeeds.
+    unsafe {
+        match pointer(object) {
+            Ok(handler) => attach_handler(engine, convert(handler), events(object)),
+            Err(error) => error,
+        }
+    }
+}
+
+/// Attaches a handler to an engine.
+///
+/// # Safety
+/// As for [`attach`].
+#[inline(never)] // One copy of the code for all objects.
+unsafe fn attach_handler(engine: *mut tm_engine, handler: *mut DynHandler, events: u32) -> tm_status {
+    // SAFETY: the caller makes the promises of this function.
     status(unsafe { get(engine) }.and_then(|run| {
         if run.engine.engine_state().phase != Phase::NotStarted {
             return Err(TM_ERROR_STARTED);
         }
-        // SAFETY: as above; the object is initialized if `pointer` succeeds.
-        let (handler, events) = unsafe { (pointer(object)?, events(object)) };
-        run.handlers.attach(convert(handler), events)
+        run.handlers.attach(handler, events)
     }))
 }
 
@@ -116,6 +140,7 @@ pub unsafe extern "C" fn tm_engine_resume(engine: *mut tm_engine, resumed: *mut 
     // SAFETY: the caller keeps the rules of the interface.
     let result = check(resumed).and_then(|()| unsafe { InUse::new(engine) }).and_then(|(run, _in_use)| {
         let resumed = run.engine.resume(&mut run.model, &mut run.handlers)?;
+        run.set_data_length();
         Ok(resumed.map(|resumed| tm_resumed {
             epoch: resumed.epoch,
             iteration: resumed.iteration,
@@ -172,6 +197,7 @@ pub unsafe extern "C" fn tm_engine_end_data(engine: *mut tm_engine) -> tm_status
     // SAFETY: the caller keeps the rules of the interface.
     status(unsafe { InUse::new(engine) }.map(|(run, _in_use)| {
         run.engine.end_data(&mut run.model, &mut run.handlers);
+        run.set_data_length();
     }))
 }
 
@@ -226,7 +252,10 @@ pub unsafe extern "C" fn tm_engine_interrupt(engine: *mut tm_engine) -> tm_statu
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tm_engine_restart(engine: *mut tm_engine) -> tm_status {
     // SAFETY: the caller keeps the rules of the interface.
-    status(unsafe { get(engine) }.map(|run| run.engine.restart()))
+    status(unsafe { get(engine) }.map(|run| {
+        run.engine.restart();
+        run.set_data_length();
+    }))
 }
 
 /// Changes the maximum number of epochs.

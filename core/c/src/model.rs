@@ -165,6 +165,7 @@ impl tm_tensor {
     }
 
     /// Returns the number of elements.
+    #[inline(never)] // Called at several places.
     fn len(&self) -> Option<usize> {
         self.shape()?.iter().try_fold(1_usize, |len, dimension| len.checked_mul(usize::try_from(*dimension).ok()?))
     }

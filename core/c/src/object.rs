@@ -67,12 +67,26 @@ pub(crate) unsafe fn init<O: Opaque>(object: *mut O, value: Result<O::Value>) ->
 /// # Safety
 /// As for [`init`].
 pub(crate) unsafe fn init_handler<O: Opaque>(object: *mut O, value: Result<(O::Value, u32)>) -> tm_status {
+    // SAFETY: the caller makes the same promise.
+    unsafe { init_with(object, || value) }
+}
+
+/// Writes the value that `create` returns to the memory of an object, and the events for which an engine calls it. A large
+/// value is not copied to the arguments of another function.
+///
+/// # Safety
+/// As for [`init`].
+#[inline(always)]
+pub(crate) unsafe fn init_with<O: Opaque>(
+    object: *mut O,
+    create: impl FnOnce() -> Result<(O::Value, u32)>,
+) -> tm_status {
     const { O::FITS }
     if let Err(error) = check(object) {
         return error;
     }
     let tagged = object.cast::<Tagged<O::Value>>();
-    match value {
+    match create() {
         Ok((value, events)) => {
             // SAFETY: the pointer is valid and aligned, and `FITS` proves that the memory is large enough.
             unsafe { tagged.write(Tagged { tag: O::TAG, events, value }) };
