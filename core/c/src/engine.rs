@@ -6,7 +6,7 @@
 use crate::checkpoint::save_status;
 use crate::handlers::Handlers;
 use crate::model::{Model, tm_model};
-use crate::object::{InUse, Opaque, check, events, get, init, opaque, pointer, read, view};
+use crate::object::{Header, InUse, Opaque, check, events, get, header, init, opaque, read, value, view};
 use crate::outcome::{TM_REASON_USER, tm_outcome};
 use crate::run::{DynHandler, Metrics, TM_METRICS};
 use crate::status::{Result, give, status, tm_status};
@@ -82,32 +82,35 @@ pub unsafe extern "C" fn tm_engine_init(engine: *mut tm_engine, config: *const t
 /// Attaches an object to an engine.
 ///
 /// # Safety
-/// Both pointers are valid, and the object exists as long as the engine.
+/// Both pointers are null, or point to memory of their types that was written before. The object exists as long as the
+/// engine.
 pub(crate) unsafe fn attach<O: Opaque>(
     engine: *mut tm_engine,
     object: *mut O,
     convert: fn(*mut O::Value) -> *mut DynHandler,
 ) -> tm_status {
-    // SAFETY: the caller makes the promises of these functions; the object is initialized if `pointer` succeeds.
-    unsafe {
-        match pointer(object) {
-            Ok(handler) => attach_handler(engine, convert(handler), events(object)),
-            Err(error) => error,
-        }
-    }
+    // SAFETY: the caller makes the same promise.
+    unsafe { attach_handler(engine, header(object), O::TAG, convert(value(object))) }
 }
 
-/// Attaches a handler to an engine.
+/// Attaches an object, of which the header and the handler are known.
 ///
 /// # Safety
 /// As for [`attach`].
 #[inline(never)] // One copy of the code for all objects.
-unsafe fn attach_handler(engine: *mut tm_engine, handler: *mut DynHandler, events: u32) -> tm_status {
-    // SAFETY: the caller makes the promises of this function.
+unsafe fn attach_handler(
+    engine: *mut tm_engine,
+    header: *const Header,
+    tag: u32,
+    handler: *mut DynHandler,
+) -> tm_status {
+    // SAFETY: the caller makes the promises of these functions.
     status(unsafe { get(engine) }.and_then(|run| {
         if run.engine.engine_state().phase != Phase::NotStarted {
             return Err(TM_ERROR_STARTED);
         }
+        // SAFETY: as above.
+        let events = unsafe { events(header, tag) }?;
         run.handlers.attach(handler, events)
     }))
 }
