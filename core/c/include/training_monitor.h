@@ -652,7 +652,8 @@ typedef struct tm_early_stopping_config {
 typedef struct tm_engine_config {
     // The maximum number of epochs.
     uint32_t max_epochs;
-    // The number of iterations per epoch. 0: unknown; the program calls tm_engine_end_data.
+    // The number of iterations per epoch. 0: unknown; the program calls tm_engine_end_data. Each epoch starts with the
+    // first batch of the data.
     uint32_t epoch_length;
     // What a checkpoint contains. Its arrays must exist as long as the engine.
     struct tm_model model;

@@ -53,7 +53,8 @@ impl Run {
 pub struct tm_engine_config {
     /// The maximum number of epochs.
     pub max_epochs: u32,
-    /// The number of iterations per epoch. 0: unknown; the program calls tm_engine_end_data.
+    /// The number of iterations per epoch. 0: unknown; the program calls tm_engine_end_data. Each epoch starts with the
+    /// first batch of the data.
     pub epoch_length: u32,
     /// What a checkpoint contains. Its arrays must exist as long as the engine.
     pub model: tm_model,

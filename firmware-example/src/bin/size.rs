@@ -27,9 +27,10 @@ mod firmware {
     use training_monitor::event::{EpochCompleted, IterationCompleted, IterationStarted, Never};
     use training_monitor::finite::all_finite;
     use training_monitor::handler::RunTypes;
-    use training_monitor::handlers::model_checkpoint::SaveDecision;
+    use training_monitor::handlers::early_stopping::{Mode, ThresholdMode};
     use training_monitor::handlers::model_checkpoint::ranking::{Order, RankedCheckpoint, Ranking};
-    use training_monitor::store::flash::Slots;
+    use training_monitor::handlers::model_checkpoint::{CheckpointHandler, NoScore, SaveDecision};
+    use training_monitor::store::flash::{RunTimeGeometry, Slots};
     use training_monitor::store::{CheckpointMeta, Store, StreamSpec};
     use training_monitor::{EarlyStopping, Engine, Handler, ModelCheckpoint, State, TerminateOnNan, Timer};
 
@@ -85,8 +86,17 @@ mod firmware {
             {
                 policies_and_codec(&mut model, &mut slots);
             }
+            if const { is_part("scan-any-length") } {
+                black_box((step(&mut model, any()), all_finite(black_box(&model[..]))));
+            }
+            if const { is_part("early-stopping-any-settings") } {
+                stopping_with_any_settings(&mut model);
+            }
             if const { is_part("save-and-load") } {
                 save_and_load(&mut model);
+            }
+            if const { is_part("save-and-load-any-settings") } {
+                save_and_load_with_any_settings(&mut model);
             }
             if const { is_part("everything") } {
                 everything(&mut model);
@@ -247,10 +257,50 @@ mod firmware {
         Some((Slots::open(Flash, 0..any()).ok()?, Slots::open(Flash, any()..any()).ok()?))
     }
 
+    /// Early stopping whose settings are known at run time only, as in the library for C.
+    fn stopping_with_any_settings(model: &mut Model<'_>) {
+        let threshold = if any() { ThresholdMode::Abs } else { ThresholdMode::Rel };
+        let Ok(stopping) = EarlyStopping::new(any()) else { return };
+        let Ok(stopping) = stopping.with_threshold(any(), threshold) else { return };
+        let mode = if any() { Mode::Max } else { Mode::Min };
+        let Ok(mut stopping) = stopping.with_mode(mode).with_cumulative(any()).with_baseline(any()) else { return };
+        while !stopping.update(step(model, any())) {}
+    }
+
     /// The counterpart of `core/c/tests/boards/save-load.c`: checkpoints in flash, without an engine.
     fn save_and_load(model: &mut Model<'_>) {
         let Ok(slots) = Slots::<_, 3>::open(Flash, 0..any()) else { return };
-        let Ok(mut best) = ModelCheckpoint::<2>::by_score().attach(Never, slots) else { return };
+        let Ok(best) = ModelCheckpoint::<2>::by_score().attach(Never, slots) else { return };
+        load_and_save(best, model);
+    }
+
+    /// The same with settings and flash sizes that are known at run time only, as in the library for C.
+    fn save_and_load_with_any_settings(model: &mut Model<'_>) {
+        let geometry = RunTimeGeometry { read_size: any(), write_size: any(), erase_size: any(), slots: any() };
+        let slots = Slots::<_, 8, Crc32, RunTimeGeometry>::open_with_geometry(Flash, any()..any(), geometry);
+        let policy = if any() {
+            let Ok(latest) = ModelCheckpoint::<7>::every(any()) else { return };
+            latest.with_score_source(NoScore)
+        } else {
+            let best = ModelCheckpoint::by_score().with_greater_or_equal(any()).with_score_name(black_box("loss"));
+            let Ok(Ok(best)) = best.map(|best| best.with_initial_threshold(any())) else { return };
+            best.with_score_source(NoScore)
+        };
+        let Ok(Ok(policy)) = policy.with_n_saved(any()).map(|policy| policy.with_series_name(black_box("series")))
+        else {
+            return;
+        };
+        if let Ok(slots) = slots
+            && let Ok(best) = policy.with_allow_non_finite(any()).attach(Never, slots)
+        {
+            load_and_save(best, model);
+        }
+    }
+
+    fn load_and_save<'a, S: Store, F, const N: usize>(
+        mut best: CheckpointHandler<N, Never, S, F>,
+        model: &mut Model<'a>,
+    ) {
         if best.load_best(model).is_ok() {
             let decision = SaveDecision { step: any(), score: any() };
             black_box(best.save(decision, any(), None, model).is_ok());
