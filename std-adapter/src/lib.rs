@@ -83,6 +83,9 @@ mod progress;
 #[cfg(feature = "test-support")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-support")))]
 pub mod test_support;
+#[cfg(feature = "tool")]
+#[doc(hidden)]
+pub mod tool;
 
 pub use checksum::Crc32Fast;
 pub use clock::StdClock;

@@ -1,7 +1,7 @@
 //! `watch` with the log of a device in its original form: defmt frames.
 
 #[allow(dead_code)] // Only the format strings are used here.
-#[path = "../src/bin/training-monitor/watch/lines.rs"]
+#[path = "../src/tool/watch/lines.rs"]
 mod lines;
 mod tool;
 
