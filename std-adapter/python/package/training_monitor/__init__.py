@@ -1,0 +1,17 @@
+"""Checkpoints of training-monitor as NumPy arrays.
+
+    >>> import training_monitor as tm
+    >>> weights = tm.load("checkpoints", best=True)
+    >>> weights["model.hidden.weight"].shape, weights.score
+    ((32, 64), 0.9375)
+
+`load` reads a checkpoint file, a directory of checkpoints or a flash dump. `save` writes a checkpoint file, and
+`flash_image` writes a flash image from which a device resumes.
+"""
+
+from ._checkpoint import Checkpoint, load
+from ._convert import to_numpy, to_torch
+from ._native import CheckpointError
+from ._save import flash_image, save
+
+__all__ = ["Checkpoint", "CheckpointError", "flash_image", "load", "save", "to_numpy", "to_torch"]
