@@ -5,7 +5,6 @@ use numpy::{PyReadonlyArray1, PyReadwriteArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use training_monitor::handlers::early_stopping::{Mode, ThresholdMode};
-use training_monitor::handlers::model_checkpoint::{SaveDecision, ScoreArgument};
 use training_monitor::handlers::plateau::ReduceOnPlateau as CorePlateau;
 use training_monitor::handlers::running_average::RunningAverage as CoreRunningAverage;
 use training_monitor::handlers::weight_average::{Equal, Exponential, WeightAverage as CoreWeightAverage};
@@ -300,67 +299,4 @@ pub fn all_finite_f32(values: PyReadonlyArray1<'_, f32>) -> PyResult<bool> {
 #[pyfunction]
 pub fn all_finite_f64(values: PyReadonlyArray1<'_, f64>) -> PyResult<bool> {
     Ok(finite::all_finite_f64(values.as_slice()?))
-}
-
-/// The largest number of checkpoints that a policy can keep, besides all.
-const MAX_SAVED: usize = 255;
-
-/// Decides which checkpoints are saved and removed.
-#[pyclass(module = "training_monitor._native")]
-pub struct CheckpointPolicy(Policy);
-
-enum Policy {
-    Interval(training_monitor::ModelCheckpoint<MAX_SAVED>),
-    Score(training_monitor::ModelCheckpoint<MAX_SAVED, ScoreArgument>),
-}
-
-macro_rules! with_policy {
-    ($policy:expr, $name:ident => $call:expr) => {
-        match $policy {
-            Policy::Interval($name) => $call,
-            Policy::Score($name) => $call,
-        }
-    };
-}
-
-#[pymethods]
-impl CheckpointPolicy {
-    /// With an interval, the policy keeps the latest checkpoints, and otherwise the best ones. Without `n_saved`, it keeps
-    /// all.
-    #[new]
-    fn new(n_saved: Option<u32>, interval: Option<u32>, greater_or_equal: bool) -> PyResult<Self> {
-        macro_rules! limit {
-            ($policy:expr) => {
-                match n_saved {
-                    Some(n_saved) => $policy.with_n_saved(n_saved).map_err(setting_error)?,
-                    None => $policy.keep_all(),
-                }
-            };
-        }
-        Ok(CheckpointPolicy(match interval {
-            Some(calls) => {
-                Policy::Interval(limit!(training_monitor::ModelCheckpoint::every(calls).map_err(setting_error)?))
-            }
-            None => Policy::Score(limit!(
-                training_monitor::ModelCheckpoint::by_score().with_greater_or_equal(greater_or_equal)
-            )),
-        }))
-    }
-
-    /// Returns the step and the score of the checkpoint to save, or `None`.
-    fn update(&mut self, score: Option<f32>) -> Option<(u32, Option<f64>)> {
-        let decision = with_policy!(&mut self.0, policy => policy.update(score));
-        decision.map(|decision| (decision.step, decision.score.map(shortest)))
-    }
-
-    /// Ranks a checkpoint that was saved. Returns the step of the checkpoint to remove, or `None`.
-    fn record_commit(&mut self, step: u32, score: Option<f32>) -> Option<u32> {
-        let decision = SaveDecision { step, score };
-        with_policy!(&mut self.0, policy => policy.record_commit(decision)).map(|evicted| evicted.step)
-    }
-
-    /// The steps of the kept checkpoints, from the worst to the best.
-    fn kept(&self) -> Vec<u32> {
-        with_policy!(&self.0, policy => policy.kept()).iter().map(|kept| kept.step).collect()
-    }
 }

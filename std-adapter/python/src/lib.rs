@@ -3,6 +3,7 @@
 //! interface for users.
 
 mod checkpoint;
+mod directory;
 mod error;
 mod handlers;
 mod long_work;
@@ -31,11 +32,12 @@ mod _native {
     #[pymodule_export]
     use super::checkpoint::{StoredCheckpoint, read_checkpoint};
     #[pymodule_export]
+    use super::directory::CheckpointDirectory;
+    #[pymodule_export]
     use super::error::CheckpointError;
     #[pymodule_export]
     use super::handlers::{
-        CheckpointPolicy, EarlyStopping, ReduceOnPlateau, RunningAverage, TimeLimit, Timer, WeightAverage,
-        all_finite_f32, all_finite_f64,
+        EarlyStopping, ReduceOnPlateau, RunningAverage, TimeLimit, Timer, WeightAverage, all_finite_f32, all_finite_f64,
     };
     #[pymodule_export]
     use super::run_tool;

@@ -55,7 +55,7 @@ impl ReadAt for Array {
 
 impl Contents<'_> {
     /// Converts the arrays to a stream. `path` is the output, for error messages.
-    fn to_stream(&self, path: &Path) -> PyResult<Stream> {
+    pub fn to_stream(&self, path: &Path) -> PyResult<Stream> {
         let like = self.like.as_ref().map(|like| &like.get().stream);
         let new = || StreamHeader { step: 1, sequence: 1, ..StreamHeader::default() };
         let mut header = like.map_or_else(new, |like| like.header.clone());

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from conftest import REPOSITORY
 from training_monitor import _native
-from training_monitor.handlers import EarlyStopping, TerminateOnNan, TimeLimit, Timer
+from training_monitor.handlers import EarlyStopping, ModelCheckpoint, TerminateOnNan, TimeLimit, Timer
 
 Trace = dict[str, Any]
 TRACES = REPOSITORY / "tests" / "traces"
@@ -125,27 +126,29 @@ def test_terminate_on_nan(as_array: bool) -> None:
             assert TerminateOnNan().update(output) == call["terminated"], (trace["id"], index)
 
 
-def test_retention() -> None:
-    replayed = 0
+class Weights:
+    """The object that a replay saves."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"weight": np.zeros(2, np.float32)}
+
+
+def test_retention(tmp_path: Path) -> None:
     for trace in traces("retention.newest", 40):
         config = trace["config"]
-        # Without a score, the step is the priority, so a policy with an interval of one call has the same result.
-        policy = _native.CheckpointPolicy(
-            config["n_saved"], None if config["scored"] else 1, config["greater_or_equal"] and config["scored"]
+        checkpoint = ModelCheckpoint(
+            tmp_path / trace["id"],
+            "p",
+            (lambda _: 0.0) if config["scored"] else None,
+            n_saved=config["n_saved"],
+            greater_or_equal=config["greater_or_equal"],
         )
-        steps, removed = [0], set()
         for index, call in enumerate(trace["calls"]):
-            steps.append(call["step"])
-            decision = policy.update(None if call["score"] is None else float(call["score"]))
-            if decision is None:
-                removed.add(len(steps) - 1)
-            else:
-                evicted = policy.record_commit(*decision)
-                removed |= set() if evicted is None else {evicted}
-            kept = [steps[number] for number in range(1, len(steps)) if number not in removed]
-            assert sorted(kept) == sorted(call["kept_steps"]), (trace["id"], index)
-        replayed += 1
-    assert replayed >= 40
+            score = None if call["score"] is None else float(call["score"])
+            checkpoint.update(call["step"], {"model": Weights()}, score)
+            files = [path.name for path in (tmp_path / trace["id"]).iterdir() if path.suffix == ".ckpt"]
+            steps = sorted(int(name.split("_")[2].removesuffix(".ckpt").split("~")[0]) for name in files)
+            assert steps == sorted(call["kept_steps"]), (trace["id"], index)
 
 
 def test_running_average() -> None:

@@ -26,8 +26,8 @@ def test_the_code_of_the_page_runs(page: str, tmp_path: Path, monkeypatch: pytes
     except ModuleNotFoundError:
         # A page must not need PyTorch for anything but a state dict.
         state = {"weight": np.ones((2, 4), np.float32), "bias": np.ones(2, np.float32)}
-        linear = types.SimpleNamespace(state_dict=lambda: state)
-        torch = types.SimpleNamespace(nn=types.SimpleNamespace(Linear=lambda *_: linear))
+        linear = types.SimpleNamespace(state_dict=lambda: state, load_state_dict=lambda state: None)
+        torch = types.SimpleNamespace(nn=types.SimpleNamespace(Linear=lambda *_: linear, Module=str))
     monkeypatch.setitem(sys.modules, "torch", torch)
     namespace = {"torch": torch}
     blocks = re.findall(r"```python\n(.*?)```", (REPOSITORY / page).read_text(), re.DOTALL)

@@ -3,8 +3,8 @@ from typing import Any, final
 import numpy as np
 
 __all__ = [
+    "CheckpointDirectory",
     "CheckpointError",
-    "CheckpointPolicy",
     "EarlyStopping",
     "ReduceOnPlateau",
     "RunningAverage",
@@ -152,11 +152,24 @@ class WeightAverage:
     def momentum(self) -> float: ...
 
 @final
-class CheckpointPolicy:
-    def __new__(cls, n_saved: int | None, interval: int | None, greater_or_equal: bool) -> CheckpointPolicy: ...
-    def update(self, score: float | None) -> tuple[int, float | None] | None: ...
-    def record_commit(self, step: int, score: float | None) -> int | None: ...
-    def kept(self) -> list[int]: ...
+class CheckpointDirectory:
+    def __new__(
+        cls,
+        dirname: str,
+        filename_prefix: str,
+        scored: bool,
+        score_name: str | None,
+        n_saved: int | None,
+        greater_or_equal: bool,
+        atomic: bool,
+        require_empty: bool,
+        create_dir: bool,
+        allow_non_finite: bool,
+    ) -> CheckpointDirectory: ...
+    def decide(self, step: int, score: float | None) -> tuple[float | None] | None: ...
+    def save(self, step: int, score: float | None, iteration: int, contents: dict[str, Any]) -> None: ...
+    def kept(self) -> list[tuple[int, float | None]]: ...
+    def latest(self) -> tuple[int, float | None] | None: ...
 
 _Cycles = tuple[float, float, int, float, float, float]
 

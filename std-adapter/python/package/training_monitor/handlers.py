@@ -19,8 +19,9 @@ import numpy as np
 
 from . import _native
 from ._convert import to_array
+from ._model_checkpoint import ModelCheckpoint
 
-__all__ = ["EarlyStopping", "TerminateOnNan", "TimeLimit", "Timer"]
+__all__ = ["EarlyStopping", "ModelCheckpoint", "TerminateOnNan", "TimeLimit", "Timer"]
 
 _NANOSECONDS = 1_000_000_000
 

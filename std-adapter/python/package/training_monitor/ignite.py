@@ -21,13 +21,14 @@ from ignite.handlers import param_scheduler as _ignite
 from torch import nn
 
 from . import _native
-from .handlers import EarlyStopping, TerminateOnNan, TimeLimit, Timer
+from .handlers import EarlyStopping, ModelCheckpoint, TerminateOnNan, TimeLimit, Timer
 
 __all__ = [
     "CosineAnnealingScheduler",
     "EMAHandler",
     "EarlyStopping",
     "LinearCyclicalScheduler",
+    "ModelCheckpoint",
     "PiecewiseLinear",
     "TerminateOnNan",
     "TimeLimit",
