@@ -11,6 +11,8 @@
 //! The tool is a module of the library because two programs contain it: the binary `training-monitor` and the Python
 //! package. The public modules are for the Python package only. They are no part of the public interface.
 
+#![allow(clippy::len_without_is_empty, reason = "no command asks whether a file or a tensor is empty")]
+
 mod diff;
 pub mod elements;
 pub mod error;
