@@ -3,7 +3,7 @@
 //!
 //! In a file of tensors, a tensor has the name `object.tensor`. Such a file cannot express the run, the handlers, the
 //! serde values, the metadata of the program and the score. Therefore `export` stores them beside the tensors as
-//! [`RunMetadata`]. The metadata contain a *template*, which is the checkpoint without its elements. If a checkpoint is
+//! `RunMetadata`. The metadata contain a *template*, which is the checkpoint without its elements. If a checkpoint is
 //! exported and imported with this metadata, the result has the same bytes. CSV cannot hold the metadata, and other
 //! programs can drop them. In both cases, `import --template` takes the template from a checkpoint.
 
