@@ -3,6 +3,7 @@
 
 use training_monitor::event::EpochCompleted;
 use training_monitor::handlers::early_stopping::{Mode, ThresholdMode};
+use training_monitor::run_record::{HandlerKind, RestoreError, encode_handler_state, restore_handler_state};
 use training_monitor::{ConfigError, EarlyStopping, Engine, EventFilter, State, StopReason, on};
 
 #[test]
@@ -153,4 +154,17 @@ fn a_resumed_run_with_a_baseline_stops_at_the_same_epoch() {
         }
         assert_eq!((outcome.reason, outcome.epoch), (StopReason::EarlyStopping, 6), "{interruption}");
     }
+}
+
+#[test]
+fn a_saved_best_score_that_is_nan_is_malformed() {
+    let mut stopping = EarlyStopping::new(3).unwrap();
+    stopping.update(0.5);
+    let mut bytes = [0; 16];
+    let len = encode_handler_state(&mut stopping, &mut bytes).unwrap();
+    let score = bytes.windows(4).position(|window| window == 0.5_f32.to_le_bytes()).unwrap();
+    bytes[score..score + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    let error = restore_handler_state(&mut stopping, &bytes[..len]).unwrap_err();
+    assert_eq!(error, RestoreError::Malformed { kind: HandlerKind::EARLY_STOPPING });
+    assert_eq!(stopping.best_score(), Some(0.5));
 }

@@ -120,7 +120,9 @@ impl StateCodec for Progress {
         encoder.write_opt_f32(self.best);
     }
     fn decode(decoder: &mut StateDecoder<'_>) -> Option<Self> {
-        Some(Progress { counter: decoder.read_u32()?, best: decoder.read_opt_f32()? })
+        let (counter, best) = (decoder.read_u32()?, decoder.read_opt_f32()?);
+        // No score would be better than a NaN, so a record that contains one is malformed.
+        (!best.is_some_and(f32::is_nan)).then_some(Progress { counter, best })
     }
 }
 
