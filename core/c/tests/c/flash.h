@@ -55,4 +55,15 @@ static void chip_init(chip *c, tm_flash *flash) {
     flash->write_size = 4;
     flash->read_size = 1;
 }
+
+/* Describes the same chip as byte-addressable memory. */
+static void chip_as_memory(chip *c, tm_memory *memory) {
+    memset(memory, 0, sizeof *memory);
+    memory->context = c;
+    memory->read = chip_read;
+    memory->write = chip_program;
+    memory->size = 3 * BLOCK;
+    memory->slots = 3;
+    memory->page_size = 16;
+}
 #endif

@@ -198,8 +198,9 @@ static void test_policy(void) {
     CHECK(tm_policy_commit(&policy, &decision, &evicted) == TM_OK && evicted.step == 8);
 }
 
-/* All weights of a network in one block, as in AIfES: one tensor, one call per epoch. */
-static void test_checkpoint(void) {
+/* All weights of a network in one block, as in AIfES: one tensor, one call per epoch. The checkpoints are in a flash, or in a
+ * memory with pages of this size. */
+static void test_checkpoint(uint32_t page_size) {
     static float parameters[32];
     tm_tensor tensor;
     tm_object object;
@@ -208,6 +209,7 @@ static void test_checkpoint(void) {
     tm_checkpoint_config config;
     chip c;
     tm_flash flash;
+    tm_memory memory;
     tm_loaded loaded = {0, 0, 0.0f};
     tm_decision decision = {0, 0.0f};
     uint32_t epoch, len = 0;
@@ -217,8 +219,11 @@ static void test_checkpoint(void) {
     config.n_saved = 2;
     config.score_name = "loss";
     chip_init(&c, &flash);
+    chip_as_memory(&c, &memory);
+    memory.page_size = page_size;
+#define OPEN() (page_size ? tm_checkpoint_open_memory(&best, &config, &memory) : tm_checkpoint_open_flash(&best, &config, &flash))
     CHECK(tm_measure(&model, &len) == TM_OK && len > sizeof parameters && len < sizeof parameters + 128);
-    CHECK(tm_checkpoint_open_flash(&best, &config, &flash) == TM_OK);
+    CHECK(OPEN() == TM_OK);
     CHECK(tm_checkpoint_best(&best, &decision) == TM_NONE && tm_checkpoint_latest(&best, &decision) == TM_NONE);
     CHECK(tm_checkpoint_load_best(&best, &model, &loaded) == TM_NONE);
     for (epoch = 1; epoch <= 5; epoch++) {
@@ -235,7 +240,7 @@ static void test_checkpoint(void) {
     CHECK(tm_checkpoint_erases(&best, 0) > 0 && tm_checkpoint_erases(&best, 9) == 0);
     /* After a reset. */
     memset(&best, 0, sizeof best);
-    CHECK(tm_checkpoint_open_flash(&best, &config, &flash) == TM_OK);
+    CHECK(OPEN() == TM_OK);
     memset(parameters, 0, sizeof parameters);
     CHECK(tm_checkpoint_load_best(&best, &model, &loaded) == TM_OK);
     CHECK(loaded.step == 4 && loaded.iteration == 40 && loaded.score == -0.125f && parameters[0] == 4.0f);
@@ -243,7 +248,8 @@ static void test_checkpoint(void) {
     CHECK(tm_checkpoint_load_step(&best, &model, 77, &loaded) == TM_NONE && parameters[0] == 2.0f);
     CHECK(tm_checkpoint_erase_all(&best) == TM_OK);
     CHECK(tm_checkpoint_load_best(&best, &model, &loaded) == TM_NONE);
-    CHECK(tm_checkpoint_erase_flash(&flash) == TM_OK && c.bytes[0] == 0xff && c.bytes[3 * BLOCK] == 0xa5);
+    CHECK((page_size ? tm_checkpoint_erase_memory(&memory) : tm_checkpoint_erase_flash(&flash)) == TM_OK);
+    CHECK(c.bytes[0] == (page_size ? 0x00 : 0xff) && c.bytes[3 * BLOCK] == 0xa5);
 }
 
 typedef struct {
@@ -503,7 +509,9 @@ int main(void) {
     test_averages();
     test_schedules();
     test_policy();
-    test_checkpoint();
+    test_checkpoint(0);
+    test_checkpoint(1);
+    test_checkpoint(256);
     test_engine();
     test_streams();
     puts("all functions: passed");

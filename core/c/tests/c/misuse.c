@@ -440,6 +440,121 @@ static void test_flash(void) {
     CHECK(tm_checkpoint_load_best(&best, &model, &loaded) == TM_OK && loaded.step == 1 && weights[0] == 1.0f);
 }
 
+static void test_memory(void) {
+    static tm_checkpoint best, second;
+    tm_memory memory;
+    tm_loaded loaded;
+    unsigned call, calls;
+    int large;
+#define REFUSED_MEMORY(change, status)                                            \
+    reset();                                                                      \
+    chip_as_memory(&c, &memory);                                                  \
+    change;                                                                       \
+    CHECK(tm_checkpoint_open_memory(&best, &best_config, &memory) == (status));   \
+    CHECK(tm_checkpoint_save(&best, &model, 1, 1.0f, 1) == TM_ERROR_NOT_INITIALIZED)
+    REFUSED_MEMORY(memory.read = NULL, TM_ERROR_NULL);
+    REFUSED_MEMORY(memory.write = NULL, TM_ERROR_NULL);
+    REFUSED_MEMORY(memory.page_size = 0, TM_ERROR_GEOMETRY);
+    REFUSED_MEMORY(memory.page_size = 24, TM_ERROR_GEOMETRY);
+    REFUSED_MEMORY(memory.page_size = 512, TM_ERROR_GEOMETRY);
+    REFUSED_MEMORY(memory.start = 0xffffff00u, TM_ERROR_GEOMETRY);
+    REFUSED_MEMORY(memory.start = 128, TM_ERROR_GEOMETRY);
+    REFUSED_MEMORY(memory.size = 0, TM_ERROR_GEOMETRY);
+    REFUSED_MEMORY(memory.size = 3 * 128, TM_ERROR_GEOMETRY);
+    REFUSED_MEMORY(memory.size = 3 * 512; memory.page_size = 64, TM_ERROR_GEOMETRY); /* no room with large pages */
+    REFUSED_MEMORY(memory.slots = 0, TM_ERROR_SLOTS);
+    REFUSED_MEMORY(memory.slots = 2; memory.size = 2 * BLOCK, TM_ERROR_SLOTS);
+    REFUSED_MEMORY(memory.slots = TM_MAX_SLOTS + 1; memory.size = 9 * 256, TM_ERROR_GEOMETRY);
+    reset();
+    CHECK(tm_checkpoint_open_memory(&best, &best_config, NULL) == TM_ERROR_NULL);
+    CHECK(tm_checkpoint_open_memory(&best, NULL, &memory) == TM_ERROR_NULL);
+    CHECK(tm_checkpoint_open_memory(NULL, &best_config, &memory) == TM_ERROR_NULL);
+    CHECK(tm_checkpoint_erase_memory(NULL) == TM_ERROR_NULL);
+
+    for (large = 0; large <= 1; large++) {
+        const uint32_t room = BLOCK - (large ? 512 : 96);
+        uint32_t len = 0;
+        tm_status status;
+        reset();
+        chip_as_memory(&c, &memory);
+        memory.page_size = large ? 128 : 16;
+        /* A page size with the other layout is refused, and so is another division into slots. */
+        CHECK(tm_checkpoint_open_memory(&best, &best_config, &memory) == TM_OK);
+        CHECK(tm_checkpoint_save(&best, &model, 1, 1.0f, 1) == TM_OK);
+        memory.page_size = large ? 32 : 64;
+        CHECK(tm_checkpoint_open_memory(&second, &best_config, &memory) == TM_ERROR_OTHER_LAYOUT);
+        memory.page_size = large ? 128 : 16;
+        memory.slots = 4;
+        memory.size = 4 * BLOCK;
+        CHECK(tm_checkpoint_open_memory(&second, &best_config, &memory) == TM_ERROR_OTHER_LAYOUT);
+        memory.slots = 3;
+        memory.size = 3 * BLOCK;
+
+        /* A checkpoint of the measured length fits into a slot. A longer one is refused before anything is written. */
+        tensor.kind = TM_U8;
+        tensor.data = c.bytes + 3 * BLOCK;
+        tensor.shape[0] = 200;
+        CHECK(tm_checkpoint_open_memory(&best, &best_config, &memory) == TM_OK);
+        do {
+            tensor.shape[0]++;
+            c.calls = 0;
+            status = tm_checkpoint_save(&best, &model, 0xffffffffu, -1.0f, 0xffffffffu);
+            CHECK(tm_measure(&model, &len) == TM_OK && (status == TM_OK || len > room));
+        } while (status == TM_OK);
+        CHECK(status == TM_ERROR_TOO_LONG && c.calls == 0 && len < room + 32);
+
+        /* Every write fails once, and all writes from it on. No checkpoint is lost. */
+        reset();
+        CHECK(tm_checkpoint_open_memory(&best, &best_config, &memory) == TM_OK);
+        CHECK(tm_checkpoint_save(&best, &model, 1, 1.0f, 1) == TM_OK);
+        c.calls = 0;
+        CHECK(tm_checkpoint_save(&best, &model, 2, 2.0f, 2) == TM_OK);
+        calls = c.calls;
+        CHECK(calls > 3);
+        for (call = 1; call <= 2 * calls; call++) {
+            const int all = call > calls;
+            reset();
+            weights[0] = 1.0f;
+            CHECK(tm_checkpoint_open_memory(&best, &best_config, &memory) == TM_OK);
+            CHECK(tm_checkpoint_save(&best, &model, 1, 1.0f, 1) == TM_OK);
+            weights[0] = 2.0f;
+            c.calls = 0;
+            c.fail_at = all ? call - calls : call;
+            c.fail_all = all;
+            CHECK(tm_checkpoint_save(&best, &model, 2, 2.0f, 2) == (all ? TM_ERROR_DEVICE : TM_OK));
+            c.fail_at = 0;
+            CHECK(tm_checkpoint_open_memory(&second, &best_config, &memory) == TM_OK);
+            CHECK(tm_checkpoint_load_best(&second, &model, &loaded) == TM_OK && loaded.step >= (all ? 1u : 2u));
+            CHECK(weights[0] == (float)loaded.step);
+        }
+
+        /* A memory that loses data without an error, and one that cannot be read. */
+        reset();
+        weights[0] = 1.0f;
+        CHECK(tm_checkpoint_open_memory(&best, &best_config, &memory) == TM_OK);
+        CHECK(tm_checkpoint_save(&best, &model, 1, 1.0f, 1) == TM_OK);
+        c.lose_bytes = 1;
+        weights[0] = 2.0f;
+        CHECK(tm_checkpoint_save(&best, &model, 2, 2.0f, 2) == TM_ERROR_VERIFY);
+        c.lose_bytes = 0;
+        CHECK(tm_checkpoint_load_best(&best, &model, &loaded) == TM_OK && loaded.step == 1 && weights[0] == 1.0f);
+        c.fail_reads = 1;
+        CHECK(tm_checkpoint_open_memory(&best, &best_config, &memory) == TM_OK);
+        CHECK(tm_checkpoint_load_best(&best, &model, &loaded) == TM_NONE);
+        c.fail_reads = 0;
+
+        /* A start over. */
+        c.calls = 0;
+        c.fail_at = 3;
+        CHECK(tm_checkpoint_erase_memory(&memory) == TM_ERROR_DEVICE);
+        c.fail_at = 0;
+        CHECK(tm_checkpoint_erase_memory(&memory) == TM_OK && c.bytes[0] == 0 && c.bytes[3 * BLOCK - 1] == 0);
+        CHECK(c.bytes[3 * BLOCK] == 0xa5);
+        CHECK(tm_checkpoint_open_memory(&best, &best_config, &memory) == TM_OK);
+        CHECK(tm_checkpoint_load_best(&best, &model, &loaded) == TM_NONE);
+    }
+}
+
 /* A run whose flash fails ends with the error of the save, or continues, as its settings say. */
 static void test_failed_saves(void) {
     static tm_checkpoint latest;
@@ -499,6 +614,7 @@ int main(void) {
     test_state();
     test_models();
     test_flash();
+    test_memory();
     test_failed_saves();
     puts("misuse: passed");
     return 0;
