@@ -44,8 +44,15 @@
 #define TM_RUNNING_AVERAGE_WORDS 8
 #endif
 
+#if defined(TM_POINTER_32)
 // The size of tm_weight_average, in 64-bit words.
-#define TM_WEIGHT_AVERAGE_WORDS 4
+#define TM_WEIGHT_AVERAGE_WORDS 8
+#endif
+
+#if defined(TM_POINTER_64)
+// The size of tm_weight_average, in 64-bit words.
+#define TM_WEIGHT_AVERAGE_WORDS 9
+#endif
 
 // The run continues.
 #define TM_ACTION_CONTINUE 0
@@ -89,7 +96,7 @@
 
 #if defined(TM_POINTER_32)
 // The size of tm_checkpoint, in 64-bit words.
-#define TM_CHECKPOINT_WORDS 91
+#define TM_CHECKPOINT_WORDS 92
 #endif
 
 #if defined(TM_POINTER_64)
@@ -435,6 +442,15 @@ typedef struct tm_running_average {
     uint64_t words[TM_RUNNING_AVERAGE_WORDS];
 } tm_running_average;
 
+// The exponential average of all weights of a model (Ignite's EMAHandler). The program provides the memory of the average.
+// The program must not access the fields.
+//
+// With an engine, the averages are the objects of the model with `average_of`. They start as a copy of the weights when a run
+// starts. A checkpoint contains them, so a resumed run continues with the same averages.
+typedef struct tm_weight_average {
+    uint64_t words[TM_WEIGHT_AVERAGE_WORDS];
+} tm_weight_average;
+
 // Reduces a value, such as the learning rate, when a metric no longer improves (torch: ReduceLROnPlateau). The program must
 // not access the fields.
 typedef struct tm_plateau {
@@ -466,12 +482,6 @@ typedef struct tm_running_average_config {
     uint32_t score;
 } tm_running_average_config;
 
-// The exponential average of all weights of a model (Ignite's EMAHandler). The program provides the memory of the average.
-// The program must not access the fields.
-typedef struct tm_weight_average {
-    uint64_t words[TM_WEIGHT_AVERAGE_WORDS];
-} tm_weight_average;
-
 // The settings of tm_weight_average.
 typedef struct tm_weight_average_config {
     // The weight of the new weights; between 0 and 1, both excluded. Ignite's default is 0.0002.
@@ -480,6 +490,10 @@ typedef struct tm_weight_average_config {
     float first_momentum;
     // The number of updates in which the momentum changes from the first one to `momentum`; 0: no warm-up.
     uint32_t warmup_updates;
+    // With an engine: the events at which the averages are updated.
+    uint32_t events;
+    // With an engine: only every n-th of these events counts; 0 and 1 mean all.
+    uint32_t every;
 } tm_weight_average_config;
 
 // An event of a run.
@@ -595,6 +609,9 @@ typedef struct tm_object {
     uint8_t is_guarded;
     // The number, or null for an object with tensors. It is saved as a value (Ignite: save_as_state_dict=False).
     uint64_t *number;
+    // The object whose average this one is, or null. Both have the same float tensors, in other memory. An attached
+    // tm_weight_average updates this object.
+    const struct tm_object *average_of;
 } tm_object;
 
 // Everything that a checkpoint contains, except the states of the engine and of the handlers.
@@ -882,6 +899,13 @@ tm_status tm_engine_attach_score_limits(struct tm_engine *engine, struct tm_scor
 // One thread or interrupt at a time can use an engine and its attached objects.
 tm_status tm_engine_attach_running_average(struct tm_engine *engine,
                                            struct tm_running_average *average);
+
+// Calls a weight average at its events. It must exist as long as the engine. Errors: TM_ERROR_HANDLERS, TM_ERROR_STARTED,
+// TM_ERROR_MODEL if no object of the model has `average_of`, or if its tensors are not those of its weights.
+//
+// One thread or interrupt at a time can use an engine and its attached objects.
+tm_status tm_engine_attach_weight_average(struct tm_engine *engine,
+                                          struct tm_weight_average *average);
 
 // Calls a reduction at its events. It must exist as long as the engine. Errors: TM_ERROR_HANDLERS, TM_ERROR_STARTED.
 //
@@ -1257,6 +1281,22 @@ tm_status tm_score_limits_init(struct tm_score_limits *limits, const struct tm_s
 // One thread or interrupt at a time can use an object.
 tm_status tm_score_limits_update(const struct tm_score_limits *limits, float score, uint32_t *reason);
 
+// Scales a gradient so that its L2 norm is at most `limit` (torch: clip_grad_norm_). The gradient consists of all float tensors
+// of an object, which need not be part of a model. Writes the norm from before to `norm`; if it is not finite, the gradient is
+// unchanged. Errors: TM_ERROR_SETTING unless the limit is finite and greater than 0.
+//
+// One thread or interrupt at a time can use the gradient.
+tm_status tm_clip_norm(const struct tm_object *gradient,
+                       float limit,
+                       float *norm);
+
+// Limits each element of a gradient to the range from −`limit` to `limit` (torch: clip_grad_value_). A NaN stays a NaN. The
+// gradient and the errors are those of tm_clip_norm.
+//
+// One thread or interrupt at a time can use the gradient.
+tm_status tm_clip_values(const struct tm_object *gradient,
+                         float limit);
+
 // Does the same as tm_checkpoint_open_flash for byte-addressable memory, which needs no erase. The memory must exist as long
 // as the object. Errors: those of tm_checkpoint_open_flash; TM_ERROR_OTHER_LAYOUT also for a page size with another layout.
 //
@@ -1320,8 +1360,15 @@ tm_status tm_policy_kept(const struct tm_policy *policy, uint32_t index, struct 
 
 // `base` × gamma^(step / step_size), rounded down (torch: StepLR).
 //
+// The first step is 0. With an engine, pass tm_engine_iteration or tm_engine_epoch less 1, so that a resumed run continues with
+// the same value. This applies to all schedules.
+//
 // Any thread and any interrupt can call this function.
-tm_status tm_step_decay(float base, uint32_t step_size, float gamma, uint32_t step, float *value);
+tm_status tm_step_decay(float base,
+                        uint32_t step_size,
+                        float gamma,
+                        uint32_t step,
+                        float *value);
 
 // `base` × gamma^step (torch: ExponentialLR).
 //

@@ -36,7 +36,7 @@ pub const TM_ON_ERROR_RETRY: u8 = 2;
 
 /// The size of tm_checkpoint, in 64-bit words.
 #[cfg(target_pointer_width = "32")]
-pub const TM_CHECKPOINT_WORDS: usize = 91;
+pub const TM_CHECKPOINT_WORDS: usize = 92;
 /// The size of tm_checkpoint, in 64-bit words.
 #[cfg(target_pointer_width = "64")]
 pub const TM_CHECKPOINT_WORDS: usize = 108;

@@ -191,13 +191,10 @@ pub unsafe extern "C" fn tm_checkpoint_open_memory(
     // SAFETY: the caller keeps the rules of the interface.
     let created = unsafe { read(config) }.and_then(|config| {
         // SAFETY: as above.
-        let memory = unsafe { read(memory) }?;
-        memory.check()?;
-        // SAFETY: as above.
-        if memory.page_size > MAX_SMALL {
-            unsafe { memory.open::<LARGE>(config) }
-        } else {
-            unsafe { memory.open::<SMALL>(config) }
+        unsafe {
+            let memory = read(memory)?;
+            memory.check()?;
+            if memory.page_size > MAX_SMALL { memory.open::<LARGE>(config) } else { memory.open::<SMALL>(config) }
         }
     });
     // SAFETY: as above.

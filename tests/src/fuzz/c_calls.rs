@@ -9,7 +9,7 @@ use crate::models::number::{Counter, Number};
 use arbitrary::Arbitrary;
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
-use std::ptr::{from_mut, null_mut};
+use std::ptr::{from_mut, null, null_mut};
 use training_monitor_c::tm_status::*;
 use training_monitor_c::*;
 use training_monitor_std::test_support::flash::{Chip, Interruption};
@@ -126,8 +126,9 @@ struct Program {
     chip: *mut Chip,
     /// A byte-addressable memory. It has its own regions.
     memory: *mut Chip,
-    /// The descriptions of the memory that objects use. An attached object keeps using its description.
-    descriptions: Vec<Box<tm_memory>>,
+    /// The descriptions of the memory that objects use. An attached object keeps using its description, so the vector never
+    /// grows beyond its capacity.
+    descriptions: Vec<tm_memory>,
     weights: *mut [f32; 8],
     model: tm_model,
 }
@@ -141,8 +142,14 @@ pub fn c_calls(data: &[u8]) {
     let weights = from_mut(&mut weights);
     let tensor =
         tm_tensor { name: c"weights".as_ptr(), data: weights.cast(), shape: [8, 0, 0, 0, 0, 0], rank: 1, kind: TM_F32 };
-    let object =
-        tm_object { name: c"model".as_ptr(), tensors: &tensor, tensor_count: 1, is_guarded: 1, number: null_mut() };
+    let object = tm_object {
+        name: c"model".as_ptr(),
+        tensors: &tensor,
+        tensor_count: 1,
+        is_guarded: 1,
+        number: null_mut(),
+        average_of: null(),
+    };
     let (chip, memory) = (from_mut(&mut chip), from_mut(&mut memory));
     let mut program = Program {
         engines: [Object::new(), Object::new()],
@@ -151,7 +158,7 @@ pub fn c_calls(data: &[u8]) {
         checkpoints: [Object::new(), Object::new()],
         chip,
         memory,
-        descriptions: Vec::new(),
+        descriptions: Vec::with_capacity(input.operations.len()),
         weights,
         model: tm_model { objects: &object, object_count: 1 },
     };
@@ -393,7 +400,7 @@ impl Program {
                         events: TM_ITERATION_COMPLETED | TM_INTERRUPT,
                         ..MaybeUninit::zeroed().assume_init()
                     };
-                    descriptions.push(Box::new(tm_memory {
+                    descriptions.push(tm_memory {
                         context: memory.cast(),
                         read: Some(read),
                         write: Some(write),
@@ -402,11 +409,11 @@ impl Program {
                         slots,
                         // 16 is the size in the simulation. A larger one is safe, too.
                         page_size: [16, 32, 64, 128, 256, 0, 24, 512][usize::from(page % 8)],
-                    }));
+                    });
                     let Some(memory_of_object) = descriptions.last() else { return };
-                    let status = tm_checkpoint_open_memory(object.pointer(), &config, &**memory_of_object);
+                    let status = tm_checkpoint_open_memory(object.pointer(), &config, memory_of_object);
                     if status == TM_ERROR_OTHER_LAYOUT && !(**memory).is_off() {
-                        let erased = tm_checkpoint_erase_memory(&**memory_of_object);
+                        let erased = tm_checkpoint_erase_memory(memory_of_object);
                         assert_eq!(erased, if (**memory).is_off() { TM_ERROR_DEVICE } else { TM_OK });
                     }
                     let is_valid = n_saved > 0 && slots > n_saved && page % 8 < 5;

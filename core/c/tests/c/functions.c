@@ -140,6 +140,76 @@ static void test_averages(void) {
     CHECK(tm_weight_average_swap(averaged, weights, 2) == TM_OK && averaged[0] == 4.0f && weights[0] == 1.0f);
 }
 
+/* An engine updates the object that is the average of another one. */
+static void test_attached_average(void) {
+    tm_engine engine = {{0}};
+    tm_engine_config config;
+    tm_weight_average ema = {{0}};
+    tm_weight_average_config ema_config;
+    tm_tensor tensors[2];
+    tm_object objects[2];
+    tm_model model, other;
+    float weights[2] = {0.0f, 8.0f}, average[2] = {9.0f, 9.0f};
+    model_init(&other, &objects[1], &tensors[1], "w", average, 2);
+    model_init(&model, &objects[0], &tensors[0], "w", weights, 2);
+    objects[1].name = "average";
+    objects[1].average_of = &objects[0];
+    model.object_count = 2;
+    memset(&config, 0, sizeof config);
+    memset(&ema_config, 0, sizeof ema_config);
+    config.max_epochs = 1;
+    config.epoch_length = 4;
+    config.model = model;
+    ema_config.momentum = 0.5f;
+    ema_config.events = TM_ITERATION_COMPLETED;
+    ema_config.every = 2;
+    CHECK(tm_engine_init(&engine, &config) == TM_OK);
+    CHECK(tm_weight_average_init(&ema, &ema_config) == TM_OK);
+    CHECK(tm_engine_attach_weight_average(&engine, &ema) == TM_OK);
+    CHECK(tm_engine_attach_weight_average(&engine, &ema) == TM_ERROR_HANDLERS);
+    while (tm_engine_begin_iteration(&engine) == TM_OK) {
+        CHECK(tm_engine_iteration(&engine) > 1 || average[1] == 8.0f);
+        weights[0] += 1.0f;
+        tm_engine_end_iteration(&engine, 0.0f);
+    }
+    CHECK(average[0] == 0.5f * (0.5f * 2.0f) + 0.5f * 4.0f && average[1] == 8.0f);
+
+    /* The tensors of the average are not those of the weights. */
+#define NO_PAIR(change)                                       \
+    model_init(&other, &objects[1], &tensors[1], "w", average, 2); \
+    objects[1].average_of = &objects[0];                      \
+    change;                                                   \
+    CHECK(tm_engine_init(&engine, &config) == TM_OK);             \
+    CHECK(tm_engine_attach_weight_average(&engine, &ema) == TM_ERROR_MODEL)
+    NO_PAIR(tensors[1].shape[0] = 1);
+    NO_PAIR(tensors[1].kind = TM_U32);
+    NO_PAIR(objects[1].tensor_count = 0);
+    NO_PAIR(tensors[1].data = weights);
+    NO_PAIR(objects[1].average_of = NULL);
+}
+
+static void test_clipping(void) {
+    float first[2] = {3.0f, 0.0f}, second[1] = {-4.0f}, norm = 0.0f;
+    tm_tensor tensors[2];
+    tm_object gradient;
+    tm_model model;
+    model_init(&model, &gradient, &tensors[1], "b", second, 1);
+    model_init(&model, &gradient, &tensors[0], "a", first, 2);
+    gradient.tensor_count = 2;
+    CHECK(tm_clip_norm(&gradient, 10.0f, &norm) == TM_OK && norm == 5.0f && first[0] == 3.0f);
+    CHECK(tm_clip_values(&gradient, 3.5f) == TM_OK && first[0] == 3.0f && second[0] == -3.5f);
+    second[0] = -4.0f;
+    CHECK(tm_clip_norm(&gradient, 2.5f, &norm) == TM_OK && norm == 5.0f);
+    CHECK(first[0] > 1.49f && first[0] < 1.5f && second[0] < -1.99f && second[0] > -2.0f && first[1] == 0.0f);
+    first[1] = NAN;
+    CHECK(tm_clip_norm(&gradient, 1.0f, &norm) == TM_OK && isnan(norm) && first[0] > 1.49f);
+    CHECK(tm_clip_values(&gradient, 1.0f) == TM_OK && isnan(first[1]) && first[0] == 1.0f && second[0] == -1.0f);
+    CHECK(tm_clip_norm(&gradient, 0.0f, &norm) == TM_ERROR_SETTING);
+    CHECK(tm_clip_values(&gradient, INFINITY) == TM_ERROR_SETTING);
+    CHECK(tm_clip_norm(NULL, 1.0f, &norm) == TM_ERROR_NULL && tm_clip_values(NULL, 1.0f) == TM_ERROR_NULL);
+    CHECK(tm_clip_norm(&gradient, 1.0f, NULL) == TM_ERROR_NULL);
+}
+
 static void test_schedules(void) {
     float value = 0.0f;
     static const uint32_t milestones[2] = {2, 4};
@@ -507,6 +577,8 @@ int main(void) {
     test_finite();
     test_limits();
     test_averages();
+    test_attached_average();
+    test_clipping();
     test_schedules();
     test_policy();
     test_checkpoint(0);

@@ -13,7 +13,9 @@ use training_monitor::handler::RunTypes;
 use training_monitor::store::Store;
 use training_monitor::store::byte_addressable::{ByteSlots, SharedStorage};
 use training_monitor::store::flash::{SharedNorFlash, Slots};
-use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, Outcome, StopReason, TerminateOnNan, Timer};
+use training_monitor::{
+    EarlyStopping, Engine, ModelCheckpoint, Outcome, StopReason, TerminateOnNan, Timer, WeightAverage,
+};
 use training_monitor_c::tm_status::*;
 use training_monitor_c::*;
 use training_monitor_std::test_support::flash::{Chip, Flash};
@@ -40,12 +42,13 @@ pub fn memory<const PAGE: usize>() -> Chip {
 pub struct Trainee {
     pub weights: [f32; 6],
     pub velocity: [f32; 6],
+    pub average: [f32; 6],
     pub seed: u64,
 }
 
 impl Trainee {
     pub fn new() -> Self {
-        Trainee { weights: [0.5, -0.25, 0.125, 0.0, 1.0, -1.0], velocity: [0.0; 6], seed: 300 }
+        Trainee { weights: [0.5, -0.25, 0.125, 0.0, 1.0, -1.0], velocity: [0.0; 6], average: [0.0; 6], seed: 300 }
     }
 
     pub fn step(&mut self, iteration: u32) -> f32 {
@@ -82,6 +85,7 @@ impl Objects for Trainee {
     fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
         visitor.state_dict("model", &mut Weights(&mut self.weights))?;
         visitor.state_dict("optimizer", &mut Weights(&mut self.velocity))?;
+        visitor.state_dict("average", &mut Weights(&mut self.average))?;
         // The seed of a program in Rust has 32 bits; the bytes are those of the C interface's number.
         let mut seed = u32::try_from(self.seed).unwrap();
         visitor.value("seed", &mut seed)?;
@@ -124,6 +128,13 @@ fn rust_run<S: Store>(best: S, latest: S, steps: u32) -> Option<(Outcome, Traine
                 check(&trainee.weights[..4]);
                 check(&trainee.weights[4..]);
             }),
+        ),
+        WeightAverage::exponential(0.25).ok()?.attach(
+            EpochCompleted,
+            |trainee: &mut Trainee, pair: &mut dyn FnMut(&mut [f32], &mut [f32])| {
+                pair(&mut trainee.average[..4], &mut trainee.weights[..4]);
+                pair(&mut trainee.average[4..], &mut trainee.weights[4..]);
+            },
         ),
         EarlyStopping::new(5)
             .ok()?
@@ -243,6 +254,7 @@ pub fn tensor(name: &'static std::ffi::CStr, data: *mut f32, shape: &[u32]) -> t
 pub struct CModel {
     model: [tm_tensor; 2],
     optimizer: [tm_tensor; 2],
+    average: [tm_tensor; 2],
     objects: Vec<tm_object>,
 }
 
@@ -252,21 +264,25 @@ impl CModel {
             let values = values.cast::<f32>();
             [tensor(c"fc.weight", values, &[2, 2]), tensor(c"fc.bias", unsafe { values.add(4) }, &[2])]
         };
-        let (weights, velocity, seed) =
-            unsafe { (&raw mut (*trainee).weights, &raw mut (*trainee).velocity, &raw mut (*trainee).seed) };
-        let mut model = Box::new(CModel { model: lists(weights), optimizer: lists(velocity), objects: Vec::new() });
+        let (weights, velocity) = unsafe { (&raw mut (*trainee).weights, &raw mut (*trainee).velocity) };
+        let (average, seed) = unsafe { (&raw mut (*trainee).average, &raw mut (*trainee).seed) };
+        let (model, optimizer, average) = (lists(weights), lists(velocity), lists(average));
+        let mut model = Box::new(CModel { model, optimizer, average, objects: Vec::new() });
         let dict = |name: &'static std::ffi::CStr, tensors: *const tm_tensor, is_guarded| tm_object {
             name: name.as_ptr(),
             tensors,
             tensor_count: 2,
             is_guarded,
             number: null_mut(),
+            average_of: null(),
         };
         model.objects = vec![
             dict(c"model", model.model.as_ptr(), 1),
             dict(c"optimizer", model.optimizer.as_ptr(), 0),
-            tm_object { name: c"seed".as_ptr(), tensors: null(), tensor_count: 0, is_guarded: 0, number: seed },
+            dict(c"average", model.average.as_ptr(), 0),
+            tm_object { name: c"seed".as_ptr(), number: seed, ..zero() },
         ];
+        model.objects[2].average_of = &raw const model.objects[0];
         model
     }
 
@@ -309,6 +325,7 @@ pub fn c_session(chip: &mut Chip, steps: u32) -> Option<(tm_outcome, Trainee)> {
     let mut engine: tm_engine = object();
     let mut loss_guard: tm_nan_guard = object();
     let mut weight_guard: tm_weight_guard = object();
+    let mut average: tm_weight_average = object();
     let mut stopping: tm_early_stopping = object();
     let mut timer: tm_timer = object();
     let (mut best, mut latest): (tm_checkpoint, tm_checkpoint) = (object(), object());
@@ -319,6 +336,8 @@ pub fn c_session(chip: &mut Chip, steps: u32) -> Option<(tm_outcome, Trainee)> {
         ok(tm_nan_guard_init(&mut loss_guard, &tm_guard_config { events: TM_ITERATION_COMPLETED, ..zero() }));
         let config = tm_guard_config { period: 3, events: TM_ITERATION_COMPLETED, ..zero() };
         ok(tm_weight_guard_init(&mut weight_guard, &config));
+        let config = tm_weight_average_config { momentum: 0.25, events: TM_EPOCH_COMPLETED, ..zero() };
+        ok(tm_weight_average_init(&mut average, &config));
         let config = tm_early_stopping_config {
             patience: 5,
             mode: TM_MODE_MIN,
@@ -348,6 +367,7 @@ pub fn c_session(chip: &mut Chip, steps: u32) -> Option<(tm_outcome, Trainee)> {
         }
         ok(tm_engine_attach_nan_guard(&mut engine, &mut loss_guard));
         ok(tm_engine_attach_weight_guard(&mut engine, &mut weight_guard));
+        ok(tm_engine_attach_weight_average(&mut engine, &mut average));
         ok(tm_engine_attach_early_stopping(&mut engine, &mut stopping));
         ok(tm_engine_attach_timer(&mut engine, &mut timer));
         ok(tm_engine_attach_checkpoint(&mut engine, &mut best));
