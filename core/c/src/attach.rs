@@ -102,7 +102,8 @@ pub unsafe extern "C" fn tm_engine_attach_weight_average(
     average: *mut tm_weight_average,
 ) -> tm_status {
     // SAFETY: the caller keeps the rules of the interface.
-    match unsafe { view(engine) }.and_then(|run| run.model.check_averages()) {
+    let run = unsafe { view(average).and_then(|_| view(engine)) };
+    match run.and_then(|run| run.model.check_averages()) {
         // SAFETY: as above.
         Ok(()) => unsafe { attach(engine, average, |handler| handler) },
         Err(error) => error,

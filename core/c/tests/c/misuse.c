@@ -112,6 +112,7 @@ static void use_uninitialized(unsigned char fill) {
     REFUSED(tm_engine_attach_weight_guard(&good, &u.weight_guard));
     REFUSED(tm_engine_attach_score_limits(&good, &u.limits));
     REFUSED(tm_engine_attach_running_average(&good, &u.average));
+    REFUSED(tm_engine_attach_weight_average(&good, &u.ema));
     REFUSED(tm_engine_attach_plateau(&good, &u.plateau));
     REFUSED(tm_engine_attach_checkpoint(&good, &u.checkpoint));
     REFUSED(tm_engine_attach_callback(&good, &u.callback));
