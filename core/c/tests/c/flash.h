@@ -41,7 +41,7 @@ static int chip_erase(void *context, uint32_t address, uint32_t len) {
     return 0;
 }
 
-static void chip_init(chip *c, tm_flash *flash) {
+static inline void chip_init(chip *c, tm_flash *flash) {
     memset(c, 0, sizeof *c);
     memset(c->bytes, 0xa5, sizeof c->bytes);
     memset(flash, 0, sizeof *flash);
@@ -57,7 +57,7 @@ static void chip_init(chip *c, tm_flash *flash) {
 }
 
 /* Describes the same chip as byte-addressable memory. */
-static void chip_as_memory(chip *c, tm_memory *memory) {
+static inline void chip_as_memory(chip *c, tm_memory *memory) {
     memset(memory, 0, sizeof *memory);
     memory->context = c;
     memory->read = chip_read;
