@@ -237,6 +237,52 @@ static void test_memory(void) {
     }
 }
 
+/* Power fails at the end of the second save, so its checkpoint has no seal. The next save replaces it and fails. The first
+ * checkpoint remains. */
+static void test_failure_after_interrupted_save(int is_memory, uint32_t n_saved, int loses_bytes) {
+    static tm_checkpoint best;
+    static chip after_first;
+    tm_memory memory;
+    tm_loaded loaded;
+    unsigned calls;
+    reset();
+    best_config.n_saved = n_saved;
+    flash.slots = n_saved + 1;
+    flash.size = (n_saved + 1) * BLOCK;
+    chip_as_memory(&c, &memory);
+    memory.slots = flash.slots;
+    memory.size = flash.size;
+#define REOPEN()                                                                                        \
+    CHECK((is_memory ? tm_checkpoint_open_memory(&best, &best_config, &memory)                          \
+                     : tm_checkpoint_open_flash(&best, &best_config, &flash)) == TM_OK)
+    REOPEN();
+    CHECK(tm_checkpoint_save(&best, &model, 1, 1.0f, 1) == TM_OK);
+    after_first = c;
+    c.calls = 0;
+    CHECK(tm_checkpoint_save(&best, &model, 2, 2.0f, 2) == TM_OK);
+    calls = c.calls;
+    c = after_first;
+    REOPEN();
+    c.calls = 0;
+    c.fail_at = calls;
+    c.fail_all = 1;
+    CHECK(tm_checkpoint_save(&best, &model, 2, 2.0f, 2) == TM_ERROR_DEVICE);
+    c.fail_at = 0;
+    REOPEN();
+    CHECK(tm_checkpoint_load_best(&best, &model, &loaded) == TM_OK && loaded.step == 2);
+    c.lose_bytes = loses_bytes;
+    c.fail_at = loses_bytes ? 0 : c.calls + 3;
+    CHECK(tm_checkpoint_save(&best, &model, 3, 3.0f, 3) == (loses_bytes ? TM_ERROR_VERIFY : TM_ERROR_DEVICE));
+    CHECK(tm_checkpoint_save(&best, &model, 4, 4.0f, 4) < 0);
+    c.lose_bytes = 0;
+    c.fail_at = 0;
+    CHECK(tm_checkpoint_load_best(&best, &model, &loaded) == TM_OK && loaded.step >= 1 && loaded.step <= 2);
+    REOPEN();
+    CHECK(tm_checkpoint_load_best(&best, &model, &loaded) == TM_OK && loaded.step >= 1 && loaded.step <= 2);
+    CHECK(tm_checkpoint_save(&best, &model, 5, 5.0f, 5) == TM_OK);
+    CHECK(tm_checkpoint_load_best(&best, &model, &loaded) == TM_OK && loaded.step == 5);
+}
+
 /* A run whose flash fails ends with the error of the save, or continues, as its settings say. */
 static void test_failed_saves(void) {
     static tm_checkpoint latest;
@@ -286,8 +332,10 @@ static void test_failed_saves(void) {
 }
 
 int main(void) {
+    int i;
     test_flash();
     test_memory();
+    for (i = 0; i < 8; i++) test_failure_after_interrupted_save(i & 1, i & 2 ? 2 : 1, i & 4);
     test_failed_saves();
     puts("stores: passed");
     return 0;
