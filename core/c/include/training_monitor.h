@@ -36,12 +36,12 @@
 
 #if defined(TM_POINTER_32)
 // The size of tm_running_average, in 64-bit words.
-#define TM_RUNNING_AVERAGE_WORDS 7
+#define TM_RUNNING_AVERAGE_WORDS 5
 #endif
 
 #if defined(TM_POINTER_64)
 // The size of tm_running_average, in 64-bit words.
-#define TM_RUNNING_AVERAGE_WORDS 8
+#define TM_RUNNING_AVERAGE_WORDS 6
 #endif
 
 #if defined(TM_POINTER_32)
@@ -96,12 +96,12 @@
 
 #if defined(TM_POINTER_32)
 // The size of tm_checkpoint, in 64-bit words.
-#define TM_CHECKPOINT_WORDS 92
+#define TM_CHECKPOINT_WORDS 90
 #endif
 
 #if defined(TM_POINTER_64)
 // The size of tm_checkpoint, in 64-bit words.
-#define TM_CHECKPOINT_WORDS 108
+#define TM_CHECKPOINT_WORDS 106
 #endif
 
 // A higher score is better.
@@ -117,7 +117,7 @@
 #define TM_THRESHOLD_REL 1
 
 // The size of tm_early_stopping, in 64-bit words.
-#define TM_EARLY_STOPPING_WORDS 10
+#define TM_EARLY_STOPPING_WORDS 8
 
 // The room for the states of all handlers in a checkpoint, in bytes.
 #define TM_RECORD_CAPACITY 192
@@ -133,16 +133,16 @@
 #endif
 
 // The size of tm_nan_guard, in 64-bit words.
-#define TM_NAN_GUARD_WORDS 6
+#define TM_NAN_GUARD_WORDS 4
 
 #if defined(TM_POINTER_32)
 // The size of tm_weight_guard, in 64-bit words.
-#define TM_WEIGHT_GUARD_WORDS 7
+#define TM_WEIGHT_GUARD_WORDS 5
 #endif
 
 #if defined(TM_POINTER_64)
 // The size of tm_weight_guard, in 64-bit words.
-#define TM_WEIGHT_GUARD_WORDS 8
+#define TM_WEIGHT_GUARD_WORDS 6
 #endif
 
 // The largest number of slots in a flash region.
@@ -153,12 +153,12 @@
 
 #if defined(TM_POINTER_32)
 // The size of tm_score_limits, in 64-bit words.
-#define TM_SCORE_LIMITS_WORDS 7
+#define TM_SCORE_LIMITS_WORDS 5
 #endif
 
 #if defined(TM_POINTER_64)
 // The size of tm_score_limits, in 64-bit words.
-#define TM_SCORE_LIMITS_WORDS 8
+#define TM_SCORE_LIMITS_WORDS 6
 #endif
 
 // The maximum number of dimensions of a tensor.
@@ -290,12 +290,12 @@
 
 #if defined(TM_POINTER_32)
 // The size of tm_plateau, in 64-bit words.
-#define TM_PLATEAU_WORDS 12
+#define TM_PLATEAU_WORDS 10
 #endif
 
 #if defined(TM_POINTER_64)
 // The size of tm_plateau, in 64-bit words.
-#define TM_PLATEAU_WORDS 13
+#define TM_PLATEAU_WORDS 11
 #endif
 
 // The maximum length of a saved state, in bytes.
@@ -313,12 +313,12 @@
 
 #if defined(TM_POINTER_32)
 // The size of tm_time_limit, in 64-bit words.
-#define TM_TIME_LIMIT_WORDS 11
+#define TM_TIME_LIMIT_WORDS 9
 #endif
 
 #if defined(TM_POINTER_64)
 // The size of tm_time_limit, in 64-bit words.
-#define TM_TIME_LIMIT_WORDS 12
+#define TM_TIME_LIMIT_WORDS 10
 #endif
 
 // The result of a function. 0 and above: success. Below 0: an error; unless the function says otherwise, nothing has
@@ -670,7 +670,8 @@ typedef struct tm_early_stopping_config {
 typedef struct tm_engine_config {
     // The maximum number of epochs.
     uint32_t max_epochs;
-    // The number of iterations per epoch. 0: unknown; the program calls tm_engine_end_data.
+    // The number of iterations per epoch. 0: unknown; the program calls tm_engine_end_data. Each epoch starts with the
+    // first batch of the data.
     uint32_t epoch_length;
     // What a checkpoint contains. Its arrays must exist as long as the engine.
     struct tm_model model;

@@ -11,10 +11,10 @@ use training_monitor::{RunningAverage, WeightAverage};
 
 /// The size of tm_running_average, in 64-bit words.
 #[cfg(target_pointer_width = "32")]
-pub const TM_RUNNING_AVERAGE_WORDS: usize = 7;
+pub const TM_RUNNING_AVERAGE_WORDS: usize = 5;
 /// The size of tm_running_average, in 64-bit words.
 #[cfg(target_pointer_width = "64")]
-pub const TM_RUNNING_AVERAGE_WORDS: usize = 8;
+pub const TM_RUNNING_AVERAGE_WORDS: usize = 6;
 
 /// The exponential average of a number, for example of the loss. The program must not access the fields.
 #[repr(C)]
@@ -49,7 +49,7 @@ fn create(config: &tm_running_average_config) -> Result<AverageHandler> {
     if config.per_epoch != 0 {
         average = average.per_epoch();
     }
-    Ok(average.attach(rule(config.events, config.every)?, score(config.score)?, keep as Store))
+    Ok(average.attach(rule(config.events, config.every), score(config.score)?, keep as Store))
 }
 
 /// Initializes a running average. Errors: TM_ERROR_SETTING if alpha is not in its range.
@@ -167,7 +167,7 @@ pub unsafe extern "C" fn tm_weight_average_init(
         if config.warmup_updates > 0 {
             average = average.with_warmup(config.first_momentum, config.warmup_updates)?;
         }
-        let handler = average.attach(rule(config.events, config.every)?, Model::averages as Averages);
+        let handler = average.attach(rule(config.events, config.every), Model::averages as Averages);
         Ok((handler, config.events | TM_STARTED))
     });
     // SAFETY: as above.

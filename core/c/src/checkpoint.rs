@@ -3,7 +3,7 @@
 
 use crate::flash::{Driver, FlashStore, tm_flash};
 use crate::model::{Model, setting_text, tm_model};
-use crate::object::{InUse, init_handler, opaque, read, view};
+use crate::object::{InUse, init_with, opaque, read, view};
 use crate::policy::tm_decision;
 use crate::run::{Metrics, Rule, RunState, Score, rule, score};
 use crate::status::{Result, decode_status, encode_status, give, io_status, status, tm_status};
@@ -36,10 +36,10 @@ pub const TM_ON_ERROR_RETRY: u8 = 2;
 
 /// The size of tm_checkpoint, in 64-bit words.
 #[cfg(target_pointer_width = "32")]
-pub const TM_CHECKPOINT_WORDS: usize = 92;
+pub const TM_CHECKPOINT_WORDS: usize = 90;
 /// The size of tm_checkpoint, in 64-bit words.
 #[cfg(target_pointer_width = "64")]
-pub const TM_CHECKPOINT_WORDS: usize = 108;
+pub const TM_CHECKPOINT_WORDS: usize = 106;
 
 /// Keeps the best or the latest checkpoints in a region of the flash or of byte-addressable memory. The program must not access the fields.
 #[repr(C)]
@@ -166,7 +166,7 @@ pub(crate) unsafe fn open(
         return Err(TM_ERROR_SLOTS);
     }
     let store = FlashStore::open_with_geometry(driver, region, geometry)?;
-    let rule = rule(config.events, config.every)?;
+    let rule = rule(config.events, config.every);
     let handler = policy.attach(rule, store).map_err(|error| store_status(&error))?;
     Ok((handler.min_interval(config.min_interval), config.events))
 }
@@ -183,12 +183,14 @@ pub unsafe extern "C" fn tm_checkpoint_open_flash(
     flash: *const tm_flash,
 ) -> tm_status {
     // SAFETY: the caller keeps the rules of the interface.
-    let created = unsafe { read(config) }.and_then(|config| {
+    let create = || {
+        // SAFETY: as above.
+        let config = unsafe { read(config) }?;
         // SAFETY: as above.
         unsafe { open(config, tm_flash::parts(flash)?) }
-    });
-    // SAFETY: as above.
-    unsafe { init_handler(checkpoint, created) }
+    };
+    // SAFETY: the caller keeps the rules of the interface.
+    unsafe { init_with(checkpoint, create) }
 }
 
 /// Erases a whole region with all its checkpoints, to divide it into other slots or to start over.

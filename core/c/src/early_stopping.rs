@@ -18,7 +18,7 @@ pub const TM_THRESHOLD_ABS: u8 = 0;
 pub const TM_THRESHOLD_REL: u8 = 1;
 
 /// The size of tm_early_stopping, in 64-bit words.
-pub const TM_EARLY_STOPPING_WORDS: usize = 10;
+pub const TM_EARLY_STOPPING_WORDS: usize = 8;
 
 /// Stops a run whose score no longer improves. The program must not access the fields.
 #[repr(C)]
@@ -80,7 +80,7 @@ fn create(config: &tm_early_stopping_config) -> Result<Handler> {
     if config.has_baseline != 0 {
         stopping = stopping.with_baseline(config.baseline)?;
     }
-    let handler = stopping.attach(rule(config.events, config.every)?, score(config.score)?);
+    let handler = stopping.attach(rule(config.events, config.every), score(config.score)?);
     Ok(handler.with_warmup(config.warmup_epochs))
 }
 

@@ -6,7 +6,7 @@
 use crate::checkpoint::save_status;
 use crate::handlers::Handlers;
 use crate::model::{Model, tm_model};
-use crate::object::{InUse, Opaque, check, events, get, init, opaque, pointer, read, view};
+use crate::object::{Header, InUse, Opaque, check, events, get, header, init, opaque, read, value, view};
 use crate::outcome::{TM_REASON_USER, tm_outcome};
 use crate::run::{DynHandler, Metrics, TM_METRICS};
 use crate::status::{Result, give, status, tm_status};
@@ -40,12 +40,21 @@ pub(crate) struct Run {
 
 opaque!(tm_engine, b"tmEN", Run);
 
+impl Run {
+    /// Each epoch of a C program starts with the first batch of its data, as in Rust's `Engine::run` over the data of one
+    /// epoch. Must be called whenever the length of the epoch can change, before the next iteration.
+    pub fn set_data_length(&mut self) {
+        self.engine.set_data_length(self.engine.engine_state().epoch_length);
+    }
+}
+
 /// The settings of tm_engine.
 #[repr(C)]
 pub struct tm_engine_config {
     /// The maximum number of epochs.
     pub max_epochs: u32,
-    /// The number of iterations per epoch. 0: unknown; the program calls tm_engine_end_data.
+    /// The number of iterations per epoch. 0: unknown; the program calls tm_engine_end_data. Each epoch starts with the
+    /// first batch of the data.
     pub epoch_length: u32,
     /// What a checkpoint contains. Its arrays must exist as long as the engine.
     pub model: tm_model,
@@ -62,7 +71,10 @@ pub unsafe extern "C" fn tm_engine_init(engine: *mut tm_engine, config: *const t
         // SAFETY: as above.
         let model = unsafe { Model::new(&config.model) }?;
         let engine = Engine::with_record_capacity(config.max_epochs, [0.0; TM_METRICS]);
-        Ok(Run { engine: engine.with_epoch_length(config.epoch_length), model, handlers: Handlers::NONE })
+        let engine = engine.with_epoch_length(config.epoch_length);
+        let mut run = Run { engine, model, handlers: Handlers::NONE };
+        run.set_data_length();
+        Ok(run)
     });
     // SAFETY: as above.
     unsafe { init(engine, created) }
@@ -71,20 +83,36 @@ pub unsafe extern "C" fn tm_engine_init(engine: *mut tm_engine, config: *const t
 /// Attaches an object to an engine.
 ///
 /// # Safety
-/// Both pointers are valid, and the object exists as long as the engine.
+/// Both pointers are null, or point to memory of their types that was written before. The object exists as long as the
+/// engine.
 pub(crate) unsafe fn attach<O: Opaque>(
     engine: *mut tm_engine,
     object: *mut O,
     convert: fn(*mut O::Value) -> *mut DynHandler,
+) -> tm_status {
+    // SAFETY: the caller makes the same promise.
+    unsafe { attach_handler(engine, header(object), O::TAG, convert(value(object))) }
+}
+
+/// Attaches an object, of which the header and the handler are known.
+///
+/// # Safety
+/// As for [`attach`].
+#[inline(never)] // One copy of the code for all objects.
+unsafe fn attach_handler(
+    engine: *mut tm_engine,
+    header: *const Header,
+    tag: u32,
+    handler: *mut DynHandler,
 ) -> tm_status {
     // SAFETY: the caller makes the promises of these functions.
     status(unsafe { get(engine) }.and_then(|run| {
         if run.engine.engine_state().phase != Phase::NotStarted {
             return Err(TM_ERROR_STARTED);
         }
-        // SAFETY: as above; the object is initialized if `pointer` succeeds.
-        let (handler, events) = unsafe { (pointer(object)?, events(object)) };
-        run.handlers.attach(convert(handler), events)
+        // SAFETY: as above.
+        let events = unsafe { events(header, tag) }?;
+        run.handlers.attach(handler, events)
     }))
 }
 
@@ -116,6 +144,7 @@ pub unsafe extern "C" fn tm_engine_resume(engine: *mut tm_engine, resumed: *mut 
     // SAFETY: the caller keeps the rules of the interface.
     let result = check(resumed).and_then(|()| unsafe { InUse::new(engine) }).and_then(|(run, _in_use)| {
         let resumed = run.engine.resume(&mut run.model, &mut run.handlers)?;
+        run.set_data_length();
         Ok(resumed.map(|resumed| tm_resumed {
             epoch: resumed.epoch,
             iteration: resumed.iteration,
@@ -172,6 +201,7 @@ pub unsafe extern "C" fn tm_engine_end_data(engine: *mut tm_engine) -> tm_status
     // SAFETY: the caller keeps the rules of the interface.
     status(unsafe { InUse::new(engine) }.map(|(run, _in_use)| {
         run.engine.end_data(&mut run.model, &mut run.handlers);
+        run.set_data_length();
     }))
 }
 
@@ -226,7 +256,10 @@ pub unsafe extern "C" fn tm_engine_interrupt(engine: *mut tm_engine) -> tm_statu
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tm_engine_restart(engine: *mut tm_engine) -> tm_status {
     // SAFETY: the caller keeps the rules of the interface.
-    status(unsafe { get(engine) }.map(|run| run.engine.restart()))
+    status(unsafe { get(engine) }.map(|run| {
+        run.engine.restart();
+        run.set_data_length();
+    }))
 }
 
 /// Changes the maximum number of epochs.

@@ -43,7 +43,7 @@ pub struct tm_guard_config {
 }
 
 /// The size of tm_nan_guard, in 64-bit words.
-pub const TM_NAN_GUARD_WORDS: usize = 6;
+pub const TM_NAN_GUARD_WORDS: usize = 4;
 
 /// Stops a run whose output is NaN or infinite. The program must not access the fields.
 #[repr(C)]
@@ -67,7 +67,7 @@ pub unsafe extern "C" fn tm_nan_guard_init(guard: *mut tm_nan_guard, config: *co
     // SAFETY: the caller keeps the rules of the interface.
     let created = unsafe { read(config) }.and_then(|config| -> Result<(OutputGuard, u32)> {
         let guard = TerminateOnNan::new().with_schedule(config.period.max(1))?;
-        Ok((guard.attach(rule(config.events, config.every)?, output as Output), config.events))
+        Ok((guard.attach(rule(config.events, config.every), output as Output), config.events))
     });
     // SAFETY: as above.
     unsafe { init_handler(guard, created) }
@@ -112,10 +112,10 @@ pub unsafe extern "C" fn tm_nan_guard_load(guard: *mut tm_nan_guard, bytes: *con
 
 /// The size of tm_weight_guard, in 64-bit words.
 #[cfg(target_pointer_width = "32")]
-pub const TM_WEIGHT_GUARD_WORDS: usize = 7;
+pub const TM_WEIGHT_GUARD_WORDS: usize = 5;
 /// The size of tm_weight_guard, in 64-bit words.
 #[cfg(target_pointer_width = "64")]
-pub const TM_WEIGHT_GUARD_WORDS: usize = 8;
+pub const TM_WEIGHT_GUARD_WORDS: usize = 6;
 
 /// Stops a run whose weights contain a NaN or an infinity. It checks the float tensors of the objects with `is_guarded`, and
 /// works only with an engine. The program must not access the fields.
@@ -149,7 +149,7 @@ pub unsafe extern "C" fn tm_weight_guard_init(
     // SAFETY: the caller keeps the rules of the interface.
     let created = unsafe { read(config) }.and_then(|config| -> Result<(WeightGuard, u32)> {
         let guard = TerminateOnNan::new().with_schedule(config.period.max(1))?;
-        Ok((guard.attach_slices(rule(config.events, config.every)?, Model::scan as Slices), config.events))
+        Ok((guard.attach_slices(rule(config.events, config.every), Model::scan as Slices), config.events))
     });
     // SAFETY: as above.
     unsafe { init_handler(guard, created) }

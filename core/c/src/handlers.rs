@@ -52,9 +52,9 @@ impl Handlers {
     }
 
     #[inline(never)] // One copy of the code for all events.
-    fn dispatch(&mut self, event: Event, model: &mut Model, state: &mut RunState) {
+    fn dispatch(&mut self, event: Event, bit: u32, model: &mut Model, state: &mut RunState) {
         for entry in self.entries.iter().map_while(|entry| *entry) {
-            if entry.events & bit(event) != 0 {
+            if entry.events & bit != 0 {
                 // SAFETY: as in `each`.
                 unsafe { &mut *entry.handler }.on_event(event, model, state);
             }
@@ -65,8 +65,9 @@ impl Handlers {
 impl Handler<Model, f32, Metrics> for Handlers {
     #[inline(always)]
     fn on_event(&mut self, event: Event, model: &mut Model, state: &mut RunState) {
-        if self.events & bit(event) != 0 {
-            self.dispatch(event, model, state);
+        let bit = bit(event);
+        if self.events & bit != 0 {
+            self.dispatch(event, bit, model, state);
         }
     }
     fn persist(&mut self, run: &mut RunState, states: &mut HandlerStates<'_>) {

@@ -13,10 +13,10 @@ use training_monitor::handlers::score_limits::ScoreLimitsHandler;
 
 /// The size of tm_score_limits, in 64-bit words.
 #[cfg(target_pointer_width = "32")]
-pub const TM_SCORE_LIMITS_WORDS: usize = 7;
+pub const TM_SCORE_LIMITS_WORDS: usize = 5;
 /// The size of tm_score_limits, in 64-bit words.
 #[cfg(target_pointer_width = "64")]
-pub const TM_SCORE_LIMITS_WORDS: usize = 8;
+pub const TM_SCORE_LIMITS_WORDS: usize = 6;
 
 /// Ends a run by its score. It has no state. The program must not access the fields.
 #[repr(C)]
@@ -58,7 +58,7 @@ fn create(config: &tm_score_limits_config) -> Result<LimitsHandler> {
     if config.has_divergence_limit != 0 {
         limits = limits.with_divergence_limit(config.divergence_limit)?;
     }
-    Ok(limits.attach(rule(config.events, config.every)?, score(config.score)?))
+    Ok(limits.attach(rule(config.events, config.every), score(config.score)?))
 }
 
 /// Initializes score limits. Errors: TM_ERROR_SETTING if a limit is not finite or the mode is unknown.

@@ -4,7 +4,7 @@ use crate::object::{read, slice, slice_mut};
 use crate::status::{Result, tm_status};
 use core::ffi::{CStr, c_char, c_void};
 use training_monitor::checkpoint::{
-    ElementType, MAX_RANK, ObjectVisitor, Objects, StateDict, TensorUnavailable, TensorView, TensorVisitor,
+    ElementType, MAX_RANK, ObjectVisitor, Objects, StateDict, TensorUnavailable, TensorView, TensorVisitor, is_utf8,
 };
 
 /// The maximum number of dimensions of a tensor.
@@ -96,7 +96,9 @@ unsafe fn text<'a>(text: *const c_char) -> Option<&'a str> {
         return None;
     }
     // SAFETY: the caller promises that the text ends with a zero.
-    unsafe { CStr::from_ptr(text) }.to_str().ok()
+    let bytes = unsafe { CStr::from_ptr(text) }.to_bytes();
+    // SAFETY: the bytes are valid UTF-8. `core::str::from_utf8` would add 300 bytes of code.
+    is_utf8(bytes).then(|| unsafe { core::str::from_utf8_unchecked(bytes) })
 }
 
 /// Returns a text of the settings, which must exist as long as the object. A null pointer is an empty text.
@@ -120,8 +122,7 @@ impl Model {
         // SAFETY: the caller promises that the model is valid.
         let model = Model(*unsafe { read(model) }?);
         for object in model.objects()? {
-            // SAFETY: as above.
-            let tensors = unsafe { slice(object.tensors, object.tensor_count as usize) }?;
+            let tensors = object.tensors()?;
             let is_number = !object.number.is_null();
             if is_number != tensors.is_empty() && (is_number || object.tensors.is_null()) {
                 return Err(tm_status::TM_ERROR_MODEL);
@@ -172,13 +173,14 @@ impl Model {
     /// Passes the float tensors of the guarded objects to `check`.
     pub fn scan(&self, check: &mut dyn FnMut(&[f32])) {
         for object in self.objects().unwrap_or_default().iter().filter(|object| object.is_guarded != 0) {
-            // SAFETY: `new` has received the promise that the tensors are valid.
-            let tensors = unsafe { slice(object.tensors, object.tensor_count as usize) }.unwrap_or_default();
-            for tensor in tensors.iter().filter(|tensor| tensor.kind == TM_F32) {
+            let tensors = object.tensors().unwrap_or_default();
+            for tensor in tensors.iter().filter(|tensor| tensor.kind == TM_F32 && tensor.check().is_ok()) {
                 let len = tensor.len().unwrap_or(0);
-                // SAFETY: `new` has checked the pointer and the alignment, and has received the promise that the tensor
-                // has this number of elements.
-                check(unsafe { slice(tensor.data.cast::<f32>(), len) }.unwrap_or_default());
+                if len > 0 {
+                    // SAFETY: `check` has checked the pointer and the alignment, and `new` has received the promise that
+                    // the tensor has this number of elements.
+                    check(unsafe { core::slice::from_raw_parts(tensor.data.cast::<f32>(), len) });
+                }
             }
         }
     }
@@ -194,6 +196,7 @@ impl tm_tensor {
     }
 
     /// Returns the number of elements.
+    #[inline(never)] // Called at several places.
     fn len(&self) -> Option<usize> {
         self.shape()?.iter().try_fold(1_usize, |len, dimension| len.checked_mul(usize::try_from(*dimension).ok()?))
     }
@@ -211,6 +214,7 @@ impl tm_tensor {
         unsafe { slice_mut(self.data.cast(), self.len().unwrap_or(0)) }
     }
 
+    #[inline(never)] // One copy of the code for all callers.
     fn check(&self) -> Result {
         let size = self.element_type().ok_or(tm_status::TM_ERROR_MODEL)?.size() as usize;
         let len = self.len().and_then(|len| len.checked_mul(size)).filter(|len| *len <= isize::MAX as usize);
@@ -308,12 +312,17 @@ impl tm_object {
         }
     }
 
+    #[inline(never)] // One copy of the code for all callers.
+    fn tensors(&self) -> Result<&[tm_tensor]> {
+        // SAFETY: the caller of `Model::new` promises that the tensors are valid.
+        unsafe { slice(self.tensors, self.tensor_count as usize) }
+    }
+
     /// Returns the name and the tensors of the object.
     #[inline(never)] // One copy of the code for all visitors.
     fn parts(&self) -> core::result::Result<(&str, Tensors<'_>), TensorUnavailable> {
-        // SAFETY: the caller of `Model::new` promises that the names and tensors are valid.
-        let (name, tensors) = unsafe { (text(self.name), slice(self.tensors, self.tensor_count as usize)) };
-        match (name, tensors) {
+        // SAFETY: the caller of `Model::new` promises that the names are valid.
+        match (unsafe { text(self.name) }, self.tensors()) {
             (Some(name), Ok(tensors)) => Ok((name, Tensors(tensors))),
             _ => Err(TensorUnavailable),
         }

@@ -5,15 +5,21 @@
 //! that fails removes the tag.
 
 use crate::status::{Result, tm_status};
-use core::mem::{align_of, size_of};
+use core::mem::{align_of, offset_of, size_of};
 use tm_status::*;
+
+/// The start of an opaque struct.
+#[repr(C)]
+pub(crate) struct Header {
+    tag: u32,
+    /// The events for which an engine calls the object.
+    events: u32,
+}
 
 /// The content of an opaque struct.
 #[repr(C)]
 pub(crate) struct Tagged<T> {
-    tag: u32,
-    /// The events for which an engine calls the object.
-    events: u32,
+    header: Header,
     value: T,
 }
 
@@ -67,49 +73,89 @@ pub(crate) unsafe fn init<O: Opaque>(object: *mut O, value: Result<O::Value>) ->
 /// # Safety
 /// As for [`init`].
 pub(crate) unsafe fn init_handler<O: Opaque>(object: *mut O, value: Result<(O::Value, u32)>) -> tm_status {
+    // SAFETY: the caller makes the same promise.
+    unsafe { init_with(object, || value) }
+}
+
+/// Writes the value that `create` returns to the memory of an object, and the events for which an engine calls it. A large
+/// value is not copied to the arguments of another function.
+///
+/// # Safety
+/// As for [`init`].
+#[inline(always)]
+pub(crate) unsafe fn init_with<O: Opaque>(
+    object: *mut O,
+    create: impl FnOnce() -> Result<(O::Value, u32)>,
+) -> tm_status {
     const { O::FITS }
     if let Err(error) = check(object) {
         return error;
     }
     let tagged = object.cast::<Tagged<O::Value>>();
-    match value {
+    match create() {
         Ok((value, events)) => {
             // SAFETY: the pointer is valid and aligned, and `FITS` proves that the memory is large enough.
-            unsafe { tagged.write(Tagged { tag: O::TAG, events, value }) };
+            unsafe { tagged.write(Tagged { header: Header { tag: O::TAG, events }, value }) };
             TM_OK
         }
         Err(error) => {
             // SAFETY: as above.
-            unsafe { (&raw mut (*tagged).tag).write(0) };
+            unsafe { (&raw mut (*tagged).header.tag).write(0) };
             error
         }
     }
+}
+
+/// Returns the header of an object, which can be a null pointer.
+pub(crate) const fn header<O: Opaque>(object: *mut O) -> *const Header {
+    object.cast_const().cast()
+}
+
+/// Returns the place of the value of an object. The object can be a null pointer or not initialized.
+pub(crate) const fn value<O: Opaque>(object: *mut O) -> *mut O::Value {
+    const { O::FITS }
+    object.wrapping_byte_add(offset_of!(Tagged<O::Value>, value)).cast()
 }
 
 /// Returns a pointer to the value of an object.
 ///
 /// # Safety
 /// `object` is null, or points to memory of its type that was written before and that no other thread changes.
+#[inline(always)] // The calls of the engine for each iteration use it.
 pub(crate) unsafe fn pointer<O: Opaque>(object: *mut O) -> Result<*mut O::Value> {
-    const { O::FITS }
-    check(object)?;
-    let tagged = object.cast::<Tagged<O::Value>>();
-    // SAFETY: the caller promises that the memory is readable, and `FITS` proves that it is large enough.
-    match unsafe { (&raw const (*tagged).tag).read() } {
-        // SAFETY: the place is inside the same object.
-        tag if tag == O::TAG => Ok(unsafe { &raw mut (*tagged).value }),
-        tag if tag == !O::TAG => Err(TM_ERROR_BUSY),
-        _ => Err(TM_ERROR_NOT_INITIALIZED),
+    // SAFETY: the pointer is valid, and the caller promises that the memory is readable.
+    if !object.is_null() && object.is_aligned() && unsafe { (*header(object)).tag } == O::TAG {
+        return Ok(value(object));
     }
+    // SAFETY: the caller makes the same promise.
+    Err(unsafe { refusal(header(object), O::TAG) })
 }
 
-/// Returns the events for which an engine calls an object that is initialized.
+/// The reason why an object cannot be used.
 ///
 /// # Safety
-/// `object` points to an initialized object.
-pub(crate) unsafe fn events<O: Opaque>(object: *mut O) -> u32 {
-    // SAFETY: the caller promises that the object is initialized.
-    unsafe { (&raw const (*object.cast::<Tagged<O::Value>>()).events).read() }
+/// As for [`pointer`].
+#[cold]
+#[inline(never)] // One copy of the code for all objects.
+unsafe fn refusal(header: *const Header, tag: u32) -> tm_status {
+    if let Err(error) = check(header.cast::<u64>()) {
+        return error;
+    }
+    // SAFETY: the pointer is aligned, and the caller promises that the memory is readable.
+    if unsafe { (*header).tag } == !tag { TM_ERROR_BUSY } else { TM_ERROR_NOT_INITIALIZED }
+}
+
+/// Returns the events for which an engine calls an object.
+///
+/// # Safety
+/// As for [`pointer`], with the header and the tag of the object.
+pub(crate) unsafe fn events(header: *const Header, tag: u32) -> Result<u32> {
+    // SAFETY: the pointer is valid, and the caller promises that the memory is readable.
+    match check(header.cast::<u64>()).map(|()| unsafe { &*header }) {
+        Ok(header) if header.tag == tag => Ok(header.events),
+        // SAFETY: the caller makes the same promise.
+        _ => Err(unsafe { refusal(header, tag) }),
+    }
 }
 
 /// An object that is in use. Until this value is dropped, all functions refuse the object, so a callback cannot use it.
@@ -122,11 +168,12 @@ impl<O: Opaque> InUse<O> {
     ///
     /// # Safety
     /// As for [`get`].
+    #[inline(always)] // The calls of the engine for each iteration use it.
     pub unsafe fn new<'a>(object: *mut O) -> Result<(&'a mut O::Value, Self)> {
-        // SAFETY: the caller makes the same promise.
-        let value = unsafe { get(object) }?;
+        // SAFETY: the caller makes the same promise, and only an init function writes the tag, after the value.
+        let value = unsafe { &mut *pointer(object)? };
         // SAFETY: the object is initialized, and the tag is beside the value.
-        unsafe { (&raw mut (*object.cast::<Tagged<O::Value>>()).tag).write(!O::TAG) };
+        unsafe { (&raw mut (*object.cast::<Header>()).tag).write(!O::TAG) };
         Ok((value, InUse { object }))
     }
 }
@@ -134,7 +181,7 @@ impl<O: Opaque> InUse<O> {
 impl<O: Opaque> Drop for InUse<O> {
     fn drop(&mut self) {
         // SAFETY: the object was initialized when this value was created.
-        unsafe { (&raw mut (*self.object.cast::<Tagged<O::Value>>()).tag).write(O::TAG) };
+        unsafe { (&raw mut (*self.object.cast::<Header>()).tag).write(O::TAG) };
     }
 }
 

@@ -2,7 +2,8 @@
 
 use crate::model::Model;
 use crate::status::{Result, tm_status};
-use training_monitor::event::{Counters, Filtered};
+use core::num::NonZeroU32;
+use training_monitor::event::Counters;
 use training_monitor::{Event, EventFilter, State};
 
 /// The number of metrics of an engine.
@@ -65,12 +66,26 @@ impl EventFilter for Mask {
     }
 }
 
-/// Selects every n-th occurrence of the events of a mask.
-pub(crate) type Rule = Filtered<Mask>;
+/// Selects every n-th occurrence of the events of a mask. It is smaller and faster than the filter of the crate
+/// `training-monitor`, which also has a window.
+#[derive(Clone, Copy)]
+pub(crate) struct Rule {
+    events: Mask,
+    every: NonZeroU32,
+}
+
+impl EventFilter for Rule {
+    #[inline]
+    fn matches(&mut self, event: Event, counters: &Counters) -> bool {
+        // Most handlers select all occurrences, and a division is slow.
+        self.events.matches(event, counters)
+            && (self.every == NonZeroU32::MIN || event.value(counters) % self.every == 0)
+    }
+}
 
 /// Creates a filter from the settings of a handler. 0 and 1 mean every occurrence.
-pub(crate) fn rule(events: u32, every: u32) -> Result<Rule> {
-    Ok(Mask(events).every(every.max(1))?)
+pub(crate) fn rule(events: u32, every: u32) -> Rule {
+    Rule { events: Mask(events), every: NonZeroU32::new(every).unwrap_or(NonZeroU32::MIN) }
 }
 
 /// The score is the output of the step.

@@ -151,10 +151,10 @@ pub unsafe extern "C" fn tm_multi_step(
 
 /// The size of tm_plateau, in 64-bit words.
 #[cfg(target_pointer_width = "32")]
-pub const TM_PLATEAU_WORDS: usize = 12;
+pub const TM_PLATEAU_WORDS: usize = 10;
 /// The size of tm_plateau, in 64-bit words.
 #[cfg(target_pointer_width = "64")]
-pub const TM_PLATEAU_WORDS: usize = 13;
+pub const TM_PLATEAU_WORDS: usize = 11;
 
 /// Reduces a value, such as the learning rate, when a metric no longer improves (torch: ReduceLROnPlateau). The program must
 /// not access the fields.
@@ -209,7 +209,7 @@ fn create(config: &tm_plateau_config) -> Result<Handler> {
         .with_cooldown(config.cooldown)
         .with_min_value(config.minimum)?
         .with_eps(config.eps)?;
-    Ok(plateau.attach(rule(config.events, config.every)?, score(config.score)?, keep as Apply))
+    Ok(plateau.attach(rule(config.events, config.every), score(config.score)?, keep as Apply))
 }
 
 /// Initializes the reduction. Errors: TM_ERROR_SETTING if a setting is not in its range.

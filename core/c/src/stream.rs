@@ -186,6 +186,7 @@ fn load_stream<R: Read>(
             return Err(TM_ERROR_STATE);
         }
         run.engine.restore::<Model, _>(&record, &mut run.handlers)?;
+        run.set_data_length();
     }
     loader.load::<Crc32, _>(reader).map_err(|_| TM_ERROR_UNREADABLE)?;
     Ok(Some(tm_loaded::from(info)))

@@ -171,10 +171,10 @@ pub unsafe extern "C" fn tm_timer_load(timer: *mut tm_timer, bytes: *const u8, l
 
 /// The size of tm_time_limit, in 64-bit words.
 #[cfg(target_pointer_width = "32")]
-pub const TM_TIME_LIMIT_WORDS: usize = 11;
+pub const TM_TIME_LIMIT_WORDS: usize = 9;
 /// The size of tm_time_limit, in 64-bit words.
 #[cfg(target_pointer_width = "64")]
-pub const TM_TIME_LIMIT_WORDS: usize = 12;
+pub const TM_TIME_LIMIT_WORDS: usize = 10;
 
 /// Ends a run when its training time is used up, also if it is interrupted in between. The program must not access the
 /// fields.
@@ -210,7 +210,7 @@ pub unsafe extern "C" fn tm_time_limit_init(
     // SAFETY: the caller keeps the rules of the interface.
     let created = unsafe { read(config) }.and_then(|config| {
         let events = config.events | TM_STARTED | TM_COMPLETED | TM_INTERRUPT;
-        Ok((TimeLimit::new(config.limit)?.attach(rule(config.events, config.every)?, config.clock), events))
+        Ok((TimeLimit::new(config.limit)?.attach(rule(config.events, config.every), config.clock), events))
     });
     // SAFETY: as above.
     unsafe { init_handler(limit, created) }

@@ -48,7 +48,7 @@ pub use error::{DecodeError, EncodeError};
 pub(crate) use format::rule_id;
 pub use format::{Contents, Encoded, Header, Info, MAGIC, RankingRule, Series, SeriesId, VERSION};
 pub(crate) use names::NameBuffer;
-pub use names::{ItemName, MAX_NAME};
+pub use names::{ItemName, MAX_NAME, is_utf8};
 pub use objects::{MAX_ITEMS, Named, ObjectVisitor, Objects, ReadOnly, StateDict, TensorChunks, TensorVisitor};
 pub(crate) use read::SliceReader;
 pub use read::{Differences, Inspect, Loader, Tensor, inspect, inspect_with, load, load_with};

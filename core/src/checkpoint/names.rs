@@ -141,8 +141,9 @@ pub(super) fn element_count(shape: &[u32]) -> Option<u32> {
 }
 
 /// Returns whether `bytes` are valid UTF-8. The result is the same as with `core::str::from_utf8`, but this function
-/// has only a fifth of the code size.
-pub(super) fn is_utf8(bytes: &[u8]) -> bool {
+/// has only a fifth of the code size. The names in a checkpoint are UTF-8.
+#[must_use]
+pub fn is_utf8(bytes: &[u8]) -> bool {
     // The state of the current character. `missing` is the number of bytes that must follow, and `code` is the code
     // point so far. A code point below `least` is invalid, because it must be encoded with fewer bytes.
     let (mut missing, mut code, mut least) = (0, 0u32, 0);

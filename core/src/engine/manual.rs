@@ -91,6 +91,16 @@ impl<O, X, const RECORD: usize> Engine<O, X, RECORD> {
         !is_over
     }
 
+    /// Sets the number of batches in the data of a custom loop; 0 means unknown, which is the default. A checkpoint contains
+    /// the position in the data, which restarts after this number of batches. With this call, a custom loop writes the
+    /// checkpoints of [`run`](Self::run), which sets the number itself.
+    ///
+    /// Call it before the first iteration, and again after [`restart`](Self::restart).
+    pub const fn set_data_length(&mut self, batches: u32) {
+        self.state.data_length = if batches == 0 { u32::MAX } else { batches };
+        self.state.fast_until = 0;
+    }
+
     /// Ends the current epoch, because the data has ended. Custom loops over data of unknown length call this method.
     /// The number of completed iterations becomes the length of all further epochs.
     pub fn end_data<T: ?Sized, H: Handler<T, O, X>>(&mut self, model: &mut T, handlers: &mut H) {

@@ -77,7 +77,7 @@ const fn is_finite_16(bits: u16, exponent: u16) -> bool {
 
 /// Checks two elements with each 32-bit operation. The sum of one element never carries into the other.
 #[cfg(not(target_pointer_width = "64"))]
-#[inline(always)]
+#[inline(never)] // One copy of the code for both types.
 fn all_finite_16(bits: &[u16], exponent: u16) -> bool {
     let (before, pairs, after) = bytemuck::pod_align_to::<u16, u32>(bits);
     let exponents = u32::from(exponent) * 0x1_0001;

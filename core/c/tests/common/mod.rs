@@ -161,23 +161,21 @@ fn rust_run<S: Store>(best: S, latest: S, steps: u32) -> Option<(Outcome, Traine
             .attach(EpochCompleted, latest)
             .ok()?,
     );
-    let mut engine = Engine::<f32, [f32; 4]>::with_metrics(MAX_EPOCHS, [0.0; 4]).with_epoch_length(EPOCH_LENGTH);
+    let mut engine = Engine::<f32, [f32; 4]>::with_metrics(MAX_EPOCHS, [0.0; 4]);
     engine.resume(&mut trainee, &mut handlers).ok()?;
-    for _ in 0..steps {
-        if !engine.begin_iteration(&mut trainee, &mut handlers).ok()? {
-            return Some((engine.outcome()?, trainee));
-        }
-        let loss = trainee.step(engine.state().iteration());
+    let outcome = engine.run(&mut trainee, 0..EPOCH_LENGTH, &mut handlers, |trainee: &mut Trainee, _, state| {
+        let loss = trainee.step(state.iteration());
         ticks.set(ticks.get() + 1);
-        if engine.state().is_last_in_epoch() {
-            engine.state_mut().metrics[0] = trainee.validate();
+        if state.is_last_in_epoch() {
+            state.metrics[0] = trainee.validate();
         }
-        engine.end_iteration(loss, &mut trainee, &mut handlers);
-        if engine.outcome().is_some_and(|outcome| outcome.reason == StopReason::SaveFailed) {
-            return None;
+        if ticks.get() >= u64::from(steps) {
+            state.interrupt(); // No handler saves at this event.
         }
-    }
-    None
+        loss
+    });
+    let outcome = outcome.ok()?;
+    (outcome.reason != StopReason::Interrupted).then_some((outcome, trainee))
 }
 
 pub unsafe extern "C" fn read(context: *mut c_void, address: u32, bytes: *mut u8, len: usize) -> c_int {

@@ -1,5 +1,5 @@
-//! Measures the instructions of one iteration: under the engine with the four handlers, and in a hand-written loop with
-//! the same checks.
+//! Measures the instructions of one iteration: under the engine with the four handlers, in a custom loop that calls the
+//! engine before and after each step, as programs in C do, and in a hand-written loop with the same checks.
 
 use crate::instructions::{count, print};
 use core::hint::black_box;
@@ -21,6 +21,7 @@ pub fn measure() -> u32 {
     let engine = per_iteration(under_engine);
     let hand = per_iteration(by_hand);
     print("iteration-four-handlers", engine);
+    print("iteration-custom-loop", per_iteration(in_custom_loop));
     print("iteration-by-hand", hand);
     print("iteration-times-by-hand", (u64::from(engine) * 100 / u64::from(hand.max(1))) as u32);
     engine
@@ -40,26 +41,48 @@ fn step(model: &mut Model<'_>, batch: u32) -> f32 {
     model[0]
 }
 
+/// Creates the model `$model` and the four handlers `$handlers`, and executes `$run`.
+macro_rules! with_handlers {
+    ($model:ident, $handlers:ident, $run:block) => {{
+        let mut weights = [0.0; 4];
+        let mut $model: Model<'_> = Named::new("model", &mut weights);
+        let Ok(stopping) = EarlyStopping::new(3) else { return };
+        let mut store = Ram::<2, 320>::new();
+        let Ok(best) = ModelCheckpoint::<1>::best_by(|state| loss(state)).attach(EpochCompleted, &mut store) else {
+            return;
+        };
+        let mut $handlers = (
+            TerminateOnNan::new().attach(IterationCompleted, |_, state| &state.output),
+            stopping.attach(EpochCompleted, |state| loss(state)),
+            Timer::new(0).attach(|| black_box(7_u64)).step(IterationCompleted),
+            best,
+        );
+        $run
+    }};
+}
+
 #[inline(never)]
 fn under_engine(iterations: u32) {
-    let mut weights = [0.0; 4];
-    let mut model: Model<'_> = Named::new("model", &mut weights);
-    let Ok(stopping) = EarlyStopping::new(3) else { return };
-    let mut store = Ram::<2, 320>::new();
-    let Ok(best) = ModelCheckpoint::<1>::best_by(|state| loss(state)).attach(EpochCompleted, &mut store) else {
-        return;
-    };
-    let mut handlers = (
-        TerminateOnNan::new().attach(IterationCompleted, |_, state| &state.output),
-        stopping.attach(EpochCompleted, |state| loss(state)),
-        Timer::new(0).attach(|| black_box(7_u64)).step(IterationCompleted),
-        best,
-    );
-    let result = Engine::new(1).run(&mut model, 0..iterations, &mut handlers, |model, batch, state| {
-        black_box(state);
-        step(model, batch)
+    with_handlers!(model, handlers, {
+        let result = Engine::new(1).run(&mut model, 0..iterations, &mut handlers, |model, batch, state| {
+            black_box(state);
+            step(model, batch)
+        });
+        let _ = black_box(result);
     });
-    let _ = black_box(result);
+}
+
+#[inline(never)]
+fn in_custom_loop(iterations: u32) {
+    with_handlers!(model, handlers, {
+        let mut engine = Engine::new(1).with_epoch_length(iterations);
+        while let Ok(true) = engine.begin_iteration(&mut model, &mut handlers) {
+            let offset = black_box(engine.state()).offset();
+            let loss = step(&mut model, offset);
+            engine.end_iteration(loss, &mut model, &mut handlers);
+        }
+        black_box(engine.outcome());
+    });
 }
 
 fn loss(state: &State<f32>) -> f32 {

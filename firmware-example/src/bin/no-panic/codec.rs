@@ -52,6 +52,7 @@ fn call_codec<T: Objects>(model: &mut T) {
     let view: &mut RunRecord<[u8]> = &mut record;
     view.copy_from(&RunRecord::<[u8; 20]>::with_capacity());
     black_box(ItemName::from(black_box("name")).as_str());
+    black_box(checkpoint::is_utf8(black_box(&[0xc3])));
     black_box(checkpoint::measure(&contents, model).is_ok());
     match checkpoint::encode(&mut buffer, &contents, model) {
         Ok(encoded) => defmt::info!("{}", encoded),

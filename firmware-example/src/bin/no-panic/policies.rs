@@ -315,6 +315,7 @@ fn engine(model: &mut u32, weights: &mut [f32]) {
             Err(failed) => error(&failed),
         }
         engine.end_iteration(any(), model, &mut handlers);
+        engine.set_data_length(any());
         engine.end_data(model, &mut handlers);
         engine.fire(UserEvent { id: any(), value: any() }, model, &mut handlers);
     }
