@@ -6,7 +6,9 @@ use training_monitor::embedded_storage::nor_flash::{
     ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash,
 };
 use training_monitor::event::EpochCompleted;
-use training_monitor::handlers::model_checkpoint::{CheckpointEvent, OnError, SaveDecision};
+use training_monitor::handlers::model_checkpoint::{
+    CheckpointEvent, CheckpointHandler, NoScore, OnError, SaveDecision,
+};
 use training_monitor::run_record::RestoreError;
 use training_monitor::store::Store;
 use training_monitor::store::flash::{RegionError, Slots};
@@ -346,6 +348,36 @@ fn with_one_usable_slot_the_save_fails_and_keeps_the_checkpoint() {
     engine.run(&mut model, 0..2, &mut checkpoint, |model, _, _| model[0] += 1.0).unwrap();
     assert!(checkpoint.last_error().is_some());
     assert_eq!(checkpoint.load_best(&mut model).unwrap().map(|info| info.step), Some(1));
+}
+
+/// A save that replaces a checkpoint without a seal destroys it. If the save fails, the checkpoint that was removed before is
+/// the last one.
+#[test]
+fn a_failed_save_over_an_unsealed_checkpoint_keeps_the_removed_one() {
+    let mut flash = Device::<4, 1>::new(1024, Behaviour::default());
+    let mut model = Named::new("m", [0.0_f32; 9]);
+    let decision = |step| SaveDecision { step, score: None };
+    let mut checkpoint = attach_one(&mut flash);
+    checkpoint.save(decision(1), 1, None, &mut model).unwrap();
+    checkpoint.save(decision(2), 2, None, &mut model).unwrap();
+    drop(checkpoint);
+    // Power failed before the seal of the second checkpoint was written. Then its slot fails.
+    flash.programmed[512 + 64..512 + 68].fill(false);
+    flash.behaviour.bad = 512 + 96..1024;
+    let mut checkpoint = attach_one(&mut flash);
+    assert_eq!(checkpoint.load_best(&mut model).unwrap().map(|info| info.step), Some(2));
+    for step in [3, 4] {
+        assert!(checkpoint.save(decision(step), step, None, &mut model).is_err());
+        assert_eq!(checkpoint.load_best(&mut model).unwrap().map(|info| info.step), Some(1));
+    }
+    drop(checkpoint);
+    assert_eq!(attach_one(&mut flash).load_best(&mut model).unwrap().map(|info| info.step), Some(1));
+}
+
+/// Keeps one checkpoint in two slots.
+fn attach_one(flash: &mut Device<4, 1>) -> CheckpointHandler<1, EpochCompleted, Slots<&mut Device<4, 1>, 2>, NoScore> {
+    let store = Slots::open(flash, 0..1024).unwrap();
+    ModelCheckpoint::<1>::every(1).unwrap().attach(EpochCompleted, store).unwrap()
 }
 
 /// A start that reads an interrupted seal as complete treats the checkpoint as durable. Later starts must agree.

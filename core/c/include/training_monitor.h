@@ -44,8 +44,15 @@
 #define TM_RUNNING_AVERAGE_WORDS 6
 #endif
 
+#if defined(TM_POINTER_32)
 // The size of tm_weight_average, in 64-bit words.
-#define TM_WEIGHT_AVERAGE_WORDS 4
+#define TM_WEIGHT_AVERAGE_WORDS 8
+#endif
+
+#if defined(TM_POINTER_64)
+// The size of tm_weight_average, in 64-bit words.
+#define TM_WEIGHT_AVERAGE_WORDS 9
+#endif
 
 // The run continues.
 #define TM_ACTION_CONTINUE 0
@@ -89,7 +96,7 @@
 
 #if defined(TM_POINTER_32)
 // The size of tm_checkpoint, in 64-bit words.
-#define TM_CHECKPOINT_WORDS 89
+#define TM_CHECKPOINT_WORDS 90
 #endif
 
 #if defined(TM_POINTER_64)
@@ -345,9 +352,9 @@ enum tm_status
     TM_ERROR_STARTED = -8,
     // tm_engine_begin_iteration was called twice without tm_engine_end_iteration.
     TM_ERROR_NOT_ENDED = -9,
-    // A callback of the flash, or of a writer or reader, has returned an error.
+    // A callback of the flash or the memory, or of a writer or reader, has returned an error.
     TM_ERROR_DEVICE = -10,
-    // The flash does not contain what was written to it.
+    // The flash or the memory does not contain what was written to it.
     TM_ERROR_VERIFY = -11,
     // No slot is free, or the flash has too few slots: it needs one more than the number of kept checkpoints.
     TM_ERROR_SLOTS = -12,
@@ -355,7 +362,8 @@ enum tm_status
     TM_ERROR_TOO_LONG = -13,
     // The sizes of the flash are not supported, or its region cannot be divided into slots.
     TM_ERROR_GEOMETRY = -14,
-    // The region contains checkpoints of another division into slots. tm_checkpoint_erase_flash erases them.
+    // The region contains checkpoints of another division into slots. tm_checkpoint_erase_flash or
+    // tm_checkpoint_erase_memory erases them.
     TM_ERROR_OTHER_LAYOUT = -15,
     // The model is not valid: a name is not valid UTF-8, too long or used twice, a shape does not give the number of
     // elements, a type is unknown, or there is no object or too many tensors.
@@ -434,13 +442,22 @@ typedef struct tm_running_average {
     uint64_t words[TM_RUNNING_AVERAGE_WORDS];
 } tm_running_average;
 
+// The exponential average of all weights of a model (Ignite's EMAHandler). The program provides the memory of the average.
+// The program must not access the fields.
+//
+// With an engine, the averages are the objects of the model with `average_of`. They start as a copy of the weights when a run
+// starts. A checkpoint contains them, so a resumed run continues with the same averages.
+typedef struct tm_weight_average {
+    uint64_t words[TM_WEIGHT_AVERAGE_WORDS];
+} tm_weight_average;
+
 // Reduces a value, such as the learning rate, when a metric no longer improves (torch: ReduceLROnPlateau). The program must
 // not access the fields.
 typedef struct tm_plateau {
     uint64_t words[TM_PLATEAU_WORDS];
 } tm_plateau;
 
-// Keeps the best or the latest checkpoints in a region of the flash. The program must not access the fields.
+// Keeps the best or the latest checkpoints in a region of the flash or of byte-addressable memory. The program must not access the fields.
 typedef struct tm_checkpoint {
     uint64_t words[TM_CHECKPOINT_WORDS];
 } tm_checkpoint;
@@ -465,12 +482,6 @@ typedef struct tm_running_average_config {
     uint32_t score;
 } tm_running_average_config;
 
-// The exponential average of all weights of a model (Ignite's EMAHandler). The program provides the memory of the average.
-// The program must not access the fields.
-typedef struct tm_weight_average {
-    uint64_t words[TM_WEIGHT_AVERAGE_WORDS];
-} tm_weight_average;
-
 // The settings of tm_weight_average.
 typedef struct tm_weight_average_config {
     // The weight of the new weights; between 0 and 1, both excluded. Ignite's default is 0.0002.
@@ -479,6 +490,10 @@ typedef struct tm_weight_average_config {
     float first_momentum;
     // The number of updates in which the momentum changes from the first one to `momentum`; 0: no warm-up.
     uint32_t warmup_updates;
+    // With an engine: the events at which the averages are updated.
+    uint32_t events;
+    // With an engine: only every n-th of these events counts; 0 and 1 mean all.
+    uint32_t every;
 } tm_weight_average_config;
 
 // An event of a run.
@@ -594,6 +609,9 @@ typedef struct tm_object {
     uint8_t is_guarded;
     // The number, or null for an object with tensors. It is saved as a value (Ignite: save_as_state_dict=False).
     uint64_t *number;
+    // The object whose average this one is, or null. Both have the same float tensors, in other memory. An attached
+    // tm_weight_average updates this object.
+    const struct tm_object *average_of;
 } tm_object;
 
 // Everything that a checkpoint contains, except the states of the engine and of the handlers.
@@ -721,6 +739,31 @@ typedef struct tm_score_limits_config {
     // With an engine: the score, for example TM_SCORE_OUTPUT.
     uint32_t score;
 } tm_score_limits_config;
+
+// A region of byte-addressable memory (FRAM, MRAM or EEPROM), and the functions that access it. The library divides the
+// region into slots of equal size. It must exist as long as the objects that use it.
+//
+// The functions return 0 for success. They receive addresses from `start` to `start` + `size`. They must not call this
+// library. If `page_size` is too small, a power failure can destroy a stored checkpoint.
+typedef struct tm_memory {
+    // Is passed to the functions.
+    void *context;
+    // Reads `len` bytes.
+    int (*read)(void *context, uint32_t address, uint8_t *bytes, uintptr_t len);
+    // Writes `len` bytes, which can begin and end inside a page and can be longer than one. It returns when the bytes are
+    // durable. A save writes each page of up to 64 bytes once, and a larger page up to four times.
+    int (*write)(void *context, uint32_t address, const uint8_t *bytes, uintptr_t len);
+    // The address of the region, a multiple of 256.
+    uint32_t start;
+    // The size of the region in bytes: `slots` × a multiple of 256. With pages of more than 32 bytes, a slot has room for a
+    // checkpoint of its size less 512, otherwise less 96.
+    uint32_t size;
+    // The number of slots, 2 to TM_MAX_SLOTS: one more than the number of checkpoints that are kept.
+    uint32_t slots;
+    // The number of bytes that the memory writes as one unit: 1 for an FRAM, the page of an EEPROM, the word of a memory
+    // with error correction; a power of two, 1 to 256. A power failure can destroy the whole page that is being written.
+    uint32_t page_size;
+} tm_memory;
 
 // Decides when to save and what to evict, without a store. The program must not access the fields.
 typedef struct tm_policy {
@@ -857,6 +900,13 @@ tm_status tm_engine_attach_score_limits(struct tm_engine *engine, struct tm_scor
 // One thread or interrupt at a time can use an engine and its attached objects.
 tm_status tm_engine_attach_running_average(struct tm_engine *engine,
                                            struct tm_running_average *average);
+
+// Calls a weight average at its events. It must exist as long as the engine. Errors: TM_ERROR_HANDLERS, TM_ERROR_STARTED,
+// TM_ERROR_MODEL if no object of the model has `average_of`, or if its tensors are not those of its weights.
+//
+// One thread or interrupt at a time can use an engine and its attached objects.
+tm_status tm_engine_attach_weight_average(struct tm_engine *engine,
+                                          struct tm_weight_average *average);
 
 // Calls a reduction at its events. It must exist as long as the engine. Errors: TM_ERROR_HANDLERS, TM_ERROR_STARTED.
 //
@@ -1232,6 +1282,36 @@ tm_status tm_score_limits_init(struct tm_score_limits *limits, const struct tm_s
 // One thread or interrupt at a time can use an object.
 tm_status tm_score_limits_update(const struct tm_score_limits *limits, float score, uint32_t *reason);
 
+// Scales a gradient so that its L2 norm is at most `limit` (torch: clip_grad_norm_). The gradient consists of all float tensors
+// of an object, which need not be part of a model. Writes the norm from before to `norm`; if it is not finite, the gradient is
+// unchanged. Errors: TM_ERROR_SETTING unless the limit is finite and greater than 0.
+//
+// One thread or interrupt at a time can use the gradient.
+tm_status tm_clip_norm(const struct tm_object *gradient,
+                       float limit,
+                       float *norm);
+
+// Limits each element of a gradient to the range from −`limit` to `limit` (torch: clip_grad_value_). A NaN stays a NaN. The
+// gradient and the errors are those of tm_clip_norm.
+//
+// One thread or interrupt at a time can use the gradient.
+tm_status tm_clip_values(const struct tm_object *gradient,
+                         float limit);
+
+// Does the same as tm_checkpoint_open_flash for byte-addressable memory, which needs no erase. The memory must exist as long
+// as the object. Errors: those of tm_checkpoint_open_flash; TM_ERROR_OTHER_LAYOUT also for a page size with another layout.
+//
+// Reads the whole region. One thread at a time can use an object and its memory; do not call from an interrupt.
+tm_status tm_checkpoint_open_memory(struct tm_checkpoint *checkpoint,
+                                    const struct tm_checkpoint_config *config,
+                                    const struct tm_memory *memory);
+
+// Writes zeros to a whole region with all its checkpoints, to divide it into other slots or to start over. Errors:
+// TM_ERROR_GEOMETRY, TM_ERROR_DEVICE.
+//
+// Blocks for the time of the writes. One thread at a time can use a memory; do not call from an interrupt.
+tm_status tm_checkpoint_erase_memory(const struct tm_memory *memory);
+
 // Does not exist. A program that contains a call of the panic handler does not link.
 extern void training_monitor_code_can_panic(void);
 
@@ -1281,8 +1361,15 @@ tm_status tm_policy_kept(const struct tm_policy *policy, uint32_t index, struct 
 
 // `base` × gamma^(step / step_size), rounded down (torch: StepLR).
 //
+// The first step is 0. With an engine, pass tm_engine_iteration or tm_engine_epoch less 1, so that a resumed run continues with
+// the same value. This applies to all schedules.
+//
 // Any thread and any interrupt can call this function.
-tm_status tm_step_decay(float base, uint32_t step_size, float gamma, uint32_t step, float *value);
+tm_status tm_step_decay(float base,
+                        uint32_t step_size,
+                        float gamma,
+                        uint32_t step,
+                        float *value);
 
 // `base` × gamma^step (torch: ExponentialLR).
 //
@@ -1381,8 +1468,9 @@ tm_status tm_save(const struct tm_writer *writer,
                   struct tm_engine *engine,
                   uint32_t *len);
 
-// Writes the length of a checkpoint without an engine to `len`, to choose the size of a buffer or of a slot. With an engine, a
-// checkpoint can have up to 64 + TM_RECORD_CAPACITY bytes more. Errors: TM_ERROR_MODEL, TM_ERROR_NON_FINITE.
+// Writes the largest length of a checkpoint without an engine to `len`, to choose the size of a buffer or of a slot. The names
+// of the score and of the series add their lengths. With an engine, a checkpoint can have up to 64 + TM_RECORD_CAPACITY bytes
+// more. Errors: TM_ERROR_MODEL, TM_ERROR_NON_FINITE.
 //
 // One thread at a time can use the model.
 tm_status tm_measure(const struct tm_model *model,

@@ -5,13 +5,14 @@
 //! already, and TM_ERROR_STARTED if the run has begun. The objects are called in the order in which they were attached. A
 //! checkpoint contains their states in this order.
 
-use crate::average::tm_running_average;
+use crate::average::{tm_running_average, tm_weight_average};
 use crate::callback::tm_callback;
 use crate::checkpoint::tm_checkpoint;
 use crate::early_stopping::tm_early_stopping;
 use crate::engine::{attach, tm_engine};
 use crate::finite::{tm_nan_guard, tm_weight_guard};
 use crate::limits::tm_score_limits;
+use crate::object::view;
 use crate::schedule::tm_plateau;
 use crate::status::tm_status;
 use crate::timer::{tm_time_limit, tm_timer};
@@ -89,6 +90,24 @@ pub unsafe extern "C" fn tm_engine_attach_running_average(
 ) -> tm_status {
     // SAFETY: the caller keeps the rules of the interface.
     unsafe { attach(engine, average, |handler| handler) }
+}
+
+/// Calls a weight average at its events. It must exist as long as the engine. Errors: TM_ERROR_HANDLERS, TM_ERROR_STARTED,
+/// TM_ERROR_MODEL if no object of the model has `average_of`, or if its tensors are not those of its weights.
+///
+/// One thread or interrupt at a time can use an engine and its attached objects.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tm_engine_attach_weight_average(
+    engine: *mut tm_engine,
+    average: *mut tm_weight_average,
+) -> tm_status {
+    // SAFETY: the caller keeps the rules of the interface.
+    let run = unsafe { view(average).and_then(|_| view(engine)) };
+    match run.and_then(|run| run.model.check_averages()) {
+        // SAFETY: as above.
+        Ok(()) => unsafe { attach(engine, average, |handler| handler) },
+        Err(error) => error,
+    }
 }
 
 /// Calls a reduction at its events. It must exist as long as the engine. Errors: TM_ERROR_HANDLERS, TM_ERROR_STARTED.

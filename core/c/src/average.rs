@@ -1,10 +1,12 @@
 //! Averages: `tm_running_average` of a number, and `tm_weight_average` of all weights.
 
-use crate::object::{get, init, init_handler, opaque, read, slice_mut, view};
+use crate::model::Model;
+use crate::object::{get, init_handler, opaque, read, slice_mut, view};
 use crate::run::{Rule, RunState, Score, TM_EPOCH_STARTED, TM_STARTED, rule, score};
 use crate::state::{load, save};
 use crate::status::{Result, give, status, tm_status};
 use training_monitor::handlers::running_average::RunningAverageHandler;
+use training_monitor::handlers::weight_average::WeightAverageHandler;
 use training_monitor::{RunningAverage, WeightAverage};
 
 /// The size of tm_running_average, in 64-bit words.
@@ -116,16 +118,25 @@ pub unsafe extern "C" fn tm_running_average_load(
 }
 
 /// The size of tm_weight_average, in 64-bit words.
-pub const TM_WEIGHT_AVERAGE_WORDS: usize = 4;
+#[cfg(target_pointer_width = "32")]
+pub const TM_WEIGHT_AVERAGE_WORDS: usize = 8;
+/// The size of tm_weight_average, in 64-bit words.
+#[cfg(target_pointer_width = "64")]
+pub const TM_WEIGHT_AVERAGE_WORDS: usize = 9;
 
 /// The exponential average of all weights of a model (Ignite's EMAHandler). The program provides the memory of the average.
 /// The program must not access the fields.
+///
+/// With an engine, the averages are the objects of the model with `average_of`. They start as a copy of the weights when a run
+/// starts. A checkpoint contains them, so a resumed run continues with the same averages.
 #[repr(C)]
 pub struct tm_weight_average {
     words: [u64; TM_WEIGHT_AVERAGE_WORDS],
 }
 
-opaque!(tm_weight_average, b"tmWA", WeightAverage);
+type Averages = fn(&mut Model, &mut dyn FnMut(&mut [f32], &mut [f32]));
+pub(crate) type WeightHandler = WeightAverageHandler<Rule, Averages>;
+opaque!(tm_weight_average, b"tmWA", WeightHandler);
 
 /// The settings of tm_weight_average.
 #[repr(C)]
@@ -136,6 +147,10 @@ pub struct tm_weight_average_config {
     pub first_momentum: f32,
     /// The number of updates in which the momentum changes from the first one to `momentum`; 0: no warm-up.
     pub warmup_updates: u32,
+    /// With an engine: the events at which the averages are updated.
+    pub events: u32,
+    /// With an engine: only every n-th of these events counts; 0 and 1 mean all.
+    pub every: u32,
 }
 
 /// Initializes a weight average. Errors: TM_ERROR_SETTING if a momentum is not in its range.
@@ -148,14 +163,15 @@ pub unsafe extern "C" fn tm_weight_average_init(
 ) -> tm_status {
     // SAFETY: the caller keeps the rules of the interface.
     let created = unsafe { read(config) }.and_then(|config| {
-        let average = WeightAverage::exponential(config.momentum)?;
-        match config.warmup_updates {
-            0 => Ok(average),
-            updates => Ok(average.with_warmup(config.first_momentum, updates)?),
+        let mut average = WeightAverage::exponential(config.momentum)?;
+        if config.warmup_updates > 0 {
+            average = average.with_warmup(config.first_momentum, config.warmup_updates)?;
         }
+        let handler = average.attach(rule(config.events, config.every), Model::averages as Averages);
+        Ok((handler, config.events | TM_STARTED))
     });
     // SAFETY: as above.
-    unsafe { init(average, created) }
+    unsafe { init_handler(average, created) }
 }
 
 /// Copies the weights to the average and sets the number of updates to 0. Both arrays have `len` elements and do not overlap.
@@ -206,7 +222,7 @@ unsafe fn with_pair(
     let (object, averaged, weights) = unsafe { (get(average), slice_mut(averaged, len), slice_mut(weights, len)) };
     let changed = object.and_then(|object| {
         let (averaged, weights) = (averaged?, weights?);
-        Ok(change(object, &mut |pair| pair(averaged, weights)))
+        Ok(change(&mut object.weight_average, &mut |pair| pair(averaged, weights)))
     });
     match changed {
         Ok(false) => tm_status::TM_STOP,
@@ -241,7 +257,7 @@ pub unsafe extern "C" fn tm_weight_average_save(
     len: *mut usize,
 ) -> tm_status {
     // SAFETY: the caller keeps the rules of the interface.
-    unsafe { save(get(average), bytes, capacity, len) }
+    unsafe { save(get(average).map(|handler| &mut handler.weight_average), bytes, capacity, len) }
 }
 
 /// Restores a state that tm_weight_average_save has written. Errors: TM_ERROR_STATE if the bytes are no such state.
@@ -254,5 +270,5 @@ pub unsafe extern "C" fn tm_weight_average_load(
     len: usize,
 ) -> tm_status {
     // SAFETY: the caller keeps the rules of the interface.
-    unsafe { load(get(average), bytes, len) }
+    unsafe { load(get(average).map(|handler| &mut handler.weight_average), bytes, len) }
 }

@@ -1,17 +1,19 @@
-//! Checkpoints in flash: `tm_checkpoint` decides when to save, keeps the best or the latest checkpoints, and loads them.
+//! Checkpoints in flash or in byte-addressable memory: `tm_checkpoint` decides when to save, keeps the best or the latest
+//! checkpoints, and loads them.
 
-use crate::flash::{FlashStore, tm_flash};
+use crate::flash::{Driver, FlashStore, tm_flash};
 use crate::model::{Model, setting_text, tm_model};
 use crate::object::{InUse, init_with, opaque, read, view};
 use crate::policy::tm_decision;
 use crate::run::{Metrics, Rule, RunState, Score, rule, score};
 use crate::status::{Result, decode_status, encode_status, give, io_status, status, tm_status};
 use core::ffi::c_char;
+use core::ops::Range;
 use tm_status::*;
 use training_monitor::ModelCheckpoint;
 use training_monitor::checkpoint::{EncodeError, Info};
 use training_monitor::handlers::model_checkpoint::{CheckpointHandler, GetScore, OnError, SaveDecision, StepSource};
-use training_monitor::store::flash::{EraseError, SlotsError};
+use training_monitor::store::flash::{EraseError, RunTimeGeometry, SlotsError};
 
 /// The largest number of checkpoints that one tm_checkpoint or tm_policy keeps.
 pub const TM_MAX_SAVED: usize = 7;
@@ -34,12 +36,12 @@ pub const TM_ON_ERROR_RETRY: u8 = 2;
 
 /// The size of tm_checkpoint, in 64-bit words.
 #[cfg(target_pointer_width = "32")]
-pub const TM_CHECKPOINT_WORDS: usize = 89;
+pub const TM_CHECKPOINT_WORDS: usize = 90;
 /// The size of tm_checkpoint, in 64-bit words.
 #[cfg(target_pointer_width = "64")]
 pub const TM_CHECKPOINT_WORDS: usize = 106;
 
-/// Keeps the best or the latest checkpoints in a region of the flash. The program must not access the fields.
+/// Keeps the best or the latest checkpoints in a region of the flash or of byte-addressable memory. The program must not access the fields.
 #[repr(C)]
 pub struct tm_checkpoint {
     words: [u64; TM_CHECKPOINT_WORDS],
@@ -150,6 +152,25 @@ pub(crate) fn save_status(error: &EncodeError<training_monitor::embedded_io::Err
     encode_status(error, |kind| io_status(*kind))
 }
 
+/// Opens a store and attaches a policy to it.
+///
+/// # Safety
+/// The texts of the settings are valid as long as the handler is used, and the functions of the driver can be called.
+pub(crate) unsafe fn open(
+    config: &tm_checkpoint_config,
+    (driver, region, geometry): (Driver, Range<u32>, RunTimeGeometry),
+) -> Result<(Handler, u32)> {
+    // SAFETY: the caller makes the same promise.
+    let policy = unsafe { create_policy(config) }?;
+    if geometry.slots <= config.n_saved {
+        return Err(TM_ERROR_SLOTS);
+    }
+    let store = FlashStore::open_with_geometry(driver, region, geometry)?;
+    let rule = rule(config.events, config.every);
+    let handler = policy.attach(rule, store).map_err(|error| store_status(&error))?;
+    Ok((handler.min_interval(config.min_interval), config.events))
+}
+
 /// Initializes an object, opens the flash, and finds the stored checkpoints. Writes nothing to the flash. Other content of
 /// the region counts as free space. Errors: TM_ERROR_SETTING, TM_ERROR_GEOMETRY, TM_ERROR_SLOTS if there are not
 /// `n_saved` + 1 slots, TM_ERROR_OTHER_LAYOUT, TM_ERROR_DEVICE.
@@ -166,14 +187,7 @@ pub unsafe extern "C" fn tm_checkpoint_open_flash(
         // SAFETY: as above.
         let config = unsafe { read(config) }?;
         // SAFETY: as above.
-        let (policy, (driver, region, geometry)) = unsafe { (create_policy(config)?, tm_flash::parts(flash)?) };
-        if geometry.slots <= config.n_saved {
-            return Err(TM_ERROR_SLOTS);
-        }
-        let rule = rule(config.events, config.every);
-        let store = FlashStore::open_with_geometry(driver, region, geometry)?;
-        let handler = policy.attach(rule, store).map_err(|error| store_status(&error))?;
-        Ok((handler.min_interval(config.min_interval), config.events))
+        unsafe { open(config, tm_flash::parts(flash)?) }
     };
     // SAFETY: the caller keeps the rules of the interface.
     unsafe { init_with(checkpoint, create) }

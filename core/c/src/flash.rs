@@ -49,11 +49,11 @@ pub(crate) type FlashStore = Slots<Driver, TM_MAX_SLOTS, Crc32, RunTimeGeometry>
 
 /// A flash driver that calls the functions of the program.
 pub(crate) struct Driver {
-    context: *mut c_void,
-    read: unsafe extern "C" fn(*mut c_void, u32, *mut u8, usize) -> c_int,
-    program: unsafe extern "C" fn(*mut c_void, u32, *const u8, usize) -> c_int,
-    erase: unsafe extern "C" fn(*mut c_void, u32, u32) -> c_int,
-    end: u32,
+    pub context: *mut c_void,
+    pub read: unsafe extern "C" fn(*mut c_void, u32, *mut u8, usize) -> c_int,
+    pub program: unsafe extern "C" fn(*mut c_void, u32, *const u8, usize) -> c_int,
+    pub erase: unsafe extern "C" fn(*mut c_void, u32, u32) -> c_int,
+    pub end: u32,
 }
 
 impl tm_flash {
@@ -74,6 +74,7 @@ impl tm_flash {
             write_size: flash.write_size,
             erase_size: flash.erase_size,
             slots: flash.slots,
+            reserved: 0,
         };
         Ok((driver, flash.start..end, geometry))
     }

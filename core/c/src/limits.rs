@@ -1,11 +1,14 @@
-//! Limits of a score: `tm_score_limits` ends a run that reached its target, diverged, or has no finite score.
+//! Limits: `tm_score_limits` ends a run that reached its target, diverged, or has no finite score. `tm_clip_norm` and
+//! `tm_clip_values` limit a gradient.
 
 use crate::early_stopping::mode;
-use crate::object::{init_handler, opaque, read, view};
+use crate::model::tm_object;
+use crate::object::{check, init_handler, opaque, read, view};
 use crate::outcome::reason_code;
 use crate::run::{Rule, Score, rule, score};
-use crate::status::{Result, give, tm_status};
+use crate::status::{Result, give, status, tm_status};
 use training_monitor::ScoreLimits;
+use training_monitor::gradient::GradientLimit;
 use training_monitor::handlers::score_limits::ScoreLimitsHandler;
 
 /// The size of tm_score_limits, in 64-bit words.
@@ -82,4 +85,36 @@ pub unsafe extern "C" fn tm_score_limits_update(
 ) -> tm_status {
     // SAFETY: the caller keeps the rules of the interface.
     unsafe { give(view(limits).map(|handler| handler.score_limits.update(score).map(reason_code)), reason) }
+}
+
+/// Scales a gradient so that its L2 norm is at most `limit` (torch: clip_grad_norm_). The gradient consists of all float tensors
+/// of an object, which need not be part of a model. Writes the norm from before to `norm`; if it is not finite, the gradient is
+/// unchanged. Errors: TM_ERROR_SETTING unless the limit is finite and greater than 0.
+///
+/// One thread or interrupt at a time can use the gradient.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tm_clip_norm(gradient: *const tm_object, limit: f32, norm: *mut f32) -> tm_status {
+    // SAFETY: the caller keeps the rules of the interface.
+    let result = check(norm).and_then(|()| unsafe { read(gradient) }).and_then(|gradient| {
+        let limit = GradientLimit::new(limit)?;
+        // SAFETY: as above.
+        Ok(Some(limit.clip_norm(|visit| unsafe { gradient.each_float(visit) })))
+    });
+    // SAFETY: as above.
+    unsafe { give(result, norm) }
+}
+
+/// Limits each element of a gradient to the range from −`limit` to `limit` (torch: clip_grad_value_). A NaN stays a NaN. The
+/// gradient and the errors are those of tm_clip_norm.
+///
+/// One thread or interrupt at a time can use the gradient.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tm_clip_values(gradient: *const tm_object, limit: f32) -> tm_status {
+    // SAFETY: the caller keeps the rules of the interface.
+    status(unsafe { read(gradient) }.and_then(|gradient| {
+        let limit = GradientLimit::new(limit)?;
+        // SAFETY: as above.
+        limit.clip_values(|visit| unsafe { gradient.each_float(visit) });
+        Ok(())
+    }))
 }

@@ -1,6 +1,6 @@
 //! The model of a C program: named objects, each a list of tensors or one number.
 
-use crate::object::{read, slice};
+use crate::object::{read, slice, slice_mut};
 use crate::status::{Result, tm_status};
 use core::ffi::{CStr, c_char, c_void};
 use training_monitor::checkpoint::{
@@ -68,6 +68,9 @@ pub struct tm_object {
     pub is_guarded: u8,
     /// The number, or null for an object with tensors. It is saved as a value (Ignite: save_as_state_dict=False).
     pub number: *mut u64,
+    /// The object whose average this one is, or null. Both have the same float tensors, in other memory. An attached
+    /// tm_weight_average updates this object.
+    pub average_of: *const tm_object,
 }
 
 /// Everything that a checkpoint contains, except the states of the engine and of the handlers.
@@ -141,6 +144,32 @@ impl Model {
         unsafe { slice(self.0.objects, self.0.object_count as usize) }
     }
 
+    /// Checks that there are averages, and that each has the same float tensors as its weights.
+    pub fn check_averages(&self) -> Result {
+        let mut result = Err(tm_status::TM_ERROR_MODEL);
+        for object in self.objects()?.iter().filter(|object| !object.average_of.is_null()) {
+            // SAFETY: `new` has received the promise that the objects are valid.
+            unsafe { object.check_average() }?;
+            result = Ok(());
+        }
+        result
+    }
+
+    /// Passes the tensors of each average and of its weights to `change`.
+    pub fn averages(&mut self, change: &mut dyn FnMut(&mut [f32], &mut [f32])) {
+        for object in Model::objects(self).unwrap_or_default().iter().filter(|object| !object.average_of.is_null()) {
+            // SAFETY: `new` has received the promise that all pointers are valid and that nothing else uses the tensors during
+            // a call.
+            let pairs = unsafe { object.pairs() }.unwrap_or_default();
+            for (average, weights) in pairs.0.iter().zip(pairs.1) {
+                // SAFETY: as above. `check_averages` has found that the tensors of a pair differ.
+                if let (Ok(average), Ok(weights)) = unsafe { (average.floats(), weights.floats()) } {
+                    change(average, weights);
+                }
+            }
+        }
+    }
+
     /// Passes the float tensors of the guarded objects to `check`.
     pub fn scan(&self, check: &mut dyn FnMut(&[f32])) {
         for object in self.objects().unwrap_or_default().iter().filter(|object| object.is_guarded != 0) {
@@ -170,6 +199,19 @@ impl tm_tensor {
     #[inline(never)] // Called at several places.
     fn len(&self) -> Option<usize> {
         self.shape()?.iter().try_fold(1_usize, |len, dimension| len.checked_mul(usize::try_from(*dimension).ok()?))
+    }
+
+    /// Borrows the elements of a float tensor.
+    ///
+    /// # Safety
+    /// The tensor is valid, and nothing else uses its elements.
+    unsafe fn floats<'a>(&self) -> Result<&'a mut [f32]> {
+        self.check()?;
+        if self.kind != TM_F32 {
+            return Err(tm_status::TM_ERROR_MODEL);
+        }
+        // SAFETY: the caller promises that the tensor has this number of elements and exclusive use.
+        unsafe { slice_mut(self.data.cast(), self.len().unwrap_or(0)) }
     }
 
     #[inline(never)] // One copy of the code for all callers.
@@ -221,6 +263,55 @@ impl StateDict for Tensors<'_> {
 }
 
 impl tm_object {
+    /// Returns the tensors of an average and of its weights.
+    ///
+    /// # Safety
+    /// The object, and the one whose average it is, are valid.
+    unsafe fn pairs(&self) -> Result<(&[tm_tensor], &[tm_tensor])> {
+        // SAFETY: the caller makes the same promise.
+        unsafe {
+            let weights = read(self.average_of)?;
+            Ok((
+                slice(self.tensors, self.tensor_count as usize)?,
+                slice(weights.tensors, weights.tensor_count as usize)?,
+            ))
+        }
+    }
+
+    /// Checks that an average has the same float tensors as its weights.
+    ///
+    /// # Safety
+    /// As for [`pairs`](Self::pairs).
+    unsafe fn check_average(&self) -> Result {
+        // SAFETY: the caller makes the same promise.
+        let (averages, weights) = unsafe { self.pairs() }?;
+        let is_pair = |(average, weights): (&tm_tensor, &tm_tensor)| {
+            average.kind == TM_F32
+                && weights.kind == TM_F32
+                && average.len() == weights.len()
+                && average.data != weights.data
+        };
+        if averages.len() == weights.len() && averages.iter().zip(weights).all(is_pair) {
+            Ok(())
+        } else {
+            Err(tm_status::TM_ERROR_MODEL)
+        }
+    }
+
+    /// Borrows the elements of all float tensors in turn.
+    ///
+    /// # Safety
+    /// The object is valid, and nothing else uses its tensors.
+    pub(crate) unsafe fn each_float(&self, visit: &mut dyn FnMut(&mut [f32])) {
+        // SAFETY: the caller makes the same promise.
+        for tensor in unsafe { slice(self.tensors, self.tensor_count as usize) }.unwrap_or_default() {
+            // SAFETY: as above.
+            if let Ok(values) = unsafe { tensor.floats() } {
+                visit(values);
+            }
+        }
+    }
+
     #[inline(never)] // One copy of the code for all callers.
     fn tensors(&self) -> Result<&[tm_tensor]> {
         // SAFETY: the caller of `Model::new` promises that the tensors are valid.

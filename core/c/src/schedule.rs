@@ -1,5 +1,5 @@
-//! Schedules: functions that give a parameter, such as the learning rate, for a step. They have no state. `tm_plateau`
-//! reduces a value when a metric no longer improves, and has a state.
+//! Schedules: functions that give a parameter, such as the learning rate, for a step. They have no state, so they are not
+//! attached to an engine: the program passes the number of the iteration or epoch less 1. `tm_plateau` reduces a value when a metric no longer improves, and has a state.
 
 use crate::early_stopping::{mode, threshold_mode};
 use crate::model::Model;
@@ -27,6 +27,9 @@ unsafe fn give_value<S: Schedule>(
 }
 
 /// `base` × gamma^(step / step_size), rounded down (torch: StepLR).
+///
+/// The first step is 0. With an engine, pass tm_engine_iteration or tm_engine_epoch less 1, so that a resumed run continues with
+/// the same value. This applies to all schedules.
 ///
 /// Any thread and any interrupt can call this function.
 #[unsafe(no_mangle)]

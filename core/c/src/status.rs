@@ -36,9 +36,9 @@ pub enum tm_status {
     TM_ERROR_STARTED = -8,
     /// tm_engine_begin_iteration was called twice without tm_engine_end_iteration.
     TM_ERROR_NOT_ENDED = -9,
-    /// A callback of the flash, or of a writer or reader, has returned an error.
+    /// A callback of the flash or the memory, or of a writer or reader, has returned an error.
     TM_ERROR_DEVICE = -10,
-    /// The flash does not contain what was written to it.
+    /// The flash or the memory does not contain what was written to it.
     TM_ERROR_VERIFY = -11,
     /// No slot is free, or the flash has too few slots: it needs one more than the number of kept checkpoints.
     TM_ERROR_SLOTS = -12,
@@ -46,7 +46,8 @@ pub enum tm_status {
     TM_ERROR_TOO_LONG = -13,
     /// The sizes of the flash are not supported, or its region cannot be divided into slots.
     TM_ERROR_GEOMETRY = -14,
-    /// The region contains checkpoints of another division into slots. tm_checkpoint_erase_flash erases them.
+    /// The region contains checkpoints of another division into slots. tm_checkpoint_erase_flash or
+    /// tm_checkpoint_erase_memory erases them.
     TM_ERROR_OTHER_LAYOUT = -15,
     /// The model is not valid: a name is not valid UTF-8, too long or used twice, a shape does not give the number of
     /// elements, a type is unknown, or there is no object or too many tensors.
@@ -99,8 +100,8 @@ const fn text(status: i32) -> &'static CStr {
         -7 => c"the engine has no room for the handler, or the handler is attached already",
         -8 => c"the run has begun; attach handlers before",
         -9 => c"tm_engine_end_iteration was not called for the last iteration",
-        -10 => c"a callback of the flash, writer or reader has failed",
-        -11 => c"the flash does not contain the bytes that were written",
+        -10 => c"a callback of the flash, memory, writer or reader has failed",
+        -11 => c"the flash or memory does not contain the bytes that were written",
         -12 => c"no free slot; the flash needs one slot more than the number of kept checkpoints",
         -13 => c"the checkpoint is longer than a slot",
         -14 => c"the sizes of the flash are not supported, or do not fit its region",

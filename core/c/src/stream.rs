@@ -145,8 +145,9 @@ pub unsafe extern "C" fn tm_save(
     unsafe { give(saved, len) }
 }
 
-/// Writes the length of a checkpoint without an engine to `len`, to choose the size of a buffer or of a slot. With an engine, a
-/// checkpoint can have up to 64 + TM_RECORD_CAPACITY bytes more. Errors: TM_ERROR_MODEL, TM_ERROR_NON_FINITE.
+/// Writes the largest length of a checkpoint without an engine to `len`, to choose the size of a buffer or of a slot. The names
+/// of the score and of the series add their lengths. With an engine, a checkpoint can have up to 64 + TM_RECORD_CAPACITY bytes
+/// more. Errors: TM_ERROR_MODEL, TM_ERROR_NON_FINITE.
 ///
 /// One thread at a time can use the model.
 #[unsafe(no_mangle)]
@@ -154,7 +155,11 @@ pub unsafe extern "C" fn tm_measure(model: *const tm_model, len: *mut u32) -> tm
     // SAFETY: the caller keeps the rules of the interface.
     let measured = unsafe { Model::new(model) }.and_then(|mut model| {
         let never = |never: &Infallible| match *never {};
-        measure(&Contents::new(u32::MAX), &mut model).map(Some).map_err(|error| encode_status(&error, never))
+        let mut contents = Contents::new(u32::MAX);
+        let header = &mut contents.header;
+        (header.sequence, header.iteration, header.run, header.score) = (u32::MAX, u32::MAX, u32::MAX, Some(0.0));
+        header.series.model = u32::MAX;
+        measure(&contents, &mut model).map(Some).map_err(|error| encode_status(&error, never))
     });
     // SAFETY: as above.
     unsafe { give(measured, len) }

@@ -160,6 +160,7 @@ fn weight_average() {
             momentum: float(&config["momentum"]),
             first_momentum: warmup.map_or(0.0, |_| float(&config["momentum_warmup"])),
             warmup_updates: warmup.unwrap_or(0) as u32,
+            ..zero()
         };
         let mut ema = object();
         assert_eq!(tm_weight_average_init(&mut ema, &config_c), TM_OK);

@@ -1,16 +1,16 @@
-//! Power fails during each flash operation of a run through the C interface. The next start resumes the run, which ends with
+//! Power fails during each operation of the flash, or each write of a page of a memory, in a run through the C interface. The next start resumes the run, which ends with
 //! the weights of an uninterrupted run.
 
 #![allow(clippy::undocumented_unsafe_blocks, reason = "the tests call the interface as a C program does")]
 
 mod common;
 
-use common::{c_session, chip};
-use training_monitor_std::test_support::flash::Interruption;
+use common::{c_session, chip, memory};
+use training_monitor_std::test_support::flash::{Chip, Interruption};
 
 const ALL: u32 = 10_000;
 
-/// The effects of a power failure on both operations.
+/// The effects of a power failure on both operations of a flash.
 const INTERRUPTIONS: [Interruption; 8] = [
     Interruption::Nothing,
     Interruption::Whole,
@@ -24,14 +24,24 @@ const INTERRUPTIONS: [Interruption; 8] = [
 
 #[test]
 fn a_run_survives_a_power_failure_in_each_operation() {
-    let mut uninterrupted = chip();
+    survive(chip, &INTERRUPTIONS);
+}
+
+#[test]
+fn a_run_survives_a_power_failure_in_each_write_of_a_page() {
+    survive(memory::<16>, Interruption::all_of_overwrite(16));
+    survive(memory::<64>, Interruption::all_of_overwrite(64));
+}
+
+fn survive(medium: fn() -> Chip, interruptions: &[Interruption]) {
+    let mut uninterrupted = medium();
     let expected = c_session(&mut uninterrupted, ALL).expect("the run ends");
     let operations = uninterrupted.counts.operations;
     assert!(operations > 50);
     let mut cases = 0;
     for operation in 0..operations {
-        for (seed, interruption) in INTERRUPTIONS.into_iter().enumerate() {
-            let mut chip = chip();
+        for (seed, interruption) in interruptions.iter().copied().enumerate() {
+            let mut chip = medium();
             chip.cut_power_at(operation, interruption, seed as u64);
             // Early stopping has already ended the run when the last checkpoint is saved.
             let interrupted = c_session(&mut chip, ALL);

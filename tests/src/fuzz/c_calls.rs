@@ -9,7 +9,7 @@ use crate::models::number::{Counter, Number};
 use arbitrary::Arbitrary;
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
-use std::ptr::{from_mut, null_mut};
+use std::ptr::{from_mut, null, null_mut};
 use training_monitor_c::tm_status::*;
 use training_monitor_c::*;
 use training_monitor_std::test_support::flash::{Chip, Interruption};
@@ -52,6 +52,7 @@ enum Operation {
     EraseAll(bool),
     PowerFailure(u8, u8),
     PowerOn,
+    OpenMemory(bool, u8, u8, u8),
 }
 
 /// An object in C, and whether its init function has succeeded.
@@ -111,6 +112,11 @@ unsafe extern "C" fn erase(context: *mut c_void, address: u32, len: u32) -> c_in
     chip.erase(address, address + len).is_err().into()
 }
 
+unsafe extern "C" fn write(context: *mut c_void, address: u32, bytes: *const u8, len: usize) -> c_int {
+    let (chip, bytes) = unsafe { (&mut *context.cast::<Chip>(), std::slice::from_raw_parts(bytes, len)) };
+    chip.overwrite(address, bytes).is_err().into()
+}
+
 /// All memory of the C program.
 struct Program {
     engines: [Object<tm_engine>; 2],
@@ -118,6 +124,11 @@ struct Program {
     guards: [Object<tm_nan_guard>; 2],
     checkpoints: [Object<tm_checkpoint>; 2],
     chip: *mut Chip,
+    /// A byte-addressable memory. It has its own regions.
+    memory: *mut Chip,
+    /// The descriptions of the memory that objects use. An attached object keeps using its description, so the vector never
+    /// grows beyond its capacity.
+    descriptions: Vec<tm_memory>,
     weights: *mut [f32; 8],
     model: tm_model,
 }
@@ -126,19 +137,28 @@ struct Program {
 pub fn c_calls(data: &[u8]) {
     let Some(input) = decode::<Input>(data) else { return };
     let mut chip = Chip::new(4, BLOCK as usize, 1, vec![0xA5; 2 * REGION as usize], 0xFF);
+    let mut memory = Chip::byte_addressable(16, vec![0xA5; 2 * REGION as usize]);
     let mut weights = [0.0_f32; 8];
     let weights = from_mut(&mut weights);
     let tensor =
         tm_tensor { name: c"weights".as_ptr(), data: weights.cast(), shape: [8, 0, 0, 0, 0, 0], rank: 1, kind: TM_F32 };
-    let object =
-        tm_object { name: c"model".as_ptr(), tensors: &tensor, tensor_count: 1, is_guarded: 1, number: null_mut() };
-    let chip = from_mut(&mut chip);
+    let object = tm_object {
+        name: c"model".as_ptr(),
+        tensors: &tensor,
+        tensor_count: 1,
+        is_guarded: 1,
+        number: null_mut(),
+        average_of: null(),
+    };
+    let (chip, memory) = (from_mut(&mut chip), from_mut(&mut memory));
     let mut program = Program {
         engines: [Object::new(), Object::new()],
         stoppings: [Object::new(), Object::new()],
         guards: [Object::new(), Object::new()],
         checkpoints: [Object::new(), Object::new()],
         chip,
+        memory,
+        descriptions: Vec::with_capacity(input.operations.len()),
         weights,
         model: tm_model { objects: &object, object_count: 1 },
     };
@@ -151,7 +171,7 @@ pub fn c_calls(data: &[u8]) {
 impl Program {
     /// Performs one call, and checks its status.
     unsafe fn perform(&mut self, operation: Operation) {
-        let Program { engines, stoppings, guards, checkpoints, chip, weights, model } = self;
+        let Program { engines, stoppings, guards, checkpoints, chip, memory, descriptions, weights, model } = self;
         unsafe {
             match operation {
                 Operation::InitEngine(which, epochs, length) => {
@@ -328,7 +348,10 @@ impl Program {
                     **weights = [step as f32; 8];
                     let status = object.check(tm_checkpoint_save(object.pointer(), model, step, score, step));
                     let mut best: tm_decision = MaybeUninit::zeroed().assume_init();
-                    if status == TM_OK && !(**chip).is_off() && tm_checkpoint_best(object.pointer(), &mut best) == TM_OK
+                    if status == TM_OK
+                        && !(**chip).is_off()
+                        && !(**memory).is_off()
+                        && tm_checkpoint_best(object.pointer(), &mut best) == TM_OK
                     {
                         let mut loaded = MaybeUninit::zeroed().assume_init();
                         // The best checkpoint can be loaded after each successful save.
@@ -361,9 +384,42 @@ impl Program {
                 Operation::PowerFailure(operation, interruption) => {
                     let all = [Interruption::Nothing, Interruption::Whole, Interruption::Garbage, Interruption::Bits];
                     let interruption = all[usize::from(interruption) % all.len()];
-                    (**chip).cut_power_at(u64::from(operation % 64), interruption, u64::from(operation));
+                    for chip in [*chip, *memory] {
+                        (*chip).cut_power_at(u64::from(operation % 64), interruption, u64::from(operation));
+                    }
                 }
-                Operation::PowerOn => (**chip).power_on(),
+                Operation::PowerOn => {
+                    (**chip).power_on();
+                    (**memory).power_on();
+                }
+                Operation::OpenMemory(which, n_saved, slots, page) => {
+                    let object = &mut checkpoints[usize::from(which)];
+                    let (n_saved, slots) = (u32::from(n_saved % 4), u32::from(slots % 5));
+                    let config = tm_checkpoint_config {
+                        n_saved,
+                        events: TM_ITERATION_COMPLETED | TM_INTERRUPT,
+                        ..MaybeUninit::zeroed().assume_init()
+                    };
+                    descriptions.push(tm_memory {
+                        context: memory.cast(),
+                        read: Some(read),
+                        write: Some(write),
+                        start: u32::from(which) * REGION,
+                        size: slots * if page & 0x80 == 0 { BLOCK } else { BLOCK / 2 },
+                        slots,
+                        // 16 is the size in the simulation. A larger one is safe, too.
+                        page_size: [16, 32, 64, 128, 256, 0, 24, 512][usize::from(page % 8)],
+                    });
+                    let Some(memory_of_object) = descriptions.last() else { return };
+                    let status = tm_checkpoint_open_memory(object.pointer(), &config, memory_of_object);
+                    if status == TM_ERROR_OTHER_LAYOUT && !(**memory).is_off() {
+                        let erased = tm_checkpoint_erase_memory(memory_of_object);
+                        assert_eq!(erased, if (**memory).is_off() { TM_ERROR_DEVICE } else { TM_OK });
+                    }
+                    let is_valid = n_saved > 0 && slots > n_saved && page % 8 < 5;
+                    assert!(status != TM_OK || is_valid, "{n_saved} checkpoints in {slots} slots, page {page}");
+                    object.is_initialized = status == TM_OK;
+                }
             }
         }
     }

@@ -41,7 +41,7 @@ static int chip_erase(void *context, uint32_t address, uint32_t len) {
     return 0;
 }
 
-static void chip_init(chip *c, tm_flash *flash) {
+static inline void chip_init(chip *c, tm_flash *flash) {
     memset(c, 0, sizeof *c);
     memset(c->bytes, 0xa5, sizeof c->bytes);
     memset(flash, 0, sizeof *flash);
@@ -54,5 +54,16 @@ static void chip_init(chip *c, tm_flash *flash) {
     flash->erase_size = BLOCK;
     flash->write_size = 4;
     flash->read_size = 1;
+}
+
+/* Describes the same chip as byte-addressable memory. */
+static inline void chip_as_memory(chip *c, tm_memory *memory) {
+    memset(memory, 0, sizeof *memory);
+    memory->context = c;
+    memory->read = chip_read;
+    memory->write = chip_program;
+    memory->size = 3 * BLOCK;
+    memory->slots = 3;
+    memory->page_size = 16;
 }
 #endif

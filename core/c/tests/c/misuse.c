@@ -112,6 +112,7 @@ static void use_uninitialized(unsigned char fill) {
     REFUSED(tm_engine_attach_weight_guard(&good, &u.weight_guard));
     REFUSED(tm_engine_attach_score_limits(&good, &u.limits));
     REFUSED(tm_engine_attach_running_average(&good, &u.average));
+    REFUSED(tm_engine_attach_weight_average(&good, &u.ema));
     REFUSED(tm_engine_attach_plateau(&good, &u.plateau));
     REFUSED(tm_engine_attach_checkpoint(&good, &u.checkpoint));
     REFUSED(tm_engine_attach_callback(&good, &u.callback));
@@ -338,156 +339,6 @@ static void test_models(void) {
     CHECK(tm_measure(&model, &len) == TM_OK);
 }
 
-static void test_flash(void) {
-    static tm_checkpoint best, second;
-    tm_loaded loaded;
-    tm_decision decision;
-    unsigned call, calls;
-    reset();
-#define REFUSED_FLASH(change, status)                                             \
-    reset();                                                                      \
-    change;                                                                       \
-    CHECK(tm_checkpoint_open_flash(&best, &best_config, &flash) == (status));     \
-    CHECK(tm_checkpoint_save(&best, &model, 1, 1.0f, 1) == TM_ERROR_NOT_INITIALIZED)
-    REFUSED_FLASH(flash.read = NULL, TM_ERROR_NULL);
-    REFUSED_FLASH(flash.program = NULL, TM_ERROR_NULL);
-    REFUSED_FLASH(flash.erase = NULL, TM_ERROR_NULL);
-    REFUSED_FLASH(flash.write_size = 0, TM_ERROR_GEOMETRY);
-    REFUSED_FLASH(flash.write_size = 3, TM_ERROR_GEOMETRY);
-    REFUSED_FLASH(flash.write_size = 64, TM_ERROR_GEOMETRY);
-    REFUSED_FLASH(flash.read_size = 0, TM_ERROR_GEOMETRY);
-    REFUSED_FLASH(flash.erase_size = 0, TM_ERROR_GEOMETRY);
-    REFUSED_FLASH(flash.erase_size = 6, TM_ERROR_GEOMETRY);
-    REFUSED_FLASH(flash.size = 3 * BLOCK + 4, TM_ERROR_GEOMETRY);
-    REFUSED_FLASH(flash.size = 0, TM_ERROR_GEOMETRY);
-    REFUSED_FLASH(flash.start = 0xffffff00u, TM_ERROR_GEOMETRY);
-    REFUSED_FLASH(flash.start = 4, TM_ERROR_GEOMETRY);
-    REFUSED_FLASH(flash.slots = 1, TM_ERROR_SLOTS);
-    REFUSED_FLASH(flash.slots = 2; flash.size = 2 * BLOCK, TM_ERROR_SLOTS);
-    REFUSED_FLASH(flash.slots = TM_MAX_SLOTS + 1; flash.erase_size = 64; flash.size = 9 * 256, TM_ERROR_GEOMETRY);
-    REFUSED_FLASH(flash.slots = 0, TM_ERROR_SLOTS);
-
-    /* A flash that cannot be read contains nothing that could be loaded. */
-    reset();
-    c.fail_reads = 1;
-    CHECK(tm_checkpoint_open_flash(&best, &best_config, &flash) == TM_OK);
-    CHECK(tm_checkpoint_load_best(&best, &model, &loaded) == TM_NONE);
-
-    /* Another division into slots. */
-    reset();
-    CHECK(tm_checkpoint_open_flash(&best, &best_config, &flash) == TM_OK);
-    CHECK(tm_checkpoint_save(&best, &model, 1, 1.0f, 1) == TM_OK);
-    flash.slots = 4;
-    flash.size = 4 * BLOCK;
-    CHECK(tm_checkpoint_open_flash(&second, &best_config, &flash) == TM_ERROR_OTHER_LAYOUT);
-
-    /* A checkpoint that is too long, or whose step is taken by a better one. */
-    reset();
-    CHECK(tm_checkpoint_open_flash(&best, &best_config, &flash) == TM_OK);
-    CHECK(tm_checkpoint_save(&best, &model, 1, 1.0f, 1) == TM_OK);
-    CHECK(tm_checkpoint_save(&best, &model, 1, 0.5f, 1) == TM_ERROR_BETTER_EXISTS);
-    tensor.kind = TM_U8;
-    tensor.data = c.bytes;
-    tensor.shape[0] = 2000;
-    CHECK(tm_checkpoint_save(&best, &model, 2, 2.0f, 2) == TM_ERROR_TOO_LONG);
-    /* The object now ranks the checkpoints of the model of the last call. */
-    CHECK(tm_checkpoint_best(&best, &decision) == TM_NONE);
-    tensor.kind = TM_F32;
-    tensor.data = weights;
-    tensor.shape[0] = 8;
-    CHECK(tm_checkpoint_load_best(&best, &model, &loaded) == TM_OK && loaded.step == 1);
-    CHECK(tm_checkpoint_best(&best, &decision) == TM_OK && decision.step == 1);
-
-    /* Every call of the flash fails once, and all calls from it on. No checkpoint is lost. */
-    reset();
-    CHECK(tm_checkpoint_open_flash(&best, &best_config, &flash) == TM_OK);
-    CHECK(tm_checkpoint_save(&best, &model, 1, 1.0f, 1) == TM_OK);
-    c.calls = 0;
-    CHECK(tm_checkpoint_save(&best, &model, 2, 2.0f, 2) == TM_OK);
-    calls = c.calls;
-    CHECK(calls > 3);
-    for (call = 1; call <= calls; call++) {
-        int all;
-        for (all = 0; all <= 1; all++) {
-            tm_status status;
-            reset();
-            weights[0] = 1.0f;
-            CHECK(tm_checkpoint_open_flash(&best, &best_config, &flash) == TM_OK);
-            CHECK(tm_checkpoint_save(&best, &model, 1, 1.0f, 1) == TM_OK);
-            weights[0] = 2.0f;
-            c.calls = 0;
-            c.fail_at = call;
-            c.fail_all = all;
-            status = tm_checkpoint_save(&best, &model, 2, 2.0f, 2);
-            CHECK(status == (all ? TM_ERROR_DEVICE : TM_OK));
-            c.fail_at = 0;
-            CHECK(tm_checkpoint_load_best(&best, &model, &loaded) == TM_OK && loaded.step == (all ? 1u : 2u));
-            CHECK(tm_checkpoint_open_flash(&second, &best_config, &flash) == TM_OK);
-            CHECK(tm_checkpoint_load_best(&second, &model, &loaded) == TM_OK && loaded.step >= (all ? 1u : 2u));
-            CHECK(weights[0] == (float)loaded.step);
-        }
-    }
-
-    /* A flash that loses data without an error. */
-    reset();
-    weights[0] = 1.0f;
-    CHECK(tm_checkpoint_open_flash(&best, &best_config, &flash) == TM_OK);
-    CHECK(tm_checkpoint_save(&best, &model, 1, 1.0f, 1) == TM_OK);
-    c.lose_bytes = 1;
-    weights[0] = 2.0f;
-    CHECK(tm_checkpoint_save(&best, &model, 2, 2.0f, 2) == TM_ERROR_VERIFY);
-    c.lose_bytes = 0;
-    CHECK(tm_checkpoint_load_best(&best, &model, &loaded) == TM_OK && loaded.step == 1 && weights[0] == 1.0f);
-}
-
-/* A run whose flash fails ends with the error of the save, or continues, as its settings say. */
-static void test_failed_saves(void) {
-    static tm_checkpoint latest;
-    static tm_engine engine;
-    tm_engine_config config;
-    tm_outcome outcome;
-    tm_resumed resumed;
-    int on_error;
-    for (on_error = TM_ON_ERROR_STOP; on_error <= TM_ON_ERROR_RETRY; on_error++) {
-        tm_status status = TM_OK;
-        unsigned steps = 0;
-        reset();
-        best_config.n_saved = 1;
-        best_config.interval = 1;
-        best_config.events = TM_ITERATION_COMPLETED;
-        best_config.on_error = (uint8_t)on_error;
-        best_config.retries = 2;
-        config.max_epochs = 1;
-        config.epoch_length = 5;
-        config.model = model;
-        CHECK(tm_checkpoint_open_flash(&latest, &best_config, &flash) == TM_OK);
-        CHECK(tm_engine_init(&engine, &config) == TM_OK);
-        CHECK(tm_engine_attach_checkpoint(&engine, &latest) == TM_OK);
-        CHECK(tm_engine_resume(&engine, &resumed) == TM_NONE);
-        while (tm_engine_begin_iteration(&engine) == TM_OK) {
-            steps++;
-            c.calls = 0;
-            c.fail_at = steps == 3;
-            c.fail_all = 1;
-            status = tm_engine_end_iteration(&engine, 1.0f);
-        }
-        CHECK(status == TM_STOP && steps == (on_error == TM_ON_ERROR_STOP ? 3u : 5u));
-        CHECK(tm_checkpoint_last_error(&latest) == (on_error == TM_ON_ERROR_STOP ? TM_ERROR_DEVICE : TM_OK));
-        CHECK(tm_engine_outcome(&engine, &outcome) == TM_OK);
-        CHECK(outcome.reason == (on_error == TM_ON_ERROR_STOP ? TM_REASON_SAVE_FAILED : TM_REASON_MAX_EPOCHS));
-    }
-    /* A model that cannot be saved is an error before the first event. */
-    reset();
-    best_config.events = TM_EPOCH_COMPLETED;
-    object.name = "a name that is longer than the two hundred and fifty-five bytes that a name can have, because it goes on"
-                  " and on and on and on and on and on and on and on and on and on and on and on and on and on and on and"
-                  " on and on and on and on and on and on and on and on and on and on and on and on";
-    CHECK(tm_checkpoint_open_flash(&latest, &best_config, &flash) == TM_OK);
-    CHECK(tm_engine_init(&engine, &config) == TM_OK);
-    CHECK(tm_engine_attach_checkpoint(&engine, &latest) == TM_OK);
-    CHECK(tm_engine_begin_iteration(&engine) == TM_ERROR_MODEL && tm_engine_iteration(&engine) == 0);
-}
-
 int main(void) {
     reset();
     use_uninitialized(0);
@@ -498,8 +349,6 @@ int main(void) {
     test_handlers();
     test_state();
     test_models();
-    test_flash();
-    test_failed_saves();
     puts("misuse: passed");
     return 0;
 }

@@ -5,23 +5,36 @@
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::ptr::{null, null_mut};
 use training_monitor::checkpoint::{ObjectVisitor, Objects, StateDict, TensorVisitor};
 use training_monitor::event::{EpochCompleted, IterationCompleted, IterationStarted};
 use training_monitor::handler::RunTypes;
+use training_monitor::store::Store;
+use training_monitor::store::byte_addressable::{ByteSlots, SharedStorage};
 use training_monitor::store::flash::{SharedNorFlash, Slots};
-use training_monitor::{EarlyStopping, Engine, ModelCheckpoint, Outcome, StopReason, TerminateOnNan, Timer};
+use training_monitor::{
+    EarlyStopping, Engine, ModelCheckpoint, Outcome, StopReason, TerminateOnNan, Timer, WeightAverage,
+};
 use training_monitor_c::tm_status::*;
 use training_monitor_c::*;
 use training_monitor_std::test_support::flash::{Chip, Flash};
+use training_monitor_std::test_support::memory::Memory;
 
 pub const BLOCK: usize = 1024;
 pub const EPOCH_LENGTH: u32 = 4;
 pub const MAX_EPOCHS: u32 = 12;
+const BEST: Range<u32> = 0..3 * BLOCK as u32;
+const LATEST: Range<u32> = 3 * BLOCK as u32..6 * BLOCK as u32;
 
 /// A flash with two regions of three slots that contains nothing useful.
 pub fn chip() -> Chip {
     Chip::new(8, BLOCK, 4, vec![0xA5; 6 * BLOCK], 0xFF)
+}
+
+/// A byte-addressable memory with two regions of three slots that contains nothing useful.
+pub fn memory<const PAGE: usize>() -> Chip {
+    Chip::byte_addressable(PAGE, vec![0xA5; 6 * BLOCK])
 }
 
 /// The model and its training step.
@@ -29,12 +42,13 @@ pub fn chip() -> Chip {
 pub struct Trainee {
     pub weights: [f32; 6],
     pub velocity: [f32; 6],
+    pub average: [f32; 6],
     pub seed: u64,
 }
 
 impl Trainee {
     pub fn new() -> Self {
-        Trainee { weights: [0.5, -0.25, 0.125, 0.0, 1.0, -1.0], velocity: [0.0; 6], seed: 300 }
+        Trainee { weights: [0.5, -0.25, 0.125, 0.0, 1.0, -1.0], velocity: [0.0; 6], average: [0.0; 6], seed: 300 }
     }
 
     pub fn step(&mut self, iteration: u32) -> f32 {
@@ -71,6 +85,7 @@ impl Objects for Trainee {
     fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
         visitor.state_dict("model", &mut Weights(&mut self.weights))?;
         visitor.state_dict("optimizer", &mut Weights(&mut self.velocity))?;
+        visitor.state_dict("average", &mut Weights(&mut self.average))?;
         // The seed of a program in Rust has 32 bits; the bytes are those of the C interface's number.
         let mut seed = u32::try_from(self.seed).unwrap();
         visitor.value("seed", &mut seed)?;
@@ -81,10 +96,28 @@ impl Objects for Trainee {
 
 /// A run in Rust. Returns `None` if a chip has lost its power, or after `steps` steps.
 pub fn rust_session(chip: &mut Chip, steps: u32) -> Option<(Outcome, Trainee)> {
+    match (chip.is_byte_addressable(), chip.geometry().0) {
+        (false, _) => {
+            let flash = RefCell::new(Flash::<8, BLOCK, 4, _>::with_chip(chip)?);
+            let open = |region| Slots::<_, 3>::open(SharedNorFlash(&flash), region).ok();
+            rust_run(open(BEST)?, open(LATEST)?, steps)
+        }
+        (true, 1) => rust_session_in_memory::<1>(chip, steps),
+        (true, 16) => rust_session_in_memory::<16>(chip, steps),
+        (true, 64) => rust_session_in_memory::<64>(chip, steps),
+        (true, 256) => rust_session_in_memory::<256>(chip, steps),
+        (true, page) => panic!("no run for pages of {page} bytes"),
+    }
+}
+
+fn rust_session_in_memory<const PAGE: usize>(chip: &mut Chip, steps: u32) -> Option<(Outcome, Trainee)> {
+    let memory = RefCell::new(Memory::with_chip(chip)?);
+    let open = |region| ByteSlots::<_, 3, PAGE>::open(SharedStorage(&memory), region).ok();
+    rust_run(open(BEST)?, open(LATEST)?, steps)
+}
+
+fn rust_run<S: Store>(best: S, latest: S, steps: u32) -> Option<(Outcome, Trainee)> {
     let mut trainee = Trainee::new();
-    let flash = RefCell::new(Flash::<8, BLOCK, 4, _>::with_chip(chip)?);
-    let best = Slots::<_, 3>::open(SharedNorFlash(&flash), 0..3 * BLOCK as u32).ok()?;
-    let latest = Slots::<_, 3>::open(SharedNorFlash(&flash), 3 * BLOCK as u32..6 * BLOCK as u32).ok()?;
     let types = RunTypes::<Trainee, f32, [f32; 4]>::new();
     let ticks = Cell::new(0_u64);
     let mut handlers = (
@@ -95,6 +128,13 @@ pub fn rust_session(chip: &mut Chip, steps: u32) -> Option<(Outcome, Trainee)> {
                 check(&trainee.weights[..4]);
                 check(&trainee.weights[4..]);
             }),
+        ),
+        WeightAverage::exponential(0.25).ok()?.attach(
+            EpochCompleted,
+            |trainee: &mut Trainee, pair: &mut dyn FnMut(&mut [f32], &mut [f32])| {
+                pair(&mut trainee.average[..4], &mut trainee.weights[..4]);
+                pair(&mut trainee.average[4..], &mut trainee.weights[4..]);
+            },
         ),
         EarlyStopping::new(5)
             .ok()?
@@ -153,11 +193,29 @@ pub unsafe extern "C" fn erase(context: *mut c_void, address: u32, len: u32) -> 
     chip.erase(address, address + len).is_err().into()
 }
 
-/// Describes a region of three slots in a chip.
-pub fn flash_of(chip: &mut Chip, region: u32) -> tm_flash {
-    let (write_size, erase_size, read_size) = chip.geometry();
+pub unsafe extern "C" fn write(context: *mut c_void, address: u32, bytes: *const u8, len: usize) -> c_int {
+    let (chip, bytes) = unsafe { (&mut *context.cast::<Chip>(), std::slice::from_raw_parts(bytes, len)) };
+    chip.overwrite(address, bytes).is_err().into()
+}
+
+/// Describes a region of three slots in a byte-addressable memory.
+pub fn memory_of(chip: *mut Chip, page_size: usize, region: u32) -> tm_memory {
+    tm_memory {
+        context: chip.cast(),
+        read: Some(read),
+        write: Some(write),
+        start: region * 3 * BLOCK as u32,
+        size: 3 * BLOCK as u32,
+        slots: 3,
+        page_size: page_size as u32,
+    }
+}
+
+/// Describes a region of three slots in a flash.
+pub fn flash_of(chip: *mut Chip, geometry: (usize, usize, usize), region: u32) -> tm_flash {
+    let (write_size, erase_size, read_size) = geometry;
     tm_flash {
-        context: std::ptr::from_mut(chip).cast(),
+        context: chip.cast(),
         read: Some(read),
         program: Some(program),
         erase: Some(erase),
@@ -194,6 +252,7 @@ pub fn tensor(name: &'static std::ffi::CStr, data: *mut f32, shape: &[u32]) -> t
 pub struct CModel {
     model: [tm_tensor; 2],
     optimizer: [tm_tensor; 2],
+    average: [tm_tensor; 2],
     objects: Vec<tm_object>,
 }
 
@@ -203,21 +262,25 @@ impl CModel {
             let values = values.cast::<f32>();
             [tensor(c"fc.weight", values, &[2, 2]), tensor(c"fc.bias", unsafe { values.add(4) }, &[2])]
         };
-        let (weights, velocity, seed) =
-            unsafe { (&raw mut (*trainee).weights, &raw mut (*trainee).velocity, &raw mut (*trainee).seed) };
-        let mut model = Box::new(CModel { model: lists(weights), optimizer: lists(velocity), objects: Vec::new() });
+        let (weights, velocity) = unsafe { (&raw mut (*trainee).weights, &raw mut (*trainee).velocity) };
+        let (average, seed) = unsafe { (&raw mut (*trainee).average, &raw mut (*trainee).seed) };
+        let (model, optimizer, average) = (lists(weights), lists(velocity), lists(average));
+        let mut model = Box::new(CModel { model, optimizer, average, objects: Vec::new() });
         let dict = |name: &'static std::ffi::CStr, tensors: *const tm_tensor, is_guarded| tm_object {
             name: name.as_ptr(),
             tensors,
             tensor_count: 2,
             is_guarded,
             number: null_mut(),
+            average_of: null(),
         };
         model.objects = vec![
             dict(c"model", model.model.as_ptr(), 1),
             dict(c"optimizer", model.optimizer.as_ptr(), 0),
-            tm_object { name: c"seed".as_ptr(), tensors: null(), tensor_count: 0, is_guarded: 0, number: seed },
+            dict(c"average", model.average.as_ptr(), 0),
+            tm_object { name: c"seed".as_ptr(), number: seed, ..zero() },
         ];
+        model.objects[2].average_of = &raw const model.objects[0];
         model
     }
 
@@ -251,12 +314,16 @@ pub fn c_session(chip: &mut Chip, steps: u32) -> Option<(tm_outcome, Trainee)> {
     let mut trainee = Box::new(Trainee::new());
     let trainee: *mut Trainee = &mut *trainee;
     let model = CModel::new(trainee);
-    let (best_flash, latest_flash) = (flash_of(chip, 0), flash_of(chip, 1));
+    let (geometry, is_memory) = (chip.geometry(), chip.is_byte_addressable());
+    let chip: *mut Chip = chip;
+    let flashes = [0, 1].map(|region| flash_of(chip, geometry, region));
+    let memories = [0, 1].map(|region| memory_of(chip, geometry.0, region));
     let mut ticks = 0_u64;
     let ticks: *mut u64 = &mut ticks;
     let mut engine: tm_engine = object();
     let mut loss_guard: tm_nan_guard = object();
     let mut weight_guard: tm_weight_guard = object();
+    let mut average: tm_weight_average = object();
     let mut stopping: tm_early_stopping = object();
     let mut timer: tm_timer = object();
     let (mut best, mut latest): (tm_checkpoint, tm_checkpoint) = (object(), object());
@@ -267,6 +334,8 @@ pub fn c_session(chip: &mut Chip, steps: u32) -> Option<(tm_outcome, Trainee)> {
         ok(tm_nan_guard_init(&mut loss_guard, &tm_guard_config { events: TM_ITERATION_COMPLETED, ..zero() }));
         let config = tm_guard_config { period: 3, events: TM_ITERATION_COMPLETED, ..zero() };
         ok(tm_weight_guard_init(&mut weight_guard, &config));
+        let config = tm_weight_average_config { momentum: 0.25, events: TM_EPOCH_COMPLETED, ..zero() };
+        ok(tm_weight_average_init(&mut average, &config));
         let config = tm_early_stopping_config {
             patience: 5,
             mode: TM_MODE_MIN,
@@ -284,13 +353,19 @@ pub fn c_session(chip: &mut Chip, steps: u32) -> Option<(tm_outcome, Trainee)> {
             ..zero()
         };
         ok(tm_timer_init(&mut timer, &config, 0));
-        if tm_checkpoint_open_flash(&mut best, &best_config(), &best_flash) != TM_OK
-            || tm_checkpoint_open_flash(&mut latest, &latest_config(), &latest_flash) != TM_OK
-        {
-            return None;
+        for (checkpoint, config, region) in [(&mut best, best_config(), 0), (&mut latest, latest_config(), 1)] {
+            let status = if is_memory {
+                tm_checkpoint_open_memory(checkpoint, &config, &memories[region])
+            } else {
+                tm_checkpoint_open_flash(checkpoint, &config, &flashes[region])
+            };
+            if status != TM_OK {
+                return None;
+            }
         }
         ok(tm_engine_attach_nan_guard(&mut engine, &mut loss_guard));
         ok(tm_engine_attach_weight_guard(&mut engine, &mut weight_guard));
+        ok(tm_engine_attach_weight_average(&mut engine, &mut average));
         ok(tm_engine_attach_early_stopping(&mut engine, &mut stopping));
         ok(tm_engine_attach_timer(&mut engine, &mut timer));
         ok(tm_engine_attach_checkpoint(&mut engine, &mut best));

@@ -1,11 +1,10 @@
-//! Presents byte-addressable memory as a flash, so that the flash store can use it. Bytes are overwritten without an
-//! erase. An erase only makes a slot invalid: it writes zeros over the commit record and the seal.
+//! Presents byte-addressable memory as a flash, so that the flash store can use it.
 
 use super::SLOT_ALIGNMENT;
 use crate::checkpoint::Checksum;
 use crate::store::flash::RegionError;
 use crate::store::flash::layout::{CommitRecord, RECORD_LEN, SEAL_LEN, SEAL_OFFSET, STREAM_OFFSET};
-use core::fmt::Debug;
+use core::fmt::{self, Debug};
 use core::ops::Range;
 use embedded_storage::Storage;
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash};
@@ -24,14 +23,21 @@ const fn has_large_pages<const PAGE: usize>() -> bool {
 }
 
 /// Returns the number of bytes of a slot that the flash layout does not use.
-pub(super) const fn reserved_bytes<const PAGE: usize>() -> u32 {
+const fn reserved_bytes<const PAGE: usize>() -> u32 {
     if has_large_pages::<PAGE>() { SHIFT + SEAL_PAGE } else { 0 }
 }
 
-/// A memory that the flash store uses. The addresses are those of the flash layout. With large pages, record and stream
-/// are moved by [`SHIFT`], and the seal is moved to the last bytes of the slot.
+/// Byte-addressable memory that is presented as a flash with erase blocks of [`SLOT_ALIGNMENT`] bytes. Bytes are overwritten
+/// without an erase. An erase only makes a slot invalid: it writes zeros over the commit record and the seal.
+///
+/// [`ByteSlots`](super::ByteSlots) uses this type. A program needs it only if it learns the number of slots when it runs: it
+/// then opens [`Slots`](crate::store::flash::Slots) with a [`RunTimeGeometry`](crate::store::flash::RunTimeGeometry). Such a
+/// store writes each page of up to 64 bytes once per save, because the encoder writes multiples of 64 bytes, and a larger
+/// page up to four times.
+// The addresses are those of the flash layout. With large pages, record and stream are moved by `SHIFT`, and the seal is
+// moved to the last bytes of the slot.
 #[derive(Debug)]
-pub(super) struct FlashView<S, const PAGE: usize> {
+pub struct FlashView<S, const PAGE: usize> {
     storage: S,
     /// The address of slot 0, in bytes.
     start: u32,
@@ -40,13 +46,28 @@ pub(super) struct FlashView<S, const PAGE: usize> {
 }
 
 /// The error of a [`FlashView`].
-#[derive(Debug)]
-pub(super) enum ViewError<E> {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum ViewError<E> {
     /// The error of the driver of the memory.
     Memory(E),
     /// The bytes are not inside one slot. Only a record that no save has written has such a length.
     OutsideSlot,
 }
+
+impl<E: Debug> fmt::Display for ViewError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ViewError::Memory(error) => write!(f, "the driver of the memory failed: {error:?}"),
+            ViewError::OutsideSlot => {
+                f.write_str("the bytes are not inside the part of a slot that the flash layout uses")
+            }
+        }
+    }
+}
+
+impl<E: Debug> core::error::Error for ViewError<E> {}
 
 impl<E: Debug> NorFlashError for ViewError<E> {
     fn kind(&self) -> NorFlashErrorKind {
@@ -55,13 +76,21 @@ impl<E: Debug> NorFlashError for ViewError<E> {
 }
 
 impl<S: Storage, const PAGE: usize> FlashView<S, PAGE> {
+    /// The number of bytes of a slot that the flash layout does not use.
+    pub const RESERVED: u32 = reserved_bytes::<PAGE>();
+
+    /// Creates a view of a region that contains a number of slots.
     pub fn new(storage: S, region: &Range<u32>, slots: usize) -> Self {
         let len = region.end.saturating_sub(region.start);
         let slot = u32::try_from(slots).ok().and_then(|slots| len.checked_div(slots)).unwrap_or(0);
         FlashView { storage, start: region.start, slot }
     }
 
-    /// Searches the region for commit records of the other layout, which other page sizes have.
+    /// Searches the region for commit records of the other layout, which other page sizes have. Such checkpoints would be
+    /// overwritten.
+    ///
+    /// # Errors
+    /// Returns [`RegionError::OtherLayout`] for such a record.
     pub fn check_page_size<C: Checksum>(&mut self, region: Range<u32>) -> Result<(), RegionError> {
         let record_offset = if has_large_pages::<PAGE>() { 0 } else { SHIFT };
         let mut address = region.start;
@@ -102,14 +131,17 @@ impl<S: Storage, const PAGE: usize> FlashView<S, PAGE> {
 }
 
 impl<S, const PAGE: usize> FlashView<S, PAGE> {
+    /// Returns a reference to the driver of the memory.
     pub const fn storage(&self) -> &S {
         &self.storage
     }
 
+    /// Returns the driver of the memory, for access to addresses outside the region.
     pub const fn storage_mut(&mut self) -> &mut S {
         &mut self.storage
     }
 
+    /// Discards the view and returns the driver of the memory.
     pub fn into_storage(self) -> S {
         self.storage
     }

@@ -128,6 +128,7 @@ mod save;
 mod shared;
 
 pub use error::{ByteSlotsError, EraseError};
+pub use flash_view::{FlashView, ViewError};
 pub use io::{Reader, Writer};
 pub use shared::{SharedStorage, SharedStorageError};
 
@@ -137,7 +138,6 @@ use crate::checkpoint::{Checksum, Crc32};
 use core::fmt::Debug;
 use core::ops::Range;
 use embedded_storage::Storage;
-use flash_view::{FlashView, reserved_bytes};
 
 /// The size of each slot and the start of the region must be multiples of this number of bytes. A page is not larger.
 pub const SLOT_ALIGNMENT: usize = 256;
@@ -217,8 +217,8 @@ impl<S: Storage<Error: Debug>, const SLOTS: usize, const PAGE: usize, C: Checksu
     }
 
     /// Returns the maximum length of a checkpoint, in bytes.
-    pub const fn max_stream_len(&self) -> u32 {
-        self.slots.max_stream_len().saturating_sub(reserved_bytes::<PAGE>())
+    pub fn max_stream_len(&self) -> u32 {
+        self.slots.max_stream_len().saturating_sub(FlashView::<S, PAGE>::RESERVED)
     }
 
     /// Returns how many slots can be used for checkpoints. A slot whose writes fail repeatedly is not counted.

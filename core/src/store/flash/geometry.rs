@@ -17,6 +17,12 @@ pub trait Geometry<F>: Copy + Debug {
     /// Returns the number of slots. `table` is the number of slots for which the store has room.
     fn slots(&self, table: usize) -> usize;
 
+    /// Returns the number of bytes of each slot that the driver needs for itself.
+    #[inline(always)]
+    fn reserved(&self) -> u32 {
+        0
+    }
+
     /// Returns the unit of all writes: the larger one of the write granule and the read unit. A part that does not fill
     /// its last unit is filled with zeros. Therefore every read unit with data was written completely. Some flashes
     /// return an error for a read of an erased unit.
@@ -60,6 +66,8 @@ pub struct RunTimeGeometry {
     pub erase_size: u32,
     /// The number of slots.
     pub slots: u32,
+    /// The number of bytes of each slot that the driver needs for itself: 0 for a flash.
+    pub reserved: u32,
 }
 
 impl<F> Geometry<F> for RunTimeGeometry {
@@ -74,5 +82,8 @@ impl<F> Geometry<F> for RunTimeGeometry {
     }
     fn slots(&self, _: usize) -> usize {
         self.slots as usize
+    }
+    fn reserved(&self) -> u32 {
+        self.reserved
     }
 }

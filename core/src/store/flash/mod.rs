@@ -215,8 +215,8 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum, G: Geometry<F>> Slots<F, SLOT
     }
 
     /// Returns the maximum length of a checkpoint, in bytes.
-    pub const fn max_stream_len(&self) -> u32 {
-        self.size.saturating_sub(STREAM_OFFSET)
+    pub fn max_stream_len(&self) -> u32 {
+        self.size.saturating_sub(STREAM_OFFSET).saturating_sub(self.geometry.reserved())
     }
 
     /// Erases one block of the slot that the next checkpoint will use, so that the save is faster. Returns true if

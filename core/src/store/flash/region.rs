@@ -45,7 +45,7 @@ pub(super) fn slot_size<F, G: Geometry<F>>(
     if slot > MAX_SLOT || slots > MAX_SLOTS.min(table) {
         return Err(RegionError::TooLarge { slot, slots });
     }
-    if slot < STREAM_OFFSET + MIN_STREAM_LEN {
+    if slot < geometry.reserved().saturating_add(STREAM_OFFSET + MIN_STREAM_LEN) {
         return Err(RegionError::TooSmall { slot });
     }
     Ok(slot)

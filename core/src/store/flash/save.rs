@@ -51,6 +51,7 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum, G: Geometry<F>> Store for Slo
         // The first failure can have a passing cause, so the slot gets a second chance.
         slot.failed |= slot.has_failed_once;
         slot.has_failed_once = true;
+        self.restore_removed();
         // If no slot is free, the caller can remove a checkpoint, but never the last one.
         let listed = self.slots.iter().filter(|slot| slot.is_listed()).count();
         self.usable_slots() > listed || listed > 1
@@ -158,6 +159,18 @@ impl<F: NorFlash, const SLOTS: usize, C: Checksum, G: Geometry<F>> Slots<F, SLOT
     /// Returns the index of the listed slot with the checkpoint `sequence`.
     fn find(&self, sequence: u32) -> Option<usize> {
         self.slots.iter().position(|slot| slot.is_listed() && slot.meta.sequence == sequence)
+    }
+
+    /// Lists the removed checkpoints again if no other is listed. A save that replaces an unsealed checkpoint, and fails, has
+    /// destroyed it. Those that were removed before are then the last ones that can be loaded.
+    fn restore_removed(&mut self) {
+        if self.slots.iter().any(Slot::is_listed) {
+            return;
+        }
+        // A slot whose stream could not be read has the length 0.
+        for slot in self.slots.iter_mut().filter(|slot| slot.state == SlotState::Removed && slot.len > 0) {
+            slot.state = SlotState::Committed;
+        }
     }
 
     /// Erases the remains of interrupted saves in all slots but `selected`, before a new checkpoint takes a sequence

@@ -15,7 +15,7 @@ use training_monitor::handlers::model_checkpoint::{
 };
 use training_monitor::log::DefmtObserver;
 use training_monitor::run_record::{HandlerKind, HandlerStates, Persist, RunRecord};
-use training_monitor::store::byte_addressable::{ByteSlots, SharedStorage};
+use training_monitor::store::byte_addressable::{ByteSlots, FlashView, SharedStorage};
 use training_monitor::store::flash::layout::{
     CommitRecord, SealState, hides_older, hides_unsealed, is_damaged_commit, seal_bytes,
 };
@@ -38,6 +38,7 @@ pub fn call_all() {
     call_slots::<8>(&mut model);
     call_run_time_geometry::<8>(&mut model);
     call_byte_slots(&mut model);
+    call_flash_view(&mut model);
     call_layout();
     call_wrapped_flash(&mut model);
 }
@@ -63,7 +64,8 @@ fn call_slots<const GRANULE: usize>(model: &mut Model<'_>) {
 
 fn call_run_time_geometry<const GRANULE: usize>(model: &mut Model<'_>) {
     type RunTimeSlots<const GRANULE: usize> = Slots<Chip<GRANULE>, 3, Crc32, RunTimeGeometry>;
-    let geometry = RunTimeGeometry { read_size: any(), write_size: any(), erase_size: any(), slots: any() };
+    let geometry =
+        RunTimeGeometry { read_size: any(), write_size: any(), erase_size: any(), slots: any(), reserved: any() };
     let chip = || Chip::<GRANULE>([0; 3 * 1024]);
     if let Err(failed) = RunTimeSlots::erase_region_with_geometry(chip(), any()..any(), geometry) {
         error(&failed);
@@ -87,6 +89,25 @@ fn call_byte_slots(model: &mut Model<'_>) {
             black_box((slots.storage().0.try_borrow().is_ok(), slots.storage_mut().0.try_borrow().is_ok()));
             call_store(model, &mut slots);
             black_box(slots.into_inner().0.try_borrow().is_ok());
+        }
+    }
+}
+
+fn call_flash_view(model: &mut Model<'_>) {
+    type View<'a> = FlashView<SharedStorage<'a, ByteMemory>, 64>;
+    let memory = RefCell::new(ByteMemory([0; 3 * 1024]));
+    let mut view = FlashView::<_, 64>::new(SharedStorage(&memory), &(any()..any()), any());
+    if let Err(failed) = view.check_page_size::<Crc32>(any()..any()) {
+        error(&failed);
+    }
+    black_box((view.storage().0.try_borrow().is_ok(), view.storage_mut().0.try_borrow().is_ok()));
+    let geometry =
+        RunTimeGeometry { read_size: 1, write_size: 1, erase_size: any(), slots: any(), reserved: View::RESERVED };
+    match Slots::<_, 3, Crc32, RunTimeGeometry>::open_with_geometry(view, any()..any(), geometry) {
+        Err(failed) => error(&failed),
+        Ok(mut slots) => {
+            call_store(model, &mut slots);
+            black_box(slots.into_inner().into_storage().0.try_borrow().is_ok());
         }
     }
 }

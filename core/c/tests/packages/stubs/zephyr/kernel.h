@@ -1,0 +1,4 @@
+/* Stands in for the kernel of Zephyr. */
+#pragma once
+#include <stdio.h>
+#define printk printf
