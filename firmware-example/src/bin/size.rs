@@ -276,7 +276,8 @@ mod firmware {
 
     /// The same with settings and flash sizes that are known at run time only, as in the library for C.
     fn save_and_load_with_any_settings(model: &mut Model<'_>) {
-        let geometry = RunTimeGeometry { read_size: any(), write_size: any(), erase_size: any(), slots: any(), reserved: 0 };
+        let geometry =
+            RunTimeGeometry { read_size: any(), write_size: any(), erase_size: any(), slots: any(), reserved: 0 };
         let slots = Slots::<_, 8, Crc32, RunTimeGeometry>::open_with_geometry(Flash, any()..any(), geometry);
         let policy = if any() {
             let Ok(latest) = ModelCheckpoint::<7>::every(any()) else { return };
