@@ -92,8 +92,8 @@ fn run_blocks(page: &Path, blocks: &[Block]) -> usize {
                 assert!(output.status.success(), "{}: {}", page.display(), String::from_utf8_lossy(&output.stderr));
                 count += 1;
             }
-            // Rust is tested with the library, and `core/c/check` compiles C and C++ and uses the CMake package. The others are
-            // configuration, output, and commands in other directories.
+            // Rust is tested with the library, and `core/c/check` compiles C and C++ and uses the CMake package. The others
+            // are configuration, output, and commands in other directories.
             "rust" | "c" | "cpp" | "cmake" | "toml" | "text" => (),
             _ => panic!("{}: unknown language {language:?} of a block", page.display()),
         }
