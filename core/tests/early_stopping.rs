@@ -2,8 +2,8 @@
 //! decisions and compares them with Ignite.
 
 use training_monitor::event::EpochCompleted;
-use training_monitor::handlers::early_stopping::{Mode, ThresholdMode};
-use training_monitor::run_record::{HandlerKind, RestoreError, encode_handler_state, restore_handler_state};
+use training_monitor::handlers::early_stopping::{Mode, Progress, ThresholdMode};
+use training_monitor::run_record::{HandlerKind, Persist, RestoreError, encode_handler_state, restore_handler_state};
 use training_monitor::{ConfigError, EarlyStopping, Engine, EventFilter, State, StopReason, on};
 
 #[test]
@@ -167,4 +167,7 @@ fn a_saved_best_score_that_is_nan_is_malformed() {
     let error = restore_handler_state(&mut stopping, &bytes[..len]).unwrap_err();
     assert_eq!(error, RestoreError::Malformed { kind: HandlerKind::EARLY_STOPPING });
     assert_eq!(stopping.best_score(), Some(0.5));
+    assert_eq!(Progress::new(1, Some(f32::NAN)), None);
+    stopping.restore(Progress::new(2, Some(0.75)).unwrap());
+    assert_eq!((stopping.counter(), stopping.best_score()), (2, Some(0.75)));
 }

@@ -4,11 +4,11 @@ use crate::shortest;
 use numpy::{PyReadonlyArray1, PyReadwriteArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use training_monitor::handlers::early_stopping::{Mode, ThresholdMode};
+use training_monitor::handlers::early_stopping::{Mode, Progress, ThresholdMode};
 use training_monitor::handlers::plateau::ReduceOnPlateau as CorePlateau;
 use training_monitor::handlers::running_average::RunningAverage as CoreRunningAverage;
 use training_monitor::handlers::weight_average::{Equal, Exponential, WeightAverage as CoreWeightAverage};
-use training_monitor::run_record::{HandlerKind, restore_handler_state};
+use training_monitor::run_record::Persist;
 use training_monitor::{ConfigError, finite};
 
 /// Converts the error of a setting to an exception.
@@ -66,15 +66,12 @@ impl EarlyStopping {
         self.0.best_score().map(shortest)
     }
 
-    fn restore(&mut self, counter: u32, best_score: Option<f32>) -> PyResult<()> {
-        let error = |cause: &dyn std::fmt::Display| PyValueError::new_err(cause.to_string());
+    fn restore(&mut self, counter: u32, best_score: Option<f32>) {
         // In Ignite, a NaN can be the best score. Here it counts as no score.
-        let best_score = best_score.filter(|best| !best.is_nan());
-        let state = postcard::to_allocvec(&(counter, best_score)).map_err(|cause| error(&cause))?;
-        // The form of a state in a checkpoint: the kind of the handler, no tag, the length.
-        let mut bytes = vec![HandlerKind::EARLY_STOPPING.code(), 0, 0, state.len() as u8];
-        bytes.extend(state);
-        restore_handler_state(&mut self.0, &bytes).map_err(|cause| error(&cause))
+        let progress = Progress::new(counter, best_score).or_else(|| Progress::new(counter, None));
+        if let Some(progress) = progress {
+            self.0.restore(progress);
+        }
     }
 }
 

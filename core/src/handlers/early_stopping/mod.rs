@@ -114,15 +114,25 @@ pub struct Progress {
     best: Option<f32>,
 }
 
+impl Progress {
+    /// Creates the state of a run with these scores, for [`Persist::restore`]. Returns `None` if the best score is NaN: no
+    /// score would be better than it.
+    #[must_use]
+    pub const fn new(counter: u32, best_score: Option<f32>) -> Option<Progress> {
+        match best_score {
+            Some(best) if best.is_nan() => None,
+            best => Some(Progress { counter, best }),
+        }
+    }
+}
+
 impl StateCodec for Progress {
     fn encode(&self, encoder: &mut StateEncoder<'_>) {
         encoder.write_u32(self.counter);
         encoder.write_opt_f32(self.best);
     }
     fn decode(decoder: &mut StateDecoder<'_>) -> Option<Self> {
-        let (counter, best) = (decoder.read_u32()?, decoder.read_opt_f32()?);
-        // No score would be better than a NaN, so a record that contains one is malformed.
-        (!best.is_some_and(f32::is_nan)).then_some(Progress { counter, best })
+        Progress::new(decoder.read_u32()?, decoder.read_opt_f32()?)
     }
 }
 

@@ -9,12 +9,12 @@ use training_monitor::event::{
 use training_monitor::finite::{self, Finite};
 use training_monitor::handler::RunTypes;
 use training_monitor::handlers::adaptive_interval::WearBudget;
-use training_monitor::handlers::early_stopping::{Mode, ThresholdMode};
+use training_monitor::handlers::early_stopping::{Mode, Progress, ThresholdMode};
 use training_monitor::handlers::every_ticks::EveryTicks;
 use training_monitor::handlers::model_checkpoint::ranking::{Order, RankedCheckpoint, Ranking};
 use training_monitor::handlers::model_checkpoint::{NoScore, OnError, SaveDecision, StepSource};
 use training_monitor::handlers::profiler::TickStatistics;
-use training_monitor::run_record::{encode_handler_state, restore_handler_state};
+use training_monitor::run_record::{Persist, encode_handler_state, restore_handler_state};
 use training_monitor::store::Wear;
 use training_monitor::time::{Clock, WrappingClock};
 use training_monitor::{
@@ -67,6 +67,9 @@ fn early_stopping() {
                     let mut bytes = black_box([0; 20]);
                     black_box(encode_handler_state(&mut stopping, &mut bytes).is_ok());
                     black_box(restore_handler_state(&mut stopping, &bytes).is_ok());
+                    if let Some(progress) = Progress::new(any(), Some(any())) {
+                        stopping.restore(progress);
+                    }
                     black_box((
                         stopping.counter(),
                         stopping.best_score(),
