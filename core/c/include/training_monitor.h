@@ -46,12 +46,12 @@
 
 #if defined(TM_POINTER_32)
 // The size of tm_weight_average, in 64-bit words.
-#define TM_WEIGHT_AVERAGE_WORDS 8
+#define TM_WEIGHT_AVERAGE_WORDS 6
 #endif
 
 #if defined(TM_POINTER_64)
 // The size of tm_weight_average, in 64-bit words.
-#define TM_WEIGHT_AVERAGE_WORDS 9
+#define TM_WEIGHT_AVERAGE_WORDS 7
 #endif
 
 // The run continues.
@@ -457,7 +457,8 @@ typedef struct tm_plateau {
     uint64_t words[TM_PLATEAU_WORDS];
 } tm_plateau;
 
-// Keeps the best or the latest checkpoints in a region of the flash or of byte-addressable memory. The program must not access the fields.
+// Keeps the best or the latest checkpoints in a region of the flash or of byte-addressable memory. The program must not
+// access the fields.
 typedef struct tm_checkpoint {
     uint64_t words[TM_CHECKPOINT_WORDS];
 } tm_checkpoint;

@@ -119,10 +119,10 @@ pub unsafe extern "C" fn tm_running_average_load(
 
 /// The size of tm_weight_average, in 64-bit words.
 #[cfg(target_pointer_width = "32")]
-pub const TM_WEIGHT_AVERAGE_WORDS: usize = 8;
+pub const TM_WEIGHT_AVERAGE_WORDS: usize = 6;
 /// The size of tm_weight_average, in 64-bit words.
 #[cfg(target_pointer_width = "64")]
-pub const TM_WEIGHT_AVERAGE_WORDS: usize = 9;
+pub const TM_WEIGHT_AVERAGE_WORDS: usize = 7;
 
 /// The exponential average of all weights of a model (Ignite's EMAHandler). The program provides the memory of the average.
 /// The program must not access the fields.

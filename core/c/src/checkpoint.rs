@@ -41,7 +41,8 @@ pub const TM_CHECKPOINT_WORDS: usize = 90;
 #[cfg(target_pointer_width = "64")]
 pub const TM_CHECKPOINT_WORDS: usize = 106;
 
-/// Keeps the best or the latest checkpoints in a region of the flash or of byte-addressable memory. The program must not access the fields.
+/// Keeps the best or the latest checkpoints in a region of the flash or of byte-addressable memory. The program must not
+/// access the fields.
 #[repr(C)]
 pub struct tm_checkpoint {
     words: [u64; TM_CHECKPOINT_WORDS],
@@ -152,23 +153,33 @@ pub(crate) fn save_status(error: &EncodeError<training_monitor::embedded_io::Err
     encode_status(error, |kind| io_status(*kind))
 }
 
-/// Opens a store and attaches a policy to it.
+/// Opens a store, attaches a policy to it, and writes both to the memory of an object.
 ///
 /// # Safety
-/// The texts of the settings are valid as long as the handler is used, and the functions of the driver can be called.
+/// The pointers and the texts of the settings are valid as long as the object is used, and the functions of the driver can be
+/// called.
+#[inline(never)] // One copy of the code for flash and memory. A result of this size would be copied by each caller.
 pub(crate) unsafe fn open(
-    config: &tm_checkpoint_config,
-    (driver, region, geometry): (Driver, Range<u32>, RunTimeGeometry),
-) -> Result<(Handler, u32)> {
-    // SAFETY: the caller makes the same promise.
-    let policy = unsafe { create_policy(config) }?;
-    if geometry.slots <= config.n_saved {
-        return Err(TM_ERROR_SLOTS);
-    }
-    let store = FlashStore::open_with_geometry(driver, region, geometry)?;
-    let rule = rule(config.events, config.every);
-    let handler = policy.attach(rule, store).map_err(|error| store_status(&error))?;
-    Ok((handler.min_interval(config.min_interval), config.events))
+    checkpoint: *mut tm_checkpoint,
+    config: *const tm_checkpoint_config,
+    place: Result<(Driver, Range<u32>, RunTimeGeometry)>,
+) -> tm_status {
+    let create = || {
+        // SAFETY: the caller makes the same promise.
+        let config = unsafe { read(config) }?;
+        let (driver, region, geometry) = place?;
+        // SAFETY: as above.
+        let policy = unsafe { create_policy(config) }?;
+        if geometry.slots <= config.n_saved {
+            return Err(TM_ERROR_SLOTS);
+        }
+        let store = FlashStore::open_with_geometry(driver, region, geometry)?;
+        let rule = rule(config.events, config.every);
+        let handler = policy.attach(rule, store).map_err(|error| store_status(&error))?;
+        Ok((handler.min_interval(config.min_interval), config.events))
+    };
+    // SAFETY: as above.
+    unsafe { init_with(checkpoint, create) }
 }
 
 /// Initializes an object, opens the flash, and finds the stored checkpoints. Writes nothing to the flash. Other content of
@@ -183,14 +194,7 @@ pub unsafe extern "C" fn tm_checkpoint_open_flash(
     flash: *const tm_flash,
 ) -> tm_status {
     // SAFETY: the caller keeps the rules of the interface.
-    let create = || {
-        // SAFETY: as above.
-        let config = unsafe { read(config) }?;
-        // SAFETY: as above.
-        unsafe { open(config, tm_flash::parts(flash)?) }
-    };
-    // SAFETY: the caller keeps the rules of the interface.
-    unsafe { init_with(checkpoint, create) }
+    unsafe { open(checkpoint, config, tm_flash::parts(flash)) }
 }
 
 /// Erases a whole region with all its checkpoints, to divide it into other slots or to start over.

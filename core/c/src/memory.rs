@@ -4,7 +4,7 @@
 
 use crate::checkpoint::{open, tm_checkpoint, tm_checkpoint_config};
 use crate::flash::{Driver, TM_MAX_SLOTS};
-use crate::object::{init_handler, read, slice, slice_mut};
+use crate::object::{init, read, slice, slice_mut};
 use crate::status::{Result, status, tm_status};
 use core::ffi::{c_int, c_void};
 use core::ops::Range;
@@ -118,8 +118,9 @@ impl tm_memory {
     /// As for [`open`]. The memory exists as long as the object.
     unsafe fn open<const PAGE: usize>(
         &self,
-        config: &tm_checkpoint_config,
-    ) -> Result<(crate::checkpoint::Handler, u32)> {
+        checkpoint: *mut tm_checkpoint,
+        config: *const tm_checkpoint_config,
+    ) -> tm_status {
         let driver = Driver {
             context: core::ptr::from_ref(self).cast_mut().cast(),
             read: read_view::<PAGE>,
@@ -135,9 +136,15 @@ impl tm_memory {
             reserved: View::<PAGE>::RESERVED,
         };
         // SAFETY: the caller makes the same promise.
-        let opened = unsafe { open(config, (driver, self.region(), geometry)) }?;
-        self.view::<PAGE>().check_page_size::<Crc32>(self.region())?;
-        Ok(opened)
+        let opened = unsafe { open(checkpoint, config, Ok((driver, self.region(), geometry))) };
+        if opened != tm_status::TM_OK {
+            return opened;
+        }
+        match self.view::<PAGE>().check_page_size::<Crc32>(self.region()) {
+            Ok(()) => opened,
+            // SAFETY: as above.
+            Err(error) => unsafe { init(checkpoint, Err(error.into())) },
+        }
     }
 }
 
@@ -189,16 +196,15 @@ pub unsafe extern "C" fn tm_checkpoint_open_memory(
     memory: *const tm_memory,
 ) -> tm_status {
     // SAFETY: the caller keeps the rules of the interface.
-    let created = unsafe { read(config) }.and_then(|config| {
+    let memory = unsafe { read(config).and_then(|_| read(memory)) };
+    match memory.and_then(|memory| memory.check().map(|()| memory)) {
         // SAFETY: as above.
-        unsafe {
-            let memory = read(memory)?;
-            memory.check()?;
-            if memory.page_size > MAX_SMALL { memory.open::<LARGE>(config) } else { memory.open::<SMALL>(config) }
-        }
-    });
-    // SAFETY: as above.
-    unsafe { init_handler(checkpoint, created) }
+        Ok(memory) if memory.page_size > MAX_SMALL => unsafe { memory.open::<LARGE>(checkpoint, config) },
+        // SAFETY: as above.
+        Ok(memory) => unsafe { memory.open::<SMALL>(checkpoint, config) },
+        // SAFETY: as above.
+        Err(error) => unsafe { init(checkpoint, Err(error)) },
+    }
 }
 
 /// Writes zeros to a whole region with all its checkpoints, to divide it into other slots or to start over. Errors:

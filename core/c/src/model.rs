@@ -173,15 +173,8 @@ impl Model {
     /// Passes the float tensors of the guarded objects to `check`.
     pub fn scan(&self, check: &mut dyn FnMut(&[f32])) {
         for object in self.objects().unwrap_or_default().iter().filter(|object| object.is_guarded != 0) {
-            let tensors = object.tensors().unwrap_or_default();
-            for tensor in tensors.iter().filter(|tensor| tensor.kind == TM_F32 && tensor.check().is_ok()) {
-                let len = tensor.len().unwrap_or(0);
-                if len > 0 {
-                    // SAFETY: `check` has checked the pointer and the alignment, and `new` has received the promise that
-                    // the tensor has this number of elements.
-                    check(unsafe { core::slice::from_raw_parts(tensor.data.cast::<f32>(), len) });
-                }
-            }
+            // SAFETY: `new` has received the promise that the tensors are valid and that nothing else uses them during a call.
+            unsafe { object.each_float(&mut |values| check(values)) };
         }
     }
 }
@@ -269,13 +262,8 @@ impl tm_object {
     /// The object, and the one whose average it is, are valid.
     unsafe fn pairs(&self) -> Result<(&[tm_tensor], &[tm_tensor])> {
         // SAFETY: the caller makes the same promise.
-        unsafe {
-            let weights = read(self.average_of)?;
-            Ok((
-                slice(self.tensors, self.tensor_count as usize)?,
-                slice(weights.tensors, weights.tensor_count as usize)?,
-            ))
-        }
+        let weights = unsafe { read(self.average_of) }?;
+        Ok((self.tensors()?, weights.tensors()?))
     }
 
     /// Checks that an average has the same float tensors as its weights.
@@ -303,9 +291,8 @@ impl tm_object {
     /// # Safety
     /// The object is valid, and nothing else uses its tensors.
     pub(crate) unsafe fn each_float(&self, visit: &mut dyn FnMut(&mut [f32])) {
-        // SAFETY: the caller makes the same promise.
-        for tensor in unsafe { slice(self.tensors, self.tensor_count as usize) }.unwrap_or_default() {
-            // SAFETY: as above.
+        for tensor in self.tensors().unwrap_or_default() {
+            // SAFETY: the caller makes the same promise.
             if let Ok(values) = unsafe { tensor.floats() } {
                 visit(values);
             }
@@ -314,7 +301,8 @@ impl tm_object {
 
     #[inline(never)] // One copy of the code for all callers.
     fn tensors(&self) -> Result<&[tm_tensor]> {
-        // SAFETY: the caller of `Model::new` promises that the tensors are valid.
+        // SAFETY: the caller of `Model::new`, or of the function that received this object, promises that the tensors are
+        // valid.
         unsafe { slice(self.tensors, self.tensor_count as usize) }
     }
 

@@ -1,5 +1,6 @@
 //! Schedules: functions that give a parameter, such as the learning rate, for a step. They have no state, so they are not
-//! attached to an engine: the program passes the number of the iteration or epoch less 1. `tm_plateau` reduces a value when a metric no longer improves, and has a state.
+//! attached to an engine: the program passes the number of the iteration or epoch less 1. `tm_plateau` reduces a value when
+//! a metric no longer improves, and has a state.
 
 use crate::early_stopping::{mode, threshold_mode};
 use crate::model::Model;
