@@ -11,6 +11,10 @@
 mod shared;
 
 #[cfg(target_os = "none")]
+#[path = "size/in_c.rs"]
+mod in_c;
+
+#[cfg(target_os = "none")]
 mod firmware {
     // `static_cell` needs a critical section on processors without atomic instructions. These crates provide it.
     #[cfg(target_arch = "arm")]
@@ -18,25 +22,24 @@ mod firmware {
     #[cfg(target_arch = "riscv32")]
     use riscv as _;
 
+    use super::in_c;
     use super::shared::{Flash, any, is_same, loss, step};
     use core::convert::Infallible;
     use core::hint::black_box;
     use static_cell::ConstStaticCell;
     use training_monitor::checkpoint::{self, Contents, Crc32, Header, Named, SeriesId};
     use training_monitor::embedded_io::{self, Read, Write};
-    use training_monitor::event::{EpochCompleted, IterationCompleted, IterationStarted, Never};
+    use training_monitor::event::{EpochCompleted, IterationCompleted};
     use training_monitor::finite::all_finite;
-    use training_monitor::handler::RunTypes;
-    use training_monitor::handlers::early_stopping::{Mode, ThresholdMode};
+    use training_monitor::handlers::model_checkpoint::SaveDecision;
     use training_monitor::handlers::model_checkpoint::ranking::{Order, RankedCheckpoint, Ranking};
-    use training_monitor::handlers::model_checkpoint::{CheckpointHandler, NoScore, SaveDecision};
-    use training_monitor::store::flash::{RunTimeGeometry, Slots};
+    use training_monitor::store::flash::Slots;
     use training_monitor::store::{CheckpointMeta, Store, StreamSpec};
     use training_monitor::{EarlyStopping, Engine, Handler, ModelCheckpoint, State, TerminateOnNan, Timer};
 
     static WEIGHTS: ConstStaticCell<[f32; 64]> = ConstStaticCell::new([0.0; 64]);
 
-    type Model<'a> = Named<'a, &'a mut [f32; 64]>;
+    pub type Model<'a> = Named<'a, &'a mut [f32; 64]>;
 
     const PART: &str = match option_env!("PART") {
         Some(part) => part,
@@ -90,16 +93,16 @@ mod firmware {
                 black_box((step(&mut model, any()), all_finite(black_box(&model[..]))));
             }
             if const { is_part("early-stopping-any-settings") } {
-                stopping_with_any_settings(&mut model);
+                in_c::stopping_with_any_settings(&mut model);
             }
             if const { is_part("save-and-load") } {
-                save_and_load(&mut model);
+                in_c::save_and_load(&mut model);
             }
             if const { is_part("save-and-load-any-settings") } {
-                save_and_load_with_any_settings(&mut model);
+                in_c::save_and_load_with_any_settings(&mut model);
             }
             if const { is_part("everything") } {
-                everything(&mut model);
+                in_c::everything(&mut model);
             }
             if const { is_part("one-series") || is_part("two-series") || is_part("two-series-of-two-types") } {
                 series(&mut model);
@@ -250,100 +253,6 @@ mod firmware {
         drop(reader);
         let Ok(mut reader) = store.open(step, 0) else { return false };
         loader.load::<S::Checksum, _>(&mut reader).is_ok()
-    }
-
-    /// Opens two regions of the flash.
-    fn regions<const BEST: usize, const LATEST: usize>() -> Option<(Slots<Flash, BEST>, Slots<Flash, LATEST>)> {
-        Some((Slots::open(Flash, 0..any()).ok()?, Slots::open(Flash, any()..any()).ok()?))
-    }
-
-    /// Early stopping whose settings are known at run time only, as in the library for C.
-    fn stopping_with_any_settings(model: &mut Model<'_>) {
-        let threshold = if any() { ThresholdMode::Abs } else { ThresholdMode::Rel };
-        let Ok(stopping) = EarlyStopping::new(any()) else { return };
-        let Ok(stopping) = stopping.with_threshold(any(), threshold) else { return };
-        let mode = if any() { Mode::Max } else { Mode::Min };
-        let Ok(mut stopping) = stopping.with_mode(mode).with_cumulative(any()).with_baseline(any()) else { return };
-        while !stopping.update(step(model, any())) {}
-    }
-
-    /// The counterpart of `core/c/tests/boards/save-load.c`: checkpoints in flash, without an engine.
-    fn save_and_load(model: &mut Model<'_>) {
-        let Ok(slots) = Slots::<_, 3>::open(Flash, 0..any()) else { return };
-        let Ok(best) = ModelCheckpoint::<2>::by_score().attach(Never, slots) else { return };
-        load_and_save(best, model);
-    }
-
-    /// The same with settings and flash sizes that are known at run time only, as in the library for C.
-    fn save_and_load_with_any_settings(model: &mut Model<'_>) {
-        let geometry =
-            RunTimeGeometry { read_size: any(), write_size: any(), erase_size: any(), slots: any(), reserved: 0 };
-        let slots = Slots::<_, 8, Crc32, RunTimeGeometry>::open_with_geometry(Flash, any()..any(), geometry);
-        let policy = if any() {
-            let Ok(latest) = ModelCheckpoint::<7>::every(any()) else { return };
-            latest.with_score_source(NoScore)
-        } else {
-            let best = ModelCheckpoint::by_score().with_greater_or_equal(any()).with_score_name(black_box("loss"));
-            let Ok(Ok(best)) = best.map(|best| best.with_initial_threshold(any())) else { return };
-            best.with_score_source(NoScore)
-        };
-        let Ok(Ok(policy)) = policy.with_n_saved(any()).map(|policy| policy.with_series_name(black_box("series")))
-        else {
-            return;
-        };
-        if let Ok(slots) = slots
-            && let Ok(best) = policy.with_allow_non_finite(any()).attach(Never, slots)
-        {
-            load_and_save(best, model);
-        }
-    }
-
-    fn load_and_save<'a, S: Store, F, const N: usize>(
-        mut best: CheckpointHandler<N, Never, S, F>,
-        model: &mut Model<'a>,
-    ) {
-        if best.load_best(model).is_ok() {
-            let decision = SaveDecision { step: any(), score: any() };
-            black_box(best.save(decision, any(), None, model).is_ok());
-        }
-    }
-
-    /// The counterpart of `core/c/tests/boards/everything.c`: two guards, early stopping, a timer, two series in flash, and
-    /// a custom loop.
-    fn everything(model: &mut Model<'_>) {
-        let types = RunTypes::<Model<'_>, f32, f32>::new();
-        let Some((best, latest)) = regions::<3, 2>() else { return };
-        let Ok(stopping) = EarlyStopping::new(5) else { return };
-        let Ok(weights) = TerminateOnNan::new().with_schedule(38) else { return };
-        let policy = ModelCheckpoint::<2>::best_by(types.score(|state| -state.metrics)).with_score_name("val_loss");
-        let Ok(Ok(best)) = policy.map(|policy| policy.attach(EpochCompleted, best)) else { return };
-        let Ok(Ok(latest)) = ModelCheckpoint::<1>::every(1).map(|policy| policy.attach(EpochCompleted, latest)) else {
-            return;
-        };
-        let mut handlers = (
-            TerminateOnNan::new().attach(IterationCompleted, |_, state| &state.output),
-            weights.attach_slices(IterationCompleted, types.slices(|model: &Model<'_>, check| check(&model[..]))),
-            stopping.attach(EpochCompleted, types.score(|state| -state.metrics)),
-            Timer::new(0)
-                .attach(any::<u64>)
-                .pause(IterationCompleted)
-                .resume(IterationStarted)
-                .step(IterationCompleted),
-            best,
-            latest,
-        );
-        let mut engine = Engine::<f32, f32>::with_metrics(60, 0.0).with_epoch_length(38);
-        if engine.resume(model, &mut handlers).is_err() {
-            return;
-        }
-        while let Ok(true) = engine.begin_iteration(model, &mut handlers) {
-            if engine.state().is_last_in_epoch() {
-                engine.state_mut().metrics = any();
-            }
-            engine.end_iteration(any(), model, &mut handlers);
-        }
-        let (.., best, _) = &mut handlers;
-        black_box(best.load_best(model).is_ok());
     }
 
     /// A complete run, as in an application: resumes, trains with all four handlers, and loads the best weights.
