@@ -4,6 +4,7 @@ mod tool;
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use tempfile::TempDir;
 use tool::{check_output, run_tool, train};
 use training_monitor_std::{Directory, History};
@@ -296,5 +297,24 @@ mod unix {
         // The last line appends to the output of the line before.
         let out = fs::read_to_string(dir.path().join("out")).unwrap();
         assert_eq!(out, format!("{expected}{expected}"));
+    }
+}
+
+/// The tool once asked the program `tput` for the width of a terminal that does not exist.
+#[test]
+#[cfg(unix)]
+fn a_command_without_a_terminal_starts_no_program() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = run_directory();
+    let program = dir.path().join("tput");
+    fs::write(&program, "#!/bin/sh\n: >started\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    for arguments in [&["inspect", "run"][..], &["verify", "run"], &["diff", CHECKPOINT, CHECKPOINT], &["plot", "run"]]
+    {
+        let mut tool = Command::new(env!("CARGO_BIN_EXE_training-monitor"));
+        tool.args(arguments).current_dir(dir.path()).env("PATH", dir.path());
+        let output = tool.stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}");
+        assert!(!dir.path().join("started").exists(), "{arguments:?}");
     }
 }

@@ -27,7 +27,7 @@ pub fn print_spans(spans: &[Span]) -> Result<()> {
 
 /// Prints a table that is as wide as the terminal at most.
 pub fn print_table(table: &Table) -> Result<()> {
-    table.lines(terminal_width()).iter().try_for_each(|line| write_line(line.trim_end()))
+    table.lines(terminal_width().map(usize::from)).iter().try_for_each(|line| write_line(line.trim_end()))
 }
 
 /// Prints a JSON value with indentation to standard output.
@@ -49,9 +49,10 @@ fn write_line(line: &str) -> Result<()> {
 }
 
 /// Returns the width of the terminal, or `None` if standard output is not a terminal.
-fn terminal_width() -> Option<usize> {
-    let (width, _) = terminal::size().ok().filter(|_| io::stdout().is_terminal())?;
-    Some(usize::from(width)).filter(|width| *width > 0)
+pub fn terminal_width() -> Option<u16> {
+    // Without a terminal, this function would start the program `tput` twice, which takes longer than a small command.
+    let (width, _) = io::stdout().is_terminal().then(terminal::size)?.ok()?;
+    Some(width).filter(|width| *width > 0)
 }
 
 /// Writes bytes unchanged to standard output, for example a completion script.

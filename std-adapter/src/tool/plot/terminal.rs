@@ -22,8 +22,7 @@ const HEIGHT: u16 = 14;
 
 /// Prints one chart for each panel: the loss, the metrics and the scalars. Then prints the profile of each run.
 pub fn print(runs: &[Run]) -> Result<()> {
-    let (width, _) = ratatui::crossterm::terminal::size().unwrap_or((80, 24));
-    let width = width.clamp(20, 160);
+    let width = output::terminal_width().unwrap_or(80).clamp(20, 160);
     let mut out = anstream::stdout().lock();
     for (index, run) in runs.iter().enumerate() {
         let color = ansi_code(color(index));
