@@ -11,6 +11,12 @@ use training_monitor::checkpoint::{Encoded, Header};
 use training_monitor::embedded_io::{ErrorType, Write};
 use training_monitor::store::{CheckpointMeta, SeriesId, StreamSpec};
 
+/// The smallest size of the buffer for a file, in bytes.
+const MIN_BUFFER: usize = 1 << 13;
+/// The size of the buffer for a large file, in bytes. Linux manages the cached pages of a file in groups whose size is that
+/// of the writes, so a few large writes are faster than many small ones, and so is the synchronization after them.
+const MAX_BUFFER: usize = 1 << 20;
+
 /// A save of a checkpoint that has begun and is not committed yet. The checkpoint becomes valid at the commit.
 pub(super) struct PendingSave<W: std::io::Write> {
     id: PendingId,
@@ -117,7 +123,7 @@ impl<F: FileSystem> Directory<F> {
         if let Some(save) = &mut self.pending_save {
             save.names.push(name);
             save.objects.push(spec.object.unwrap_or(Naming::ALL_OBJECTS).to_owned());
-            save.file = Some(BufWriter::new(file));
+            save.file = Some(BufWriter::with_capacity((spec.len as usize).clamp(MIN_BUFFER, MAX_BUFFER), file));
             (save.len, save.written) = (spec.len, 0);
         }
         Ok(())
