@@ -9,6 +9,7 @@ mod handlers;
 mod long_work;
 mod save;
 mod schedules;
+mod simulation;
 
 use pyo3::prelude::*;
 use std::ffi::OsString;
@@ -45,4 +46,6 @@ mod _native {
     use super::save::{write_checkpoint, write_flash_image};
     #[pymodule_export]
     use super::schedules::Schedule;
+    #[pymodule_export]
+    use super::simulation::Simulation;
 }
