@@ -19,7 +19,7 @@ use digits_workload::host::shard::Shard;
 use digits_workload::host::weights;
 use digits_workload::monitored::Series;
 use digits_workload::train::Metrics;
-use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyBlockingIOError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::cell::Cell;
@@ -201,6 +201,8 @@ fn run_exception(error: &(dyn Error + 'static)) -> PyErr {
         cause = error.source();
     }
     match (error.downcast_ref::<OpenError>(), error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error)) {
+        // Another process may close the directory, so a program can wait.
+        (Some(OpenError::Locked { .. }), _) => PyBlockingIOError::new_err(text),
         (Some(error), _) => open_error(error),
         (_, Some(number)) => PyOSError::new_err((number, text)),
         _ if error.is::<UsageError>() => PyValueError::new_err(text),

@@ -193,7 +193,7 @@ def test_a_run_that_is_closed_resumes_with_the_same_bits(tmp_path: Path) -> None
     for completed in range(1, 4):
         with tm.Simulation(directory, **SETTINGS) as simulation:
             epoch = next(simulation)
-            with pytest.raises(ValueError, match="has the checkpoints open for writing"):
+            with pytest.raises(BlockingIOError, match="has the checkpoints open for writing"):
                 tm.Simulation(directory)
         assert epoch == expected.history[completed - 1]
         assert simulation.outcome is not None and simulation.outcome.reason == "Interrupted"

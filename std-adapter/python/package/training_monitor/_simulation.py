@@ -41,7 +41,7 @@ class Metrics(NamedTuple):
 class Outcome(NamedTuple):
     """How a run ended."""
 
-    #: "MaxEpochs", "EarlyStopping", "NonFinite", "TimeLimit", or "Interrupted" for a run that was closed before its end.
+    #: "MaxEpochs", "EarlyStopping", "NonFinite", "TimeLimit", or "Interrupted" if the run was closed before its end.
     reason: str
     #: The last epoch.
     epoch: int
@@ -62,11 +62,12 @@ class Simulation:
     epoch are saved. If the process is killed, a new `Simulation` with the same directory resumes from the newest
     checkpoint, and ends with the same weights, bit for bit.
 
-    An argument that is omitted has its value of the resumed run, or its default. In a resumed run, `epochs`, `patience`,
-    `n_saved` and `time_limit` can have other values than before, and all other arguments must be equal. The defaults
-    are: 30 epochs, patience 5, seed 1, 32 hidden units, batches of 16 images, learning rate 0.4, the schedule "cosine",
-    3 best checkpoints, momentum 0.5 and a gradient norm of at most 1. With `quantized=True`, the weights have 8 bits, and
-    there is no momentum and no clipping. `clip=None` and `time_limit=None` (in seconds) switch the limit off.
+    An argument that is omitted has its value of the resumed run, or its default. In a resumed run, `epochs`,
+    `patience`, `n_saved` and `time_limit` can have other values than before, and all other arguments must be equal.
+    The defaults are: 30 epochs, patience 5, seed 1, 32 hidden units, batches of 16 images, learning rate 0.4, the
+    schedule "cosine", 3 best checkpoints, momentum 0.5 and a gradient norm of at most 1. With `quantized=True`, the
+    weights have 8 bits, and there is no momentum and no clipping. `clip=None` and `time_limit=None` (in seconds)
+    switch the limit off.
 
     `resume=False` starts a new run; a directory that is not empty is renamed. `weights` are the initial weights: arrays
     with the names of the model's tensors in a checkpoint. They replace those that are drawn from the seed. With
@@ -74,7 +75,8 @@ class Simulation:
     so a run does not resume with others. `nan_at` replaces the loss of this iteration by a NaN.
 
     Raises `ValueError` if an argument is invalid or contradicts the resumed run, `CheckpointError` if a checkpoint
-    cannot be used, and `OSError` if a file cannot be written. An invalid argument changes no file.
+    cannot be used, `BlockingIOError` if another simulation has the directory open, and `OSError` if a file cannot be
+    written. An invalid argument changes no file.
     """
 
     def __init__(
@@ -89,10 +91,10 @@ class Simulation:
         learning_rate: float | None = None,
         momentum: float | None = None,
         schedule: Literal["constant", "cosine", "plateau"] | None = None,
-        clip: float | None | EllipsisType = ...,
+        clip: float | EllipsisType | None = ...,
         quantized: bool = False,
         n_saved: int | None = None,
-        time_limit: float | None | EllipsisType = ...,
+        time_limit: float | EllipsisType | None = ...,
         resume: bool = True,
         weights: Mapping[str, Any] | None = None,
         partition: tuple[int, int] | None = None,
@@ -172,7 +174,7 @@ class Simulation:
 
     @property
     def notes(self) -> list[str]:
-        """What the program `digits` would print at the start, for example which settings differ from the resumed run."""
+        """What the program `digits` prints at the start, for example which settings differ from the resumed run."""
         return self._native.notes
 
     @property
