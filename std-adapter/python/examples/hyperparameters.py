@@ -73,6 +73,9 @@ def main() -> None:
         "importance": pictures.plot_param_importances,
     }.items():
         axes = plot(study)
+        if name == "epochs":
+            # One entry for each trial would be longer than the picture.
+            axes.get_legend().remove()
         figure = axes.flat[0].figure if hasattr(axes, "flat") else axes.figure
         figure.savefig(arguments.directory / f"{name}.svg", bbox_inches="tight")
         print(f"picture {arguments.directory / name}.svg")

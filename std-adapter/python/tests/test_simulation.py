@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -236,19 +235,31 @@ def test_a_killed_run_resumes_with_the_same_bits(tmp_path: Path) -> None:
     assert result(finish(directory, **SETTINGS)) == result(expected)
 
 
-@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="the test sends a signal")
+@pytest.mark.skipif(os.name != "posix", reason="the test sends a signal")
 def test_ctrl_c_interrupts_the_wait_and_other_threads_continue(tmp_path: Path) -> None:
-    # One epoch of the largest network with one image per step takes long enough.
-    simulation = tm.Simulation(tmp_path, hidden=128, batch_size=1, epochs=10_000, patience=10_000)
-    main = threading.get_ident()
-    thread = threading.Thread(target=lambda: (time.sleep(0.3), signal.pthread_kill(main, signal.SIGINT)))
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        for _ in simulation:
-            pass
-    thread.join()
-    simulation.close()
-    assert simulation.outcome is not None and simulation.outcome.reason == "Interrupted"
+    # An epoch of the largest network with one image per step takes long enough for the other thread.
+    program = f"""
+        import signal, sys, threading
+        import training_monitor as tm
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        simulation = tm.Simulation({str(tmp_path)!r}, hidden=128, batch_size=1, epochs=10_000, patience=10_000)
+        threading.Thread(target=lambda: print("ready", flush=True)).start()
+        try:
+            for _ in simulation:
+                pass
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        simulation.close()
+        print(simulation.outcome.reason, flush=True)
+    """
+    arguments = [sys.executable, "-c", textwrap.dedent(program)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        # The wait has begun by then. If it has not, the program ends in the same way.
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate()[0] == "interrupted\nInterrupted\n"
+    assert process.returncode == 0
 
 
 def test_a_failed_save_raises_os_error(tmp_path: Path) -> None:

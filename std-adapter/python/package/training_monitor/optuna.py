@@ -81,7 +81,7 @@ class Objective:
 
     The trial has these user attributes: "directory"; "started", the number of this trial; "epochs" and "checksum", the
     last epoch and a hash of its network and optimizer, also if it is pruned; "reason", why the run ended; "best_epoch",
-    "test_accuracy" and "test_loss" of the checkpoint with the lowest validation loss; "error", why the objective failed.
+    "test_accuracy" and "test_loss" of the checkpoint with the lowest validation loss; "error", the reason of a failure.
 
     `on_epoch` is called with the trial and each epoch that this process has trained.
     """
