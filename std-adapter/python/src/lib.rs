@@ -5,6 +5,7 @@
 mod checkpoint;
 mod directory;
 mod error;
+mod evaluation;
 mod handlers;
 mod long_work;
 mod save;
@@ -36,6 +37,8 @@ mod _native {
     use super::directory::CheckpointDirectory;
     #[pymodule_export]
     use super::error::CheckpointError;
+    #[pymodule_export]
+    use super::evaluation::{evaluate_weights, training_images};
     #[pymodule_export]
     use super::handlers::{
         EarlyStopping, ReduceOnPlateau, RunningAverage, TimeLimit, Timer, WeightAverage, all_finite_f32, all_finite_f64,

@@ -192,7 +192,7 @@ impl Prepared {
 }
 
 /// Converts the error of a run to an exception with the same text.
-fn run_exception(error: &(dyn Error + 'static)) -> PyErr {
+pub fn run_exception(error: &(dyn Error + 'static)) -> PyErr {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -212,7 +212,7 @@ fn run_exception(error: &(dyn Error + 'static)) -> PyErr {
 }
 
 /// Parses the options of the command line. The exception has the first paragraph of the error.
-fn parse(options: Vec<String>) -> PyResult<Arguments> {
+pub fn parse(options: Vec<String>) -> PyResult<Arguments> {
     Arguments::try_parse_from(["digits".to_owned()].into_iter().chain(options)).map_err(|error| {
         let text = error.to_string();
         let text = text.split("\n\n").next().unwrap_or_default();
@@ -220,8 +220,18 @@ fn parse(options: Vec<String>) -> PyResult<Arguments> {
     })
 }
 
+/// Returns the training images of a partition.
+pub fn partition_shard((index, count): (u32, u32)) -> PyResult<Shard> {
+    Shard::new(index, count).ok_or_else(|| {
+        PyValueError::new_err(format!(
+            "partition ({index}, {count}): expected an index that is less than the count, and a count of at most {}",
+            Shard::WHOLE.len()
+        ))
+    })
+}
+
 /// Converts the arrays of a program to a checkpoint of the object `model`.
-fn weights_checkpoint(contents: &Contents<'_>) -> PyResult<Vec<u8>> {
+pub fn weights_checkpoint(contents: &Contents<'_>) -> PyResult<Vec<u8>> {
     let path = Path::new("weights");
     let stream = contents.to_stream(path)?;
     if let Some(object) = stream.objects.iter().find(|object| object.name != "model") {
@@ -357,15 +367,7 @@ impl Simulation {
     ) -> PyResult<Self> {
         let mut arguments = parse(options)?;
         arguments.directory = directory;
-        if let Some((index, count)) = partition {
-            let invalid = || {
-                PyValueError::new_err(format!(
-                    "partition ({index}, {count}): expected an index that is less than the count, and a count of at most {}",
-                    Shard::WHOLE.len()
-                ))
-            };
-            arguments.partition = Some(Shard::new(index, count).ok_or_else(invalid)?);
-        }
+        arguments.partition = partition.map(partition_shard).transpose()?;
         let weights = weights.map(|contents| weights_checkpoint(&contents)).transpose()?;
         let (prepared, arguments) = py.detach(|| {
             let prepared = Prepared::new(&mut arguments, weights.as_deref());

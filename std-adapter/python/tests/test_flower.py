@@ -95,7 +95,13 @@ def flower(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def strategy(directory: Path, patience: int = 2, **arguments: Any) -> MonitoredFedAvg:
     return MonitoredFedAvg(
-        directory, PARTITIONS, lambda metrics: -metrics["val_loss"], "negative_loss", EarlyStopping(patience), 2, **arguments
+        directory,
+        PARTITIONS,
+        lambda metrics: -metrics["val_loss"],
+        "negative_loss",
+        EarlyStopping(patience),
+        2,
+        **arguments,
     )
 
 

@@ -136,8 +136,12 @@ class MonitoredFedAvg(FedAvg):
     ) -> None:
         if early_stopping is not None and score_function is None:
             raise ValueError("early_stopping needs a score_function")
-        nodes = {"min_train_nodes": partitions, "min_available_nodes": partitions}
-        super().__init__(**nodes, min_evaluate_nodes=partitions if evaluate_nodes else 0, **fedavg)
+        super().__init__(
+            min_train_nodes=partitions,
+            min_evaluate_nodes=partitions if evaluate_nodes else 0,
+            min_available_nodes=partitions,
+            **fedavg,
+        )
         self.directory, self.partitions = directory, partitions
         self.score_function, self.score_name, self.early_stopping = score_function, score_name, early_stopping
         self.n_saved, self.evaluate_nodes = n_saved, evaluate_nodes
@@ -255,10 +259,11 @@ class MonitoredFedAvg(FedAvg):
 
     def _partition(self, node: int, reply: Message) -> int:
         """Returns the partition of the node that sent the reply."""
-        partition = reply.content.config_records.get(NODE, {}).get(PARTITION)
+        record = reply.content.config_records.get(NODE, ConfigRecord())
+        partition = record.get(PARTITION)
         if not isinstance(partition, int) or partition not in range(self.partitions):
             expected = f"expected an integer from 0 to {self.partitions - 1}"
-            raise ValueError(f"node {node} has the {PARTITION} {partition}; {expected}")
+            raise ValueError(f"node {node} has the {PARTITION} {partition!r}; {expected}")
         return partition
 
 

@@ -16,8 +16,10 @@ __all__ = [
     "WeightAverage",
     "all_finite_f32",
     "all_finite_f64",
+    "evaluate_weights",
     "read_checkpoint",
     "run_tool",
+    "training_images",
     "write_checkpoint",
     "write_flash_image",
 ]
@@ -70,6 +72,8 @@ def write_flash_image(
     region: tuple[int, int] | None,
     series: str | None,
 ) -> None: ...
+def evaluate_weights(options: list[str], weights: dict[str, Any], test: bool) -> tuple[float, float]: ...
+def training_images(index: int, count: int) -> int: ...
 def run_tool(arguments: list[str]) -> int: ...
 def all_finite_f32(values: np.ndarray[Any, np.dtype[np.float32]]) -> bool: ...
 def all_finite_f64(values: np.ndarray[Any, np.dtype[np.float64]]) -> bool: ...

@@ -119,8 +119,7 @@ class Simulation:
         if schedule is not None:
             options.append(f"--schedule={schedule}")
         options += ["--quantized"] * bool(quantized) + ["--resume"] * bool(resume)
-        # A plain dict, so that a checkpoint contributes its tensors only.
-        contents = None if weights is None else _contents(dict(weights), 1, None, None, None, None, None, False)
+        contents = None if weights is None else _weights_contents(weights)
         if partition is not None:
             index, count = partition
             partition = (operator.index(index), operator.index(count))
@@ -210,3 +209,14 @@ class Simulation:
     def _warn(self) -> None:
         for text in self._native.take_warnings():
             _warnings.warn(text, RuntimeWarning, stacklevel=3)
+
+
+def evaluate_weights(weights: Mapping[str, Any], hidden: int | None = None, test: bool = False) -> Metrics:
+    """Returns loss and accuracy of the weights of a simulation on the validation images, or on the test images."""
+    options = [] if hidden is None else [f"--hidden={operator.index(hidden)}"]
+    return Metrics(*_native.evaluate_weights(options, _weights_contents(weights), test))
+
+
+def _weights_contents(weights: Mapping[str, Any]) -> dict[str, Any]:
+    # A plain dict, so that a checkpoint contributes its tensors only.
+    return _contents(dict(weights), 1, None, None, None, None, None, False)

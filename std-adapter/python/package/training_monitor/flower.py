@@ -15,16 +15,17 @@ import shutil
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from ._fleet import EXAMPLES, NODE, PARTITION, ROUND, Metrics, MonitoredFedAvg, Weights, to_record, to_weights
-from ._simulation import Simulation, evaluate_weights, training_images
+from ._native import training_images
+from ._simulation import Simulation, evaluate_weights
 
-__all__ = ["Device", "MonitoredFedAvg", "SimulatedDevice", "client_app", "to_record", "to_weights"]
+__all__ = ["Device", "MonitoredFedAvg", "SimulatedDevice", "client_app", "evaluate_weights", "to_record", "to_weights"]
 
 
 class Device(Protocol):
@@ -68,12 +69,12 @@ class SimulatedDevice:
                 raise RuntimeError(f"{directory}: the run ended in its first epoch: {run.outcome}")
             epoch, weights = run.history[-1], run.weights()
         metrics = {"loss": epoch.loss, "val_loss": epoch.val_loss, "accuracy": epoch.accuracy}
-        return weights, {**metrics, EXAMPLES: training_images(self._partition)}
+        return weights, {**metrics, EXAMPLES: training_images(*self._partition)}
 
     def evaluate(self, weights: Weights, round: int) -> Metrics:
         """Returns the loss and the accuracy of the global weights on the validation images."""
-        loss, accuracy = evaluate_weights(weights, self._settings.get("hidden"))
-        return {"val_loss": loss, "accuracy": accuracy}
+        metrics = evaluate_weights(weights, self._settings.get("hidden"))
+        return {"val_loss": metrics.loss, "accuracy": metrics.accuracy}
 
     def _remove_rounds(self, current: int) -> None:
         for path in self._directory.iterdir():
@@ -104,7 +105,7 @@ def client_app(create_device: Callable[[Context], Device]) -> ClientApp:
         (config,) = message.content.config_records.values()
         device = create_device(context)
         try:
-            records = use(device, to_weights(arrays), int(config[ROUND]))  # type: ignore[arg-type]
+            records = use(device, to_weights(arrays), cast(int, config[ROUND]))
         finally:
             close = getattr(device, "close", None)
             if close is not None:

@@ -2,9 +2,9 @@
 
 Flower starts a Python process for each message of each node, and its imports take two seconds of a processor. A server
 process imports them once, and forks for each program. In the directory of the programs, each program is a small script
-that asks the server to start it, passes its arguments and files, and waits for its end. The programs and their arguments
-are those of Flower; each one has a process of its own, in the process group of its script, so that a signal to the group
-reaches both.
+that asks the server to start it, passes its arguments and files, and waits for its end. The programs and their
+arguments are those of Flower. Each one has a process of its own, in the process group of the service that it belongs
+to, so that a signal to the group reaches all of them.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ PROGRAMS = [
     "flwr-serverapp",
     "flwr-simulation",
 ]
+
+#: The variable of the environment that contains the process group of a service.
+_GROUP = "FLEET_PROCESS_GROUP"
 
 _SCRIPT = """#!{python} -IS
 import json, os, socket, sys
@@ -73,7 +76,9 @@ def _execute(programs: dict[str, object], connection: socket.socket, data: bytes
     code = 1
     try:
         name, arguments, directory, environment, group = json.loads(data)
-        os.setpgid(0, group)
+        # A service is one process group. Flower starts some of its programs in a session of their own, whose groups
+        # this process cannot join.
+        os.setpgid(0, int(environment.setdefault(_GROUP, str(group))))
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for target, descriptor in enumerate(files):
             os.dup2(descriptor, target)

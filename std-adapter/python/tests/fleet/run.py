@@ -3,18 +3,18 @@
     python tests/fleet/run.py
 
 The undisturbed fleet runs in Flower's simulation engine. The other one consists of a SuperLink and SuperNodes on the
-loopback interface. The program kills them with SIGKILL at random times, and starts them again as a service manager would.
-Both fleets must end with the same global weights, bit for bit, must be stopped early in the same round, after at least
-FLEET_ROUNDS rounds, and must have at least the accuracy of a central run on all images minus 1 %.
+loopback interface. The program kills them with SIGKILL at random times, and starts them again as a service manager
+would. Both fleets must end with the same global weights, bit for bit, must be stopped early in the same round, after at
+least FLEET_ROUNDS rounds, and must have at least the accuracy of a central run on all images minus 1 %.
 
 Settings: FLEET_NODES, FLEET_ROUNDS, FLEET_KILLS, and FLEET_SEED, which repeats the kills of an earlier run.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -28,12 +28,13 @@ from typing import Any
 import preload
 import training_monitor as tm
 from training_monitor import _state
-from training_monitor._simulation import evaluate_weights
+from training_monitor.flower import evaluate_weights
 
 NODES = int(os.environ.get("FLEET_NODES", "8"))
 ROUNDS = int(os.environ.get("FLEET_ROUNDS", "10"))
 KILLS = int(os.environ.get("FLEET_KILLS", "6"))
 SEED = int(os.environ.get("FLEET_SEED") or random.SystemRandom().randrange(1 << 32))
+NAMES = [f"node-{index}" for index in range(NODES)]
 APP = Path(__file__).parents[2] / "examples" / "fleet"
 #: A fleet that takes longer than this number of seconds has failed.
 LIMIT = 900
@@ -81,7 +82,7 @@ class Fleet:
             "FLWR_HOME": str(home),
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_UPDATE_CHECK": "1",
-            "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2",
+            "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.5",
             "RAY_USAGE_STATS_ENABLED": "0",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
@@ -121,13 +122,26 @@ class Fleet:
 
         wait_for(server_is_listening)
         config = f'directory="{self.data}" partitions={NODES} {SETTINGS}'
-        command = ["flwr", "run", str(APP), "--run-config", config]
         for _ in range(10):
-            if self._start("submit", command).wait(60) == 0:
+            status, output = self.flwr("run", str(APP), "--run-config", config, "--format", "json")
+            if status == 0 and (found := re.search(r'"run-id": "(\d+)"', output)):
+                self.run_id = found[1]
                 return
             # The SuperLink listens before it is ready.
             time.sleep(0.5)
-        raise RuntimeError(f"flwr run failed: {(self.directory / 'submit.log').read_text()[-2000:]}")
+        raise RuntimeError(f"flwr run failed: {output}")
+
+    def flwr(self, *arguments: str) -> tuple[int, str]:
+        """Executes a command of Flower. Returns its status and its output."""
+        log = self.directory / "flwr.log"
+        log.unlink(missing_ok=True)
+        return self._start("flwr", ["flwr", *arguments]).wait(60), log.read_text()
+
+    def check(self) -> None:
+        """Raises an error if the Flower run has failed."""
+        status, output = self.flwr("ls", "--run-id", self.run_id, "--format", "json")
+        if status == 0 and '"finished:failed"' in output:
+            raise RuntimeError(f"the run has failed: {self.flwr('log', self.run_id, '--show')[1]}")
 
     def state(self) -> dict[str, Any]:
         """Returns the state of the strategy in its newest checkpoint."""
@@ -156,53 +170,48 @@ class Fleet:
             service.wait()
 
 
-#: Settings of the example. The patience is chosen such that the fleet is stopped early.
-SETTINGS = f"rounds={4 * ROUNDS} epochs=2 patience=2 learning-rate=0.2"
+#: The fleet must be stopped before this round.
+SETTINGS = f"rounds={4 * ROUNDS}"
 
 
-def run_undisturbed(directory: Path) -> Fleet:
-    fleet = Fleet(directory, is_simulation=True)
+def run_fleet(directory: Path, is_simulation: bool, kills: list[tuple[int, float, str]]) -> Fleet:
+    """Runs a fleet to its end. A kill is a round, a time in this round in seconds, and the name of a service."""
+    fleet = Fleet(directory, is_simulation)
+    deadline, due, next_check = time.monotonic() + LIMIT, None, time.monotonic() + 10
     try:
-        fleet.start("server")
-        fleet.submit()
-        wait_for(lambda: fleet.state()["is_stopped"], LIMIT)
-    finally:
-        fleet.close()
-    return fleet
-
-
-def run_disturbed(directory: Path, rounds: int) -> Fleet:
-    """Kills services in random rounds, after a random time in the round."""
-    choice = random.Random(SEED)
-    names = [f"node-{index}" for index in range(NODES)]
-    victims = ["server" if index % 3 == 1 else choice.choice(names) for index in range(KILLS)]
-    kills = sorted((choice.randrange(rounds), choice.uniform(0, 6), victim) for victim in victims)
-    fleet = Fleet(directory, is_simulation=False)
-    try:
-        for name in ["server", *names]:
+        for name in ["server"] if is_simulation else ["server", *NAMES]:
             fleet.start(name)
         fleet.submit()
-        deadline, due = time.monotonic() + LIMIT, None
         while not (state := fleet.state())["is_stopped"]:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"the fleet has not ended after {LIMIT} s: {state['round']} rounds")
-            if kills and due is None and state["round"] >= kills[0][0]:
-                due = time.monotonic() + kills[0][1]
-            if due is not None and time.monotonic() >= due:
+            now = time.monotonic()
+            if now > deadline:
+                raise TimeoutError(f"the fleet has not ended after {LIMIT} s and {state['round']} rounds")
+            if due is None and kills and state["round"] >= kills[0][0]:
+                due = now + kills[0][1]
+            if due is not None and now >= due:
                 due, victim = None, kills.pop(0)[2]
-                print(f"  after round {fleet.state()['round']}: kill {victim}", flush=True)
+                print(f"  after round {state['round']}: kill {victim}", flush=True)
                 fleet.kill(victim)
-                time.sleep(choice.uniform(0, 1))
                 fleet.start(victim)
                 if victim == "server":
                     fleet.submit()
+            if now >= next_check:
+                fleet.check()
+                next_check = now + 10
             fleet.supervise()
-            time.sleep(0.1)
+            time.sleep(0.25)
         if kills:
             raise RuntimeError(f"the fleet ended before the kills {kills}")
     finally:
         fleet.close()
     return fleet
+
+
+def random_kills(rounds: int) -> list[tuple[int, float, str]]:
+    """Returns kills of the server and of nodes in random rounds."""
+    choice = random.Random(SEED)
+    victims = ["server" if index % 3 == 1 else choice.choice(NAMES) for index in range(KILLS)]
+    return sorted((choice.randrange(rounds), choice.uniform(0, 6), victim) for victim in victims)
 
 
 def compare(undisturbed: Fleet, disturbed: Fleet) -> None:
@@ -215,25 +224,30 @@ def compare(undisturbed: Fleet, disturbed: Fleet) -> None:
             raise AssertionError(f"the weights of the series {series} differ")
 
 
+def test_accuracy(directory: Path) -> float:
+    best = tm.load(directory, best=True)
+    return evaluate_weights({name: best[name] for name in best if name.startswith("model.")}, test=True).accuracy
+
+
 def main() -> None:
     print(f"{NODES} nodes, at least {ROUNDS} rounds, {KILLS} kills, FLEET_SEED={SEED}", flush=True)
     directory = Path(tempfile.mkdtemp(prefix="fleet-"))
     started = time.monotonic()
     print(f"logs in {directory}", flush=True)
-    undisturbed = run_undisturbed(directory / "undisturbed")
+    undisturbed = run_fleet(directory / "undisturbed", True, [])
     rounds = undisturbed.state()["round"]
     print(f"simulation engine: stopped early after round {rounds}, {time.monotonic() - started:.0f} s", flush=True)
     if not ROUNDS <= rounds < 4 * ROUNDS:
         raise AssertionError(f"the fleet was stopped after {rounds} rounds, expected {ROUNDS} to {4 * ROUNDS - 1}")
     started = time.monotonic()
-    disturbed = run_disturbed(directory / "disturbed", rounds)
+    disturbed = run_fleet(directory / "disturbed", False, random_kills(rounds))
     print(f"loopback interface, killed {KILLS} times: {time.monotonic() - started:.0f} s", flush=True)
     compare(undisturbed, disturbed)
-    with tm.Simulation(directory / "central", learning_rate=0.2) as simulation:
+    with tm.Simulation(directory / "central") as simulation:
         for _ in simulation:
             pass
     paths = [directory / "central", disturbed.data / "server"]
-    (_, central), (_, fleet) = (evaluate_weights(tm.load(path, best=True), test=True) for path in paths)
+    central, fleet = (test_accuracy(path) for path in paths)
     print(f"same bits; accuracy on the test images: fleet {fleet:.4f}, central run {central:.4f}")
     if fleet < central - 0.01:
         raise AssertionError("the accuracy of the fleet is more than 1 % below that of the central run")

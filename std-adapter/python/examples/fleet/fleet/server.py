@@ -2,20 +2,27 @@
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import training_monitor as tm
-from flwr.app import Context
+from flwr.app import ArrayRecord, Context, MetricRecord
 from flwr.serverapp import Grid, ServerApp
-from training_monitor.flower import MonitoredFedAvg, to_record
+from training_monitor.flower import MonitoredFedAvg, evaluate_weights, to_record, to_weights
 from training_monitor.handlers import EarlyStopping
 
 app = ServerApp()
 
 
-def initial_weights() -> dict[str, tm.Array]:
+def initial_weights() -> dict[str, Any]:
     """Returns the weights that a simulation draws from its seed."""
     with TemporaryDirectory() as directory, tm.Simulation(directory) as simulation:
         return simulation.weights()
+
+
+def evaluate(round: int, arrays: ArrayRecord) -> MetricRecord:
+    """Evaluates the global weights. All simulated devices have the same validation images, so the server evaluates."""
+    loss, accuracy = evaluate_weights(to_weights(arrays))
+    return MetricRecord({"val_loss": loss, "accuracy": accuracy})
 
 
 @app.main()
@@ -28,5 +35,7 @@ def main(grid: Grid, context: Context) -> None:
         score_name="negative_loss",
         early_stopping=EarlyStopping(patience=int(config["patience"])),
         n_saved=3,
+        evaluate_nodes=False,
     )
-    strategy.start(grid, to_record(initial_weights()), num_rounds=int(config["rounds"]))
+    initial = to_record(initial_weights())
+    strategy.start(grid, initial, num_rounds=int(config["rounds"]), evaluate_fn=evaluate)
