@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import training_monitor as tm
+from conftest import REPOSITORY
 from training_monitor.handlers import EarlyStopping
 
 pytest.importorskip("flwr")
@@ -111,6 +113,20 @@ def run(directory: Path, grid: Any = None, rounds: int = 20, timeout: float = 36
 
 def bits(result: Any) -> dict[str, bytes]:
     return {name: array.tobytes() for name, array in to_weights(result.arrays).items()}
+
+
+def test_the_code_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The blocks of docs/fleets.md, of which the last one reads the checkpoints of a fleet."""
+    monkeypatch.chdir(tmp_path)
+    run(Path("runs/fleet/server"))
+    blocks = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs/fleets.md").read_text(), re.DOTALL)
+    assert len(blocks) == 3
+    namespace: dict[str, Any] = {}
+    for block in blocks:
+        exec(compile(block, "docs/fleets.md", "exec"), namespace)
+    assert namespace["weights"].step == 4
+    device = namespace["create_device"](SimpleNamespace(node_config={"partition-id": 3}))
+    assert device.train(initial(tmp_path / "initial"), 1)[1]["num-examples"] == 150
 
 
 def test_the_fleet_stops_early_and_keeps_the_best_rounds(tmp_path: Path) -> None:
