@@ -7,7 +7,7 @@ loopback interface. The program kills them with SIGKILL at random times, and sta
 would. Both fleets must end with the same global weights, bit for bit, must be stopped early in the same round, after at
 least FLEET_ROUNDS rounds, and must have at least the accuracy of a central run on all images minus 1 %.
 
-Settings: FLEET_NODES, FLEET_ROUNDS, FLEET_KILLS, and FLEET_SEED, which repeats the kills of an earlier run.
+Settings: FLEET_NODES, FLEET_ROUNDS, FLEET_KILLS, and KILL_SEED, which repeats the kills of an earlier run.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ from training_monitor.flower import evaluate_weights
 NODES = int(os.environ.get("FLEET_NODES", "8"))
 ROUNDS = int(os.environ.get("FLEET_ROUNDS", "10"))
 KILLS = int(os.environ.get("FLEET_KILLS", "6"))
-SEED = int(os.environ.get("FLEET_SEED") or random.SystemRandom().randrange(1 << 32))
+SEED = int(os.environ.get("KILL_SEED") or random.SystemRandom().randrange(1 << 32))
 NAMES = [f"node-{index}" for index in range(NODES)]
+#: The fleet must be stopped before this round.
+LAST_ROUND = 100
 APP = Path(__file__).parents[2] / "examples" / "fleet"
 #: A fleet that takes longer than this number of seconds has failed.
 LIMIT = 900
@@ -83,6 +85,7 @@ class Fleet:
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_UPDATE_CHECK": "1",
             "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.5",
+            "RAY_TMPDIR": str(directory),
             "RAY_USAGE_STATS_ENABLED": "0",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
@@ -121,7 +124,7 @@ class Fleet:
                 return connection.connect_ex(("127.0.0.1", self.ports[0])) == 0
 
         wait_for(server_is_listening)
-        config = f'directory="{self.data}" partitions={NODES} {SETTINGS}'
+        config = f'directory="{self.data}" partitions={NODES} rounds={LAST_ROUND}'
         for _ in range(10):
             status, output = self.flwr("run", str(APP), "--run-config", config, "--format", "json")
             if status == 0 and (found := re.search(r'"run-id": "(\d+)"', output)):
@@ -170,10 +173,6 @@ class Fleet:
             service.wait()
 
 
-#: The fleet must be stopped before this round.
-SETTINGS = f"rounds={4 * ROUNDS}"
-
-
 def run_fleet(directory: Path, is_simulation: bool, kills: list[tuple[int, float, str]]) -> Fleet:
     """Runs a fleet to its end. A kill is a round, a time in this round in seconds, and the name of a service."""
     fleet = Fleet(directory, is_simulation)
@@ -182,7 +181,7 @@ def run_fleet(directory: Path, is_simulation: bool, kills: list[tuple[int, float
         for name in ["server"] if is_simulation else ["server", *NAMES]:
             fleet.start(name)
         fleet.submit()
-        while not (state := fleet.state())["is_stopped"]:
+        while not ((state := fleet.state())["is_stopped"] or state["round"] == LAST_ROUND):
             now = time.monotonic()
             if now > deadline:
                 raise TimeoutError(f"the fleet has not ended after {LIMIT} s and {state['round']} rounds")
@@ -230,15 +229,15 @@ def test_accuracy(directory: Path) -> float:
 
 
 def main() -> None:
-    print(f"{NODES} nodes, at least {ROUNDS} rounds, {KILLS} kills, FLEET_SEED={SEED}", flush=True)
+    print(f"{NODES} nodes, at least {ROUNDS} rounds, {KILLS} kills, KILL_SEED={SEED}", flush=True)
     directory = Path(tempfile.mkdtemp(prefix="fleet-"))
     started = time.monotonic()
     print(f"logs in {directory}", flush=True)
     undisturbed = run_fleet(directory / "undisturbed", True, [])
     rounds = undisturbed.state()["round"]
     print(f"simulation engine: stopped early after round {rounds}, {time.monotonic() - started:.0f} s", flush=True)
-    if not ROUNDS <= rounds < 4 * ROUNDS:
-        raise AssertionError(f"the fleet was stopped after {rounds} rounds, expected {ROUNDS} to {4 * ROUNDS - 1}")
+    if not ROUNDS <= rounds < LAST_ROUND:
+        raise AssertionError(f"the fleet was stopped after round {rounds}, expected {ROUNDS} to {LAST_ROUND - 1}")
     started = time.monotonic()
     disturbed = run_fleet(directory / "disturbed", False, random_kills(rounds))
     print(f"loopback interface, killed {KILLS} times: {time.monotonic() - started:.0f} s", flush=True)
