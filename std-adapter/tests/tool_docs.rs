@@ -117,7 +117,7 @@ fn pages() -> Vec<PathBuf> {
     let mut pages: Vec<_> = fs::read_dir(docs).unwrap().map(|entry| entry.unwrap().path()).collect();
     pages.retain(|page| page.extension().is_some_and(|extension| extension == "md"));
     // `std-adapter/python/check` runs the code of these pages, because it needs the Python package.
-    pages.retain(|page| !page.ends_with("python.md") && !page.ends_with("studies.md"));
+    pages.retain(|page| !page.ends_with("python.md") && !page.ends_with("studies.md") && !page.ends_with("fleets.md"));
     pages
 }
 
