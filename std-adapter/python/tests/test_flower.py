@@ -300,6 +300,10 @@ def test_invalid_partitions_are_refused(tmp_path: Path) -> None:
         run(tmp_path, grid)
     with pytest.raises(ValueError, match="early_stopping needs a score_function"):
         MonitoredFedAvg(tmp_path, 2, early_stopping=EarlyStopping(1))
+    with pytest.raises(
+        ValueError, match="every partition trains in every round, so there is no argument fraction_train"
+    ):
+        MonitoredFedAvg(tmp_path, 2, fraction_train=0.5)
 
 
 def test_a_node_without_a_partition_and_closed_devices() -> None:

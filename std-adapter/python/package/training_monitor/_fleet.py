@@ -120,7 +120,7 @@ class MonitoredFedAvg(FedAvg):
 
     `score_function` receives the metrics of the nodes and of `evaluate_fn`, and returns the score of the round. The
     best `n_saved` rounds are kept, and `early_stopping` ends the run. Without `evaluate_nodes`, the nodes train but do
-    not evaluate. Other arguments are those of FedAvg.
+    not evaluate. Other arguments are those of FedAvg, except those that select nodes.
     """
 
     def __init__(
@@ -136,6 +136,9 @@ class MonitoredFedAvg(FedAvg):
     ) -> None:
         if early_stopping is not None and score_function is None:
             raise ValueError("early_stopping needs a score_function")
+        for name in fedavg:
+            if name.startswith(("fraction_", "min_")):
+                raise ValueError(f"every partition trains in every round, so there is no argument {name}")
         super().__init__(
             min_train_nodes=partitions,
             min_evaluate_nodes=partitions if evaluate_nodes else 0,
