@@ -15,10 +15,11 @@
 //! | [`boards`] | the flash regions in which each board stores its checkpoints |
 //! | [`flash`] | a wrapper that enforces the rules of NOR flash on devices that do not enforce them |
 //! | [`monitored`] | the training run with all four handlers, as the boards execute it |
+//! | `host` | the training run of the host simulation, which the boards do not contain |
 //!
 //! The library gives three guarantees:
 //!
-//! * **No heap, no panic, no `unsafe`.**
+//! * **No heap, no panic, no `unsafe`**, except that the host simulation uses the heap.
 //! * **The same bits everywhere.** A run ends with the same weights on x86-64, on a Cortex-M4F with a floating-point
 //!   unit, and on a Cortex-M0 or RV32IMC without one. The module [`mlp`] explains how.
 //! * **No hidden state.** The result of a training step depends only on the contents of a checkpoint and on the
@@ -39,15 +40,14 @@
 //! assert!(trainee.evaluate(Split::Validation).accuracy > 0.85);
 //! ```
 
-#![no_std]
+#![cfg_attr(target_os = "none", no_std)]
 #![forbid(unsafe_code)]
-
-#[cfg(test)]
-extern crate std;
 
 pub mod boards;
 pub mod data;
 pub mod flash;
+#[cfg(not(target_os = "none"))]
+pub mod host;
 pub mod mlp;
 pub mod monitored;
 pub mod quantized;

@@ -41,7 +41,8 @@ macro_rules! with_handler {
 #[pyclass(module = "training_monitor._native")]
 pub struct CheckpointDirectory(AnyHandler);
 
-fn open_error(error: &OpenError) -> PyErr {
+/// Converts the error of an open to an exception.
+pub fn open_error(error: &OpenError) -> PyErr {
     match error {
         OpenError::Directory(error) => directory_error(error),
         other => PyValueError::new_err(other.to_string()),

@@ -5,10 +5,12 @@
 mod checkpoint;
 mod directory;
 mod error;
+mod evaluation;
 mod handlers;
 mod long_work;
 mod save;
 mod schedules;
+mod simulation;
 
 use pyo3::prelude::*;
 use std::ffi::OsString;
@@ -36,6 +38,8 @@ mod _native {
     #[pymodule_export]
     use super::error::CheckpointError;
     #[pymodule_export]
+    use super::evaluation::{evaluate_weights, training_images};
+    #[pymodule_export]
     use super::handlers::{
         EarlyStopping, ReduceOnPlateau, RunningAverage, TimeLimit, Timer, WeightAverage, all_finite_f32, all_finite_f64,
     };
@@ -45,4 +49,6 @@ mod _native {
     use super::save::{write_checkpoint, write_flash_image};
     #[pymodule_export]
     use super::schedules::Schedule;
+    #[pymodule_export]
+    use super::simulation::Simulation;
 }

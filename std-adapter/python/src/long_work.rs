@@ -12,7 +12,7 @@ use training_monitor_std::tool::error::Result;
 use training_monitor_std::tool::stream::with_cancellation;
 
 /// The time between two checks for signals.
-const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
+pub const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Runs `work` in another thread. Meanwhile this thread handles signals. If the handler of a signal raises an exception,
 /// for example `KeyboardInterrupt`, the work is cancelled, and the exception is raised as soon as the work has ended.

@@ -1,8 +1,8 @@
 //! The output after a run: a text, and a JSON object for programs.
 
 use crate::output::print_line;
-use crate::run::{Best, Summary};
-use crate::settings::{NONE, Settings};
+use digits_workload::host::run::{Best, Summary};
+use digits_workload::host::settings::{NONE, Settings};
 use std::fmt::Display;
 use std::path::Path;
 use training_monitor::StopReason;
@@ -57,7 +57,7 @@ pub fn print_json(summary: &Summary, settings: &Settings) {
     let best_epoch = best.map_or_else(null, |best| best.epoch.to_string());
     let entry = |(name, value): (&str, String)| match (name, &*value) {
         (_, NONE) => format!("\"{name}\":null"),
-        ("schedule", value) => format!("\"{name}\":\"{value}\""),
+        ("schedule" | "partition", value) => format!("\"{name}\":\"{value}\""),
         // A finite number or a boolean has the same text in JSON.
         (_, value) => format!("\"{name}\":{value}"),
     };

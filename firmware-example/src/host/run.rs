@@ -1,6 +1,6 @@
 //! The training run of the host simulation.
 //!
-//! It has the handlers of [`monitored`](digits_workload::monitored), which the boards execute, and those that a study
+//! It has the handlers of [`monitored`](crate::monitored), which the boards execute, and those that a study
 //! on a host needs. The boards do not contain the latter: they would take flash, and the boards' results are compared bit
 //! for bit.
 //!
@@ -18,19 +18,20 @@
 //! A schedule is a function of the iteration. The states of the other handlers are part of each checkpoint. A resumed
 //! run therefore ends with the same bits.
 
-use crate::arguments::MAX_N_SAVED;
-use crate::network::Study;
-use crate::observer::{EpochReport, IterationReport, TerminalObserver};
-use crate::settings::{ScheduleKind, Settings};
-use crate::time_limit::ResumableTimeLimit;
-use digits_workload::data::Split;
-use digits_workload::monitored::Series;
-use digits_workload::train::Metrics;
+use super::arguments::MAX_N_SAVED;
+use super::network::Study;
+use super::observer::{EpochReport, IterationReport, RunObserver};
+use super::settings::{ScheduleKind, Settings};
+use super::time_limit::ResumableTimeLimit;
+use crate::data::Split;
+use crate::monitored::Series;
+use crate::train::Metrics;
 use std::cell::Cell;
 use std::error::Error;
+use std::fmt;
 use training_monitor::checkpoint::EncodeError;
 use training_monitor::engine::Resumed;
-use training_monitor::event::{EpochCompleted, Interrupt, IterationCompleted, IterationStarted};
+use training_monitor::event::{EpochCompleted, EpochStarted, Interrupt, IterationCompleted, IterationStarted};
 use training_monitor::handler::RunTypes;
 use training_monitor::handlers::model_checkpoint::CheckpointEvent;
 use training_monitor::handlers::schedules::{Cosine, Warmup};
@@ -43,6 +44,9 @@ use training_monitor_std::{Directory, StdClock};
 
 /// Capacity of the run record in bytes. The states of these handlers do not fit into the default of 128.
 const RECORD: usize = 256;
+
+/// The weight of the earlier losses in the smoothed loss.
+pub const SMOOTHING: f32 = 0.98;
 
 /// The learning rate of each iteration, unless `ReduceOnPlateau` changes it.
 enum LearningRate {
@@ -113,15 +117,31 @@ pub struct Summary {
     pub profile: String,
 }
 
+/// A checkpoint could not be saved. The text contains the error of the directory, which names the file.
+#[derive(Debug)]
+pub struct SaveError(String);
+
+impl fmt::Display for SaveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a checkpoint could not be saved: {}", self.0)
+    }
+}
+
+impl Error for SaveError {}
+
 /// Trains `study`, and resumes from the newest checkpoint of the two stores if there is one. `nan_at` is the iteration
 /// whose loss is replaced by a NaN. At the end, `study` contains the best checkpoint.
+///
+/// # Errors
+/// Returns a [`SaveError`] if a checkpoint cannot be saved, and another error if a checkpoint cannot be read or a setting
+/// is invalid.
 pub fn run(
     study: &mut Study,
     settings: &Settings,
     nan_at: Option<u32>,
     latest: Directory,
     best: Directory,
-    observer: &TerminalObserver,
+    observer: &impl RunObserver,
 ) -> Result<Summary, Box<dyn Error>> {
     let batches = study.batches();
     let smoothed_loss = Cell::new(f32::NAN);
@@ -156,7 +176,7 @@ pub fn run(
         // The handlers of each iteration.
         (
             LearningRate::new(settings, batches)?.map(|schedule| schedule.attach(IterationStarted, set_rate)),
-            RunningAverage::new(0.98)?.attach(
+            RunningAverage::new(SMOOTHING)?.attach(
                 IterationCompleted,
                 types.score(|state| state.output.unwrap_or(f32::NAN)),
                 types.store(|_, average| smoothed_loss.set(average)),
@@ -205,7 +225,23 @@ pub fn run(
                     gradient_norm: gradient_norm.get(),
                 });
             }),
-        on(Event::Completed, types.function(|study, _| checksum.set(study.checksum()))),
+        // The checkpoints of the previous epoch are saved now.
+        on(
+            EpochStarted,
+            types.function(|study, state| {
+                observer.on_weights(study);
+                if observer.stop_requested() {
+                    state.interrupt();
+                }
+            }),
+        ),
+        on(
+            Event::Completed,
+            types.function(|study, _| {
+                checksum.set(study.checksum());
+                observer.on_weights(study);
+            }),
+        ),
         ResumableTimeLimit::new(time_limit, || observer.now())?,
         Timer::new(0)
             .attach(|| observer.now())
@@ -228,6 +264,7 @@ pub fn run(
     // The last weights of a finished run, which fires no further event.
     checksum.set(study.checksum());
     observer.on_start(resumed, batches);
+    observer.on_weights(study);
     let (.., time_limit, _, _, _) = &handlers;
     let outcome = match resumed {
         Some(Resumed { epoch, iteration, .. }) if time_limit.is_used_up() && engine.outcome().is_none() => {
@@ -242,9 +279,7 @@ pub fn run(
     let (profiler, .., time_limit, timer, best, latest) = &mut handlers;
     let mut outcome = outcome.map_err(|error| match [best.handler.last_error(), latest.handler.last_error()] {
         // The error of the run contains only the kind of the error. The store's error names the file.
-        [Some(EncodeError::Io(cause)), _] | [_, Some(EncodeError::Io(cause))] => {
-            format!("a checkpoint could not be saved: {cause}").into()
-        }
+        [Some(EncodeError::Io(cause)), _] | [_, Some(EncodeError::Io(cause))] => SaveError(cause.to_string()).into(),
         _ => Box::<dyn Error>::from(error),
     })?;
     let profile = format!("{}\n{best}\n{latest}", profiler.profiler);
@@ -265,6 +300,7 @@ pub fn run(
     if matches!(outcome.reason, StopReason::Interrupted | StopReason::TimeLimit) {
         // The checkpoint of an interrupted run contains these weights. The best ones are loaded for the result only.
         checksum.set(study.checksum());
+        observer.on_weights(study);
     }
     let restored = match outcome.reason {
         StopReason::Interrupted | StopReason::TimeLimit => {

@@ -3,9 +3,10 @@
 //! A resumed run reads its settings from a checkpoint, so it continues with the same ones. No other file contains them:
 //! a checkpoint is committed as a whole, and therefore never disagrees with its settings.
 
-use crate::network::HIDDEN_SIZES;
+use super::network::HIDDEN_SIZES;
+use super::shard::Shard;
+use crate::data::Split;
 use clap::ValueEnum;
-use digits_workload::data::Split;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::{self, Display};
@@ -28,6 +29,7 @@ pub enum ScheduleKind {
 }
 
 impl ScheduleKind {
+    /// The name on the command line and in the metadata.
     pub const fn name(self) -> &'static str {
         match self {
             ScheduleKind::Constant => "constant",
@@ -48,12 +50,16 @@ pub struct Settings {
     pub epochs: u32,
     /// Number of hidden units.
     pub hidden: u32,
+    /// The CRC-32 of the initial weights. `None` if they are drawn from the seed.
+    pub initial_weights: Option<u32>,
     /// Learning rate after the warm-up.
     pub learning_rate: f32,
     /// Fraction of the previous velocity that a step keeps.
     pub momentum: f32,
     /// Number of best checkpoints that are kept.
     pub n_saved: u32,
+    /// The training images of this run. `None` for all of them.
+    pub partition: Option<Shard>,
     /// The run stops after this number of consecutive epochs without a lower validation loss.
     pub patience: u32,
     /// Whether the network has 8-bit weights.
@@ -78,9 +84,11 @@ impl Settings {
             clip,
             epochs: 30,
             hidden: 32,
+            initial_weights: None,
             learning_rate: 0.4,
             momentum,
             n_saved: 3,
+            partition: None,
             patience: 5,
             quantized,
             schedule: ScheduleKind::Cosine,
@@ -95,23 +103,30 @@ impl Settings {
         ["epochs", "n_saved", "patience", "time_limit"].contains(&name)
     }
 
-    /// The names and the values of all settings. The names are in ascending order, as metadata must be.
-    pub fn entries(&self) -> [(&'static str, String); 13] {
+    /// The names and the values of the settings. The names are in ascending order, as metadata must be. `initial_weights`
+    /// and `partition`, which the command line does not have, are listed only if they have a value.
+    pub fn entries(&self) -> Vec<(&'static str, String)> {
+        let some = |name, value: Option<String>| value.map(|value| (name, value));
         [
-            ("batch_size", self.batch_size.to_string()),
-            ("clip", optional(self.clip)),
-            ("epochs", self.epochs.to_string()),
-            ("hidden", self.hidden.to_string()),
-            ("learning_rate", self.learning_rate.to_string()),
-            ("momentum", self.momentum.to_string()),
-            ("n_saved", self.n_saved.to_string()),
-            ("patience", self.patience.to_string()),
-            ("quantized", self.quantized.to_string()),
-            ("schedule", self.schedule.name().to_owned()),
-            ("schedule_epochs", self.schedule_epochs.to_string()),
-            ("seed", self.seed.to_string()),
-            ("time_limit", optional(self.time_limit)),
+            Some(("batch_size", self.batch_size.to_string())),
+            Some(("clip", optional(self.clip))),
+            Some(("epochs", self.epochs.to_string())),
+            Some(("hidden", self.hidden.to_string())),
+            some("initial_weights", self.initial_weights.map(|crc| crc.to_string())),
+            Some(("learning_rate", self.learning_rate.to_string())),
+            Some(("momentum", self.momentum.to_string())),
+            Some(("n_saved", self.n_saved.to_string())),
+            some("partition", self.partition.map(|shard| shard.to_string())),
+            Some(("patience", self.patience.to_string())),
+            Some(("quantized", self.quantized.to_string())),
+            Some(("schedule", self.schedule.name().to_owned())),
+            Some(("schedule_epochs", self.schedule_epochs.to_string())),
+            Some(("seed", self.seed.to_string())),
+            Some(("time_limit", optional(self.time_limit))),
         ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
     /// Parses the texts of [`Settings::entries`]. Returns the name of the first setting that is missing or invalid: the
@@ -124,9 +139,11 @@ impl Settings {
             clip: entries.get_optional("clip", |norm: &f32| norm.is_finite() && *norm > 0.0)?,
             epochs: entries.get("epochs", |epochs| *epochs > 0)?,
             hidden: entries.get("hidden", |hidden| HIDDEN_SIZES.contains(hidden))?,
+            initial_weights: entries.get_if_present("initial_weights")?,
             learning_rate: entries.get("learning_rate", |rate: &f32| rate.is_finite())?,
             momentum: entries.get("momentum", |momentum: &f32| momentum.is_finite())?,
             n_saved: entries.get("n_saved", |n_saved| *n_saved > 0)?,
+            partition: entries.get_if_present("partition")?,
             patience: entries.get("patience", |patience| *patience > 0)?,
             quantized: entries.get("quantized", |_| true)?,
             schedule: ScheduleKind::from_str(&schedule, false).map_err(|_| "schedule")?,
@@ -144,6 +161,9 @@ impl Settings {
 
     /// Reads the settings of the run in `directory` from its newest readable checkpoint. Returns `None` if there is no
     /// readable checkpoint. Changes no file.
+    ///
+    /// # Errors
+    /// Returns an error if the directory cannot be read, or if the checkpoint is from another program.
     pub fn read(directory: &Path) -> Result<Option<Self>, Box<dyn Error>> {
         for prefix in ["latest", "best"] {
             let mut store = match Directory::builder(directory, prefix).open_read_only() {
@@ -189,6 +209,11 @@ struct Entries<'a>(&'a BTreeMap<String, String>);
 impl Entries<'_> {
     fn get<T: FromStr>(&self, name: &'static str, is_valid: impl Fn(&T) -> bool) -> Result<T, &'static str> {
         self.0.get(name).and_then(|text| text.parse().ok()).filter(is_valid).ok_or(name)
+    }
+
+    /// Parses the text of a setting that is listed only if it has a value.
+    fn get_if_present<T: FromStr>(&self, name: &'static str) -> Result<Option<T>, &'static str> {
+        if self.0.contains_key(name) { self.get(name, |_| true).map(Some) } else { Ok(None) }
     }
 
     fn get_optional<T: FromStr>(

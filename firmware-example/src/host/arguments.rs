@@ -3,10 +3,11 @@
 //! The parser checks each value. [`Arguments::settings`] combines the values with the defaults, or with the settings of
 //! the resumed run, and checks them together. All of this happens before the program changes a file.
 
-use crate::network::HIDDEN_SIZES;
-use crate::settings::{ScheduleKind, Settings, UsageError};
+use super::network::HIDDEN_SIZES;
+use super::settings::{NONE, ScheduleKind, Settings, UsageError};
+use super::shard::Shard;
+use crate::data::Split;
 use clap::Parser;
-use digits_workload::data::Split;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -87,6 +88,12 @@ pub struct Arguments {
     /// Do not show the progress: a progress bar, or one line per epoch if standard error is no terminal
     #[arg(long)]
     pub quiet: bool,
+    /// The CRC-32 of the initial weights, if they are not drawn from the seed. The Python package sets it.
+    #[arg(skip)]
+    pub initial_weights: Option<u32>,
+    /// The training images, if they are not all of them. The Python package sets it.
+    #[arg(skip)]
+    pub partition: Option<Shard>,
 }
 
 /// A number, or `none` for no limit.
@@ -152,9 +159,11 @@ impl Arguments {
             clip: self.clip.map_or(base.clip, |limit| limit.0),
             epochs: self.epochs.unwrap_or(base.epochs),
             hidden: self.hidden.unwrap_or(base.hidden),
+            initial_weights: self.initial_weights.or(base.initial_weights),
             learning_rate: self.learning_rate.unwrap_or(base.learning_rate),
             momentum: self.momentum.unwrap_or(base.momentum),
             n_saved: self.n_saved.unwrap_or(base.n_saved),
+            partition: self.partition.or(base.partition),
             patience: self.patience.unwrap_or(base.patience),
             quantized: self.quantized || base.quantized,
             schedule: self.schedule.unwrap_or(base.schedule),
@@ -190,11 +199,19 @@ impl Arguments {
     /// Compares the settings with those of the resumed run.
     fn compare(&self, settings: &Settings, earlier: &Settings) -> Result<Vec<String>, UsageError> {
         let mut notes = Vec::new();
-        for ((name, value), (_, old)) in settings.entries().into_iter().zip(earlier.entries()) {
+        let earlier = earlier.entries();
+        for (name, value) in settings.entries() {
+            // Some settings have an entry only in some runs. No option removes an entry.
+            let old = earlier.iter().find(|(earlier, _)| *earlier == name).map_or(NONE, |(_, old)| old);
             if value == old {
                 continue;
             }
-            let option = format!("--{}", name.replace('_', "-"));
+            let option = match name {
+                // The Python package has these settings.
+                "initial_weights" => "initial weights with the CRC-32".to_owned(),
+                "partition" => "partition".to_owned(),
+                _ => format!("--{}", name.replace('_', "-")),
+            };
             if !Settings::can_change(name) {
                 return Err(UsageError(format!(
                     "{option} {value} cannot be used to resume the run in {}, which has the value {old}; omit the \

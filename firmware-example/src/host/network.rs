@@ -4,11 +4,12 @@
 //! study on a host varies this number, so the program contains several sizes and selects one at its start. The batch
 //! size, the learning rate and the limit of the gradient norm are numbers.
 
-use crate::settings::Settings;
-use digits_workload::data::{Split, batch};
-use digits_workload::quantized::{QuantizedHyper, QuantizedTrainee};
-use digits_workload::random::Pcg32;
-use digits_workload::train::{Hyper, Metrics, Trainee, Training};
+use super::settings::Settings;
+use super::shard::Shard;
+use crate::data::Split;
+use crate::quantized::{QuantizedHyper, QuantizedTrainee};
+use crate::random::Pcg32;
+use crate::train::{Hyper, Metrics, Trainee, Training};
 use training_monitor::checkpoint::ObjectVisitor;
 use training_monitor::gradient::{GradientLimit, l2_norm};
 use training_monitor::{ConfigError, Objects};
@@ -22,13 +23,23 @@ struct StepValues {
     gradient_norm: Option<f32>,
 }
 
+/// The settings of a training step.
+#[derive(Debug, Clone, Copy)]
+struct StepSettings {
+    /// The training images.
+    shard: Shard,
+    batch_size: u32,
+    /// The limit of the gradient norm.
+    limit: Option<GradientLimit>,
+}
+
 /// The operations of a network and its optimizer in a training run.
 trait HostTraining {
     /// Prepares a new run.
     fn init(&mut self, settings: &Settings);
     fn set_learning_rate(&mut self, rate: f32);
     /// Executes one training step. `position` consists of the epoch and the offset of the batch in it.
-    fn step(&mut self, position: (u32, u32), batch_size: u32, limit: Option<GradientLimit>) -> StepValues;
+    fn step(&mut self, position: (u32, u32), settings: &StepSettings) -> StepValues;
     fn learning_rate(&self) -> f32;
     fn evaluate(&self, split: Split) -> Metrics;
     fn checksum(&self) -> u64;
@@ -48,11 +59,11 @@ impl<const HIDDEN: usize> HostTraining for Trainee<HIDDEN, UNUSED> {
     fn set_learning_rate(&mut self, rate: f32) {
         self.sgd.learning_rate = rate;
     }
-    fn step(&mut self, (epoch, offset): (u32, u32), batch_size: u32, limit: Option<GradientLimit>) -> StepValues {
+    fn step(&mut self, (epoch, offset): (u32, u32), settings: &StepSettings) -> StepValues {
         let Self { net, sgd, seed } = self;
         net.zero_gradients();
         let (mut loss, mut examples) = (0.0, 0_u32);
-        for image in batch(*seed, epoch, offset, batch_size) {
+        for image in settings.shard.batch(*seed, epoch, offset, settings.batch_size) {
             loss += net.accumulate(&image.scaled(), image.label());
             examples += 1;
         }
@@ -61,7 +72,7 @@ impl<const HIDDEN: usize> HostTraining for Trainee<HIDDEN, UNUSED> {
         let scale = 1.0 / examples;
         net.gradients.slices_mut().into_iter().flatten().for_each(|gradient| *gradient *= scale);
         let gradient = |visit: &mut dyn FnMut(&mut [f32])| net.gradients.slices_mut().into_iter().for_each(visit);
-        let norm = match limit {
+        let norm = match settings.limit {
             Some(limit) => limit.clip_norm(gradient),
             None => l2_norm(gradient),
         };
@@ -90,11 +101,11 @@ impl<const HIDDEN: usize> HostTraining for QuantizedTrainee<HIDDEN, UNUSED> {
     fn set_learning_rate(&mut self, rate: f32) {
         self.sgd.learning_rate = rate;
     }
-    fn step(&mut self, (epoch, offset): (u32, u32), batch_size: u32, _: Option<GradientLimit>) -> StepValues {
+    fn step(&mut self, (epoch, offset): (u32, u32), settings: &StepSettings) -> StepValues {
         let Self { net, sgd, seed } = self;
         net.zero_gradients();
         let (mut loss, mut examples) = (0.0, 0_u32);
-        for image in batch(*seed, epoch, offset, batch_size) {
+        for image in settings.shard.batch(*seed, epoch, offset, settings.batch_size) {
             loss += net.accumulate(&image.centered(), image.label());
             examples += 1;
         }
@@ -150,6 +161,18 @@ macro_rules! networks {
             }
         }
 
+        /// The weights of a network, without the optimizer and the seed: the object `model` of a checkpoint.
+        pub struct Model<'a>(&'a mut Network);
+
+        impl Objects for Model<'_> {
+            fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
+                match self.0 {
+                    $(Network::$float(network) => visitor.state_dict("model", &mut network.net),
+                    Network::$quantized(network) => visitor.state_dict("model", &mut network.net),)+
+                }
+            }
+        }
+
         impl Objects for Network {
             fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
                 match self {
@@ -170,14 +193,16 @@ networks!(
 /// same objects as those of the boards.
 pub struct Study {
     network: Network,
-    batch_size: u32,
-    limit: Option<GradientLimit>,
+    step_settings: StepSettings,
     /// The norm of the gradient in the last step.
     gradient_norm: Option<f32>,
 }
 
 impl Study {
     /// Prepares a new run.
+    ///
+    /// # Errors
+    /// Returns an error if `clip` is not valid.
     ///
     /// # Panics
     /// Panics if the number of hidden units is not one of [`HIDDEN_SIZES`].
@@ -186,18 +211,19 @@ impl Study {
         let network = Network::new(settings.hidden, settings.quantized);
         let mut network = network.expect("the command line and the checkpoint contain a valid number of hidden units");
         network.get_mut().init(settings);
-        Ok(Study { network, batch_size: settings.batch_size, limit, gradient_norm: None })
+        let step_settings =
+            StepSettings { shard: settings.partition.unwrap_or(Shard::WHOLE), batch_size: settings.batch_size, limit };
+        Ok(Study { network, step_settings, gradient_norm: None })
     }
 
     /// Number of training steps in one epoch.
     pub fn batches(&self) -> u32 {
-        Split::Train.len().div_ceil(self.batch_size)
+        self.step_settings.shard.len().div_ceil(self.step_settings.batch_size)
     }
 
     /// Executes one training step. Returns the mean loss of the batch before the update, or NaN if the step failed.
     pub fn step(&mut self, epoch: u32, offset: u32) -> f32 {
-        let StepValues { loss, gradient_norm } =
-            self.network.get_mut().step((epoch, offset), self.batch_size, self.limit);
+        let StepValues { loss, gradient_norm } = self.network.get_mut().step((epoch, offset), &self.step_settings);
         self.gradient_norm = gradient_norm;
         loss
     }
@@ -208,16 +234,24 @@ impl Study {
         self.gradient_norm
     }
 
+    /// Changes the learning rate of the next steps.
     pub fn set_learning_rate(&mut self, rate: f32) {
         self.network.get_mut().set_learning_rate(rate);
     }
 
+    /// The learning rate of the next step.
     pub fn learning_rate(&self) -> f32 {
         self.network.get().learning_rate()
     }
 
+    /// Computes loss and accuracy on one part of the data.
     pub fn evaluate(&self, split: Split) -> Metrics {
         self.network.get().evaluate(split)
+    }
+
+    /// The weights of the network.
+    pub fn model(&mut self) -> Model<'_> {
+        Model(&mut self.network)
     }
 
     /// A hash of the numbers in a checkpoint.
@@ -225,6 +259,7 @@ impl Study {
         self.network.get().checksum()
     }
 
+    /// Passes the numbers to `check` that must be finite after a step.
     pub fn scan(&self, check: &mut dyn FnMut(&[f32])) {
         self.network.get().scan(check);
     }
@@ -270,12 +305,9 @@ mod tests {
             let mut network = Trainee::<16, UNUSED>::new();
             HostTraining::init(&mut network, &settings);
             let before = network.net.parameters.clone();
-            HostTraining::step(
-                &mut network,
-                (1, 0),
-                settings.batch_size,
-                clip.map(|norm| GradientLimit::new(norm).unwrap()),
-            );
+            let limit = clip.map(|norm| GradientLimit::new(norm).unwrap());
+            let step_settings = StepSettings { shard: Shard::WHOLE, batch_size: settings.batch_size, limit };
+            HostTraining::step(&mut network, (1, 0), &step_settings);
             let weights = network.net.parameters.slices().into_iter().flatten();
             let changes = weights.zip(before.slices().into_iter().flatten()).map(|(new, old)| f64::from(new - old));
             changes.map(|change| change * change).sum::<f64>().sqrt() / f64::from(settings.learning_rate)

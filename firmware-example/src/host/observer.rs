@@ -1,0 +1,75 @@
+//! What a run reports, and who receives it.
+
+use super::network::Study;
+use crate::monitored::Series;
+use crate::train::Metrics;
+use training_monitor::engine::Resumed;
+use training_monitor::event::Counters;
+use training_monitor::handlers::model_checkpoint::CheckpointEvent;
+use training_monitor::handlers::profiler::TickStatistics;
+use training_monitor_std::directory::DirectoryError;
+
+/// The values of a completed epoch.
+#[derive(Debug, Clone, Copy)]
+pub struct EpochReport {
+    /// The number of the epoch, from 1.
+    pub epoch: u32,
+    /// The running average of the training loss.
+    pub smoothed_loss: f32,
+    /// Loss and accuracy on the validation images.
+    pub validation: Metrics,
+    /// The learning rate of the last step.
+    pub learning_rate: f32,
+    /// The norm of the gradient in the last step, if it is known.
+    pub gradient_norm: Option<f32>,
+}
+
+/// The values of a completed training step.
+#[derive(Debug, Clone, Copy)]
+pub struct IterationReport {
+    /// The mean loss of the batch before the update.
+    pub loss: f32,
+    /// The running average of the loss.
+    pub smoothed_loss: f32,
+    /// The learning rate of the step.
+    pub learning_rate: f32,
+    /// The norm of the gradient, if it is known.
+    pub gradient_norm: Option<f32>,
+}
+
+/// Receives the events of a run.
+pub trait RunObserver {
+    /// The run starts. `resumed` describes the loaded checkpoint, or is `None` if the run starts from the beginning.
+    /// `batches` is the number of training steps in one epoch.
+    fn on_start(&self, resumed: Option<Resumed>, batches: u32);
+
+    /// The network has its first weights, or those of a completed epoch whose checkpoints are saved, or those of the last
+    /// training step. The run continues when this method returns.
+    fn on_weights(&self, study: &mut Study) {
+        let _ = study;
+    }
+
+    /// A training step starts. The time before it, for example of an evaluation or a save, does not belong to a step.
+    fn on_iteration_started(&self) {}
+
+    /// A training step is complete.
+    fn on_iteration(&self, counters: &Counters, report: &IterationReport);
+
+    /// An epoch is complete. Its checkpoints are not saved yet.
+    fn on_epoch(&self, report: &EpochReport);
+
+    /// The run ended, and `parts` are the durations of its parts in microseconds.
+    fn on_profile(&self, parts: &[(&str, &TickStatistics)]);
+
+    /// A checkpoint handler saved a checkpoint, evicted one, or failed to save, evict or load one.
+    fn on_checkpoint(&self, series: Series, event: &CheckpointEvent<'_, DirectoryError>);
+
+    /// Reads the clock, in nanoseconds.
+    fn now(&self) -> u64;
+
+    /// Reads the clock, in microseconds.
+    fn microseconds(&self) -> u64;
+
+    /// Returns whether the run must be interrupted before the next step.
+    fn stop_requested(&self) -> bool;
+}
