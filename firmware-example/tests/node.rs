@@ -220,7 +220,11 @@ fn a_bad_request_names_its_fault_and_changes_nothing() {
         (frame(9, &[]), refused, "frame: kind 0x09; expected a request to describe or to train"),
         (frame(2, b"no checkpoint"), refused, "request: "),
         (no_round, refused, "request: the checkpoint does not contain `number`"),
-        (train_frame(Trainee::<5, 16>::new().net.parameters, ROUND), refused, "request: dimension 0 of tensor `fc1.weight`"),
+        (
+            train_frame(Trainee::<5, 16>::new().net.parameters, ROUND),
+            refused,
+            "request: dimension 0 of tensor `fc1.weight`",
+        ),
         (train_frame([0.0_f32; 4], ROUND), refused, "request: "),
         (
             train_frame(start(), Round { local_epochs: 0, ..ROUND }),

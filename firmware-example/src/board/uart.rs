@@ -1,4 +1,4 @@
-//! The serial port of each board: a read waits for the next byte, and a write for a free place.
+//! The serial port of a board, the mps2-an386 or the machine virt: a read waits for the next byte, and a write for a free place.
 //!
 //! The emulator transfers a byte only when the port has a place for it. A real port loses bytes while the program trains or
 //! writes its flash. A node does not read then, and its gateway repeats a request that was damaged.
@@ -55,7 +55,7 @@ fn set_register<T>(address: usize, value: T) {
 }
 
 /// The CMSDK APB UART of the mps2-an386.
-#[cfg(all(target_arch = "arm", not(target_abi = "eabi")))]
+#[cfg(target_arch = "arm")]
 mod port {
     use super::{register, set_register};
     use cortex_m::interrupt::InterruptNumber;
@@ -103,46 +103,6 @@ mod port {
     pub fn write(byte: u8) {
         while register::<u32>(STATE) & 0b01 != 0 {}
         set_register(DATA, u32::from(byte));
-    }
-}
-
-/// The UART of the nRF51 on the micro:bit.
-#[cfg(all(target_arch = "arm", target_abi = "eabi"))]
-mod port {
-    use super::{register, set_register};
-
-    const UART: usize = 0x4000_2000;
-    const START_RECEIVER: usize = UART;
-    const START_TRANSMITTER: usize = UART + 0x8;
-    const RECEIVED: usize = UART + 0x108;
-    const SENT: usize = UART + 0x11C;
-    const ENABLE: usize = UART + 0x500;
-    const TRANSMIT_PIN: usize = UART + 0x50C;
-    const RECEIVE_PIN: usize = UART + 0x514;
-    const RECEIVE: usize = UART + 0x518;
-    const TRANSMIT: usize = UART + 0x51C;
-    const BAUD_RATE: usize = UART + 0x524;
-
-    pub fn start() {
-        set_register(TRANSMIT_PIN, 24_u32);
-        set_register(RECEIVE_PIN, 25_u32);
-        // 115 200 baud.
-        set_register(BAUD_RATE, 0x01D7_E000_u32);
-        set_register(ENABLE, 4_u32);
-        set_register(START_RECEIVER, 1_u32);
-        set_register(START_TRANSMITTER, 1_u32);
-    }
-
-    pub fn read() -> u8 {
-        while register::<u32>(RECEIVED) == 0 {}
-        set_register(RECEIVED, 0_u32);
-        register::<u32>(RECEIVE) as u8
-    }
-
-    pub fn write(byte: u8) {
-        set_register(SENT, 0_u32);
-        set_register(TRANSMIT, u32::from(byte));
-        while register::<u32>(SENT) == 0 {}
     }
 }
 

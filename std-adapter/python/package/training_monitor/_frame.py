@@ -1,7 +1,7 @@
 """The frames on the serial line between a gateway and a node.
 
-A frame is encoded with COBS, so it contains no byte 0, and a byte 0 ends it. The decoded frame is the kind (one byte), the
-number of the request (four bytes), the payload, and the CRC-32 of the bytes before it. Integers are little-endian.
+A frame is encoded with COBS, so it contains no byte 0, and a byte 0 ends it. The decoded frame is the kind (one byte),
+the number of the request (four bytes), the payload, and the CRC-32 of the bytes before it. Integers are little-endian.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class DamagedFrame(ValueError):
 def encode_frame(frame: Frame) -> bytes:
     """Encodes a frame. A byte 0 also precedes it, because the line may contain a part of another frame."""
     body = _HEADER.pack(frame.kind, frame.request) + frame.payload
-    return _END + cobs.encode(body + _CRC.pack(zlib.crc32(body))) + _END
+    encoded: bytes = cobs.encode(body + _CRC.pack(zlib.crc32(body)))
+    return _END + encoded + _END
 
 
 def decode_frame(encoded: bytes) -> Frame:

@@ -4,8 +4,8 @@
     >>> with Gateway("/dev/ttyACM0", partition=(0, 8)) as board:
     ...     weights, metrics = board.train(weights, round=1)
 
-The board runs the firmware program `node`. It saves its state in flash after each epoch of a round. When the board or the
-gateway restarts in a round, the gateway sends the request again, and the board continues with the same bits.
+The board runs the firmware program `node`. It saves its state in flash after each epoch of a round. When the board or
+the gateway restarts in a round, the gateway sends the request again, and the board continues with the same bits.
 
 The module needs the packages `pyserial` and `cobs`, which `pip install training-monitor[gateway]` installs.
 """
@@ -36,6 +36,9 @@ except ImportError:  # Windows has no termios.
 
 # pyserial does not convert every error of the operating system.
 _PORT_ERRORS = (OSError, _TermiosError)
+
+# The names of a checkpoint begin with the name of the object.
+_PREFIX = "model."
 
 # The time between two attempts to open a port that does not exist, in seconds.
 _OPEN_INTERVAL = 0.1
@@ -82,16 +85,16 @@ class Description:
 class Gateway:
     """Sends rounds to the board at a serial port, and returns its weights.
 
-    `port` is a path such as `/dev/serial/by-id/usb-board` or another name that pyserial knows. The port is opened by the
-    first request, and again after the board has disappeared. The path should therefore not depend on the order in which
-    boards are connected.
+    `port` is a path such as `/dev/serial/by-id/usb-board` or another name that pyserial knows. The first request opens
+    the port, and it is opened again after the board has disappeared. The path should therefore not depend on the order
+    in which boards are connected.
 
     `partition` is the index of the node's part of the training images, and the number of parts. `learning_rate`,
     `local_epochs` and `seed` are the other settings of a round.
 
-    `timeout` is the longest time in seconds without a frame from the node: it must be longer than an epoch on the board,
-    and than the transfer of the weights. After `attempts` requests in a row without a reply or a new epoch, a method raises
-    `UnreachableError`. `on_progress` receives the number of each epoch after the board has saved it.
+    `timeout` is the longest time in seconds without a frame from the node: it must be longer than an epoch on the
+    board, and than the transfer of the weights. After `attempts` requests in a row without a reply or a new epoch, a
+    method raises `UnreachableError`. `on_progress` receives the number of each epoch after the board has saved it.
     """
 
     def __init__(
@@ -136,7 +139,8 @@ class Gateway:
     def train(self, weights: Mapping[str, Any], round: int) -> tuple[dict[str, Array], dict[str, float]]:
         """Trains the round with this number on the board, from `weights`: the state dict of the network.
 
-        Returns the new weights under the same names, and the metrics `loss` and `accuracy` on the validation images and
+        The names of the weights are those of the network, with or without the prefix `model.` of a checkpoint. Returns
+        the new weights under the same names, and the metrics `loss` and `accuracy` on the validation images and
         `num-examples`, the number of training images. If the board has finished the same round with the same weights
         before, it returns the stored result.
 
@@ -150,10 +154,12 @@ class Gateway:
             "seed": np.array(self.seed, np.uint32),
             "learning_rate": np.array(self.learning_rate, np.float32),
         }
-        payload = _encode({"model": dict(weights), "round": settings}, round)
+        prefix = _PREFIX if all(name.startswith(_PREFIX) for name in weights) else ""
+        model = {name.removeprefix(prefix): value for name, value in weights.items()}
+        payload = _encode({"model": model, "round": settings}, round)
         reply = _decode(self._exchange(Kind.TRAIN, payload, Kind.RESULT))
         metrics = reply.state_dict("metrics")
-        return reply.state_dict("model"), {
+        return {prefix + name: array for name, array in reply.state_dict("model").items()}, {
             "loss": float(metrics["loss"]),
             "accuracy": float(metrics["accuracy"]),
             "num-examples": int(metrics["examples"]),
@@ -230,9 +236,10 @@ class Gateway:
                 # The node does not know the number of a request that it received damaged.
                 if frame.request == self._request or frame.kind == Kind.DAMAGED:
                     return frame
-            port.timeout = deadline - time.monotonic()
-            if port.timeout <= 0:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
                 raise TimeoutError(f"no frame within {self.timeout:g} s")
+            port.timeout = remaining
             self._frames += self._reader.feed(port.read(max(1, port.in_waiting)))
 
 
