@@ -81,11 +81,11 @@ pub enum Damage {
     TooLong(usize),
     /// The decoded frame has this number of bytes, which is less than [`OVERHEAD`].
     TooShort(usize),
-    /// The CRC-32 of the frame differs from the one at its end.
+    /// The CRC-32 of the frame differs from the one in its last four bytes.
     Checksum {
         /// The CRC-32 of the received bytes.
         computed: u32,
-        /// The CRC-32 at the end of the frame.
+        /// The CRC-32 in the last four bytes.
         received: u32,
     },
 }

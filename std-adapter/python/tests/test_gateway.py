@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import nodes
 import numpy as np
 import pytest
 import training_monitor as tm
+from conftest import REPOSITORY
 from hypothesis import example, given
 from hypothesis import strategies as st
 from nodes import Board
@@ -200,6 +202,16 @@ def test_a_refusal_names_the_fault_and_changes_nothing(name: str, tmp_path: Path
             gateway.train(weights(), round=2)
         assert {path: path.read_bytes() for path in board.directory.rglob("*") if path.is_file()} == before
         assert gateway.hello().round == Round(1, 1, (0, 1), 1, float(np.float32(0.2)))
+
+
+def test_the_code_of_the_page_runs(tmp_path: Path) -> None:
+    if "host" not in nodes.AVAILABLE:
+        pytest.skip("`check gateway` provides boards")
+    (block,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs/gateway.md").read_text(), re.DOTALL)
+    with nodes.running(tmp_path / "board", "host") as board:
+        namespace: dict[str, Any] = {"weights": weights()}
+        exec(block.replace("/dev/serial/by-id/usb-board", board.port), namespace)
+    assert namespace["metrics"]["num-examples"] == 150
 
 
 class Killer:
