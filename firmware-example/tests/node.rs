@@ -4,7 +4,7 @@
 //! `FAILURE_SEED=n cargo test -p training-monitor-firmware-example --test node` replays the random frames of one seed.
 
 use digits_workload::node::frame::{Damage, Frame, FrameWriter, Kind, receive, send};
-use digits_workload::node::round::{self, Node, Round, Weights};
+use digits_workload::node::round::{self, Node, Round, RoundMetrics, Weights};
 use digits_workload::node::{buffer_size, serve};
 use digits_workload::train::{Hyper, Trainee};
 use embedded_storage::nor_flash::ReadNorFlash;
@@ -115,24 +115,31 @@ fn start() -> Weights<HIDDEN> {
 
 const ROUND: Round = Round { number: 3, local_epochs: 3, partition: [2, 8], seed: 5, learning_rate: 0.1 };
 
-/// The weights after the round, computed with training steps only.
-fn expected() -> Weights<HIDDEN> {
+/// The weights after the round and the loss of its last epoch, computed with training steps only.
+fn expected() -> (Weights<HIDDEN>, f32) {
     let mut trainee = Trainee::<HIDDEN, 16>::new();
     trainee.net.parameters = start();
     trainee.sgd.init(Hyper { learning_rate: 0.1, momentum: 0.5, decay: 1.0 });
+    let mut loss = 0.0;
     for epoch in 1..=3 {
         // The partition has 150 images, so the last batch is shorter.
-        for offset in 0..10 {
-            trainee.step_on(ROUND.batch(epoch, offset, 16));
-        }
+        loss = (0..10).fold(0.0, |sum, offset| sum + trainee.step_on(ROUND.batch(epoch, offset, 16)));
     }
-    trainee.net.parameters
+    (trainee.net.parameters, loss / 10.0)
 }
 
-fn model_of(payload: &[u8]) -> Weights<HIDDEN> {
-    let mut weights = Weights::<HIDDEN>::ZERO;
-    checkpoint::load(payload, &mut Named::new("model", &mut weights), None).unwrap();
-    weights
+/// The weights and the training loss in the result of a round.
+fn result_of(payload: &[u8]) -> (Weights<HIDDEN>, f32) {
+    #[derive(Objects)]
+    struct Result {
+        model: Weights<HIDDEN>,
+        metrics: RoundMetrics,
+    }
+    let metrics = RoundMetrics { loss: 0.0, val_loss: 0.0, accuracy: 0.0, examples: 0 };
+    let mut result = Result { model: Weights::ZERO, metrics };
+    checkpoint::load(payload, &mut result, None).unwrap();
+    assert_eq!(result.metrics.examples, 150);
+    (result.model, result.metrics.loss)
 }
 
 #[test]
@@ -144,7 +151,7 @@ fn a_result_has_the_bits_of_the_training_steps_and_is_stored() {
     assert_eq!(kinds, [Kind::Progress as u8, Kind::Progress as u8, Kind::Progress as u8, Kind::Result as u8]);
     let epochs: Vec<&[u8]> = first[..3].iter().map(|(_, payload)| &payload[..]).collect();
     assert_eq!(epochs, [&1_u32.to_le_bytes(), &2_u32.to_le_bytes(), &3_u32.to_le_bytes()]);
-    assert_eq!(model_of(&first[3].1), expected());
+    assert_eq!(result_of(&first[3].1), expected());
 
     // After a restart, the finished round is not trained again.
     let image = content(&mut flash);
@@ -170,7 +177,7 @@ fn a_checkpoint_of_another_request_does_not_resume() {
         let second = replies(train_frame(start(), ROUND), &mut flash);
         assert_ne!(first.1, second[3].1);
         assert_eq!(second.len(), 4);
-        assert_eq!(model_of(&second[3].1), expected());
+        assert_eq!(result_of(&second[3].1), expected());
     }
 }
 
@@ -253,7 +260,7 @@ fn a_bad_request_names_its_fault_and_changes_nothing() {
     }
     let result = replies(train_frame(start(), ROUND), &mut flash);
     assert_eq!(result.len(), 1);
-    assert_eq!(model_of(&result[0].1), expected());
+    assert_eq!(result_of(&result[0].1), expected());
 }
 
 #[test]

@@ -143,12 +143,15 @@ pub struct Node<const HIDDEN: usize, const BATCH: usize> {
     pub trainee: Trainee<HIDDEN, BATCH>,
     /// The request that the node executes or has executed.
     pub request: Request,
+    /// The sum of the training losses of the current epoch, or of the last one.
+    pub loss: f32,
 }
 
 impl<const HIDDEN: usize, const BATCH: usize> Objects for Node<HIDDEN, BATCH> {
     fn objects<V: ObjectVisitor>(&mut self, visitor: &mut V) -> Result<(), V::Error> {
         self.trainee.objects(visitor)?;
-        visitor.state_dict("request", &mut self.request)
+        visitor.state_dict("request", &mut self.request)?;
+        visitor.state_dict("loss", &mut self.loss)
     }
 }
 
@@ -161,7 +164,7 @@ impl<const HIDDEN: usize, const BATCH: usize> Default for Node<HIDDEN, BATCH> {
 impl<const HIDDEN: usize, const BATCH: usize> Node<HIDDEN, BATCH> {
     /// A node before its first round. A `static` with this value is placed in `.bss` and occupies no flash.
     pub const fn new() -> Self {
-        Self { trainee: Trainee::new(), request: Request::NONE }
+        Self { trainee: Trainee::new(), request: Request::NONE, loss: 0.0 }
     }
 
     /// Prepares the first step of `round`, which starts with the weights of the trainee.
@@ -179,8 +182,10 @@ pub type Weights<const HIDDEN: usize> = Parameters<PIXELS, HIDDEN, CLASSES>;
 /// The metrics that a node reports with its weights.
 #[derive(Debug, Clone, Copy, PartialEq, StateDict)]
 pub struct RoundMetrics {
-    /// Loss on the validation images.
+    /// Mean training loss of the steps of the last epoch.
     pub loss: f32,
+    /// Loss on the validation images.
+    pub val_loss: f32,
     /// Accuracy on the validation images.
     pub accuracy: f32,
     /// Number of images in the partition, by which the server weights the result.
@@ -224,14 +229,16 @@ pub fn train<const HIDDEN: usize, const BATCH: usize, S: Store>(
     }
     let batches = round.images().div_ceil(BATCH as u32);
     let outcome = engine.run(node, 0..batches, &mut handlers, |node: &mut Node<HIDDEN, BATCH>, _, state| {
-        node.trainee.step_on(round.batch(state.epoch(), state.offset(), BATCH as u32))
+        let loss = node.trainee.step_on(round.batch(state.epoch(), state.offset(), BATCH as u32));
+        node.loss = if state.offset() == 0 { loss } else { node.loss + loss };
+        loss
     })?;
     // No other handler stops the run before its last epoch.
     if outcome.reason != StopReason::MaxEpochs {
         return Err(TrainError::NonFinite { iteration: outcome.iteration });
     }
-    let Metrics { loss, accuracy } = node.trainee.evaluate(Split::Validation);
-    Ok(RoundMetrics { loss, accuracy, examples: round.images() })
+    let Metrics { loss: val_loss, accuracy } = node.trainee.evaluate(Split::Validation);
+    Ok(RoundMetrics { loss: node.loss / batches as f32, val_loss, accuracy, examples: round.images() })
 }
 
 /// Reads the request of the newest checkpoint in `store`. Returns `None` if there is no such checkpoint, or if it cannot

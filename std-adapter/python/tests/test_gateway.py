@@ -166,7 +166,7 @@ def test_a_board_trains_and_keeps_its_result(name: str, tmp_path: Path) -> None:
         first, metrics = gateway.train(weights(), round=1)
         assert epochs == [1, 2]
         assert metrics["num-examples"] == 150
-        assert 0.1 < metrics["accuracy"] < 1 and 0.1 < metrics["loss"] < 2.5
+        assert 0.1 < metrics["accuracy"] < 1 and 0.1 < metrics["loss"] < 2.5 and 0.1 < metrics["val_loss"] < 2.5
         second, _ = gateway.train(first, round=2)
         assert bits(first) != bits(second)
         assert epochs == [1, 2, 1, 2]

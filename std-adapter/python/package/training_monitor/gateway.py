@@ -140,8 +140,8 @@ class Gateway:
         """Trains the round with this number on the board, from `weights`: the state dict of the network.
 
         The names of the weights are those of the network, with or without the prefix `model.` of a checkpoint. Returns
-        the new weights under the same names, and the metrics `loss` and `accuracy` on the validation images and
-        `num-examples`, the number of training images. If the board has finished the same round with the same weights
+        the new weights under the same names, and the metrics: `loss`, the mean training loss of the last epoch,
+        `val_loss` and `accuracy` on the validation images, and `num-examples`, the number of training images. If the board has finished the same round with the same weights
         before, it returns the stored result.
 
         Raises `RefusedError`, `UnreachableError`, and `CheckpointError` if the weights cannot be sent, for example
@@ -161,6 +161,7 @@ class Gateway:
         metrics = reply.state_dict("metrics")
         return {prefix + name: array for name, array in reply.state_dict("model").items()}, {
             "loss": float(metrics["loss"]),
+            "val_loss": float(metrics["val_loss"]),
             "accuracy": float(metrics["accuracy"]),
             "num-examples": int(metrics["examples"]),
         }
