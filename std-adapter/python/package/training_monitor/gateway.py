@@ -141,8 +141,8 @@ class Gateway:
 
         The names of the weights are those of the network, with or without the prefix `model.` of a checkpoint. Returns
         the new weights under the same names, and the metrics: `loss`, the mean training loss of the last epoch,
-        `val_loss` and `accuracy` on the validation images, and `num-examples`, the number of training images. If the board has finished the same round with the same weights
-        before, it returns the stored result.
+        `val_loss` and `accuracy` on the validation images, and `num-examples`, the number of training images. If the
+        board has finished the same round with the same weights before, it returns the stored result.
 
         Raises `RefusedError`, `UnreachableError`, and `CheckpointError` if the weights cannot be sent, for example
         because one of them is NaN.
