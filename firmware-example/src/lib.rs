@@ -16,6 +16,7 @@
 //! | [`flash`] | a wrapper that enforces the rules of NOR flash on devices that do not enforce them |
 //! | [`monitored`] | the training run with all four handlers, as the boards execute it |
 //! | `host` | the training run of the host simulation, which the boards do not contain |
+//! | [`node`] | rounds of a fleet: a board receives weights over a serial line, trains and replies |
 //!
 //! The library gives three guarantees:
 //!
@@ -50,6 +51,7 @@ pub mod flash;
 pub mod host;
 pub mod mlp;
 pub mod monitored;
+pub mod node;
 pub mod quantized;
 pub mod random;
 pub mod train;

@@ -226,18 +226,24 @@ impl<const HIDDEN: usize, const BATCH: usize> Trainee<HIDDEN, BATCH> {
     /// order, so it may count from 0 or from 1. The step with the last batch of an epoch calls [`Sgd::end_epoch`]. An
     /// epoch that is terminated early does not lower the learning rate.
     pub fn step(&mut self, epoch: u32, offset: u32) -> f32 {
+        let offset = offset % Self::BATCHES;
+        let loss = self.step_on(data::batch(self.seed, epoch, offset, BATCH as u32));
+        if offset == const { Self::BATCHES - 1 } {
+            self.sgd.end_epoch();
+        }
+        loss
+    }
+
+    /// Executes one training step on `images`. Returns the mean loss before the update, in nats, or NaN without an image.
+    pub fn step_on(&mut self, images: impl Iterator<Item = Image>) -> f32 {
         self.net.zero_gradients();
         let mut loss = 0.0;
         let mut examples = 0;
-        let offset = offset % Self::BATCHES;
-        for image in data::batch(self.seed, epoch, offset, BATCH as u32) {
+        for image in images {
             loss += self.net.accumulate(&image.scaled(), image.label());
             examples += 1;
         }
         self.sgd.step(&mut self.net, examples);
-        if offset == const { Self::BATCHES - 1 } {
-            self.sgd.end_epoch();
-        }
         loss / examples as f32
     }
 
