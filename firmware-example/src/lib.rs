@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | [`data`] | 1 797 images in flash, split into training, validation and test |
 //! | [`random`] | initial weights and the image order of an epoch, as functions of a seed |
+//! | [`shard`] | the training images of one device of a fleet |
 //! | [`mlp`] | the network and its gradients |
 //! | [`train`] | SGD with momentum, one training step, one evaluation |
 //! | [`quantized`] | the same network and its training with 8-bit weights, for smaller checkpoints |
@@ -54,6 +55,7 @@ pub mod monitored;
 pub mod node;
 pub mod quantized;
 pub mod random;
+pub mod shard;
 pub mod train;
 
 /// `cargo test --doc` compiles the code blocks of BOARDS.md through this type.

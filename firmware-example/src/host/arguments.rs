@@ -5,8 +5,8 @@
 
 use super::network::HIDDEN_SIZES;
 use super::settings::{NONE, ScheduleKind, Settings, UsageError};
-use super::shard::Shard;
 use crate::data::Split;
+use crate::shard::Shard;
 use clap::Parser;
 use std::path::PathBuf;
 use std::str::FromStr;

@@ -7,7 +7,6 @@
 //! | [`settings`] | the settings of a run, and their texts in the metadata of each checkpoint |
 //! | [`directory`] | the output directory of a new run |
 //! | [`network`] | the networks and their training steps |
-//! | [`shard`] | the training images of one device of a fleet |
 //! | [`weights`] | the weights of a network as a checkpoint in memory |
 //! | [`run`] | the training run |
 //! | [`observer`] | what the run reports |
@@ -21,6 +20,5 @@ pub mod observer;
 pub mod recorder;
 pub mod run;
 pub mod settings;
-pub mod shard;
 pub mod time_limit;
 pub mod weights;

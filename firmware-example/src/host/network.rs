@@ -5,10 +5,10 @@
 //! size, the learning rate and the limit of the gradient norm are numbers.
 
 use super::settings::Settings;
-use super::shard::Shard;
 use crate::data::Split;
 use crate::quantized::{QuantizedHyper, QuantizedTrainee};
 use crate::random::Pcg32;
+use crate::shard::Shard;
 use crate::train::{Hyper, Metrics, Trainee, Training};
 use training_monitor::checkpoint::ObjectVisitor;
 use training_monitor::gradient::{GradientLimit, l2_norm};

@@ -4,8 +4,8 @@
 //! a checkpoint is committed as a whole, and therefore never disagrees with its settings.
 
 use super::network::HIDDEN_SIZES;
-use super::shard::Shard;
 use crate::data::Split;
+use crate::shard::Shard;
 use clap::ValueEnum;
 use std::collections::BTreeMap;
 use std::error::Error;

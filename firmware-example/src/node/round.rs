@@ -23,7 +23,7 @@
 
 use crate::data::{CLASSES, Image, PIXELS, Split};
 use crate::mlp::Parameters;
-use crate::random::Permutation;
+use crate::shard::Shard;
 use crate::train::{Hyper, Metrics, Trainee, fnv1a};
 use core::cell::Cell;
 use core::fmt;
@@ -42,7 +42,7 @@ pub struct Round {
     pub number: u32,
     /// Number of epochs that a node trains in the round.
     pub local_epochs: u32,
-    /// The part of the training images that the node uses: its index, and the number of parts.
+    /// The [`Shard`] of the training images that the node uses: its index, and the number of shards.
     pub partition: [u32; 2],
     /// Seed of the image order.
     pub seed: u32,
@@ -63,7 +63,7 @@ impl Round {
         if self.local_epochs == 0 {
             return Err(RoundError::LocalEpochs);
         }
-        if index >= count || count > Split::Train.len() {
+        if self.shard().is_none() {
             return Err(RoundError::Partition { index, count });
         }
         if !self.learning_rate.is_finite() || self.learning_rate <= 0.0 {
@@ -72,20 +72,21 @@ impl Round {
         Ok(())
     }
 
-    /// Number of images in the partition. The image `i` of [`Split::Train`] is in the partition `i % count`.
-    pub fn images(&self) -> u32 {
+    fn shard(&self) -> Option<Shard> {
         let [index, count] = self.partition;
-        if count == 0 { 0 } else { Split::Train.len().saturating_sub(index).div_ceil(count) }
+        Shard::new(index, count)
+    }
+
+    /// Number of images in the partition.
+    pub fn images(&self) -> u32 {
+        self.shard().map_or(0, Shard::len)
     }
 
     /// The images of batch `offset` in the local epoch `epoch`. All rounds have different image orders.
     pub fn batch(&self, epoch: u32, offset: u32, batch: u32) -> impl Iterator<Item = Image> {
-        let [index, count] = self.partition;
         let order = self.number.wrapping_mul(self.local_epochs).wrapping_add(epoch);
-        let order = Permutation::new(self.images(), self.seed, order);
-        let first = offset.saturating_mul(batch);
-        (first..first.saturating_add(batch))
-            .map_while(move |position| Split::Train.image(order.at(position)?.checked_mul(count)?.checked_add(index)?))
+        let seed = self.seed;
+        self.shard().into_iter().flat_map(move |shard| shard.batch(seed, order, offset, batch))
     }
 }
 

@@ -2,35 +2,39 @@
 
 use crate::data::{Image, Split};
 use crate::random::Permutation;
-use std::fmt;
-use std::str::FromStr;
+use core::fmt;
+use core::num::NonZeroU32;
+use core::str::FromStr;
 
 /// Every `count`-th training image, starting with image `index`. The shards with the indices `0..count` are disjoint and
 /// contain all training images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard {
     index: u32,
-    count: u32,
+    count: NonZeroU32,
 }
 
 impl Shard {
     /// All training images.
-    pub const WHOLE: Shard = Shard { index: 0, count: 1 };
+    pub const WHOLE: Shard = Shard { index: 0, count: NonZeroU32::MIN };
 
     /// Returns `None` unless `index` is less than `count`, and `count` is at most the number of training images.
     pub const fn new(index: u32, count: u32) -> Option<Self> {
-        if index < count && count <= Split::Train.len() { Some(Shard { index, count }) } else { None }
+        match NonZeroU32::new(count) {
+            Some(parts) if index < count && count <= Split::Train.len() => Some(Shard { index, count: parts }),
+            _ => None,
+        }
     }
 
     /// The number of images. It is never 0, so there is no `is_empty`.
     #[expect(clippy::len_without_is_empty, reason = "no shard is empty")]
     pub const fn len(self) -> u32 {
-        (Split::Train.len() - self.index).div_ceil(self.count)
+        Split::Train.len().saturating_sub(self.index).div_ceil(self.count.get())
     }
 
     /// The index of this shard, and the number of shards.
     pub const fn parts(self) -> (u32, u32) {
-        (self.index, self.count)
+        (self.index, self.count.get())
     }
 
     /// The images of batch `offset` in `epoch`, as [`batch`](crate::data::batch) defines them, of this shard.
@@ -38,7 +42,7 @@ impl Shard {
         let order = Permutation::new(self.len(), seed, epoch);
         let first = offset.saturating_mul(batch);
         let positions = first..first.saturating_add(batch);
-        positions.map_while(move |position| Split::Train.image(self.index + order.at(position)? * self.count))
+        positions.map_while(move |position| Split::Train.image(self.index + order.at(position)? * self.count.get()))
     }
 }
 
@@ -89,8 +93,8 @@ mod tests {
 
     #[test]
     fn a_text_is_parsed_and_invalid_shards_are_refused() {
-        assert_eq!("2/8".parse(), Ok(Shard { index: 2, count: 8 }));
-        assert_eq!(Shard { index: 2, count: 8 }.to_string(), "2/8");
+        assert_eq!("2/8".parse(), Ok(Shard::new(2, 8).unwrap()));
+        assert_eq!(Shard::new(2, 8).unwrap().to_string(), "2/8");
         for text in ["", "1", "8/8", "0/0", "0/1201", "-1/8", "1/8/"] {
             assert_eq!(text.parse::<Shard>(), Err(()), "{text}");
         }
