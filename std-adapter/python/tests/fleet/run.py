@@ -4,8 +4,10 @@
 
 The undisturbed fleet runs in Flower's simulation engine. The other one consists of a SuperLink and SuperNodes on the
 loopback interface. The program kills them with SIGKILL at random times, and starts them again as a service manager
-would. Both fleets must end with the same global weights, bit for bit, must be stopped early in the same round, after at
-least FLEET_ROUNDS rounds, and must have at least the accuracy of a central run on all images minus 1 %.
+would. The device of partition 0 is a simulated board in the undisturbed fleet, and a board in an emulator, which is
+killed, too, in the other one; see `nodes`. All other devices are simulated. Both fleets must end with the same global
+weights, bit for bit, must be stopped early in the same round, after at least FLEET_ROUNDS rounds, and must have at
+least the accuracy of a central run on all images minus 1 %.
 
 Settings: FLEET_NODES, FLEET_ROUNDS, FLEET_KILLS, and KILL_SEED, which repeats the kills of an earlier run.
 """
@@ -25,6 +27,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import nodes
 import preload
 import training_monitor as tm
 from training_monitor import _state
@@ -63,8 +66,8 @@ def wait_for(condition: Any, seconds: float = 60) -> None:
 class Fleet:
     """The processes of a fleet. Each service is a process group."""
 
-    def __init__(self, directory: Path, is_simulation: bool) -> None:
-        self.directory, self.is_simulation = directory, is_simulation
+    def __init__(self, directory: Path, is_simulation: bool, board: nodes.Board) -> None:
+        self.directory, self.is_simulation, self.board = directory, is_simulation, board
         self.data = directory / "data"
         directory.mkdir()
         self.ports = free_ports(1 + NODES)
@@ -124,7 +127,7 @@ class Fleet:
                 return connection.connect_ex(("127.0.0.1", self.ports[0])) == 0
 
         wait_for(server_is_listening)
-        config = f'directory="{self.data}" partitions={NODES} rounds={LAST_ROUND}'
+        config = f'directory="{self.data}" partitions={NODES} rounds={LAST_ROUND} board="{self.board.port}"'
         for _ in range(10):
             status, output = self.flwr("run", str(APP), "--run-config", config, "--format", "json")
             if status == 0 and (found := re.search(r'"run-id": "(\d+)"', output)):
@@ -153,10 +156,18 @@ class Fleet:
         except (OSError, tm.CheckpointError):
             return {"round": 0, "is_stopped": False}
 
-    def kill(self, name: str) -> None:
+    def restart(self, name: str) -> None:
+        """Kills a service or the board, and starts it again."""
+        if name == "board":
+            self.board.kill()
+            self.board.start()
+            return
         service = self.services[name]
         os.killpg(service.pid, signal.SIGKILL)
         service.wait()
+        self.start(name)
+        if name == "server":
+            self.submit()
 
     def supervise(self) -> None:
         """Starts services that have ended, as a service manager would."""
@@ -173,12 +184,16 @@ class Fleet:
             service.wait()
 
 
-def run_fleet(directory: Path, is_simulation: bool, kills: list[tuple[int, float, str]]) -> Fleet:
+def run_fleet(directory: Path, is_simulation: bool, board: str, kills: list[tuple[int, float, str]]) -> Fleet:
     """Runs a fleet to its end. A kill is a round, a time in this round in seconds, and the name of a service."""
-    fleet = Fleet(directory, is_simulation)
+    with nodes.running(directory.with_name(f"board-{board}"), board) as device:
+        return run_with_board(Fleet(directory, is_simulation, device), kills)
+
+
+def run_with_board(fleet: Fleet, kills: list[tuple[int, float, str]]) -> Fleet:
     deadline, due, next_check = time.monotonic() + LIMIT, None, time.monotonic() + 10
     try:
-        for name in ["server"] if is_simulation else ["server", *NAMES]:
+        for name in ["server"] if fleet.is_simulation else ["server", *NAMES]:
             fleet.start(name)
         fleet.submit()
         while not ((state := fleet.state())["is_stopped"] or state["round"] == LAST_ROUND):
@@ -190,10 +205,7 @@ def run_fleet(directory: Path, is_simulation: bool, kills: list[tuple[int, float
             if due is not None and now >= due:
                 due, victim = None, kills.pop(0)[2]
                 print(f"  after round {state['round']}: kill {victim}", flush=True)
-                fleet.kill(victim)
-                fleet.start(victim)
-                if victim == "server":
-                    fleet.submit()
+                fleet.restart(victim)
             if now >= next_check:
                 fleet.check()
                 next_check = now + 10
@@ -207,9 +219,9 @@ def run_fleet(directory: Path, is_simulation: bool, kills: list[tuple[int, float
 
 
 def random_kills(rounds: int) -> list[tuple[int, float, str]]:
-    """Returns kills of the server and of nodes in random rounds."""
+    """Returns kills of nodes, of the server and of the board in random rounds."""
     choice = random.Random(SEED)
-    victims = ["server" if index % 3 == 1 else choice.choice(NAMES) for index in range(KILLS)]
+    victims = [(choice.choice(NAMES), "server", "board")[index % 3] for index in range(KILLS)]
     return sorted((choice.randrange(rounds), choice.uniform(0, 6), victim) for victim in victims)
 
 
@@ -233,13 +245,13 @@ def main() -> None:
     directory = Path(tempfile.mkdtemp(prefix="fleet-"))
     started = time.monotonic()
     print(f"logs in {directory}", flush=True)
-    undisturbed = run_fleet(directory / "undisturbed", True, [])
+    undisturbed = run_fleet(directory / "undisturbed", True, "host", [])
     rounds = undisturbed.state()["round"]
     print(f"simulation engine: stopped early after round {rounds}, {time.monotonic() - started:.0f} s", flush=True)
     if not ROUNDS <= rounds < LAST_ROUND:
         raise AssertionError(f"the fleet was stopped after round {rounds}, expected {ROUNDS} to {LAST_ROUND - 1}")
     started = time.monotonic()
-    disturbed = run_fleet(directory / "disturbed", False, random_kills(rounds))
+    disturbed = run_fleet(directory / "disturbed", False, "m4f", random_kills(rounds))
     print(f"loopback interface, killed {KILLS} times: {time.monotonic() - started:.0f} s", flush=True)
     compare(undisturbed, disturbed)
     with tm.Simulation(directory / "central") as simulation:
