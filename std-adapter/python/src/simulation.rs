@@ -15,9 +15,9 @@ use digits_workload::host::observer::{EpochReport, IterationReport, RunObserver}
 use digits_workload::host::recorder::{self, Recorder};
 use digits_workload::host::run::{self, SaveError, Summary};
 use digits_workload::host::settings::{Settings, UsageError};
-use digits_workload::shard::Shard;
 use digits_workload::host::weights;
 use digits_workload::monitored::Series;
+use digits_workload::shard::Shard;
 use digits_workload::train::Metrics;
 use pyo3::exceptions::{PyBlockingIOError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
