@@ -2,7 +2,7 @@
 
 use crate::save::Contents;
 use crate::shortest;
-use crate::simulation::{parse, partition_shard, run_exception, weights_checkpoint};
+use crate::simulation::arguments::{parse, partition_shard, run_exception, weights_checkpoint};
 use digits_workload::data::Split;
 use digits_workload::host::network::Study;
 use digits_workload::host::settings::UsageError;
