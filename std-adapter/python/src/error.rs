@@ -14,7 +14,7 @@ pyo3::create_exception!(
 );
 
 /// Returns the text of an error and of its causes.
-fn text(error: &CliError) -> String {
+pub fn text(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -1,7 +1,7 @@
 //! The arguments of a simulation, and the exception of a run.
 
 use crate::directory::open_error;
-use crate::error::{CheckpointError, exception, write_error};
+use crate::error::{CheckpointError, exception, text, write_error};
 use crate::save::Contents;
 use clap::Parser;
 use digits_workload::host::arguments::Arguments;
@@ -17,13 +17,7 @@ use training_monitor_std::directory::OpenError;
 
 /// Converts the error of a run to an exception with the same text.
 pub fn run_exception(error: &(dyn Error + 'static)) -> PyErr {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
+    let text = text(error);
     match (error.downcast_ref::<OpenError>(), error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error)) {
         // Another process may close the directory, so a program can wait.
         (Some(OpenError::Locked { .. }), _) => PyBlockingIOError::new_err(text),
