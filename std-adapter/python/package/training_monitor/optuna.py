@@ -148,9 +148,12 @@ class Objective:
             trial.set_user_attr("test_loss", test.loss)
 
     def _has_lost_its_trial(self, study: Study) -> bool:
-        """Returns whether another worker has taken the trial, because it regarded this worker as dead."""
+        """Returns whether another worker has ended the trial.
+
+        It regarded this worker as dead, or both took the same waiting trial, which Optuna does not lock in SQLite.
+        """
         trials = [trial for trial in study.get_trials(deepcopy=False) if trial.number == self._number]
-        return any(trial.state == TrialState.FAIL and "error" not in trial.user_attrs for trial in trials)
+        return any(trial.state.is_finished() and "error" not in trial.user_attrs for trial in trials)
 
 
 def add_grid(study: Study, grid: Mapping[str, Iterable[Any]]) -> int:

@@ -222,7 +222,9 @@ def random_kills(rounds: int) -> list[tuple[int, float, str]]:
     """Returns kills of nodes, of the server and of the board in random rounds."""
     choice = random.Random(SEED)
     victims = [(choice.choice(NAMES), "server", "board")[index % 3] for index in range(KILLS)]
-    return sorted((choice.randrange(rounds), choice.uniform(0, 6), victim) for victim in victims)
+    # The last rounds are left, because a kill can wait for an earlier one, and must happen before the fleet ends.
+    possible = max(1, rounds - 3)
+    return sorted((choice.randrange(possible), choice.uniform(0, 6), victim) for victim in victims)
 
 
 def compare(undisturbed: Fleet, disturbed: Fleet) -> None:
