@@ -1,13 +1,9 @@
 //! What a run reports, and who receives it.
 
 use super::network::Study;
-use crate::monitored::Series;
 use crate::train::Metrics;
 use training_monitor::engine::Resumed;
 use training_monitor::event::Counters;
-use training_monitor::handlers::model_checkpoint::CheckpointEvent;
-use training_monitor::handlers::profiler::TickStatistics;
-use training_monitor_std::directory::DirectoryError;
 
 /// The values of a completed epoch.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +33,7 @@ pub struct IterationReport {
     pub gradient_norm: Option<f32>,
 }
 
-/// Receives the events of a run.
+/// Receives the events of a run, after the history has recorded them.
 pub trait RunObserver {
     /// The run starts. `resumed` describes the loaded checkpoint, or is `None` if the run starts from the beginning.
     /// `batches` is the number of training steps in one epoch.
@@ -49,26 +45,19 @@ pub trait RunObserver {
         let _ = study;
     }
 
-    /// A training step starts. The time before it, for example of an evaluation or a save, does not belong to a step.
+    /// A training step starts.
     fn on_iteration_started(&self) {}
 
     /// A training step is complete.
-    fn on_iteration(&self, counters: &Counters, report: &IterationReport);
+    fn on_iteration(&self, counters: &Counters, report: &IterationReport) {
+        let _ = (counters, report);
+    }
 
     /// An epoch is complete. Its checkpoints are not saved yet.
     fn on_epoch(&self, report: &EpochReport);
 
-    /// The run ended, and `parts` are the durations of its parts in microseconds.
-    fn on_profile(&self, parts: &[(&str, &TickStatistics)]);
-
-    /// A checkpoint handler saved a checkpoint, evicted one, or failed to save, evict or load one.
-    fn on_checkpoint(&self, series: Series, event: &CheckpointEvent<'_, DirectoryError>);
-
-    /// Reads the clock, in nanoseconds.
-    fn now(&self) -> u64;
-
-    /// Reads the clock, in microseconds.
-    fn microseconds(&self) -> u64;
+    /// Something failed that does not end the run, for example the removal of a checkpoint.
+    fn on_warning(&self, text: &str);
 
     /// Returns whether the run must be interrupted before the next step.
     fn stop_requested(&self) -> bool;

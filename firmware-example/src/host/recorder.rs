@@ -1,4 +1,4 @@
-//! The clock and the history of a run. Every program that executes the run records the same events.
+//! The clock and the history of a run.
 
 use super::observer::{EpochReport, IterationReport};
 use super::run::SMOOTHING;
@@ -28,7 +28,7 @@ const LEARNING_RATE: &str = "learning_rate";
 const GRADIENT_NORM: &str = "gradient_norm";
 
 /// Reads the clock of a run and writes the history.
-pub struct Recorder {
+pub(super) struct Recorder {
     history: History,
     best: RefCell<HistoryObserver>,
     latest: RefCell<HistoryObserver>,
@@ -68,7 +68,7 @@ impl Recorder {
         self.history.record_resume(resumed)
     }
 
-    /// A training step starts.
+    /// A training step starts. The time before it, for example of an evaluation or a save, does not belong to the step.
     pub fn start_step(&self) {
         self.step_start.set(self.now());
     }

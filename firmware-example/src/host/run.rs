@@ -21,6 +21,7 @@
 use super::arguments::MAX_N_SAVED;
 use super::network::Study;
 use super::observer::{EpochReport, IterationReport, RunObserver};
+use super::recorder::Recorder;
 use super::settings::{ScheduleKind, Settings};
 use super::time_limit::ResumableTimeLimit;
 use crate::data::Split;
@@ -40,7 +41,7 @@ use training_monitor::{
     ConfigError, EarlyStopping, Engine, Event, EventFilter, ModelCheckpoint, Outcome, Profiled, Profiler,
     ReduceOnPlateau, RunningAverage, Schedule, State, StopReason, TerminateOnNan, Timer, on,
 };
-use training_monitor_std::{Directory, StdClock};
+use training_monitor_std::{Directory, History, StdClock};
 
 /// Capacity of the run record in bytes. The states of these handlers do not fit into the default of 128.
 const RECORD: usize = 256;
@@ -130,7 +131,8 @@ impl fmt::Display for SaveError {
 impl Error for SaveError {}
 
 /// Trains `study`, and resumes from the newest checkpoint of the two stores if there is one. `nan_at` is the iteration
-/// whose loss is replaced by a NaN. At the end, `study` contains the best checkpoint.
+/// whose loss is replaced by a NaN. `history` records the events of the run. At the end, `study` contains the best
+/// checkpoint.
 ///
 /// # Errors
 /// Returns a [`SaveError`] if a checkpoint cannot be saved, and another error if a checkpoint cannot be read or a setting
@@ -141,8 +143,10 @@ pub fn run(
     nan_at: Option<u32>,
     latest: Directory,
     best: Directory,
+    history: &History,
     observer: &impl RunObserver,
 ) -> Result<Summary, Box<dyn Error>> {
+    let recorder = Recorder::new(history);
     let batches = study.batches();
     let smoothed_loss = Cell::new(f32::NAN);
     let learning_rate = Cell::new(study.learning_rate());
@@ -168,11 +172,16 @@ pub fn run(
     );
     let plateau = (settings.schedule == ScheduleKind::Plateau).then_some(plateau);
 
-    let best = best.observe(|event: &CheckpointEvent<'_, _>| observer.on_checkpoint(Series::Best, event));
-    let latest = latest.observe(|event: &CheckpointEvent<'_, _>| observer.on_checkpoint(Series::Latest, event));
+    let on_checkpoint = |series, event: &CheckpointEvent<'_, _>| {
+        if let Some(warning) = recorder.record_checkpoint(series, event) {
+            observer.on_warning(&warning);
+        }
+    };
+    let best = best.observe(|event: &CheckpointEvent<'_, _>| on_checkpoint(Series::Best, event));
+    let latest = latest.observe(|event: &CheckpointEvent<'_, _>| on_checkpoint(Series::Latest, event));
     let mut handlers = (
         // It comes first, so that a step ends before the other handlers start.
-        Profiler::new().attach(|| observer.microseconds()),
+        Profiler::new().attach(|| recorder.microseconds()),
         // The handlers of each iteration.
         (
             LearningRate::new(settings, batches)?.map(|schedule| schedule.attach(IterationStarted, set_rate)),
@@ -184,22 +193,24 @@ pub fn run(
             on(
                 IterationCompleted,
                 types.function(|study, state| {
-                    observer.on_iteration(
-                        state.counters(),
-                        &IterationReport {
-                            loss: state.output.unwrap_or(f32::NAN),
-                            smoothed_loss: smoothed_loss.get(),
-                            learning_rate: study.learning_rate(),
-                            gradient_norm: study.gradient_norm(),
-                        },
-                    );
+                    let report = IterationReport {
+                        loss: state.output.unwrap_or(f32::NAN),
+                        smoothed_loss: smoothed_loss.get(),
+                        learning_rate: study.learning_rate(),
+                        gradient_norm: study.gradient_norm(),
+                    };
+                    recorder.record_step(state.counters(), &report);
+                    observer.on_iteration(state.counters(), &report);
                     if observer.stop_requested() {
                         // The handler of the latest checkpoints saves at the event `Interrupt`, before the next step.
                         state.interrupt();
                     }
                 }),
             ),
-            on(IterationStarted, |_, _: &mut State<f32, Metrics>| observer.on_iteration_started()),
+            on(IterationStarted, |_, _: &mut State<f32, Metrics>| {
+                recorder.start_step();
+                observer.on_iteration_started();
+            }),
             TerminateOnNan::new().attach(IterationCompleted, types.reference(|_, state| &state.output)),
             TerminateOnNan::new()
                 .with_schedule(batches)?
@@ -217,13 +228,15 @@ pub fn run(
         EarlyStopping::new(settings.patience)?
             .attach(EpochCompleted, types.score(|state| -state.metrics.loss))
             .observe(|_, state| {
-                observer.on_epoch(&EpochReport {
+                let report = EpochReport {
                     epoch: state.epoch(),
                     smoothed_loss: smoothed_loss.get(),
                     validation: state.metrics,
                     learning_rate: learning_rate.get(),
                     gradient_norm: gradient_norm.get(),
-                });
+                };
+                recorder.record_epoch(&report);
+                observer.on_epoch(&report);
             }),
         // The checkpoints of the previous epoch are saved now.
         on(
@@ -242,14 +255,14 @@ pub fn run(
                 observer.on_weights(study);
             }),
         ),
-        ResumableTimeLimit::new(time_limit, || observer.now())?,
+        ResumableTimeLimit::new(time_limit, || recorder.now())?,
         Timer::new(0)
-            .attach(|| observer.now())
+            .attach(|| recorder.now())
             .pause(IterationCompleted)
             .resume(IterationStarted)
             .step(IterationCompleted),
-        Profiled::new("best", best.restore_best(), EpochCompleted, || observer.microseconds()),
-        Profiled::new("latest", latest, EpochCompleted.or(Interrupt), || observer.microseconds()),
+        Profiled::new("best", best.restore_best(), EpochCompleted, || recorder.microseconds()),
+        Profiled::new("latest", latest, EpochCompleted.or(Interrupt), || recorder.microseconds()),
     );
 
     let metrics = Metrics { loss: f32::INFINITY, accuracy: 0.0 };
@@ -263,6 +276,9 @@ pub fn run(
     };
     // The last weights of a finished run, which fires no further event.
     checksum.set(study.checksum());
+    if let Err(error) = recorder.record_start(resumed) {
+        observer.on_warning(&error.to_string());
+    }
     observer.on_start(resumed, batches);
     observer.on_weights(study);
     let (.., time_limit, _, _, _) = &handlers;
@@ -284,7 +300,7 @@ pub fn run(
     })?;
     let profile = format!("{}\n{best}\n{latest}", profiler.profiler);
     let parts = &profiler.profiler;
-    observer.on_profile(&[
+    recorder.record_profile(&[
         ("fetch", parts.fetch()),
         ("step", parts.step()),
         ("other", parts.other()),

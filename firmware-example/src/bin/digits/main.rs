@@ -73,11 +73,11 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    let observer = TerminalObserver::new(&history, &settings, arguments.quiet);
+    let observer = TerminalObserver::new(&settings, arguments.quiet);
     let stop = observer.stop_flag();
     ctrlc::set_handler(move || stop.store(true, Ordering::Relaxed))?;
 
-    let result = run::run(&mut study, &settings, arguments.nan_at, latest, best, &observer);
+    let result = run::run(&mut study, &settings, arguments.nan_at, latest, best, &history, &observer);
     observer.finish();
     let summary = result?;
     let reason = summary.outcome.reason;

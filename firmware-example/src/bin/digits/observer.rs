@@ -1,24 +1,18 @@
-//! The output during a run: a progress bar or one line per epoch, and a history file.
+//! The output during a run: a progress bar or one line per epoch.
 
 use crate::output::{print_error_line, print_line};
 use digits_workload::host::observer::{EpochReport, IterationReport, RunObserver};
-use digits_workload::host::recorder::Recorder;
 use digits_workload::host::settings::Settings;
-use digits_workload::monitored::Series;
 use std::cell::Cell;
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use training_monitor::engine::Resumed;
 use training_monitor::event::Counters;
-use training_monitor::handlers::model_checkpoint::CheckpointEvent;
-use training_monitor::handlers::profiler::TickStatistics;
-use training_monitor_std::directory::DirectoryError;
-use training_monitor_std::{History, Progress};
+use training_monitor_std::Progress;
 
-/// Writes the events of the run to the history and to the terminal.
+/// Writes the events of the run to the terminal.
 pub struct TerminalObserver {
-    recorder: Recorder,
     /// `None` if the progress bar is disabled.
     progress: Option<Progress>,
     /// Whether each epoch prints a line, because standard error is no terminal.
@@ -32,10 +26,9 @@ pub struct TerminalObserver {
 
 impl TerminalObserver {
     /// `quiet` disables the progress.
-    pub fn new(history: &History, settings: &Settings, quiet: bool) -> Self {
+    pub fn new(settings: &Settings, quiet: bool) -> Self {
         let is_terminal = io::stderr().is_terminal();
         TerminalObserver {
-            recorder: Recorder::new(history),
             progress: (!quiet && is_terminal).then(Progress::new),
             prints_epochs: !quiet && !is_terminal,
             epochs: settings.epochs,
@@ -55,25 +48,15 @@ impl TerminalObserver {
             progress.finish(None);
         }
     }
-
-    fn warn(&self, line: &str) {
-        match &self.progress {
-            Some(progress) => progress.println(line),
-            None => print_error_line(format_args!("{line}")),
-        }
-    }
 }
 
 impl RunObserver for TerminalObserver {
     fn on_start(&self, resumed: Option<Resumed>, batches: u32) {
-        if let Err(error) = self.recorder.record_start(resumed) {
-            self.warn(&format!("warning: {error}"));
-        }
         if let Some(Resumed { epoch, iteration, skipped, .. }) = resumed {
             print_line(format_args!("resumed after iteration {iteration} (epoch {epoch})"));
             if skipped > 0 {
                 let noun = if skipped == 1 { "checkpoint" } else { "checkpoints" };
-                self.warn(&format!("warning: skipped {skipped} unusable {noun}; the reasons are above"));
+                self.on_warning(&format!("skipped {skipped} unusable {noun}; the reasons are above"));
             }
         }
         if let Some(progress) = &self.progress {
@@ -83,27 +66,17 @@ impl RunObserver for TerminalObserver {
         self.batches.set(batches);
     }
 
-    fn now(&self) -> u64 {
-        self.recorder.now()
-    }
-
-    fn microseconds(&self) -> u64 {
-        self.recorder.microseconds()
-    }
-
     fn stop_requested(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
     fn on_iteration_started(&self) {
-        self.recorder.start_step();
         if let Some(progress) = &self.progress {
             progress.begin_batch();
         }
     }
 
     fn on_iteration(&self, counters: &Counters, report: &IterationReport) {
-        self.recorder.record_step(counters, report);
         if let Some(progress) = &self.progress {
             let batch = (counters.iteration - 1) % self.batches.get() + 1;
             progress.set_batch(counters.epoch, batch, counters.iteration, report.smoothed_loss);
@@ -112,7 +85,6 @@ impl RunObserver for TerminalObserver {
 
     fn on_epoch(&self, report: &EpochReport) {
         let EpochReport { epoch, smoothed_loss, validation, learning_rate, gradient_norm } = *report;
-        self.recorder.record_epoch(report);
         if self.prints_epochs {
             let norm = gradient_norm.map_or(String::new(), |norm| format!(", gradient norm {norm:.4}"));
             print_error_line(format_args!(
@@ -128,13 +100,10 @@ impl RunObserver for TerminalObserver {
         }
     }
 
-    fn on_profile(&self, parts: &[(&str, &TickStatistics)]) {
-        self.recorder.record_profile(parts);
-    }
-
-    fn on_checkpoint(&self, series: Series, event: &CheckpointEvent<'_, DirectoryError>) {
-        if let Some(warning) = self.recorder.record_checkpoint(series, event) {
-            self.warn(&format!("warning: {warning}"));
+    fn on_warning(&self, text: &str) {
+        match &self.progress {
+            Some(progress) => progress.println(&format!("warning: {text}")),
+            None => print_error_line(format_args!("warning: {text}")),
         }
     }
 }

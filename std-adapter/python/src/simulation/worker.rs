@@ -4,12 +4,11 @@ use super::arguments::run_exception;
 use digits_workload::host::arguments::Arguments;
 use digits_workload::host::directory::{find_directory, rename_existing};
 use digits_workload::host::network::Study;
-use digits_workload::host::observer::{EpochReport, IterationReport, RunObserver};
-use digits_workload::host::recorder::{self, Recorder};
+use digits_workload::host::observer::{EpochReport, RunObserver};
+use digits_workload::host::recorder;
 use digits_workload::host::run::{self, Summary};
 use digits_workload::host::settings::{Settings, UsageError};
 use digits_workload::host::weights;
-use digits_workload::monitored::Series;
 use pyo3::PyErr;
 use std::cell::Cell;
 use std::error::Error;
@@ -20,10 +19,6 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use training_monitor::engine::Resumed;
-use training_monitor::event::Counters;
-use training_monitor::handlers::model_checkpoint::CheckpointEvent;
-use training_monitor::handlers::profiler::TickStatistics;
-use training_monitor_std::directory::DirectoryError;
 use training_monitor_std::{Directory, History};
 
 /// What the thread of a run sends.
@@ -45,7 +40,7 @@ pub enum Message {
 
 /// Sends the events of a run to the program, and waits for its requests.
 struct ThreadObserver {
-    recorder: Recorder,
+    /// The path of the history.
     history: PathBuf,
     messages: Sender<Message>,
     /// A request for the next epoch. The sender is dropped when the run must stop.
@@ -65,9 +60,6 @@ impl ThreadObserver {
 
 impl RunObserver for ThreadObserver {
     fn on_start(&self, resumed: Option<Resumed>, batches: u32) {
-        if let Err(error) = self.recorder.record_start(resumed) {
-            self.send(Message::Warning(error.to_string()));
-        }
         let epochs = match resumed {
             None => Vec::new(),
             Some(_) => recorder::read_epochs(&self.history).unwrap_or_else(|error| {
@@ -89,35 +81,12 @@ impl RunObserver for ThreadObserver {
         }
     }
 
-    fn on_iteration_started(&self) {
-        self.recorder.start_step();
-    }
-
-    fn on_iteration(&self, counters: &Counters, report: &IterationReport) {
-        self.recorder.record_step(counters, report);
-    }
-
     fn on_epoch(&self, report: &EpochReport) {
-        self.recorder.record_epoch(report);
         self.report.set(Some(*report));
     }
 
-    fn on_profile(&self, parts: &[(&str, &TickStatistics)]) {
-        self.recorder.record_profile(parts);
-    }
-
-    fn on_checkpoint(&self, series: Series, event: &CheckpointEvent<'_, DirectoryError>) {
-        if let Some(warning) = self.recorder.record_checkpoint(series, event) {
-            self.send(Message::Warning(warning));
-        }
-    }
-
-    fn now(&self) -> u64 {
-        self.recorder.now()
-    }
-
-    fn microseconds(&self) -> u64 {
-        self.recorder.microseconds()
+    fn on_warning(&self, text: &str) {
+        self.send(Message::Warning(text.to_owned()));
     }
 
     fn stop_requested(&self) -> bool {
@@ -164,7 +133,8 @@ impl Prepared {
 
     /// Executes the run.
     fn run(mut self, nan_at: Option<u32>, observer: &ThreadObserver) -> Result<Box<Summary>, Box<dyn Error>> {
-        let summary = run::run(&mut self.study, &self.settings, nan_at, self.latest, self.best, observer)?;
+        let summary =
+            run::run(&mut self.study, &self.settings, nan_at, self.latest, self.best, &self.history, observer)?;
         recorder::finish(&self.history, &self.directory, &summary.outcome)?;
         Ok(Box::new(summary))
     }
@@ -186,7 +156,6 @@ impl Worker {
         let thread_stop = Arc::clone(&stop);
         let thread = thread::Builder::new().name("training".to_owned()).spawn(move || {
             let observer = ThreadObserver {
-                recorder: Recorder::new(&prepared.history),
                 history: prepared.directory.join(recorder::FILE),
                 messages: sender,
                 requests: requested,
