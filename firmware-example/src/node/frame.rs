@@ -47,7 +47,7 @@ pub enum Kind {
     Hello = 0x01,
     /// Request to train a round. The payload is a checkpoint with the objects `model` and `round`.
     Train = 0x02,
-    /// Reply to [`Kind::Hello`]: a checkpoint with the objects `node` and `round`.
+    /// Reply to [`Kind::Hello`]: a checkpoint with the objects `node` and `request`.
     Description = 0x81,
     /// Reply to [`Kind::Train`]: a checkpoint with the objects `model` and `metrics`.
     Result = 0x82,
