@@ -1,6 +1,6 @@
 //! Reads a checkpoint from a file, a directory or a flash dump.
 
-use crate::error::exception;
+use crate::error::{CheckpointError, exception};
 use crate::long_work;
 use crate::shortest;
 use numpy::PyReadwriteArray1;
@@ -13,7 +13,7 @@ use training_monitor_std::tool::error::{CliError, Result};
 use training_monitor_std::tool::inspect::json;
 use training_monitor_std::tool::inventory::flash_dump::Geometry;
 use training_monitor_std::tool::inventory::{Inventory, Selection};
-use training_monitor_std::tool::stream::{Source, Stream, Tensor};
+use training_monitor_std::tool::stream::{Purpose, Source, Stream, Tensor};
 
 /// A checkpoint whose checksum is correct. The elements of its tensors are in its files.
 #[pyclass(frozen, module = "training_monitor._native")]
@@ -26,6 +26,14 @@ pub struct StoredCheckpoint {
 type TensorPlace = (String, String, &'static str, Vec<u32>, usize, u64, u64);
 
 impl StoredCheckpoint {
+    /// Reads the bytes of a checkpoint file, and verifies its checksum.
+    pub fn from_bytes(bytes: Vec<u8>) -> PyResult<Self> {
+        let stream = Stream::read_source(&Arc::new(Source::from_bytes(bytes)), Purpose::Read);
+        stream
+            .map(|(stream, _)| StoredCheckpoint { stream })
+            .map_err(|error| CheckpointError::new_err(error.to_string()))
+    }
+
     fn tensor(&self, index: usize) -> PyResult<&Tensor> {
         let tensor = self.stream.tensors().nth(index);
         tensor.map(|(_, tensor)| tensor).ok_or_else(|| PyIndexError::new_err(format!("there is no tensor {index}")))
@@ -145,6 +153,12 @@ impl StoredCheckpoint {
         let (payload, into) = (&self.tensor(index)?.payload, into.as_slice_mut()?);
         long_work::run(py, || payload.read_into(into))
     }
+}
+
+/// Reads the bytes of a checkpoint file, and verifies its checksum.
+#[pyfunction]
+pub fn decode_checkpoint(bytes: Vec<u8>) -> PyResult<StoredCheckpoint> {
+    StoredCheckpoint::from_bytes(bytes)
 }
 
 /// Reads the newest checkpoint at a path, or the one that the arguments select, and verifies its checksum.

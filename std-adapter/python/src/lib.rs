@@ -32,7 +32,7 @@ fn run_tool(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
 #[pymodule]
 mod _native {
     #[pymodule_export]
-    use super::checkpoint::{StoredCheckpoint, read_checkpoint};
+    use super::checkpoint::{StoredCheckpoint, decode_checkpoint, read_checkpoint};
     #[pymodule_export]
     use super::directory::CheckpointDirectory;
     #[pymodule_export]
@@ -46,7 +46,7 @@ mod _native {
     #[pymodule_export]
     use super::run_tool;
     #[pymodule_export]
-    use super::save::{write_checkpoint, write_flash_image};
+    use super::save::{encode_checkpoint, write_checkpoint, write_flash_image};
     #[pymodule_export]
     use super::schedules::Schedule;
     #[pymodule_export]

@@ -86,6 +86,25 @@ impl Contents<'_> {
     }
 }
 
+/// Returns a stream as the bytes of a checkpoint file. `name` is the place of the checkpoint in error messages.
+pub fn to_bytes(name: &Path, stream: &Stream, allow_non_finite: bool) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    stream.write_checked(name, &mut bytes, allow_non_finite).map_err(|error| write_error(name, error))?;
+    Ok(bytes)
+}
+
+/// Returns the bytes of a checkpoint file.
+#[pyfunction]
+pub fn encode_checkpoint<'py>(
+    py: Python<'py>,
+    name: PathBuf,
+    contents: Contents<'py>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let (stream, allow_non_finite) = (contents.to_stream(&name)?, contents.allow_non_finite);
+    let bytes = long_work::run(py, move || to_bytes(&name, &stream, allow_non_finite))?;
+    Ok(PyBytes::new(py, &bytes))
+}
+
 fn tensor(path: &Path, (name, element_type, shape, array): TensorArray<'_>) -> PyResult<Tensor> {
     let unknown = || PyTypeError::new_err(format!("tensor {name}: a checkpoint has no element type {element_type}"));
     let element_type = parse_type(&element_type).ok_or_else(unknown)?;

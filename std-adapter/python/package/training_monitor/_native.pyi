@@ -16,6 +16,8 @@ __all__ = [
     "WeightAverage",
     "all_finite_f32",
     "all_finite_f64",
+    "decode_checkpoint",
+    "encode_checkpoint",
     "evaluate_weights",
     "read_checkpoint",
     "run_tool",
@@ -63,6 +65,8 @@ def read_checkpoint(
     slots: int | None,
 ) -> StoredCheckpoint: ...
 def write_checkpoint(path: str, contents: dict[str, Any]) -> None: ...
+def encode_checkpoint(name: str, contents: dict[str, Any]) -> bytes: ...
+def decode_checkpoint(bytes: bytes) -> StoredCheckpoint: ...
 def write_flash_image(
     path: str,
     contents: dict[str, Any],

@@ -14,20 +14,19 @@ from __future__ import annotations
 
 import secrets
 import struct
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 import serial
 
-from ._checkpoint import Array, Checkpoint, load
+from . import _native
+from ._checkpoint import Array, Checkpoint
 from ._frame import DamagedFrame, Frame, FrameReader, Kind, decode_frame, encode_frame
-from ._save import save
+from ._save import _contents
 
 try:
     from termios import error as _TermiosError
@@ -261,14 +260,9 @@ def _text(frame: Frame) -> str:
 
 
 def _encode(objects: Mapping[str, Any], step: int) -> bytes:
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "request.ckpt"
-        save(path, objects, step=step)
-        return path.read_bytes()
+    contents = _contents(objects, step, None, None, None, None, None, False)
+    return _native.encode_checkpoint("request", contents)
 
 
 def _decode(payload: bytes) -> Checkpoint:
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "reply.ckpt"
-        path.write_bytes(payload)
-        return load(path, copy=True)
+    return Checkpoint(_native.decode_checkpoint(payload), copy=True)

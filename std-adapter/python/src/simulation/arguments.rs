@@ -1,8 +1,8 @@
 //! The arguments of a simulation, and the exception of a run.
 
 use crate::directory::open_error;
-use crate::error::{CheckpointError, exception, text, write_error};
-use crate::save::Contents;
+use crate::error::{CheckpointError, exception, text};
+use crate::save::{Contents, to_bytes};
 use clap::Parser;
 use digits_workload::host::arguments::Arguments;
 use digits_workload::host::run::SaveError;
@@ -57,7 +57,5 @@ pub fn weights_checkpoint(contents: &Contents<'_>) -> PyResult<Vec<u8>> {
         let name = name.map_or_else(|| object.name.clone(), |(_, tensor)| format!("{}.{}", object.name, tensor.name));
         return Err(PyValueError::new_err(format!("weights: the model has no tensor {name}")));
     }
-    let mut bytes = Vec::new();
-    stream.write_checked(path, &mut bytes, false).map_err(|error| exception(write_error(path, error)))?;
-    Ok(bytes)
+    to_bytes(path, &stream, false).map_err(exception)
 }

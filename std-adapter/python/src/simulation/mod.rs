@@ -5,7 +5,6 @@ pub mod arguments;
 mod worker;
 
 use crate::checkpoint::StoredCheckpoint;
-use crate::error::CheckpointError;
 use crate::long_work::SIGNAL_INTERVAL;
 use crate::save::Contents;
 use crate::shortest;
@@ -19,9 +18,8 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::path::PathBuf;
+use std::sync::PoisonError;
 use std::sync::mpsc::RecvTimeoutError;
-use std::sync::{Arc, PoisonError};
-use training_monitor_std::tool::stream::{Purpose, Source, Stream};
 use worker::{Message, Prepared, Worker};
 
 /// The epoch, the smoothed loss, the loss and the accuracy of the validation, the learning rate and the gradient norm.
@@ -168,11 +166,7 @@ impl Simulation {
 
     /// The weights of the network.
     fn weights(&self) -> PyResult<StoredCheckpoint> {
-        let source = Arc::new(Source::from_bytes(self.weights.clone()));
-        let stream = Stream::read_source(&source, Purpose::Read);
-        stream
-            .map(|(stream, _)| StoredCheckpoint { stream })
-            .map_err(|error| CheckpointError::new_err(error.to_string()))
+        StoredCheckpoint::from_bytes(self.weights.clone())
     }
 
     /// Returns the warnings since the last call.
