@@ -17,6 +17,8 @@ struct Recording {
     failing: Option<String>,
     /// The errors of the next reads, in order. If the list is empty, a read succeeds.
     read_errors: VecDeque<ErrorKind>,
+    /// The numbers of bytes of the writes.
+    writes: Vec<usize>,
     /// The errors of the next writes, in order. If the list is empty, a write succeeds.
     write_errors: VecDeque<ErrorKind>,
 }
@@ -36,6 +38,11 @@ impl RecordingDisk {
     /// Returns the operations since the last call and clears the recording.
     pub fn take_operations(&self) -> Vec<String> {
         std::mem::take(&mut self.recording.borrow_mut().operations)
+    }
+
+    /// Returns the numbers of bytes of the writes since the last call and clears the recording.
+    pub fn take_writes(&self) -> Vec<usize> {
+        std::mem::take(&mut self.recording.borrow_mut().writes)
     }
 
     /// Lets the given operation fail without an effect until the next call. The text has the form of the recording.
@@ -74,7 +81,10 @@ pub struct RecordedFile<T> {
 
 impl Write for RecordedFile<DiskWriter> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let failure = self.fs.recording.borrow_mut().write_errors.pop_front();
+        let mut recording = self.fs.recording.borrow_mut();
+        recording.writes.push(bytes.len());
+        let failure = recording.write_errors.pop_front();
+        drop(recording);
         failure.map_or_else(|| self.file.write(bytes), |kind| Err(kind.into()))
     }
     fn flush(&mut self) -> io::Result<()> {

@@ -107,6 +107,24 @@ fn flush_writes_buffered_bytes_to_the_file() {
     assert_eq!(bytes(), b"TMCK");
 }
 
+/// The encoder writes 8 KiB at a time. Each write of a file costs a call of the operating system, and small writes make the
+/// synchronization slow.
+#[test]
+fn a_large_file_is_written_in_blocks_of_one_mebibyte() {
+    const MIB: u32 = 1 << 20;
+    for (len, expected) in [(3 * MIB, vec![MIB as usize; 3]), (5000, vec![5000])] {
+        let fs = RecordingDisk::default();
+        let mut directory = open(&fs);
+        fs.take_writes();
+        let mut writer = directory.create(&single_stream(len)).unwrap();
+        for piece in vec![7; len as usize].chunks(8192) {
+            writer.write_all(piece).unwrap();
+        }
+        writer.flush().unwrap();
+        assert_eq!(fs.take_writes(), expected);
+    }
+}
+
 #[test]
 fn commit_needs_the_announced_bytes() {
     let fs = RecordingDisk::default();
