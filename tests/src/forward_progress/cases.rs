@@ -9,8 +9,11 @@ use super::time::{DAY, HOUR, MINUTE, Nanos, format};
 use std::fmt;
 use training_monitor_std::test_support::random::Random;
 
-/// The time with power in each case. It is long against the [burst](super::parts::BURST) of the wear budget.
-pub const POWERED: Nanos = 20 * DAY;
+/// The minimum time with power in each case. It is long against the [burst](super::parts::BURST) of the wear budget.
+const POWERED: Nanos = 20 * DAY;
+/// The erases that the wear budget permits during a case. With few saves, the best fixed interval in hindsight would be
+/// the one that by chance meets the most on-times.
+const ERASES: u64 = 2000;
 /// The number of failures after which a case without wear ends, because only wear needs a long time.
 const FAILURES_WITHOUT_WEAR: u64 = 200;
 /// The minimum number of failures in a case.
@@ -95,8 +98,8 @@ impl Case {
     /// Returns the on-times.
     #[must_use]
     pub fn trace(&self) -> Vec<Nanos> {
-        let powered = match self.part.endurance {
-            Some(_) => POWERED,
+        let powered = match self.budget() {
+            Some(budget) => POWERED.max(ERASES * budget.time_per_erase()),
             None => POWERED.min(FAILURES_WITHOUT_WEAR * self.mean),
         };
         self.supply.trace(self.mean, powered, MIN_FAILURES, self.seed)

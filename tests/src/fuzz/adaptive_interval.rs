@@ -56,10 +56,14 @@ fn budget(input: &Input) -> Option<WearBudget> {
     if input.is_small { Some(small) } else { input.budget.map(any) }
 }
 
-/// The ticks of debt for one erase, rounded up, with a reserve of 1/64.
+/// The ticks of debt for one erase, rounded up.
 fn price(budget: WearBudget) -> u128 {
-    let ticks = u128::from(budget.lifetime).div_ceil(u128::from(budget.erases));
-    (ticks + ticks.div_ceil(64)).min(u128::from(u64::MAX))
+    u128::from(budget.lifetime).div_ceil(u128::from(budget.erases))
+}
+
+/// The limit of the debt: three quarters of what can be borrowed, rounded up.
+fn max_debt(budget: WearBudget) -> u128 {
+    (3 * u128::from(budget.borrow)).div_ceil(4)
 }
 
 /// Builds the state machine, and checks that it is built only if all settings are valid.
@@ -97,6 +101,10 @@ impl Ledger {
             self.debt = self.debt.saturating_sub(u128::from(now.saturating_sub(self.reading)));
         }
         (self.reading, self.is_counting) = (now, true);
+    }
+
+    fn can_borrow(&self, budget: Option<WearBudget>) -> bool {
+        budget.is_none_or(|budget| (self.debt + price(budget)).min(u128::from(u64::MAX)) <= max_debt(budget))
     }
 
     fn charge(&mut self, budget: Option<WearBudget>, erases: u32) {
@@ -141,7 +149,12 @@ fn run(settings: AdaptiveInterval, input: &Input) {
                     ledger.count(now.get());
                 }
                 (ledger.reading, ledger.is_counting) = (now.get(), true);
-                ledger.charge(budget, u32::from(interrupted));
+                if interrupted {
+                    ledger.charge(budget, 3);
+                    if !ledger.can_borrow(budget) {
+                        ledger.debt = ledger.debt.max(budget.map_or(0, max_debt));
+                    }
+                }
                 assert_eq!(interval.state().starts(), state.starts().saturating_add(1));
                 assert!(interval.state().lost() >= state.lost());
             }
@@ -171,9 +184,7 @@ fn train(
     now.set(now.get().saturating_add(ticks));
     let is_due = interval.update(now.get());
     ledger.count(now.get());
-    let can_borrow = budget
-        .is_none_or(|budget| (ledger.debt + price(budget)).min(u128::from(u64::MAX)) <= u128::from(budget.borrow));
-    assert!(!is_due || can_borrow, "a save although the budget is used up");
+    assert!(!is_due || ledger.can_borrow(budget), "a save although the budget is used up");
     if is_due {
         save(interval, ledger, now, (ticks / 8, 1, true), budget, stored);
     }

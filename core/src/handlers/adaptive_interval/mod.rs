@@ -16,22 +16,25 @@
 //!
 //! # Wear budget
 //!
-//! Each erase of a slot costs `lifetime / erases` ticks of *debt*, and each tick pays back one tick. A save that would
-//! increase the debt above `borrow` waits, so at most `(elapsed + borrow) · erases / lifetime` erases have been counted
-//! when a save begins. A save at an event that the filter does not select, such as the end of the run, does not wait; later
-//! saves pay for it. The interval becomes longer with the debt: at half of `borrow`, the expected number of saves is what
-//! the budget permits. For a mean time between failures `M` and `p` ticks of debt per erase, that is the
-//! interval `M · ln(1 + p / M)`.
+//! Each erase of a slot costs `lifetime / erases` ticks of *debt*, and each tick pays back one tick. The limit of the debt
+//! is three quarters of `borrow`; the last quarter is a reserve, see below. A save that would increase the debt above the
+//! limit waits, so at most `(elapsed + limit) · erases / lifetime` erases have been counted when a save begins. A save at an
+//! event that the filter does not select, such as the end of the run, does not wait; later saves pay for it. The interval
+//! becomes longer with the debt: at half of the limit, the expected number of saves is what the budget permits. For a mean
+//! time between failures `M` and `p` ticks of debt per erase, that is the interval `M · ln(1 + p / M)`.
 //!
 //! By default, the time between a save and the next start does not pay back debt, because it is unknown. A clock that
 //! continues while the power is off makes it known ([`with_continuous_clock`]). Without such a clock, a device whose
 //! power often fails saves less often than the budget permits.
 //!
 //! The erase of an interrupted save is counted at the next start, when the store finds the remains of the save. The first
-//! save of that start comes at once, so that its checkpoint contains the debt. An erase that was interrupted before it
-//! changed anything leaves no remains and is not counted. Each erase therefore costs 1/64 more, as a reserve. If the power
-//! fails again and again at the same moment of a save, the reserve can be too small for some time. The erases of a device
-//! whose power always fails before one save is complete are not counted.
+//! save of that start comes at once, so that its checkpoint contains the debt. If the budget does not permit this save, the
+//! start first lasts for the time of one erase, because a further interrupted save would leave the same remains.
+//!
+//! An erase that was interrupted before it changed what the store reads leaves no remains and is not counted. Instead, an
+//! interrupted save whose remains are found costs three erases, and a quarter of `borrow` is a reserve. No fixed reserve
+//! suffices for every sequence of such failures. The erases of a device whose power always fails before one save is
+//! complete are not counted.
 //!
 //! ```
 //! use std::cell::Cell;
@@ -83,6 +86,8 @@ use core::fmt;
 
 /// The failures after which the older half of the observed time counts half, so that the estimate follows a change.
 const MAX_FAILURES: u8 = 16;
+/// The erases that an interrupted save costs: its own, and two for interrupted saves that left no remains.
+const INTERRUPTED_SAVE: u32 = 3;
 
 /// A state machine that decides when to save. The [module](self) describes its rules. All durations are in ticks of the
 /// program's clock.
@@ -208,7 +213,10 @@ impl AdaptiveInterval {
         learned.debt = learned.debt.saturating_sub(off);
         let was_interrupted = wear.interrupted > 0;
         if was_interrupted {
-            self.charge(1);
+            self.charge(INTERRUPTED_SAVE);
+            if let Some(budget) = self.budget.filter(|_| !self.can_borrow()) {
+                self.learned.debt = self.learned.debt.max(budget.max_debt());
+            }
         }
         self.begin(now, was_interrupted);
     }
@@ -293,7 +301,8 @@ impl AdaptiveInterval {
     }
 
     fn can_borrow(&self) -> bool {
-        let allows = |budget: WearBudget| self.learned.debt.saturating_add(budget.ticks_per_erase()) <= budget.borrow;
+        let allows =
+            |budget: WearBudget| self.learned.debt.saturating_add(budget.ticks_per_erase()) <= budget.max_debt();
         self.budget.is_none_or(allows)
     }
 

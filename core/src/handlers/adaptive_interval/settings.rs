@@ -13,18 +13,22 @@ pub struct WearBudget {
     /// The time for which the memory must last, in ticks.
     pub lifetime: u64,
     /// The time whose erases can be used in advance, in ticks, for example one day. It permits more saves while the power
-    /// fails often. They are paid back by longer intervals. At least four erases must be possible.
+    /// fails often. They are paid back by longer intervals. A quarter is a reserve for erases that leave no trace. At least
+    /// four erases must be possible.
     pub borrow: u64,
 }
 
 impl WearBudget {
-    /// Returns the ticks after which one erase is permitted. One erase in 65 is a reserve for those that leave no trace: an
-    /// erase that is interrupted before it has changed anything.
+    /// Returns the ticks after which one erase is permitted.
     pub(super) const fn ticks_per_erase(self) -> u64 {
         // A budget without erases is invalid, and permits none.
         let Some(erases) = NonZeroU64::new(self.erases as u64) else { return u64::MAX };
-        let ticks = self.lifetime / erases.get() + (!self.lifetime.is_multiple_of(erases.get())) as u64;
-        ticks.saturating_add(ticks.div_ceil(64))
+        self.lifetime / erases.get() + (!self.lifetime.is_multiple_of(erases.get())) as u64
+    }
+
+    /// Returns the limit of the debt after the begin of a save. The rest of `borrow` is a reserve for erases that leave no trace.
+    pub(super) const fn max_debt(self) -> u64 {
+        self.borrow - self.borrow / 4
     }
 
     pub(super) const fn is_valid(&self) -> bool {
@@ -35,13 +39,14 @@ impl WearBudget {
     ///
     /// If failures are equally likely at every moment, there is one save per `mtbf * (exp(interval / mtbf) - 1)` ticks. The
     /// interval is chosen so that this time is the price of a save, divided by a factor that depends on the debt: at half of
-    /// `borrow` it is 1, so the debt remains as it is. It has no bound without debt, and is at least 1/4.
+    /// the maximum debt it is 1, so the debt remains as it is. It has no bound without debt, and is at least 1/4. The square
+    /// root keeps the interval from changing much with each save.
     pub(super) fn interval(self, debt: u64, mtbf: f32) -> f32 {
-        let free = self.borrow.saturating_sub(debt);
+        let free = self.max_debt().saturating_sub(debt);
         if debt == 0 {
             return 0.0;
         }
-        let factor = (free as f32 / debt as f32).max(0.25);
+        let factor = libm::sqrtf(free as f32 / debt as f32).max(0.25);
         mtbf * libm::log1pf(self.ticks_per_erase() as f32 / (factor * mtbf))
     }
 }
