@@ -214,6 +214,21 @@ impl<'a> Input<'a> {
         self.read_chunks(len, &mut [0; 16], &mut |_| ());
     }
 
+    /// Verifies and ignores the next `len` bytes. `scratch` is a buffer for them.
+    pub fn verify_only(&mut self, len: u32, scratch: &mut [u8]) {
+        #[cfg(target_pointer_width = "64")]
+        if let Some(position) = self.position.checked_add(len)
+            && position <= self.end
+            && !self.has_failed()
+            && !self.only_bools
+            && self.source.skip(len)
+        {
+            self.position = position;
+            return;
+        }
+        self.read_chunks(len, scratch, &mut |_| ());
+    }
+
     /// Reads the next `len` bytes in chunks, and passes each chunk to `show`. A chunk is at most as long as the buffer
     /// `scratch`.
     pub fn read_chunks(&mut self, mut len: u32, scratch: &mut [u8], show: &mut dyn FnMut(&[u8])) {

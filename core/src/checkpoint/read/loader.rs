@@ -55,18 +55,14 @@ pub fn load_with<C: Checksum, T: Objects + ?Sized>(
 ) -> Result<Info, DecodeError<Infallible>> {
     let mut scratch = [0; SCRATCH];
     let mut loader = Loader::new(objects, &mut scratch);
-    let info = loader.verify::<C, _>(&mut SliceReader(bytes), record)?;
-    loader.check_complete()?;
-    if !HOST {
+    let Some(verified) = VerifiedSlice::new::<C>(bytes) else {
+        loader.verify::<C, _>(&mut SliceReader(bytes), record)?;
+        loader.check_complete()?;
         return loader.load::<C, _>(&mut SliceReader(bytes));
-    }
-    let mut source = VerifiedSlice { bytes: SliceReader(bytes), crc: info.crc };
-    let mut input = Input::new(&mut source);
-    decode(&mut input, &mut LoadSink { loader: &mut loader, record: None, loading: true }, &mut Info::default());
-    match &input.failure {
-        None => Ok(info),
-        Some(failure) => Err(failure.with_io(None)),
-    }
+    };
+    loader.read_verified(verified, record, false)?;
+    loader.check_complete()?;
+    loader.read_verified(verified, None, true)
 }
 
 /// A loader for a checkpoint that consists of several streams, such as one file per object. First
@@ -183,6 +179,21 @@ impl<'a, T: Objects + ?Sized> Loader<'a, T> {
         decode_from::<C, R, _>(reader, &mut LoadSink { loader: self, record, loading }, info)
     }
 
+    /// Does the same as [`read`](Self::read), for a stream whose checksum is already verified.
+    fn read_verified(
+        &mut self,
+        mut source: VerifiedSlice<'_>,
+        record: Option<&mut RunRecord<[u8]>>,
+        loading: bool,
+    ) -> Result<Info, DecodeError<Infallible>> {
+        let (mut input, mut info) = (Input::new(&mut source), Info::default());
+        decode(&mut input, &mut LoadSink { loader: self, record, loading }, &mut info);
+        match &input.failure {
+            None => Ok(info),
+            Some(failure) => Err(failure.with_io(None)),
+        }
+    }
+
     /// Searches the objects for `target`, which is the next tensor or value of the stream. Returns whether the objects
     /// contain it.
     fn match_item(&mut self, input: &mut Input<'_>, target: Target<'_>, loading: bool) -> bool {
@@ -245,13 +256,13 @@ impl<T: Objects + ?Sized> Sink for LoadSink<'_, '_, T> {
         let target = Target { object: tensor.object.bytes(), tensor: Some(tensor), bytes };
         let matched = self.loader.match_item(input, target, self.loading);
         if !(matched && self.loading) {
-            input.read_chunks(bytes, self.loader.scratch, &mut |_| ());
+            input.verify_only(bytes, self.loader.scratch);
         }
     }
     fn value(&mut self, input: &mut Input<'_>, object: &Name, bytes: u32) {
         let target = Target { object: object.bytes(), tensor: None, bytes };
         if !self.loader.match_item(input, target, self.loading) {
-            input.read_chunks(bytes, self.loader.scratch, &mut |_| ());
+            input.verify_only(bytes, self.loader.scratch);
         }
     }
 }

@@ -12,6 +12,11 @@ pub(in crate::checkpoint) trait ChecksummedSource {
     fn sum(&mut self, bytes: &[u8]);
     /// Returns the checksum of all added bytes.
     fn value(&self) -> u32;
+    /// Skips `len` bytes without reading them. Returns false if they must be read.
+    #[cfg(target_pointer_width = "64")]
+    fn skip(&mut self, _len: u32) -> bool {
+        false
+    }
 }
 
 /// The reason why a source returned fewer bytes than requested.
@@ -55,21 +60,51 @@ impl<C: Checksum, R: Read> ChecksummedSource for ChecksummedReader<'_, C, R> {
 
 /// Bytes in memory whose checksum is already verified. The bytes cannot have changed since then, so the checksum is not
 /// computed again.
+#[derive(Clone, Copy)]
 pub(super) struct VerifiedSlice<'a> {
     pub bytes: SliceReader<'a>,
     pub crc: u32,
 }
 
+impl<'a> VerifiedSlice<'a> {
+    /// Returns the stream at the start of `bytes` if its checksum is right, and `None` on a device, where the code would
+    /// be too large.
+    pub fn new<C: Checksum>(bytes: &'a [u8]) -> Option<Self> {
+        if cfg!(not(target_pointer_width = "64")) {
+            return None;
+        }
+        // The length of the stream follows the magic number and the version.
+        let len = u32::from_le_bytes(*bytes.get(5..)?.first_chunk()?);
+        let (summed, crc) = bytes.get(..len as usize)?.split_last_chunk()?;
+        let mut checksum = C::default();
+        checksum.update(summed);
+        let crc = u32::from_le_bytes(*crc);
+        (checksum.value() == crc).then_some(VerifiedSlice { bytes: SliceReader(bytes), crc })
+    }
+}
+
 impl ChecksummedSource for VerifiedSlice<'_> {
     fn read(&mut self, into: &mut [u8]) -> Result<(), ReadFailure> {
-        match self.bytes.read(into) {
-            Ok(count) if count == into.len() => Ok(()),
-            _ => Err(ReadFailure::EndOfStream),
+        let Some((bytes, rest)) = self.bytes.0.split_at_checked(into.len()) else {
+            return Err(ReadFailure::EndOfStream);
+        };
+        match (into, bytes) {
+            // Most fields are single bytes, for which a call of `memcpy` would take too long.
+            ([to], [from]) => *to = *from,
+            (into, bytes) => into.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from),
         }
+        self.bytes.0 = rest;
+        Ok(())
     }
     fn sum(&mut self, _: &[u8]) {}
     fn value(&self) -> u32 {
         self.crc
+    }
+    #[cfg(target_pointer_width = "64")]
+    fn skip(&mut self, len: u32) -> bool {
+        let rest = self.bytes.0.get(len as usize..);
+        self.bytes.0 = rest.unwrap_or(self.bytes.0);
+        rest.is_some()
     }
 }
 

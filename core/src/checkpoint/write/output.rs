@@ -21,6 +21,9 @@ const CHECKSUM: usize = 4;
 /// checksum and then written. A block is small enough to stay in the first-level cache in between.
 const BLOCK: usize = 8192;
 
+/// Whether the program runs on a host, where code may be larger to be faster.
+const HOST: bool = cfg!(target_pointer_width = "64");
+
 /// A writer with a checksum. The encoder uses it as a trait object, so that the encoder is compiled only once for all
 /// types of writers and checksums.
 pub(super) trait ChecksummedSink {
@@ -181,7 +184,19 @@ impl<'a> Output<'a> {
     }
 
     pub fn write_u8(&mut self, byte: u8) {
-        self.write_bytes(&[byte]);
+        // Most fields are single bytes. On a host, the general function would take most of the time of a small checkpoint.
+        let next = self.used.saturating_add(1);
+        if HOST && self.failure.is_none() && next < BUFFER {
+            if self.sink.is_some() {
+                if let Some(place) = self.buffer.get_mut(self.used) {
+                    *place = byte;
+                }
+                self.used = next;
+            }
+            self.count(1);
+        } else {
+            self.write_bytes(&[byte]);
+        }
     }
 
     #[inline(always)]
