@@ -59,7 +59,7 @@
 //! let mut handler = interval.attach(IterationCompleted, clock, checkpoint);
 //! Engine::new(1).run(&mut Named::new("model", [0.0_f32]), 0..500, &mut handler, |_, _, _| ())?;
 //!
-//! assert_eq!(handler.handler.policy().calls(), 6);
+//! assert_eq!(handler.handler.policy().calls(), 4);
 //! // The device has trained for a short time, so it does not use much of the wear that it can borrow.
 //! assert_eq!(handler.interval.limit(), IntervalLimit::Wear);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
