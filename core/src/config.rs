@@ -43,7 +43,7 @@ pub enum ConfigError {
     /// The maximum overhead of an [`AdaptiveInterval`](crate::AdaptiveInterval) is not in the range 0 < share < 1.
     MaxOverhead,
     /// The wear budget of an [`AdaptiveInterval`](crate::AdaptiveInterval) has a field that is 0, or permits to borrow less
-    /// than four erases.
+    /// than six erases.
     WearBudget,
     /// The argument of [`ModelCheckpoint::every`](crate::ModelCheckpoint::every) is 0.
     SaveInterval,
@@ -111,7 +111,7 @@ impl fmt::Display for ConfigError {
             ConfigError::GradientLimit => "gradient clipping: the limit must be a finite number greater than 0",
             ConfigError::MaxOverhead => "adaptive interval: the maximum overhead must be greater than 0 and less than 1",
             ConfigError::WearBudget => {
-                "adaptive interval: `erases` and `lifetime` must be at least 1, and `borrow` at least the time of 4 erases"
+                "adaptive interval: `erases` and `lifetime` must be at least 1, and `borrow` at least the time of 6 erases"
             }
             ConfigError::SaveInterval => "model checkpoint: the interval of `every` is 0; it must be at least 1",
             ConfigError::ScoreName if HOST => "model checkpoint: the score name must have 1 to 255 bytes",

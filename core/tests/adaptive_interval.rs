@@ -128,11 +128,11 @@ fn settings_are_checked() {
         WearBudget { erases: 0, ..BUDGET },
         WearBudget { lifetime: 0, ..BUDGET },
         WearBudget { borrow: 0, ..BUDGET },
-        WearBudget { borrow: 4 * PRICE - 1, ..BUDGET },
+        WearBudget { borrow: 5 * PRICE, ..BUDGET },
     ] {
         assert_eq!(AdaptiveInterval::new().with_wear_budget(budget), Err(ConfigError::WearBudget), "{budget:?}");
     }
-    assert!(AdaptiveInterval::new().with_wear_budget(WearBudget { borrow: 4 * PRICE, ..BUDGET }).is_ok());
+    assert!(AdaptiveInterval::new().with_wear_budget(WearBudget { borrow: 6 * PRICE, ..BUDGET }).is_ok());
     assert!(AdaptiveInterval::new().with_wear_budget(WearBudget { erases: u32::MAX, lifetime: 1, borrow: 8 }).is_ok());
 }
 
@@ -233,8 +233,8 @@ fn interrupted_saves_without_a_trace_do_not_exceed_the_budget() {
     }
 }
 
-/// If the store contains the remains of an interrupted save and the budget is used up, the start lasts for the time of one
-/// erase before its first save.
+/// If the store contains the remains of an interrupted save and the budget is used up, the first save of the start waits for
+/// at least the time of one erase.
 #[test]
 fn a_start_pays_for_its_save_if_the_budget_is_used_up() {
     let settings = AdaptiveInterval::new().with_wear_budget(BUDGET).unwrap().with_continuous_clock();
@@ -256,6 +256,28 @@ fn a_start_pays_for_its_save_if_the_budget_is_used_up() {
     let mut interval = settings;
     interval.restart(state, 4 * PRICE, interrupted);
     assert!(interval.update(4 * PRICE), "the time without power has paid for the save");
+}
+
+/// With the smallest budget, a device makes progress after an interrupted save, although each on-time is shorter than the
+/// time of one erase.
+#[test]
+fn a_device_with_the_smallest_budget_makes_progress() {
+    let smallest = |borrow| AdaptiveInterval::new().with_wear_budget(WearBudget { borrow, ..BUDGET });
+    let borrow = (5 * PRICE..).find(|borrow| smallest(*borrow).is_ok()).unwrap();
+    assert!(borrow <= 6 * PRICE);
+    let settings = smallest(borrow).unwrap().with_continuous_clock();
+    let mut device = Device::new(settings, 3 * SECOND);
+    device.boot(settings, HOUR);
+    device.interrupted = true;
+    for start in 0..1000 {
+        let saves = device.saves;
+        // The first save of each start comes at once if the budget permits it.
+        device.boot(settings, PRICE / 2);
+        assert!(start < 20 || device.saves > 10, "no save in start {start}");
+        device.interrupted |= device.saves > saves && start % 10 == 0;
+    }
+    assert!(device.saves > 100, "{} saves", device.saves);
+    assert!(device.highest_debt <= borrow, "{}", device.highest_debt);
 }
 
 #[test]

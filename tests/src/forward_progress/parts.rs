@@ -104,7 +104,7 @@ impl Part {
     #[must_use]
     pub fn budget(&self, lifetime: Nanos) -> Option<Budget> {
         let erases = self.endurance? * self.slots as u32;
-        Some(Budget { erases, lifetime, burst: BURST.max(4 * (lifetime / u64::from(erases) + MICROSECOND)) })
+        Some(Budget { erases, lifetime, burst: BURST.max(6 * (lifetime / u64::from(erases) + MICROSECOND)) })
     }
 }
 
@@ -122,7 +122,7 @@ pub struct Budget {
     pub erases: u32,
     /// The time for which the memory must last.
     pub lifetime: Nanos,
-    /// The time whose erases may be used in advance: one day, or four erases if they take longer.
+    /// The time whose erases may be used in advance: one day, or six erases if they take longer.
     pub burst: Nanos,
 }
 

@@ -77,7 +77,7 @@ fn build(input: &Input) -> Option<AdaptiveInterval> {
     }
     if let Some(budget) = budget(input) {
         let built = interval.with_wear_budget(budget);
-        let is_valid = budget.erases > 0 && budget.lifetime > 0 && 4 * price(budget) <= u128::from(budget.borrow);
+        let is_valid = budget.erases > 0 && budget.lifetime > 0 && 4 * price(budget) <= max_debt(budget);
         assert_eq!(built.err(), (!is_valid).then_some(ConfigError::WearBudget), "{budget:?}");
         interval = built.ok()?;
     }

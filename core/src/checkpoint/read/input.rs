@@ -214,7 +214,8 @@ impl<'a> Input<'a> {
         self.read_chunks(len, &mut [0; 16], &mut |_| ());
     }
 
-    /// Verifies and ignores the next `len` bytes. `scratch` is a buffer for them.
+    /// Verifies and ignores the next `len` bytes. A source that is already verified skips them without reading, unless each
+    /// byte must be 0 or 1. `scratch` is a buffer for bytes that are read.
     pub fn verify_only(&mut self, len: u32, scratch: &mut [u8]) {
         #[cfg(target_pointer_width = "64")]
         if let Some(position) = self.position.checked_add(len)

@@ -2,7 +2,8 @@
 //!
 //! A checkpoint is read twice. The first pass verifies the structure, names, lengths and the checksum, and changes no
 //! user data. The second pass reads the tensors directly into the model, so no second copy of the model is needed. The
-//! model is never loaded partially, unless the medium fails between the two passes.
+//! model is never loaded partially, unless the medium fails between the two passes. On a 64-bit host, a load from memory
+//! computes the checksum of all bytes before these passes. The first pass then skips the tensors that need no check.
 //!
 //! Objects and tensors are matched by name, in any order. Objects that the model does not list are skipped. Tensors that
 //! an object of the model does not have are an error, unless the program allows differences.

@@ -158,7 +158,7 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Adds `len` bytes to the length of a stream that is only measured.
+    /// Adds `len` bytes to the length of the stream. The caller has stored them, or the stream is only measured.
     pub fn count(&mut self, len: u32) {
         match self.len.checked_add(len) {
             Some(len) => self.len = len,

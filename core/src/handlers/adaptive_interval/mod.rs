@@ -11,8 +11,8 @@
 //!
 //! A start whose power fails before its first save leaves no trace. Therefore, the interval starts anew at each start: the
 //! first interval is as long as a save, and each further interval is at most twice as long as the last one. Only the wear
-//! budget makes the first interval longer. A device whose power lasts for the time of two saves and an iteration makes
-//! progress.
+//! budget makes the first interval longer. A device without a wear budget makes progress if its power lasts for the time of
+//! two saves and an iteration.
 //!
 //! # Wear budget
 //!
@@ -25,16 +25,19 @@
 //!
 //! By default, the time between a save and the next start does not pay back debt, because it is unknown. A clock that
 //! continues while the power is off makes it known ([`with_continuous_clock`]). Without such a clock, a device whose
-//! power often fails saves less often than the budget permits.
+//! power often fails saves less often than the budget permits. If the budget is used up, it makes no progress while each
+//! on-time is shorter than the time of four erases.
 //!
 //! The erase of an interrupted save is counted at the next start, when the store finds the remains of the save. The first
-//! save of that start comes at once, so that its checkpoint contains the debt. If the budget does not permit this save, the
-//! start first lasts for the time of one erase, because a further interrupted save would leave the same remains.
+//! save of that start comes at once, so that its checkpoint contains the debt. If the budget does not permit this save, it
+//! waits until the budget does, and at least for the time of one erase, because a further interrupted save would leave the
+//! same remains.
 //!
 //! An erase that was interrupted before it changed what the store reads leaves no remains and is not counted. Instead, an
 //! interrupted save whose remains are found costs three erases, and a quarter of `borrow` is a reserve. No fixed reserve
-//! suffices for every sequence of such failures. The erases of a device whose power always fails before one save is
-//! complete are not counted.
+//! suffices for every sequence of such failures. Consecutive starts whose first save is interrupted leave the same
+//! remains, so while the budget permits their saves, they cost three erases together. The erases can therefore exceed the
+//! budget if power repeatedly fails before one save is complete.
 //!
 //! ```
 //! use std::cell::Cell;
@@ -157,7 +160,7 @@ impl AdaptiveInterval {
     /// Bounds the erases of the memory.
     ///
     /// # Errors
-    /// Returns [`ConfigError::WearBudget`] if a field is 0, or if less than four erases can be borrowed.
+    /// Returns [`ConfigError::WearBudget`] if a field is 0, or if less than six erases can be borrowed.
     pub const fn with_wear_budget(mut self, budget: WearBudget) -> Result<Self, ConfigError> {
         if !budget.is_valid() {
             return Err(ConfigError::WearBudget);

@@ -13,8 +13,8 @@ pub struct WearBudget {
     /// The time for which the memory must last, in ticks.
     pub lifetime: u64,
     /// The time whose erases can be used in advance, in ticks, for example one day. It permits more saves while the power
-    /// fails often. They are paid back by longer intervals. A quarter is a reserve for erases that leave no trace. At least
-    /// four erases must be possible.
+    /// fails often. They are paid back by longer intervals. A quarter is a reserve for erases that leave no remains. At
+    /// least six erases must be possible.
     pub borrow: u64,
 }
 
@@ -26,13 +26,13 @@ impl WearBudget {
         self.lifetime / erases.get() + (!self.lifetime.is_multiple_of(erases.get())) as u64
     }
 
-    /// Returns the limit of the debt after the begin of a save. The rest of `borrow` is a reserve for erases that leave no trace.
+    /// Returns the maximum debt after a save has begun. The rest of `borrow` is a reserve for erases that leave no remains.
     pub(super) const fn max_debt(self) -> u64 {
         self.borrow - self.borrow / 4
     }
 
     pub(super) const fn is_valid(&self) -> bool {
-        self.erases > 0 && self.lifetime > 0 && self.borrow / 4 >= self.ticks_per_erase()
+        self.erases > 0 && self.lifetime > 0 && self.max_debt() / 4 >= self.ticks_per_erase()
     }
 
     /// Returns the interval in ticks that this budget requires, at a mean time between failures of `mtbf` ticks.
