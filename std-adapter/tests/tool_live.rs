@@ -58,13 +58,12 @@ impl Session {
         self.screen.lock().unwrap().screen().contents()
     }
 
-    /// Waits until the condition is true. The limit only ends a test that would wait for ever: a busy machine can need
-    /// minutes for a long history, because a debug build draws its charts slowly.
+    /// Waits until the condition is true.
     #[track_caller]
     fn wait_for(&self, what: &str, condition: impl Fn(&Session) -> bool) {
         let start = Instant::now();
         while !condition(self) {
-            assert!(start.elapsed() < Duration::from_secs(600), "{what}:\n{}", self.text());
+            assert!(start.elapsed() < Duration::from_secs(60), "{what}:\n{}", self.text());
             sleep(Duration::from_millis(20));
         }
     }

@@ -9,7 +9,7 @@ use crate::tool::{files, plot};
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 /// An event of a feed (the stream of lines from a file, a pipe or a serial port).
@@ -25,7 +25,11 @@ pub enum FeedEvent {
 }
 
 /// The sending end of a feed, in the thread that reads.
-type EventSender = Sender<Result<FeedEvent>>;
+type EventSender = SyncSender<Result<FeedEvent>>;
+
+/// The maximum number of lines that wait for the receiver. The thread then waits, so a long history needs no memory for
+/// its lines.
+const MAX_WAITING: usize = 4096;
 
 /// The receiving end of a feed. A separate thread reads the lines and sends them to this end.
 pub struct Feed {
@@ -41,7 +45,7 @@ impl Feed {
     /// true, the reader waits for a file that does not exist yet, and for new data at the end of a file. `baud` is the
     /// bit rate of a serial port.
     pub fn start(path: &Path, follow: bool, format: LogFormat, baud: u32) -> Result<Feed> {
-        let (sender, events) = channel();
+        let (sender, events) = sync_channel(MAX_WAITING);
         let first = Source::open(path, baud);
         let is_waiting = follow && first.as_ref().is_err_and(CliError::is_not_found);
         let first = if is_waiting { None } else { Some(first?) };

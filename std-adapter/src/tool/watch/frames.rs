@@ -139,8 +139,14 @@ fn decode_text(bytes: &[u8]) -> String {
 /// Removes color codes and replaces control characters, so that they cannot change the state of the user's terminal. A
 /// log can contain color codes, and a truncated line can contain any bytes.
 fn remove_controls(line: &str) -> String {
+    let is_control = |c: char| c.is_control() && c != '\t';
+    // Nearly all lines are without control characters. Without this check, the removal would take most of the time that a
+    // long history needs to appear.
+    if !line.contains(is_control) {
+        return line.to_owned();
+    }
     let plain = anstream::adapter::strip_str(line).to_string();
-    plain.chars().map(|c| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    plain.chars().map(|c| if is_control(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// Formats a frame like the program `probe-rs run`: the time if the device has a clock, the level and the message.
