@@ -1,9 +1,7 @@
 //! The error type for invalid settings, for example of handlers and event filters.
 
+use crate::target::HOST;
 use core::fmt;
-
-/// Whether names can have 255 bytes, as on a 64-bit host, or 32 bytes.
-const HOST: bool = cfg!(target_pointer_width = "64");
 
 /// The reason why a setting is invalid. The constructor or method that receives the setting returns this error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -53,7 +53,7 @@ const SHORT: usize = 32;
 pub fn all_finite(values: &[f32]) -> bool {
     // This function is inlined on 64-bit hosts. It checks very short slices itself, because a function call would take
     // longer than the check.
-    if cfg!(target_pointer_width = "64") && values.len() < CALL {
+    if crate::target::HOST && values.len() < CALL {
         return values.iter().all(|value| value.is_finite());
     }
     each_is_finite(values)

@@ -75,6 +75,7 @@ pub mod log;
 pub mod run_record;
 pub mod state;
 pub mod store;
+mod target;
 pub mod time;
 mod varint;
 

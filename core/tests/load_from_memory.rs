@@ -1,5 +1,6 @@
 //! A load from memory on a host first verifies the checksum of all bytes. The later passes do not compute it again, and
-//! the first of them skips most tensors. It must have the result of a load through a reader: the same model, or the same error and an unchanged model.
+//! the first of them skips most tensors. It must have the result of a load through a reader: the same model, or the same
+//! error and an unchanged model.
 
 #[path = "common/streams.rs"]
 mod streams;

@@ -2,6 +2,7 @@
 //! written.
 
 use super::element::MAX_RANK;
+use crate::target::HOST;
 use core::fmt;
 use heapless::Vec;
 
@@ -11,8 +12,6 @@ pub const MAX_NAME: usize = if HOST { FORMAT_MAX_NAME } else { 32 };
 
 /// The maximum length of a name in a checkpoint, in bytes.
 pub(super) const FORMAT_MAX_NAME: usize = 255;
-
-const HOST: bool = cfg!(target_pointer_width = "64");
 
 /// The number of bytes of a name that an error keeps. A longer name would make every error large.
 const SHOWN: usize = if HOST { 96 } else { 32 };

@@ -33,12 +33,13 @@
 use super::element::{Element, ElementType, NestedArray};
 use super::names::NameBuffer;
 use super::tensor::{TensorUnavailable, TensorView};
+use crate::target::HOST;
 use core::ops::{Deref, DerefMut};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The maximum number of tensors and values of a model. A value is an object that is saved as a whole. All objects of
 /// the model share this limit, which is 4096 on a 64-bit host and 256 on a microcontroller.
-pub const MAX_ITEMS: usize = if cfg!(target_pointer_width = "64") { 4096 } else { 256 };
+pub const MAX_ITEMS: usize = if HOST { 4096 } else { 256 };
 
 /// An object that consists of named tensors, such as a model.
 #[diagnostic::on_unimplemented(

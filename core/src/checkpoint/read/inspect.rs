@@ -6,6 +6,7 @@ use super::run;
 use crate::checkpoint::error::DecodeError;
 use crate::checkpoint::{Checksum, Crc32, ElementType, Info, RankingRule};
 use crate::run_record::{CAPACITY, MAX_CAPACITY, RunRecord};
+use crate::target::HOST;
 use embedded_io::Read;
 
 /// The description of a tensor in a checkpoint.
@@ -103,7 +104,7 @@ pub fn inspect_with<C: Checksum, R: Read, I: Inspect>(
 
 /// The capacity of the buffer for the run record, in bytes. A host has room for every record. A microcontroller shows the
 /// first states of a larger one.
-const RECORD: usize = if cfg!(target_pointer_width = "64") { MAX_CAPACITY } else { CAPACITY };
+const RECORD: usize = if HOST { MAX_CAPACITY } else { CAPACITY };
 
 struct InspectSink<'a, I> {
     visitor: &'a mut I,

@@ -19,11 +19,9 @@ use crate::checkpoint::names::ItemName;
 use crate::checkpoint::objects::{MAX_ITEMS, Objects};
 use crate::checkpoint::{Checksum, Crc32};
 use crate::run_record::RunRecord;
+use crate::target::HOST;
 use core::convert::Infallible;
 use embedded_io::Read;
-
-/// Whether the target is a 64-bit host, where speed is more important than code size and stack size.
-const HOST: bool = cfg!(target_pointer_width = "64");
 
 /// The size of the buffer on the stack of [`load`], in bytes. 4 KiB are fast on a 64-bit host; 64 bytes save stack on a
 /// microcontroller.
@@ -57,6 +55,7 @@ pub fn load_with<C: Checksum, T: Objects + ?Sized>(
     let mut scratch = [0; SCRATCH];
     let mut loader = Loader::new(objects, &mut scratch);
     let Some(verified) = VerifiedSlice::new::<C>(bytes) else {
+        // On a device, or to find the error of a stream that is not intact.
         loader.verify::<C, _>(&mut SliceReader(bytes), record)?;
         loader.check_complete()?;
         return loader.load::<C, _>(&mut SliceReader(bytes));

@@ -1,6 +1,8 @@
 //! The sources of the decoder: a reader with a checksum, and bytes in memory that are already verified.
 
 use crate::checkpoint::Checksum;
+use crate::checkpoint::format::MAGIC;
+use crate::target::HOST;
 use embedded_io::{Error, ErrorKind, ErrorType, Read};
 
 /// A reader with a checksum. The decoder uses it as a trait object, so that the decoder is compiled only once for all
@@ -62,38 +64,43 @@ impl<C: Checksum, R: Read> ChecksummedSource for ChecksummedReader<'_, C, R> {
 /// computed again.
 #[derive(Clone, Copy)]
 pub(super) struct VerifiedSlice<'a> {
-    pub bytes: SliceReader<'a>,
-    pub crc: u32,
+    /// The bytes that were not read yet.
+    bytes: &'a [u8],
+    crc: u32,
 }
 
 impl<'a> VerifiedSlice<'a> {
     /// Returns the stream at the start of `bytes` if its checksum is right, and `None` on a device, where the code would
     /// be too large.
     pub fn new<C: Checksum>(bytes: &'a [u8]) -> Option<Self> {
-        if cfg!(not(target_pointer_width = "64")) {
+        if !HOST {
             return None;
         }
-        // The length of the stream follows the magic number and the version.
-        let len = u32::from_le_bytes(*bytes.get(5..)?.first_chunk()?);
+        // The length of the stream follows the magic number and the version, which is one byte.
+        let len = u32::from_le_bytes(*bytes.get(MAGIC.len() + 1..)?.first_chunk()?);
         let (summed, crc) = bytes.get(..len as usize)?.split_last_chunk()?;
         let mut checksum = C::default();
         checksum.update(summed);
         let crc = u32::from_le_bytes(*crc);
-        (checksum.value() == crc).then_some(VerifiedSlice { bytes: SliceReader(bytes), crc })
+        (checksum.value() == crc).then_some(VerifiedSlice { bytes, crc })
+    }
+
+    /// Returns the next `len` bytes. `None` if there are fewer.
+    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.bytes.split_at_checked(len)?;
+        self.bytes = rest;
+        Some(taken)
     }
 }
 
 impl ChecksummedSource for VerifiedSlice<'_> {
     fn read(&mut self, into: &mut [u8]) -> Result<(), ReadFailure> {
-        let Some((bytes, rest)) = self.bytes.0.split_at_checked(into.len()) else {
-            return Err(ReadFailure::EndOfStream);
-        };
+        let bytes = self.take(into.len()).ok_or(ReadFailure::EndOfStream)?;
         match (into, bytes) {
             // Most fields are single bytes, for which a call of `memcpy` would take too long.
             ([to], [from]) => *to = *from,
             (into, bytes) => into.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from),
         }
-        self.bytes.0 = rest;
         Ok(())
     }
     fn sum(&mut self, _: &[u8]) {}
@@ -102,9 +109,7 @@ impl ChecksummedSource for VerifiedSlice<'_> {
     }
     #[cfg(target_pointer_width = "64")]
     fn skip(&mut self, len: u32) -> bool {
-        let rest = self.bytes.0.get(len as usize..);
-        self.bytes.0 = rest.unwrap_or(self.bytes.0);
-        rest.is_some()
+        self.take(len as usize).is_some()
     }
 }
 

@@ -6,9 +6,10 @@
 
 use crate::checkpoint::names::NameBuffer;
 use crate::hash::Hash;
+use crate::target::HOST;
 
 /// The number of bits in the table. A larger table needs fewer passes.
-const BITS: u32 = if cfg!(target_pointer_width = "64") { 32768 } else { 256 };
+const BITS: u32 = if HOST { 32768 } else { 256 };
 
 /// The search for duplicate names. Each pass calls [`is_duplicate`](Self::is_duplicate) for every name, and
 /// then [`next`](Self::next).

@@ -7,6 +7,7 @@
 use crate::checkpoint::Checksum;
 use crate::checkpoint::error::EncodeError;
 use crate::checkpoint::names::ItemName;
+use crate::target::HOST;
 use crate::varint;
 use embedded_io::{Error, ErrorKind, Write};
 
@@ -20,9 +21,6 @@ const CHECKSUM: usize = 4;
 /// The size of a block in bytes, a multiple of every write granule. Each block of a large slice is added to the
 /// checksum and then written. A block is small enough to stay in the first-level cache in between.
 const BLOCK: usize = 8192;
-
-/// Whether the program runs on a host, where code may be larger to be faster.
-const HOST: bool = cfg!(target_pointer_width = "64");
 
 /// A writer with a checksum. The encoder uses it as a trait object, so that the encoder is compiled only once for all
 /// types of writers and checksums.

@@ -6,10 +6,11 @@
 use crate::checkpoint::error::DecodeError;
 use crate::checkpoint::read::{ChecksummedSource, Input, ReadFailure, read_value};
 use crate::hash::Hash;
+use crate::target::HOST;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The number of bytes of the value that are in memory at the same time. A larger window needs fewer serializations.
-const WINDOW: usize = if cfg!(target_pointer_width = "64") { 4096 } else { 64 };
+const WINDOW: usize = if HOST { 4096 } else { 64 };
 
 /// The result of the check.
 pub(super) enum Reload {

@@ -217,8 +217,8 @@ impl AdaptiveInterval {
         let was_interrupted = wear.interrupted > 0;
         if was_interrupted {
             self.charge(INTERRUPTED_SAVE);
-            if let Some(budget) = self.budget.filter(|_| !self.can_borrow()) {
-                self.learned.debt = self.learned.debt.max(budget.max_debt());
+            if !self.can_borrow() {
+                self.learned.debt = self.learned.debt.max(self.budget.map_or(0, WearBudget::max_debt));
             }
         }
         self.begin(now, was_interrupted);
